@@ -1,0 +1,18 @@
+"""Convolutions, forward and backward, on plain arrays, by the fastest algorithm for every shape."""
+
+from __future__ import annotations
+
+from ._config import (
+    get_deterministic,
+    get_num_threads,
+    get_precision,
+    get_workspace_limit,
+    num_threads,
+    precision,
+    set_deterministic,
+    set_num_threads,
+    set_precision,
+    set_workspace_limit,
+)
+from ._problem import ConvProblem
+from .functional import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d

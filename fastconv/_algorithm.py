@@ -1,0 +1,135 @@
+"""Algorithm: how a problem is computed. The protocol that every algorithm, CPU or GPU, is written to.
+
+An algorithm is one class in one file under ``_cpu/algorithms`` (or ``_gpu/algorithms``) and one line in
+``_registry.py``; selection, tuner, tests, benchmarks and the command line walk the registry and need no change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ._problem import ConvProblem
+
+Params = Mapping[str, Any]
+"""Values of an algorithm's tuning parameters; plain JSON values, since they are stored by the tuner."""
+
+UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The few constants that cost models read; measured by ``fastconv autotune --calibrate``."""
+
+    multiply_adds_per_second: Mapping[str, float]
+    """Peak rate of one thread by dtype name ("float32", "float64")."""
+    bytes_per_second: float = 12e9
+    """Copy bandwidth of one thread, reads plus writes, out of cache."""
+    call_seconds: float = 5e-6
+    """Fixed cost of entering a compiled algorithm once."""
+    numpy_call_seconds: float = 2e-6
+    """Fixed cost of one NumPy call on small arrays."""
+
+
+@dataclass(frozen=True)
+class ErrorBound:
+    """What an algorithm promises about its error, before the result is rounded to a narrower dtype.
+
+    ``elementwise``: ``|error| <= elementwise * (|x| conv |w|)`` for every element and any data; None where the
+    algorithm mixes elements (Winograd, FFT). ``normwise``: ``|error| <= normwise * norm2(x) * norm2(w)`` over the
+    elements that can reach one tile of the result. ``relative``: largest error over largest exact result on normal,
+    uniform and ReLU'd data, the figure that the precision levels admit algorithms by.
+    """
+
+    elementwise: float | None
+    normwise: float
+    relative: float
+
+
+@dataclass
+class Operands:
+    """The arrays of one execution, under the names of their roles; one of the three is the result.
+
+    Every array is a 5-D channels-first view with any strides that are multiples of the item size, aligned and in
+    native byte order: input (N, C, D, H, W), weight (K, C/groups, kD, kH, kW), output (N, K, oD, oH, oW). ``bias``
+    has one value per result channel and is contiguous; ``add`` has the result's shape.
+    """
+
+    input: np.ndarray
+    weight: np.ndarray
+    output: np.ndarray
+    bias: np.ndarray | None = None
+    add: np.ndarray | None = None
+    packed: object = None
+    """What ``pack`` of the same algorithm, problem and params returned; None: take ``weight``."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What an execution may use: its threads and the scratch memory that ``workspace`` asked for."""
+
+    threads: int
+    workspace: np.ndarray | None = field(default=None, compare=False)
+    """uint8, 64-byte aligned, at least ``workspace(...)`` bytes; contents undefined."""
+
+
+class Algorithm:
+    """Base class: the declarations that selection reads and the method that computes.
+
+    Subclasses are stateless; one instance of each is in the registry.
+    """
+
+    name: ClassVar[str]
+    """The word users and files name it by; unique in its registry."""
+    dtypes: ClassVar[frozenset[str]]
+    """Problem dtypes computed natively. Others reach the algorithm lowered to one of these by the backend."""
+    exact_on_integers: ClassVar[bool] = True
+    """Equal to integer arithmetic, bit for bit, while no partial sum exceeds the significand."""
+    multiplies_outside: ClassVar[bool] = False
+    """backward_input multiplies weights by zeros that the definition does not have, so that non-finite weights must
+    be computed by another algorithm."""
+
+    def supports(self, problem: ConvProblem) -> bool:
+        """Whether ``execute`` accepts the problem; its dtype is one of ``dtypes``."""
+        raise NotImplementedError
+
+    def parameters(self, problem: ConvProblem) -> list[Params]:
+        """Candidate parameter sets, the default first; the tuner tries each."""
+        return [{}]
+
+    def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
+        """Bytes of scratch memory that ``execute`` needs."""
+        return 0
+
+    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        """Estimated seconds."""
+        raise NotImplementedError
+
+    def error_bound(self, problem: ConvProblem) -> ErrorBound:
+        """The algorithm's promise; this default is that of the definition, summed in any order."""
+        return definition_bound(problem)
+
+    def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
+        """The weights in the algorithm's own layout, to be given back in ``Operands.packed``; None: nothing gained."""
+        return None
+
+    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
+        """Compute the problem's direction into its result array, epilogue included."""
+        raise NotImplementedError
+
+
+def definition_bound(problem: ConvProblem) -> ErrorBound:
+    """Bound of a sum of ``reduction`` products in any order, with the two roundings of an epilogue.
+
+    Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1: gamma_n = n u / (1 - n u). The
+    relative figure takes random signs: errors grow as the square root of the number of terms.
+    """
+    roundoff = UNIT_ROUNDOFF["float64" if problem.dtype in ("float64", "complex128") else "float32"]
+    terms = (problem.reduction + 4) * (4 if problem.dtype.startswith("complex") else 1)
+    gamma = terms * roundoff / max(1 - terms * roundoff, 0.5)
+    return ErrorBound(elementwise=gamma, normwise=gamma, relative=min(gamma, 4 * math.sqrt(terms) * roundoff))

@@ -1,0 +1,68 @@
+"""Facts about arrays, and the views that kernels get: canonical axes, native bytes, no overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ._errors import bad_type, bad_value
+
+
+def as_array(argument: str, value: Any) -> np.ndarray:
+    """``value`` as an ndarray of numbers, without a copy where it is one already."""
+    if type(value) is np.ndarray:
+        array = value
+    else:
+        if hasattr(value, "__cuda_array_interface__"):
+            raise bad_type(
+                argument, f"a GPU array ({type(value).__name__})", "a NumPy array; no GPU backend is installed"
+            )
+        if value is None or isinstance(value, (str, bytes, dict, set)):
+            raise bad_type(argument, value, "an array")
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise bad_type(argument, type(value).__name__, f"an array ({error})") from None
+    if array.dtype.hasobject or array.dtype.names is not None:
+        raise bad_type(argument, f"an array of dtype {array.dtype}", "an array of numbers")
+    return array
+
+
+def native(array: np.ndarray) -> np.ndarray:
+    """The array itself, or a copy where its bytes are swapped, misaligned or at odd strides."""
+    if not array.dtype.isnative:
+        return array.astype(array.dtype.newbyteorder("="))
+    itemsize = array.dtype.itemsize
+    if not array.flags.aligned or any(stride % itemsize for stride in array.strides):
+        return array.copy(order="K")
+    return array
+
+
+def check_out(out: Any, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+    """``out`` if a result of ``shape`` and ``dtype`` can be written to it."""
+    if not isinstance(out, np.ndarray):
+        raise bad_type("out", type(out).__name__, "a NumPy array")
+    if out.dtype != dtype:
+        raise bad_type("out", f"dtype {out.dtype}", f"dtype {dtype}")
+    if out.shape != tuple(shape):
+        raise bad_value("out", out.shape, f"shape {tuple(shape)}")
+    if not out.flags.writeable:
+        raise bad_value("out", "a read-only array", "a writable array")
+    return out
+
+
+def writable_in_place(out: np.ndarray, *inputs: np.ndarray | None) -> bool:
+    """Whether kernels may write straight into ``out``: native, free of overlap with itself and with the inputs."""
+    if not out.dtype.isnative or native(out) is not out:
+        return False
+    if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
+        return False
+    extents = sorted((abs(stride), size) for stride, size in zip(out.strides, out.shape, strict=True) if size > 1)
+    reach = out.dtype.itemsize
+    for stride, size in extents:
+        if stride < reach:
+            return False
+        reach = stride * (size - 1) + reach
+    return not any(array is not None and np.may_share_memory(out, array) for array in inputs)

@@ -1,0 +1,175 @@
+"""Settings: threads, precision, determinism, workspace limit; from the environment, for the process or for a block."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+from ._errors import bad_type, bad_value
+from ._problem import PRECISIONS
+
+_threads: ContextVar[int | None] = ContextVar("fastconv_threads", default=None)
+_precision: ContextVar[str | None] = ContextVar("fastconv_precision", default=None)
+_process: dict[str, object] = {"threads": None, "precision": None, "deterministic": False, "workspace_limit": None}
+
+
+def available_cores() -> int:
+    """Cores that this process may use: its affinity mask, cut by the container's CPU quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+        if quota != "max":
+            cores = min(cores, max(1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):
+        pass
+    return cores
+
+
+def _positive_int(argument: str, value: object) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise bad_type(argument, value, "a positive int")
+    number = value.__index__()
+    if number < 1:
+        raise bad_value(argument, value, "a positive int")
+    return number
+
+
+def _environment_int(name: str) -> int | None:
+    text = os.environ.get(name, "").split(",")[0].strip()
+    return int(text) if text.isdigit() and int(text) > 0 else None
+
+
+def set_num_threads(threads: int) -> None:
+    """Use ``threads`` threads in every call of this process that does not say otherwise.
+
+    Parameters
+    ----------
+    threads : int
+        1 or more. Without this call: FASTCONV_NUM_THREADS, else OMP_NUM_THREADS, else the cores that the process may
+        use (its affinity and the container's quota).
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> before = fastconv.get_num_threads()
+    >>> fastconv.set_num_threads(1)
+    >>> fastconv.get_num_threads()
+    1
+    >>> fastconv.set_num_threads(before)
+    """
+    _process["threads"] = _positive_int("threads", threads)
+
+
+def get_num_threads() -> int:
+    """Threads that a call without ``threads=`` uses here and now."""
+    chosen = _threads.get() or _process["threads"]
+    if chosen is None:
+        chosen = _environment_int("FASTCONV_NUM_THREADS") or _environment_int("OMP_NUM_THREADS") or available_cores()
+        _process["threads"] = chosen
+    return chosen  # type: ignore[return-value]
+
+
+@contextlib.contextmanager
+def num_threads(threads: int) -> Iterator[None]:
+    """Use ``threads`` threads inside a ``with`` block, in this thread or task only.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> with fastconv.num_threads(1):
+    ...     fastconv.get_num_threads()
+    1
+    """
+    token = _threads.set(_positive_int("threads", threads))
+    try:
+        yield
+    finally:
+        _threads.reset(token)
+
+
+def check_precision(value: object) -> str:
+    """``value`` if it is the name of a precision level."""
+    if not isinstance(value, str) or value not in PRECISIONS:
+        raise bad_value("precision", value, ", ".join(PRECISIONS))
+    return value
+
+
+def set_precision(level: str) -> None:
+    """Set the process's default precision of float32 problems.
+
+    Parameters
+    ----------
+    level : {"ieee", "highest", "high", "medium"}
+        What error an algorithm may have, as the largest error over the largest exact result on normal data: rounding
+        of the definition's own operations, 2e-6, 1e-5 (the default), 1e-2. FASTCONV_PRECISION sets it from outside.
+    """
+    _process["precision"] = check_precision(level)
+
+
+def get_precision() -> str:
+    """The precision that a float32 call without ``precision=`` has here and now."""
+    chosen = _precision.get() or _process["precision"]
+    return check_precision(chosen or os.environ.get("FASTCONV_PRECISION") or "high")
+
+
+@contextlib.contextmanager
+def precision(level: str) -> Iterator[None]:
+    """Set the precision inside a ``with`` block, in this thread or task only.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> with fastconv.precision("ieee"):
+    ...     fastconv.get_precision()
+    'ieee'
+    """
+    token = _precision.set(check_precision(level))
+    try:
+        yield
+    finally:
+        _precision.reset(token)
+
+
+def set_deterministic(deterministic: bool) -> None:
+    """Tie the choice of algorithm to the problem and the machine alone.
+
+    The same call with the same settings always gives the same bits, and one algorithm gives the same bits at any number
+    of threads; but which algorithm is chosen may depend on that number. With True the choice is made as for one thread
+    and from the cost model alone, never from measurements.
+    """
+    if not isinstance(deterministic, bool):
+        raise bad_type("deterministic", deterministic, "True or False")
+    _process["deterministic"] = deterministic
+
+
+def get_deterministic() -> bool:
+    """Whether the choice of algorithm ignores threads and measurements."""
+    return bool(_process["deterministic"])
+
+
+def set_workspace_limit(limit_bytes: int | None) -> None:
+    """Bound the scratch memory of one call in bytes; None: the default, 1 GiB or a quarter of the free memory.
+
+    A problem whose best algorithm needs more is computed by another one that needs less.
+    """
+    _process["workspace_limit"] = None if limit_bytes is None else _positive_int("limit_bytes", limit_bytes)
+
+
+def get_workspace_limit() -> int:
+    """Bytes of scratch memory that one call may use."""
+    chosen = _process["workspace_limit"]
+    if chosen is None:
+        chosen = min(2**30, _free_bytes() // 4)
+        _process["workspace_limit"] = chosen
+    return chosen  # type: ignore[return-value]
+
+
+def _free_bytes() -> int:
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 2**32

@@ -1,0 +1,29 @@
+from libc.stdint cimport int64_t
+
+from .correlation cimport item_fn
+
+
+cdef extern from "kernels.h" nogil:
+    ctypedef struct real_kernels_t:
+        int64_t lanes, tile_rows, tile_columns
+        item_fn gemm_pack_weight
+        item_fn gemm_correlate
+        item_fn gemm_weight_gradient
+        item_fn gemm_weight_reduce
+        item_fn direct_correlate
+        item_fn direct_weight_gradient
+        item_fn direct_weight_reduce
+
+    ctypedef struct kernels_t:
+        const char *name
+        const real_kernels_t *float32
+        const real_kernels_t *float64
+
+    const kernels_t *kernels_select(const char *max_isa)
+    const char *kernels_level_name(int64_t level)
+    int kernels_level_usable(int64_t level)
+
+
+cdef const real_kernels_t *kernels_for(str dtype) except NULL
+cdef int run_items(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, object workspace,
+                   int64_t workspace_offset, int threads) except -1

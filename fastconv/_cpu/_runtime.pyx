@@ -1,0 +1,153 @@
+"""The one place that owns threads: which kernels run (by CPUID) and the parallel loop over their work items."""
+
+import os
+
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.exc cimport PyErr_CheckSignals
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport int64_t
+
+from .correlation cimport item_fn
+
+cdef extern from *:
+    """
+    #include <time.h>
+    #ifdef _OPENMP
+    #define FASTCONV_OPENMP 1
+    #else
+    #define FASTCONV_OPENMP 0
+    #endif
+    static double monotonic_seconds(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    }
+    """
+    int FASTCONV_OPENMP
+    double monotonic_seconds() nogil
+
+# Longest time between two looks at pending signals; well below what a person notices after Ctrl-C.
+cdef double SLICE_SECONDS = 0.05
+
+cdef const kernels_t *_kernels = NULL
+cdef bint _pool_used = False
+cdef bint _forked_with_pool = False
+cdef int _active_calls = 0
+
+
+def _after_fork_in_child():
+    # libgomp's workers do not survive a fork and starting another region would wait for them for ever.
+    global _forked_with_pool, _active_calls
+    _forked_with_pool = _pool_used
+    _active_calls = 0
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def isa_levels() -> list:
+    """Names of the ISA levels compiled in, lowest first, each with whether this machine runs it."""
+    levels = []
+    cdef int64_t level = 0
+    while kernels_level_name(level) != NULL:
+        levels.append((kernels_level_name(level).decode(), bool(kernels_level_usable(level))))
+        level += 1
+    return levels
+
+
+def select_isa(max_isa=None) -> str:
+    """Use the highest level that this machine runs and ``max_isa`` allows; return its name."""
+    global _kernels
+    cdef bytes cap
+    cdef const kernels_t *chosen
+    if max_isa is None:
+        chosen = kernels_select(NULL)
+    else:
+        cap = max_isa.encode()
+        chosen = kernels_select(cap)
+    if chosen == NULL:
+        names = ", ".join(name for name, _ in isa_levels())
+        raise ValueError(f"FASTCONV_MAX_ISA: got {max_isa!r}; allowed: {names}")
+    _kernels = chosen
+    return chosen.name.decode()
+
+
+def isa() -> str:
+    """Name of the ISA level in use."""
+    return _kernels.name.decode()
+
+
+def has_openmp() -> bool:
+    """Whether the library was built with OpenMP; without it every call runs on one thread."""
+    return bool(FASTCONV_OPENMP)
+
+
+def tile_sizes(str dtype) -> tuple:
+    """(lanes, rows, columns) of the register tile for ``dtype`` at the level in use."""
+    cdef const real_kernels_t *kernels = kernels_for(dtype)
+    return kernels.lanes, kernels.tile_rows, kernels.tile_columns
+
+
+cdef const real_kernels_t *kernels_for(str dtype) except NULL:
+    if dtype == "float32":
+        return _kernels.float32
+    if dtype == "float64":
+        return _kernels.float64
+    raise TypeError(f"no kernels for dtype {dtype}")
+
+
+cdef int run_items(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, object workspace,
+                   int64_t workspace_offset, int threads) except -1:
+    """Call ``fn`` for every item, each thread with its own ``scratch_bytes`` of ``workspace``.
+
+    The GIL is released; pending signals are looked at at least every SLICE_SECONDS plus one item's time, so that
+    KeyboardInterrupt comes through. ``workspace`` may be None when ``scratch_bytes`` is 0.
+    """
+    global _pool_used, _active_calls
+    cdef Py_buffer view
+    cdef char *scratch = NULL
+    cdef int status
+    if scratch_bytes and items:
+        PyObject_GetBuffer(workspace, &view, PyBUF_WRITABLE)
+        scratch = <char *>view.buf + workspace_offset
+        if workspace_offset + scratch_bytes * threads > view.len:
+            PyBuffer_Release(&view)
+            raise MemoryError("workspace smaller than the algorithm asked for")
+    _active_calls += 1
+    try:
+        # Several Python threads inside fastconv share the cores instead of each taking them all.
+        threads = max(1, min(threads // _active_calls, items))
+        if _forked_with_pool or not FASTCONV_OPENMP:
+            threads = 1
+        if threads > 1:
+            _pool_used = True
+        _run_slices(fn, job, items, scratch_bytes, scratch, threads)
+    finally:
+        _active_calls -= 1
+        if scratch != NULL:
+            PyBuffer_Release(&view)
+    return 0
+
+
+cdef int _run_slices(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, char *scratch,
+                     int threads) except -1:
+    cdef int64_t begin = 0, end, item, count = threads
+    cdef double start, seconds
+    while begin < items:
+        end = min(begin + count, items)
+        start = monotonic_seconds()
+        with nogil:
+            if threads == 1:
+                for item in range(begin, end):
+                    fn(job, item, scratch)
+            else:
+                for item in prange(begin, end, schedule="dynamic", num_threads=threads):
+                    fn(job, item, scratch + threadid() * scratch_bytes)
+        seconds = monotonic_seconds() - start
+        PyErr_CheckSignals()
+        if seconds > SLICE_SECONDS:
+            count = max(threads, count // 2)
+        elif seconds < SLICE_SECONDS / 4:
+            count *= 4
+        begin = end
+    return 0

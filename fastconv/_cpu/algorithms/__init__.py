@@ -1,0 +1,1 @@
+"""One algorithm per file; _registry.py lists them."""

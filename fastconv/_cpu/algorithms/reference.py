@@ -1,0 +1,26 @@
+"""reference: the definition as plain C loops. Slow, always right, accepts every problem of every dtype."""
+
+from __future__ import annotations
+
+from ..._algorithm import Algorithm, Machine, Operands, Params, Resources
+from ..._problem import ConvProblem
+from .. import _reference, epilogue
+
+LOOP_MULTIPLY_ADDS_PER_SECOND = 2e8
+
+
+class Reference(Algorithm):
+    """The oracle inside the library, and what remains when nothing else fits."""
+
+    name = "reference"
+    dtypes = frozenset({"float32", "float64", "complex64", "complex128", "int8"})
+
+    def supports(self, problem: ConvProblem) -> bool:
+        return True
+
+    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        return machine.call_seconds + problem.multiply_adds / (LOOP_MULTIPLY_ADDS_PER_SECOND * threads)
+
+    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
+        _reference.execute(problem, operands, resources.threads)
+        epilogue.apply(problem, operands)

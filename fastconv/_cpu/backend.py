@@ -1,0 +1,104 @@
+"""The CPU backend: runs a plan on NumPy arrays."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import numpy as np
+
+from .._algorithm import Algorithm, Operands, Params, Resources
+from .._arrays import native, writable_in_place
+from .._problem import ConvProblem
+from . import _runtime, lowering
+
+ISA = _runtime.select_isa(os.environ.get("FASTCONV_MAX_ISA") or None)
+
+ALIGNMENT = 64
+KEPT_WORKSPACE_BYTES = 2**26
+"""A thread keeps its last workspace for the next call up to this size."""
+
+_local = threading.local()
+
+
+def workspace_buffer(size_bytes: int) -> np.ndarray | None:
+    """Aligned scratch memory of at least ``size_bytes``, reused between the calls of one thread."""
+    if size_bytes == 0:
+        return None
+    kept = getattr(_local, "workspace", None)
+    if kept is None or kept.size < size_bytes:
+        raw = np.empty(size_bytes + ALIGNMENT, np.uint8)
+        offset = -raw.ctypes.data % ALIGNMENT
+        kept = raw[offset : offset + size_bytes]
+        if size_bytes <= KEPT_WORKSPACE_BYTES:
+            _local.workspace = kept
+    return kept
+
+
+def accepts(algorithm: Algorithm, problem: ConvProblem) -> bool:
+    """Whether the algorithm computes the problem, natively or lowered."""
+    target = lowering.lowered(problem, algorithm.dtypes)
+    return target is not None and algorithm.supports(target)
+
+
+def workspace_bytes(algorithm: Algorithm, problem: ConvProblem, params: Params, threads: int) -> int:
+    """Bytes of scratch memory that the algorithm needs for the problem."""
+    target = lowering.lowered(problem, algorithm.dtypes)
+    assert target is not None
+    return algorithm.workspace(target, params, threads)
+
+
+def pack(algorithm: Algorithm, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
+    """The algorithm's packed form of a canonical weight; None where it has none for this problem."""
+    target = lowering.lowered(problem, algorithm.dtypes)
+    assert target is not None
+    if target is not problem:
+        return None
+    return algorithm.pack(problem, params, native(weight), threads)
+
+
+def execute(plan: Any, operands: Operands) -> None:
+    """Run ``plan`` on canonical views and write its result array.
+
+    The result may overlap the inputs or have any strides; it is then computed aside and copied.
+    """
+    from .._registry import find  # the registry imports the algorithms, which import this package
+
+    problem: ConvProblem = plan.problem
+    algorithm: Algorithm = plan.algorithm
+    role = lowering.RESULT[problem.direction]
+    result = getattr(operands, role)
+    inputs = {
+        name: native(array)
+        for name in ("input", "weight", "output", "bias", "add")
+        if name != role and (array := getattr(operands, name)) is not None
+    }
+    target = result
+    if not writable_in_place(result, *inputs.values()):
+        target = np.empty_like(result, dtype=result.dtype.newbyteorder("="))
+    if result.size:
+        if "bias" in inputs:
+            inputs["bias"] = np.ascontiguousarray(inputs["bias"])
+        low_problem = lowering.lowered(problem, algorithm.dtypes)
+        assert low_problem is not None
+        if algorithm.multiplies_outside and problem.direction == "backward_input" and not _finite(inputs["weight"]):
+            algorithm = find("reference")
+            low_problem = lowering.lowered(problem, algorithm.dtypes)
+            assert low_problem is not None
+        low, carry_back = lowering.lower(
+            problem, low_problem, Operands(**inputs, **{role: target}, packed=operands.packed)
+        )
+        buffer = workspace_buffer(plan.workspace_bytes)
+        algorithm.execute(low_problem, plan.params, low, Resources(plan.threads, buffer))
+        carry_back()
+    if target is not result:
+        result[...] = target
+
+
+def _finite(array: np.ndarray) -> bool:
+    """Whether no element is NaN or infinite; a sum is non-finite if any element is, and rarely otherwise."""
+    if array.dtype.kind not in "fc":
+        return bool(np.isfinite(array).all())
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())

@@ -1,0 +1,32 @@
+/* One ISA level: setup.py compiles this file once per row of its table with that row's flags and
+ * -DISA_LEVEL=<identifier>. Everything is static but the table, so that no wide code leaks into other levels. */
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "kernels.h"
+
+#define STRING_(x) #x
+#define STRING(x) STRING_(x)
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+
+#include STRING(isa/ISA_LEVEL.h)
+
+#define REAL float
+#define NAMED(name) JOIN(name, _float32)
+#define REAL_MATH(name) JOIN(name, f)
+#include "real_kernels.h"
+#undef REAL
+#undef NAMED
+#undef REAL_MATH
+
+#define REAL double
+#define NAMED(name) JOIN(name, _float64)
+#define REAL_MATH(name) name
+#include "real_kernels.h"
+#undef REAL
+#undef NAMED
+#undef REAL_MATH
+
+const kernels_t JOIN(fastconv_kernels_, ISA_LEVEL) = {ISA_NAME, &kernels_float32, &kernels_float64};

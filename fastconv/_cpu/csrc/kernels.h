@@ -1,0 +1,38 @@
+/* The table of kernels that every ISA level fills: one row of functions per element type.
+ *
+ * `isa_unit.c` is compiled once per level with that level's flags and exports one symbol, its table; `dispatch.c` picks
+ * one table when the library is imported. Adding a level is one header in isa/ and one row in isa/levels.h. */
+#ifndef FASTCONV_KERNELS_H
+#define FASTCONV_KERNELS_H
+
+#include "correlation.h"
+
+typedef struct {
+    int64_t lanes;     /* elements of one vector */
+    int64_t tile_rows; /* register tile of the matrix product */
+    int64_t tile_columns;
+    item_fn gemm_pack_weight; /* job: gemm_job_t, see implicit_gemm.h; item: one row panel */
+    item_fn gemm_correlate;
+    item_fn gemm_weight_gradient;
+    item_fn gemm_weight_reduce;
+    item_fn direct_correlate; /* job: direct_job_t, see direct.h */
+    item_fn direct_weight_gradient;
+    item_fn direct_weight_reduce;
+} real_kernels_t;
+
+typedef struct {
+    const char *name; /* as FASTCONV_MAX_ISA and show_runtime() spell it */
+    const real_kernels_t *float32;
+    const real_kernels_t *float64;
+} kernels_t;
+
+/* The table in use: the highest level that this CPU runs and FASTCONV_MAX_ISA allows. NULL for an unknown `max_isa`;
+ * `max_isa` NULL: no cap. */
+const kernels_t *kernels_select(const char *max_isa);
+
+/* Names of all levels compiled in, lowest first; NULL past the end. */
+const char *kernels_level_name(int64_t level);
+/* Whether this CPU and operating system run the level. */
+int kernels_level_usable(int64_t level);
+
+#endif

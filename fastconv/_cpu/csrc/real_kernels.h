@@ -1,0 +1,29 @@
+/* Everything that exists once per element type; isa_unit.c includes this with REAL, NAMED and REAL_MATH set. */
+#define LANES (VECTOR_BYTES / (int64_t)sizeof(REAL))
+#define TILE_COLUMNS (TILE_VECTORS * LANES)
+
+typedef REAL NAMED(vector) __attribute__((vector_size(VECTOR_BYTES)));
+/* The same at any address: for arrays of the user's. */
+typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
+
+#include "epilogue.h"
+#include "gemm_tile.h"
+#include "gather.h"
+#include "implicit_gemm.h"
+#include "direct.h"
+
+static const real_kernels_t NAMED(kernels) = {
+    .lanes = LANES,
+    .tile_rows = TILE_ROWS,
+    .tile_columns = TILE_COLUMNS,
+    .gemm_pack_weight = NAMED(gemm_pack_weight),
+    .gemm_correlate = NAMED(gemm_correlate),
+    .gemm_weight_gradient = NAMED(gemm_weight_gradient),
+    .gemm_weight_reduce = NAMED(gemm_weight_reduce),
+    .direct_correlate = NAMED(direct_correlate),
+    .direct_weight_gradient = NAMED(direct_weight_gradient),
+    .direct_weight_reduce = NAMED(direct_weight_reduce),
+};
+
+#undef LANES
+#undef TILE_COLUMNS

@@ -1,0 +1,86 @@
+#include "reference.h"
+
+#include <complex.h>
+
+int64_t reference_items(const reference_job_t *job) {
+    const correlation_t *c = &job->correlation;
+    switch (job->direction) {
+    case REFERENCE_FORWARD: return c->batch * c->groups * c->filters * c->pixels[0] * c->pixels[1];
+    case REFERENCE_BACKWARD_INPUT:
+        return c->batch * c->groups * c->channels * c->source_size[0] * c->source_size[1];
+    default: return c->groups * c->filters * c->channels;
+    }
+}
+
+static int64_t dot5(const int64_t *stride, int64_t a, int64_t b, const int64_t *i) {
+    return a * stride[0] + b * stride[1] + i[0] * stride[2] + i[1] * stride[3] + i[2] * stride[4];
+}
+
+/* The image, channel and first element of row number `item`. */
+static void split_row(int64_t item, int64_t channels, const int64_t *size, int64_t *n, int64_t *channel, int64_t *index) {
+    index[2] = 0;
+    index[1] = item % size[1];
+    item /= size[1];
+    index[0] = item % size[0];
+    item /= size[0];
+    *channel = item % channels;
+    *n = item / channels;
+}
+
+/* Steps a 3-axis index; 0 when it has wrapped round. */
+static int next(int64_t *i, const int64_t *size) {
+    for (int axis = 2; axis >= 0; axis--) {
+        if (++i[axis] < size[axis]) return 1;
+        i[axis] = 0;
+    }
+    return 0;
+}
+
+static int is_empty(const int64_t *size) { return size[0] <= 0 || size[1] <= 0 || size[2] <= 0; }
+
+/* Source index of a pixel and a tap; 0 when it lies in the padding. */
+static int source_index(const correlation_t *c, const int64_t *pixel, const int64_t *tap, int64_t *index) {
+    int inside = 1;
+    for (int axis = 0; axis < 3; axis++) {
+        index[axis] = pixel[axis] * c->step[axis] + c->first[axis] + tap[axis] * c->delta[axis];
+        inside &= index[axis] >= 0 && index[axis] < c->source_size[axis];
+    }
+    return inside;
+}
+
+/* The pixel whose tap lands on a source index; 0 when there is none. */
+static int pixel_of(const correlation_t *c, const int64_t *index, const int64_t *tap, int64_t *pixel) {
+    for (int axis = 0; axis < 3; axis++) {
+        int64_t offset = index[axis] - c->first[axis] - tap[axis] * c->delta[axis];
+        if (offset < 0 || offset % c->step[axis] != 0) return 0;
+        pixel[axis] = offset / c->step[axis];
+        if (pixel[axis] >= c->pixels[axis]) return 0;
+    }
+    return 1;
+}
+
+#define REFERENCE float32
+#define ELEMENT float
+#define SUM float
+#include "reference_loops.h"
+
+#define REFERENCE float64
+#define ELEMENT double
+#define SUM double
+#include "reference_loops.h"
+
+#define REFERENCE complex64
+#define ELEMENT float complex
+#define SUM float complex
+#include "reference_loops.h"
+
+#define REFERENCE complex128
+#define ELEMENT double complex
+#define SUM double complex
+#include "reference_loops.h"
+
+/* Sums wrap modulo 2^32, which is what int32 accumulators do; unsigned arithmetic makes that defined. */
+#define REFERENCE int8
+#define ELEMENT int16_t
+#define SUM uint32_t
+#include "reference_loops.h"

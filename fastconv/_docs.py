@@ -1,0 +1,75 @@
+"""Paragraphs that the docstrings of the public functions share, and the decorator that puts them in.
+
+A docstring names a paragraph by ``{name}`` alone on a line.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable
+from typing import TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+PARAGRAPHS = {
+    "stride": """
+stride : int or one int per axis, default 1
+padding : int, one int per axis, one (before, after) pair per axis, or a word, default 0
+    Zeros (see ``padding_mode``) around the input. A negative number in a pair crops. Words: "valid" (0), "same"
+    (result = ceil(input / stride), the extra element at the end), "same_lower" (at the start), "full", and for 1-D
+    "causal". A flat list of before/after numbers is refused: libraries disagree on its order.
+dilation : int or one int per axis, default 1
+    Distance between the kernel's elements.
+""",
+    "groups": """
+groups : int, default 1
+    Input and output channels are cut into this many groups that do not see each other.
+""",
+    "layouts": """
+layout : str, optional
+    "NCW", "NCHW", "NCDHW" (default) or "NWC", "NHWC", "NDHWC", of all data arrays.
+w_layout : str, optional
+    "OIW", "OIHW", "OIDHW" (default), "WIO"..., or "OWI"...: order of the weight's axes.
+""",
+    "padding_mode": """
+padding_mode : {"zeros", "reflect", "replicate", "circular"}, default "zeros"
+    NumPy's names "constant", "edge" and "wrap" are taken too.
+""",
+    "epilogue": """
+activation : str or ("leaky_relu", slope), optional
+    Applied last: "relu", "relu6", "leaky_relu" (slope 0.01), "silu", "gelu" (exact), "tanh" or "sigmoid".
+add : array, optional
+    A residual of the result's shape, added after the bias and before the activation.
+""",
+    "how": """
+precision : {"ieee", "highest", "high", "medium"}, optional
+    What error a float32 call may have; default that of ``get_precision``, "high" (1e-5 of the largest result).
+algorithm : str, default "auto"
+    Name of an algorithm to use, instead of the fastest one known for the problem.
+threads : int, optional
+    Default: that of ``get_num_threads``. The number does not change the result.
+""",
+    "out": """
+out : array, optional
+    Where the result goes: its shape and dtype, any strides; it may overlap the inputs.
+""",
+    "raises": """
+Raises
+------
+ValueError, TypeError
+    For shapes, dtypes and settings that do not fit each other; the message names the argument, what it was and what
+    is allowed. Nothing is computed then.
+""",
+}
+
+
+def documented(function: Function) -> Function:
+    """Put the shared paragraphs into the function's docstring."""
+    text = textwrap.dedent("    " + (function.__doc__ or ""))
+
+    def paragraph(match: re.Match[str]) -> str:
+        return PARAGRAPHS[match[1]].strip("\n") + "\n"
+
+    function.__doc__ = re.sub(r"^\{(\w+)\}\n", paragraph, text, flags=re.MULTILINE)
+    return function

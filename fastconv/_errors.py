@@ -1,0 +1,14 @@
+"""The two ways a call is refused: every message names the argument, what it was and what is allowed."""
+
+from __future__ import annotations
+
+
+def bad_value(argument: str, value: object, allowed: str) -> ValueError:
+    """A ValueError for an argument whose value cannot be used."""
+    return ValueError(f"{argument}: got {value!r}; allowed: {allowed}")
+
+
+def bad_type(argument: str, value: object, allowed: str) -> TypeError:
+    """A TypeError for an argument (or an array's dtype) of the wrong type."""
+    shown = value if isinstance(value, str) else repr(value)
+    return TypeError(f"{argument}: got {shown}; allowed: {allowed}")

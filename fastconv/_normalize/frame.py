@@ -1,0 +1,85 @@
+"""Frame: how a user's arrays lie, and the canonical 5-D views of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._errors import bad_value
+from .arguments import LAYOUT_LETTERS, is_channels_last, weight_layout_name
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Number of spatial axes, batch axis or none, and the two layouts of one call."""
+
+    rank: int
+    batched: bool
+    channels_last: bool
+    weight_layout: str
+
+    @classmethod
+    def of(cls, rank: int, argument: str, shape: Sequence[int], layout: object, w_layout: object) -> Frame:
+        """The frame of a call whose data array (``argument``) has ``shape``."""
+        channels_last = is_channels_last(layout, rank)
+        letters = LAYOUT_LETTERS[rank][channels_last]
+        if len(shape) not in (rank + 1, rank + 2):
+            raise bad_value(
+                argument,
+                f"an array of shape {tuple(shape)}",
+                f"{rank + 2} axes ({letters}) or {rank + 1} ({letters[1:]})",
+            )
+        return cls(rank, len(shape) == rank + 2, channels_last, weight_layout_name(w_layout, rank))
+
+    def data(self, array: np.ndarray) -> np.ndarray:
+        """(N, C, D, H, W) view of an input, output or gradient."""
+        array = array if self.batched else array[None]
+        if self.channels_last:
+            array = np.moveaxis(array, -1, 1)
+        return array[(slice(None), slice(None), *(None,) * (3 - self.rank))]
+
+    def weights(self, array: np.ndarray) -> np.ndarray:
+        """(K, C/groups, kD, kH, kW) view of a weight."""
+        if self.weight_layout == "DHWIO":
+            array = np.moveaxis(array, (-1, -2), (0, 1))
+        elif self.weight_layout == "ODHWI":
+            array = np.moveaxis(array, -1, 1)
+        return array[(slice(None), slice(None), *(None,) * (3 - self.rank))]
+
+    def data_sizes(self, shape: Sequence[int]) -> tuple[int, int, tuple[int, ...]]:
+        """(batch, channels, spatial sizes) of a data array of ``shape``."""
+        batch, rest = (shape[0], tuple(shape[1:])) if self.batched else (1, tuple(shape))
+        return (batch, rest[-1], rest[:-1]) if self.channels_last else (batch, rest[0], rest[1:])
+
+    def weight_sizes(self, shape: Sequence[int]) -> tuple[int, int, tuple[int, ...]]:
+        """(output channels, input channels per group, kernel sizes) of a weight of ``shape``."""
+        shape = tuple(shape)
+        if self.weight_layout == "DHWIO":
+            return shape[-1], shape[-2], shape[:-2]
+        if self.weight_layout == "ODHWI":
+            return shape[0], shape[-1], shape[1:-1]
+        return shape[0], shape[1], shape[2:]
+
+    def data_shape(self, canonical: Sequence[int]) -> tuple[int, ...]:
+        """The user's shape of a data array whose canonical shape is given."""
+        batch, channels, *sizes = canonical
+        spatial = tuple(sizes[3 - self.rank :])
+        rest = (*spatial, channels) if self.channels_last else (channels, *spatial)
+        return (batch, *rest) if self.batched else rest
+
+    def weights_shape(self, canonical: Sequence[int]) -> tuple[int, ...]:
+        """The user's shape of a weight whose canonical shape is given."""
+        filters, channels, *sizes = canonical
+        kernel = tuple(sizes[3 - self.rank :])
+        if self.weight_layout == "DHWIO":
+            return (*kernel, channels, filters)
+        if self.weight_layout == "ODHWI":
+            return (filters, *kernel, channels)
+        return (filters, channels, *kernel)
+
+    @property
+    def first_spatial_axis(self) -> int:
+        """Index of the first spatial axis of a data array."""
+        return int(self.batched) + (not self.channels_last)

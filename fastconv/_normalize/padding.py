@@ -1,0 +1,129 @@
+"""Padding: words and numbers to one (before, after) pair per axis; padding modes other than zeros; their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .._errors import bad_type, bad_value
+from .arguments import integer, sequence
+
+Pair = tuple[int, int]
+
+WORDS = ("valid", "same", "same_lower", "full")
+MODES = {
+    "zeros": "zeros",
+    "constant": "zeros",
+    "reflect": "reflect",
+    "replicate": "replicate",
+    "edge": "replicate",
+    "circular": "circular",
+    "wrap": "circular",
+}
+
+
+def _word_pair(word: str, size: int, kernel: int, stride: int, dilation: int) -> Pair:
+    reach = dilation * (kernel - 1)
+    if word == "valid":
+        return (0, 0)
+    if word == "full":
+        return (reach, reach)
+    if word == "causal":
+        return (reach, 0)
+    total = max((-(-size // stride) - 1) * stride + reach + 1 - size, 0)
+    small, large = total // 2, total - total // 2
+    return (small, large) if word == "same" else (large, small)
+
+
+def padding_pairs(
+    padding: Any, sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> list[Pair]:
+    """One (before, after) pair per spatial axis.
+
+    ``padding`` is an int, one int per axis, one pair per axis (which may be negative: cropping), or a word. A flat list
+    of 2n numbers is refused: libraries disagree on its order.
+    """
+    rank = len(sizes)
+    words = (*WORDS, "causal") if rank == 1 else WORDS
+    allowed = (
+        f"an int, {rank} ints (0 or more), {rank} (before, after) pairs, or one of {', '.join(words)}"
+        if rank > 1
+        else f"an int (0 or more), one (before, after) pair in a list, or one of {', '.join(words)}"
+    )
+    if isinstance(padding, str):
+        if padding not in words:
+            raise bad_value("padding", padding, allowed)
+        return [_word_pair(padding, *axis) for axis in zip(sizes, kernel, stride, dilation, strict=True)]
+    if hasattr(padding, "__index__") and not hasattr(padding, "__len__"):
+        items: list[Any] = [integer("padding", padding, padding, allowed)]
+    else:
+        items = sequence("padding", padding, allowed)
+    if len(items) not in (1, rank):
+        raise bad_value("padding", padding, allowed)
+    pairs = [_pair(item, padding, allowed) for item in items]
+    return pairs * rank if len(pairs) == 1 else pairs
+
+
+def _pair(item: Any, padding: Any, allowed: str) -> Pair:
+    if hasattr(item, "__index__") and not hasattr(item, "__len__"):
+        number = integer("padding", item, padding, allowed)
+        if not 0 <= number < 2**62:
+            raise bad_value("padding", padding, allowed)
+        return (number, number)
+    if isinstance(item, str) or not hasattr(item, "__len__"):
+        raise bad_type("padding", padding, allowed)
+    if len(item) != 2:
+        raise bad_value("padding", padding, allowed)
+    before, after = (integer("padding", number, padding, allowed) for number in item)
+    if max(abs(before), abs(after)) >= 2**62:
+        raise bad_value("padding", padding, allowed)
+    return (before, after)
+
+
+def mode_name(padding_mode: Any) -> str:
+    """The canonical name of a padding mode; NumPy's words for the same modes are taken."""
+    if not isinstance(padding_mode, str) or padding_mode not in MODES:
+        raise bad_value("padding_mode", padding_mode, "zeros, reflect, replicate (edge), circular (wrap)")
+    return MODES[padding_mode]
+
+
+def axis_indices(mode: str, size: int, pair: Pair) -> np.ndarray:
+    """For each element of a padded axis, the index of the element it repeats; a negative pair crops."""
+    before, after = pair
+    grow = max(before, after)
+    if grow > 0:
+        most = {"reflect": size - 1, "circular": size, "replicate": 2**62 if size else 0}[mode]
+        if grow > most:
+            raise bad_value("padding", pair, f"at most {most} with padding_mode {mode!r} and an axis of {size}")
+    index = np.arange(-before, size + after)
+    if mode == "replicate":
+        return index.clip(0, size - 1)
+    if mode == "circular":
+        return index % size if size else index
+    period = max(2 * (size - 1), 1)
+    index = np.abs(index) % period
+    return np.minimum(index, period - index) if size > 1 else index * 0
+
+
+def padded(x: np.ndarray, mode: str, pairs: Sequence[Pair], first_axis: int) -> np.ndarray:
+    """``x`` with its axes from ``first_axis`` on padded (or cropped) in ``mode``."""
+    for axis, pair in enumerate(pairs, first_axis):
+        if pair != (0, 0):
+            x = np.take(x, axis_indices(mode, x.shape[axis], pair), axis=axis)
+    return x
+
+
+def padded_gradient(
+    dx: np.ndarray, mode: str, pairs: Sequence[Pair], sizes: Sequence[int], first_axis: int
+) -> np.ndarray:
+    """The adjoint of ``padded``: every element of ``dx`` is added to the element that it repeats."""
+    for axis, (pair, size) in enumerate(zip(pairs, sizes, strict=True), first_axis):
+        if pair == (0, 0):
+            continue
+        moved = np.moveaxis(dx, axis, 0)
+        total = np.zeros((size, *moved.shape[1:]), dx.dtype)
+        np.add.at(total, axis_indices(mode, size, pair), moved)
+        dx = np.moveaxis(total, 0, axis)
+    return dx

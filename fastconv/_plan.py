@@ -1,0 +1,39 @@
+"""Plan: a problem bound to the algorithm, parameters and threads that compute it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ._algorithm import Algorithm, Params
+from ._problem import ConvProblem
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A bound choice; immutable, so that threads may share it."""
+
+    problem: ConvProblem
+    algorithm: Algorithm
+    params: Params
+    threads: int
+    workspace_bytes: int
+    reason: str
+    """Who chose: "forced", "tuned" or "cost model"."""
+    candidates: tuple[tuple[str, float], ...] = field(default=(), compare=False)
+    """Algorithms that were considered with their estimated seconds, best first."""
+
+    def __str__(self) -> str:
+        settings = "".join(f" {name}={value}" for name, value in self.params.items())
+        return f"{self.problem}: {self.algorithm.name}{settings}, {self.threads} threads ({self.reason})"
+
+    def describe(self) -> dict[str, Any]:
+        """The plan as plain values."""
+        return {
+            "problem": str(self.problem),
+            "algorithm": self.algorithm.name,
+            "params": dict(self.params),
+            "threads": self.threads,
+            "workspace_bytes": self.workspace_bytes,
+            "reason": self.reason,
+        }

@@ -1,0 +1,25 @@
+"""THE list of algorithms, in the order in which ties are broken; the last one accepts every problem."""
+
+from __future__ import annotations
+
+from ._algorithm import Algorithm
+from ._cpu.algorithms.implicit_gemm import ImplicitGemm
+from ._cpu.algorithms.reference import Reference
+
+CPU: tuple[Algorithm, ...] = (
+    ImplicitGemm(),
+    Reference(),
+)
+
+
+def names() -> list[str]:
+    """Names of all algorithms."""
+    return [algorithm.name for algorithm in CPU]
+
+
+def find(name: str) -> Algorithm:
+    """The algorithm called ``name``; KeyError where there is none."""
+    for algorithm in CPU:
+        if algorithm.name == name:
+            return algorithm
+    raise KeyError(name)

@@ -1,0 +1,96 @@
+"""Builds what pyproject.toml cannot say: the C kernels, one object per ISA level with its own flags, and OpenMP."""
+
+import os
+import platform
+import tempfile
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+CSRC = os.path.join("fastconv", "_cpu", "csrc")
+
+# One row per ISA level; its tile sizes are in csrc/isa/<identifier>.h and its CPUID test in csrc/isa/levels.h.
+BASELINE = ["-march=x86-64-v2"]
+ISA_LEVELS = {
+    "x86_64_v2": BASELINE,
+    "x86_64_v3": ["-march=x86-64-v3"],
+    "x86_64_v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+}
+
+# No -ffast-math: at link time it would change the floating-point mode of the whole process.
+C_FLAGS = ["-O3", "-std=gnu11", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"]
+CYTHON_FLAGS = ["-O2", "-fvisibility=hidden", "-Wno-unused-function"]
+OPENMP_FLAG = "-fopenmp"
+
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "embedsignature": True,
+    "initializedcheck": False,
+}
+
+
+def extension(name: str, *sources: str) -> Extension:
+    """The Cython module ``fastconv/_cpu/<name>.pyx`` with C sources of its own."""
+    return Extension(
+        f"fastconv._cpu.{name}",
+        [os.path.join("fastconv", "_cpu", f"{name}.pyx"), *(os.path.join(CSRC, source) for source in sources)],
+        include_dirs=[CSRC],
+        depends=[os.path.join(folder, file) for folder, _, files in os.walk(CSRC) for file in files],
+    )
+
+
+EXTENSIONS = [
+    extension("_runtime", "dispatch.c"),
+    extension("_bound"),
+    extension("_reference", "reference.c"),
+    extension("_implicit_gemm"),
+]
+
+
+class BuildKernels(build_ext):
+    """build_ext that also compiles ``isa_unit.c`` once per ISA level and links the objects into ``_runtime``."""
+
+    def build_extensions(self) -> None:
+        if platform.machine().lower() not in ("x86_64", "amd64"):
+            raise SystemExit(f"fastconv: no kernels for {platform.machine()} yet; x86-64 is supported")
+        openmp = [OPENMP_FLAG] if self.compiles_with(OPENMP_FLAG) else []
+        if not openmp:
+            print("fastconv: the compiler has no OpenMP; building for one thread")
+        for extension in self.extensions:
+            extension.extra_compile_args = [*BASELINE, *CYTHON_FLAGS, *openmp]
+            extension.extra_link_args = list(openmp)
+            if extension.name.endswith("._runtime"):
+                extension.extra_objects = [self.compile_level(name, flags) for name, flags in ISA_LEVELS.items()]
+        super().build_extensions()
+
+    def compile_level(self, identifier: str, flags: list[str]) -> str:
+        folder = os.path.join(self.build_temp, "isa", identifier)
+        return self.compiler.compile(
+            [os.path.join(CSRC, "isa_unit.c")],
+            output_dir=folder,
+            include_dirs=[CSRC],
+            macros=[("ISA_LEVEL", identifier)],
+            extra_preargs=[*C_FLAGS, *flags],
+        )[0]
+
+    def compiles_with(self, flag: str) -> bool:
+        """Whether the compiler accepts ``flag`` and links a program that uses OpenMP."""
+        with tempfile.TemporaryDirectory() as folder:
+            source = os.path.join(folder, "probe.c")
+            with open(source, "w") as file:
+                file.write("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
+            try:
+                objects = self.compiler.compile([source], output_dir=folder, extra_preargs=[flag])
+                self.compiler.link_executable(objects, os.path.join(folder, "probe"), extra_postargs=[flag])
+            except Exception:
+                return False
+        return True
+
+
+setup(
+    ext_modules=cythonize(EXTENSIONS, compiler_directives=DIRECTIVES, build_dir="build/cython"),
+    cmdclass={"build_ext": BuildKernels},
+)
