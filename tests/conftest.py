@@ -1,0 +1,51 @@
+"""Settings of the whole suite: seeds, how many random examples, a cache directory of its own, the report of errors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+import worst_errors
+
+EXAMPLES = int(os.environ.get("FASTCONV_TEST_EXAMPLES", "0"))
+"""Random examples per test; 0: the short, repeatable run of continuous integration."""
+
+# The short run draws the same examples every time; a long one draws new ones and prints how to repeat a failure.
+hypothesis.settings.register_profile("short", max_examples=40, derandomize=True, deadline=None)
+hypothesis.settings.register_profile("long", max_examples=max(EXAMPLES, 1), deadline=None, print_blob=True)
+hypothesis.settings.load_profile("long" if EXAMPLES else "short")
+
+
+def pytest_report_header() -> str:
+    """What the results depend on."""
+    import fastconv
+    from fastconv import _registry
+    from fastconv._cpu import backend
+
+    examples = f"{EXAMPLES} random examples" if EXAMPLES else "short run (FASTCONV_TEST_EXAMPLES=N draws N examples)"
+    return (
+        f"fastconv: {backend.ISA}, {fastconv.get_num_threads()} threads, algorithms {', '.join(_registry.names())}; "
+        f"{examples}; random data is a function of the problem's text and a seed, 0 unless a message says otherwise"
+    )
+
+
+@pytest.fixture(autouse=True)
+def _own_cache_directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test reads or writes the user's tuned choices."""
+    folder = Path(tmp_path_factory.getbasetemp()) / "cache"
+    folder.mkdir(exist_ok=True)
+    monkeypatch.setenv("FASTCONV_CACHE_DIR", str(folder))
+    yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The largest error of every algorithm as a part of the bound that it declares."""
+    lines = worst_errors.table()
+    if lines:
+        terminalreporter.section("worst error / declared bound", sep="-")
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -1,0 +1,231 @@
+"""Named problems, and a hypothesis strategy over all of them.
+
+A shape is a problem's text without its direction: "<input> <weight> <settings>". Sizes are small; the point is in
+their remainders: register tiles have 6 or 14 rows and 8 to 32 columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from hypothesis import strategies as st
+
+from fastconv import ConvProblem
+from fastconv._problem import DIRECTIONS, LAYOUTS, WEIGHT_LAYOUTS, Epilogue
+
+SHAPES: dict[str, tuple[str, ...]] = {
+    "basic": (
+        "1x1x1x1 1x1x1x1",
+        "1x1x5x5 1x1x3x3",
+        "2x3x8x8 4x3x3x3 p1",
+        "3x2x6x5 5x2x2x4 p1x2",
+        "1x8x10x12 16x8x3x3 p1",
+        "2x4x9x9 6x4x3x3 s2 p1",
+        "1x16x14x14 16x16x3x3 p1",
+        "1x3x20x20 8x3x7x7 s2 p3",
+    ),
+    "tails": (
+        "1x5x7x33 7x5x3x3 p1",
+        "2x7x11x13 13x7x3x3",
+        "1x17x5x31 19x17x3x3 p1",
+        "3x3x1x17 2x3x1x5 p0x2",
+        "1x2x3x65 15x2x3x3 p1",
+        "1x31x3x7 29x31x1x3 p0x1",
+        "5x1x4x9 1x1x2x2",
+        "1x13x2x47 14x13x2x3",
+        "1x6x6x16 12x6x3x3 p1",
+        "1x9x5x95 5x9x1x1",
+        "2x1x3x129 6x1x2x2",
+    ),
+    "dilated": (
+        "1x3x13x11 4x3x3x3 p2 d2",
+        "2x2x15x14 3x2x3x2 d3x5",
+        "1x4x17x17 5x4x2x3 s2x3 p3x4 d4x2",
+        "1x2x40 3x2x3 p8 d16",
+        "1x3x12x12 4x3x3x3 s2 p2 d2",
+        "1x2x21x19 3x2x3x3 s6x4 p5 d4x6",
+    ),
+    "strided": (
+        "1x3x13x14 5x3x3x3 s2x3 p1",
+        "2x2x16x16 4x2x2x2 s2",
+        "1x3x17x19 4x3x2x2 s5x4",
+        "1x4x12x12 6x4x4x4 s4 p1",
+        "1x2x11x9 3x2x1x1 s3x2",
+        "1x3x23x23 7x3x5x5 s3 p2",
+        "1x2x9x30 2x2x3x3 s1x7 p1",
+        "2x5x7x33 8x5x3x3 s1x2 p1",
+    ),
+    "grouped": (
+        "2x6x7x7 4x3x3x3 p1 g2",
+        "1x12x9x8 9x4x3x3 p1 g3",
+        "1x8x6x17 24x2x3x3 s2 p1 g4",
+        "1x10x5x5 5x2x1x1 g5",
+        "1x32x6x6 32x4x3x3 p1 g8",
+    ),
+    "depthwise": (
+        "2x5x9x9 5x1x3x3 p1 g5",
+        "1x8x10x11 8x1x3x3 s2 p1 g8",
+        "1x3x7x21 6x1x5x5 p2 g3",
+        "1x4x9x9 12x1x3x3 s2 p1 g4",
+        "1x7x13x13 7x1x3x3 p2 d2 g7",
+        "2x16x5x33 16x1x7x7 p3 g16",
+        "1x6x50 6x1x4 p3:0 g6",
+        "1x3x5x6x7 3x1x3x3x3 p1 g3",
+    ),
+    "padded": (
+        "1x2x6x6 3x2x3x3 p0:2x1:0",
+        "1x3x7x5 2x3x3x3 p5",
+        "2x2x9x8 3x2x3x3 p-1:2x3:-2",
+        "1x2x10x10 3x2x3x3 s2 p-2:-1x-3:1",
+        "1x1x2x2 2x1x3x3 p4 d3",
+        "1x3x6x7 4x3x2x3 s2x1 p-1:3x2:-1 d2x1",
+        "1x2x3x3 3x2x3x3 p7:0x0:7",
+    ),
+    "1-D": (
+        "2x3x17 4x3x3 p1",
+        "1x5x100 7x5x9 p4",
+        "1x1x257 1x1x31",
+        "3x4x37 6x4x5 s3 p2:0",
+        "2x6x41 6x2x3 p4:0 d2 g3",
+    ),
+    "3-D": (
+        "1x2x5x6x7 3x2x3x3x3 p1",
+        "2x3x4x5x9 4x3x2x3x1 s1x2x1 p0x1x0",
+        "1x4x7x5x6 6x2x3x2x3 s2 p1 d2x1x1 g2",
+        "1x1x9x3x11 2x1x3x1x5 p1x0x-1:2",
+    ),
+    "1x1": (
+        "2x16x7x9 24x16x1x1",
+        "1x33x5x5 7x33x1x1",
+        "3x4x8x8 5x4x1x1 s2",
+        "1x5x6x6 3x5x1x1 p1",
+        "2x6x5x7 8x3x1x1 g2",
+    ),
+    "kernel == input": (
+        "2x3x4x5 6x3x4x5",
+        "3x7x1x1 4x7x1x1",
+        "1x4x3x3 5x4x3x3 s2",
+        "2x2x31 3x2x31",
+        "1x2x5x5 3x2x3x3 d2",
+    ),
+    "channels last": (
+        "2x3x8x9 5x3x3x3 p1 channels_last",
+        "1x8x7x11 16x8x3x3 s2 p1 channels_last DHWIO",
+        "1x17x5x6 13x17x3x3 p1 channels_last ODHWI",
+        "2x6x9x7 4x3x3x3 p1 g2 channels_last DHWIO",
+        "1x9x8x8 9x1x3x3 p1 g9 channels_last",
+        "1x12x5x5 20x12x1x1 channels_last DHWIO",
+        "1x4x30 5x4x3 p2 d2 channels_last",
+        "1x3x4x5x6 4x3x2x3x2 s1x2x1 p1 channels_last ODHWI",
+        "1x2x10x9 3x2x3x3 s2 p-2:1x1:-2 channels_last",
+        "1x3x9x9 8x3x3x3 p1 DHWIO",
+        "1x4x9x9 8x2x3x3 p1 g2 ODHWI",
+    ),
+}
+"""The named lists: what every algorithm is tested on."""
+
+EPILOGUES: tuple[str, ...] = (
+    "2x3x8x8 4x3x3x3 p1 +bias",
+    "2x3x8x8 4x3x3x3 p1 +add",
+    "1x5x7x33 7x5x3x3 p1 +bias+add+relu",
+    "1x17x6x7 13x17x3x3 p1 channels_last DHWIO +bias+add+relu",
+    "1x8x10x11 8x1x3x3 s2 p1 g8 +bias+relu6",
+    "2x6x7x7 4x3x3x3 s2 p1 g2 +bias+add+leaky_relu=0.5",
+    "1x2x40 3x2x3 p8 d16 +relu",
+    "1x9x5x95 5x9x1x1 +bias+add+relu",
+    "1x3x17x19 4x3x2x2 s5x4 +bias+add",
+    "1x4x7x5x6 6x2x3x2x3 s2 p1 d2x1x1 g2 +bias+relu",
+)
+"""Epilogues that integers stay exact in; for forward and backward_input."""
+
+NARROW: tuple[str, ...] = (
+    "2x3x8x8 4x3x3x3 p1",
+    "1x5x7x13 6x5x3x2 s2x1 p1",
+    "1x4x9x9 6x2x3x3 p1:0x2:-1 g2",
+    "1x5x9x9 5x1x3x3 p2 d2 g5",
+    "2x3x17 4x3x5 p2",
+    "1x2x4x5x6 3x2x2x2x2 p1",
+    "1x9x6x5 7x9x1x1 channels_last DHWIO",
+    "1x6x6x6 8x3x2x2 s2 g2 channels_last ODHWI",
+)
+"""Shapes for the dtypes that are lowered to real floats; reductions are short enough for bfloat16."""
+
+
+def problems(shapes: Iterable[str], *settings: str, directions: Iterable[str] = DIRECTIONS) -> list[ConvProblem]:
+    """Every shape in every direction, with further words of a problem's text."""
+    return [ConvProblem.parse(" ".join((direction, shape, *settings))) for shape in shapes for direction in directions]
+
+
+def named(*settings: str) -> list[ConvProblem]:
+    """The named lists in all directions."""
+    return problems((shape for shapes in SHAPES.values() for shape in shapes), *settings)
+
+
+@st.composite
+def conv_problems(
+    draw: st.DrawFn, dtypes: tuple[str, ...] = ("float32", "float64"), most_multiply_adds: int = 60_000
+) -> ConvProblem:
+    """Problems of every kind; they shrink towards one 1x1 pixel with the default settings."""
+    rank = draw(st.integers(1, 3))
+    groups = draw(st.sampled_from((1, 1, 1, 2, 3, 5)))
+    depthwise = draw(st.booleans()) and groups > 1
+    channels = groups * (1 if depthwise else draw(st.integers(1, 9)))
+    filters = groups * draw(st.integers(1, 3 if depthwise else 17))
+    kernel = [draw(st.integers(1, 5 if rank < 3 else 3)) for _ in range(rank)]
+    stride = [draw(st.integers(1, 4)) for _ in range(rank)]
+    dilation = [draw(st.integers(1, 4)) for _ in range(rank)]
+    padding = [(draw(st.integers(-2, 5)), draw(st.integers(-2, 5))) for _ in range(rank)]
+    sizes = []
+    for axis in range(rank):
+        least = max(dilation[axis] * (kernel[axis] - 1) + 1 - sum(padding[axis]), 1)
+        sizes.append(least + draw(st.integers(0, 36 if axis == rank - 1 else 7)))
+    lead = 3 - rank
+    problem = ConvProblem(
+        direction=draw(st.sampled_from(DIRECTIONS)),
+        batch=draw(st.integers(1, 3)),
+        in_channels=channels,
+        out_channels=filters,
+        input_size=(1,) * lead + tuple(sizes),  # type: ignore[arg-type]
+        kernel_size=(1,) * lead + tuple(kernel),  # type: ignore[arg-type]
+        stride=(1,) * lead + tuple(stride),  # type: ignore[arg-type]
+        padding=((0, 0),) * lead + tuple(padding),  # type: ignore[arg-type]
+        dilation=(1,) * lead + tuple(dilation),  # type: ignore[arg-type]
+        groups=groups,
+        dtype=draw(st.sampled_from(dtypes)),
+        layout=draw(st.sampled_from(LAYOUTS)),
+        weight_layout=draw(st.sampled_from(WEIGHT_LAYOUTS)),
+    )
+    problem = problem.replace(epilogue=draw(_epilogues(problem)))
+    return _at_most(problem, most_multiply_adds)
+
+
+def _epilogues(problem: ConvProblem) -> st.SearchStrategy[Epilogue]:
+    if problem.direction == "backward_weight":
+        return st.just(Epilogue())
+    activations = [None] if problem.dtype.startswith("complex") else [None, None, "relu", "relu6"]
+    return st.builds(Epilogue, bias=st.booleans(), add=st.booleans(), activation=st.sampled_from(activations))
+
+
+def _at_most(problem: ConvProblem, multiply_adds: int) -> ConvProblem:
+    """The problem, cut in batch and channels until it is small enough for the slow oracle."""
+    while problem.multiply_adds > multiply_adds:
+        if problem.batch > 1:
+            problem = problem.replace(batch=1)
+        elif problem.out_channels > problem.groups:
+            problem = problem.replace(out_channels=max(problem.out_channels // 2 // problem.groups, 1) * problem.groups)
+        elif problem.in_channels > problem.groups:
+            problem = problem.replace(in_channels=max(problem.in_channels // 2 // problem.groups, 1) * problem.groups)
+        else:
+            break
+    return problem
+
+
+def describe(problem: ConvProblem) -> str:
+    """A test id."""
+    return str(problem).replace(" ", "_")
+
+
+def reach(problem: ConvProblem) -> int:
+    """Elements of all arrays together."""
+    return sum(math.prod(shape) for shape in (problem.input_shape, problem.weight_shape, problem.output_shape))
