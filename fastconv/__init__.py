@@ -15,4 +15,5 @@ from ._config import (
     set_workspace_limit,
 )
 from ._problem import ConvProblem
+from ._version import __version__
 from .functional import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
