@@ -1,11 +1,137 @@
-"""stub"""
+"""implicit_gemm: a matrix product whose pixel operand is packed straight from the array, block by block.
 
-from ..._algorithm import Algorithm
+Blocking after Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, ACM TOMS 34 (2008), with the
+gathering of pixels in place of the copy of the right-hand matrix (Chetlur et al., cuDNN, arXiv:1410.0759).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..._algorithm import Algorithm, Machine, Operands, Params, Resources
+from ..._problem import ConvProblem
+from .. import _implicit_gemm, _runtime
+
+PANEL_BYTES = 20480
+"""One packed column panel: it stays in a first-level cache of 32 KiB beside the row panel that streams past."""
+BLOCK_BYTES = 2**18
+"""One packed block of pixels: it stays in half of a second-level cache of 512 KiB."""
+LEAST_ITEMS = 16
+"""Work items wanted, so that threads find work; never decided by their number, which must not change the result."""
+
+
+def _round_up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
 
 
 class ImplicitGemm(Algorithm):
+    """Any problem in float32 and float64."""
+
     name = "implicit_gemm"
     dtypes = frozenset({"float32", "float64"})
+    multiplies_outside = True
 
-    def supports(self, problem):
-        return False
+    def supports(self, problem: ConvProblem) -> bool:
+        return True
+
+    def parameters(self, problem: ConvProblem) -> list[Params]:
+        first = self._blocking(problem, PANEL_BYTES, BLOCK_BYTES)
+        found = [first]
+        for panel, block in ((2, 1), (1, 2), (2, 2), (1, 4), (0.5, 1)):
+            other = self._blocking(problem, int(PANEL_BYTES * panel), BLOCK_BYTES * block)
+            if other not in found:
+                found.append(other)
+        return found
+
+    def _blocking(self, problem: ConvProblem, panel_bytes: int, block_bytes: int) -> dict[str, int]:
+        """Block sizes: ``depth`` reduction indices by ``span`` pixels (columns of the weight gradient)."""
+        _, _, columns = _runtime.tile_sizes(problem.dtype)
+        itemsize = np.dtype(problem.dtype).itemsize
+        depth = max(panel_bytes // (columns * itemsize), 8)
+        pixels = problem.batch * math.prod(problem.output_size)
+        filters = problem.out_channels // problem.groups
+        if problem.direction == "backward_weight":
+            depth = max(min(depth, block_bytes // itemsize // max(filters, 1)), 64)
+            depth = min(depth, max(pixels, 1))
+            total = math.prod(problem.weight_shape[1:])
+            span = self._span(total, block_bytes // itemsize // depth, columns, LEAST_ITEMS // problem.groups)
+            items = problem.groups * max(-(-total // span), 1)
+            splits = max(1, min(-(-LEAST_ITEMS // items), pixels // (4 * depth)))
+            return {"depth": depth, "span": span, "splits": splits}
+        if problem.direction == "backward_input":
+            pixels = problem.batch * math.prod(
+                -(-size // stride) for size, stride in zip(problem.input_size, problem.stride, strict=True)
+            )
+        depth = min(depth, max(problem.reduction, 1))
+        span = self._span(pixels, block_bytes // itemsize // depth, columns, LEAST_ITEMS // problem.groups)
+        return {"depth": depth, "span": span, "splits": 1}
+
+    @staticmethod
+    def _span(total: int, most: int, columns: int, items: int) -> int:
+        """Columns of one item: at most ``most``, fewer where there would be less than ``items``, at least 4 panels."""
+        wanted = min(most, -(-total // max(items, 1)))
+        return _round_up(max(wanted, min(4 * columns, most), 1), columns)
+
+    def _memory(self, problem: ConvProblem, params: Params) -> tuple[int, int]:
+        """(bytes shared by the threads: packed weights or partial sums; bytes of one thread)."""
+        lanes, _, columns = _runtime.tile_sizes(problem.dtype)
+        itemsize = np.dtype(problem.dtype).itemsize
+        weights = math.prod(problem.weight_shape)
+        filters, rows = problem.out_channels // problem.groups, 0
+        if problem.direction == "backward_weight":
+            rows = filters
+            shared = params["splits"] * weights * itemsize
+        elif problem.direction == "backward_input":
+            filters = problem.in_channels // problem.groups
+            shared = problem.out_channels * _round_up(filters, columns) * math.prod(problem.kernel_size) * itemsize
+        else:
+            shared = problem.groups * _round_up(filters, columns) * math.prod(problem.weight_shape[1:]) * itemsize
+        # Blocks are balanced and rounded up to whole vectors and panels, hence never larger than this.
+        depth, span = params["depth"] + lanes, params["span"] + columns
+        return _round_up(shared, 64) + 64, _implicit_gemm.scratch_bytes(problem.dtype, depth, span, rows)
+
+    def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
+        shared, thread = self._memory(problem, params)
+        return shared + threads * thread
+
+    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        """Padded tiles at the peak rate, packing as copies, and the weights once per call."""
+        _, rows, columns = _runtime.tile_sizes(problem.dtype)
+        itemsize = np.dtype(problem.dtype).itemsize
+        filters = max(problem.out_channels // problem.groups, 1)
+        channels = max(problem.in_channels // problem.groups, 1)
+        taps = math.prod(problem.kernel_size)
+        if problem.direction == "backward_input":
+            filters, channels = channels, filters
+        lane_use = filters / (_round_up(filters, columns) if problem.layout == "channels_last" else filters)
+        if problem.direction == "backward_weight":
+            lane_use = channels * taps / _round_up(channels * taps, columns)
+        row_use = min(1.0, (filters + 1) / (min(filters, rows) + 2))
+        rate = machine.multiply_adds_per_second[problem.dtype] * 0.85 * lane_use * row_use
+        packed_bytes = problem.multiply_adds / filters * itemsize * 2
+        if problem.direction == "backward_weight":
+            packed_bytes *= 2
+        data_bytes = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape)) * itemsize
+        weight_bytes = 4 * math.prod(problem.weight_shape) * itemsize
+        work = problem.multiply_adds / rate + packed_bytes / (4 * machine.bytes_per_second)
+        work += (data_bytes + weight_bytes) / machine.bytes_per_second
+        phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
+        return machine.call_seconds * (1 + phases) + work / min(threads, LEAST_ITEMS)
+
+    def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
+        if problem.direction == "backward_weight":
+            return None
+        # Packing reads the weights alone; the data arrays only have to have their shapes.
+        blank = np.zeros(1, problem.dtype)
+        shapes = (problem.input_shape, problem.output_shape)
+        data, output = (np.lib.stride_tricks.as_strided(blank, shape, (0,) * 5) for shape in shapes)
+        return _implicit_gemm.pack(problem, params, Operands(data, weight, output), threads)
+
+    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
+        shared, thread = self._memory(problem, params)
+        if problem.direction == "backward_weight":
+            _implicit_gemm.weight_gradient(problem, params, operands, resources, shared, thread)
+        else:
+            _implicit_gemm.correlate(problem, params, operands, resources, operands.packed, shared, thread)

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "gemm_job.h"
 #include "kernels.h"
 
 #define STRING_(x) #x
@@ -14,18 +15,22 @@
 #include STRING(isa/ISA_LEVEL.h)
 
 #define REAL float
+#define REAL_BYTES 4
 #define NAMED(name) JOIN(name, _float32)
 #define REAL_MATH(name) JOIN(name, f)
 #include "real_kernels.h"
 #undef REAL
+#undef REAL_BYTES
 #undef NAMED
 #undef REAL_MATH
 
 #define REAL double
+#define REAL_BYTES 8
 #define NAMED(name) JOIN(name, _float64)
 #define REAL_MATH(name) name
 #include "real_kernels.h"
 #undef REAL
+#undef REAL_BYTES
 #undef NAMED
 #undef REAL_MATH
 

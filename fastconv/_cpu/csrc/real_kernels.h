@@ -1,5 +1,5 @@
-/* Everything that exists once per element type; isa_unit.c includes this with REAL, NAMED and REAL_MATH set. */
-#define LANES (VECTOR_BYTES / (int64_t)sizeof(REAL))
+/* Everything that exists once per element type; isa_unit.c includes this with REAL, REAL_BYTES, NAMED and REAL_MATH set. */
+#define LANES (int64_t)(VECTOR_BYTES / REAL_BYTES)
 #define TILE_COLUMNS (TILE_VECTORS * LANES)
 
 typedef REAL NAMED(vector) __attribute__((vector_size(VECTOR_BYTES)));
@@ -9,6 +9,7 @@ typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(
 #include "epilogue.h"
 #include "gemm_tile.h"
 #include "gather.h"
+#include "pack.h"
 #include "implicit_gemm.h"
 #include "direct.h"
 
