@@ -2,7 +2,7 @@
  *
  * Formula. All kernels work on one object, a correlation per group:
  *
- *     result[n, f, p] = sum over c, t of  source[n, c, p*step + first + t*delta] * weight[f, c, tap_first + t*tap_delta]
+ *     result[n, f, p] = sum over c, t of  source[n, c, p*step + first + t*delta] * weight[f, c, t]
  *
  * with p and t running over three axes. `forward` is one correlation. `backward_input` is one per stride phase: the
  * elements i = phase + stride*p of the input see every tap t of one residue class only, so that source (the output

@@ -16,14 +16,12 @@ static const kernels_t *const levels[] = {
 
 static const int64_t level_count = (int64_t)(sizeof levels / sizeof levels[0]);
 
-const char *kernels_level_name(int64_t level) {
-    return level >= 0 && level < level_count ? levels[level]->name : NULL;
-}
+const char *kernels_level_name(int64_t level) { return level >= 0 && level < level_count ? levels[level]->name : NULL; }
 
 int kernels_level_usable(int64_t level) {
     int64_t index = 0;
     __builtin_cpu_init();
-#define LEVEL(identifier, test) \
+#define LEVEL(identifier, test)                                                                                        \
     if (index++ == level) return (test) != 0;
 #include "isa/levels.h"
 #undef LEVEL

@@ -1,7 +1,7 @@
 /* Reads lines of a correlation's source straight from the user's array, zeros outside of it.
  *
- * A pixel line runs along the pixels (n, d, h, w flattened, w fastest) at one channel and tap; a channel line runs along
- * (tap, channel), channel fastest, at one pixel. Nothing outside the array is read. */
+ * A pixel line runs along the pixels (n, d, h, w flattened, w fastest) at one channel and tap; a channel line runs
+ * along (tap, channel), channel fastest, at one pixel. Nothing outside the array is read. */
 static inline void NAMED(copy_line)(REAL *target, const REAL *source, int64_t stride, int64_t count) {
     int64_t i = 0;
     if (stride == 1) {

@@ -7,14 +7,14 @@
 typedef struct {
     correlation_t correlation;
     epilogue_t epilogue;
-    int64_t depth; /* reduction indices of one block: a packed column panel of this depth stays in L1 */
-    int64_t span;  /* pixels of one item; in the weight gradient, columns (channel, tap) of one item */
-    int64_t splits; /* weight gradient: parts of the pixels whose sums are added at the end */
+    int64_t depth;              /* reduction indices of one block: a packed column panel of this depth stays in L1 */
+    int64_t span;               /* pixels of one item; in the weight gradient, columns (channel, tap) of one item */
+    int64_t splits;             /* weight gradient: parts of the pixels whose sums are added at the end */
     int pixels_are_columns;     /* vectors run along pixels (channels first), else along filters (channels last) */
     int source_channel_lines;   /* the source is gathered along channels; the reduction order is then tap, channel */
     int gradient_channel_lines; /* weight gradient: the output gradient is gathered along channels */
-    char *packed;  /* weights, panel after panel: [group][panel][reduction][panel width] */
-    char *partial; /* weight gradient: [split][group][filter][column] */
+    char *packed;               /* weights, panel after panel: [group][panel][reduction][panel width] */
+    char *partial;              /* weight gradient: [split][group][filter][column] */
 } gemm_job_t;
 
 static inline int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }

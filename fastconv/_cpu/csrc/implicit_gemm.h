@@ -12,9 +12,10 @@
  *
  *     weight[f, q] = sum over p of gradient[f, p] * source[q, p],   q = (channel, tap) or (tap, channel)
  *
- * Blocking: an item owns `span` pixels (columns q) and walks the reduction in blocks of `depth`; one block of the source
- * is packed into L2, a column panel of it stays in L1 while row panels stream past. Numerics: every block is summed from
- * zero and blocks are added in order, so the bits depend on `depth` alone, never on threads or on the other blocks. */
+ * Blocking: an item owns `span` pixels (columns q) and walks the reduction in blocks of `depth`; one block of the
+ * source is packed into L2, a column panel of it stays in L1 while row panels stream past. Numerics: every block is
+ * summed from zero and blocks are added in order, so the bits depend on `depth` alone, never on threads or on the other
+ * blocks. */
 
 /* Where element (i, j) of a product goes: rows and columns lie at constant strides or at the offsets of a table. */
 typedef struct {
@@ -110,8 +111,7 @@ static void NAMED(multiply)(const NAMED(target_t) *t, const NAMED(operand_t) *a,
     for (int64_t begin = 0; begin < a->count; begin += group) {
         const int64_t end = min64(begin + group, a->count);
         for (int64_t column = 0; column < b->count; column += TILE_COLUMNS) {
-            const int even = column + TILE_COLUMNS <= b->count &&
-                             (t->column_offset != NULL || t->column_stride == 1) &&
+            const int even = column + TILE_COLUMNS <= b->count && (t->column_offset != NULL || t->column_stride == 1) &&
                              NAMED(is_even)(t->column_offset, 1, column, TILE_COLUMNS);
             for (int64_t row = begin; row < end; row += a->width)
                 NAMED(store_tile)(t, a, b, depth, row, column, even, accumulate, last);
@@ -130,7 +130,8 @@ static void NAMED(gemm_pack_weight)(const void *data, int64_t item, void *scratc
     REAL *panel = (REAL *)job->packed + group * packed_weight_size(job, TILE_COLUMNS) + first * reduction;
     (void)scratch;
     for (int64_t i = 0; i < height; i++) {
-        const REAL *weight = (const REAL *)c->weight + group * c->weight_group_stride + (first + i) * c->weight_stride[0];
+        const REAL *weight =
+            (const REAL *)c->weight + group * c->weight_group_stride + (first + i) * c->weight_stride[0];
         for (int64_t tap = 0; tap < taps; tap++) {
             const int64_t d = tap / (c->taps[1] * c->taps[2]), h = tap / c->taps[2] % c->taps[1], w = tap % c->taps[2];
             const REAL *source = weight + d * c->weight_stride[2] + h * c->weight_stride[3] + w * c->weight_stride[4];
@@ -271,9 +272,8 @@ static void NAMED(gemm_correlate)(const void *data, int64_t item, void *scratch)
         const int64_t depth = min64(job->depth, reduction - first);
         NAMED(pack_source)(&packing, first, depth, p0, ps, parts.source, parts.lines);
         const NAMED(operand_t) pixels = {parts.source, depth * packing.width, 0, ps, packing.width};
-        const NAMED(operand_t) weights = {
-            (const REAL *)job->packed + group * packed_weight_size(job, TILE_COLUMNS), reduction * weight_width, first,
-            c->filters, weight_width};
+        const NAMED(operand_t) weights = {(const REAL *)job->packed + group * packed_weight_size(job, TILE_COLUMNS),
+                                          reduction * weight_width, first, c->filters, weight_width};
         const int last = first + depth >= reduction;
         if (by_columns)
             NAMED(multiply)(&target, &weights, &pixels, depth, first > 0, last);
@@ -304,8 +304,8 @@ static void NAMED(gemm_weight_gradient)(const void *data, int64_t item, void *sc
         gradient.first[axis] = gradient.delta[axis] = 0;
         gradient.source_size[axis] = c->pixels[axis];
     }
-    const NAMED(packing_t) rows = {&gradient, group, job->gradient_channel_lines, 0, 0,
-                                   panel_height(c->filters, TILE_ROWS)};
+    const NAMED(packing_t) rows = {&gradient, group, job->gradient_channel_lines,
+                                   0,         0,     panel_height(c->filters, TILE_ROWS)};
     const NAMED(packing_t) sources = {c, group, job->source_channel_lines, 0, 1, TILE_COLUMNS};
     const NAMED(target_t) target = {
         .base = (REAL *)job->partial + ((split * c->groups + group) * c->filters) * columns + q0,

@@ -6,8 +6,7 @@ int64_t reference_items(const reference_job_t *job) {
     const correlation_t *c = &job->correlation;
     switch (job->direction) {
     case REFERENCE_FORWARD: return c->batch * c->groups * c->filters * c->pixels[0] * c->pixels[1];
-    case REFERENCE_BACKWARD_INPUT:
-        return c->batch * c->groups * c->channels * c->source_size[0] * c->source_size[1];
+    case REFERENCE_BACKWARD_INPUT: return c->batch * c->groups * c->channels * c->source_size[0] * c->source_size[1];
     default: return c->groups * c->filters * c->channels;
     }
 }
@@ -17,7 +16,8 @@ static int64_t dot5(const int64_t *stride, int64_t a, int64_t b, const int64_t *
 }
 
 /* The image, channel and first element of row number `item`. */
-static void split_row(int64_t item, int64_t channels, const int64_t *size, int64_t *n, int64_t *channel, int64_t *index) {
+static void split_row(int64_t item, int64_t channels, const int64_t *size, int64_t *n, int64_t *channel,
+                      int64_t *index) {
     index[2] = 0;
     index[1] = item % size[1];
     item /= size[1];
@@ -60,27 +60,27 @@ static int pixel_of(const correlation_t *c, const int64_t *index, const int64_t 
 }
 
 #define REFERENCE float32
-#define ELEMENT float
-#define SUM float
+#define ELEMENT   float
+#define SUM       float
 #include "reference_loops.h"
 
 #define REFERENCE float64
-#define ELEMENT double
-#define SUM double
+#define ELEMENT   double
+#define SUM       double
 #include "reference_loops.h"
 
 #define REFERENCE complex64
-#define ELEMENT float complex
-#define SUM float complex
+#define ELEMENT   float complex
+#define SUM       float complex
 #include "reference_loops.h"
 
 #define REFERENCE complex128
-#define ELEMENT double complex
-#define SUM double complex
+#define ELEMENT   double complex
+#define SUM       double complex
 #include "reference_loops.h"
 
 /* Sums wrap modulo 2^32, which is what int32 accumulators do; unsigned arithmetic makes that defined. */
 #define REFERENCE int8
-#define ELEMENT int16_t
-#define SUM uint32_t
+#define ELEMENT   int16_t
+#define SUM       uint32_t
 #include "reference_loops.h"
