@@ -17,7 +17,7 @@ import math
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 Direction = Literal["forward", "backward_input", "backward_weight"]
 Layout = Literal["channels_first", "channels_last"]
@@ -171,7 +171,12 @@ class ConvProblem:
             "x".join(map(str, (self.batch, self.in_channels, *self.input_size[axes]))),
             "x".join(map(str, (self.out_channels, self.in_channels // self.groups, *self.kernel_size[axes]))),
         ]
-        for letter, sizes, default in (("s", self.stride, 1), ("p", self.padding, (0, 0)), ("d", self.dilation, 1)):
+        settings: list[tuple[str, tuple[Any, ...], Any]] = [
+            ("s", self.stride, 1),
+            ("p", self.padding, (0, 0)),
+            ("d", self.dilation, 1),
+        ]
+        for letter, sizes, default in settings:
             if any(size != default for size in sizes):
                 words.append(letter + _axes_text(sizes[axes]))
         if self.groups != 1:
@@ -239,7 +244,7 @@ class ConvProblem:
             raise ValueError(f"problem: groups {self.groups} must divide {self.in_channels} and {self.out_channels}")
 
 
-def _axes_text(sizes: tuple[int, ...] | tuple[tuple[int, int], ...]) -> str:
+def _axes_text(sizes: tuple[Any, ...]) -> str:
     texts = []
     for size in sizes:
         if isinstance(size, tuple):

@@ -38,7 +38,7 @@ class ImplicitGemm(Algorithm):
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
         first = self._blocking(problem, PANEL_BYTES, BLOCK_BYTES)
-        found = [first]
+        found: list[Params] = [first]
         for panel, block in ((2, 1), (1, 2), (2, 2), (1, 4), (0.5, 1)):
             other = self._blocking(problem, int(PANEL_BYTES * panel), BLOCK_BYTES * block)
             if other not in found:

@@ -7,10 +7,10 @@
 #include "gemm_job.h"
 #include "kernels.h"
 
-#define STRING_(x)  #x
-#define STRING(x)   STRING_(x)
+#define STRING_(x) #x
+#define STRING(x) STRING_(x)
 #define JOIN_(a, b) a##b
-#define JOIN(a, b)  JOIN_(a, b)
+#define JOIN(a, b) JOIN_(a, b)
 /* For functions that are specialised by constant arguments. */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
@@ -18,9 +18,9 @@
 #include STRING(isa/ISA_LEVEL.h)
 /* clang-format on */
 
-#define REAL            float
-#define REAL_BYTES      4
-#define NAMED(name)     JOIN(name, _float32)
+#define REAL float
+#define REAL_BYTES 4
+#define NAMED(name) JOIN(name, _float32)
 #define REAL_MATH(name) JOIN(name, f)
 #include "real_kernels.h"
 #undef REAL
@@ -28,9 +28,9 @@
 #undef NAMED
 #undef REAL_MATH
 
-#define REAL            double
-#define REAL_BYTES      8
-#define NAMED(name)     JOIN(name, _float64)
+#define REAL double
+#define REAL_BYTES 8
+#define NAMED(name) JOIN(name, _float64)
 #define REAL_MATH(name) name
 #include "real_kernels.h"
 #undef REAL

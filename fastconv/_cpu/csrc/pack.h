@@ -7,21 +7,21 @@ typedef int32_t NAMED(lane_index) __attribute__((vector_size(VECTOR_BYTES)));
 typedef int64_t NAMED(lane_index) __attribute__((vector_size(VECTOR_BYTES)));
 #endif
 #if VECTOR_BYTES / REAL_BYTES == 16
-#define INTERLEAVE_LOW  {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}
+#define INTERLEAVE_LOW {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}
 #define INTERLEAVE_HIGH {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31}
-#define ROUNDS          4
+#define ROUNDS 4
 #elif VECTOR_BYTES / REAL_BYTES == 8
-#define INTERLEAVE_LOW  {0, 8, 1, 9, 2, 10, 3, 11}
+#define INTERLEAVE_LOW {0, 8, 1, 9, 2, 10, 3, 11}
 #define INTERLEAVE_HIGH {4, 12, 5, 13, 6, 14, 7, 15}
-#define ROUNDS          3
+#define ROUNDS 3
 #elif VECTOR_BYTES / REAL_BYTES == 4
-#define INTERLEAVE_LOW  {0, 4, 1, 5}
+#define INTERLEAVE_LOW {0, 4, 1, 5}
 #define INTERLEAVE_HIGH {2, 6, 3, 7}
-#define ROUNDS          2
+#define ROUNDS 2
 #else
-#define INTERLEAVE_LOW  {0, 2}
+#define INTERLEAVE_LOW {0, 2}
 #define INTERLEAVE_HIGH {1, 3}
-#define ROUNDS          1
+#define ROUNDS 1
 #endif
 
 ALWAYS_INLINE void NAMED(transpose)(NAMED(vector) *rows) {

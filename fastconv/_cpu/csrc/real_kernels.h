@@ -1,6 +1,6 @@
 /* Everything that exists once per element type; isa_unit.c includes this with REAL, REAL_BYTES, NAMED and REAL_MATH
  * set. */
-#define LANES        ((int64_t)(VECTOR_BYTES / REAL_BYTES))
+#define LANES ((int64_t)(VECTOR_BYTES / REAL_BYTES))
 #define TILE_COLUMNS (TILE_VECTORS * LANES)
 
 typedef REAL NAMED(vector) __attribute__((vector_size(VECTOR_BYTES)));

@@ -1,7 +1,7 @@
 /* The three directions for one element type; reference.c includes this once per type.
  * REFERENCE names the functions, ELEMENT is what the operands hold, SUM what is summed and stored in the result.
  * conj() is not applied here: complex gradients are conjugated by the caller. */
-#define JOIN(a, b)          a##b
+#define JOIN(a, b) a##b
 #define NAMED(prefix, name) JOIN(prefix, name)
 
 static void NAMED(forward_, REFERENCE)(const correlation_t *c, int64_t item) {
