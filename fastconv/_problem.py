@@ -168,8 +168,8 @@ class ConvProblem:
         axes = slice(3 - rank, 3)
         words = [
             self.direction,
-            "x".join(map(str, (self.batch, self.in_channels, *self.input_size[axes]))),
-            "x".join(map(str, (self.out_channels, self.in_channels // self.groups, *self.kernel_size[axes]))),
+            "x".join(map(str, (self.batch, self.in_channels, *list(self.input_size)[axes]))),
+            "x".join(map(str, (self.out_channels, self.in_channels // self.groups, *list(self.kernel_size)[axes]))),
         ]
         settings: list[tuple[str, tuple[Any, ...], Any]] = [
             ("s", self.stride, 1),
