@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import grad
 from ._config import (
     get_deterministic,
     get_num_threads,
@@ -16,4 +17,12 @@ from ._config import (
 )
 from ._problem import ConvProblem
 from ._version import __version__
+from .backward import (
+    conv1d_backward,
+    conv2d_backward,
+    conv3d_backward,
+    conv_transpose1d_backward,
+    conv_transpose2d_backward,
+    conv_transpose3d_backward,
+)
 from .functional import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._errors import bad_type, bad_value
+from ._errors import bad_type, unfit
 
 
 def as_array(argument: str, value: Any) -> np.ndarray:
@@ -47,9 +47,9 @@ def check_out(out: Any, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
     if out.dtype != dtype:
         raise bad_type("out", f"dtype {out.dtype}", f"dtype {dtype}")
     if out.shape != tuple(shape):
-        raise bad_value("out", out.shape, f"shape {tuple(shape)}")
+        raise unfit("out", f"shape {out.shape}", f"shape {tuple(shape)}")
     if not out.flags.writeable:
-        raise bad_value("out", "a read-only array", "a writable array")
+        raise unfit("out", "a read-only array", "a writable array")
     return out
 
 

@@ -54,6 +54,21 @@ threads : int, optional
 out : array, optional
     Where the result goes: its shape and dtype, any strides; it may overlap the inputs.
 """,
+    "needs": """
+needs : three bools, default (True, True, True)
+    Which of the gradients for x, w and bias to compute.
+""",
+    "gradients": """
+(dx, dw, db) : arrays of the shapes and dtype of x, w and bias
+    None where ``needs`` is False. db is dy summed over all but the channels, with and without a bias. With an
+    ``activation`` the forward is computed again before it. Gradients of complex arrays are torch's: products with
+    conjugates.
+""",
+    "one_gradient": """
+Parameters are those of the forward; ``dy``, the gradient of its result, has the result's shape. ``out``: where the
+gradient goes. Gradients of complex arrays are torch's: products with conjugates. ValueError or TypeError for shapes,
+dtypes and settings that do not fit each other.
+""",
     "raises": """
 Raises
 ------

@@ -1,4 +1,4 @@
-"""The two ways a call is refused: every message names the argument, what it was and what is allowed."""
+"""How a call is refused: every message names the argument, what it was and what is allowed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from __future__ import annotations
 def bad_value(argument: str, value: object, allowed: str) -> ValueError:
     """A ValueError for an argument whose value cannot be used."""
     return ValueError(f"{argument}: got {value!r}; allowed: {allowed}")
+
+
+def unfit(argument: str, fact: str, allowed: str) -> ValueError:
+    """A ValueError for an argument, mostly an array, of which ``fact`` says in words what is wrong."""
+    return ValueError(f"{argument}: got {fact}; allowed: {allowed}")
 
 
 def bad_type(argument: str, value: object, allowed: str) -> TypeError:

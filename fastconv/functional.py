@@ -9,7 +9,7 @@ import numpy as np
 from ._docs import documented
 from ._execute import run
 from ._normalize import convolution as normalize
-from ._normalize.convolution import Settings
+from ._normalize.settings import Settings
 
 Array = np.ndarray
 

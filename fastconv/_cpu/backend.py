@@ -10,8 +10,8 @@ import numpy as np
 
 from .._algorithm import Algorithm, Operands, Params, Resources
 from .._arrays import native, writable_in_place
-from .._problem import ConvProblem
-from . import _runtime, lowering
+from .._problem import ConvProblem, Epilogue
+from . import _runtime, epilogue, lowering
 
 ISA = _runtime.select_isa(os.environ.get("FASTCONV_MAX_ISA") or None)
 
@@ -94,6 +94,20 @@ def execute(plan: Any, operands: Operands) -> None:
         carry_back()
     if target is not result:
         result[...] = target
+
+
+def activation_gradient(activation: Epilogue, dy: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """``dy`` times the activation's slope at ``z``; computed in float32 for narrower dtypes."""
+    if dy.dtype.itemsize == 2:
+        slope = epilogue.activation_slope(activation, z.astype(np.float32))
+        return (dy.astype(np.float32) * slope).astype(z.dtype)
+    return dy * epilogue.activation_slope(activation, z)
+
+
+def channel_sums(array: np.ndarray) -> np.ndarray:
+    """Sums of (N, C, D, H, W) over all but C, in the dtype of ``array``; added up in double precision."""
+    wide = np.complex128 if array.dtype.kind == "c" else np.float64
+    return array.sum(axis=(0, 2, 3, 4), dtype=wide).astype(array.dtype.newbyteorder("="))
 
 
 def _finite(array: np.ndarray) -> bool:

@@ -46,6 +46,15 @@ def sequence(argument: str, value: Any, allowed: str) -> list[Any]:
     return list(value)
 
 
+def shape_of(argument: str, shape: Any) -> tuple[int, ...]:
+    """``shape`` as a tuple of ints, each 0 or more."""
+    allowed = "a shape: ints, each 0 or more"
+    numbers = tuple(integer(argument, size, shape, allowed) for size in sequence(argument, shape, allowed))
+    if numbers and min(numbers) < 0:
+        raise bad_value(argument, shape, allowed)
+    return numbers
+
+
 def groups_count(value: Any) -> int:
     """``groups`` as a positive int."""
     groups = integer("groups", value, allowed="a positive int")

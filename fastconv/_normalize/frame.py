@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._errors import bad_value
+from .._errors import unfit
 from .arguments import LAYOUT_LETTERS, is_channels_last, weight_layout_name
 
 
@@ -26,11 +26,7 @@ class Frame:
         channels_last = is_channels_last(layout, rank)
         letters = LAYOUT_LETTERS[rank][channels_last]
         if len(shape) not in (rank + 1, rank + 2):
-            raise bad_value(
-                argument,
-                f"an array of shape {tuple(shape)}",
-                f"{rank + 2} axes ({letters}) or {rank + 1} ({letters[1:]})",
-            )
+            raise unfit(argument, f"shape {tuple(shape)}", f"{rank + 2} axes ({letters}) or {rank + 1} ({letters[1:]})")
         return cls(rank, len(shape) == rank + 2, channels_last, weight_layout_name(w_layout, rank))
 
     def data(self, array: np.ndarray) -> np.ndarray:

@@ -89,22 +89,23 @@ def mode_name(padding_mode: Any) -> str:
     return MODES[padding_mode]
 
 
+def check_mode_padding(mode: str, size: int, pair: Pair) -> None:
+    """A ValueError for more padding than a mode has elements to repeat."""
+    most = {"reflect": max(size - 1, 0), "circular": size, "replicate": 2**62 if size else 0}[mode]
+    if max(pair) > most:
+        raise bad_value("padding", pair, f"at most {most} with padding_mode {mode!r} and an axis of {size}")
+
+
 def axis_indices(mode: str, size: int, pair: Pair) -> np.ndarray:
     """For each element of a padded axis, the index of the element it repeats; a negative pair crops."""
     before, after = pair
-    grow = max(before, after)
-    if grow > 0:
-        most = {"reflect": size - 1, "circular": size, "replicate": 2**62 if size else 0}[mode]
-        if grow > most:
-            raise bad_value("padding", pair, f"at most {most} with padding_mode {mode!r} and an axis of {size}")
     index = np.arange(-before, size + after)
     if mode == "replicate":
         return index.clip(0, size - 1)
     if mode == "circular":
-        return index % size if size else index
-    period = max(2 * (size - 1), 1)
-    index = np.abs(index) % period
-    return np.minimum(index, period - index) if size > 1 else index * 0
+        return index % max(size, 1)
+    index = np.abs(index)
+    return np.minimum(index, 2 * (size - 1) - index)
 
 
 def padded(x: np.ndarray, mode: str, pairs: Sequence[Pair], first_axis: int) -> np.ndarray:
@@ -122,8 +123,13 @@ def padded_gradient(
     for axis, (pair, size) in enumerate(zip(pairs, sizes, strict=True), first_axis):
         if pair == (0, 0):
             continue
+        before, after = pair
         moved = np.moveaxis(dx, axis, 0)
+        kept = slice(max(-before, 0), size - max(-after, 0))
         total = np.zeros((size, *moved.shape[1:]), dx.dtype)
-        np.add.at(total, axis_indices(mode, size, pair), moved)
+        total[kept] = moved[kept.start + before : kept.stop + before]
+        index = axis_indices(mode, size, pair)
+        for position in (*range(before), *range(size + before, size + before + after)):
+            total[index[position]] += moved[position]
         dx = np.moveaxis(total, 0, axis)
     return dx

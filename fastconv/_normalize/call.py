@@ -1,0 +1,115 @@
+"""ConvCall: one normalised call; and how a described problem and its arrays become one, for each direction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .._arrays import check_out
+from .._errors import unfit
+from .._problem import ConvProblem, Epilogue
+from .frame import Frame
+from .settings import Described
+
+
+@dataclass
+class ConvCall:
+    """What to compute, on which arrays, and how the result looks to the user."""
+
+    problem: ConvProblem
+    frame: Frame
+    input: np.ndarray | None = None
+    weight: np.ndarray | None = None
+    output: np.ndarray | None = None
+    bias: np.ndarray | None = None
+    add: np.ndarray | None = None
+    out: np.ndarray | None = None
+    packed: object = None
+    """The weight in the planned algorithm's own layout."""
+    finish: Callable[[np.ndarray], np.ndarray] = field(default=lambda result: result)
+    """Applied to the result in the user's layout."""
+
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        """Shape of the result in the user's layout."""
+        shape = self.problem.result_shape
+        is_weight = self.problem.direction == "backward_weight"
+        return self.frame.weights_shape(shape) if is_weight else self.frame.data_shape(shape)
+
+
+def forward_call(
+    described: Described,
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray | None,
+    add: np.ndarray | None,
+    epilogue: Epilogue,
+    out: object,
+) -> ConvCall:
+    """The convolution, or the transposed one, of arrays that have the described shapes."""
+    direction = "backward_input" if described.transposed else "forward"
+    problem = described.problem.replace(direction=direction, epilogue=epilogue)
+    call = ConvCall(problem, described.frame, weight=w, bias=bias, add=add)
+    call.out = None if out is None else check_out(out, described.y_shape, x.dtype)
+    if described.transposed:
+        call.output = x
+    else:
+        call.input = described.padded(x)
+    return call
+
+
+def input_gradient_call(described: Described, dy: np.ndarray, w: np.ndarray, out: object = None) -> ConvCall:
+    """The gradient for x; that of a transposed convolution is the forward direction."""
+    check_shape("dy", dy, described.y_shape)
+    direction = "forward" if described.transposed else "backward_input"
+    call = ConvCall(described.problem.replace(direction=direction), described.frame, weight=_conjugate(w))
+    checked = None if out is None else check_out(out, described.x_shape, dy.dtype)
+    if described.transposed:
+        call.input = dy
+    else:
+        call.output = dy
+    if described.mode == "zeros":
+        call.out = checked
+    else:
+        call.finish = lambda dx: _into(checked, described.padded_gradient(dx))
+    return call
+
+
+def weight_gradient_call(described: Described, x: np.ndarray, dy: np.ndarray, out: object = None) -> ConvCall:
+    """The gradient for w."""
+    check_shape("dy", dy, described.y_shape)
+    call = ConvCall(described.problem.replace(direction="backward_weight"), described.frame)
+    call.out = None if out is None else check_out(out, described.w_shape, dy.dtype)
+    if described.transposed:
+        call.input, call.output = dy, _conjugate(x)
+    else:
+        call.input, call.output = _conjugate(described.padded(x)), dy
+    return call
+
+
+def check_epilogue_shapes(described: Described, bias: np.ndarray | None, add: np.ndarray | None) -> None:
+    """A ValueError unless bias and add fit the forward's result."""
+    if bias is not None:
+        check_shape("bias", bias, (described.y_channels,))
+    if add is not None:
+        check_shape("add", add, described.y_shape)
+
+
+def check_shape(argument: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    """A ValueError unless ``array`` has ``shape``."""
+    if array.shape != shape:
+        raise unfit(argument, f"shape {array.shape}", f"shape {shape}")
+
+
+def _conjugate(array: np.ndarray) -> np.ndarray:
+    """Gradients of complex convolutions multiply by conjugates, as torch's do."""
+    return array.conj() if array.dtype.kind == "c" else array
+
+
+def _into(out: np.ndarray | None, result: np.ndarray) -> np.ndarray:
+    if out is None:
+        return result
+    out[...] = result
+    return out

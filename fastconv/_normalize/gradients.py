@@ -1,0 +1,107 @@
+"""Gradients of convolutions and transposed convolutions: what users pass, to one call per gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._arrays import as_array
+from .._errors import bad_type, bad_value
+from .._problem import Epilogue
+from .arguments import shape_of
+from .call import ConvCall, check_shape, forward_call, input_gradient_call, weight_gradient_call
+from .convolution import FLOAT_DTYPES, check_arguments, check_dtypes
+from .frame import Frame
+from .settings import Settings, describe
+
+
+@dataclass
+class BackwardCall:
+    """The gradients of one convolution that are wanted, all of the same ``dy``."""
+
+    dy: np.ndarray
+    frame: Frame
+    dy_role: str
+    """The operand that dy is in ``input`` and ``weight``."""
+    input: ConvCall | None
+    weight: ConvCall | None
+    bias: bool
+    before_activation: ConvCall | None
+    """The forward without its activation, where dy must be multiplied by the activation's slope first."""
+    activation: Epilogue
+
+    def replace_dy(self, dy: np.ndarray) -> None:
+        """Take ``dy`` as the gradient of the result."""
+        self.dy = dy
+        for call in (self.input, self.weight):
+            if call is not None:
+                setattr(call, self.dy_role, dy)
+
+
+def backward(
+    rank: int,
+    dy: Any,
+    x: Any,
+    w: Any,
+    bias: Any,
+    settings: Settings,
+    activation: Any = None,
+    add: Any = None,
+    needs: Any = (True, True, True),
+    w_name: str = "w",
+) -> BackwardCall:
+    """The gradients for x, w and bias."""
+    needs_x, needs_w, needs_bias = check_needs(needs, ("dx", f"d{w_name}", "db"))
+    dy = as_array("dy", dy)
+    a = check_arguments(rank, x, w, bias, settings, activation, add, w_name, dy)
+    check_shape("dy", dy, a.described.y_shape)
+    before = None
+    if a.epilogue.activation is not None and any((needs_x, needs_w, needs_bias)):
+        linear = Epilogue(a.epilogue.bias, a.epilogue.add)
+        before = forward_call(a.described, a.x, a.w, a.bias, a.add, linear, None)
+    return BackwardCall(
+        dy=dy,
+        frame=a.described.frame,
+        dy_role="input" if settings.transposed else "output",
+        input=input_gradient_call(a.described, dy, a.w) if needs_x else None,
+        weight=weight_gradient_call(a.described, a.x, dy) if needs_w else None,
+        bias=needs_bias,
+        before_activation=before,
+        activation=a.epilogue,
+    )
+
+
+def input_gradient(rank: int, shape: Any, w: Any, dy: Any, settings: Settings, out: Any = None) -> ConvCall:
+    """The gradient for x (of ``shape``)."""
+    w, dy = as_array("w", w), as_array("dy", dy)
+    dtype = check_dtypes(FLOAT_DTYPES, dy=dy, w=w)
+    described = describe(rank, shape_of("input_shape", shape), w.shape, dtype, settings, x_name="input_shape")
+    return input_gradient_call(described, dy, w, out)
+
+
+def weight_gradient(rank: int, x: Any, w_shape: Any, dy: Any, settings: Settings, out: Any = None) -> ConvCall:
+    """The gradient for w (of ``w_shape``)."""
+    x, dy = as_array("x", x), as_array("dy", dy)
+    dtype = check_dtypes(FLOAT_DTYPES, dy=dy, x=x)
+    described = describe(rank, x.shape, shape_of("weight_shape", w_shape), dtype, settings, w_name="weight_shape")
+    return weight_gradient_call(described, x, dy, out)
+
+
+def bias_gradient(rank: int, dy: Any, layout: Any) -> tuple[Frame, np.ndarray]:
+    """The frame of ``dy`` and dy, whose sums over all but channels are the gradient for a bias."""
+    dy = as_array("dy", dy)
+    check_dtypes(FLOAT_DTYPES, dy=dy)
+    return Frame.of(rank, "dy", dy.shape, layout, None), dy
+
+
+def check_needs(needs: Any, results: Sequence[str]) -> tuple[bool, ...]:
+    """``needs`` as one bool per result."""
+    allowed = f"{len(results)} bools, for {', '.join(results)}"
+    if not isinstance(needs, (tuple, list)) or not all(isinstance(need, (bool, np.bool_)) for need in needs):
+        raise bad_type("needs", needs, allowed)
+    if len(needs) != len(results):
+        raise bad_value("needs", needs, allowed)
+    return tuple(bool(need) for need in needs)

@@ -1,0 +1,169 @@
+"""The arguments that say which convolution, checked against shapes: a Described problem, before any direction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._config import check_precision, get_precision
+from .._errors import bad_value, unfit
+from .._problem import ConvProblem
+from .arguments import groups_count, per_axis
+from .frame import Frame
+from .padding import Pair, check_mode_padding, mode_name, padded, padded_gradient, padding_pairs
+from .transposed import transposed_sizes
+
+MOST_BYTES = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The arguments that say which convolution, as the user gave them."""
+
+    stride: Any = 1
+    padding: Any = 0
+    dilation: Any = 1
+    groups: Any = 1
+    padding_mode: Any = "zeros"
+    layout: Any = None
+    w_layout: Any = None
+    precision: Any = None
+    output_padding: Any = 0
+    output_size: Any = None
+    transposed: bool = False
+    depthwise: bool = False
+    """The number of groups is that of x's channels; ``groups`` is not read."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """A forward problem of the shapes given, before any direction; of a transposed convolution, its adjoint's.
+
+    ``pads`` are those of a padding mode, and ``sizes`` the spatial sizes before it.
+    """
+
+    problem: ConvProblem
+    frame: Frame
+    transposed: bool
+    mode: str
+    pads: tuple[Pair, ...]
+    sizes: tuple[int, ...]
+
+    @property
+    def x_shape(self) -> tuple[int, ...]:
+        """The user's shape of x."""
+        if self.transposed:
+            return self.frame.data_shape(self.problem.output_shape)
+        sizes = (*self.problem.input_size[: 3 - self.frame.rank], *self.sizes)
+        return self.frame.data_shape((self.problem.batch, self.problem.in_channels, *sizes))
+
+    @property
+    def w_shape(self) -> tuple[int, ...]:
+        """The user's shape of w."""
+        return self.frame.weights_shape(self.problem.weight_shape)
+
+    @property
+    def y_shape(self) -> tuple[int, ...]:
+        """The user's shape of the forward result."""
+        return self.frame.data_shape(self.problem.input_shape if self.transposed else self.problem.output_shape)
+
+    @property
+    def y_channels(self) -> int:
+        """Channels of the forward result, the length of a bias."""
+        return self.problem.in_channels if self.transposed else self.problem.out_channels
+
+    def padded(self, x: np.ndarray) -> np.ndarray:
+        """``x`` with the padding mode's padding applied; itself for zeros, which the problem pads."""
+        return x if self.mode == "zeros" else padded(x, self.mode, self.pads, self.frame.first_spatial_axis)
+
+    def padded_gradient(self, dx: np.ndarray) -> np.ndarray:
+        """The adjoint of ``padded``."""
+        if self.mode == "zeros":
+            return dx
+        return padded_gradient(dx, self.mode, self.pads, self.sizes, self.frame.first_spatial_axis)
+
+
+def describe(
+    rank: int,
+    x_shape: Sequence[int],
+    w_shape: Sequence[int],
+    dtype: str,
+    s: Settings,
+    x_name: str = "x",
+    w_name: str = "w",
+) -> Described:
+    """Check shapes and settings against each other; the names are those of the arguments that gave the shapes."""
+    frame = Frame.of(rank, x_name, x_shape, s.layout, s.w_layout)
+    if len(w_shape) != rank + 2:
+        raise unfit(w_name, f"shape {tuple(w_shape)}", f"{rank + 2} axes")
+    batch, channels, sizes = frame.data_sizes(x_shape)
+    filters, per_group, kernel = frame.weight_sizes(w_shape)
+    if min(kernel) < 1:
+        raise unfit(w_name, f"kernel size {kernel}", "1 or more on every axis")
+    groups = _depthwise_groups(channels, filters, per_group, w_shape, w_name) if s.depthwise else groups_count(s.groups)
+    stride = per_axis("stride", s.stride, rank, 1)
+    dilation = per_axis("dilation", s.dilation, rank, 1)
+    precision = get_precision() if s.precision is None else check_precision(s.precision)
+    if filters % groups:
+        raise bad_value("groups", groups, f"a divisor of {filters}, the first channel axis of {w_name}")
+    expected = filters if s.transposed else per_group * groups
+    if channels != expected:
+        allowed = f"{expected} channels for {w_name} of shape {tuple(w_shape)} in {groups} groups"
+        raise unfit(x_name, f"{channels} channels in shape {tuple(x_shape)}", allowed)
+    mode = mode_name(s.padding_mode)
+    pads: Sequence[Pair]
+    if s.transposed:
+        resize = (s.padding, s.output_padding, s.output_size)
+        sizes, pads = transposed_sizes(sizes, kernel, stride, dilation, *resize, x_name)
+        channels = per_group * groups
+    else:
+        pads = padding_pairs(s.padding, sizes, kernel, stride, dilation)
+        _check_reach(sizes, pads, kernel, dilation, w_name)
+    user_sizes, user_pads = tuple(sizes), tuple(pads)
+    if mode != "zeros":
+        for size, pair in zip(sizes, pads, strict=True):
+            check_mode_padding(mode, size, pair)
+        sizes = tuple(size + before + after for size, (before, after) in zip(sizes, pads, strict=True))
+        pads = [(0, 0)] * rank
+    lead = 3 - rank
+    problem = ConvProblem(
+        direction="forward",
+        batch=batch,
+        in_channels=channels,
+        out_channels=filters,
+        input_size=(1,) * lead + tuple(sizes),  # type: ignore[arg-type]
+        kernel_size=(1,) * lead + tuple(kernel),  # type: ignore[arg-type]
+        stride=(1,) * lead + stride,  # type: ignore[arg-type]
+        padding=((0, 0),) * lead + tuple(pads),  # type: ignore[arg-type]
+        dilation=(1,) * lead + dilation,  # type: ignore[arg-type]
+        groups=groups,
+        dtype=dtype,
+        layout="channels_last" if frame.channels_last else "channels_first",
+        weight_layout=frame.weight_layout,  # type: ignore[arg-type]
+        precision=precision if dtype == "float32" else "high",
+    )
+    for shape in (problem.input_shape, problem.output_shape):
+        if math.prod(max(size, 1) for size in shape) * 16 > MOST_BYTES:
+            raise unfit(x_name, f"a problem with an array of shape {shape}", f"arrays below {MOST_BYTES} bytes")
+    return Described(problem, frame, s.transposed, mode, user_pads, user_sizes)
+
+
+def _depthwise_groups(channels: int, filters: int, per_group: int, w_shape: Sequence[int], w_name: str) -> int:
+    """The groups of a depthwise convolution: x's channels, each with filters / channels kernels of its own."""
+    if per_group != 1 or channels < 1 or filters % channels:
+        allowed = f"1 input channel and a multiple of the {channels} channels of x as output channels"
+        raise unfit(w_name, f"shape {tuple(w_shape)}", allowed)
+    return channels
+
+
+def _check_reach(
+    sizes: Sequence[int], pads: Sequence[Pair], kernel: Sequence[int], dilation: Sequence[int], w_name: str
+) -> None:
+    reach = tuple(step * (k - 1) + 1 for step, k in zip(dilation, kernel, strict=True))
+    room = tuple(size + sum(pair) for size, pair in zip(sizes, pads, strict=True))
+    if any(more > size for more, size in zip(reach, room, strict=True)):
+        raise unfit(w_name, f"a kernel that reaches over {reach} elements", f"at most the padded input, {room}")

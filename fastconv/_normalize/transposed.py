@@ -1,0 +1,68 @@
+"""Sizes of a transposed convolution's result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .._errors import bad_value, unfit
+from .arguments import integer, per_axis, sequence
+from .padding import Pair, padding_pairs
+
+
+def transposed_sizes(
+    sizes: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    padding: Any,
+    output_padding: Any,
+    output_size: Any,
+    x_name: str,
+) -> tuple[tuple[int, ...], list[Pair]]:
+    """Spatial sizes of a transposed convolution's result and the padding of the convolution it is the adjoint of.
+
+    The result's size is free within a stride (``output_padding`` or ``output_size``). The padding after each axis is
+    then set so that the convolution of the result has exactly the size of x.
+    """
+    rank = len(sizes)
+    if min(sizes) < 1:
+        raise unfit(x_name, f"spatial sizes {tuple(sizes)}", "1 or more on every axis")
+    extra = per_axis("output_padding", output_padding, rank, 0)
+    word_sizes = tuple(size * step for size, step in zip(sizes, stride, strict=True))
+    pads = padding_pairs(padding, word_sizes, kernel, stride, dilation)
+    full = tuple(
+        (size - 1) * step + reach * (k - 1) + 1
+        for size, step, reach, k in zip(sizes, stride, dilation, kernel, strict=True)
+    )
+    smallest = tuple(size - before - after for size, (before, after) in zip(full, pads, strict=True))
+    if isinstance(padding, str) and padding in ("same", "same_lower"):
+        smallest = word_sizes
+    most = tuple(max(step, reach) - 1 for step, reach in zip(stride, dilation, strict=True))
+    if output_size is None:
+        if any(more > limit for more, limit in zip(extra, most, strict=True)):
+            raise bad_value("output_padding", output_padding, f"less than the stride or the dilation: at most {most}")
+        result = tuple(low + more for low, more in zip(smallest, extra, strict=True))
+    else:
+        result = _spatial_sizes(output_size, rank)
+        if max(extra):
+            raise bad_value("output_padding", output_padding, "0 where output_size is given")
+        if any(not low <= size <= low + more for size, low, more in zip(result, smallest, most, strict=True)):
+            allowed = " x ".join(f"{low}..{low + more}" for low, more in zip(smallest, most, strict=True))
+            raise bad_value("output_size", output_size, allowed)
+    if min(result) < 0:
+        raise bad_value("padding", padding, f"less, so that the result's sizes are 0 or more and not {result}")
+    exact = [(before, size - before - out) for size, (before, _), out in zip(full, pads, result, strict=True)]
+    return result, exact
+
+
+def _spatial_sizes(output_size: Any, rank: int) -> tuple[int, ...]:
+    allowed = f"{rank} ints" if rank > 1 else "an int"
+    if hasattr(output_size, "__index__") and not hasattr(output_size, "__len__"):
+        items = [output_size]
+    else:
+        items = sequence("output_size", output_size, allowed)
+    # As in torch, the whole shape may be given; the spatial sizes are its last axes.
+    if len(items) not in (rank, rank + 1, rank + 2):
+        raise bad_value("output_size", output_size, allowed)
+    return tuple(integer("output_size", item, output_size, allowed) for item in items[-rank:])

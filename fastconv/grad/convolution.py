@@ -1,0 +1,291 @@
+"""Gradients of convolutions, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .._docs import documented
+from .._execute import channel_sums, run
+from .._normalize import gradients as normalize
+from .._normalize.settings import Settings
+
+Array = np.ndarray
+
+
+@documented
+def conv1d_input(
+    input_shape: Sequence[int],
+    w: Any,
+    dy: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str | None = None,
+    w_layout: str | None = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Gradient of ``conv1d`` for its input, an array of ``input_shape``.
+
+    {one_gradient}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> w, dy = np.ones((4, 3, 3), np.float32), np.ones((2, 4, 8), np.float32)
+    >>> fastconv.grad.conv1d_input((2, 3, 16), w, dy, stride=2, padding=1).shape
+    (2, 3, 16)
+    """
+    settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    return run(normalize.input_gradient(1, input_shape, w, dy, settings, out), algorithm, threads)
+
+
+@documented
+def conv1d_weight(
+    x: Any,
+    weight_shape: Sequence[int],
+    dy: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str | None = None,
+    w_layout: str | None = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Gradient of ``conv1d`` for its weight, an array of ``weight_shape``.
+
+    {one_gradient}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, dy = np.ones((2, 3, 16), np.float32), np.ones((2, 4, 8), np.float32)
+    >>> fastconv.grad.conv1d_weight(x, (4, 3, 3), dy, stride=2, padding=1).shape
+    (4, 3, 3)
+    """
+    settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    return run(normalize.weight_gradient(1, x, weight_shape, dy, settings, out), algorithm, threads)
+
+
+@documented
+def conv1d_bias(dy: Any, *, layout: str | None = None) -> Array:
+    """Gradient for the bias of ``conv1d`` or ``conv_transpose1d``: dy summed over all axes but the channels.
+
+    Parameters
+    ----------
+    dy : array, (N, K, oW) or (K, oW)
+    layout : str, optional
+        "NCW" (default) or "NWC".
+
+    Returns
+    -------
+    array, (K,)
+        Of dy's dtype, summed in double precision.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.conv1d_bias(np.ones((2, 3, 8), np.float32))
+    array([16., 16., 16.], dtype=float32)
+    """
+    return channel_sums(*normalize.bias_gradient(1, dy, layout))
+
+
+@documented
+def conv2d_input(
+    input_shape: Sequence[int],
+    w: Any,
+    dy: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str | None = None,
+    w_layout: str | None = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Gradient of ``conv2d`` for its input, an array of ``input_shape``.
+
+    {one_gradient}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> w, dy = np.ones((4, 3, 3, 3), np.float32), np.ones((2, 4, 4, 4), np.float32)
+    >>> fastconv.grad.conv2d_input((2, 3, 8, 8), w, dy, stride=2, padding=1).shape
+    (2, 3, 8, 8)
+    """
+    settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    return run(normalize.input_gradient(2, input_shape, w, dy, settings, out), algorithm, threads)
+
+
+@documented
+def conv2d_weight(
+    x: Any,
+    weight_shape: Sequence[int],
+    dy: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str | None = None,
+    w_layout: str | None = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Gradient of ``conv2d`` for its weight, an array of ``weight_shape``.
+
+    {one_gradient}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, dy = np.ones((2, 3, 8, 8), np.float32), np.ones((2, 4, 4, 4), np.float32)
+    >>> fastconv.grad.conv2d_weight(x, (4, 3, 3, 3), dy, stride=2, padding=1).shape
+    (4, 3, 3, 3)
+    """
+    settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    return run(normalize.weight_gradient(2, x, weight_shape, dy, settings, out), algorithm, threads)
+
+
+@documented
+def conv2d_bias(dy: Any, *, layout: str | None = None) -> Array:
+    """Gradient for the bias of ``conv2d`` or ``conv_transpose2d``: dy summed over all axes but the channels.
+
+    Parameters
+    ----------
+    dy : array, (N, K, oH, oW) or (K, oH, oW)
+    layout : str, optional
+        "NCHW" (default) or "NHWC".
+
+    Returns
+    -------
+    array, (K,)
+        Of dy's dtype, summed in double precision.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.conv2d_bias(np.ones((2, 3, 4, 4), np.float32))
+    array([32., 32., 32.], dtype=float32)
+    """
+    return channel_sums(*normalize.bias_gradient(2, dy, layout))
+
+
+@documented
+def conv3d_input(
+    input_shape: Sequence[int],
+    w: Any,
+    dy: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str | None = None,
+    w_layout: str | None = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Gradient of ``conv3d`` for its input, an array of ``input_shape``.
+
+    {one_gradient}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> w, dy = np.ones((4, 3, 3, 3, 3), np.float32), np.ones((2, 4, 2, 2, 2), np.float32)
+    >>> fastconv.grad.conv3d_input((2, 3, 4, 4, 4), w, dy, stride=2, padding=1).shape
+    (2, 3, 4, 4, 4)
+    """
+    settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    return run(normalize.input_gradient(3, input_shape, w, dy, settings, out), algorithm, threads)
+
+
+@documented
+def conv3d_weight(
+    x: Any,
+    weight_shape: Sequence[int],
+    dy: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str | None = None,
+    w_layout: str | None = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Gradient of ``conv3d`` for its weight, an array of ``weight_shape``.
+
+    {one_gradient}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, dy = np.ones((2, 3, 4, 4, 4), np.float32), np.ones((2, 4, 2, 2, 2), np.float32)
+    >>> fastconv.grad.conv3d_weight(x, (4, 3, 3, 3, 3), dy, stride=2, padding=1).shape
+    (4, 3, 3, 3, 3)
+    """
+    settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    return run(normalize.weight_gradient(3, x, weight_shape, dy, settings, out), algorithm, threads)
+
+
+@documented
+def conv3d_bias(dy: Any, *, layout: str | None = None) -> Array:
+    """Gradient for the bias of ``conv3d`` or ``conv_transpose3d``: dy summed over all axes but the channels.
+
+    Parameters
+    ----------
+    dy : array, (N, K, oD, oH, oW) or (K, oD, oH, oW)
+    layout : str, optional
+        "NCDHW" (default) or "NDHWC".
+
+    Returns
+    -------
+    array, (K,)
+        Of dy's dtype, summed in double precision.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.grad.conv3d_bias(np.ones((2, 3, 2, 2, 2), np.float32))
+    array([16., 16., 16.], dtype=float32)
+    """
+    return channel_sums(*normalize.bias_gradient(3, dy, layout))

@@ -1,0 +1,231 @@
+"""Gradients of transposed convolutions, one at a time; that for a bias is the one of a convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .._docs import documented
+from .._execute import run
+from .._normalize import gradients as normalize
+from .._normalize.settings import Settings
+
+Array = np.ndarray
+
+
+@documented
+def conv_transpose1d_input(
+    input_shape: Sequence[int],
+    w: Any,
+    dy: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+    *,
+    output_size: Any = None,
+    layout: str | None = None,
+    w_layout: str | None = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Gradient of ``conv_transpose1d`` for its input, an array of ``input_shape``.
+
+    {one_gradient}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> w, dy = np.ones((4, 3, 4), np.float32), np.ones((2, 3, 32), np.float32)
+    >>> fastconv.grad.conv_transpose1d_input((2, 4, 16), w, dy, stride=2, padding=1).shape
+    (2, 4, 16)
+    """
+    settings = Settings(
+        stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
+    )
+    return run(normalize.input_gradient(1, input_shape, w, dy, settings, out), algorithm, threads)
+
+
+@documented
+def conv_transpose1d_weight(
+    x: Any,
+    weight_shape: Sequence[int],
+    dy: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+    *,
+    output_size: Any = None,
+    layout: str | None = None,
+    w_layout: str | None = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Gradient of ``conv_transpose1d`` for its weight, an array of ``weight_shape``.
+
+    {one_gradient}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, dy = np.ones((2, 4, 16), np.float32), np.ones((2, 3, 32), np.float32)
+    >>> fastconv.grad.conv_transpose1d_weight(x, (4, 3, 4), dy, stride=2, padding=1).shape
+    (4, 3, 4)
+    """
+    settings = Settings(
+        stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
+    )
+    return run(normalize.weight_gradient(1, x, weight_shape, dy, settings, out), algorithm, threads)
+
+
+@documented
+def conv_transpose2d_input(
+    input_shape: Sequence[int],
+    w: Any,
+    dy: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+    *,
+    output_size: Any = None,
+    layout: str | None = None,
+    w_layout: str | None = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Gradient of ``conv_transpose2d`` for its input, an array of ``input_shape``.
+
+    {one_gradient}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> w, dy = np.ones((4, 3, 4, 4), np.float32), np.ones((2, 3, 16, 16), np.float32)
+    >>> fastconv.grad.conv_transpose2d_input((2, 4, 8, 8), w, dy, stride=2, padding=1).shape
+    (2, 4, 8, 8)
+    """
+    settings = Settings(
+        stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
+    )
+    return run(normalize.input_gradient(2, input_shape, w, dy, settings, out), algorithm, threads)
+
+
+@documented
+def conv_transpose2d_weight(
+    x: Any,
+    weight_shape: Sequence[int],
+    dy: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+    *,
+    output_size: Any = None,
+    layout: str | None = None,
+    w_layout: str | None = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Gradient of ``conv_transpose2d`` for its weight, an array of ``weight_shape``.
+
+    {one_gradient}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, dy = np.ones((2, 4, 8, 8), np.float32), np.ones((2, 3, 16, 16), np.float32)
+    >>> fastconv.grad.conv_transpose2d_weight(x, (4, 3, 4, 4), dy, stride=2, padding=1).shape
+    (4, 3, 4, 4)
+    """
+    settings = Settings(
+        stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
+    )
+    return run(normalize.weight_gradient(2, x, weight_shape, dy, settings, out), algorithm, threads)
+
+
+@documented
+def conv_transpose3d_input(
+    input_shape: Sequence[int],
+    w: Any,
+    dy: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+    *,
+    output_size: Any = None,
+    layout: str | None = None,
+    w_layout: str | None = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Gradient of ``conv_transpose3d`` for its input, an array of ``input_shape``.
+
+    {one_gradient}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> w, dy = np.ones((4, 3, 4, 4, 4), np.float32), np.ones((2, 3, 8, 8, 8), np.float32)
+    >>> fastconv.grad.conv_transpose3d_input((2, 4, 4, 4, 4), w, dy, stride=2, padding=1).shape
+    (2, 4, 4, 4, 4)
+    """
+    settings = Settings(
+        stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
+    )
+    return run(normalize.input_gradient(3, input_shape, w, dy, settings, out), algorithm, threads)
+
+
+@documented
+def conv_transpose3d_weight(
+    x: Any,
+    weight_shape: Sequence[int],
+    dy: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+    *,
+    output_size: Any = None,
+    layout: str | None = None,
+    w_layout: str | None = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Gradient of ``conv_transpose3d`` for its weight, an array of ``weight_shape``.
+
+    {one_gradient}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, dy = np.ones((2, 4, 4, 4, 4), np.float32), np.ones((2, 3, 8, 8, 8), np.float32)
+    >>> fastconv.grad.conv_transpose3d_weight(x, (4, 3, 4, 4, 4), dy, stride=2, padding=1).shape
+    (4, 3, 4, 4, 4)
+    """
+    settings = Settings(
+        stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
+    )
+    return run(normalize.weight_gradient(3, x, weight_shape, dy, settings, out), algorithm, threads)
