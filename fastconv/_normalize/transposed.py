@@ -50,8 +50,8 @@ def transposed_sizes(
         if any(not low <= size <= low + more for size, low, more in zip(result, smallest, most, strict=True)):
             allowed = " x ".join(f"{low}..{low + more}" for low, more in zip(smallest, most, strict=True))
             raise bad_value("output_size", output_size, allowed)
-    if min(result) < 0:
-        raise bad_value("padding", padding, f"less, so that the result's sizes are 0 or more and not {result}")
+    if min(result) < 1:
+        raise bad_value("padding", padding, f"less, so that the result's sizes are 1 or more and not {result}")
     exact = [(before, size - before - out) for size, (before, _), out in zip(full, pads, result, strict=True)]
     return result, exact
 
