@@ -19,8 +19,17 @@ ISA_LEVELS = {
 }
 
 # No -ffast-math: at link time it would change the floating-point mode of the whole process.
-C_FLAGS = ["-O3", "-std=gnu11", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"]
-CYTHON_FLAGS = ["-O2", "-fvisibility=hidden", "-Wno-unused-function"]
+C_FLAGS = [
+    "-O3",
+    "-g0",
+    "-std=gnu11",
+    "-fvisibility=hidden",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-Wall",
+    "-Wextra",
+]
+CYTHON_FLAGS = ["-O2", "-g0", "-fvisibility=hidden", "-Wno-unused-function"]
 OPENMP_FLAG = "-fopenmp"
 
 DIRECTIVES = {

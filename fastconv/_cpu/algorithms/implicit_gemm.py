@@ -18,6 +18,8 @@ PANEL_BYTES = 20480
 """One packed column panel: it stays in a first-level cache of 32 KiB beside the row panel that streams past."""
 BLOCK_BYTES = 2**18
 """One packed block of pixels: it stays in half of a second-level cache of 512 KiB."""
+PARTIAL_BYTES = 2**24
+"""All partial sums of a weight gradient together."""
 LEAST_ITEMS = 16
 """Work items wanted, so that threads find work; never decided by their number, which must not change the result."""
 
@@ -56,9 +58,15 @@ class ImplicitGemm(Algorithm):
             depth = max(min(depth, block_bytes // itemsize // max(filters, 1)), 64)
             depth = min(depth, max(pixels, 1))
             total = math.prod(problem.weight_shape[1:])
-            span = self._span(total, block_bytes // itemsize // depth, columns, LEAST_ITEMS // problem.groups)
-            items = problem.groups * max(-(-total // span), 1)
-            splits = max(1, min(-(-LEAST_ITEMS // items), pixels // (4 * depth)))
+            # Splitting the pixels costs a copy of the result each; splitting the columns packs the gradient again.
+            weight_bytes = math.prod(problem.weight_shape) * itemsize
+            splits = min(
+                -(-LEAST_ITEMS // problem.groups), pixels // (4 * depth), PARTIAL_BYTES // max(weight_bytes, 1)
+            )
+            splits = max(splits, 1)
+            span = self._span(
+                total, block_bytes // itemsize // depth, columns, LEAST_ITEMS // (splits * problem.groups)
+            )
             return {"depth": depth, "span": span, "splits": splits}
         if problem.direction == "backward_input":
             pixels = problem.batch * math.prod(
