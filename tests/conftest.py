@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -34,12 +33,11 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _own_cache_directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_cache_directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's tuned choices."""
     folder = Path(tmp_path_factory.getbasetemp()) / "cache"
     folder.mkdir(exist_ok=True)
     monkeypatch.setenv("FASTCONV_CACHE_DIR", str(folder))
-    yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
