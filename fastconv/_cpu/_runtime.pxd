@@ -4,8 +4,11 @@ from .correlation cimport item_fn
 
 
 cdef extern from "kernels.h" nogil:
+    int64_t PEAK_STEPS
+
     ctypedef struct real_kernels_t:
         int64_t lanes, tile_rows, tile_columns
+        item_fn multiply_add_peak
         item_fn gemm_pack_weight
         item_fn gemm_correlate
         item_fn gemm_weight_gradient

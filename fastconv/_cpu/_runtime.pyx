@@ -6,6 +6,7 @@ from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int64_t
+from libc.string cimport memset
 
 from .correlation cimport item_fn
 
@@ -86,6 +87,25 @@ def tile_sizes(str dtype) -> tuple:
     """(lanes, rows, columns) of the register tile for ``dtype`` at the level in use."""
     cdef const real_kernels_t *kernels = kernels_for(dtype)
     return kernels.lanes, kernels.tile_rows, kernels.tile_columns
+
+
+def multiply_add_rate(str dtype, int repeats=20) -> float:
+    """Multiply-adds per second of one thread at the level in use: the best of ``repeats`` short runs in registers."""
+    cdef const real_kernels_t *kernels = kernels_for(dtype)
+    cdef float numbers32[2]
+    cdef double numbers64[2]
+    cdef char scratch[64 * 64]
+    cdef double start, seconds, best = 1e30
+    cdef int repeat
+    numbers32[0], numbers32[1] = 0.5, 1
+    numbers64[0], numbers64[1] = 0.5, 1
+    memset(scratch, 0, sizeof(scratch))
+    for repeat in range(repeats):
+        start = monotonic_seconds()
+        kernels.multiply_add_peak(<const void *>numbers32 if dtype == "float32" else <const void *>numbers64, 0, scratch)
+        seconds = monotonic_seconds() - start
+        best = min(best, seconds)
+    return PEAK_STEPS * kernels.tile_rows * kernels.tile_columns / best
 
 
 cdef const real_kernels_t *kernels_for(str dtype) except NULL:

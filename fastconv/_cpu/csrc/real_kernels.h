@@ -13,11 +13,13 @@ typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(
 #include "pack.h"
 #include "implicit_gemm.h"
 #include "direct.h"
+#include "peak.h"
 
 static const real_kernels_t NAMED(kernels) = {
     .lanes = LANES,
     .tile_rows = TILE_ROWS,
     .tile_columns = TILE_COLUMNS,
+    .multiply_add_peak = NAMED(multiply_add_peak),
     .gemm_pack_weight = NAMED(gemm_pack_weight),
     .gemm_correlate = NAMED(gemm_correlate),
     .gemm_weight_gradient = NAMED(gemm_weight_gradient),
