@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from ._algorithm import Algorithm
+from ._cpu.algorithms.im2col import Im2col
 from ._cpu.algorithms.implicit_gemm import ImplicitGemm
 from ._cpu.algorithms.reference import Reference
 
 CPU: tuple[Algorithm, ...] = (
     ImplicitGemm(),
+    Im2col(),
     Reference(),
 )
 

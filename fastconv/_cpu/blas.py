@@ -1,0 +1,94 @@
+"""NumPy's BLAS held to one thread while an algorithm written in NumPy runs threads of its own.
+
+A BLAS with a thread pool would take every core whatever ``threads`` says, and cut some sums by the number of its
+threads. OpenBLAS, which NumPy's wheels carry, can be told; the threads of any other BLAS are what its own environment
+variable says (MKL_NUM_THREADS, BLIS_NUM_THREADS, VECLIB_MAXIMUM_THREADS).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import importlib.util
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+_NAMES = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads", "openblas_{}_num_threads64_")
+_NAMES += ("openblas_{}_num_threads",)
+
+_lock = threading.Lock()
+_holders = 0
+_threads_before = 1
+
+
+@functools.cache
+def _controls() -> tuple[Callable[[], int], Callable[[int], None]] | None:
+    """OpenBLAS' functions that get and set its number of threads; None where NumPy has another BLAS."""
+    try:
+        module = importlib.util.find_spec("numpy._core._multiarray_umath")
+        # A symbol is looked up in the libraries that NumPy is linked to as well.
+        library = ctypes.CDLL(module.origin)  # type: ignore[union-attr, arg-type]
+    except (ImportError, AttributeError, OSError, TypeError):
+        return None
+    for name in _NAMES:
+        if hasattr(library, name.format("get")):
+            getter, setter = library[name.format("get")], library[name.format("set")]
+            getter.argtypes, getter.restype = [], ctypes.c_int
+            setter.argtypes, setter.restype = [ctypes.c_int], None
+            return getter, setter
+    return None
+
+
+def is_controlled() -> bool:
+    """Whether NumPy's BLAS can be held to one thread."""
+    return _controls() is not None
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Hold NumPy's BLAS to one thread per call inside a ``with`` block; blocks in several threads may overlap.
+
+    The setting is one of the process: products that other threads start meanwhile run on one thread too.
+    """
+    controls = _controls()
+    if controls is None:
+        yield
+        return
+    _enter(*controls)
+    try:
+        yield
+    finally:
+        _leave(controls[1])
+
+
+def _enter(getter: Callable[[], int], setter: Callable[[int], None]) -> None:
+    global _holders, _threads_before
+    with _lock:
+        if _holders == 0:
+            _threads_before = getter()
+            if _threads_before != 1:
+                setter(1)
+        _holders += 1
+
+
+def _leave(setter: Callable[[int], None]) -> None:
+    global _holders
+    with _lock:
+        _holders -= 1
+        if _holders == 0 and _threads_before != 1:
+            setter(_threads_before)
+
+
+def _after_fork_in_child() -> None:
+    # The holders are threads that do not exist here; the lock may have been held by one of them.
+    global _lock, _holders
+    _lock = threading.Lock()
+    controls = _controls() if _holders else None
+    if controls is not None:
+        controls[1](_threads_before)
+    _holders = 0
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

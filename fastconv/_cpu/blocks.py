@@ -1,0 +1,116 @@
+"""Work cut into blocks, the threads that run them and the scratch memory they share; for algorithms in NumPy.
+
+Blocks depend on the problem alone, so that results do not depend on the number of threads. A block is small enough
+that KeyboardInterrupt, which is seen between two of them, never waits long.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import itertools
+import math
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+Item = TypeVar("Item")
+Box = tuple[slice, ...]
+
+ALIGNMENT = 64
+
+
+def boxes(shape: Sequence[int], most: int) -> list[Box]:
+    """Boxes of ``most`` elements or fewer (never less than one) that cover ``shape``, in index order.
+
+    Only one axis is cut into runs, of nearly equal length; axes before it are cut into single indices.
+    """
+    if math.prod(shape) == 0:
+        return []
+    cut, inside = 0, math.prod(shape[1:])
+    while inside > most and cut < len(shape) - 1:
+        cut += 1
+        inside //= shape[cut]
+    outer: list[Box] = [()]
+    for size in shape[:cut]:
+        outer = [(*box, slice(i, i + 1)) for box in outer for i in range(size)]
+    rest = tuple(slice(0, size) for size in shape[cut + 1 :])
+    return [(*box, run, *rest) for box in outer for run in runs(shape[cut], max(1, most // inside))]
+
+
+def runs(size: int, most: int) -> list[slice]:
+    """Slices of nearly equal length, ``most`` or fewer, that cover ``range(size)``."""
+    count = -(-size // most)
+    ends = [size * i // count for i in range(count + 1)]
+    return [slice(begin, end) for begin, end in itertools.pairwise(ends)]
+
+
+def run(work: Callable[[Item, int], None], items: Iterable[Item], threads: int) -> None:
+    """Call ``work(item, slot)`` for every item; calls that run at the same time have different slots < ``threads``.
+
+    The calling thread takes part. The first exception, KeyboardInterrupt included, stops the others after the items
+    that they are at, and is raised.
+    """
+    items = list(items)
+    remaining, lock, failures = iter(items), threading.Lock(), list[BaseException]()
+    none_left = object()
+
+    def take_items(slot: int) -> None:
+        try:
+            while not failures:
+                with lock:
+                    item = next(remaining, none_left)
+                if item is none_left:
+                    return
+                work(item, slot)  # type: ignore[arg-type]
+        except BaseException as failure:
+            failures.append(failure)
+
+    others = _started(take_items, min(threads, len(items)) - 1)
+    take_items(0)
+    while others:
+        try:
+            others[-1].join()
+            others.pop()
+        except BaseException as failure:
+            failures.append(failure)
+    if failures:
+        raise failures[0]
+
+
+def _started(work: Callable[[int], None], count: int) -> list[threading.Thread]:
+    """``count`` threads that run ``work(1)``, ``work(2)``...; fewer where the system refuses more."""
+    threads = []
+    for slot in range(1, count + 1):
+        # In the caller's context: numpy.errstate is kept there.
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(work, slot), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            break
+        threads.append(thread)
+    return threads
+
+
+class Scratch:
+    """Arrays handed out from a workspace, one after the other, each aligned."""
+
+    def __init__(self, workspace: np.ndarray | None, dtype: np.dtype):
+        self._rest = np.empty(0, np.uint8) if workspace is None else workspace
+        self._dtype = dtype
+
+    def take(self, *shape: int) -> np.ndarray:
+        """An array of ``shape`` with undefined contents."""
+        size = math.prod(shape) * self._dtype.itemsize
+        if size > self._rest.size:
+            raise MemoryError("workspace smaller than the algorithm asked for")
+        array = self._rest[:size].view(self._dtype).reshape(shape)
+        self._rest = self._rest[scratch_bytes(size) :]
+        return array
+
+
+def scratch_bytes(*sizes: int) -> int:
+    """Bytes of workspace for arrays of ``sizes`` bytes."""
+    return sum(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)
