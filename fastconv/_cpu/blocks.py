@@ -41,9 +41,9 @@ def boxes(shape: Sequence[int], most: int) -> list[Box]:
 
 def runs(size: int, most: int) -> list[slice]:
     """Slices of nearly equal length, ``most`` or fewer, that cover ``range(size)``."""
-    count = -(-size // most)
+    count = max(1, -(-size // most))
     ends = [size * i // count for i in range(count + 1)]
-    return [slice(begin, end) for begin, end in itertools.pairwise(ends)]
+    return [slice(begin, end) for begin, end in itertools.pairwise(ends) if end > begin]
 
 
 def run(work: Callable[[Item, int], None], items: Iterable[Item], threads: int) -> None:

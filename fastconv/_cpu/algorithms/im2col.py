@@ -25,7 +25,7 @@ from ..._problem import ConvProblem
 from .. import blas, epilogue
 from ..blocks import Box, Scratch, boxes, run, runs, scratch_bytes
 
-COLUMN_BYTES = 2**23
+COLUMN_BYTES = 2**22
 """Size of a block's columns: large enough for BLAS, small enough to stay in a shared cache."""
 BLOCK_MULTIPLY_ADDS = 2**31
 """Arithmetic of one block, for KeyboardInterrupt's sake."""
@@ -35,6 +35,8 @@ PARALLEL_PARTS = 8
 """Independent tasks that a problem is cut into, where its sizes allow it."""
 SUMS_BYTES = 2**26
 """Bound of the partial sums of a weight gradient."""
+FEW_CHANNELS = 8
+"""Fewer channels of a group are not worth copying pixel by pixel; rows of pixels are copied then."""
 BLAS_EFFICIENCY = 0.8
 
 
@@ -128,7 +130,7 @@ def _blocking(problem: ConvProblem) -> _Blocking:
     parts = [slice(0, channels)]
     if problem.direction != "forward" and channels:
         # The weight gradient's tasks share no images; those of the input gradient do where there are few.
-        wanted = PARALLEL_PARTS if problem.direction == "backward_weight" else -(-PARALLEL_PARTS // problem.batch)
+        wanted = PARALLEL_PARTS if problem.direction == "backward_weight" else -(-PARALLEL_PARTS // max(1, problem.batch))
         parts = runs(channels, -(-channels // max(1, min(wanted, channels * taps // NARROW))))
     rows = max(1, problem.groups * (parts[0].stop - parts[0].start) * taps)
     most = max(1, min(COLUMN_BYTES // (itemsize * rows), BLOCK_MULTIPLY_ADDS // (rows * max(1, filters))))
@@ -280,7 +282,11 @@ class _Execution:
     def _column_array(self, slot: int, box: Box, channels: int) -> np.ndarray:
         """(group, tap, c, n, d, h, w) array of a slot's memory."""
         pixels = tuple(run.stop - run.start for run in box)
-        rows = self._matrices(self._columns[slot], self.taps * channels, pixels)
+        memory = self._columns[slot, : self.groups * self.taps * channels * math.prod(pixels)]
+        if self.problem.layout == "channels_last" and channels >= FEW_CHANNELS:
+            rows = np.moveaxis(memory.reshape(self.groups, *pixels, self.taps * channels), -1, 1)
+        else:
+            rows = memory.reshape(self.groups, self.taps * channels, *pixels)
         return rows.reshape(self.groups, self.taps, channels, *pixels)
 
     def _column_matrices(self, columns: np.ndarray) -> np.ndarray:

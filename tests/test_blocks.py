@@ -1,0 +1,105 @@
+"""Blocks cover their shape once; tasks run once each, on as many threads as asked for; BLAS gets its threads back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import warnings
+
+import numpy as np
+import pytest
+
+from fastconv._cpu import blas
+from fastconv._cpu.blocks import Scratch, boxes, run, runs, scratch_bytes
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 7, 30, 105, 1000])
+@pytest.mark.parametrize("shape", [(7, 5, 3), (1, 1, 105), (105,), (1, 35, 3), (2, 0, 4)])
+def test_boxes_cover_the_shape_once(shape: tuple[int, ...], most: int) -> None:
+    count = np.zeros(shape, int)
+    for box in boxes(shape, most):
+        assert 0 < count[box].size <= most
+        count[box] += 1
+    assert (count == 1).all()
+
+
+def test_runs_are_of_nearly_equal_length() -> None:
+    assert [run.stop - run.start for run in runs(10, 4)] == [3, 3, 4]
+    assert runs(0, 4) == []
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_every_item_once_and_slots_never_shared(threads: int) -> None:
+    inside = [0] * threads
+    done = []
+
+    def work(item: int, slot: int) -> None:
+        inside[slot] += 1
+        assert inside[slot] == 1
+        time.sleep(0.001)
+        inside[slot] -= 1
+        done.append(item)
+
+    run(work, range(40), threads)
+    assert sorted(done) == list(range(40))
+
+
+def test_threads_see_the_callers_errstate() -> None:
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(lambda item, slot: np.float32(1) / np.zeros(3, np.float32), range(8), 3)
+
+
+def test_a_failure_stops_the_others_and_is_raised() -> None:
+    started = []
+
+    def work(item: int, slot: int) -> None:
+        started.append(item)
+        if item == 3:
+            raise OSError("item 3")
+        time.sleep(0.002)
+
+    with pytest.raises(OSError, match="item 3"):
+        run(work, range(1000), 2)
+    assert len(started) < 20
+
+
+def test_keyboard_interrupt_comes_through() -> None:
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(lambda item, slot: time.sleep(0.01), range(1000), 2)
+    assert time.monotonic() - begin < 1
+    timer.join()
+
+
+def test_scratch_hands_out_aligned_arrays_that_do_not_overlap() -> None:
+    workspace = np.zeros(scratch_bytes(4 * 5, 4 * 7), np.uint8)
+    scratch = Scratch(workspace, np.dtype(np.float32))
+    first, second = scratch.take(5), scratch.take(7)
+    first[...], second[...] = 1, 2
+    assert (first == 1).all()
+    with pytest.raises(MemoryError):
+        scratch.take(1)
+
+
+@pytest.mark.skipif(not blas.is_controlled(), reason="NumPy's BLAS is not OpenBLAS")
+def test_blas_gets_its_threads_back() -> None:
+    getter, setter = blas._controls()
+    before = getter()
+    setter(2)
+    try:
+        with blas.one_thread():
+            assert getter() == 1
+            with blas.one_thread():
+                assert getter() == 1
+            assert getter() == 1
+        assert getter() == 2
+        with pytest.raises(RuntimeError), blas.one_thread():
+            raise RuntimeError
+        assert getter() == 2
+    finally:
+        setter(before)
