@@ -15,8 +15,9 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 
-_NAMES = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads", "openblas_{}_num_threads64_")
-_NAMES += ("openblas_{}_num_threads",)
+_NAMES = tuple(
+    f"{prefix}_{{}}_num_threads{suffix}" for prefix in ("scipy_openblas", "openblas") for suffix in ("64_", "")
+)
 
 _lock = threading.Lock()
 _holders = 0

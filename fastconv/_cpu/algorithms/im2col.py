@@ -17,6 +17,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise, product
+from typing import Any
 
 import numpy as np
 
@@ -130,7 +131,9 @@ def _blocking(problem: ConvProblem) -> _Blocking:
     parts = [slice(0, channels)]
     if problem.direction != "forward" and channels:
         # The weight gradient's tasks share no images; those of the input gradient do where there are few.
-        wanted = PARALLEL_PARTS if problem.direction == "backward_weight" else -(-PARALLEL_PARTS // max(1, problem.batch))
+        wanted = (
+            PARALLEL_PARTS if problem.direction == "backward_weight" else -(-PARALLEL_PARTS // max(1, problem.batch))
+        )
         parts = runs(channels, -(-channels // max(1, min(wanted, channels * taps // NARROW))))
     rows = max(1, problem.groups * (parts[0].stop - parts[0].start) * taps)
     most = max(1, min(COLUMN_BYTES // (itemsize * rows), BLOCK_MULTIPLY_ADDS // (rows * max(1, filters))))
@@ -176,7 +179,7 @@ class _Execution:
         def compute(task: tuple[list[Box], slice, int], slot: int) -> None:
             (box,), part, _ = task
             columns = self._filled_columns(box, part, slot)
-            y = self.output[(slice(None), slice(None), *box)]
+            y = _cut(self.output, box)
             matrices = _as_matrices(y)
             if matrices is not None:
                 np.matmul(weight, columns, out=matrices)
@@ -204,7 +207,7 @@ class _Execution:
         """Add to ``dx``, channels of the block's images, what the output gradient of the block gives."""
         dy = self._output_matrices(box, slot)
         if self.blocking.is_pointwise:
-            pixels = dx[(..., *box[1:])]
+            pixels = _cut(dx, box[1:])
             matrices = _as_matrices(pixels)
             if matrices is not None:
                 np.matmul(weight, dy, out=matrices)
@@ -215,7 +218,8 @@ class _Execution:
             pixels[...] = columns[:, 0]
             return
         for tap, inside, source in self._windows(box):
-            dx[(..., *source)] += columns[:, tap][(..., *inside)]
+            pixels = _cut(dx, source)
+            pixels += _cut(columns[:, tap], inside)
 
     def backward_weight(self) -> None:
         lanes = self.blocking.lanes
@@ -257,7 +261,7 @@ class _Execution:
 
     def _output_matrices(self, box: Box, slot: int) -> np.ndarray:
         """(group, k, pixel) of the output gradient, copied only where BLAS cannot read it in place."""
-        dy = self.output[(slice(None), slice(None), *box)]
+        dy = _cut(self.output, box)
         matrices = _as_matrices(dy)
         if matrices is None:
             copy = self._matrices(self._pixels[slot], self.filters, dy.shape[2:])
@@ -269,14 +273,14 @@ class _Execution:
         """(group, tap * c, pixel) of the channels ``part``, with zeros where a tap lies in the padding."""
         images = self.input[:, part, box[0]]
         if self.blocking.is_pointwise:
-            matrices = _as_matrices(images[(..., *box[1:])])
+            matrices = _as_matrices(_cut(images, box[1:]))
             if matrices is not None:
                 return matrices
         columns = self._column_array(slot, box, images.shape[1])
         if any(map(any, self.problem.padding)):
             columns[...] = 0
         for tap, inside, source in self._windows(box):
-            columns[:, tap][(..., *inside)] = images[(..., *source)]
+            _cut(columns[:, tap], inside)[...] = _cut(images, source)
         return self._column_matrices(columns)
 
     def _column_array(self, slot: int, box: Box, channels: int) -> np.ndarray:
@@ -324,6 +328,12 @@ def _axis_windows(
         first, last = begin * stride + offset, (end - 1) * stride + offset
         windows.append((slice(begin - pixels.start, end - pixels.start), slice(first, last + 1, stride)))
     return windows
+
+
+def _cut(array: np.ndarray, box: Box) -> np.ndarray:
+    """The view that takes ``box`` of the last axes."""
+    index: tuple[Any, ...] = (..., *box)
+    return array[index]
 
 
 def _by_group(array: np.ndarray, groups: int) -> np.ndarray:
