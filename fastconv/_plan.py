@@ -21,7 +21,7 @@ class Plan:
     reason: str
     """Who chose: "forced", "tuned" or "cost model"."""
     candidates: tuple[tuple[str, float], ...] = field(default=(), compare=False)
-    """Algorithms that were considered with their estimated seconds, best first."""
+    """Algorithms that were considered with their estimated, or measured, seconds, best first."""
 
     def __str__(self) -> str:
         settings = "".join(f" {name}={value}" for name, value in self.params.items())

@@ -6,13 +6,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from . import _config, _registry
+from . import _config, _registry, _tuning_cache
 from ._algorithm import Algorithm, Machine, Params
 from ._cpu import backend
 from ._cpu.lowering import lowered
 from ._errors import bad_value
 from ._plan import Plan
-from ._problem import ConvProblem
+from ._problem import ConvProblem, Epilogue
+from ._tuning_record import TuningRecord
 
 PRECISION_LIMITS = {"highest": 2e-6, "high": 1e-5, "medium": 1e-2}
 """Largest ``ErrorBound.relative`` that a level admits; "ieee" asks for an elementwise bound instead."""
@@ -25,8 +26,10 @@ _lock = threading.Lock()
 
 
 def machine() -> Machine:
-    """Constants of the cost models on this machine."""
-    return DEFAULT_MACHINE
+    """Constants of the cost models: measured ones, unless the choice must not depend on measurements."""
+    if _config.get_deterministic():
+        return DEFAULT_MACHINE
+    return _tuning_cache.current().content.machine or DEFAULT_MACHINE
 
 
 def forget_plans() -> None:
@@ -68,19 +71,48 @@ def admitted(algorithm: Algorithm, problem: ConvProblem) -> bool:
     return bound.relative <= PRECISION_LIMITS[problem.precision] or bound.elementwise is not None
 
 
-def candidates(problem: ConvProblem, threads: int) -> list[tuple[Algorithm, Params, float]]:
-    """Every algorithm that accepts the problem within its precision and the workspace limit, cheapest first."""
+def candidates(problem: ConvProblem, threads: int, all_params: bool = False) -> list[tuple[Algorithm, Params, float]]:
+    """Every algorithm that accepts the problem within its precision and the workspace limit, cheapest first.
+
+    With its default parameters, or with ``all_params`` once per set of parameters.
+    """
     found = []
+    constants, limit = machine(), _config.get_workspace_limit()
     for algorithm in _registry.CPU:
         target = lowered(problem, algorithm.dtypes)
         if target is None or not algorithm.supports(target) or not admitted(algorithm, problem):
             continue
-        params = algorithm.parameters(target)[0]
-        if algorithm.workspace(target, params, threads) > _config.get_workspace_limit():
-            continue
-        found.append((algorithm, params, algorithm.cost(target, params, threads, machine())))
+        for params in algorithm.parameters(target)[: None if all_params else 1]:
+            if algorithm.workspace(target, params, threads) <= limit:
+                found.append((algorithm, params, algorithm.cost(target, params, threads, constants)))
     found.sort(key=lambda entry: entry[2])
     return found
+
+
+def usable_params(name: str, params: Params, problem: ConvProblem, threads: int) -> tuple[Algorithm, Params] | None:
+    """The algorithm called ``name`` and its parameters, if they may compute the problem here and now; None otherwise.
+
+    For choices that come from a file: name and parameters may be anything.
+    """
+    try:
+        algorithm = _registry.find(name)
+    except KeyError:
+        return None
+    target = lowered(problem, algorithm.dtypes)
+    if target is None or not algorithm.supports(target) or not admitted(algorithm, problem):
+        return None
+    for known in algorithm.parameters(target):
+        if dict(known) == dict(params):
+            fits = algorithm.workspace(target, known, threads) <= _config.get_workspace_limit()
+            return (algorithm, known) if fits else None
+    return None
+
+
+def tuned_record(problem: ConvProblem, threads: int) -> TuningRecord | None:
+    """The stored measurements that ``problem`` goes by: its own, or those of the same problem without its epilogue."""
+    content = _tuning_cache.current().content
+    found = content.find(problem, threads)
+    return content.find(problem.replace(epilogue=Epilogue()), threads) if found is None and problem.epilogue else found
 
 
 def _make_plan(problem: ConvProblem, algorithm: object, threads: int, params: Params | None) -> Plan:
@@ -97,17 +129,23 @@ def _make_plan(problem: ConvProblem, algorithm: object, threads: int, params: Pa
         target = lowered(problem, forced.dtypes)
         assert target is not None
         params = forced.parameters(target)[0]
-    return _bind(problem, forced, params, threads, "forced")
+    return bind(problem, forced, params, threads, "forced")
 
 
 def _choose(problem: ConvProblem, threads: int) -> Plan:
     deterministic = _config.get_deterministic()
+    record = None if deterministic else tuned_record(problem, threads)
+    if record is not None:
+        choice = usable_params(record.algorithm, record.params, problem, threads)
+        if choice is not None:
+            times = [(t.label(), t.seconds) for t in record.timings if t.seconds is not None]
+            return bind(problem, *choice, threads, "tuned", times)
     ranked = candidates(problem, 1 if deterministic else threads)
     best, params, _ = ranked[0]
-    return _bind(problem, best, params, threads, "cost model", [(a.name, seconds) for a, _, seconds in ranked])
+    return bind(problem, best, params, threads, "cost model", [(a.name, seconds) for a, _, seconds in ranked])
 
 
-def _bind(
+def bind(
     problem: ConvProblem,
     algorithm: Algorithm,
     params: Params,
@@ -115,5 +153,6 @@ def _bind(
     reason: str,
     considered: Sequence[tuple[str, float]] = (),
 ) -> Plan:
+    """The plan of a choice that is made."""
     size = backend.workspace_bytes(algorithm, problem, params, threads)
     return Plan(problem, algorithm, params, threads, size, reason, tuple(considered))
