@@ -61,26 +61,31 @@ static int pixel_of(const correlation_t *c, const int64_t *index, const int64_t 
 
 #define REFERENCE float32
 #define ELEMENT float
-#define SUM float
+#define SUM double
+#define RESULT float
 #include "reference_loops.h"
 
 #define REFERENCE float64
 #define ELEMENT double
 #define SUM double
+#define RESULT double
 #include "reference_loops.h"
 
 #define REFERENCE complex64
 #define ELEMENT float complex
-#define SUM float complex
+#define SUM double complex
+#define RESULT float complex
 #include "reference_loops.h"
 
 #define REFERENCE complex128
 #define ELEMENT double complex
 #define SUM double complex
+#define RESULT double complex
 #include "reference_loops.h"
 
 /* Sums wrap modulo 2^32, which is what int32 accumulators do; unsigned arithmetic makes that defined. */
 #define REFERENCE int8
 #define ELEMENT int16_t
 #define SUM uint32_t
+#define RESULT uint32_t
 #include "reference_loops.h"

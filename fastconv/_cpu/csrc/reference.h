@@ -1,7 +1,8 @@
 /* The definition as plain loops, for any problem and any element type: the oracle inside the library.
  *
  * `job->correlation` is the problem's *forward* correlation in every direction; `direction` says which of its three
- * arrays is computed. Sums run in the element type itself (int8 problems: int16 operands, int32 sums). */
+ * arrays is computed. Sums run in double, complex products by the plain formula (no
+ * recovery of infinities); int8 problems have int16 operands and int32 sums. */
 #ifndef FASTCONV_REFERENCE_H
 #define FASTCONV_REFERENCE_H
 

@@ -1,12 +1,12 @@
 /* The three directions for one element type; reference.c includes this once per type.
- * REFERENCE names the functions, ELEMENT is what the operands hold, SUM what is summed and stored in the result.
+ * REFERENCE names the functions, ELEMENT is what the operands hold, SUM what is summed, RESULT what is stored.
  * conj() is not applied here: complex gradients are conjugated by the caller. */
 #define JOIN(a, b) a##b
 #define NAMED(prefix, name) JOIN(prefix, name)
 
 static void NAMED(forward_, REFERENCE)(const correlation_t *c, int64_t item) {
     const ELEMENT *source = (const ELEMENT *)c->source, *weight = (const ELEMENT *)c->weight;
-    SUM *result = (SUM *)c->result;
+    RESULT *result = (RESULT *)c->result;
     int64_t n, k, pixel[3], index[3];
     split_row(item, c->groups * c->filters, c->pixels, &n, &k, pixel);
     int64_t g = k / c->filters;
@@ -22,13 +22,13 @@ static void NAMED(forward_, REFERENCE)(const correlation_t *c, int64_t item) {
                 sum += (SUM)x * (SUM)weight[dot5(c->weight_stride, k, channel, tap)];
             } while (next(tap, c->taps));
         }
-        result[dot5(c->result_stride, n, k, pixel)] = sum;
+        result[dot5(c->result_stride, n, k, pixel)] = (RESULT)sum;
     }
 }
 
 static void NAMED(backward_input_, REFERENCE)(const correlation_t *c, int64_t item) {
     const ELEMENT *result = (const ELEMENT *)c->result, *weight = (const ELEMENT *)c->weight;
-    SUM *source = (SUM *)c->source;
+    RESULT *source = (RESULT *)c->source;
     int64_t n, channel, index[3], pixel[3];
     split_row(item, c->groups * c->channels, c->source_size, &n, &channel, index);
     int64_t g = channel / c->channels;
@@ -43,13 +43,13 @@ static void NAMED(backward_input_, REFERENCE)(const correlation_t *c, int64_t it
                        (SUM)weight[dot5(c->weight_stride, k, channel - g * c->channels, tap)];
             } while (next(tap, c->taps));
         }
-        source[dot5(c->source_stride, n, channel, index)] = sum;
+        source[dot5(c->source_stride, n, channel, index)] = (RESULT)sum;
     }
 }
 
 static void NAMED(backward_weight_, REFERENCE)(const correlation_t *c, int64_t item) {
     const ELEMENT *source = (const ELEMENT *)c->source, *result = (const ELEMENT *)c->result;
-    SUM *weight = (SUM *)c->weight;
+    RESULT *weight = (RESULT *)c->weight;
     int64_t k = item / c->channels, channel = item % c->channels, g = k / c->filters, tap[3] = {0}, index[3];
     if (is_empty(c->taps)) return;
     do {
@@ -63,7 +63,7 @@ static void NAMED(backward_weight_, REFERENCE)(const correlation_t *c, int64_t i
                 sum += (SUM)x * (SUM)result[dot5(c->result_stride, n, k, pixel)];
             } while (next(pixel, c->pixels));
         }
-        weight[dot5(c->weight_stride, k, channel, tap)] = sum;
+        weight[dot5(c->weight_stride, k, channel, tap)] = (RESULT)sum;
     } while (next(tap, c->taps));
 }
 
@@ -82,3 +82,4 @@ void NAMED(reference_, REFERENCE)(const void *job, int64_t item, void *scratch) 
 #undef REFERENCE
 #undef ELEMENT
 #undef SUM
+#undef RESULT
