@@ -44,7 +44,7 @@ def check_out(out: Any, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
     """``out`` if a result of ``shape`` and ``dtype`` can be written to it."""
     if not isinstance(out, np.ndarray):
         raise bad_type("out", type(out).__name__, "a NumPy array")
-    if out.dtype != dtype:
+    if out.dtype.newbyteorder("=") != dtype.newbyteorder("="):
         raise bad_type("out", f"dtype {out.dtype}", f"dtype {dtype}")
     if out.shape != tuple(shape):
         raise unfit("out", f"shape {out.shape}", f"shape {tuple(shape)}")

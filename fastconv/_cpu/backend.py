@@ -89,11 +89,20 @@ def execute(plan: Any, operands: Operands) -> None:
         low, carry_back = lowering.lower(
             problem, low_problem, Operands(**inputs, **{role: target}, packed=operands.packed)
         )
-        buffer = workspace_buffer(plan.workspace_bytes)
-        algorithm.execute(low_problem, plan.params, low, Resources(plan.threads, buffer))
+        if any(inputs[name].size == 0 for name in ("input", "weight", "output") if name in inputs):
+            _sum_over_nothing(low_problem, low)
+        else:
+            buffer = workspace_buffer(plan.workspace_bytes)
+            algorithm.execute(low_problem, plan.params, low, Resources(plan.threads, buffer))
         carry_back()
     if target is not result:
         result[...] = target
+
+
+def _sum_over_nothing(problem: ConvProblem, operands: Operands) -> None:
+    """The result where an operand is empty: every sum is 0. Algorithms are never given such problems."""
+    getattr(operands, lowering.RESULT[problem.direction]).fill(0)
+    epilogue.apply(problem, operands)
 
 
 def activation_gradient(activation: Epilogue, dy: np.ndarray, z: np.ndarray) -> np.ndarray:
