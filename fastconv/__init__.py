@@ -25,4 +25,22 @@ from .backward import (
     conv_transpose2d_backward,
     conv_transpose3d_backward,
 )
+from .causal import causal_conv1d, causal_conv1d_backward
+from .depthwise import (
+    depthwise_conv1d,
+    depthwise_conv1d_backward,
+    depthwise_conv2d,
+    depthwise_conv2d_backward,
+    depthwise_conv3d,
+    depthwise_conv3d_backward,
+)
 from .functional import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
+from .integer import conv1d_integer, conv2d_integer, conv3d_integer
+from .separable import (
+    separable_conv1d,
+    separable_conv1d_backward,
+    separable_conv2d,
+    separable_conv2d_backward,
+    separable_conv3d,
+    separable_conv3d_backward,
+)

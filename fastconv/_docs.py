@@ -45,6 +45,9 @@ add : array, optional
     "how": """
 precision : {"ieee", "highest", "high", "medium"}, optional
     What error a float32 call may have; default that of ``get_precision``, "high" (1e-5 of the largest result).
+{algorithm}
+""",
+    "algorithm": """
 algorithm : str, default "auto"
     Name of an algorithm to use, instead of the fastest one known for the problem.
 threads : int, optional
@@ -58,11 +61,29 @@ out : array, optional
 needs : three bools, default (True, True, True)
     Which of the gradients for x, w and bias to compute.
 """,
+    "four_needs": """
+needs : four bools, default (True, True, True, True)
+    Which of the results to compute.
+""",
     "gradients": """
 (dx, dw, db) : arrays of the shapes and dtype of x, w and bias
     None where ``needs`` is False. db is dy summed over all but the channels, with and without a bias. With an
     ``activation`` the forward is computed again before it. Gradients of complex arrays are torch's: products with
     conjugates.
+""",
+    "separable_gradients": """
+(dx, dw_depthwise, dw_pointwise, db) : arrays of the shapes and dtype of x, the weights and bias
+    None where ``needs`` is False; see ``conv2d_backward``. The depthwise result is computed again.
+""",
+    "depthwise_weight": """
+w : array, (C * m, 1, kernel)
+    m kernels for each of the C channels of x; the results of channel c are the channels c * m to c * m + m - 1.
+""",
+    "zero_points": """
+x_zero_point : int, default 0
+    What stands for zero in x.
+w_zero_point : int or (K,) ints, default 0
+    What stands for zero in w, for all output channels or for each.
 """,
     "one_gradient": """
 Parameters are those of the forward; ``dy``, the gradient of its result, has the result's shape. ``out``: where the
@@ -81,10 +102,11 @@ ValueError, TypeError
 
 def documented(function: Function) -> Function:
     """Put the shared paragraphs into the function's docstring."""
-    text = textwrap.dedent("    " + (function.__doc__ or ""))
-
-    def paragraph(match: re.Match[str]) -> str:
-        return PARAGRAPHS[match[1]].strip("\n") + "\n"
-
-    function.__doc__ = re.sub(r"^\{(\w+)\}\n", paragraph, text, flags=re.MULTILINE)
+    function.__doc__ = _filled(textwrap.dedent("    " + (function.__doc__ or "")))
     return function
+
+
+def _filled(text: str) -> str:
+    return re.sub(
+        r"^\{(\w+)\}\n", lambda match: _filled(PARAGRAPHS[match[1]].strip("\n") + "\n"), text, flags=re.MULTILINE
+    )

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ._algorithm import Operands
 from ._cpu import backend
 from ._normalize.call import ConvCall
+from ._normalize.causal import CausalBackward, CausalCall
 from ._normalize.frame import Frame
 from ._normalize.gradients import BackwardCall
+from ._normalize.separable import SeparableBackward
 from ._plan import Plan
 from ._select import plan_for
+
+Gradient = np.ndarray | None
+Gradients = tuple[Gradient, Gradient, Gradient]
+FourGradients = tuple[Gradient, Gradient, Gradient, Gradient]
 
 
 def run(call: ConvCall, algorithm: object = "auto", threads: int | None = None) -> np.ndarray:
@@ -18,19 +27,71 @@ def run(call: ConvCall, algorithm: object = "auto", threads: int | None = None) 
     return execute(plan_for(call.problem, algorithm, threads), call)
 
 
-def run_backward(
-    call: BackwardCall, algorithm: object = "auto", threads: int | None = None
-) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+def planned(call: ConvCall | None, algorithm: object, threads: int | None) -> Callable[[], Any]:
+    """What executes ``call`` by a plan chosen now; a refusal of ``algorithm`` comes before anything is computed."""
+    if call is None:
+        return lambda: None
+    plan = plan_for(call.problem, algorithm, threads)
+    return lambda: execute(plan, call)
+
+
+def run_backward(call: BackwardCall, algorithm: object = "auto", threads: int | None = None) -> Gradients:
     """(dx, dw, db) of ``call``, None for those that are not wanted."""
-    calls = (call.before_activation, call.input, call.weight)
-    plans = [None if wanted is None else plan_for(wanted.problem, algorithm, threads) for wanted in calls]
-    before_plan, input_plan, weight_plan = plans
-    if before_plan is not None:
-        z = execute(before_plan, call.before_activation)
-        call.replace_dy(backend.activation_gradient(call.activation, call.dy, z))
-    dx = None if input_plan is None else execute(input_plan, call.input)
-    dw = None if weight_plan is None else execute(weight_plan, call.weight)
-    return dx, dw, channel_sums(call.frame, call.dy) if call.bias else None
+    return _planned_backward(call, algorithm, threads)()
+
+
+def _planned_backward(call: BackwardCall, algorithm: object, threads: int | None) -> Callable[[], Gradients]:
+    z = planned(call.before_activation, algorithm, threads)
+    dx = planned(call.input, algorithm, threads)
+    dw = planned(call.weight, algorithm, threads)
+
+    def compute() -> Gradients:
+        if call.before_activation is not None:
+            call.replace_dy(backend.activation_gradient(call.activation, call.dy, z()))
+        return dx(), dw(), channel_sums(call.frame, call.dy) if call.bias else None
+
+    return compute
+
+
+def run_separable(calls: tuple[ConvCall, ConvCall], algorithm: object, threads: int | None) -> np.ndarray:
+    """The result of the second of two calls, the first of which writes what the second reads."""
+    depthwise, pointwise = [planned(call, algorithm, threads) for call in calls]
+    depthwise()
+    return pointwise()
+
+
+def run_separable_backward(call: SeparableBackward, algorithm: object, threads: int | None) -> FourGradients:
+    """(dx, dw_depthwise, dw_pointwise, db), None for those that are not wanted."""
+    middle = planned(call.middle, algorithm, threads)
+    pointwise = _planned_backward(call.pointwise, algorithm, threads)
+    depthwise = None if call.depthwise is None else _planned_backward(call.depthwise, algorithm, threads)
+    middle()
+    dmiddle, dw_pointwise, db = pointwise()
+    if depthwise is None:
+        return None, None, dw_pointwise, db
+    call.depthwise.replace_dy(dmiddle)
+    dx, dw_depthwise, _ = depthwise()
+    return dx, dw_depthwise, dw_pointwise, db
+
+
+def run_causal(call: CausalCall, algorithm: object, threads: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """(y, state after it)."""
+    for part in [planned(part, algorithm, threads) for part in call.parts]:
+        part()
+    if call.out is None:
+        return call.result, call.state
+    call.out[...] = call.result
+    return call.out, call.state
+
+
+def run_causal_backward(call: CausalBackward, algorithm: object, threads: int | None) -> FourGradients:
+    """(dx, dw, db, dstate), None for those that are not wanted."""
+    joined, dw, db = run_backward(call.joined, algorithm, threads)
+    dw = None if dw is None else dw.reshape(call.weight_shape)
+    if joined is None:
+        return None, dw, db, None
+    dstate, dx = call.cut(joined)
+    return dx if call.needs_x else None, dw, db, dstate if call.needs_state else None
 
 
 def channel_sums(frame: Frame, dy: np.ndarray) -> np.ndarray:
@@ -45,6 +106,8 @@ def execute(plan: Plan, call: ConvCall) -> np.ndarray:
     views = {"input": call.input, "weight": call.weight, "output": call.output}
     role = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}[problem.direction]
     views[role] = result
+    if call.conjugated is not None:
+        views[call.conjugated] = np.conj(views[call.conjugated])
     operands = Operands(
         input=frame.data(views["input"]),  # type: ignore[arg-type]
         weight=None if views["weight"] is None else frame.weights(views["weight"]),  # type: ignore[arg-type]

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ._docs import documented
-from ._execute import run_backward
+from ._execute import Gradients, run_backward
 from ._normalize import gradients as normalize
 from ._normalize.settings import Settings
-
-Gradients = tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]
 
 
 @documented

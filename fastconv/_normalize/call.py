@@ -26,6 +26,8 @@ class ConvCall:
     bias: np.ndarray | None = None
     add: np.ndarray | None = None
     out: np.ndarray | None = None
+    conjugated: str | None = None
+    """The operand whose conjugate is multiplied by: gradients of complex convolutions are torch's."""
     packed: object = None
     """The weight in the planned algorithm's own layout."""
     finish: Callable[[np.ndarray], np.ndarray] = field(default=lambda result: result)
@@ -64,7 +66,8 @@ def input_gradient_call(described: Described, dy: np.ndarray, w: np.ndarray, out
     """The gradient for x; that of a transposed convolution is the forward direction."""
     check_shape("dy", dy, described.y_shape)
     direction = "forward" if described.transposed else "backward_input"
-    call = ConvCall(described.problem.replace(direction=direction), described.frame, weight=_conjugate(w))
+    call = ConvCall(described.problem.replace(direction=direction), described.frame, weight=w)
+    call.conjugated = _if_complex("weight", w)
     checked = None if out is None else check_out(out, described.x_shape, dy.dtype)
     if described.transposed:
         call.input = dy
@@ -83,9 +86,9 @@ def weight_gradient_call(described: Described, x: np.ndarray, dy: np.ndarray, ou
     call = ConvCall(described.problem.replace(direction="backward_weight"), described.frame)
     call.out = None if out is None else check_out(out, described.w_shape, dy.dtype)
     if described.transposed:
-        call.input, call.output = dy, _conjugate(x)
+        call.input, call.output, call.conjugated = dy, x, _if_complex("output", x)
     else:
-        call.input, call.output = _conjugate(described.padded(x)), dy
+        call.input, call.output, call.conjugated = described.padded(x), dy, _if_complex("input", x)
     return call
 
 
@@ -103,9 +106,8 @@ def check_shape(argument: str, array: np.ndarray, shape: tuple[int, ...]) -> Non
         raise unfit(argument, f"shape {array.shape}", f"shape {shape}")
 
 
-def _conjugate(array: np.ndarray) -> np.ndarray:
-    """Gradients of complex convolutions multiply by conjugates, as torch's do."""
-    return array.conj() if array.dtype.kind == "c" else array
+def _if_complex(role: str, array: np.ndarray) -> str | None:
+    return role if array.dtype.kind == "c" else None
 
 
 def _into(out: np.ndarray | None, result: np.ndarray) -> np.ndarray:

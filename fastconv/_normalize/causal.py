@@ -1,0 +1,165 @@
+"""Causal depthwise 1-D convolution with a carried state: what users pass, to calls on parts of the arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._arrays import as_array, check_out, writable_in_place
+from .._errors import unfit
+from . import convolution, gradients
+from .arguments import per_axis
+from .call import ConvCall, check_shape
+from .convolution import FLOAT_DTYPES, check_dtypes
+from .frame import Frame
+from .gradients import BackwardCall, check_needs
+from .settings import Settings
+
+
+@dataclass
+class CausalCall:
+    """The parts of the result that do and do not see the state, and what the user gets."""
+
+    parts: list[ConvCall]
+    result: np.ndarray
+    out: np.ndarray | None
+    """Where ``result`` is copied to at the end, where it could not be written in place."""
+    state: np.ndarray
+    """The state after the call."""
+
+
+@dataclass
+class CausalBackward:
+    """The gradients of the convolution of state and x joined, and how that of the joined array is cut."""
+
+    joined: BackwardCall
+    needs_x: bool
+    needs_state: bool
+    axis: int
+    reach: int
+    dstate: np.ndarray | None
+    weight_shape: tuple[int, ...]
+
+    def cut(self, gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The gradients for the state and for x; the last elements of the joined array are also the next state."""
+        moved = np.moveaxis(gradient, self.axis, 0)
+        if self.dstate is not None:
+            moved[len(moved) - self.reach :] += np.moveaxis(self.dstate, self.axis, 0)
+        state, x = moved[: self.reach], moved[self.reach :]
+        return np.moveaxis(state, 0, self.axis), np.moveaxis(x, 0, self.axis)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    frame: Frame
+    x: np.ndarray
+    w: np.ndarray
+    """(C, 1, k)"""
+    state: np.ndarray
+    settings: Settings
+    reach: int
+    """Elements before an output that it sees; the length of a state."""
+
+    @property
+    def axis(self) -> int:
+        return self.frame.first_spatial_axis
+
+    @property
+    def length(self) -> int:
+        return self.x.shape[self.axis]
+
+    def cut(self, array: np.ndarray, begin: int, end: int) -> np.ndarray:
+        """The elements ``begin`` to ``end`` of the time axis."""
+        return array[(slice(None),) * self.axis + (slice(begin, end),)]
+
+    def join(self, *arrays: np.ndarray) -> np.ndarray:
+        return np.concatenate(arrays, axis=self.axis)
+
+
+def forward(
+    x: Any,
+    w: Any,
+    bias: Any,
+    state: Any,
+    dilation: Any,
+    layout: Any,
+    precision: Any,
+    activation: Any,
+    add: Any,
+    out: Any,
+) -> CausalCall:
+    """The result's first elements from the state and the first of x; the others from x alone."""
+    c = _check(x, w, state, dilation, layout, precision)
+    head = min(c.length, c.reach)
+    add = None if add is None else as_array("add", add)
+    if add is not None:
+        check_shape("add", add, c.x.shape)
+    dtype = c.x.dtype.newbyteorder("=")
+    checked = None if out is None else check_out(out, c.x.shape, c.x.dtype)
+    in_place = checked is not None and writable_in_place(checked, c.x, c.w, c.state, add, _array_or_none(bias))
+    result = checked if in_place else np.empty(c.x.shape, dtype)
+    parts = []
+    for source, begin, end in (
+        (c.join(c.state, c.cut(c.x, 0, head)), 0, head),
+        (c.x, c.reach, c.length),
+    ):
+        if begin < end:
+            part_add = None if add is None else c.cut(add, begin, end)
+            part_out = c.cut(result, begin, end)
+            parts.append(convolution.forward(1, source, c.w, bias, c.settings, activation, part_add, part_out))
+    after = c.join(c.cut(c.state, c.length, c.reach), c.cut(c.x, max(c.length - c.reach, 0), c.length))
+    return CausalCall(parts, result, None if in_place else checked, after)
+
+
+def backward(
+    dy: Any,
+    x: Any,
+    w: Any,
+    bias: Any,
+    state: Any,
+    dstate: Any,
+    dilation: Any,
+    layout: Any,
+    precision: Any,
+    activation: Any,
+    add: Any,
+    needs: Any,
+) -> CausalBackward:
+    """The gradients for x, w, bias and state; ``dstate`` is that of the state after the forward."""
+    needs_x, needs_w, needs_bias, needs_state = check_needs(needs, ("dx", "dw", "db", "dstate"))
+    c = _check(x, w, state, dilation, layout, precision)
+    if dstate is not None:
+        dstate = as_array("dstate", dstate)
+        check_dtypes(FLOAT_DTYPES, x=c.x, dstate=dstate)
+        check_shape("dstate", dstate, c.state.shape)
+    wanted = (needs_x or needs_state, needs_w, needs_bias)
+    joined = gradients.backward(1, dy, c.join(c.state, c.x), c.w, bias, c.settings, activation, add, wanted)
+    return CausalBackward(joined, needs_x, needs_state, c.axis, c.reach, dstate, np.shape(w))
+
+
+def _check(x: Any, w: Any, state: Any, dilation: Any, layout: Any, precision: Any) -> _Checked:
+    x, w = as_array("x", x), as_array("w", w)
+    frame = Frame.of(1, "x", x.shape, layout, None)
+    batch, channels, (length,) = frame.data_sizes(x.shape)
+    kernel = w.shape[-1] if w.ndim else 0
+    if kernel < 1 or w.shape not in ((channels, kernel), (channels, 1, kernel)):
+        raise unfit("w", f"shape {w.shape}", f"shape (C, k) or (C, 1, k) with the {channels} channels of x")
+    if length < 1:
+        raise unfit("x", f"shape {x.shape}", "a length of 1 or more")
+    (step,) = per_axis("dilation", dilation, 1, 1)
+    reach = (kernel - 1) * step
+    shape = frame.data_shape((batch, channels, 1, 1, reach))
+    if state is not None:
+        state = as_array("state", state)
+        check_shape("state", state, shape)
+    check_dtypes(FLOAT_DTYPES, x=x, w=w, state=state)
+    if state is None:
+        state = np.zeros(shape, x.dtype)
+    settings = Settings(dilation=step, layout=layout, precision=precision, depthwise=True)
+    return _Checked(frame, x, w.reshape(channels, 1, kernel), state, settings, reach)
+
+
+def _array_or_none(value: Any) -> np.ndarray | None:
+    return value if isinstance(value, np.ndarray) else None

@@ -1,0 +1,54 @@
+"""Convolutions of 8-bit integers with zero points, to the int8 problem, whose operands are free of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._arrays import as_array, check_out
+from .._errors import bad_type, bad_value, unfit
+from .._problem import Epilogue
+from .call import ConvCall, forward_call
+from .settings import Settings, describe
+
+BYTES = ("int8", "uint8")
+
+
+def forward(
+    rank: int, x: Any, w: Any, x_zero_point: Any, w_zero_point: Any, settings: Settings, out: Any = None
+) -> ConvCall:
+    """``x - x_zero_point`` convolved with ``w - w_zero_point``, in int32; padding adds zero points to x."""
+    x, w = as_array("x", x), as_array("w", w)
+    for argument, array in (("x", x), ("w", w)):
+        if array.dtype.name not in BYTES:
+            raise bad_type(argument, f"dtype {array.dtype.name}", " or ".join(BYTES))
+    described = describe(rank, x.shape, w.shape, "int8", settings)
+    filters = described.problem.out_channels
+    x_zero = _zero_point("x_zero_point", x_zero_point, x.dtype)
+    if x_zero.size != 1:
+        raise unfit("x_zero_point", f"shape {x_zero.shape}", "one int")
+    w_zero = _zero_point("w_zero_point", w_zero_point, w.dtype)
+    if w_zero.shape not in ((1,), (filters,)):
+        raise unfit("w_zero_point", f"shape {w_zero.shape}", f"one int or one per output channel, ({filters},)")
+    checked = None if out is None else check_out(out, described.y_shape, np.dtype(np.int32))
+    # Differences of bytes need 9 bits.
+    shifted_w = w.astype(np.int16)
+    described.frame.weights(shifted_w)[...] -= w_zero.reshape(-1, 1, 1, 1, 1)
+    call = forward_call(described, x.astype(np.int16) - x_zero, shifted_w, None, None, Epilogue(), None)
+    call.out = checked
+    return call
+
+
+def _zero_point(argument: str, value: Any, dtype: np.dtype) -> np.ndarray:
+    """``value`` as a 1-D int16 array of numbers that ``dtype`` has."""
+    limits = np.iinfo(dtype)
+    allowed = f"ints from {limits.min} to {limits.max}"
+    array = as_array(argument, value)
+    if array.dtype.kind not in "iu":
+        raise bad_type(argument, value, allowed)
+    if array.ndim > 1:
+        raise unfit(argument, f"shape {array.shape}", "one int or a 1-D array")
+    if array.size and not (limits.min <= array.min() and array.max() <= limits.max):
+        raise bad_value(argument, value, allowed)
+    return array.reshape(-1).astype(np.int16)
