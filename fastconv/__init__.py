@@ -36,6 +36,8 @@ from .depthwise import (
 )
 from .functional import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from .integer import conv1d_integer, conv2d_integer, conv3d_integer
+from .planning import PackedWeight, PlannedConvolution, plan
+from .runtime import show_runtime
 from .separable import (
     separable_conv1d,
     separable_conv1d_backward,

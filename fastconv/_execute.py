@@ -114,7 +114,8 @@ def execute(plan: Plan, call: ConvCall) -> np.ndarray:
         output=frame.data(views["output"]),  # type: ignore[arg-type]
         bias=call.bias,
         add=None if call.add is None else frame.data(call.add),
-        packed=call.packed,
+        # What is packed is the weight itself, not its conjugate.
+        packed=None if call.conjugated == "weight" else call.packed,
     )
     backend.execute(plan, operands)
     return call.finish(result)

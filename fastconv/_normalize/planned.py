@@ -1,0 +1,140 @@
+"""Plans for later calls: the arguments that say what is planned, and the arrays of a call of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .._arrays import as_array
+from .._errors import bad_type, bad_value, unfit
+from .._problem import DIRECTIONS, ConvProblem, Direction, Epilogue
+from .arguments import epilogue_of, shape_of
+from .call import ConvCall, forward_call, input_gradient_call, weight_gradient_call
+from .convolution import FLOAT_DTYPES, check_activation
+from .settings import Described, Settings, describe
+
+RANKS = {"1d": 1, "2d": 2, "3d": 3}
+FAMILIES = {"conv": Settings(), "conv_transpose": Settings(transposed=True), "depthwise_conv": Settings(depthwise=True)}
+FUNCTIONS = tuple(family + rank for family in FAMILIES for rank in RANKS)
+EFFORTS = ("estimate", "measure", "exhaustive")
+
+
+@dataclass(frozen=True)
+class PackedWeight:
+    """A weight in the layout of the algorithm that a plan has chosen; made by ``PlannedConvolution.pack``.
+
+    It is a snapshot: later changes of the array that was packed do not reach it.
+    """
+
+    weight: np.ndarray
+    """The plain weight, read-only."""
+    packed: object
+    """What the algorithm made of it; None where it takes the plain weight."""
+    made_for: object
+    """Problem, algorithm and parameters; plans that agree on these may share the packed weight."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What is planned: a direction of a function for arrays of one set of shapes and one dtype."""
+
+    function: str
+    direction: Direction
+    described: Described
+    epilogue: Epilogue
+
+    @property
+    def problem(self) -> ConvProblem:
+        """The problem of the direction, without bias and add."""
+        turned: Direction = self.direction
+        if self.described.transposed and turned != "backward_weight":
+            turned = "forward" if turned == "backward_input" else "backward_input"
+        return self.described.problem.replace(direction=turned, epilogue=self.epilogue)
+
+
+def planned(
+    function: Any,
+    x_shape: Any,
+    w_shape: Any,
+    dtype: Any,
+    settings: Settings,
+    activation: Any,
+    direction: Any,
+    effort: Any,
+) -> Planned:
+    """Check what is to be planned; ``settings`` are those of any function."""
+    if not isinstance(function, str) or function not in FUNCTIONS:
+        raise bad_value("function", function, ", ".join(FUNCTIONS))
+    for argument, value, words in (("direction", direction, DIRECTIONS), ("effort", effort, EFFORTS)):
+        if not isinstance(value, str) or value not in words:
+            raise bad_value(argument, value, ", ".join(words))
+    family = FAMILIES[function[:-2]]
+    for argument in ("output_padding", "output_size") * (not family.transposed) + ("groups",) * family.depthwise:
+        if getattr(settings, argument) != getattr(family, argument):
+            raise bad_value(argument, getattr(settings, argument), f"nothing; {function} has no such argument")
+    settings = replace(settings, transposed=family.transposed, depthwise=family.depthwise)
+    name = _dtype_name(dtype)
+    shapes = shape_of("x_shape", x_shape), shape_of("w_shape", w_shape)
+    described = describe(RANKS[function[-2:]], *shapes, name, settings, "x_shape", "w_shape")
+    epilogue = epilogue_of(None, None, activation)
+    check_activation(epilogue, name)
+    if epilogue and direction != "forward":
+        raise bad_value("activation", activation, f"None for direction {direction!r}")
+    return Planned(function, direction, described, epilogue)
+
+
+def call_of(p: Planned, first: Any, second: Any, bias: Any, add: Any, out: Any, made_for: object) -> ConvCall:
+    """A call of what is planned: x, w or dy, w or x, dy; ``made_for`` is what a packed weight has to be made for."""
+    for argument, value in (("bias", bias), ("add", add)):
+        if value is not None and p.direction != "forward":
+            raise unfit(argument, "an array", f"None for direction {p.direction!r}")
+    d = p.described
+    if p.direction == "backward_weight":
+        x, dy = matching("x", first, d.x_shape, p), matching("dy", second, d.y_shape, p)
+        return weight_gradient_call(d, x, dy, out)
+    packed = None
+    if isinstance(second, PackedWeight):
+        if second.made_for != made_for:
+            raise unfit("w", "a weight packed by another plan", "a weight, or one packed by a plan like this one")
+        w, packed = second.weight, second.packed
+    else:
+        w = matching("w", second, d.w_shape, p)
+    if p.direction == "backward_input":
+        call = input_gradient_call(d, matching("dy", first, d.y_shape, p), w, out)
+    else:
+        x = matching("x", first, d.x_shape, p)
+        bias = None if bias is None else matching("bias", bias, (d.y_channels,), p)
+        add = None if add is None else matching("add", add, d.y_shape, p)
+        epilogue = replace(p.epilogue, bias=bias is not None, add=add is not None)
+        call = forward_call(d, x, w, bias, add, epilogue, out)
+    call.packed = packed
+    return call
+
+
+def weight_to_pack(p: Planned, w: Any) -> np.ndarray:
+    """``w``, if the planned direction multiplies by a weight."""
+    if p.direction == "backward_weight":
+        raise unfit("w", "a weight to pack", "no weight: direction 'backward_weight' computes it")
+    return matching("w", w, p.described.w_shape, p)
+
+
+def matching(argument: str, value: Any, shape: tuple[int, ...], p: Planned) -> np.ndarray:
+    """``value`` as an array, if it has the planned shape and dtype."""
+    array = as_array(argument, value)
+    dtype = p.described.problem.dtype
+    if array.shape != shape or array.dtype.name != dtype:
+        raise unfit(argument, f"{array.dtype.name} of shape {array.shape}", f"{dtype} of shape {shape}, as planned")
+    return array
+
+
+def _dtype_name(dtype: Any) -> str:
+    if not (isinstance(dtype, str) and dtype in FLOAT_DTYPES):
+        try:
+            dtype = np.dtype(dtype).name
+        except TypeError:
+            raise bad_type("dtype", dtype, ", ".join(FLOAT_DTYPES)) from None
+    if dtype not in FLOAT_DTYPES:
+        raise bad_value("dtype", dtype, ", ".join(FLOAT_DTYPES))
+    return dtype

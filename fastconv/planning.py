@@ -1,0 +1,191 @@
+"""Plans: a convolution of fixed shapes, whose algorithm is chosen once and whose weights can be kept packed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._cpu import backend
+from ._docs import documented
+from ._execute import execute
+from ._normalize import planned as normalize
+from ._normalize.planned import PackedWeight, Planned
+from ._normalize.settings import Settings
+from ._plan import Plan
+from ._problem import Epilogue
+from ._select import bind, plan_for
+
+
+class PlannedConvolution:
+    """One direction of one convolution for arrays of fixed shapes and dtype, ready to be computed; see ``plan``.
+
+    Immutable: it may be called from several threads at once.
+
+    Attributes
+    ----------
+    choice : Plan
+        The algorithm, its parameters, the number of threads and why they were chosen.
+    result_shape : tuple of ints
+        Shape of the array that a call returns.
+    """
+
+    def __init__(self, planned: Planned, choice: Plan) -> None:
+        self.choice = choice
+        self._planned = planned
+        self._choices = {(False, False): choice}
+        bare = choice.problem.replace(epilogue=Epilogue())
+        self._made_for = (bare, choice.algorithm.name, tuple(sorted(choice.params.items())))
+
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        described = self._planned.described
+        return {
+            "forward": described.y_shape,
+            "backward_input": described.x_shape,
+            "backward_weight": described.w_shape,
+        }[self._planned.direction]
+
+    def pack(self, w: Any) -> PackedWeight:
+        """Put a weight into the layout of the chosen algorithm, for the calls of this plan and of plans like it.
+
+        Parameters
+        ----------
+        w : array
+            Of the planned shape and dtype. It is copied.
+
+        Returns
+        -------
+        PackedWeight
+            To be passed in the place of w.
+
+        Raises
+        ------
+        ValueError
+            If w does not match the plan, or the plan is one of ``direction="backward_weight"``.
+        """
+        w = normalize.weight_to_pack(self._planned, w).copy()
+        w.setflags(write=False)
+        plan = self.choice
+        weight = self._planned.described.frame.weights(w)
+        packed = backend.pack(plan.algorithm, plan.problem, plan.params, weight, plan.threads)
+        return PackedWeight(w, packed, self._made_for)
+
+    def __call__(
+        self, first: Any, second: Any, bias: Any = None, add: Any = None, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Compute.
+
+        Parameters
+        ----------
+        first, second : arrays
+            x and w for direction "forward", dy and w for "backward_input", x and dy for "backward_weight". w may be
+            what ``pack`` has returned.
+        bias, add : arrays, optional
+            For direction "forward", as in the planned function.
+        out : array, optional
+            Where the result goes.
+
+        Returns
+        -------
+        array of ``result_shape``
+
+        Raises
+        ------
+        ValueError
+            If an array has not the planned shape and dtype.
+        """
+        call = normalize.call_of(self._planned, first, second, bias, add, out, self._made_for)
+        return execute(self._choice_for(call.bias is not None, call.add is not None), call)
+
+    def _choice_for(self, bias: bool, add: bool) -> Plan:
+        """The same choice for the problem with bias and add or without."""
+        found = self._choices.get((bias, add))
+        if found is None:
+            plan = self.choice
+            epilogue = Epilogue(bias, add, plan.problem.epilogue.activation, plan.problem.epilogue.slope)
+            problem = plan.problem.replace(epilogue=epilogue)
+            found = bind(problem, plan.algorithm, plan.params, plan.threads, plan.reason, plan.candidates)
+            self._choices[bias, add] = found
+        return found
+
+    def __repr__(self) -> str:
+        return f"<{self._planned.function} {self._planned.direction}: {self.choice}>"
+
+
+@documented
+def plan(
+    function: str,
+    x_shape: Any,
+    w_shape: Any,
+    dtype: Any = "float32",
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    output_padding: Any = 0,
+    output_size: Any = None,
+    padding_mode: str = "zeros",
+    layout: str | None = None,
+    w_layout: str | None = None,
+    activation: Any = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    direction: str = "forward",
+    effort: str = "estimate",
+) -> PlannedConvolution:
+    """Choose the algorithm of a convolution once, for arrays of given shapes, and keep its weights packed.
+
+    Parameters
+    ----------
+    function : str
+        "conv1d", "conv2d", "conv3d", "conv_transpose1d"... or "depthwise_conv1d"...
+    x_shape, w_shape : sequences of ints
+        Shapes of x and w as the function takes them, whatever the direction.
+    dtype : dtype or its name, default "float32"
+    {stride}
+    groups, output_padding, output_size, padding_mode, layout, w_layout, activation
+        As in the function.
+    {how}
+    direction : {"forward", "backward_input", "backward_weight"}, default "forward"
+        What a call computes: the function, or its gradient for x or for w.
+    effort : {"estimate", "measure", "exhaustive"}, default "estimate"
+        How the algorithm is chosen: by what is known (stored measurements, else a cost model), or by timing the
+        candidates now, which takes seconds; the result is stored, and the next such plan costs nothing.
+
+    Returns
+    -------
+    PlannedConvolution
+        ``p(x, w, bias=None, add=None, out=None)`` computes the function, ``p(dy, w)`` and ``p(x, dy)`` the gradients;
+        ``p.pack(w)`` is a weight that may be passed in the place of w.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((2, 3, 8, 8), np.float32), np.ones((4, 3, 3, 3), np.float32)
+    >>> planned = fastconv.plan("conv2d", x.shape, w.shape, x.dtype, padding=1)
+    >>> packed = planned.pack(w)
+    >>> bool((planned(x, packed) == fastconv.conv2d(x, w, padding=1)).all())
+    True
+    """
+    settings = Settings(
+        stride, padding, dilation, groups, padding_mode, layout, w_layout, precision, output_padding, output_size
+    )
+    planned = normalize.planned(function, x_shape, w_shape, dtype, settings, activation, direction, effort)
+    choice = plan_for(planned.problem, algorithm, threads)
+    if effort != "estimate" and algorithm == "auto":
+        _measure(planned, choice.threads, effort)
+        choice = plan_for(planned.problem, algorithm, threads)
+    return PlannedConvolution(planned, choice)
+
+
+def _measure(planned: Planned, threads: int, effort: str) -> None:
+    """Time the candidates, unless that was done, and store the choice."""
+    from ._tune import tune  # imported late: most programs never tune
+
+    for _ in tune([planned.problem.replace(epilogue=Epilogue())], threads, effort):
+        pass

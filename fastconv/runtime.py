@@ -1,0 +1,63 @@
+"""What the library runs on: versions, kernels, threads, caches and the environment variables in force."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+
+import numpy as np
+
+from . import _config, _registry
+from ._cpu import _runtime, backend
+from ._fingerprint import fingerprint
+from ._version import __version__
+
+ENVIRONMENT = (
+    "FASTCONV_MAX_ISA",
+    "FASTCONV_NUM_THREADS",
+    "FASTCONV_PRECISION",
+    "FASTCONV_CACHE_DIR",
+    "OMP_NUM_THREADS",
+)
+
+
+def runtime_facts() -> dict[str, str]:
+    """What ``show_runtime`` prints: names to texts, in order."""
+    levels = _runtime.isa_levels()
+    here = fingerprint()
+    return {
+        "fastconv": __version__,
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        "numpy": np.__version__,
+        "scipy": metadata.version("scipy"),
+        "cpu": " ".join(f"{field} {here[field]}" for field in ("vendor", "family", "model", "stepping")),
+        "caches": here["caches"],
+        "cores": str(_config.available_cores()),
+        "isa": f"{backend.ISA} (built: {_listed(levels)})",
+        "openmp": "yes" if _runtime.has_openmp() else "no: every call runs on one thread",
+        "threads": str(_config.get_num_threads()),
+        "precision": _config.get_precision(),
+        "deterministic": str(_config.get_deterministic()),
+        "workspace limit": f"{_config.get_workspace_limit() / 2**20:.0f} MiB",
+        "algorithms": ", ".join(_registry.names()),
+        "environment": ", ".join(f"{name}={os.environ[name]}" for name in ENVIRONMENT if name in os.environ) or "none",
+    }
+
+
+def show_runtime() -> None:
+    """Print versions, the ISA level in use and those built, threads, caches and environment variables in force.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.show_runtime()  # doctest: +ELLIPSIS
+    fastconv         ...
+    python           ...
+    """
+    for name, fact in runtime_facts().items():
+        print(f"{name:<16} {fact}")
+
+
+def _listed(levels: list[tuple[str, bool]]) -> str:
+    return ", ".join(name if usable else f"{name}, which this machine does not run" for name, usable in levels)
