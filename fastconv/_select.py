@@ -20,6 +20,9 @@ PRECISION_LIMITS = {"highest": 2e-6, "high": 1e-5, "medium": 1e-2}
 
 DEFAULT_MACHINE = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
 
+MULTIPLY_ADDS_PER_THREAD = 250_000
+"""Starting another thread costs about as much as this work."""
+
 KEPT_PLANS = 4096
 _plans: OrderedDict[tuple[object, ...], Plan] = OrderedDict()
 _lock = threading.Lock()
@@ -153,6 +156,7 @@ def bind(
     reason: str,
     considered: Sequence[tuple[str, float]] = (),
 ) -> Plan:
-    """The plan of a choice that is made."""
+    """The plan of a choice that is made; a problem too small to gain from more threads gets fewer."""
+    threads = max(1, min(threads, problem.multiply_adds // MULTIPLY_ADDS_PER_THREAD))
     size = backend.workspace_bytes(algorithm, problem, params, threads)
     return Plan(problem, algorithm, params, threads, size, reason, tuple(considered))

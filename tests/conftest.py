@@ -31,6 +31,15 @@ def _own_cache_directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: 
     monkeypatch.setenv("FASTCONV_CACHE_DIR", str(folder))
 
 
+@pytest.fixture(autouse=True)
+def _threads_for_small_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' small problems run on as many threads as they ask for."""
+    from fastconv import _select
+
+    monkeypatch.setattr(_select, "MULTIPLY_ADDS_PER_THREAD", 1)
+    _select.forget_plans()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What the results depend on, and every algorithm's largest error as a part of the bound that it declares."""
     lines = worst_errors.table()
