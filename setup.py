@@ -57,6 +57,7 @@ EXTENSIONS = [
     extension("_bound"),
     extension("_reference", "reference.c"),
     extension("_implicit_gemm"),
+    extension("_direct"),
 ]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ._algorithm import Algorithm
+from ._cpu.algorithms.direct import Direct
 from ._cpu.algorithms.im2col import Im2col
 from ._cpu.algorithms.implicit_gemm import ImplicitGemm
 from ._cpu.algorithms.reference import Reference
 
 CPU: tuple[Algorithm, ...] = (
     ImplicitGemm(),
+    Direct(),
     Im2col(),
     Reference(),
 )

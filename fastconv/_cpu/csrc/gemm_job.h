@@ -3,6 +3,7 @@
 #define FASTCONV_GEMM_JOB_H
 
 #include "correlation.h"
+#include "integers.h"
 
 typedef struct {
     correlation_t correlation;
@@ -16,10 +17,6 @@ typedef struct {
     char *packed;               /* weights, panel after panel: [group][panel][reduction][panel width] */
     char *partial;              /* weight gradient: [split][group][filter][column] */
 } gemm_job_t;
-
-static inline int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-static inline int64_t round_up(int64_t a, int64_t b) { return div_up(a, b) * b; }
-static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static inline int64_t tap_count(const correlation_t *c) { return c->taps[0] * c->taps[1] * c->taps[2]; }
 static inline int64_t pixel_count(const correlation_t *c) {

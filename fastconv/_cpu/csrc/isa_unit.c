@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "direct_job.h"
 #include "gemm_job.h"
 #include "kernels.h"
 
@@ -17,6 +18,8 @@
 /* clang-format off */
 #include STRING(isa/ISA_LEVEL.h)
 /* clang-format on */
+
+#define INLINE static inline __attribute__((always_inline))
 
 #define REAL float
 #define REAL_BYTES 4

@@ -1,0 +1,69 @@
+"""direct: sums in registers over rows copied into scratch; for depthwise convolutions and few channels per group."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..._algorithm import Algorithm, Machine, Operands, Params, Resources
+from ..._problem import ConvProblem
+from .. import _direct, _runtime
+from ..direct_layout import LEAST_ITEMS, Sum, layout_of
+
+MOST_CHANNELS = 8
+"""Channels or filters of a group; with more of both a matrix product reuses what it loads better."""
+MOST_SCRATCH_BYTES = 2**23
+"""Of one thread; wide dilations and very long kernels need more, and other algorithms waste less on them."""
+
+
+class Direct(Algorithm):
+    """Groups with few channels or few filters in float32 and float64."""
+
+    name = "direct"
+    dtypes = frozenset({"float32", "float64"})
+    multiplies_outside = True
+
+    def supports(self, problem: ConvProblem) -> bool:
+        channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
+        if min(channels, filters) > MOST_CHANNELS:
+            return False
+        return layout_of(problem, self._lanes_along(problem)).thread_bytes <= MOST_SCRATCH_BYTES
+
+    @staticmethod
+    def _lanes_along(problem: ConvProblem) -> str:
+        return "channels" if problem.layout == "channels_last" and Sum.of(problem).filters <= 2 else "width"
+
+    def parameters(self, problem: ConvProblem) -> list[Params]:
+        first = self._lanes_along(problem)
+        found = [first]
+        other = "width" if first == "channels" else "channels"
+        if layout_of(problem, other).thread_bytes <= MOST_SCRATCH_BYTES:
+            found.append(other)
+        return [{"lanes": name} for name in found]
+
+    def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
+        layout = layout_of(problem, params["lanes"])
+        return layout.partial_bytes + threads * layout.thread_bytes
+
+    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        """Arithmetic at half the peak rate in the lanes that are in use, copies of the rows, and the arrays once."""
+        lanes, _, _ = _runtime.tile_sizes(problem.dtype)
+        itemsize = np.dtype(problem.dtype).itemsize
+        layout, total = layout_of(problem, params["lanes"]), Sum.of(problem)
+        along = max(layout.band[2], 1) if layout.unit == 1 else max(total.groups * total.filters, 1)
+        wide = lanes if layout.unit == 1 else layout.unit
+        lane_use = along / (-(-along // wide) * wide)
+        rate = machine.multiply_adds_per_second[problem.dtype] * 0.5 * lane_use
+        panel_items = max(-(-math.prod(total.pixels) // math.prod(layout.band)), 1) * problem.batch
+        copied = panel_items * math.prod(layout.panel) * layout.slots * total.channels
+        copied *= total.groups if layout.unit == 1 else total.groups * total.filters
+        arrays = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape, problem.weight_shape))
+        work = problem.multiply_adds / rate + arrays * itemsize / machine.bytes_per_second
+        work += 2 * copied * itemsize / (4 * machine.bytes_per_second)
+        phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
+        return machine.call_seconds * phases + work / min(threads, LEAST_ITEMS)
+
+    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
+        run = _direct.weight_gradient if problem.direction == "backward_weight" else _direct.correlate
+        run(problem, operands, resources, layout_of(problem, params["lanes"]))

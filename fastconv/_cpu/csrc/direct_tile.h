@@ -1,0 +1,129 @@
+/* The register tile of the direct kernels: a correlation of rows that lie in scratch.
+ *
+ *     target[a][b] (+)= sum over slices, rows i, k of  factor[a][i][k] * source[b][i][offset[k]]
+ *
+ * a counts up to DIRECT_ROWS accumulators, b up to WIDEST vectors. Two uses of the rows i:
+ *
+ *   sliding:  factor[a][i] is row i - a of one image of `rows` rows, where that exists. A source row that is loaded
+ * once is then used by all a: output rows of a convolution (factor: its weights), or tap rows of a weight gradient
+ * (factor: rows of the output gradient). No product is formed that the sum does not have. else:     factor[a] are
+ * images of their own (filters), `factor_step` apart; i < rows.
+ *
+ * Layout: everything in elements; sources and targets at any alignment. A factor is one number for all lanes (`splat`)
+ * or a vector. Numerics: each sum is one chain from zero; with `accumulate` its end is added to the target. */
+typedef struct {
+    const direct_slice_t *slices;
+    int64_t slice_count;
+    const REAL *factor;
+    int64_t factor_row;
+    int64_t factor_unit; /* from k to k + 1 */
+    int64_t factor_step; /* from a to a + 1 */
+    int64_t source_row;
+    const int64_t *offset;
+    int64_t inner; /* entries of `offset` */
+    int64_t count; /* accumulators used, 1 to DIRECT_ROWS */
+    int64_t target_step;
+    int sliding;
+    int accumulate;
+} NAMED(product_t);
+
+#define WIDEST DIRECT_WIDEST
+
+/* One row i: accumulators lo to hi. */
+INLINE void NAMED(row_of_tile)(NAMED(vector) (*sum)[WIDEST], const int lo, const int hi, const int width,
+                               const int splat, const NAMED(product_t) *p, const REAL *const *source, int64_t source_at,
+                               const REAL *factor) {
+    const REAL *x[WIDEST];
+    const int64_t unit = splat ? 1 : p->factor_unit, step = p->factor_step, inner = p->inner;
+    const int64_t *offset = p->offset;
+    factor += lo * step;
+#pragma GCC unroll 8
+    for (int b = 0; b < width; b++) x[b] = source[b] + source_at;
+    for (int64_t k = 0; k < inner; k++) {
+        const int64_t at = offset[k];
+        NAMED(vector) value[WIDEST];
+#pragma GCC unroll 8
+        for (int b = 0; b < width; b++) value[b] = *(const NAMED(unaligned) *)(x[b] + at);
+#pragma GCC unroll 8
+        for (int a = lo; a <= hi; a++) {
+            const REAL *w = factor + (a - lo) * step;
+#pragma GCC unroll 8
+            for (int b = 0; b < width; b++)
+                sum[a][b] += splat ? value[b] * *w : value[b] * *(const NAMED(unaligned) *)w;
+        }
+        factor += unit;
+    }
+}
+
+INLINE void NAMED(tile_of)(const int most, const int width, const int splat, const NAMED(product_t) *p,
+                           const REAL *const *source, REAL *const *target) {
+    NAMED(vector) sum[DIRECT_ROWS][WIDEST];
+#pragma GCC unroll 8
+    for (int a = 0; a < most; a++)
+#pragma GCC unroll 8
+        for (int b = 0; b < width; b++) sum[a][b] = (NAMED(vector)){0};
+    const int64_t last = p->count - 1;
+    for (int64_t s = 0; s < p->slice_count; s++) {
+        const direct_slice_t slice = p->slices[s];
+        const int64_t end = slice.rows > 0 ? slice.rows + (p->sliding ? last : 0) : 0;
+        const REAL *factor = p->factor + slice.factor;
+        int64_t source_at = slice.source;
+        for (int64_t i = 0; i < end; i++, factor += p->factor_row, source_at += p->source_row) {
+            const int64_t lo = p->sliding && i >= slice.rows ? i - slice.rows + 1 : 0;
+            const int64_t hi = p->sliding && i < last ? i : last;
+#define CASE(lo, hi)                                                                                                   \
+    case lo *DIRECT_ROWS + hi:                                                                                         \
+        if (hi < most) NAMED(row_of_tile)(sum, lo, hi, width, splat, p, source, source_at, factor);                    \
+        break;
+            switch (lo * DIRECT_ROWS + hi) {
+                CASE(0, 0)
+                CASE(0, 1) CASE(0, 2) CASE(0, 3) CASE(1, 1) CASE(1, 2) CASE(1, 3) CASE(2, 2) CASE(2, 3)
+                    CASE(3, 3) default : __builtin_unreachable();
+            }
+#undef CASE
+        }
+    }
+#pragma GCC unroll 8
+    for (int a = 0; a < most; a++) {
+        if (a > last) break;
+#pragma GCC unroll 8
+        for (int b = 0; b < width; b++) {
+            NAMED(unaligned) *to = (NAMED(unaligned) *)(target[b] + a * p->target_step);
+            if (p->accumulate) sum[a][b] += *to;
+            *to = sum[a][b];
+        }
+    }
+}
+
+#undef WIDEST
+
+typedef void (*NAMED(direct_tile_fn))(const NAMED(product_t) *p, const REAL *const *source, REAL *const *target);
+
+#define TILE(name, most, width, splat)                                                                                 \
+    static void NAMED(name)(const NAMED(product_t) *p, const REAL *const *source, REAL *const *target) {               \
+        NAMED(tile_of)(most, width, splat, p, source, target);                                                         \
+    }
+TILE(vector_tile_1, DIRECT_ROWS, 1, 0)
+TILE(vector_tile_2, DIRECT_ROWS, 2, 0)
+TILE(vector_tile_3, DIRECT_ROWS, 3, 0)
+TILE(vector_tile_8, 1, 8, 0)
+TILE(splat_tile_1, DIRECT_ROWS, 1, 1)
+TILE(splat_tile_2, DIRECT_ROWS, 2, 1)
+TILE(splat_tile_3, DIRECT_ROWS, 3, 1)
+TILE(splat_tile_8, 1, 8, 1)
+#undef TILE
+
+/* Vectors of the next tile when `left` are to be summed, with `count` accumulators each. */
+static inline int64_t NAMED(tile_width)(int64_t left, int64_t count) {
+    if (count == 1 && left >= DIRECT_WIDEST) return DIRECT_WIDEST;
+    /* 4 is 2 + 2: a lone last vector has too few accumulators to hide the latency of additions. */
+    return left == 4 ? 2 : min64(left, DIRECT_WIDE);
+}
+
+static inline NAMED(direct_tile_fn) NAMED(direct_tile)(int splat, int64_t width) {
+    static const NAMED(direct_tile_fn) tiles[2][DIRECT_WIDE + 1] = {
+        {NAMED(vector_tile_8), NAMED(vector_tile_1), NAMED(vector_tile_2), NAMED(vector_tile_3)},
+        {NAMED(splat_tile_8), NAMED(splat_tile_1), NAMED(splat_tile_2), NAMED(splat_tile_3)},
+    };
+    return tiles[splat][width == DIRECT_WIDEST ? 0 : width];
+}

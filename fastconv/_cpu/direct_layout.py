@@ -1,0 +1,219 @@
+"""How a direct problem is cut into items and how their scratch memory is laid out; csrc/direct_job.h has the terms.
+
+Everything here follows from the problem, its parameters and the vector length, never from the number of threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+
+from .._problem import ConvProblem, Sizes
+from . import _direct, _runtime
+
+SCRATCH_BYTES = 2**18
+"""Scratch of one item: half of a second-level cache of 512 KiB. Items whose least band needs more take more."""
+LEAST_ITEMS = 32
+"""Work items wanted, so that threads find work."""
+LEAST_MULTIPLY_ADDS = 2**20
+"""An item is not cut for the sake of their number below this."""
+MOST_MULTIPLY_ADDS = 2**25
+"""Of one item; about ten milliseconds at the lowest ISA level."""
+SMALL_MULTIPLY_ADDS = 2**17
+"""Groups (units) are put together in one item up to this."""
+MOST_PARTS = 256
+"""Parts of a weight gradient that are summed apart."""
+UNIT_VECTORS = 4
+"""Vectors of channels side by side in a panel entry."""
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The largest of the correlations of a problem: no stride phase of backward_input has more pixels or taps."""
+
+    batch: int
+    groups: int
+    channels: int
+    filters: int
+    pixels: Sizes
+    taps: Sizes
+    step: Sizes
+    delta: Sizes
+    is_gradient: bool
+
+    @classmethod
+    def of(cls, problem: ConvProblem) -> Sum:
+        groups = problem.groups
+        channels, filters = problem.in_channels // groups, problem.out_channels // groups
+        pixels, taps = problem.output_size, problem.kernel_size
+        step, delta = problem.stride, problem.dilation
+        if problem.direction == "backward_input":
+            channels, filters = filters, channels
+            shared = _three(math.gcd(s, d) for s, d in zip(step, delta, strict=True))
+            pixels = _three(-(-size // s) for size, s in zip(problem.input_size, step, strict=True))
+            taps = _three(-(-t * g // s) for t, g, s in zip(taps, shared, step, strict=True))
+            delta = _three(d // g for d, g in zip(delta, shared, strict=True))
+            step = (1, 1, 1)
+        delta = _three(1 if t == 1 else d for t, d in zip(taps, delta, strict=True))
+        is_gradient = problem.direction == "backward_weight"
+        return cls(problem.batch, groups, channels, filters, pixels, taps, step, delta, is_gradient)
+
+    @functools.cached_property
+    def row_step(self) -> tuple[int, int]:
+        """Panel rows from one pixel of a class to the next, on the depth and height axes."""
+        step = [s // math.gcd(s, d) for s, d in zip(self.step, self.delta, strict=True)]
+        return step[0], step[1]
+
+    @functools.cached_property
+    def class_pixels(self) -> Sizes:
+        """Pixels of the largest class of each axis."""
+        spacing = [d // math.gcd(s, d) for s, d in zip(self.step[:2], self.delta[:2], strict=True)]
+        return _three(-(-size // n) for size, n in zip(self.pixels, [*spacing, 1], strict=True))
+
+    @functools.cached_property
+    def classes(self) -> int:
+        """Classes of pixels, those `delta` apart, over the depth and height axes."""
+        counts = [min(d // math.gcd(s, d), p) for s, d, p in zip(self.step, self.delta, self.pixels, strict=True)]
+        return counts[0] * counts[1]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The fields of direct_job_t that do not name arrays, and the bytes of scratch that they amount to."""
+
+    unit: int
+    block: int
+    band: Sizes
+    panel: Sizes
+    slots: int
+    out_pitch: int
+    partials: int
+    starts: tuple[int, ...]
+    """Bytes at which factors, finished sums, gradient sums, slices, offsets and lanes start; the panel is at 0."""
+    thread_bytes: int
+    partial_bytes: int
+
+
+@functools.lru_cache(maxsize=1024)
+def layout_of(problem: ConvProblem, lanes_along: str) -> Layout:
+    """The layout for lanes along the "width" or the "channels"."""
+    total = Sum.of(problem)
+    lanes, _, _ = _runtime.tile_sizes(problem.dtype)
+    itemsize = np.dtype(problem.dtype).itemsize
+    results = total.groups * total.filters
+    unit = 1 if lanes_along == "width" else lanes * min(UNIT_VECTORS, max(-(-results // lanes), 1))
+    band = _three(max(pixels, 1) for pixels in total.class_pixels)
+    least_rows = min(band[1], _direct.ROWS)
+    floors = ((1, 1, 1), (1, least_rows, 1), (1, least_rows, 4 * lanes if unit == 1 else 8))
+    for floor in reversed(floors):
+        while any(size > least for size, least in zip(band, floor, strict=True)):
+            layout = _lay_out(total, band, unit, lanes, itemsize)
+            if layout.thread_bytes <= SCRATCH_BYTES and not _is_long(total, layout):
+                return _with_blocks(total, layout, itemsize)
+            band = _halved(band, floor, total, lanes if unit == 1 else 1)
+    return _with_blocks(total, _lay_out(total, band, unit, lanes, itemsize), itemsize)
+
+
+def _halved(band: Sizes, floor: Sizes, total: Sum, multiple: int) -> Sizes:
+    """The band cut in two along the axis where that repeats the least of the source, not below ``floor``."""
+    best, most = None, -1.0
+    for axis in range(3):
+        if band[axis] > floor[axis]:
+            step = total.row_step[axis] if axis < 2 else total.step[axis]
+            reach = total.taps[axis] if axis < 2 else (total.taps[axis] - 1) * total.delta[axis] + 1
+            own = band[axis] * step / max(reach - step, 0.25)
+            if own > most:
+                best, most = axis, own
+    assert best is not None
+    size = -(-band[best] // 2)
+    if best == 2:
+        size = min(-(-size // multiple) * multiple, band[best] - 1)
+    return _three(max(size, floor[axis]) if axis == best else band[axis] for axis in range(3))
+
+
+def _items(total: Sum, layout: Layout) -> int:
+    """Items (forward) or regions and filters to share among items (weight gradient)."""
+    bands = math.prod(-(-p // b) for p, b in zip(total.class_pixels, layout.band, strict=True))
+    parts = total.groups if layout.unit == 1 else -(-total.groups * total.filters // layout.unit)
+    if total.is_gradient and layout.unit == 1:
+        parts *= -(-total.filters // _direct.ROWS)
+    return total.batch * parts * total.classes * bands
+
+
+def _multiply_adds(total: Sum, layout: Layout) -> int:
+    """Of one group (unit) of one band."""
+    filters = layout.unit if layout.unit > 1 else total.filters
+    if total.is_gradient and layout.unit == 1:
+        filters = min(filters, _direct.ROWS)
+    return math.prod(layout.band) * math.prod(total.taps) * total.channels * filters
+
+
+def _is_long(total: Sum, layout: Layout) -> bool:
+    work = _multiply_adds(total, layout)
+    return work > MOST_MULTIPLY_ADDS or (work > LEAST_MULTIPLY_ADDS and _items(total, layout) < LEAST_ITEMS)
+
+
+def _lay_out(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int) -> Layout:
+    width_reach = (total.taps[2] - 1) * total.delta[2] // total.step[2]
+    slots = min(total.step[2] // math.gcd(total.step[2], total.delta[2]), total.taps[2])
+    columns = (
+        band[2] + width_reach if unit > 1 else _apart(_up(max(band[2], lanes) + width_reach, lanes), lanes, itemsize)
+    )
+    rows = [(band[i] - 1) * total.row_step[i] + total.taps[i] for i in range(2)]
+    panel = (rows[0], rows[1], columns)
+    out_pitch = (_up(band[2], lanes) if unit == 1 else band[2]) * unit
+    one_panel = math.prod(panel) * slots * unit
+    taps = math.prod(total.taps)
+    filters = min(max(total.filters, 1), _direct.ROWS) if unit == 1 else 1
+    image = filters * out_pitch * band[1]
+    if total.is_gradient:
+        sums = filters * total.channels * taps * (lanes if unit == 1 else unit)
+        has_ends = unit == 1 and (band[2] % lanes or total.pixels[2] % lanes)
+        ends = total.taps[2] * rows[0] * rows[1] * lanes if has_ends else 0
+        sizes = [one_panel, image * band[0], ends, sums]
+        counts = (band[0], max(out_pitch // (lanes if unit == 1 else unit), 1))
+    else:
+        sizes = [total.channels * one_panel, filters * total.channels * taps * unit, image, 0]
+        counts = (total.channels * total.taps[0] * min(total.row_step[1], total.taps[1]), total.taps[2])
+    sizes = [size * itemsize for size in sizes] + [counts[0] * _direct.SLICE_BYTES, counts[1] * 8, 2 * unit * 8]
+    starts = [0]
+    for size in sizes:
+        # Never a multiple of a page apart, which would put all parts into the same sets of a cache.
+        starts.append(_up(starts[-1] + size, 64) + 64)
+    return Layout(unit, 1, band, panel, slots, out_pitch, 1, tuple(starts[1:7]), starts[7], 0)
+
+
+def _with_blocks(total: Sum, layout: Layout, itemsize: int) -> Layout:
+    """Small groups put together, pixels of a weight gradient with few results split into parts."""
+    work = _multiply_adds(total, layout)
+    if not total.is_gradient:
+        parts = total.groups if layout.unit == 1 else -(-total.groups * total.filters // layout.unit)
+        block = max(1, min(SMALL_MULTIPLY_ADDS // max(work, 1), _items(total, layout) // LEAST_ITEMS, parts))
+        return replace(layout, block=block)
+    results = total.groups * total.filters
+    filters = layout.unit if layout.unit > 1 else -(-total.filters // -(-total.filters // _direct.ROWS))
+    parts = -(-results // filters) if layout.unit > 1 else total.groups * -(-total.filters // filters)
+    positions = _items(total, layout) // max(parts, 1)
+    wanted = max(-(-LEAST_ITEMS // parts), positions * work // MOST_MULTIPLY_ADDS)
+    enough = positions * work // LEAST_MULTIPLY_ADDS
+    partials = max(1, min(wanted, enough, positions, MOST_PARTS))
+    size = partials * results * total.channels * math.prod(total.taps) * itemsize if partials > 1 else 0
+    return replace(layout, partials=partials, partial_bytes=_up(size, 64))
+
+
+def _apart(columns: int, lanes: int, itemsize: int) -> int:
+    """A row length at which rows do not share the sets of a first-level cache."""
+    return columns + lanes if columns * itemsize % 512 == 0 else columns
+
+
+def _up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
+
+
+def _three(sizes: Iterator[int]) -> Sizes:
+    return cast(Sizes, tuple(sizes))
