@@ -1,4 +1,4 @@
-"""The direct kernels where the general tests do not reach: lanes along either axis, bands, parts of weight gradients."""
+"""The direct kernels where the general tests do not reach: lanes along either axis, bands, parts of gradients."""
 
 from __future__ import annotations
 

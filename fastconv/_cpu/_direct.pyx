@@ -18,7 +18,10 @@ cdef extern from "direct_job.h" nogil:
     ctypedef struct direct_job_t:
         correlation_t correlation
         epilogue_t epilogue
-        int64_t unit, block, band[3], panel[3], slots, out_pitch, partials
+        int64_t unit, block
+        int64_t band[3]
+        int64_t panel[3]
+        int64_t slots, out_pitch, partials
         char *partial
         int64_t factors_at, out_at, sums_at, slices_at, offsets_at, lanes_at
 

@@ -2,12 +2,13 @@
  *
  *     target[a][b] (+)= sum over slices, rows i, k of  factor[a][i][k] * source[b][i][offset[k]]
  *
- * a counts up to DIRECT_ROWS accumulators, b up to WIDEST vectors. Two uses of the rows i:
+ * a counts up to DIRECT_ROWS accumulators, b up to WIDEST vectors. There are two uses of the rows i.
  *
- *   sliding:  factor[a][i] is row i - a of one image of `rows` rows, where that exists. A source row that is loaded
- * once is then used by all a: output rows of a convolution (factor: its weights), or tap rows of a weight gradient
- * (factor: rows of the output gradient). No product is formed that the sum does not have. else:     factor[a] are
- * images of their own (filters), `factor_step` apart; i < rows.
+ * Sliding: factor[a][i] is row i - a of one image of `rows` rows, where that exists. A source row that is loaded once
+ * is then used by all a: output rows of a convolution (factor: its weights), or tap rows of a weight gradient (factor:
+ * rows of the output gradient). No product is formed that the sum does not have.
+ *
+ * Not sliding: factor[a] are images of their own, one per filter, `factor_step` apart; i < rows.
  *
  * Layout: everything in elements; sources and targets at any alignment. A factor is one number for all lanes (`splat`)
  * or a vector. Numerics: each sum is one chain from zero; with `accumulate` its end is added to the target. */
@@ -72,13 +73,21 @@ INLINE void NAMED(tile_of)(const int most, const int width, const int splat, con
             const int64_t lo = p->sliding && i >= slice.rows ? i - slice.rows + 1 : 0;
             const int64_t hi = p->sliding && i < last ? i : last;
 #define CASE(lo, hi)                                                                                                   \
-    case lo *DIRECT_ROWS + hi:                                                                                         \
+    case (lo) * DIRECT_ROWS + (hi):                                                                                    \
         if (hi < most) NAMED(row_of_tile)(sum, lo, hi, width, splat, p, source, source_at, factor);                    \
-        break;
+        break
             switch (lo * DIRECT_ROWS + hi) {
-                CASE(0, 0)
-                CASE(0, 1) CASE(0, 2) CASE(0, 3) CASE(1, 1) CASE(1, 2) CASE(1, 3) CASE(2, 2) CASE(2, 3)
-                    CASE(3, 3) default : __builtin_unreachable();
+                CASE(0, 0);
+                CASE(0, 1);
+                CASE(0, 2);
+                CASE(0, 3);
+                CASE(1, 1);
+                CASE(1, 2);
+                CASE(1, 3);
+                CASE(2, 2);
+                CASE(2, 3);
+                CASE(3, 3);
+            default: __builtin_unreachable();
             }
 #undef CASE
         }
