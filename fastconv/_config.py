@@ -73,6 +73,11 @@ def get_num_threads() -> int:
     return chosen  # type: ignore[return-value]
 
 
+def thread_count(threads: int | None) -> int:
+    """The number of threads that a call's ``threads=`` asks for."""
+    return get_num_threads() if threads is None else _positive_int("threads", threads)
+
+
 @contextlib.contextmanager
 def num_threads(threads: int) -> Iterator[None]:
     """Use ``threads`` threads inside a ``with`` block, in this thread or task only.

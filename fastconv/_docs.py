@@ -53,6 +53,63 @@ algorithm : str, default "auto"
 threads : int, optional
     Default: that of ``get_num_threads``. The number does not change the result.
 """,
+    "pool": """
+kernel_size : int or one int per axis
+stride : int or one int per axis, default kernel_size
+padding : int, one int per axis, one (before, after) pair per axis, or a word, default 0
+    An int is at most half the kernel size, a number of a pair less than a window reaches. Words: "valid" (0), "same"
+    (result = ceil(size / stride), the extra element at the end), "same_lower" (at the start), "full", and for 1-D
+    "causal".
+""",
+    "pool_dilation": """
+dilation : int or one int per axis, default 1
+    Distance between the elements of a window.
+""",
+    "ceil_mode": """
+ceil_mode : bool, default False
+    Round the result's size up: a last window may reach past the padded input, unless it would start in the padding
+    after it.
+""",
+    "return_indices": """
+return_indices : bool, default False
+    Also return where the maxima are: flat indices into the spatial axes of x, int64.
+""",
+    "divisor": """
+count_include_pad : bool, default True
+    Whether the padding counts as elements of a window.
+divisor_override : int, optional
+    Divide by this number, instead of the number of elements.
+""",
+    "data_layout": """
+layout : str, optional
+    "NCW", "NCHW", "NCDHW" (default) or "NWC", "NHWC", "NDHWC", of all arrays.
+""",
+    "output_size": """
+output_size : int, None or one of them per axis
+    Spatial size of the result; None keeps that of x.
+""",
+    "keepdims": """
+keepdims : bool, default True
+    Whether the spatial axes stay, with size 1.
+""",
+    "global_layout": """
+layout : str, optional
+    "channels_first" (default) or "channels_last", or for up to three spatial axes as "NCHW", "NHWC".
+""",
+    "threads": """
+threads : int, optional
+    Default: that of ``get_num_threads``. The number does not change the result.
+""",
+    "maximum_gradient": """
+x : array, or with ``indices`` its shape
+    The forward function's input.
+indices : array of int64, optional
+    What the forward function returned with ``return_indices``; found again from x without it.
+""",
+    "average_gradient": """
+x : array or its shape
+    The forward function's input.
+""",
     "out": """
 out : array, optional
     Where the result goes: its shape and dtype, any strides; it may overlap the inputs.

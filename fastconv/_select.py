@@ -45,7 +45,7 @@ def plan_for(
     problem: ConvProblem, algorithm: object = "auto", threads: int | None = None, params: Params | None = None
 ) -> Plan:
     """The plan for ``problem``; a repeated question is answered from memory."""
-    count = _config.get_num_threads() if threads is None else _config._positive_int("threads", threads)
+    count = _config.thread_count(threads)
     if params is not None:
         return _make_plan(problem, algorithm, count, params)
     if not isinstance(algorithm, str):

@@ -17,10 +17,14 @@ cdef extern from "kernels.h" nogil:
         item_fn direct_weight_gradient
         item_fn direct_weight_reduce
 
+    ctypedef struct pool_kernels_t:
+        item_fn maximum, maximum_indices, average, average_gradient, maximum_gradient
+
     ctypedef struct kernels_t:
         const char *name
         const real_kernels_t *float32
         const real_kernels_t *float64
+        const pool_kernels_t *pooling
 
     const kernels_t *kernels_select(const char *max_isa)
     const char *kernels_level_name(int64_t level)
@@ -28,5 +32,6 @@ cdef extern from "kernels.h" nogil:
 
 
 cdef const real_kernels_t *kernels_for(str dtype) except NULL
+cdef const pool_kernels_t *pool_kernels_for(int pool_type) noexcept
 cdef int run_items(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, object workspace,
                    int64_t workspace_offset, int threads) except -1

@@ -116,6 +116,11 @@ cdef const real_kernels_t *kernels_for(str dtype) except NULL:
     raise TypeError(f"no kernels for dtype {dtype}")
 
 
+cdef const pool_kernels_t *pool_kernels_for(int pool_type) noexcept:
+    """The pooling kernels of one pool_type_t at the level in use."""
+    return &_kernels.pooling[pool_type]
+
+
 cdef int run_items(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, object workspace,
                    int64_t workspace_offset, int threads) except -1:
     """Call ``fn`` for every item, each thread with its own ``scratch_bytes`` of ``workspace``.

@@ -41,4 +41,6 @@
 #undef NAMED
 #undef REAL_MATH
 
-const kernels_t JOIN(fastconv_kernels_, ISA_LEVEL) = {ISA_NAME, &kernels_float32, &kernels_float64};
+#include "pooling_types.h"
+
+const kernels_t JOIN(fastconv_kernels_, ISA_LEVEL) = {ISA_NAME, &kernels_float32, &kernels_float64, pooling_kernels};

@@ -6,6 +6,7 @@
 #define FASTCONV_KERNELS_H
 
 #include "correlation.h"
+#include "pooling_job.h"
 
 /* Steps of one item of multiply_add_peak. */
 #define PEAK_STEPS 20000
@@ -28,6 +29,7 @@ typedef struct {
     const char *name; /* as FASTCONV_MAX_ISA and show_runtime() spell it */
     const real_kernels_t *float32;
     const real_kernels_t *float64;
+    const pool_kernels_t *pooling; /* POOL_TYPES rows, see pooling_job.h */
 } kernels_t;
 
 /* The table in use: the highest level that this CPU runs and FASTCONV_MAX_ISA allows. NULL for an unknown `max_isa`;

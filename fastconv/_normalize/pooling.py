@@ -1,0 +1,227 @@
+"""The arguments of every pooling, forward and backward, to a PoolCall: windows, a frame and arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._arrays import as_array, check_out
+from .._errors import bad_type, bad_value, unfit
+from .._windows import WindowAxis, Windows
+from .arguments import integer, per_axis, sequence, shape_of
+from .call import check_shape
+from .convolution import check_dtypes
+from .frame import Frame
+from .padding import Pair, padding_pairs
+
+FLOAT_DTYPES = ("float32", "float64", "float16", "bfloat16")
+INTEGER_DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+MAXIMUM_DTYPES = (*FLOAT_DTYPES, *INTEGER_DTYPES)
+MEAN_DTYPES = (*FLOAT_DTYPES, "complex64", "complex128")
+AVERAGE_DTYPES = (*MEAN_DTYPES, "int64")
+
+MOST_REACH = 2**61
+"""Kernels reach over fewer elements than this, so that positions in the padding fit 64 bits."""
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    """The arguments that say which pooling, as the user gave them."""
+
+    kernel_size: Any
+    stride: Any = None
+    padding: Any = 0
+    dilation: Any = 1
+    ceil_mode: Any = False
+    count_include_pad: Any = True
+    divisor_override: Any = None
+    layout: Any = None
+
+
+@dataclass(frozen=True)
+class AdaptiveSettings:
+    """The arguments of an adaptive pooling, as the user gave them."""
+
+    output_size: Any
+    layout: Any = None
+
+
+@dataclass
+class PoolCall:
+    """One normalised call: which windows, on which arrays, and how they lie."""
+
+    windows: Windows
+    frame: Frame
+    input_shape: tuple[int, ...]
+    result_shape: tuple[int, ...]
+    input: np.ndarray | None = None
+    output_gradient: np.ndarray | None = None
+    indices: np.ndarray | None = None
+    out: np.ndarray | None = None
+
+
+def forward(
+    rank: int, x: Any, settings: PoolSettings | AdaptiveSettings, dtypes: Sequence[str], out: Any = None
+) -> PoolCall:
+    """A pooling of ``x``, whose dtype is one of ``dtypes``."""
+    x = as_array("x", x)
+    check_dtypes(dtypes, x=x)
+    call = _describe(rank, x.shape, settings)
+    call.input = x
+    call.out = None if out is None else check_out(out, call.result_shape, x.dtype)
+    return call
+
+
+def average_gradient(
+    rank: int, dy: Any, x: Any, settings: PoolSettings | AdaptiveSettings, dtypes: Sequence[str]
+) -> PoolCall:
+    """The gradient for ``x`` (or its shape) of an average."""
+    dy = as_array("dy", dy)
+    shape, given = shape_and_array(x)
+    check_dtypes(dtypes, dy=dy, x=given)
+    call = _describe(rank, shape, settings)
+    check_shape("dy", dy, call.result_shape)
+    call.output_gradient = dy
+    return call
+
+
+def maximum_gradient(rank: int, dy: Any, x: Any, settings: PoolSettings | AdaptiveSettings, indices: Any) -> PoolCall:
+    """The gradient for ``x`` of a maximum; with ``indices`` the shape of x is enough."""
+    dy = as_array("dy", dy)
+    shape, given = shape_and_array(x)
+    if given is None and indices is None:
+        raise bad_type("x", x, "an array where indices are not given")
+    check_dtypes(FLOAT_DTYPES, dy=dy, x=given)
+    call = _describe(rank, shape, settings)
+    check_shape("dy", dy, call.result_shape)
+    call.output_gradient, call.input = dy, given
+    if indices is not None:
+        call.indices = _checked_indices(indices, call)
+    return call
+
+
+def boolean(argument: str, value: Any) -> bool:
+    """``value`` if it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise bad_type(argument, value, "True or False")
+    return bool(value)
+
+
+def shape_and_array(x: Any) -> tuple[tuple[int, ...], np.ndarray | None]:
+    """The shape of ``x`` and x itself; None where x is a shape."""
+    if isinstance(x, (tuple, list)) and all(hasattr(size, "__index__") for size in x):
+        return shape_of("x", x), None
+    array = as_array("x", x)
+    return array.shape, array
+
+
+def _checked_indices(indices: Any, call: PoolCall) -> np.ndarray:
+    array = as_array("indices", indices)
+    if array.dtype != np.int64:
+        raise bad_type("indices", f"dtype {array.dtype}", "int64, as the forward function returns them")
+    check_shape("indices", array, call.result_shape)
+    plane = math.prod(call.windows.input_size)
+    if array.size and not (array.min() >= -1 and array.max() < plane):
+        raise unfit("indices", f"indices {array.min()}..{array.max()}", f"-1..{plane - 1}, flat in a plane of x")
+    return array
+
+
+def _describe(rank: int, shape: Sequence[int], settings: PoolSettings | AdaptiveSettings) -> PoolCall:
+    frame = Frame.of(rank, "x", shape, settings.layout, None)
+    batch, channels, sizes = frame.data_sizes(shape)
+    if min(sizes) < 1:
+        raise unfit("x", f"shape {tuple(shape)}", "spatial sizes of 1 or more")
+    if isinstance(settings, AdaptiveSettings):
+        windows = _lifted(_adaptive_axes(sizes, settings.output_size))
+    else:
+        windows = _lifted(_sliding_axes(sizes, settings), **_divisor(settings))
+    result_shape = frame.data_shape((batch, channels, *windows.output_size))
+    return PoolCall(windows, frame, tuple(shape), result_shape)
+
+
+def _lifted(axes: Sequence[WindowAxis], divisor: int = 0, count_padding: bool = True) -> Windows:
+    """Windows over three axes, the leading ones of size 1."""
+    leading = (WindowAxis(1, 1, 1),) * (3 - len(axes))
+    return Windows((*leading, *axes), divisor, count_padding)  # type: ignore[arg-type]
+
+
+def _divisor(settings: PoolSettings) -> dict[str, Any]:
+    count_padding = boolean("count_include_pad", settings.count_include_pad)
+    if settings.divisor_override is None:
+        return {"count_padding": count_padding}
+    divisor = integer("divisor_override", settings.divisor_override, allowed="None or an int other than 0")
+    if divisor == 0 or abs(divisor) >= 2**63:
+        raise bad_value("divisor_override", divisor, "None or an int other than 0")
+    return {"divisor": divisor, "count_padding": count_padding}
+
+
+def _sliding_axes(sizes: Sequence[int], settings: PoolSettings) -> list[WindowAxis]:
+    rank = len(sizes)
+    kernel = per_axis("kernel_size", settings.kernel_size, rank, 1)
+    stride = kernel if settings.stride is None else per_axis("stride", settings.stride, rank, 1)
+    dilation = per_axis("dilation", settings.dilation, rank, 1)
+    ceil_mode = boolean("ceil_mode", settings.ceil_mode)
+    reach = tuple(step * (taps - 1) + 1 for step, taps in zip(dilation, kernel, strict=True))
+    if max(reach) >= MOST_REACH:
+        raise bad_value(
+            "kernel_size", settings.kernel_size, f"windows that reach over fewer than {MOST_REACH} elements"
+        )
+    pads = padding_pairs(settings.padding, sizes, kernel, stride, dilation)
+    _check_padding(settings.padding, pads, kernel, reach)
+    outputs = [
+        _outputs(size, pad, extent, step, ceil_mode)
+        for size, pad, extent, step in zip(sizes, pads, reach, stride, strict=True)
+    ]
+    if min(outputs) < 1:
+        room = tuple(size + sum(pad) for size, pad in zip(sizes, pads, strict=True))
+        raise unfit("kernel_size", f"windows that reach over {reach} elements", f"at most the padded input, {room}")
+    return [
+        # The stride of a single output is never taken; 1 keeps products with it small.
+        WindowAxis(size, count, taps, step if count > 1 else 1, before, after, step_inside)
+        for size, count, taps, step, (before, after), step_inside in zip(
+            sizes, outputs, kernel, stride, pads, dilation, strict=True
+        )
+    ]
+
+
+def _outputs(size: int, pad: Pair, extent: int, step: int, ceil_mode: bool) -> int:
+    room = size + sum(pad) - extent
+    outputs = (room + (step - 1 if ceil_mode else 0)) // step + 1
+    # A last window that would start in the padding after the input is left out.
+    return outputs - 1 if ceil_mode and (outputs - 1) * step >= size + pad[0] else outputs
+
+
+def _check_padding(padding: Any, pads: Sequence[Pair], kernel: Sequence[int], reach: Sequence[int]) -> None:
+    if isinstance(padding, str):
+        return
+    if all(hasattr(item, "__index__") for item in (padding if hasattr(padding, "__len__") else [padding])):
+        most = tuple(taps // 2 for taps in kernel)
+        if any(before > limit for (before, _), limit in zip(pads, most, strict=True)):
+            raise bad_value("padding", padding, f"at most half the kernel size: {most}")
+        return
+    if any(not 0 <= number < extent for pair, extent in zip(pads, reach, strict=True) for number in pair):
+        allowed = tuple(extent - 1 for extent in reach)
+        raise bad_value("padding", padding, f"pairs of 0 or more and less than a window reaches: at most {allowed}")
+
+
+def _adaptive_axes(sizes: Sequence[int], output_size: Any) -> list[WindowAxis]:
+    rank = len(sizes)
+    allowed = f"an int, None or {rank} of them, each 0 or more" if rank > 1 else "an int, 0 or more, or None"
+    if output_size is None or (hasattr(output_size, "__index__") and not hasattr(output_size, "__len__")):
+        items = [output_size] * rank
+    else:
+        items = sequence("output_size", output_size, allowed)
+        items = items * rank if len(items) == 1 else items
+    if len(items) != rank:
+        raise bad_value("output_size", output_size, allowed)
+    outputs = [
+        size if item is None else integer("output_size", item, output_size, allowed)
+        for item, size in zip(items, sizes, strict=True)
+    ]
+    if not all(0 <= count < 2**62 for count in outputs):
+        raise bad_value("output_size", output_size, allowed)
+    return [WindowAxis.shared(size, count) for size, count in zip(sizes, outputs, strict=True)]

@@ -1,0 +1,221 @@
+"""Average pooling to a given size and its gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import _execute_pooling as run
+from .._docs import documented
+from .._normalize import pooling as normalize
+from .._normalize.pooling import AdaptiveSettings
+
+Array = np.ndarray
+
+
+@documented
+def adaptive_avg_pool1d(
+    x: Any,
+    output_size: Any,
+    *,
+    layout: str | None = None,
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """1-D average pooling to a given size: output o averages ``[o * size // n, ceil((o + 1) * size / n))``.
+
+    Parameters
+    ----------
+    x : array, (N, C, W) or (C, W)
+        float32, float64, float16, bfloat16 (summed in float32), complex64 or complex128.
+    {output_size}
+    {data_layout}
+    {threads}
+    {out}
+
+    Returns
+    -------
+    array, (N, C, oW) or (C, oW)
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.ones((2, 3, 8), np.float32)
+    >>> fastconv.adaptive_avg_pool1d(x, 3).shape
+    (2, 3, 3)
+    """
+    settings = AdaptiveSettings(output_size, layout)
+    return run.average(normalize.forward(1, x, settings, normalize.MEAN_DTYPES, out), threads)
+
+
+@documented
+def adaptive_avg_pool2d(
+    x: Any,
+    output_size: Any,
+    *,
+    layout: str | None = None,
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """2-D average pooling to a given size: output o averages ``[o * size // n, ceil((o + 1) * size / n))``.
+
+    Parameters
+    ----------
+    x : array, (N, C, H, W) or (C, H, W)
+        float32, float64, float16, bfloat16 (summed in float32), complex64 or complex128.
+    {output_size}
+    {data_layout}
+    {threads}
+    {out}
+
+    Returns
+    -------
+    array, (N, C, oH, oW) or (C, oH, oW)
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.ones((2, 3, 8, 8), np.float32)
+    >>> fastconv.adaptive_avg_pool2d(x, 3).shape
+    (2, 3, 3, 3)
+    """
+    settings = AdaptiveSettings(output_size, layout)
+    return run.average(normalize.forward(2, x, settings, normalize.MEAN_DTYPES, out), threads)
+
+
+@documented
+def adaptive_avg_pool3d(
+    x: Any,
+    output_size: Any,
+    *,
+    layout: str | None = None,
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """3-D average pooling to a given size: output o averages ``[o * size // n, ceil((o + 1) * size / n))``.
+
+    Parameters
+    ----------
+    x : array, (N, C, D, H, W) or (C, D, H, W)
+        float32, float64, float16, bfloat16 (summed in float32), complex64 or complex128.
+    {output_size}
+    {data_layout}
+    {threads}
+    {out}
+
+    Returns
+    -------
+    array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.ones((2, 3, 8, 8, 8), np.float32)
+    >>> fastconv.adaptive_avg_pool3d(x, 3).shape
+    (2, 3, 3, 3, 3)
+    """
+    settings = AdaptiveSettings(output_size, layout)
+    return run.average(normalize.forward(3, x, settings, normalize.MEAN_DTYPES, out), threads)
+
+
+@documented
+def adaptive_avg_pool1d_backward(
+    dy: Any, x: Any, output_size: Any, *, layout: str | None = None, threads: int | None = None
+) -> Array:
+    """The gradient for the input of ``adaptive_avg_pool1d``.
+
+    Parameters
+    ----------
+    dy : array, (N, C, oW) or (C, oW)
+        The gradient for the forward function's result.
+    {average_gradient}
+    {output_size}
+    {data_layout}
+    {threads}
+
+    Returns
+    -------
+    array, (N, C, W) or (C, W)
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> dy = np.ones((2, 3, 3), np.float32)
+    >>> fastconv.adaptive_avg_pool1d_backward(dy, (2, 3, 8), 3).shape
+    (2, 3, 8)
+    """
+    settings = AdaptiveSettings(output_size, layout)
+    return run.average_gradient(normalize.average_gradient(1, dy, x, settings, normalize.MEAN_DTYPES), threads)
+
+
+@documented
+def adaptive_avg_pool2d_backward(
+    dy: Any, x: Any, output_size: Any, *, layout: str | None = None, threads: int | None = None
+) -> Array:
+    """The gradient for the input of ``adaptive_avg_pool2d``.
+
+    Parameters
+    ----------
+    dy : array, (N, C, oH, oW) or (C, oH, oW)
+        The gradient for the forward function's result.
+    {average_gradient}
+    {output_size}
+    {data_layout}
+    {threads}
+
+    Returns
+    -------
+    array, (N, C, H, W) or (C, H, W)
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> dy = np.ones((2, 3, 3, 3), np.float32)
+    >>> fastconv.adaptive_avg_pool2d_backward(dy, (2, 3, 8, 8), 3).shape
+    (2, 3, 8, 8)
+    """
+    settings = AdaptiveSettings(output_size, layout)
+    return run.average_gradient(normalize.average_gradient(2, dy, x, settings, normalize.MEAN_DTYPES), threads)
+
+
+@documented
+def adaptive_avg_pool3d_backward(
+    dy: Any, x: Any, output_size: Any, *, layout: str | None = None, threads: int | None = None
+) -> Array:
+    """The gradient for the input of ``adaptive_avg_pool3d``.
+
+    Parameters
+    ----------
+    dy : array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
+        The gradient for the forward function's result.
+    {average_gradient}
+    {output_size}
+    {data_layout}
+    {threads}
+
+    Returns
+    -------
+    array, (N, C, D, H, W) or (C, D, H, W)
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> dy = np.ones((2, 3, 3, 3, 3), np.float32)
+    >>> fastconv.adaptive_avg_pool3d_backward(dy, (2, 3, 8, 8, 8), 3).shape
+    (2, 3, 8, 8, 8)
+    """
+    settings = AdaptiveSettings(output_size, layout)
+    return run.average_gradient(normalize.average_gradient(3, dy, x, settings, normalize.MEAN_DTYPES), threads)

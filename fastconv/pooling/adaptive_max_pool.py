@@ -1,0 +1,248 @@
+"""Max pooling to a given size and its gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import _execute_pooling as run
+from .._docs import documented
+from .._normalize import pooling as normalize
+from .._normalize.pooling import AdaptiveSettings
+
+Array = np.ndarray
+
+
+@documented
+def adaptive_max_pool1d(
+    x: Any,
+    output_size: Any,
+    return_indices: bool = False,
+    *,
+    layout: str | None = None,
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Any:
+    """1-D max pooling to a given size: output o is the largest of ``[o * size // n, ceil((o + 1) * size / n))``.
+
+    Parameters
+    ----------
+    x : array, (N, C, W) or (C, W)
+        float32, float64, float16, bfloat16 or integers.
+    {output_size}
+    {return_indices}
+    {data_layout}
+    {threads}
+    {out}
+
+    Returns
+    -------
+    array, (N, C, oW) or (C, oW)
+        With ``return_indices`` the pair of it and the indices.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.ones((2, 3, 8), np.float32)
+    >>> fastconv.adaptive_max_pool1d(x, 3).shape
+    (2, 3, 3)
+    """
+    call = normalize.forward(1, x, AdaptiveSettings(output_size, layout), normalize.MAXIMUM_DTYPES, out)
+    return run.maximum(call, normalize.boolean("return_indices", return_indices), threads)
+
+
+@documented
+def adaptive_max_pool2d(
+    x: Any,
+    output_size: Any,
+    return_indices: bool = False,
+    *,
+    layout: str | None = None,
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Any:
+    """2-D max pooling to a given size: output o is the largest of ``[o * size // n, ceil((o + 1) * size / n))``.
+
+    Parameters
+    ----------
+    x : array, (N, C, H, W) or (C, H, W)
+        float32, float64, float16, bfloat16 or integers.
+    {output_size}
+    {return_indices}
+    {data_layout}
+    {threads}
+    {out}
+
+    Returns
+    -------
+    array, (N, C, oH, oW) or (C, oH, oW)
+        With ``return_indices`` the pair of it and the indices.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.ones((2, 3, 8, 8), np.float32)
+    >>> fastconv.adaptive_max_pool2d(x, 3).shape
+    (2, 3, 3, 3)
+    """
+    call = normalize.forward(2, x, AdaptiveSettings(output_size, layout), normalize.MAXIMUM_DTYPES, out)
+    return run.maximum(call, normalize.boolean("return_indices", return_indices), threads)
+
+
+@documented
+def adaptive_max_pool3d(
+    x: Any,
+    output_size: Any,
+    return_indices: bool = False,
+    *,
+    layout: str | None = None,
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Any:
+    """3-D max pooling to a given size: output o is the largest of ``[o * size // n, ceil((o + 1) * size / n))``.
+
+    Parameters
+    ----------
+    x : array, (N, C, D, H, W) or (C, D, H, W)
+        float32, float64, float16, bfloat16 or integers.
+    {output_size}
+    {return_indices}
+    {data_layout}
+    {threads}
+    {out}
+
+    Returns
+    -------
+    array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
+        With ``return_indices`` the pair of it and the indices.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.ones((2, 3, 8, 8, 8), np.float32)
+    >>> fastconv.adaptive_max_pool3d(x, 3).shape
+    (2, 3, 3, 3, 3)
+    """
+    call = normalize.forward(3, x, AdaptiveSettings(output_size, layout), normalize.MAXIMUM_DTYPES, out)
+    return run.maximum(call, normalize.boolean("return_indices", return_indices), threads)
+
+
+@documented
+def adaptive_max_pool1d_backward(
+    dy: Any,
+    x: Any,
+    output_size: Any,
+    *,
+    indices: Any = None,
+    layout: str | None = None,
+    threads: int | None = None,
+) -> Array:
+    """The gradient for the input of ``adaptive_max_pool1d``.
+
+    Parameters
+    ----------
+    dy : array, (N, C, oW) or (C, oW)
+        The gradient for the forward function's result: float32, float64, float16 or bfloat16.
+    {maximum_gradient}
+    {output_size}
+    {data_layout}
+    {threads}
+
+    Returns
+    -------
+    array, (N, C, W) or (C, W)
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, dy = np.ones((2, 3, 8), np.float32), np.ones((2, 3, 3), np.float32)
+    >>> fastconv.adaptive_max_pool1d_backward(dy, x, 3).shape
+    (2, 3, 8)
+    """
+    settings = AdaptiveSettings(output_size, layout)
+    return run.maximum_gradient(normalize.maximum_gradient(1, dy, x, settings, indices), threads)
+
+
+@documented
+def adaptive_max_pool2d_backward(
+    dy: Any,
+    x: Any,
+    output_size: Any,
+    *,
+    indices: Any = None,
+    layout: str | None = None,
+    threads: int | None = None,
+) -> Array:
+    """The gradient for the input of ``adaptive_max_pool2d``.
+
+    Parameters
+    ----------
+    dy : array, (N, C, oH, oW) or (C, oH, oW)
+        The gradient for the forward function's result: float32, float64, float16 or bfloat16.
+    {maximum_gradient}
+    {output_size}
+    {data_layout}
+    {threads}
+
+    Returns
+    -------
+    array, (N, C, H, W) or (C, H, W)
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, dy = np.ones((2, 3, 8, 8), np.float32), np.ones((2, 3, 3, 3), np.float32)
+    >>> fastconv.adaptive_max_pool2d_backward(dy, x, 3).shape
+    (2, 3, 8, 8)
+    """
+    settings = AdaptiveSettings(output_size, layout)
+    return run.maximum_gradient(normalize.maximum_gradient(2, dy, x, settings, indices), threads)
+
+
+@documented
+def adaptive_max_pool3d_backward(
+    dy: Any,
+    x: Any,
+    output_size: Any,
+    *,
+    indices: Any = None,
+    layout: str | None = None,
+    threads: int | None = None,
+) -> Array:
+    """The gradient for the input of ``adaptive_max_pool3d``.
+
+    Parameters
+    ----------
+    dy : array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
+        The gradient for the forward function's result: float32, float64, float16 or bfloat16.
+    {maximum_gradient}
+    {output_size}
+    {data_layout}
+    {threads}
+
+    Returns
+    -------
+    array, (N, C, D, H, W) or (C, D, H, W)
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, dy = np.ones((2, 3, 8, 8, 8), np.float32), np.ones((2, 3, 3, 3, 3), np.float32)
+    >>> fastconv.adaptive_max_pool3d_backward(dy, x, 3).shape
+    (2, 3, 8, 8, 8)
+    """
+    settings = AdaptiveSettings(output_size, layout)
+    return run.maximum_gradient(normalize.maximum_gradient(3, dy, x, settings, indices), threads)

@@ -1,0 +1,293 @@
+"""Max pooling and its gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import _execute_pooling as run
+from .._docs import documented
+from .._normalize import pooling as normalize
+from .._normalize.pooling import PoolSettings
+
+Array = np.ndarray
+
+
+@documented
+def max_pool1d(
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    layout: str | None = None,
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Any:
+    """1-D max pooling. NaN is larger than everything; a window with nothing but padding gives -inf.
+
+    Parameters
+    ----------
+    x : array, (N, C, W) or (C, W)
+        float32, float64, float16, bfloat16 or integers.
+    {pool}
+    {pool_dilation}
+    {ceil_mode}
+    {return_indices}
+    {data_layout}
+    {threads}
+    {out}
+
+    Returns
+    -------
+    array, (N, C, oW) or (C, oW)
+        ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis. With ``return_indices``
+        the pair of it and the indices, -1 for a window with nothing but padding.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.ones((2, 3, 8), np.float32)
+    >>> fastconv.max_pool1d(x, 3, stride=2, padding=1).shape
+    (2, 3, 4)
+    """
+    settings = PoolSettings(kernel_size, stride, padding, dilation, ceil_mode, layout=layout)
+    call = normalize.forward(1, x, settings, normalize.MAXIMUM_DTYPES, out)
+    return run.maximum(call, normalize.boolean("return_indices", return_indices), threads)
+
+
+@documented
+def max_pool2d(
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    layout: str | None = None,
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Any:
+    """2-D max pooling. NaN is larger than everything; a window with nothing but padding gives -inf.
+
+    Parameters
+    ----------
+    x : array, (N, C, H, W) or (C, H, W)
+        float32, float64, float16, bfloat16 or integers.
+    {pool}
+    {pool_dilation}
+    {ceil_mode}
+    {return_indices}
+    {data_layout}
+    {threads}
+    {out}
+
+    Returns
+    -------
+    array, (N, C, oH, oW) or (C, oH, oW)
+        ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis. With ``return_indices``
+        the pair of it and the indices, -1 for a window with nothing but padding.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.ones((2, 3, 8, 8), np.float32)
+    >>> fastconv.max_pool2d(x, 3, stride=2, padding=1).shape
+    (2, 3, 4, 4)
+    """
+    settings = PoolSettings(kernel_size, stride, padding, dilation, ceil_mode, layout=layout)
+    call = normalize.forward(2, x, settings, normalize.MAXIMUM_DTYPES, out)
+    return run.maximum(call, normalize.boolean("return_indices", return_indices), threads)
+
+
+@documented
+def max_pool3d(
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    layout: str | None = None,
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Any:
+    """3-D max pooling. NaN is larger than everything; a window with nothing but padding gives -inf.
+
+    Parameters
+    ----------
+    x : array, (N, C, D, H, W) or (C, D, H, W)
+        float32, float64, float16, bfloat16 or integers.
+    {pool}
+    {pool_dilation}
+    {ceil_mode}
+    {return_indices}
+    {data_layout}
+    {threads}
+    {out}
+
+    Returns
+    -------
+    array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
+        ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis. With ``return_indices``
+        the pair of it and the indices, -1 for a window with nothing but padding.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.ones((2, 3, 8, 8, 8), np.float32)
+    >>> fastconv.max_pool3d(x, 3, stride=2, padding=1).shape
+    (2, 3, 4, 4, 4)
+    """
+    settings = PoolSettings(kernel_size, stride, padding, dilation, ceil_mode, layout=layout)
+    call = normalize.forward(3, x, settings, normalize.MAXIMUM_DTYPES, out)
+    return run.maximum(call, normalize.boolean("return_indices", return_indices), threads)
+
+
+@documented
+def max_pool1d_backward(
+    dy: Any,
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    *,
+    indices: Any = None,
+    layout: str | None = None,
+    threads: int | None = None,
+) -> Array:
+    """The gradient for the input of ``max_pool1d``: every element of dy goes to the maximum of its window.
+
+    Parameters
+    ----------
+    dy : array, (N, C, oW) or (C, oW)
+        The gradient for the forward function's result: float32, float64, float16 or bfloat16.
+    {maximum_gradient}
+    {pool}
+    {pool_dilation}
+    {ceil_mode}
+    {data_layout}
+    {threads}
+
+    Returns
+    -------
+    array, (N, C, W) or (C, W)
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.ones((2, 3, 8), np.float32)
+    >>> y, indices = fastconv.max_pool1d(x, 2, return_indices=True)
+    >>> fastconv.max_pool1d_backward(y, x.shape, 2, indices=indices).shape
+    (2, 3, 8)
+    """
+    settings = PoolSettings(kernel_size, stride, padding, dilation, ceil_mode, layout=layout)
+    return run.maximum_gradient(normalize.maximum_gradient(1, dy, x, settings, indices), threads)
+
+
+@documented
+def max_pool2d_backward(
+    dy: Any,
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    *,
+    indices: Any = None,
+    layout: str | None = None,
+    threads: int | None = None,
+) -> Array:
+    """The gradient for the input of ``max_pool2d``: every element of dy goes to the maximum of its window.
+
+    Parameters
+    ----------
+    dy : array, (N, C, oH, oW) or (C, oH, oW)
+        The gradient for the forward function's result: float32, float64, float16 or bfloat16.
+    {maximum_gradient}
+    {pool}
+    {pool_dilation}
+    {ceil_mode}
+    {data_layout}
+    {threads}
+
+    Returns
+    -------
+    array, (N, C, H, W) or (C, H, W)
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.ones((2, 3, 8, 8), np.float32)
+    >>> y, indices = fastconv.max_pool2d(x, 2, return_indices=True)
+    >>> fastconv.max_pool2d_backward(y, x.shape, 2, indices=indices).shape
+    (2, 3, 8, 8)
+    """
+    settings = PoolSettings(kernel_size, stride, padding, dilation, ceil_mode, layout=layout)
+    return run.maximum_gradient(normalize.maximum_gradient(2, dy, x, settings, indices), threads)
+
+
+@documented
+def max_pool3d_backward(
+    dy: Any,
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    *,
+    indices: Any = None,
+    layout: str | None = None,
+    threads: int | None = None,
+) -> Array:
+    """The gradient for the input of ``max_pool3d``: every element of dy goes to the maximum of its window.
+
+    Parameters
+    ----------
+    dy : array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
+        The gradient for the forward function's result: float32, float64, float16 or bfloat16.
+    {maximum_gradient}
+    {pool}
+    {pool_dilation}
+    {ceil_mode}
+    {data_layout}
+    {threads}
+
+    Returns
+    -------
+    array, (N, C, D, H, W) or (C, D, H, W)
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.ones((2, 3, 8, 8, 8), np.float32)
+    >>> y, indices = fastconv.max_pool3d(x, 2, return_indices=True)
+    >>> fastconv.max_pool3d_backward(y, x.shape, 2, indices=indices).shape
+    (2, 3, 8, 8, 8)
+    """
+    settings = PoolSettings(kernel_size, stride, padding, dilation, ceil_mode, layout=layout)
+    return run.maximum_gradient(normalize.maximum_gradient(3, dy, x, settings, indices), threads)
