@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,12 @@ def as_array(argument: str, value: Any) -> np.ndarray:
     if array.dtype.hasobject or array.dtype.names is not None:
         raise bad_type(argument, f"an array of dtype {array.dtype}", "an array of numbers")
     return array
+
+
+@functools.cache
+def dtype_name(dtype: np.dtype) -> str:
+    """``dtype.name``, which NumPy puts together anew each time it is asked."""
+    return dtype.name
 
 
 def native(array: np.ndarray) -> np.ndarray:

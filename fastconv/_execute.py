@@ -67,7 +67,7 @@ def run_separable_backward(call: SeparableBackward, algorithm: object, threads: 
     depthwise = None if call.depthwise is None else _planned_backward(call.depthwise, algorithm, threads)
     middle()
     dmiddle, dw_pointwise, db = pointwise()
-    if depthwise is None:
+    if call.depthwise is None or depthwise is None or dmiddle is None:
         return None, None, dw_pointwise, db
     call.depthwise.replace_dy(dmiddle)
     dx, dw_depthwise, _ = depthwise()
@@ -107,7 +107,7 @@ def execute(plan: Plan, call: ConvCall) -> np.ndarray:
     role = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}[problem.direction]
     views[role] = result
     if call.conjugated is not None:
-        views[call.conjugated] = np.conj(views[call.conjugated])
+        views[call.conjugated] = np.conj(views[call.conjugated])  # type: ignore[arg-type]
     operands = Operands(
         input=frame.data(views["input"]),  # type: ignore[arg-type]
         weight=None if views["weight"] is None else frame.weights(views["weight"]),  # type: ignore[arg-type]

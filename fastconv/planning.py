@@ -95,8 +95,9 @@ class PlannedConvolution:
         ValueError
             If an array has not the planned shape and dtype.
         """
-        call = normalize.call_of(self._planned, first, second, bias, add, out, self._made_for)
-        return execute(self._choice_for(call.bias is not None, call.add is not None), call)
+        choice = self._choice_for(bias is not None, add is not None)
+        call = normalize.call_of(self._planned, choice.problem, first, second, bias, add, out, self._made_for)
+        return execute(choice, call)
 
     def _choice_for(self, bias: bool, add: bool) -> Plan:
         """The same choice for the problem with bias and add or without."""

@@ -1,4 +1,7 @@
-"""ConvCall: one normalised call; and how a described problem and its arrays become one, for each direction."""
+"""ConvCall: one normalised call; and how a described problem and its arrays become one, for each direction.
+
+The ``problem`` that is given is that of the direction; a plan keeps it from call to call.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import numpy as np
 
 from .._arrays import check_out
 from .._errors import unfit
-from .._problem import ConvProblem, Epilogue
+from .._problem import ConvProblem
 from .frame import Frame
 from .settings import Described
 
@@ -43,16 +46,14 @@ class ConvCall:
 
 def forward_call(
     described: Described,
+    problem: ConvProblem,
     x: np.ndarray,
     w: np.ndarray,
-    bias: np.ndarray | None,
-    add: np.ndarray | None,
-    epilogue: Epilogue,
-    out: object,
+    bias: np.ndarray | None = None,
+    add: np.ndarray | None = None,
+    out: object = None,
 ) -> ConvCall:
     """The convolution, or the transposed one, of arrays that have the described shapes."""
-    direction = "backward_input" if described.transposed else "forward"
-    problem = described.problem.replace(direction=direction, epilogue=epilogue)
     call = ConvCall(problem, described.frame, weight=w, bias=bias, add=add)
     call.out = None if out is None else check_out(out, described.y_shape, x.dtype)
     if described.transposed:
@@ -62,11 +63,12 @@ def forward_call(
     return call
 
 
-def input_gradient_call(described: Described, dy: np.ndarray, w: np.ndarray, out: object = None) -> ConvCall:
-    """The gradient for x; that of a transposed convolution is the forward direction."""
+def input_gradient_call(
+    described: Described, problem: ConvProblem, dy: np.ndarray, w: np.ndarray, out: object = None
+) -> ConvCall:
+    """The gradient for x."""
     check_shape("dy", dy, described.y_shape)
-    direction = "forward" if described.transposed else "backward_input"
-    call = ConvCall(described.problem.replace(direction=direction), described.frame, weight=w)
+    call = ConvCall(problem, described.frame, weight=w)
     call.conjugated = _if_complex("weight", w)
     checked = None if out is None else check_out(out, described.x_shape, dy.dtype)
     if described.transposed:
@@ -80,10 +82,12 @@ def input_gradient_call(described: Described, dy: np.ndarray, w: np.ndarray, out
     return call
 
 
-def weight_gradient_call(described: Described, x: np.ndarray, dy: np.ndarray, out: object = None) -> ConvCall:
+def weight_gradient_call(
+    described: Described, problem: ConvProblem, x: np.ndarray, dy: np.ndarray, out: object = None
+) -> ConvCall:
     """The gradient for w."""
     check_shape("dy", dy, described.y_shape)
-    call = ConvCall(described.problem.replace(direction="backward_weight"), described.frame)
+    call = ConvCall(problem, described.frame)
     call.out = None if out is None else check_out(out, described.w_shape, dy.dtype)
     if described.transposed:
         call.input, call.output, call.conjugated = dy, x, _if_complex("output", x)

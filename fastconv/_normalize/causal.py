@@ -96,10 +96,11 @@ def forward(
     add = None if add is None else as_array("add", add)
     if add is not None:
         check_shape("add", add, c.x.shape)
-    dtype = c.x.dtype.newbyteorder("=")
     checked = None if out is None else check_out(out, c.x.shape, c.x.dtype)
-    in_place = checked is not None and writable_in_place(checked, c.x, c.w, c.state, add, _array_or_none(bias))
-    result = checked if in_place else np.empty(c.x.shape, dtype)
+    if checked is not None and writable_in_place(checked, c.x, c.w, c.state, add, _array_or_none(bias)):
+        result, copied = checked, None
+    else:
+        result, copied = np.empty(c.x.shape, c.x.dtype.newbyteorder("=")), checked
     parts = []
     for source, begin, end in (
         (c.join(c.state, c.cut(c.x, 0, head)), 0, head),
@@ -110,7 +111,7 @@ def forward(
             part_out = c.cut(result, begin, end)
             parts.append(convolution.forward(1, source, c.w, bias, c.settings, activation, part_add, part_out))
     after = c.join(c.cut(c.state, c.length, c.reach), c.cut(c.x, max(c.length - c.reach, 0), c.length))
-    return CausalCall(parts, result, None if in_place else checked, after)
+    return CausalCall(parts, result, copied, after)
 
 
 def backward(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import as_array
+from .._arrays import as_array, dtype_name
 from .._errors import bad_type, bad_value
 from .._problem import DTYPES, Epilogue
 from .arguments import epilogue_of
@@ -32,7 +32,7 @@ class Arguments:
 
 def check_dtypes(allowed: Sequence[str], **arrays: np.ndarray | None) -> str:
     """The common dtype name of the arrays; a TypeError where they differ or are not allowed."""
-    names = {argument: array.dtype.name for argument, array in arrays.items() if array is not None}
+    names = {argument: dtype_name(array.dtype) for argument, array in arrays.items() if array is not None}
     first, name = next(iter(names.items()))
     for argument, other in names.items():
         if other not in allowed:
@@ -84,4 +84,5 @@ def forward(
 ) -> ConvCall:
     """A convolution, or with ``settings.transposed`` a transposed one."""
     a = check_arguments(rank, x, w, bias, settings, activation, add, w_name)
-    return forward_call(a.described, a.x, a.w, a.bias, a.add, a.epilogue, out)
+    problem = a.described.problem_of("forward", a.epilogue)
+    return forward_call(a.described, problem, a.x, a.w, a.bias, a.add, out)

@@ -58,16 +58,20 @@ def backward(
     dy = as_array("dy", dy)
     a = check_arguments(rank, x, w, bias, settings, activation, add, w_name, dy)
     check_shape("dy", dy, a.described.y_shape)
-    before = None
+    d, before, dx, dw = a.described, None, None, None
     if a.epilogue.activation is not None and any((needs_x, needs_w, needs_bias)):
-        linear = Epilogue(a.epilogue.bias, a.epilogue.add)
-        before = forward_call(a.described, a.x, a.w, a.bias, a.add, linear, None)
+        linear = d.problem_of("forward", Epilogue(a.epilogue.bias, a.epilogue.add))
+        before = forward_call(d, linear, a.x, a.w, a.bias, a.add)
+    if needs_x:
+        dx = input_gradient_call(d, d.problem_of("backward_input"), dy, a.w)
+    if needs_w:
+        dw = weight_gradient_call(d, d.problem_of("backward_weight"), a.x, dy)
     return BackwardCall(
         dy=dy,
-        frame=a.described.frame,
+        frame=d.frame,
         dy_role="input" if settings.transposed else "output",
-        input=input_gradient_call(a.described, dy, a.w) if needs_x else None,
-        weight=weight_gradient_call(a.described, a.x, dy) if needs_w else None,
+        input=dx,
+        weight=dw,
         bias=needs_bias,
         before_activation=before,
         activation=a.epilogue,
@@ -79,7 +83,7 @@ def input_gradient(rank: int, shape: Any, w: Any, dy: Any, settings: Settings, o
     w, dy = as_array("w", w), as_array("dy", dy)
     dtype = check_dtypes(FLOAT_DTYPES, dy=dy, w=w)
     described = describe(rank, shape_of("input_shape", shape), w.shape, dtype, settings, x_name="input_shape")
-    return input_gradient_call(described, dy, w, out)
+    return input_gradient_call(described, described.problem_of("backward_input"), dy, w, out)
 
 
 def weight_gradient(rank: int, x: Any, w_shape: Any, dy: Any, settings: Settings, out: Any = None) -> ConvCall:
@@ -87,7 +91,7 @@ def weight_gradient(rank: int, x: Any, w_shape: Any, dy: Any, settings: Settings
     x, dy = as_array("x", x), as_array("dy", dy)
     dtype = check_dtypes(FLOAT_DTYPES, dy=dy, x=x)
     described = describe(rank, x.shape, shape_of("weight_shape", w_shape), dtype, settings, w_name="weight_shape")
-    return weight_gradient_call(described, x, dy, out)
+    return weight_gradient_call(described, described.problem_of("backward_weight"), x, dy, out)
 
 
 def bias_gradient(rank: int, dy: Any, layout: Any) -> tuple[Frame, np.ndarray]:

@@ -8,7 +8,6 @@ import numpy as np
 
 from .._arrays import as_array, check_out
 from .._errors import bad_type, bad_value, unfit
-from .._problem import Epilogue
 from .call import ConvCall, forward_call
 from .settings import Settings, describe
 
@@ -35,7 +34,7 @@ def forward(
     # Differences of bytes need 9 bits.
     shifted_w = w.astype(np.int16)
     described.frame.weights(shifted_w)[...] -= w_zero.reshape(-1, 1, 1, 1, 1)
-    call = forward_call(described, x.astype(np.int16) - x_zero, shifted_w, None, None, Epilogue(), None)
+    call = forward_call(described, described.problem, x.astype(np.int16) - x_zero, shifted_w)
     call.out = checked
     return call
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import as_array
+from .._arrays import as_array, dtype_name
 from .._errors import bad_type, bad_value, unfit
-from .._problem import DIRECTIONS, ConvProblem, Direction, Epilogue
+from .._problem import DIRECTIONS, ConvProblem, Direction
 from .arguments import epilogue_of, shape_of
 from .call import ConvCall, forward_call, input_gradient_call, weight_gradient_call
 from .convolution import FLOAT_DTYPES, check_activation
@@ -43,15 +43,8 @@ class Planned:
     function: str
     direction: Direction
     described: Described
-    epilogue: Epilogue
-
-    @property
-    def problem(self) -> ConvProblem:
-        """The problem of the direction, without bias and add."""
-        turned: Direction = self.direction
-        if self.described.transposed and turned != "backward_weight":
-            turned = "forward" if turned == "backward_input" else "backward_input"
-        return self.described.problem.replace(direction=turned, epilogue=self.epilogue)
+    problem: ConvProblem
+    """That of the direction, without bias and add."""
 
 
 def planned(
@@ -82,10 +75,12 @@ def planned(
     check_activation(epilogue, name)
     if epilogue and direction != "forward":
         raise bad_value("activation", activation, f"None for direction {direction!r}")
-    return Planned(function, direction, described, epilogue)
+    return Planned(function, direction, described, described.problem_of(direction, epilogue))
 
 
-def call_of(p: Planned, first: Any, second: Any, bias: Any, add: Any, out: Any, made_for: object) -> ConvCall:
+def call_of(
+    p: Planned, problem: ConvProblem, first: Any, second: Any, bias: Any, add: Any, out: Any, made_for: object
+) -> ConvCall:
     """A call of what is planned: x, w or dy, w or x, dy; ``made_for`` is what a packed weight has to be made for."""
     for argument, value in (("bias", bias), ("add", add)):
         if value is not None and p.direction != "forward":
@@ -93,7 +88,7 @@ def call_of(p: Planned, first: Any, second: Any, bias: Any, add: Any, out: Any, 
     d = p.described
     if p.direction == "backward_weight":
         x, dy = matching("x", first, d.x_shape, p), matching("dy", second, d.y_shape, p)
-        return weight_gradient_call(d, x, dy, out)
+        return weight_gradient_call(d, problem, x, dy, out)
     packed = None
     if isinstance(second, PackedWeight):
         if second.made_for != made_for:
@@ -102,13 +97,12 @@ def call_of(p: Planned, first: Any, second: Any, bias: Any, add: Any, out: Any, 
     else:
         w = matching("w", second, d.w_shape, p)
     if p.direction == "backward_input":
-        call = input_gradient_call(d, matching("dy", first, d.y_shape, p), w, out)
+        call = input_gradient_call(d, problem, matching("dy", first, d.y_shape, p), w, out)
     else:
         x = matching("x", first, d.x_shape, p)
         bias = None if bias is None else matching("bias", bias, (d.y_channels,), p)
         add = None if add is None else matching("add", add, d.y_shape, p)
-        epilogue = replace(p.epilogue, bias=bias is not None, add=add is not None)
-        call = forward_call(d, x, w, bias, add, epilogue, out)
+        call = forward_call(d, problem, x, w, bias, add, out)
     call.packed = packed
     return call
 
@@ -124,8 +118,8 @@ def matching(argument: str, value: Any, shape: tuple[int, ...], p: Planned) -> n
     """``value`` as an array, if it has the planned shape and dtype."""
     array = as_array(argument, value)
     dtype = p.described.problem.dtype
-    if array.shape != shape or array.dtype.name != dtype:
-        raise unfit(argument, f"{array.dtype.name} of shape {array.shape}", f"{dtype} of shape {shape}, as planned")
+    if array.shape != shape or dtype_name(array.dtype) != dtype:
+        raise unfit(argument, f"{array.dtype} of shape {array.shape}", f"{dtype} of shape {shape}, as planned")
     return array
 
 

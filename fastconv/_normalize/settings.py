@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from .._config import check_precision, get_precision
 from .._errors import bad_value, unfit
-from .._problem import ConvProblem
+from .._problem import ConvProblem, Direction, Epilogue
 from .arguments import groups_count, per_axis
 from .frame import Frame
 from .padding import Pair, check_mode_padding, mode_name, padded, padded_gradient, padding_pairs
@@ -53,7 +54,13 @@ class Described:
     pads: tuple[Pair, ...]
     sizes: tuple[int, ...]
 
-    @property
+    def problem_of(self, direction: Direction, epilogue: Epilogue | None = None) -> ConvProblem:
+        """The problem of a direction of the function that was called; that of a transposed one is turned around."""
+        if self.transposed and direction != "backward_weight":
+            direction = "forward" if direction == "backward_input" else "backward_input"
+        return self.problem.replace(direction=direction, epilogue=epilogue or Epilogue())
+
+    @cached_property
     def x_shape(self) -> tuple[int, ...]:
         """The user's shape of x."""
         if self.transposed:
@@ -61,12 +68,12 @@ class Described:
         sizes = (*self.problem.input_size[: 3 - self.frame.rank], *self.sizes)
         return self.frame.data_shape((self.problem.batch, self.problem.in_channels, *sizes))
 
-    @property
+    @cached_property
     def w_shape(self) -> tuple[int, ...]:
         """The user's shape of w."""
         return self.frame.weights_shape(self.problem.weight_shape)
 
-    @property
+    @cached_property
     def y_shape(self) -> tuple[int, ...]:
         """The user's shape of the forward result."""
         return self.frame.data_shape(self.problem.input_shape if self.transposed else self.problem.output_shape)
