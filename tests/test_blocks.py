@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -103,3 +104,22 @@ def test_blas_gets_its_threads_back() -> None:
         assert getter() == 2
     finally:
         setter(before)
+
+
+def test_a_failure_stops_generators_between_their_steps() -> None:
+    steps: list[int] = []
+    begun = threading.Event()
+
+    def work(item: int, slot: int) -> Iterator[None]:
+        if item == 0:
+            begun.wait(10)
+            raise KeyboardInterrupt
+        for step in range(10_000):
+            steps.append(step)
+            begun.set()
+            time.sleep(0.001)
+            yield
+
+    with pytest.raises(KeyboardInterrupt):
+        run(work, [0, 1], 2)
+    assert 0 < len(steps) < 5_000

@@ -15,7 +15,7 @@ cdef extern from "gemm_job.h" nogil:
     ctypedef struct gemm_job_t:
         correlation_t correlation
         epilogue_t epilogue
-        int64_t depth, span, splits
+        int64_t depth, span, splits, pass_first, pass_pixels
         bint pixels_are_columns, source_channel_lines, gradient_channel_lines
         char *packed
         char *partial
@@ -27,9 +27,14 @@ cdef extern from "gemm_job.h" nogil:
     int64_t packed_weight_size(const gemm_job_t *job, int64_t tile_columns)
     int64_t gemm_pack_items(const gemm_job_t *job, int64_t tile_rows, int64_t tile_columns)
     int64_t gemm_correlate_items(const gemm_job_t *job)
+    int64_t gemm_split_pixels(const gemm_job_t *job)
     int64_t gemm_weight_items(const gemm_job_t *job)
     int64_t gemm_scratch_bytes(int64_t depth, int64_t span, int64_t rows, int64_t tile_rows, int64_t tile_columns,
                                int64_t lanes, int64_t element_bytes)
+
+
+# Arithmetic of one item of one pass over a weight gradient: KeyboardInterrupt waits for the items begun.
+cdef int64_t PASS_MULTIPLY_ADDS = 2**27
 
 
 def scratch_bytes(str dtype, int64_t depth, int64_t span, int64_t rows):
@@ -92,6 +97,7 @@ cdef class _Job:
         if problem.direction == "backward_weight":
             job.depth = params["depth"]
             job.span = _balanced(c.channels * tap_count(c), params["span"], self.kernels.tile_columns)
+            job.pass_pixels = round_up(div_up(PASS_MULTIPLY_ADDS, max(job.span * c.filters, 1)), job.depth)
         else:
             job.depth = _balanced(c.channels * tap_count(c), params["depth"], 1)
             job.span = _balanced(pixel_count(c), params["span"], self.kernels.tile_columns)
@@ -173,8 +179,10 @@ def weight_gradient(problem, params, operands, resources, int64_t partial_bytes,
     PyObject_GetBuffer(resources.workspace, &view, PyBUF_WRITABLE)
     try:
         job.job.partial = <char *>view.buf
-        run_items(job.kernels.gemm_weight_gradient, &job.job, gemm_weight_items(&job.job), thread_bytes,
-                  resources.workspace, partial_bytes, resources.threads)
+        for first in range(0, max(gemm_split_pixels(&job.job), 1), job.job.pass_pixels):
+            job.job.pass_first = first
+            run_items(job.kernels.gemm_weight_gradient, &job.job, gemm_weight_items(&job.job), thread_bytes,
+                      resources.workspace, partial_bytes, resources.threads)
         run_items(job.kernels.gemm_weight_reduce, &job.job, filters, 0, None, 0, resources.threads)
     finally:
         PyBuffer_Release(&view)

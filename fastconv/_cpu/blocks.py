@@ -10,7 +10,7 @@ import contextvars
 import itertools
 import math
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -46,11 +46,12 @@ def runs(size: int, most: int) -> list[slice]:
     return [slice(begin, end) for begin, end in itertools.pairwise(ends) if end > begin]
 
 
-def run(work: Callable[[Item, int], None], items: Iterable[Item], threads: int) -> None:
+def run(work: Callable[[Item, int], object], items: Iterable[Item], threads: int) -> None:
     """Call ``work(item, slot)`` for every item; calls that run at the same time have different slots < ``threads``.
 
     The calling thread takes part. The first exception, KeyboardInterrupt included, stops the others after the items
-    that they are at, and is raised.
+    that they are at, and is raised. Where items may be long, ``work`` is a generator that yields between its steps:
+    it is then left after the step.
     """
     items = list(items)
     remaining, lock, failures = iter(items), threading.Lock(), list[BaseException]()
@@ -63,7 +64,11 @@ def run(work: Callable[[Item, int], None], items: Iterable[Item], threads: int) 
                     item = next(remaining, none_left)
                 if item is none_left:
                     return
-                work(item, slot)  # type: ignore[arg-type]
+                steps = work(item, slot)  # type: ignore[arg-type]
+                if isinstance(steps, Iterator):
+                    for _ in steps:
+                        if failures:
+                            return
         except BaseException as failure:
             failures.append(failure)
 

@@ -193,13 +193,14 @@ class _Execution:
     def backward_input(self) -> None:
         weights = {part.start: self._weight_matrices(part).swapaxes(1, 2) for part in self.blocking.parts}
 
-        def compute(task: tuple[list[Box], slice, int], slot: int) -> None:
+        def compute(task: tuple[list[Box], slice, int], slot: int) -> Iterator[None]:
             blocks, part, _ = task
             dx = self.input[:, part, blocks[0][0]]
             if not self.blocking.is_pointwise:
                 dx[...] = 0
             for box in blocks:
                 self._add_columns(weights[part.start], box, dx, slot)
+                yield
 
         run(compute, self.blocking.tasks, self.threads)
 
@@ -225,7 +226,7 @@ class _Execution:
         lanes = self.blocking.lanes
         sums = {part.start: self._weight_memory(part, lanes) for part in self.blocking.parts}
 
-        def compute(task: tuple[list[Box], slice, int], slot: int) -> None:
+        def compute(task: tuple[list[Box], slice, int], slot: int) -> Iterator[None]:
             blocks, part, lane = task
             total = sums[part.start][lane].reshape(self.groups, self.filters, -1)
             if not blocks:
@@ -238,6 +239,7 @@ class _Execution:
                 else:
                     product = self._product[slot, : total.size].reshape(total.shape)
                     total += np.matmul(dy, columns, out=product)
+                yield
 
         run(compute, self.blocking.tasks, self.threads)
         for part in self.blocking.parts:

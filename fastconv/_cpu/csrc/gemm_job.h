@@ -11,6 +11,8 @@ typedef struct {
     int64_t depth;              /* reduction indices of one block: a packed column panel of this depth stays in L1 */
     int64_t span;               /* pixels of one item; in the weight gradient, columns (channel, tap) of one item */
     int64_t splits;             /* weight gradient: parts of the pixels whose sums are added at the end */
+    int64_t pass_first;         /* weight gradient: of every split, the pixels that one pass over the items adds */
+    int64_t pass_pixels;        /* a multiple of depth */
     int pixels_are_columns;     /* vectors run along pixels (channels first), else along filters (channels last) */
     int source_channel_lines;   /* the source is gathered along channels; the reduction order is then tap, channel */
     int gradient_channel_lines; /* weight gradient: the output gradient is gathered along channels */
@@ -48,6 +50,10 @@ static inline int64_t gemm_pack_items(const gemm_job_t *job, int64_t tile_rows, 
 }
 static inline int64_t gemm_correlate_items(const gemm_job_t *job) {
     return job->correlation.groups * div_up(pixel_count(&job->correlation), job->span);
+}
+/* Pixels of one split of the weight gradient; whole depth blocks, so that the bits do not depend on how it ends. */
+static inline int64_t gemm_split_pixels(const gemm_job_t *job) {
+    return round_up(div_up(pixel_count(&job->correlation), job->splits), job->depth);
 }
 static inline int64_t gemm_weight_items(const gemm_job_t *job) {
     const correlation_t *c = &job->correlation;

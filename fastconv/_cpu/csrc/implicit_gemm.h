@@ -283,16 +283,16 @@ static void NAMED(gemm_correlate)(const void *data, int64_t item, void *scratch)
     } while (first < reduction);
 }
 
-/* backward_weight: `span` columns of one group over one split of the pixels, into that split's partial sums. */
+/* backward_weight: `span` columns of one group over one pass of one split of the pixels, added to its partial sums. */
 static void NAMED(gemm_weight_gradient)(const void *data, int64_t item, void *scratch) {
     const gemm_job_t *job = (const gemm_job_t *)data;
     const correlation_t *c = &job->correlation;
     const int64_t columns = c->channels * tap_count(c), blocks = div_up(columns, job->span);
     const int64_t block = item % blocks, group = item / blocks % c->groups, split = item / blocks / c->groups;
     const int64_t q0 = block * job->span, qs = min64(job->span, columns - q0), pixels = pixel_count(c);
-    /* Splits begin at whole depth blocks, so that the bits do not depend on how the last one ends. */
-    const int64_t part = round_up(div_up(pixels, job->splits), job->depth);
-    const int64_t begin = min64(split * part, pixels), end = min64(begin + part, pixels);
+    const int64_t part = gemm_split_pixels(job), begin = min64(split * part, pixels), end = min64(begin + part, pixels);
+    const int64_t first = begin + job->pass_first, stop = min64(first + job->pass_pixels, end);
+    if (first >= end && first > begin) return;
     const NAMED(scratch_t) parts = NAMED(split_scratch)(job, scratch, c->filters);
 
     correlation_t gradient = *c; /* the output gradient as a source of its own, one tap, no padding */
@@ -312,7 +312,7 @@ static void NAMED(gemm_weight_gradient)(const void *data, int64_t item, void *sc
         .row_stride = columns,
         .column_stride = 1,
     };
-    int64_t p0 = begin;
+    int64_t p0 = first;
     do { /* once even without pixels: the gradient is then 0 */
         const int64_t depth = min64(job->depth, end - p0);
         NAMED(pack_source)(&rows, 0, c->filters, p0, depth, parts.gradient, parts.lines);
@@ -321,7 +321,7 @@ static void NAMED(gemm_weight_gradient)(const void *data, int64_t item, void *sc
         const NAMED(operand_t) b = {parts.source, depth * TILE_COLUMNS, 0, qs, TILE_COLUMNS};
         NAMED(multiply)(&target, &a, &b, depth, p0 > begin, 0);
         p0 += job->depth;
-    } while (p0 < end);
+    } while (p0 < stop);
 }
 
 /* Adds the splits in order and stores one filter's gradient at the weight's own strides. */

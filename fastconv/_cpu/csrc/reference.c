@@ -2,12 +2,19 @@
 
 #include <complex.h>
 
+/* Elements of a row that are computed in one go: an item must not take long, for KeyboardInterrupt waits for it. */
+enum { PIECE = 32 };
+
+static int64_t pieces_of(int64_t width) { return (width + PIECE - 1) / PIECE; }
+
 int64_t reference_items(const reference_job_t *job) {
     const correlation_t *c = &job->correlation;
+    const int64_t *pixels = c->pixels, *source = c->source_size, *taps = c->taps;
     switch (job->direction) {
-    case REFERENCE_FORWARD: return c->batch * c->groups * c->filters * c->pixels[0] * c->pixels[1];
-    case REFERENCE_BACKWARD_INPUT: return c->batch * c->groups * c->channels * c->source_size[0] * c->source_size[1];
-    default: return c->groups * c->filters * c->channels;
+    case REFERENCE_FORWARD: return c->batch * c->groups * c->filters * pixels[0] * pixels[1] * pieces_of(pixels[2]);
+    case REFERENCE_BACKWARD_INPUT:
+        return c->batch * c->groups * c->channels * source[0] * source[1] * pieces_of(source[2]);
+    default: return c->groups * c->filters * c->channels * taps[0] * taps[1] * taps[2];
     }
 }
 
@@ -15,16 +22,19 @@ static int64_t dot5(const int64_t *stride, int64_t a, int64_t b, const int64_t *
     return a * stride[0] + b * stride[1] + i[0] * stride[2] + i[1] * stride[3] + i[2] * stride[4];
 }
 
-/* The image, channel and first element of row number `item`. */
-static void split_row(int64_t item, int64_t channels, const int64_t *size, int64_t *n, int64_t *channel,
-                      int64_t *index) {
-    index[2] = 0;
+/* The image, channel and first element of piece number `item` of a row; returns where the piece ends. */
+static int64_t split_piece(int64_t item, int64_t channels, const int64_t *size, int64_t *n, int64_t *channel,
+                           int64_t *index) {
+    const int64_t pieces = pieces_of(size[2]);
+    index[2] = item % pieces * PIECE;
+    item /= pieces;
     index[1] = item % size[1];
     item /= size[1];
     index[0] = item % size[0];
     item /= size[0];
     *channel = item % channels;
     *n = item / channels;
+    return index[2] + PIECE < size[2] ? index[2] + PIECE : size[2];
 }
 
 /* Steps a 3-axis index; 0 when it has wrapped round. */

@@ -15,7 +15,7 @@ typedef struct {
     reference_direction_t direction;
 } reference_job_t;
 
-/* One item is one row of the result along its last axis, or one (filter, channel) kernel of the weight gradient. */
+/* One item is a short piece of a row of the result, or one element of the weight gradient. */
 int64_t reference_items(const reference_job_t *job);
 
 void reference_float32(const void *job, int64_t item, void *scratch);

@@ -8,9 +8,8 @@ static void NAMED(forward_, REFERENCE)(const correlation_t *c, int64_t item) {
     const ELEMENT *source = (const ELEMENT *)c->source, *weight = (const ELEMENT *)c->weight;
     RESULT *result = (RESULT *)c->result;
     int64_t n, k, pixel[3], index[3];
-    split_row(item, c->groups * c->filters, c->pixels, &n, &k, pixel);
-    int64_t g = k / c->filters;
-    for (; pixel[2] < c->pixels[2]; pixel[2]++) {
+    const int64_t end = split_piece(item, c->groups * c->filters, c->pixels, &n, &k, pixel), g = k / c->filters;
+    for (; pixel[2] < end; pixel[2]++) {
         SUM sum = 0;
         for (int64_t channel = 0; channel < c->channels; channel++) {
             int64_t tap[3] = {0};
@@ -30,9 +29,9 @@ static void NAMED(backward_input_, REFERENCE)(const correlation_t *c, int64_t it
     const ELEMENT *result = (const ELEMENT *)c->result, *weight = (const ELEMENT *)c->weight;
     RESULT *source = (RESULT *)c->source;
     int64_t n, channel, index[3], pixel[3];
-    split_row(item, c->groups * c->channels, c->source_size, &n, &channel, index);
-    int64_t g = channel / c->channels;
-    for (; index[2] < c->source_size[2]; index[2]++) {
+    const int64_t end = split_piece(item, c->groups * c->channels, c->source_size, &n, &channel, index);
+    const int64_t g = channel / c->channels;
+    for (; index[2] < end; index[2]++) {
         SUM sum = 0;
         for (int64_t filter = 0; filter < c->filters; filter++) {
             int64_t tap[3] = {0}, k = g * c->filters + filter;
@@ -50,21 +49,23 @@ static void NAMED(backward_input_, REFERENCE)(const correlation_t *c, int64_t it
 static void NAMED(backward_weight_, REFERENCE)(const correlation_t *c, int64_t item) {
     const ELEMENT *source = (const ELEMENT *)c->source, *result = (const ELEMENT *)c->result;
     RESULT *weight = (RESULT *)c->weight;
-    int64_t k = item / c->channels, channel = item % c->channels, g = k / c->filters, tap[3] = {0}, index[3];
-    if (is_empty(c->taps)) return;
-    do {
-        SUM sum = 0;
-        for (int64_t n = 0; n < c->batch; n++) {
-            int64_t pixel[3] = {0};
-            if (is_empty(c->pixels)) break;
-            do {
-                int inside = source_index(c, pixel, tap, index);
-                ELEMENT x = inside ? source[dot5(c->source_stride, n, g * c->channels + channel, index)] : 0;
-                sum += (SUM)x * (SUM)result[dot5(c->result_stride, n, k, pixel)];
-            } while (next(pixel, c->pixels));
-        }
-        weight[dot5(c->weight_stride, k, channel, tap)] = (RESULT)sum;
-    } while (next(tap, c->taps));
+    int64_t tap[3], index[3];
+    for (int axis = 2; axis >= 0; axis--) {
+        tap[axis] = item % c->taps[axis];
+        item /= c->taps[axis];
+    }
+    const int64_t k = item / c->channels, channel = item % c->channels, g = k / c->filters;
+    SUM sum = 0;
+    for (int64_t n = 0; n < c->batch; n++) {
+        int64_t pixel[3] = {0};
+        if (is_empty(c->pixels)) break;
+        do {
+            int inside = source_index(c, pixel, tap, index);
+            ELEMENT x = inside ? source[dot5(c->source_stride, n, g * c->channels + channel, index)] : 0;
+            sum += (SUM)x * (SUM)result[dot5(c->result_stride, n, k, pixel)];
+        } while (next(pixel, c->pixels));
+    }
+    weight[dot5(c->weight_stride, k, channel, tap)] = (RESULT)sum;
 }
 
 void NAMED(reference_, REFERENCE)(const void *job, int64_t item, void *scratch) {

@@ -1,0 +1,90 @@
+"""Ctrl-C in a long call: KeyboardInterrupt within half a second, and the next call is right."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from operands import ALGORITHMS
+from subprocesses import output_of
+
+LATENCY_SECONDS = 0.5
+
+# Forward and backward_input write a result with as many images as the input, hence few channels on that side.
+PROBLEMS = (
+    "forward 1x64x48x48 2x64x5x5 p2",
+    "forward 1x16x48x48 16x1x31x31 p15 g16",
+    "forward 1x2x20000 2x2x999",
+    "backward_input 1x2x48x48 64x2x5x5 p2",
+    "backward_weight 1x32x48x48 32x32x5x5 p2",
+)
+
+CODE = """
+import json, os, signal, sys, threading, time
+import numpy as np
+from fastconv import ConvProblem
+from operands import RESULT, accepted, check_exact, compute, shapes
+
+def operands(problem):
+    # One image repeated: a long computation on little memory.
+    made = {}
+    for role, shape in shapes(problem).items():
+        if role != RESULT[problem.direction]:
+            image = np.ones(shape if role == "weight" else (1, *shape[1:]), np.float32)
+            made[role] = np.broadcast_to(image, shape)
+    return made
+
+def seconds(problem):
+    arrays = operands(problem)
+    start = time.perf_counter()
+    compute(problem, algorithm, arrays, 2)
+    return time.perf_counter() - start
+
+def long_enough(problem):
+    # As many images as make the call take 20 seconds, were it left to run, and a result of 256 MB or less.
+    seconds(problem)
+    few = problem.replace(batch=1 if seconds(problem) > 0.1 else 8)
+    most = 2**28 // (4 * int(np.prod(shapes(problem)[RESULT[problem.direction]])))
+    wanted = int(20 * few.batch / seconds(few)) + 1
+    return problem.replace(batch=wanted if problem.direction == "backward_weight" else min(wanted, most))
+
+latencies = {}
+for text in PROBLEMS:
+    problem = ConvProblem.parse(text)
+    if algorithm not in accepted(problem):
+        continue
+    problem = long_enough(problem)
+    arrays = operands(problem)
+    result = np.zeros(shapes(problem)[RESULT[problem.direction]], np.float32)
+    small = ConvProblem.parse(problem.direction + " 2x4x9x9 4x4x3x3 p1")
+    latencies[text] = []
+    for delay in (0.2, 0.45):
+        sent = 0.0
+        def interrupt():
+            global sent
+            sent = time.perf_counter()
+            os.kill(os.getpid(), signal.SIGINT)
+        timer = threading.Timer(delay, interrupt)
+        timer.start()
+        computing = True
+        try:
+            compute(problem, algorithm, arrays, 2, result)
+            computing = False
+            timer.join()
+        except KeyboardInterrupt:
+            if computing:
+                latencies[text].append(time.perf_counter() - sent)
+            timer.join()
+        if algorithm in accepted(small):
+            check_exact(small, algorithm, 2)
+print(json.dumps(latencies))
+"""
+
+
+@pytest.mark.parametrize("algorithm", [algorithm.name for algorithm in ALGORITHMS])
+def test_control_c(algorithm: str) -> None:
+    latencies = json.loads(output_of(f"algorithm = {algorithm!r}\nPROBLEMS = {PROBLEMS!r}\n{CODE}", timeout=300))
+    assert sum(map(len, latencies.values())) >= 4, f"few calls were long enough: {latencies}"
+    late = {text: found for text, found in latencies.items() if max(found, default=0) >= LATENCY_SECONDS}
+    assert not late
