@@ -76,3 +76,4 @@ from .separable import (
     separable_conv3d,
     separable_conv3d_backward,
 )
+from .unfolding import fold, fold_backward, unfold, unfold_backward

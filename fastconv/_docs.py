@@ -110,6 +110,20 @@ indices : array of int64, optional
 x : array or its shape
     The forward function's input.
 """,
+    "block_kernel": """
+kernel_size : int or one int per axis
+    Its length says over how many axes blocks slide; for an int these are two, as in torch, or those that x has if it
+    has 2 or 5 axes.
+""",
+    "blocks": """
+dilation : int or one int per axis, default 1
+    Distance between the elements of a block.
+padding : int, one int per axis, one (before, after) pair per axis, or a word, default 0
+    Zeros around the image; a negative number in a pair crops. Words: "valid", "same", "same_lower", "full", and for
+    1-D "causal".
+stride : int or one int per axis, default 1
+    Distance between neighbouring blocks.
+""",
     "out": """
 out : array, optional
     Where the result goes: its shape and dtype, any strides; it may overlap the inputs.

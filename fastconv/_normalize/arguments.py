@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from .._arrays import as_array
 from .._errors import bad_type, bad_value
 from .._problem import ACTIVATIONS, Epilogue
 
@@ -53,6 +56,14 @@ def shape_of(argument: str, shape: Any) -> tuple[int, ...]:
     if numbers and min(numbers) < 0:
         raise bad_value(argument, shape, allowed)
     return numbers
+
+
+def shape_and_array(argument: str, value: Any) -> tuple[tuple[int, ...], np.ndarray | None]:
+    """The shape of ``value`` and value itself as an array; None where it is a shape."""
+    if isinstance(value, (tuple, list)) and all(hasattr(size, "__index__") for size in value):
+        return shape_of(argument, value), None
+    array = as_array(argument, value)
+    return array.shape, array
 
 
 def groups_count(value: Any) -> int:

@@ -12,9 +12,9 @@ import numpy as np
 from .._arrays import as_array, check_out
 from .._errors import bad_value, unfit
 from . import pooling
-from .arguments import LAYOUT_LETTERS, is_channels_last
+from .arguments import LAYOUT_LETTERS, is_channels_last, shape_and_array
 from .call import check_shape
-from .pooling import AdaptiveSettings, PoolCall, boolean, shape_and_array
+from .pooling import AdaptiveSettings, PoolCall, boolean
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class WholeImages:
     @classmethod
     def of(cls, x: Any, layout: Any, keepdims: Any) -> WholeImages:
         """The shapes of a call for ``x``, an array or a shape."""
-        shape, _ = shape_and_array(x)
+        shape, _ = shape_and_array("x", x)
         if len(shape) < 3:
             raise unfit("x", f"shape {shape}", "3 or more axes: batch, channels and spatial axes")
         rank = len(shape) - 2

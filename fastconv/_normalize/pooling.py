@@ -12,7 +12,7 @@ import numpy as np
 from .._arrays import as_array, check_out
 from .._errors import bad_type, bad_value, unfit
 from .._windows import WindowAxis, Windows
-from .arguments import integer, per_axis, sequence, shape_of
+from .arguments import integer, per_axis, sequence, shape_and_array
 from .call import check_shape
 from .convolution import check_dtypes
 from .frame import Frame
@@ -81,7 +81,7 @@ def average_gradient(
 ) -> PoolCall:
     """The gradient for ``x`` (or its shape) of an average."""
     dy = as_array("dy", dy)
-    shape, given = shape_and_array(x)
+    shape, given = shape_and_array("x", x)
     check_dtypes(dtypes, dy=dy, x=given)
     call = _describe(rank, shape, settings)
     check_shape("dy", dy, call.result_shape)
@@ -92,7 +92,7 @@ def average_gradient(
 def maximum_gradient(rank: int, dy: Any, x: Any, settings: PoolSettings | AdaptiveSettings, indices: Any) -> PoolCall:
     """The gradient for ``x`` of a maximum; with ``indices`` the shape of x is enough."""
     dy = as_array("dy", dy)
-    shape, given = shape_and_array(x)
+    shape, given = shape_and_array("x", x)
     if given is None and indices is None:
         raise bad_type("x", x, "an array where indices are not given")
     check_dtypes(FLOAT_DTYPES, dy=dy, x=given)
@@ -109,14 +109,6 @@ def boolean(argument: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise bad_type(argument, value, "True or False")
     return bool(value)
-
-
-def shape_and_array(x: Any) -> tuple[tuple[int, ...], np.ndarray | None]:
-    """The shape of ``x`` and x itself; None where x is a shape."""
-    if isinstance(x, (tuple, list)) and all(hasattr(size, "__index__") for size in x):
-        return shape_of("x", x), None
-    array = as_array("x", x)
-    return array.shape, array
 
 
 def _checked_indices(indices: Any, call: PoolCall) -> np.ndarray:

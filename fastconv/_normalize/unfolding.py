@@ -1,0 +1,185 @@
+"""The arguments of unfold and fold to Blocks: the sliding blocks of an array and the columns that they become."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._arrays import as_array, check_out
+from .._errors import bad_value, unfit
+from .arguments import integer, per_axis, sequence, shape_and_array
+from .call import check_shape
+from .convolution import check_dtypes
+from .padding import Pair, padding_pairs
+
+SUMMED_DTYPES = (
+    *("float32", "float64", "float16", "bfloat16", "complex64", "complex128"),
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+)
+COPIED_DTYPES = (*SUMMED_DTYPES, "bool")
+
+Index = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class BlockSettings:
+    """The arguments that unfold and fold share, as the user gave them."""
+
+    kernel_size: Any
+    dilation: Any = 1
+    padding: Any = 0
+    stride: Any = 1
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """All sliding blocks of an array of shape (batch, channels, *sizes)."""
+
+    batched: bool
+    batch: int
+    channels: int
+    sizes: tuple[int, ...]
+    kernel: tuple[int, ...]
+    dilation: tuple[int, ...]
+    stride: tuple[int, ...]
+    pads: tuple[Pair, ...]
+    counts: tuple[int, ...]
+    """Blocks along each axis."""
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """The user's shape of the array that has the blocks."""
+        return (*self._batch_axis, self.channels, *self.sizes)
+
+    @property
+    def columns_shape(self) -> tuple[int, ...]:
+        """The user's shape of the blocks as columns."""
+        return (*self._batch_axis, self.channels * math.prod(self.kernel), math.prod(self.counts))
+
+    @property
+    def grid_shape(self) -> tuple[int, ...]:
+        """Shape of the columns with one axis per axis of the kernel and of the blocks."""
+        return (self.batch, self.channels, *self.kernel, *self.counts)
+
+    @property
+    def _batch_axis(self) -> tuple[int, ...]:
+        return (self.batch,) if self.batched else ()
+
+    def taps(self) -> Iterator[tuple[Index, Index]]:
+        """For every element of the kernel: where it lies in the image, and where in an array of ``grid_shape``."""
+        axes = [
+            [_tap(tap * step - before, size, stride, count) for tap in range(taps)]
+            for taps, step, (before, _), size, stride, count in zip(
+                self.kernel, self.dilation, self.pads, self.sizes, self.stride, self.counts, strict=True
+            )
+        ]
+        for index in itertools.product(*(range(taps) for taps in self.kernel)):
+            image, blocks = zip(*(axis[tap] for axis, tap in zip(axes, index, strict=True)), strict=True)
+            yield (..., *image), (..., *index, *blocks)
+
+
+def _tap(offset: int, size: int, stride: int, count: int) -> tuple[slice, slice]:
+    """The blocks o < count with 0 <= o * stride + offset < size, and those positions."""
+    first = max(0, -(offset // stride))
+    last = min(count, (size - 1 - offset) // stride + 1)
+    if first >= last:
+        return slice(0, 0), slice(0, 0)
+    start = first * stride + offset
+    return slice(start, start + (last - first - 1) * stride + 1, stride), slice(first, last)
+
+
+@dataclass
+class BlockCall:
+    """One normalised call: the blocks and the arrays."""
+
+    blocks: Blocks
+    input: np.ndarray
+    out: np.ndarray | None = None
+
+
+def unfold(x: Any, settings: BlockSettings, out: Any = None) -> BlockCall:
+    """The call that copies the blocks of ``x`` into columns."""
+    x = as_array("x", x)
+    check_dtypes(COPIED_DTYPES, x=x)
+    blocks = blocks_of("x", x.shape, settings)
+    return BlockCall(blocks, x, None if out is None else check_out(out, blocks.columns_shape, x.dtype))
+
+
+def fold(columns: Any, output_size: Any, settings: BlockSettings, out: Any = None) -> BlockCall:
+    """The call that sums ``columns`` into an image of ``output_size``."""
+    columns = as_array("x", columns)
+    check_dtypes(SUMMED_DTYPES, x=columns)
+    if columns.ndim not in (2, 3):
+        raise unfit("x", f"shape {columns.shape}", "(N, C * kernel elements, blocks), or without N")
+    sizes = output_sizes(output_size, settings.kernel_size)
+    elements = math.prod(per_axis("kernel_size", settings.kernel_size, len(sizes), 1))
+    channels, rest = divmod(columns.shape[-2], elements)
+    if rest:
+        raise unfit("x", f"{columns.shape[-2]} rows", f"a multiple of the {elements} elements of the kernel")
+    blocks = blocks_of("output_size", (*columns.shape[:-2], channels, *sizes), settings, len(sizes))
+    check_shape("x", columns, blocks.columns_shape)
+    return BlockCall(blocks, columns, None if out is None else check_out(out, blocks.image_shape, columns.dtype))
+
+
+def unfold_gradient(dy: Any, x: Any, settings: BlockSettings) -> BlockCall:
+    """The call that sums the columns ``dy`` into an array of the shape of ``x``, an array or a shape."""
+    dy = as_array("dy", dy)
+    shape, given = shape_and_array("x", x)
+    check_dtypes(SUMMED_DTYPES, dy=dy, x=given)
+    blocks = blocks_of("x", shape, settings)
+    check_shape("dy", dy, blocks.columns_shape)
+    return BlockCall(blocks, dy)
+
+
+def fold_gradient(dy: Any, output_size: Any, settings: BlockSettings) -> BlockCall:
+    """The call that copies the blocks of ``dy``, an image of ``output_size``, into columns."""
+    dy = as_array("dy", dy)
+    check_dtypes(SUMMED_DTYPES, dy=dy)
+    sizes = output_sizes(output_size, settings.kernel_size)
+    if dy.shape[-len(sizes) :] != sizes:
+        raise unfit("dy", f"shape {dy.shape}", f"spatial sizes {sizes}, those of output_size")
+    return BlockCall(blocks_of("dy", dy.shape, settings, len(sizes)), dy)
+
+
+def output_sizes(output_size: Any, kernel_size: Any) -> tuple[int, ...]:
+    """``output_size`` as one size per axis: as many as it or ``kernel_size`` lists, two where both are ints."""
+    listed = [len(value) for value in (output_size, kernel_size) if hasattr(value, "__len__")]
+    return per_axis("output_size", output_size, listed[0] if listed else 2, 1)
+
+
+def blocks_of(argument: str, shape: Sequence[int], settings: BlockSettings, rank: int | None = None) -> Blocks:
+    """The blocks of an image of ``shape``, which the user gave as ``argument``."""
+    if rank is None:
+        rank = _rank(shape, settings.kernel_size)
+    if rank not in (1, 2, 3):
+        raise bad_value("kernel_size", settings.kernel_size, "an int, or 1, 2 or 3 ints")
+    if len(shape) not in (rank + 1, rank + 2):
+        raise unfit(argument, f"shape {tuple(shape)}", f"{rank + 2} axes (N, C, ...) or {rank + 1} (C, ...)")
+    sizes = tuple(shape[-rank:])
+    if min(sizes) < 1:
+        raise unfit(argument, f"shape {tuple(shape)}", "spatial sizes of 1 or more")
+    kernel = per_axis("kernel_size", settings.kernel_size, rank, 1)
+    dilation = per_axis("dilation", settings.dilation, rank, 1)
+    stride = per_axis("stride", settings.stride, rank, 1)
+    pads = padding_pairs(settings.padding, sizes, kernel, stride, dilation)
+    room = tuple(size + sum(pair) for size, pair in zip(sizes, pads, strict=True))
+    reach = tuple(step * (taps - 1) + 1 for step, taps in zip(dilation, kernel, strict=True))
+    if any(extent > most for extent, most in zip(reach, room, strict=True)):
+        raise unfit("kernel_size", f"blocks that reach over {reach} elements", f"at most the padded image, {room}")
+    counts = tuple((most - extent) // step + 1 for most, extent, step in zip(room, reach, stride, strict=True))
+    batched = len(shape) == rank + 2
+    batch = shape[0] if batched else 1
+    return Blocks(batched, batch, shape[-rank - 1], sizes, kernel, dilation, stride, tuple(pads), counts)
+
+
+def _rank(shape: Sequence[int], kernel_size: Any) -> int:
+    """As many axes as ``kernel_size`` lists; for an int two, unless the image cannot have two."""
+    if hasattr(kernel_size, "__len__"):
+        return len(sequence("kernel_size", kernel_size, "an int, or 1, 2 or 3 ints"))
+    integer("kernel_size", kernel_size, allowed="an int, or 1, 2 or 3 ints")
+    return {2: 1, 5: 3}.get(len(shape), 2)
