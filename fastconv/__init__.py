@@ -76,4 +76,5 @@ from .separable import (
     separable_conv3d,
     separable_conv3d_backward,
 )
+from .tuning import autotune, explain, export_tuning, forget_tuning, import_tuning
 from .unfolding import fold, fold_backward, unfold, unfold_backward

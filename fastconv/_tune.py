@@ -39,10 +39,12 @@ SKIP_RATIO = 20.0
 SKIP_ESTIMATE_RATIO = 50.0
 """A candidate whose estimate is so many times the best time so far, or the best estimate, is not run at all."""
 FIRST_DROP_RATIO = 3.0
-"""A candidate whose first, cold run takes this many times the best one is not run again."""
+"""A candidate that takes so many times the best time in its first two runs is not run again."""
+LONG_RUN_SECONDS = 0.2
+"""A first run longer than this, and hopeless, is not repeated to see whether it only met a slow moment."""
 DROP_RATIO = 1.25
 DROP_ROUNDS = 3
-"""After so many rounds a candidate whose median is above DROP_RATIO times the best is dropped."""
+"""After so many rounds a candidate that was never below DROP_RATIO times the best median is dropped."""
 LEAST_GAIN = 1.04
 """How many times faster than the cost model's choice another has to be to take its place."""
 SAMPLE_SECONDS = 5e-4
@@ -191,13 +193,10 @@ def _first_runs(found: list[_Candidate], operands: Operands, deadline: float) ->
         except MemoryError:
             candidate.outcome = "out of memory"
             continue
-        if best is not None and cold > FIRST_DROP_RATIO * best and not is_baseline:
-            candidate.samples.append(cold)
-            candidate.outcome = "slower"
-            continue
         candidate.repeats = max(1, min(MOST_REPEATS, int(SAMPLE_SECONDS / max(cold, 1e-9))))
-        candidate.samples.append(cold if time.monotonic() > deadline else candidate.run(operands))
-        if best is not None and candidate.samples[0] > FIRST_DROP_RATIO * best:
+        is_far = best is not None and cold > max(SKIP_RATIO * best, LONG_RUN_SECONDS)
+        candidate.samples.append(cold if is_far or time.monotonic() > deadline else candidate.run(operands))
+        if best is not None and min(cold, candidate.samples[0]) > FIRST_DROP_RATIO * best:
             candidate.outcome = "slower"
         best = min(candidate.samples[0], best or candidate.samples[0])
 
@@ -213,7 +212,7 @@ def _rounds(group: list[_Candidate], operands: Operands, rounds: int, deadline: 
         if number + 1 >= DROP_ROUNDS and alive:
             limit = DROP_RATIO * min(candidate.seconds or 0.0 for candidate in alive)
             for candidate in alive:
-                if (candidate.seconds or 0.0) > limit:
+                if min(candidate.samples) > limit:
                     candidate.outcome = "slower"
             alive = [candidate for candidate in alive if candidate.outcome == "measured"]
 

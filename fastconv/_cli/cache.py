@@ -1,0 +1,85 @@
+"""``fastconv cache``: look at the tuned choices, carry them between machines of a kind, drop them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .. import _tuning_cache, tuning
+from .._explain import choice_text, milliseconds
+from .._normalize.tuning import tuning_file
+
+
+def add_to(subparsers: argparse._SubParsersAction) -> None:
+    """The subcommand's options."""
+    parser = subparsers.add_parser("cache", help="show, carry and drop tuned choices")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("show", help="print this machine's choices").set_defaults(run=show)
+    actions.add_parser("path", help="print where they are").set_defaults(run=print_path)
+    clear = actions.add_parser("clear", help="drop this machine's choices, or one problem's")
+    clear.add_argument("problem", nargs="?", help="text of a problem")
+    clear.set_defaults(run=drop)
+    export = actions.add_parser("export", help="write this machine's choices to a file")
+    export.add_argument("file")
+    export.set_defaults(run=write)
+    importing = actions.add_parser("import", help="take over the choices of files from machines of the same kind")
+    importing.add_argument("files", nargs="+", metavar="file")
+    importing.set_defaults(run=take_over)
+    merge = actions.add_parser("merge", help="join exported files of one kind of machine; later measurements win")
+    merge.add_argument("output")
+    merge.add_argument("files", nargs="+", metavar="file")
+    merge.set_defaults(run=join)
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Print the choices."""
+    for record in sorted(_tuning_cache.current().content.records(), key=lambda record: record.key):
+        gain = "-" if record.gain is None else f"{record.gain:.2f}x im2col"
+        print(
+            f"{record.problem}, {record.threads} threads: {choice_text(record.algorithm, record.params)} "
+            f"{milliseconds(record.seconds)} {gain} ({record.effort}, {record.measured_at})"
+        )
+    return 0
+
+
+def print_path(arguments: argparse.Namespace) -> int:
+    """Print the file's path."""
+    path = _tuning_cache.current().path
+    if path is None:
+        raise ValueError("there is no home directory to keep choices in; set FASTCONV_CACHE_DIR")
+    print(path)
+    return 0
+
+
+def drop(arguments: argparse.Namespace) -> int:
+    """Drop choices."""
+    print(f"dropped {tuning.forget_tuning(arguments.problem)} choices")
+    return 0
+
+
+def write(arguments: argparse.Namespace) -> int:
+    """Export."""
+    print(f"wrote {tuning.export_tuning(arguments.file)} choices to {arguments.file}")
+    return 0
+
+
+def take_over(arguments: argparse.Namespace) -> int:
+    """Import, all files or none."""
+    for file in arguments.files:
+        tuning_file(file)
+    for file in arguments.files:
+        print(f"took over {tuning.import_tuning(file)} choices from {file}")
+    return 0
+
+
+def join(arguments: argparse.Namespace) -> int:
+    """Merge files into one."""
+    contents = [tuning_file(file, any_machine=True) for file in arguments.files]
+    first = contents[0]
+    for file, content in zip(arguments.files, contents, strict=True):
+        if content.fingerprint != first.fingerprint:
+            raise ValueError(f"{file} is of another machine than {arguments.files[0]}")
+        first.add(content.records())
+    Path(arguments.output).write_text(_tuning_cache.render(first))
+    print(f"wrote {len(first.records())} choices to {arguments.output}")
+    return 0

@@ -1,0 +1,24 @@
+"""``fastconv explain``: why a problem is computed the way it is."""
+
+from __future__ import annotations
+
+import argparse
+
+from .._explain import explanation
+from . import options
+
+
+def add_to(subparsers: argparse._SubParsersAction) -> None:
+    """The subcommand's options."""
+    parser = subparsers.add_parser("explain", help="say which algorithm computes a problem, and why")
+    options.add_problems(parser)
+    options.add_threads(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The subcommand."""
+    threads = options.threads_of(arguments)
+    pages = [str(explanation(job.problem, threads)) for job in options.jobs_of(arguments)]
+    print("\n\n".join(pages))
+    return 0

@@ -1,0 +1,166 @@
+"""Tuning: measure which algorithm is fastest, keep the choices, carry them to machines of the same kind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from . import _config, _tune, _tuning_cache
+from ._explain import Explanation, explanation
+from ._normalize import tuning as normalize
+from ._problem import ConvProblem
+from ._select import forget_plans
+from ._tuning_record import TuningRecord
+
+Problems = str | ConvProblem | Iterable[str | ConvProblem]
+
+
+def autotune(
+    problems: Problems,
+    *,
+    passes: str | Iterable[str] | None = None,
+    effort: str = "measure",
+    threads: int | None = None,
+    time_limit: float | None = None,
+    remeasure: bool = False,
+) -> list[TuningRecord]:
+    """Time every algorithm for the problems and keep the fastest; later calls, in every process, use it.
+
+    Choices are kept per machine, problem and number of threads, in a file under FASTCONV_CACHE_DIR, else
+    XDG_CACHE_HOME, else ~/.cache/fastconv. A choice for a problem without an epilogue (bias, add, activation) also
+    serves the same problem with one. Interrupted, it keeps what it has measured.
+
+    Parameters
+    ----------
+    problems : str, ConvProblem, or several
+        Problem texts ("forward 8x64x56x56 128x64x3x3 s2 p1 float32"), ConvProblems, or names of suites ("resnet50").
+    passes : {"forward", "input", "weight"}, one or several, optional
+        What to tune of each layer: its result, the gradient for its input, that for its weight. Default: the forward
+        pass of suites, and problems as they are.
+    effort : {"measure", "exhaustive", "estimate"}, default "measure"
+        Time each algorithm with its default parameters, or with all of them; or measure nothing and report estimates.
+    threads : int, optional
+        Default: that of ``get_num_threads``.
+    time_limit : float, optional
+        Seconds after which no further problem is begun.
+    remeasure : bool, default False
+        Measure again what is stored already.
+
+    Returns
+    -------
+    list of TuningRecord
+        One per distinct problem, in order: ``algorithm``, ``seconds``, ``gain`` over im2col, ``timings`` of all.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For texts that are neither problems nor suites, and other values that do not fit.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> records = fastconv.autotune("forward 1x3x16x16 4x3x3x3 p1 float32", effort="estimate")
+    >>> len(records)
+    1
+    """
+    found = [job.problem for job in normalize.jobs(problems, passes)]
+    count = _config.thread_count(threads)
+    limit = normalize.time_limit_seconds(time_limit)
+    steps = _tune.tune(dict.fromkeys(found), count, normalize.effort_name(effort), limit, remeasure)
+    return [step.record for step in steps]
+
+
+def explain(problem: str | ConvProblem, *, threads: int | None = None) -> Explanation:
+    """Say which algorithm computes a problem, and why: estimates, measurements, errors, and what excludes the others.
+
+    Parameters
+    ----------
+    problem : str or ConvProblem
+        As ``str(plan.problem)`` or ``fastconv autotune`` print it.
+    threads : int, optional
+        Default: that of ``get_num_threads``.
+
+    Returns
+    -------
+    Explanation
+        Printed, it is a page to read; ``plan`` and ``considered`` are the facts.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> explanation = fastconv.explain("forward 1x3x16x16 4x3x3x3 p1 float32", threads=1)
+    >>> explanation.plan.threads
+    1
+    """
+    return explanation(normalize.problem(problem), threads)
+
+
+def export_tuning(path: str | os.PathLike[str]) -> int:
+    """Write this machine's tuned choices to a file, to be imported on machines of the same kind.
+
+    Parameters
+    ----------
+    path : str or path
+        The file; replaced if it exists.
+
+    Returns
+    -------
+    int
+        Number of choices written.
+    """
+    content = _tuning_cache.current().content
+    Path(path).write_text(_tuning_cache.render(content))
+    return len(content.records())
+
+
+def import_tuning(path: str | os.PathLike[str]) -> int:
+    """Take over the tuned choices of a file that ``export_tuning`` wrote on a machine of the same kind.
+
+    Of two choices for one problem the one measured later stays.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    int
+        Number of choices in the file.
+
+    Raises
+    ------
+    ValueError
+        If the file is none of tuned choices, or of a machine with another CPU, ISA level, number of cores or version.
+    """
+    content = normalize.tuning_file(path)
+    records = content.records()
+    cache = _tuning_cache.current()
+    cache.store(records)
+    if content.machine is not None and cache.content.machine is None:
+        cache.store_machine(content.machine)
+    forget_plans()
+    return len(records)
+
+
+def forget_tuning(problem: str | ConvProblem | None = None, *, threads: int | None = None) -> int:
+    """Drop stored choices of this machine: all of them, those of one problem, or those for one number of threads.
+
+    Parameters
+    ----------
+    problem : str or ConvProblem, optional
+    threads : int, optional
+
+    Returns
+    -------
+    int
+        Number of choices dropped.
+    """
+    text = None if problem is None else str(normalize.problem(problem))
+
+    def is_kept(key: tuple[str, int]) -> bool:
+        return (text is not None and key[0] != text) or (threads is not None and key[1] != threads)
+
+    count = _tuning_cache.current().forget(is_kept, machine=problem is None and threads is None)
+    forget_plans()
+    return count

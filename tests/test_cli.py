@@ -1,0 +1,333 @@
+"""The command ``fastconv``: what it prints, stores, refuses and returns."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import fastconv
+from fastconv import _registry, _select, _tune, _tuning_cache, runtime
+from fastconv._cli import main
+from fastconv._cpu.algorithms.reference import Reference
+from fastconv._cpu.lowering import RESULT
+from fastconv._normalize.tuning import jobs
+
+PROBLEM = "forward 1x4x10x10 6x4x3x3 p1 float32"
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    """A cache directory of this test's own, and nothing remembered from other tests."""
+    monkeypatch.setenv("FASTCONV_CACHE_DIR", str(tmp_path / "cache"))
+    _forget_memory()
+    yield tmp_path / "cache"
+    _forget_memory()
+
+
+def _forget_memory() -> None:
+    _tuning_cache.reload()
+    _select.forget_plans()
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command in this process; (status, stdout, stderr)."""
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        _forget_memory()
+        status = main(arguments)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return command
+
+
+def process(*arguments: str, **settings) -> subprocess.Popen:
+    """Start the command as a process of its own."""
+    path = os.pathsep.join(filter(None, [str(Path(fastconv.__file__).parent.parent), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path}
+    command = [sys.executable, "-m", "fastconv", *arguments]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, **settings)
+
+
+# autotune
+
+
+def test_autotune_a_suite_and_again_from_what_is_stored(run):
+    status, first, _ = run("autotune", "lenet", "--threads", "1")
+    assert status == 0
+    lines = [line for line in first.splitlines() if line.startswith("[")]
+    assert len(lines) == 3
+    for name, line in zip(("c1", "c3", "c5"), lines, strict=True):
+        assert re.search(r"\[\d/3\] forward \S+ \S+ float32 +\w+ +[\d.]+ ms +[\d.]+x im2col +\(.*\)", line), line
+        assert line.endswith(f"{name} x1")
+    assert re.search(r"total lenet forward: 3 layers, [\d.]+ ms; im2col [\d.]+ ms, gain [\d.]+x", first)
+    assert "measured 3, stored already 0" in first
+
+    status, second, _ = run("autotune", "lenet", "--threads", "1")
+    assert status == 0
+    assert [line for line in second.splitlines() if line.startswith("[")] == [line + "  stored" for line in lines]
+    assert "measured 0, stored already 3" in second
+
+
+def test_autotune_of_all_passes_writes_json(run, tmp_path):
+    file = tmp_path / "results.json"
+    arguments = ("lenet", "--passes", "forward,input,weight", "--batch", "2", "--dtype", "float64")
+    status, out, _ = run("autotune", *arguments, "--threads", "1", "--json", str(file))
+    assert status == 0
+    results = json.loads(file.read_text())["results"]
+    assert [(row["layer"], row["pass"]) for row in results] == [
+        (layer, name) for name in ("forward", "input", "weight") for layer in ("c1", "c3", "c5")
+    ]
+    problems = [fastconv.ConvProblem.parse(row["problem"]) for row in results]
+    assert {(p.batch, p.dtype) for p in problems} == {(2, "float64")}
+    assert {p.direction for p in problems} == {"forward", "backward_input", "backward_weight"}
+    assert all(row["seconds"] > 0 and row["timings"] for row in results)
+    totals = dict(re.findall(r"total (.+): (\d+) layers", out))
+    assert totals == {"lenet forward": "3", "lenet input": "3", "lenet weight": "3", "all": "9"}
+
+
+def test_total_counts_every_occurrence_of_a_layer(run):
+    status, out, _ = run("autotune", "textcnn", PROBLEM, PROBLEM, "--threads", "1")
+    assert status == 0
+    assert "4 problems" in out
+    assert dict(re.findall(r"total (.+): (\d+) layers", out)) == {"textcnn forward": "3", "problems": "2", "all": "5"}
+
+
+def test_autotune_estimate_measures_nothing(run):
+    status, out, _ = run("autotune", "resnet50", "--passes", "forward,input,weight", "--effort", "estimate")
+    assert status == 0
+    assert len(re.findall(r"^\[", out, re.MULTILINE)) == 69
+    assert "estimated" in out
+    assert run("cache", "show")[1] == ""
+
+
+def test_calibrate_stores_constants(run):
+    status, out, _ = run("autotune", "--calibrate")
+    assert status == 0
+    assert out.startswith("calibrated: multiply-adds per second and thread float32 ")
+    assert "calibrated" in run("info")[1]
+    assert _tuning_cache.current().content.machine is not None
+
+
+def test_time_limit_is_said(run):
+    status, out, err = run("autotune", "resnet18", "--time-limit", "0.000001")
+    assert status == 0
+    assert "11 problems" in out
+    assert "were left at the time limit" in err
+
+
+def test_interrupted_autotune_keeps_what_it_measured(cache_folder, tmp_path):
+    file = tmp_path / "results.json"
+    child = process("autotune", "resnet50", "--threads", "1", "--json", str(file), stderr=subprocess.PIPE)
+    lines = []
+    while len(lines) < 2:
+        line = child.stdout.readline()
+        assert line, "the command ended early"
+        lines += [line] if line.startswith("[") else []
+    child.send_signal(signal.SIGINT)
+    rest, errors = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "Traceback" not in errors
+    lines += [line for line in rest.splitlines() if line.startswith("[")]
+    _forget_memory()
+    stored = _tuning_cache.current().content.records()
+    assert 2 <= len(stored) < 23
+    assert len(stored) - len(lines) in (0, 1)
+    assert len(json.loads(file.read_text())["results"]) == len(lines)
+
+
+def test_progress_bar_is_drawn_on_a_terminal_only():
+    parent, terminal = pty.openpty()
+    child = process("autotune", "lenet", "--threads", "1", stderr=terminal)
+    os.close(terminal)
+    out = child.communicate(timeout=120)[0]
+    drawn = b""
+    try:
+        while chunk := os.read(parent, 65536):
+            drawn += chunk
+    except OSError:  # the terminal's other end was closed
+        pass
+    os.close(parent)
+    assert child.returncode == 0
+    assert b"[........................] 0/3  forward 1x1x32x32" in drawn
+    assert b"[################........] 2/3 0:0" in drawn
+    assert drawn.endswith(b"\r\x1b[K")
+    assert "\x1b" not in out
+    child = process("autotune", "lenet", "--threads", "1", stderr=subprocess.PIPE)
+    assert child.communicate(timeout=120)[1] == ""
+
+
+def test_closed_pipe_is_no_error():
+    child = process("autotune", "resnet50", "--effort", "estimate", stderr=subprocess.PIPE)
+    child.stdout.close()
+    assert "Traceback" not in child.stderr.read()
+    child.wait(timeout=60)
+
+
+def test_plot(run, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    file = tmp_path / "plot.png"
+    assert run("autotune", "lenet", "--threads", "1", "--plot", str(file))[0] == 0
+    assert file.read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_without_matplotlib_is_refused_before_measuring(run, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    status, out, err = run("autotune", "lenet", "--plot", "plot.png")
+    assert (status, out) == (2, "")
+    assert "needs matplotlib" in err
+
+
+# The other subcommands
+
+
+def test_explain(run):
+    status, out, _ = run("explain", PROBLEM, "--threads", "1")
+    assert status == 0
+    assert out.startswith(PROBLEM)
+    assert "chosen by cost model" in out
+    run("autotune", PROBLEM, "--threads", "1")
+    assert "measured at" in run("explain", PROBLEM, "--threads", "1")[1]
+
+
+def test_bench_times_every_algorithm_and_stores_nothing(run):
+    status, out, _ = run("bench", PROBLEM, "--threads", "1")
+    assert status == 0
+    assert out.startswith(f"{PROBLEM}, 1 threads")
+    assert all(re.search(rf"^  {name}", out, re.MULTILINE) for name in _registry.names())
+    assert run("cache", "show")[1] == ""
+
+
+def test_verify_passes(run):
+    status, out, _ = run("verify", PROBLEM, "forward 1x2x5x6x7 3x2x2x3x3 s2 float64", "--seed", "3")
+    assert status == 0
+    for name in _registry.names():
+        assert re.search(rf"^{name} +12 checks, 0 failures, worst error/bound 0\.\d+ ", out, re.MULTILINE), out
+
+
+class WrongAlgorithm(Reference):
+    """Wrong in one element of its result."""
+
+    name = "wrong"
+
+    def execute(self, problem, params, operands, resources):
+        super().execute(problem, params, operands, resources)
+        getattr(operands, RESULT[problem.direction])[0, 0, 0, 0, 0] += 1
+
+
+def test_verify_finds_what_is_wrong_and_says_how_to_repeat_it(run, monkeypatch):
+    monkeypatch.setattr(_registry, "CPU", (WrongAlgorithm(), Reference()))
+    status, out, _ = run("verify", PROBLEM, "--threads", "1", "--seed", "5")
+    assert status == 1
+    assert f'repeat with: fastconv verify "{PROBLEM}" --algorithm wrong --seed 5 --threads 1' in out
+    assert "WRONG 1 elements differ" in out
+    assert re.search(r"^wrong +6 checks, 6 failures", out, re.MULTILINE)
+    assert re.search(r"^reference +6 checks, 0 failures", out, re.MULTILINE)
+    assert run("verify", PROBLEM, "--algorithm", "reference")[0] == 0
+
+
+def test_info(run, cache_folder):
+    status, out, _ = run("info")
+    assert status == 0
+    facts = dict(re.split(r"  +", line, maxsplit=1) for line in out.splitlines())
+    assert facts["fastconv"] == fastconv.__version__
+    assert facts["tuned choices"] == f"0 in {_tuning_cache.current().path}"
+    assert facts["cost models"] == "default constants"
+    assert _tuning_cache.current().path.parent == cache_folder
+    assert all(name in facts["algorithms"] for name in _registry.names())
+
+
+def test_info_of_a_serial_build(run, monkeypatch):
+    monkeypatch.setattr(runtime._runtime, "has_openmp", lambda: False, raising=False)
+    assert "serial build" in run("info")[1]
+
+
+def test_cache(run, tmp_path, cache_folder):
+    assert run("autotune", PROBLEM, "--threads", "1")[0] == 0
+    path = Path(run("cache", "path")[1].strip())
+    assert path.is_file()
+    assert path.parent == cache_folder
+    assert run("cache", "show")[1].startswith(f"{PROBLEM}, 1 threads: ")
+    exported, merged = str(tmp_path / "exported.json"), str(tmp_path / "merged.json")
+    assert run("cache", "export", exported)[1].startswith("wrote 1 choices")
+    run("autotune", PROBLEM, "--threads", "2")
+    assert run("cache", "merge", merged, exported, str(path))[1].startswith("wrote 2 choices")
+    assert run("cache", "clear")[1] == "dropped 2 choices\n"
+    assert run("cache", "show")[1] == ""
+    assert run("cache", "import", exported, merged)[0] == 0
+    assert run("cache", "clear", PROBLEM)[1] == "dropped 2 choices\n"
+
+
+def test_import_of_another_machines_file_changes_nothing(run, tmp_path):
+    run("autotune", PROBLEM, "--threads", "1")
+    exported, foreign = tmp_path / "exported.json", tmp_path / "foreign.json"
+    run("cache", "export", str(exported))
+    content = json.loads(exported.read_text())
+    content["fingerprint"]["model"] = "other"
+    foreign.write_text(json.dumps(content))
+    run("cache", "clear")
+    status, _, err = run("cache", "import", str(exported), str(foreign))
+    assert status == 2
+    assert "of another machine: model 'other' there" in err
+    assert run("cache", "show")[1] == ""
+    status, _, err = run("cache", "merge", str(tmp_path / "merged.json"), str(exported), str(foreign))
+    assert (status, (tmp_path / "merged.json").exists()) == (2, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["autotune"], "problems"),
+        (["autotune", "resnet51"], "resnet50"),
+        (["autotune", "lenet", "--passes", "backward"], "passes"),
+        (["autotune", "lenet", "--threads", "0"], "threads"),
+        (["autotune", "lenet", "--batch", "0"], "batch"),
+        (["autotune", "lenet", "--time-limit", "nan"], "time_limit"),
+        (["explain", "forward 1x1x2x2 1x1x3x3"], "larger than its padded input"),
+        (["explain", "forward 1x1x2x2 1x1x3x3 p1 z9"], "problem"),
+        (["cache", "import", "/no/such/file"], "no such file"),
+    ],
+)
+def test_bad_arguments_are_status_2_with_one_line(run, arguments, message):
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"fastconv {arguments[0]}: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["tune"], ["autotune", "lenet", "--effort", "much"], ["verify", "--seed", "x"]]
+)
+def test_bad_words_are_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+
+
+def test_python_m_fastconv():
+    child = process("--version")
+    out = child.communicate(timeout=60)[0]
+    assert (child.returncode, out.strip()) == (0, fastconv.__version__)
+
+
+def test_second_run_of_a_large_suite_starts_from_what_is_stored(run):
+    """Without measuring: records as the tuner stores them, for every pass of every layer of ResNet-50."""
+    problems = [job.problem for job in jobs("resnet50", ["forward", "input", "weight"])]
+    records = [_tune.tune_problem(problem, 1, "estimate") for problem in problems]
+    _tuning_cache.current().store(dataclasses.replace(record, effort="measure", seconds=1e-3) for record in records)
+    start = time.monotonic()
+    status, out, _ = run("autotune", "resnet50", "--passes", "forward,input,weight", "--threads", "1")
+    assert (status, "measured 0, stored already 69" in out) == (0, True)
+    assert time.monotonic() - start < 10

@@ -1,0 +1,447 @@
+"""The tuner's decisions, on a clock of its own: algorithms here take the time that the test says."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv import ConvProblem, _calibrate, _registry, _select, _tune, _tuning_cache, tuning
+from fastconv._algorithm import Algorithm, ErrorBound, Machine, definition_bound
+from fastconv._cpu.algorithms.reference import Reference
+from fastconv._cpu.lowering import RESULT
+
+PROBLEM = ConvProblem.parse("forward 1x2x6x6 3x2x3x3 p1 float32")
+MILLISECOND = 1e-3
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    """A cache directory of this test's own, and nothing remembered from other tests."""
+    monkeypatch.setenv("FASTCONV_CACHE_DIR", str(tmp_path))
+    _forget_memory()
+    yield tmp_path
+    _forget_memory()
+
+
+def _forget_memory() -> None:
+    _tuning_cache.reload()
+    _select.forget_plans()
+
+
+class Clock:
+    """The tuner's ``time``, which passes only while algorithms execute."""
+
+    strftime, gmtime = staticmethod(time.strftime), staticmethod(time.gmtime)
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@dataclass(kw_only=True, eq=False)
+class Timed(Reference):
+    """The definition, taking ``seconds`` on the clock and claiming ``estimate``."""
+
+    name: str
+    clock: Clock
+    seconds: float
+    estimate: float | None = None
+    packed_seconds: float | None = None
+    wrong: bool = False
+    all_params: tuple[dict, ...] = ({},)
+    bound: ErrorBound | None = None
+    workspace_bytes: int = 0
+    raises: type[BaseException] | None = None
+    executions: list = field(default_factory=list)
+
+    def parameters(self, problem):
+        return list(self.all_params)
+
+    def cost(self, problem, params, threads, machine):
+        return self.seconds if self.estimate is None else self.estimate
+
+    def workspace(self, problem, params, threads):
+        return self.workspace_bytes
+
+    def error_bound(self, problem):
+        return self.bound or definition_bound(problem)
+
+    def pack(self, problem, params, weight, threads):
+        return None if self.packed_seconds is None else "packed"
+
+    def execute(self, problem, params, operands, resources):
+        self.executions.append((dict(params), operands.packed))
+        if self.raises is not None:
+            raise self.raises
+        self.clock.now += self.packed_seconds if operands.packed else self.seconds / params.get("speed", 1)
+        super().execute(problem, params, operands, resources)
+        if self.wrong:
+            getattr(operands, RESULT[problem.direction])[...] *= 2
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock that the tuner reads."""
+    made = Clock()
+    monkeypatch.setattr(_tune, "time", made)
+    return made
+
+
+@pytest.fixture
+def algorithms(monkeypatch, clock):
+    """Put algorithms of these names and seconds in the registry, before the definition; returns them by name."""
+
+    def install(*described: dict) -> dict[str, Timed]:
+        made = {entry["name"]: Timed(clock=clock, **entry) for entry in described}
+        # Takes no time, since it also computes the exact values; is never a candidate, by its estimate.
+        last = Timed(name="reference", clock=clock, seconds=0.0, estimate=1e6)
+        monkeypatch.setattr(_registry, "CPU", (*made.values(), last))
+        _forget_memory()
+        return {**made, "reference": last}
+
+    return install
+
+
+def outcomes(record) -> dict[str, str]:
+    return {timing.label(): timing.outcome for timing in record.timings}
+
+
+def test_fastest_wins_whatever_the_cost_model_says(algorithms):
+    algorithms(
+        {"name": "a", "seconds": 5 * MILLISECOND, "estimate": 1 * MILLISECOND},
+        {"name": "b", "seconds": 3 * MILLISECOND, "estimate": 9 * MILLISECOND},
+    )
+    record = _tune.tune_problem(PROBLEM, threads=1)
+    assert (record.algorithm, record.default) == ("b", "a")
+    assert record.seconds == pytest.approx(3 * MILLISECOND)
+    assert outcomes(record) == {"b": "measured", "a": "slower", "reference": "skipped"}
+
+
+def test_cost_models_choice_stays_unless_another_is_clearly_faster(algorithms):
+    algorithms(
+        {"name": "a", "seconds": 1.03 * MILLISECOND, "estimate": 1 * MILLISECOND},
+        {"name": "b", "seconds": 1.00 * MILLISECOND, "estimate": 2 * MILLISECOND},
+    )
+    assert _tune.tune_problem(PROBLEM, threads=1).algorithm == "a"
+    algorithms(
+        {"name": "a", "seconds": 1.06 * MILLISECOND, "estimate": 1 * MILLISECOND},
+        {"name": "b", "seconds": 1.00 * MILLISECOND, "estimate": 2 * MILLISECOND},
+    )
+    assert _tune.tune_problem(PROBLEM, threads=1).algorithm == "b"
+
+
+@pytest.mark.parametrize("slow_runs", [{0}, {1}, {2, 3}, {3, 4, 6}])
+def test_slow_moments_do_not_decide(algorithms, clock, monkeypatch, slow_runs):
+    made = algorithms(
+        {"name": "a", "seconds": 2 * MILLISECOND, "estimate": 1 * MILLISECOND},
+        {"name": "b", "seconds": 1 * MILLISECOND, "estimate": 2 * MILLISECOND},
+    )
+    plain = made["b"].execute
+
+    def disturbed(problem, params, operands, resources):
+        if len(made["b"].executions) in slow_runs:
+            clock.now += 50 * MILLISECOND
+        plain(problem, params, operands, resources)
+
+    monkeypatch.setattr(made["b"], "execute", disturbed)
+    record = _tune.tune_problem(PROBLEM, threads=1)
+    assert record.algorithm == "b"
+    assert record.seconds == pytest.approx(1 * MILLISECOND)
+
+
+def test_candidates_are_timed_in_turn(algorithms):
+    made = algorithms({"name": "a", "seconds": MILLISECOND}, {"name": "b", "seconds": 1.01 * MILLISECOND})
+    order = []
+    for name, algorithm in made.items():
+        algorithm.executions = _Recorder(name, order)
+    _tune.tune_problem(PROBLEM, threads=1)
+    rounds = order[4 : 4 + 2 * _tune.EFFORTS["measure"].rounds]
+    assert rounds[:8] == ["a", "b", "b", "a", "a", "b", "b", "a"]
+    assert rounds.count("a") == rounds.count("b")
+
+
+class _Recorder(list):
+    def __init__(self, name: str, order: list) -> None:
+        self._name, self._order = name, order
+
+    def append(self, value) -> None:
+        self._order.append(self._name)
+
+
+def test_wrong_winner_is_refused(algorithms):
+    algorithms(
+        {"name": "a", "seconds": 5 * MILLISECOND, "estimate": 1 * MILLISECOND},
+        {"name": "b", "seconds": 1 * MILLISECOND, "estimate": 2 * MILLISECOND, "wrong": True},
+    )
+    record = _tune.tune_problem(PROBLEM, threads=1)
+    assert record.algorithm == "a"
+    assert outcomes(record)["b"] == "wrong"
+
+
+def test_only_wrong_ones_leave_the_definition(algorithms):
+    algorithms({"name": "a", "seconds": MILLISECOND, "wrong": True})
+    record = _tune.tune_problem(PROBLEM, threads=1)
+    assert record.algorithm == "reference"
+    assert outcomes(record) == {"a": "wrong", "reference": "skipped"}
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward_input", "backward_weight"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "int8", "float16"])
+def test_check_sees_wrong_results_of_every_kind(algorithms, direction, dtype):
+    problem = ConvProblem.parse(f"{direction} 2x4x7x7 6x2x3x3 s2 p1 g2 {dtype}")
+    algorithms({"name": "a", "seconds": MILLISECOND})
+    assert _tune.tune_problem(problem, threads=1).algorithm == "a"
+    algorithms({"name": "a", "seconds": MILLISECOND, "wrong": True})
+    assert _tune.tune_problem(problem, threads=1).algorithm == "reference"
+
+
+def test_hopeless_candidates_are_not_run_but_the_baseline_is(algorithms):
+    made = algorithms(
+        {"name": "a", "seconds": MILLISECOND},
+        {"name": "im2col", "seconds": 60 * MILLISECOND},
+        {"name": "c", "seconds": 60 * MILLISECOND},
+    )
+    record = _tune.tune_problem(PROBLEM, threads=1)
+    assert outcomes(record)["c"] == "skipped"
+    assert made["c"].executions == []
+    assert record.gain == pytest.approx(60)
+
+
+def test_no_gain_where_the_baseline_does_not_compute_the_problem(algorithms):
+    algorithms({"name": "a", "seconds": MILLISECOND})
+    assert _tune.tune_problem(PROBLEM, threads=1).gain is None
+
+
+def test_packed_weights_are_timed_apart_and_do_not_decide(algorithms):
+    made = algorithms(
+        {"name": "a", "seconds": 2 * MILLISECOND, "packed_seconds": 1 * MILLISECOND},
+        {"name": "b", "seconds": 1.5 * MILLISECOND},
+    )
+    record = _tune.tune_problem(PROBLEM, threads=1)
+    assert record.algorithm == "b"
+    assert record.best_seconds("a") == pytest.approx(2 * MILLISECOND)
+    assert record.best_packed().algorithm == "a"
+    assert record.best_seconds("a", packed=True) == pytest.approx(1 * MILLISECOND)
+    made["a"].executions.clear()
+    gradient = _tune.tune_problem(PROBLEM.replace(direction="backward_weight"), threads=1)
+    assert gradient.best_packed() is None
+    assert {packed for _, packed in made["a"].executions} == {None}
+
+
+def test_exhaustive_tries_all_parameters(algorithms):
+    choices = ({"speed": 1}, {"speed": 4}, {"speed": 2})
+    algorithms({"name": "a", "seconds": MILLISECOND, "all_params": choices})
+    assert _tune.tune_problem(PROBLEM, threads=1).params == {"speed": 1}
+    record = _tune.tune_problem(PROBLEM, threads=1, effort="exhaustive")
+    assert record.params == {"speed": 4}
+    assert outcomes(record) == {
+        "a speed=1": "slower",
+        "a speed=4": "measured",
+        "a speed=2": "slower",
+        "reference": "skipped",
+    }
+
+
+def test_estimate_runs_nothing_and_is_not_stored(algorithms):
+    made = algorithms({"name": "a", "seconds": MILLISECOND})
+    (step,) = _tune.tune([PROBLEM], 1, effort="estimate")
+    assert (step.record.algorithm, step.record.seconds) == ("a", None)
+    assert made["a"].executions == []
+    assert _tuning_cache.current().content.records() == []
+
+
+def test_algorithm_without_memory_is_passed_over(algorithms):
+    algorithms(
+        {"name": "a", "seconds": MILLISECOND, "raises": MemoryError},
+        {"name": "b", "seconds": 2 * MILLISECOND},
+    )
+    record = _tune.tune_problem(PROBLEM, threads=1)
+    assert (record.algorithm, outcomes(record)["a"]) == ("b", "out of memory")
+
+
+def test_precision_and_workspace_limit_hold_for_candidates(algorithms):
+    loose = ErrorBound(None, 1e-4, 1e-4)
+    made = algorithms(
+        {"name": "loose", "seconds": MILLISECOND, "bound": loose},
+        {"name": "large", "seconds": MILLISECOND, "workspace_bytes": 2**50},
+        {"name": "fits", "seconds": 3 * MILLISECOND},
+    )
+    assert _tune.tune_problem(PROBLEM, threads=1).algorithm == "fits"
+    assert made["loose"].executions == made["large"].executions == []
+    assert _tune.tune_problem(PROBLEM.replace(precision="medium"), threads=1).algorithm == "loose"
+
+
+def test_time_of_a_problem_is_bounded(algorithms, clock):
+    algorithms({"name": "a", "seconds": 1.0}, {"name": "b", "seconds": 1.1})
+    start = clock.now
+    _tune.tune_problem(PROBLEM, threads=1)
+    assert clock.now - start < 6
+
+
+def test_stored_problems_are_not_measured_again(algorithms):
+    made = algorithms({"name": "a", "seconds": MILLISECOND})
+    assert [step.stored for step in _tune.tune([PROBLEM], 1)] == [False]
+    made["a"].executions.clear()
+    _forget_memory()
+    assert [step.stored for step in _tune.tune([PROBLEM], 1)] == [True]
+    assert made["a"].executions == []
+    assert [step.stored for step in _tune.tune([PROBLEM], 2)] == [False]
+    assert [step.stored for step in _tune.tune([PROBLEM], 1, effort="exhaustive")] == [False]
+    assert [step.stored for step in _tune.tune([PROBLEM], 1)] == [True]
+    assert [step.stored for step in _tune.tune([PROBLEM], 1, remeasure=True)] == [False]
+
+
+def test_tuned_choice_is_what_the_next_call_uses(algorithms):
+    made = algorithms(
+        {"name": "a", "seconds": 5 * MILLISECOND, "estimate": 1 * MILLISECOND},
+        {"name": "b", "seconds": 3 * MILLISECOND, "estimate": 9 * MILLISECOND},
+    )
+    x, w = np.ones((1, 2, 6, 6), np.float32), np.ones((3, 2, 3, 3), np.float32)
+    fastconv.conv2d(x, w, padding=1, threads=1)
+    assert (len(made["a"].executions), len(made["b"].executions)) == (1, 0)
+    fastconv.autotune(str(PROBLEM), threads=1)
+    made["b"].executions.clear()
+    fastconv.conv2d(x, w, np.ones(3, np.float32), padding=1, activation="relu", threads=1)
+    assert len(made["b"].executions) == 1
+
+
+def test_interrupted_run_keeps_what_it_measured(algorithms):
+    made = algorithms({"name": "a", "seconds": MILLISECOND})
+    problems = [PROBLEM.replace(batch=batch) for batch in (1, 2, 3)]
+    steps = _tune.tune(problems, 1)
+    next(steps)
+    next(steps)
+    made["a"].raises = KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        next(steps)
+    _forget_memory()
+    assert {record.problem.batch for record in _tuning_cache.current().content.records()} == {1, 2}
+
+
+def test_time_limit_begins_no_further_problem(algorithms, clock):
+    algorithms({"name": "a", "seconds": 100 * MILLISECOND})
+    problems = [PROBLEM.replace(batch=batch) for batch in range(1, 20)]
+    start = clock.now
+    steps = list(_tune.tune(problems, 1, time_limit=3.0))
+    assert 1 < len(steps) < 19
+    assert clock.now - start < 5
+
+
+# The public functions, on the real algorithms.
+
+
+def test_autotune_and_explain_real_algorithms():
+    text = "forward 1x8x12x12 8x8x3x3 p1 float32"
+    before = fastconv.explain(text, threads=1)
+    assert before.plan.reason == "cost model"
+    records = fastconv.autotune([text, ConvProblem.parse(text)], passes=["forward", "input", "weight"], threads=1)
+    assert [record.problem.direction for record in records] == ["forward", "backward_input", "backward_weight"]
+    for record in records:
+        assert record.seconds is not None
+        assert not [timing for timing in record.timings if timing.outcome == "wrong"]
+        plan = _select.plan_for(record.problem, threads=1)
+        assert (plan.algorithm.name, dict(plan.params), plan.reason) == (record.algorithm, record.params, "tuned")
+    page = str(fastconv.explain(text, threads=1))
+    assert "measured at" in page
+    assert all(name in page for name in _registry.names())
+
+
+def test_explain_says_what_excludes_an_algorithm(algorithms):
+    loose, limit = ErrorBound(None, 1e-4, 1e-4), 2**50
+    algorithms(
+        {"name": "loose", "seconds": MILLISECOND, "bound": loose},
+        {"name": "large", "seconds": MILLISECOND, "workspace_bytes": limit},
+    )
+    verdicts = {entry.algorithm: entry.verdict for entry in fastconv.explain(PROBLEM, threads=1).considered}
+    assert verdicts["loose"] == 'precision "high" asks for 1e-05'
+    assert "workspace" in verdicts["large"]
+    assert verdicts["reference"] == "chosen"
+
+
+def test_export_forget_import(tmp_path):
+    record = fastconv.autotune(str(PROBLEM), threads=1)[0]
+    file = tmp_path / "exported.json"
+    assert fastconv.export_tuning(file) == 1
+    assert fastconv.forget_tuning() == 1
+    assert _select.plan_for(PROBLEM, threads=1).reason == "cost model"
+    assert fastconv.import_tuning(file) == 1
+    assert _select.plan_for(PROBLEM, threads=1).reason == "tuned"
+    assert _tuning_cache.current().content.records() == [record]
+
+
+def test_forget_one_problem_or_one_number_of_threads():
+    other = PROBLEM.replace(batch=2)
+    fastconv.autotune([PROBLEM, other], threads=1)
+    fastconv.autotune(PROBLEM, threads=2)
+    assert fastconv.forget_tuning(PROBLEM, threads=2) == 1
+    assert fastconv.forget_tuning(str(other)) == 1
+    assert [record.key for record in _tuning_cache.current().content.records()] == [(str(PROBLEM), 1)]
+    assert fastconv.forget_tuning(threads=1) == 1
+
+
+def test_import_refuses_files_of_other_machines_and_other_files(tmp_path):
+    fastconv.autotune(PROBLEM, threads=1)
+    file = tmp_path / "exported.json"
+    fastconv.export_tuning(file)
+    content = json.loads(file.read_text())
+    content["fingerprint"]["stepping"] = "another"
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="stepping 'another' there"):
+        fastconv.import_tuning(file)
+    file.write_text("no JSON")
+    with pytest.raises(ValueError, match="export_tuning wrote"):
+        fastconv.import_tuning(file)
+    with pytest.raises(ValueError, match="no such file"):
+        fastconv.import_tuning(tmp_path / "missing.json")
+    assert len(_tuning_cache.current().content.records()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"problems": "resnet51"}, ValueError, "resnet50"),
+        ({"problems": 5}, TypeError, "problems"),
+        ({"problems": [5]}, TypeError, "problem"),
+        ({"problems": "forward 1x1x2x2 1x1x3x3"}, ValueError, "larger than its padded input"),
+        ({"problems": "lenet", "passes": "backward"}, ValueError, "passes"),
+        ({"problems": "lenet", "passes": []}, ValueError, "passes"),
+        ({"problems": "lenet", "effort": "much"}, ValueError, "effort"),
+        ({"problems": "lenet", "threads": 0}, ValueError, "threads"),
+        ({"problems": "lenet", "time_limit": -1}, ValueError, "time_limit"),
+        ({"problems": "lenet", "time_limit": "1"}, TypeError, "time_limit"),
+    ],
+)
+def test_bad_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        tuning.autotune(arguments.pop("problems"), **arguments)
+    assert _tuning_cache.current().content.records() == []
+
+
+def test_calibration_measures_a_machine():
+    machine = _calibrate.measure_machine()
+    assert isinstance(machine, Machine)
+    for dtype in ("float32", "float64"):
+        assert 1e8 < machine.multiply_adds_per_second[dtype] < 1e12
+    assert 1e8 < machine.bytes_per_second < 1e12
+    assert 1e-7 < machine.call_seconds < 1e-1
+    assert 1e-8 < machine.numpy_call_seconds < 1e-2
+    _tuning_cache.current().store_machine(machine)
+    _forget_memory()
+    assert _select.machine() == machine
+
+
+def test_estimates_are_positive_and_finite():
+    for algorithm in _registry.CPU:
+        assert isinstance(algorithm, Algorithm)
+        estimate = algorithm.cost(PROBLEM, algorithm.parameters(PROBLEM)[0], 1, _select.machine())
+        assert 0 < estimate < 10
