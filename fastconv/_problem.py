@@ -156,6 +156,11 @@ class ConvProblem:
         return self.batch * math.prod(self.output_size) * math.prod(self.weight_shape)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether one of the arrays has no elements, so that there is nothing to multiply."""
+        return 0 in (*self.input_shape, *self.weight_shape, *self.output_shape)
+
+    @property
     def is_depthwise(self) -> bool:
         return self.groups > 1 and self.groups == self.in_channels
 

@@ -77,8 +77,10 @@ def admitted(algorithm: Algorithm, problem: ConvProblem) -> bool:
 def candidates(problem: ConvProblem, threads: int, all_params: bool = False) -> list[tuple[Algorithm, Params, float]]:
     """Every algorithm that accepts the problem within its precision and the workspace limit, cheapest first.
 
-    With its default parameters, or with ``all_params`` once per set of parameters.
+    With its default parameters, or with ``all_params`` once per set of parameters. An empty problem is no algorithm's.
     """
+    if problem.is_empty:
+        return [(_registry.CPU[-1], {}, 0.0)]
     found = []
     constants, limit = machine(), _config.get_workspace_limit()
     for algorithm in _registry.CPU:
@@ -131,13 +133,13 @@ def _make_plan(problem: ConvProblem, algorithm: object, threads: int, params: Pa
     if params is None:
         target = lowered(problem, forced.dtypes)
         assert target is not None
-        params = forced.parameters(target)[0]
+        params = {} if problem.is_empty else forced.parameters(target)[0]
     return bind(problem, forced, params, threads, "forced")
 
 
 def _choose(problem: ConvProblem, threads: int) -> Plan:
     deterministic = _config.get_deterministic()
-    record = None if deterministic else tuned_record(problem, threads)
+    record = None if deterministic or problem.is_empty else tuned_record(problem, threads)
     if record is not None:
         choice = usable_params(record.algorithm, record.params, problem, threads)
         if choice is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -99,7 +100,11 @@ def compute(
         # Not zeros: an algorithm that leaves an element unwritten must not pass by luck.
         result = place(problem, role, np.full(shapes(problem)[role], 77), result_dtype(problem.dtype))
     arrays = {name: array for name, array in operands.items() if name != role}
-    backend.execute(plan_for(problem, algorithm, threads), Operands(**arrays, **{role: result}))
+    plan = plan_for(problem, algorithm, threads)
+    if plan.threads != threads:  # small problems are given fewer; here it is the threads that are tested
+        size = backend.workspace_bytes(plan.algorithm, problem, plan.params, threads)
+        plan = replace(plan, threads=threads, workspace_bytes=size)
+    backend.execute(plan, Operands(**arrays, **{role: result}))
     return result
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import fastconv
 from fastconv import _registry
 
-x = (np.arange(2 * 8 * 24 * 24) % 7 - 3.0).reshape(2, 8, 24, 24).astype(np.float32)
-w = (np.arange(8 * 8 * 9) % 5 - 2.0).reshape(8, 8, 3, 3).astype(np.float32)
+# Large enough for a plan to use all its threads.
+x = (np.arange(2 * 16 * 32 * 32) % 7 - 3.0).reshape(2, 16, 32, 32).astype(np.float32)
+w = (np.arange(16 * 16 * 9) % 5 - 2.0).reshape(16, 16, 3, 3).astype(np.float32)
 expected = fastconv.conv2d(x, w, padding=1, algorithm="reference", threads=1)
 
 def compute(number=0):
@@ -25,6 +26,9 @@ def compute(number=0):
         if not np.allclose(y, expected, atol=1e-3):
             return f"{algorithm} is wrong"
     return "right"
+
+def thread_count():
+    return len(os.listdir("/proc/self/task"))
 """
 
 
@@ -33,7 +37,9 @@ def test_os_fork() -> None:
     code = (
         SETUP
         + """
+before = thread_count()
 assert compute() == "right"
+assert thread_count() > before
 for attempt in range(20):
     child = os.fork()
     if child == 0:

@@ -37,13 +37,15 @@ def workspace_buffer(size_bytes: int) -> np.ndarray | None:
 
 
 def accepts(algorithm: Algorithm, problem: ConvProblem) -> bool:
-    """Whether the algorithm computes the problem, natively or lowered."""
+    """Whether the algorithm computes the problem, natively or lowered; it is not asked about empty ones."""
     target = lowering.lowered(problem, algorithm.dtypes)
-    return target is not None and algorithm.supports(target)
+    return target is not None and (problem.is_empty or algorithm.supports(target))
 
 
 def workspace_bytes(algorithm: Algorithm, problem: ConvProblem, params: Params, threads: int) -> int:
     """Bytes of scratch memory that the algorithm needs for the problem."""
+    if problem.is_empty:
+        return 0
     target = lowering.lowered(problem, algorithm.dtypes)
     assert target is not None
     return algorithm.workspace(target, params, threads)
@@ -53,7 +55,7 @@ def pack(algorithm: Algorithm, problem: ConvProblem, params: Params, weight: np.
     """The algorithm's packed form of a canonical weight; None where it has none for this problem."""
     target = lowering.lowered(problem, algorithm.dtypes)
     assert target is not None
-    if target is not problem:
+    if target is not problem or problem.is_empty:
         return None
     return algorithm.pack(problem, params, native(weight), threads)
 
@@ -89,7 +91,7 @@ def execute(plan: Any, operands: Operands) -> None:
         low, carry_back = lowering.lower(
             problem, low_problem, Operands(**inputs, **{role: target}, packed=operands.packed)
         )
-        if any(inputs[name].size == 0 for name in ("input", "weight", "output") if name in inputs):
+        if problem.is_empty:
             _sum_over_nothing(low_problem, low)
         else:
             buffer = workspace_buffer(plan.workspace_bytes)
@@ -100,7 +102,7 @@ def execute(plan: Any, operands: Operands) -> None:
 
 
 def _sum_over_nothing(problem: ConvProblem, operands: Operands) -> None:
-    """The result where an operand is empty: every sum is 0. Algorithms are never given such problems."""
+    """The result of an empty problem: every sum is 0. Algorithms are never given one."""
     getattr(operands, lowering.RESULT[problem.direction]).fill(0)
     epilogue.apply(problem, operands)
 
