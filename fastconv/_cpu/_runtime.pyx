@@ -3,7 +3,6 @@
 import os
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int64_t
 from libc.string cimport memset
@@ -23,12 +22,41 @@ cdef extern from *:
         clock_gettime(CLOCK_MONOTONIC, &now);
         return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
     }
+
+    /* Time between two looks at pending signals; well below what a person notices after Ctrl-C. */
+    #define LOOK_SECONDS 0.05
+
+    typedef struct {
+        PyThreadState *state; /* of the calling thread, which has given up the GIL */
+        double last;
+        int stopped;
+    } watch_t;
+
+    static int watch_stopped(watch_t *watch) { return __atomic_load_n(&watch->stopped, __ATOMIC_RELAXED); }
+
+    /* Now and then: take the GIL and let pending signals run. An exception stays set in the thread's state. */
+    static void watch_look(watch_t *watch) {
+        double now = monotonic_seconds();
+        if (now - watch->last < LOOK_SECONDS) return;
+        PyEval_RestoreThread(watch->state);
+        if (PyErr_CheckSignals() != 0) __atomic_store_n(&watch->stopped, 1, __ATOMIC_RELAXED);
+        watch->state = PyEval_SaveThread();
+        watch->last = monotonic_seconds();
+    }
     """
+    ctypedef struct PyThreadState
+
+    ctypedef struct watch_t:
+        PyThreadState *state
+        double last
+        int stopped
+
     int FASTCONV_OPENMP
     double monotonic_seconds() nogil
-
-# Longest time between two looks at pending signals; well below what a person notices after Ctrl-C.
-cdef double SLICE_SECONDS = 0.05
+    int watch_stopped(watch_t *watch) nogil
+    void watch_look(watch_t *watch) nogil
+    PyThreadState *PyEval_SaveThread() nogil
+    void PyEval_RestoreThread(PyThreadState *state) nogil
 
 cdef const kernels_t *_kernels = NULL
 cdef bint _pool_used = False
@@ -125,7 +153,7 @@ cdef int run_items(item_fn fn, const void *job, int64_t items, int64_t scratch_b
                    int64_t workspace_offset, int threads) except -1:
     """Call ``fn`` for every item, each thread with its own ``scratch_bytes`` of ``workspace``.
 
-    The GIL is released; pending signals are looked at at least every SLICE_SECONDS plus one item's time, so that
+    The GIL is released; pending signals are looked at every LOOK_SECONDS plus one item's time, so that
     KeyboardInterrupt comes through. ``workspace`` may be None when ``scratch_bytes`` is 0.
     """
     global _pool_used, _active_calls
@@ -146,7 +174,7 @@ cdef int run_items(item_fn fn, const void *job, int64_t items, int64_t scratch_b
             threads = 1
         if threads > 1:
             _pool_used = True
-        _run_slices(fn, job, items, scratch_bytes, scratch, threads)
+        _run_watched(fn, job, items, scratch_bytes, scratch, threads)
     finally:
         _active_calls -= 1
         if scratch != NULL:
@@ -154,25 +182,31 @@ cdef int run_items(item_fn fn, const void *job, int64_t items, int64_t scratch_b
     return 0
 
 
-cdef int _run_slices(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, char *scratch,
-                     int threads) except -1:
-    cdef int64_t begin = 0, end, item, count = threads
-    cdef double start, seconds
-    while begin < items:
-        end = min(begin + count, items)
-        start = monotonic_seconds()
-        with nogil:
-            if threads == 1:
-                for item in range(begin, end):
-                    fn(job, item, scratch)
-            else:
-                for item in prange(begin, end, schedule="dynamic", num_threads=threads):
-                    fn(job, item, scratch + threadid() * scratch_bytes)
-        seconds = monotonic_seconds() - start
-        PyErr_CheckSignals()
-        if seconds > SLICE_SECONDS:
-            count = max(threads, count // 2)
-        elif seconds < SLICE_SECONDS / 4:
-            count *= 4
-        begin = end
-    return 0
+cdef int _run_watched(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, char *scratch,
+                      int threads) except -1:
+    cdef watch_t watch
+    watch.stopped = 0
+    watch.last = monotonic_seconds()
+    # Not `with nogil`: the loop itself takes the GIL back for its looks at signals.
+    watch.state = PyEval_SaveThread()
+    _loop(fn, job, items, scratch_bytes, scratch, threads, &watch)
+    PyEval_RestoreThread(watch.state)
+    return -1 if watch.stopped else 0
+
+
+cdef void _loop(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, char *scratch, int threads,
+                watch_t *watch) noexcept nogil:
+    cdef int64_t item
+    if threads == 1:
+        for item in range(items):
+            fn(job, item, scratch)
+            watch_look(watch)
+            if watch_stopped(watch):
+                return
+    else:
+        for item in prange(items, schedule="dynamic", num_threads=threads):
+            if not watch_stopped(watch):
+                fn(job, item, scratch + threadid() * scratch_bytes)
+                # Thread 0 of the team is the one that called.
+                if threadid() == 0:
+                    watch_look(watch)
