@@ -9,7 +9,14 @@ import pytest
 from fastconv._cpu import _runtime, backend
 from subprocesses import HERE, output_of, python
 
-ARITHMETIC = ("test_exact.py", "test_golden.py", "test_bounds.py", "test_nonfinite.py", "test_guarded.py")
+ARITHMETIC = (
+    "test_exact.py",
+    "test_golden.py",
+    "test_bounds.py",
+    "test_nonfinite.py",
+    "test_guarded.py",
+    "test_pooling.py",
+)
 NAMES = [name for name, _ in _runtime.isa_levels()]
 USABLE = [name for name, usable in _runtime.isa_levels() if usable]
 

@@ -113,7 +113,7 @@ def boolean(argument: str, value: Any) -> bool:
 
 def _checked_indices(indices: Any, call: PoolCall) -> np.ndarray:
     array = as_array("indices", indices)
-    if array.dtype != np.int64:
+    if array.dtype.newbyteorder("=") != np.int64:
         raise bad_type("indices", f"dtype {array.dtype}", "int64, as the forward function returns them")
     check_shape("indices", array, call.result_shape)
     plane = math.prod(call.windows.input_size)
