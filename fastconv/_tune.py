@@ -28,12 +28,18 @@ class Effort:
     """How thoroughly one problem is measured."""
 
     rounds: int
-    seconds: float
+    least_seconds: float
+    """Rounds go on for so long, so that those of a short problem do not all fall into one slow moment."""
+    most_seconds: float
     """Time for one problem; at least one run of every candidate that may win is made anyway."""
     all_params: bool
 
 
-EFFORTS = {"measure": Effort(rounds=9, seconds=2.0, all_params=False), "exhaustive": Effort(25, 20.0, True)}
+EFFORTS = {
+    "measure": Effort(rounds=9, least_seconds=0.2, most_seconds=2.0, all_params=False),
+    "exhaustive": Effort(rounds=25, least_seconds=1.0, most_seconds=20.0, all_params=True),
+}
+MOST_ROUNDS = 100
 
 SKIP_RATIO = 20.0
 SKIP_ESTIMATE_RATIO = 50.0
@@ -141,12 +147,13 @@ def tune_problem(
     bare = problem.replace(epilogue=Epilogue())
     found = _candidates(bare, threads, settings.all_params)
     default = found[0]
-    deadline = time.monotonic() + min(settings.seconds, seconds if seconds is not None else settings.seconds)
+    most_seconds = settings.most_seconds if seconds is None else min(seconds, settings.most_seconds)
+    deadline = time.monotonic() + most_seconds
     _first_runs(found, operands, deadline)
     contenders = [candidate for candidate in found if candidate.outcome == "measured"]
     packed = _packed(contenders, bare, operands, threads)
     for group in (contenders, packed):
-        _rounds(group, operands, settings.rounds, deadline)
+        _rounds(group, operands, settings, deadline)
     winner = _verified_winner(contenders, found, default, bare)
     return _record(problem, threads, effort, winner, found + packed, default)
 
@@ -201,10 +208,12 @@ def _first_runs(found: list[_Candidate], operands: Operands, deadline: float) ->
         best = min(candidate.samples[0], best or candidate.samples[0])
 
 
-def _rounds(group: list[_Candidate], operands: Operands, rounds: int, deadline: float) -> None:
+def _rounds(group: list[_Candidate], operands: Operands, settings: Effort, deadline: float) -> None:
     """Sample the candidates in turn; every other round backwards, so that none always follows the same one."""
-    alive = list(group)
-    for number in range(rounds):
+    alive, start = list(group), time.monotonic()
+    for number in range(MOST_ROUNDS):
+        if number >= settings.rounds and (len(alive) == 1 or time.monotonic() - start > settings.least_seconds):
+            return
         for candidate in alive if number % 2 == 0 else alive[::-1]:
             if time.monotonic() > deadline and candidate.samples:
                 return
