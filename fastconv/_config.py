@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+import operator
 import os
 from collections.abc import Iterator
 from contextvars import ContextVar
+
+import numpy as np
 
 from ._errors import bad_type, bad_value
 from ._problem import PRECISIONS
@@ -30,9 +33,12 @@ def available_cores() -> int:
 
 
 def _positive_int(argument: str, value: object) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, (bool, np.bool_)):
         raise bad_type(argument, value, "a positive int")
-    number = value.__index__()
     if number < 1:
         raise bad_value(argument, value, "a positive int")
     return number

@@ -124,8 +124,8 @@ def plan(
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
-    groups: int = 1,
-    output_padding: Any = 0,
+    groups: int | None = None,
+    output_padding: Any = None,
     output_size: Any = None,
     padding_mode: str = "zeros",
     layout: str | None = None,
@@ -148,7 +148,7 @@ def plan(
     dtype : dtype or its name, default "float32"
     {stride}
     groups, output_padding, output_size, padding_mode, layout, w_layout, activation
-        As in the function.
+        As in the function; None where it has no such argument.
     {how}
     direction : {"forward", "backward_input", "backward_weight"}, default "forward"
         What a call computes: the function, or its gradient for x or for w.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,30 +23,34 @@ WEIGHT_LETTERS = {
 
 def integer(argument: str, value: Any, shown: Any = None, allowed: str = "an int") -> int:
     """``value`` as an int; anything that is not one exactly is a TypeError."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise bad_type(argument, value if shown is None else shown, allowed)
-    return value.__index__()
+    try:
+        if not isinstance(value, (bool, np.bool_)):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise bad_type(argument, value if shown is None else shown, allowed)
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether ``value`` stands for all axes, and is not one value per axis."""
+    return not hasattr(value, "__len__") or getattr(value, "ndim", None) == 0
 
 
 def per_axis(argument: str, value: Any, rank: int, least: int) -> tuple[int, ...]:
     """One int per spatial axis from an int, a sequence of one, or a sequence of ``rank``."""
     allowed = f"an int or {rank} ints, each {least} or more" if rank > 1 else f"an int, {least} or more"
-    if hasattr(value, "__index__") and not isinstance(value, Sequence):
-        numbers: tuple[int, ...] = (integer(argument, value, value, allowed),) * rank
-    else:
-        items = sequence(argument, value, allowed)
-        if len(items) not in (1, rank):
-            raise bad_value(argument, value, allowed)
-        numbers = tuple(integer(argument, item, value, allowed) for item in items)
-        numbers = numbers * rank if len(numbers) == 1 else numbers
-    if min(numbers) < least or max(numbers) >= 2**62:
+    items = [value] if is_scalar(value) else sequence(argument, value, allowed)
+    if len(items) not in (1, rank):
         raise bad_value(argument, value, allowed)
-    return numbers
+    given = tuple(integer(argument, item, value, allowed) for item in items)
+    if min(given) < least or max(given) >= 2**62:
+        raise bad_value(argument, value, allowed)
+    return given * rank if len(given) == 1 else given
 
 
 def sequence(argument: str, value: Any, allowed: str) -> list[Any]:
     """The items of a list, tuple or 1-D array."""
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__len__") or not hasattr(value, "__getitem__"):
+    if not isinstance(value, (Sequence, np.ndarray)) or isinstance(value, (str, bytes)) or is_scalar(value):
         raise bad_type(argument, value, allowed)
     return list(value)
 
@@ -52,10 +58,10 @@ def sequence(argument: str, value: Any, allowed: str) -> list[Any]:
 def shape_of(argument: str, shape: Any) -> tuple[int, ...]:
     """``shape`` as a tuple of ints, each 0 or more."""
     allowed = "a shape: ints, each 0 or more"
-    numbers = tuple(integer(argument, size, shape, allowed) for size in sequence(argument, shape, allowed))
-    if numbers and min(numbers) < 0:
+    sizes = tuple(integer(argument, size, shape, allowed) for size in sequence(argument, shape, allowed))
+    if sizes and min(sizes) < 0:
         raise bad_value(argument, shape, allowed)
-    return numbers
+    return sizes
 
 
 def shape_and_array(argument: str, value: Any) -> tuple[tuple[int, ...], np.ndarray | None]:
@@ -77,9 +83,9 @@ def groups_count(value: Any) -> int:
 def is_channels_last(layout: Any, rank: int) -> bool:
     """Whether ``layout`` names channels-last arrays; None is channels first."""
     first, last = LAYOUT_LETTERS[rank]
-    if layout is None or layout in (first, "channels_first"):
+    if layout is None or (isinstance(layout, str) and layout in (first, "channels_first")):
         return False
-    if layout in (last, "channels_last"):
+    if isinstance(layout, str) and layout in (last, "channels_last"):
         return True
     raise bad_value("layout", layout, f"{first} (default) or {last}")
 
@@ -99,7 +105,7 @@ def epilogue_of(bias: Any, add: Any, activation: Any) -> Epilogue:
     slope = 0.01
     if isinstance(activation, tuple) and len(activation) == 2 and activation[0] == "leaky_relu":
         activation, slope = activation
-        if isinstance(slope, bool) or not isinstance(slope, (int, float)):
+        if isinstance(slope, bool) or not isinstance(slope, numbers.Real):
             raise bad_type("activation", slope, "a number as the slope of leaky_relu")
         slope = float(slope)
     if activation is not None and (not isinstance(activation, str) or activation not in ACTIVATIONS):

@@ -81,7 +81,7 @@ def backward(
 def input_gradient(rank: int, shape: Any, w: Any, dy: Any, settings: Settings, out: Any = None) -> ConvCall:
     """The gradient for x (of ``shape``)."""
     w, dy = as_array("w", w), as_array("dy", dy)
-    dtype = check_dtypes(FLOAT_DTYPES, dy=dy, w=w)
+    dtype = check_dtypes(FLOAT_DTYPES, w=w, dy=dy)
     described = describe(rank, shape_of("input_shape", shape), w.shape, dtype, settings, x_name="input_shape")
     return input_gradient_call(described, described.problem_of("backward_input"), dy, w, out)
 
@@ -89,7 +89,7 @@ def input_gradient(rank: int, shape: Any, w: Any, dy: Any, settings: Settings, o
 def weight_gradient(rank: int, x: Any, w_shape: Any, dy: Any, settings: Settings, out: Any = None) -> ConvCall:
     """The gradient for w (of ``w_shape``)."""
     x, dy = as_array("x", x), as_array("dy", dy)
-    dtype = check_dtypes(FLOAT_DTYPES, dy=dy, x=x)
+    dtype = check_dtypes(FLOAT_DTYPES, x=x, dy=dy)
     described = describe(rank, x.shape, shape_of("weight_shape", w_shape), dtype, settings, w_name="weight_shape")
     return weight_gradient_call(described, described.problem_of("backward_weight"), x, dy, out)
 

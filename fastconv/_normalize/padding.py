@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import bad_type, bad_value
-from .arguments import integer, sequence
+from .._errors import bad_value
+from .arguments import integer, is_scalar, sequence
 
 Pair = tuple[int, int]
 
@@ -56,10 +56,7 @@ def padding_pairs(
         if padding not in words:
             raise bad_value("padding", padding, allowed)
         return [_word_pair(padding, *axis) for axis in zip(sizes, kernel, stride, dilation, strict=True)]
-    if hasattr(padding, "__index__") and not hasattr(padding, "__len__"):
-        items: list[Any] = [integer("padding", padding, padding, allowed)]
-    else:
-        items = sequence("padding", padding, allowed)
+    items = [padding] if is_scalar(padding) else sequence("padding", padding, allowed)
     if len(items) not in (1, rank):
         raise bad_value("padding", padding, allowed)
     pairs = [_pair(item, padding, allowed) for item in items]
@@ -67,17 +64,16 @@ def padding_pairs(
 
 
 def _pair(item: Any, padding: Any, allowed: str) -> Pair:
-    if hasattr(item, "__index__") and not hasattr(item, "__len__"):
-        number = integer("padding", item, padding, allowed)
-        if not 0 <= number < 2**62:
+    if is_scalar(item):
+        before = after = integer("padding", item, padding, allowed)
+        least = 0
+    else:
+        numbers = sequence("padding", item, allowed)
+        if len(numbers) != 2:
             raise bad_value("padding", padding, allowed)
-        return (number, number)
-    if isinstance(item, str) or not hasattr(item, "__len__"):
-        raise bad_type("padding", padding, allowed)
-    if len(item) != 2:
-        raise bad_value("padding", padding, allowed)
-    before, after = (integer("padding", number, padding, allowed) for number in item)
-    if max(abs(before), abs(after)) >= 2**62:
+        before, after = (integer("padding", number, padding, allowed) for number in numbers)
+        least = 1 - 2**62
+    if min(before, after) < least or max(before, after) >= 2**62:
         raise bad_value("padding", padding, allowed)
     return (before, after)
 

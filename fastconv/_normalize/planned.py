@@ -57,17 +57,25 @@ def planned(
     direction: Any,
     effort: Any,
 ) -> Planned:
-    """Check what is to be planned; ``settings`` are those of any function."""
+    """Check what is to be planned; in ``settings``, those that not every function has may be None."""
     if not isinstance(function, str) or function not in FUNCTIONS:
         raise bad_value("function", function, ", ".join(FUNCTIONS))
     for argument, value, words in (("direction", direction, DIRECTIONS), ("effort", effort, EFFORTS)):
         if not isinstance(value, str) or value not in words:
             raise bad_value(argument, value, ", ".join(words))
     family = FAMILIES[function[:-2]]
-    for argument in ("output_padding", "output_size") * (not family.transposed) + ("groups",) * family.depthwise:
-        if getattr(settings, argument) != getattr(family, argument):
-            raise bad_value(argument, getattr(settings, argument), f"nothing; {function} has no such argument")
-    settings = replace(settings, transposed=family.transposed, depthwise=family.depthwise)
+    filled: dict[str, Any] = {"transposed": family.transposed, "depthwise": family.depthwise}
+    for argument, default, known in (
+        ("groups", 1, not family.depthwise),
+        ("output_padding", 0, family.transposed),
+        ("output_size", None, family.transposed),
+    ):
+        value = getattr(settings, argument)
+        if value is None:
+            filled[argument] = default
+        elif not known:
+            raise bad_value(argument, value, f"None; {function} has no such argument")
+    settings = replace(settings, **filled)
     name = _dtype_name(dtype)
     shapes = shape_of("x_shape", x_shape), shape_of("w_shape", w_shape)
     described = describe(RANKS[function[-2:]], *shapes, name, settings, "x_shape", "w_shape")

@@ -124,6 +124,8 @@ def describe(
     mode = mode_name(s.padding_mode)
     pads: Sequence[Pair]
     if s.transposed:
+        if mode != "zeros":
+            raise bad_value("padding_mode", s.padding_mode, "zeros for a transposed convolution")
         resize = (s.padding, s.output_padding, s.output_size)
         sizes, pads = transposed_sizes(sizes, kernel, stride, dilation, *resize, x_name)
         channels = per_group * groups

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._errors import bad_value, unfit
-from .arguments import integer, per_axis, sequence
+from .arguments import integer, is_scalar, per_axis, sequence
 from .padding import Pair, padding_pairs
 
 
@@ -58,10 +58,7 @@ def transposed_sizes(
 
 def _spatial_sizes(output_size: Any, rank: int) -> tuple[int, ...]:
     allowed = f"{rank} ints" if rank > 1 else "an int"
-    if hasattr(output_size, "__index__") and not hasattr(output_size, "__len__"):
-        items = [output_size]
-    else:
-        items = sequence("output_size", output_size, allowed)
+    items = [output_size] if is_scalar(output_size) else sequence("output_size", output_size, allowed)
     # As in torch, the whole shape may be given; the spatial sizes are its last axes.
     if len(items) not in (rank, rank + 1, rank + 2):
         raise bad_value("output_size", output_size, allowed)
