@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._algorithm import Algorithm
 from ._cpu.algorithms.direct import Direct
+from ._cpu.algorithms.fft import Fft
 from ._cpu.algorithms.im2col import Im2col
 from ._cpu.algorithms.implicit_gemm import ImplicitGemm
 from ._cpu.algorithms.reference import Reference
@@ -12,6 +13,7 @@ CPU: tuple[Algorithm, ...] = (
     ImplicitGemm(),
     Direct(),
     Im2col(),
+    Fft(),
     Reference(),
 )
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fastconv._cpu import blas
-from fastconv._cpu.blocks import Scratch, boxes, run, runs, scratch_bytes
+from fastconv._cpu.blocks import Scratch, box_sizes, boxes, run, runs, scratch_bytes
 
 
 @pytest.mark.parametrize("most", [1, 2, 5, 7, 30, 105, 1000])
@@ -22,6 +22,7 @@ def test_boxes_cover_the_shape_once(shape: tuple[int, ...], most: int) -> None:
     count = np.zeros(shape, int)
     for box in boxes(shape, most):
         assert 0 < count[box].size <= most
+        assert all(size <= length for size, length in zip(count[box].shape, box_sizes(shape, most), strict=True))
         count[box] += 1
     assert (count == 1).all()
 
@@ -79,12 +80,12 @@ def test_keyboard_interrupt_comes_through() -> None:
 
 def test_scratch_hands_out_aligned_arrays_that_do_not_overlap() -> None:
     workspace = np.zeros(scratch_bytes(4 * 5, 4 * 7), np.uint8)
-    scratch = Scratch(workspace, np.dtype(np.float32))
-    first, second = scratch.take(5), scratch.take(7)
+    scratch = Scratch(workspace)
+    first, second = scratch.take(np.dtype(np.float32), 5), scratch.take(np.dtype(np.float32), 7)
     first[...], second[...] = 1, 2
     assert (first == 1).all()
     with pytest.raises(MemoryError):
-        scratch.take(1)
+        scratch.take(np.dtype(np.uint8), 1)
 
 
 @pytest.mark.skipif(not blas.is_controlled(), reason="NumPy's BLAS is not OpenBLAS")

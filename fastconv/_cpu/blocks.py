@@ -11,7 +11,7 @@ import itertools
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,22 +21,24 @@ Box = tuple[slice, ...]
 ALIGNMENT = 64
 
 
+def box_sizes(shape: Sequence[int], most: int) -> tuple[int, ...]:
+    """Sizes of the largest of the ``boxes``."""
+    cut, inside = 0, math.prod(shape[1:])
+    while inside > most and cut < len(shape) - 1:
+        cut += 1
+        inside //= shape[cut]
+    longest = max(1, most // max(1, inside))
+    count = max(1, -(-shape[cut] // longest))
+    return (*(1 for _ in shape[:cut]), -(-shape[cut] // count), *shape[cut + 1 :])
+
+
 def boxes(shape: Sequence[int], most: int) -> list[Box]:
     """Boxes of ``most`` elements or fewer (never less than one) that cover ``shape``, in index order.
 
     Only one axis is cut into runs, of nearly equal length; axes before it are cut into single indices.
     """
-    if math.prod(shape) == 0:
-        return []
-    cut, inside = 0, math.prod(shape[1:])
-    while inside > most and cut < len(shape) - 1:
-        cut += 1
-        inside //= shape[cut]
-    outer: list[Box] = [()]
-    for size in shape[:cut]:
-        outer = [(*box, slice(i, i + 1)) for box in outer for i in range(size)]
-    rest = tuple(slice(0, size) for size in shape[cut + 1 :])
-    return [(*box, run, *rest) for box in outer for run in runs(shape[cut], max(1, most // inside))]
+    axes = [runs(size, max(1, length)) for size, length in zip(shape, box_sizes(shape, most), strict=True)]
+    return list(itertools.product(*axes))
 
 
 def runs(size: int, most: int) -> list[slice]:
@@ -44,6 +46,11 @@ def runs(size: int, most: int) -> list[slice]:
     count = max(1, -(-size // most))
     ends = [size * i // count for i in range(count + 1)]
     return [slice(begin, end) for begin, end in itertools.pairwise(ends) if end > begin]
+
+
+def cut(array: np.ndarray, indices: tuple[Any, ...]) -> np.ndarray:
+    """``array`` indexed on its last axes; a view for a box."""
+    return array[(..., *indices)]
 
 
 def run(work: Callable[[Item, int], object], items: Iterable[Item], threads: int) -> None:
@@ -102,16 +109,15 @@ def _started(work: Callable[[int], None], count: int) -> list[threading.Thread]:
 class Scratch:
     """Arrays handed out from a workspace, one after the other, each aligned."""
 
-    def __init__(self, workspace: np.ndarray | None, dtype: np.dtype):
+    def __init__(self, workspace: np.ndarray | None):
         self._rest = np.empty(0, np.uint8) if workspace is None else workspace
-        self._dtype = dtype
 
-    def take(self, *shape: int) -> np.ndarray:
+    def take(self, dtype: np.dtype, *shape: int) -> np.ndarray:
         """An array of ``shape`` with undefined contents."""
-        size = math.prod(shape) * self._dtype.itemsize
+        size = math.prod(shape) * dtype.itemsize
         if size > self._rest.size:
             raise MemoryError("workspace smaller than the algorithm asked for")
-        array = self._rest[:size].view(self._dtype).reshape(shape)
+        array = self._rest[:size].view(dtype).reshape(shape)
         self._rest = self._rest[scratch_bytes(size) :]
         return array
 

@@ -17,14 +17,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise, product
-from typing import Any
 
 import numpy as np
 
 from ..._algorithm import Algorithm, Machine, Operands, Params, Resources
 from ..._problem import ConvProblem
 from .. import blas, epilogue
-from ..blocks import Box, Scratch, boxes, run, runs, scratch_bytes
+from ..blocks import Box, Scratch, box_sizes, boxes, cut, run, runs, scratch_bytes
 
 COLUMN_BYTES = 2**22
 """Size of a block's columns: large enough for BLAS, small enough to stay in a shared cache."""
@@ -63,9 +62,9 @@ class Im2col(Algorithm):
         # Columns are written and read once; a product with few filters is bound by reading them again.
         taps = math.prod(problem.kernel_size)
         copied = 0 if blocking.is_pointwise else 3 * pixels * problem.in_channels * taps * itemsize
-        calls = len(blocking.blocks) * len(blocking.parts) * (4 + 2 * taps)
+        calls = blocking.block_count * len(blocking.parts) * (4 + 2 * taps)
         seconds = arithmetic + copied / machine.bytes_per_second + calls * machine.numpy_call_seconds
-        return 10 * machine.numpy_call_seconds + seconds / max(1, min(threads, len(blocking.tasks)))
+        return 10 * machine.numpy_call_seconds + seconds / max(1, min(threads, blocking.task_count))
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
         execution = _Execution(problem, operands, resources)
@@ -80,22 +79,45 @@ class _Blocking:
     """How a problem is cut: a function of the problem alone."""
 
     problem: ConvProblem
-    blocks: list[Box]
-    """Slices of (image, output d, h, w)."""
+    most_pixels: int
     parts: list[slice]
     """Input channels of a group that one task takes; the gradients' tasks are cut so, forward's are not."""
     lanes: int
     """Partial sums of backward_weight; lane l adds up the blocks l, l + lanes..."""
 
-    @functools.cached_property
+    @property
+    def pixels(self) -> tuple[int, ...]:
+        """(image, output d, h, w)."""
+        return (self.problem.batch, *self.problem.output_size)
+
+    @property
+    def block(self) -> tuple[int, ...]:
+        """Sizes of the largest block."""
+        return box_sizes(self.pixels, self.most_pixels)
+
+    @property
+    def block_count(self) -> int:
+        return math.prod(-(-size // max(1, length)) for size, length in zip(self.pixels, self.block, strict=True))
+
+    @property
+    def task_count(self) -> int:
+        """Length of ``tasks``, without making the list."""
+        blocks = self.block_count
+        if self.problem.direction == "backward_input":
+            blocks = -(-self.problem.batch // max(1, self.block[0]))
+        elif self.problem.direction == "backward_weight":
+            blocks = self.lanes
+        return blocks * len(self.parts)
+
     def tasks(self) -> list[tuple[list[Box], slice, int]]:
         """What runs in parallel: (blocks, channels, lane). No two tasks write the same elements."""
+        blocks = boxes(self.pixels, self.most_pixels)
         if self.problem.direction == "forward":
-            return [([box], part, 0) for box in self.blocks for part in self.parts]
+            return [([box], part, 0) for box in blocks for part in self.parts]
         if self.problem.direction == "backward_input":
-            images = [list(group) for _, group in groupby(self.blocks, key=lambda box: box[0].start)]
+            images = [list(group) for _, group in groupby(blocks, key=lambda box: box[0].start)]
             return [(group, part, 0) for group in images for part in self.parts]
-        return [(self.blocks[lane :: self.lanes], part, lane) for part in self.parts for lane in range(self.lanes)]
+        return [(blocks[lane :: self.lanes], part, lane) for part in self.parts for lane in range(self.lanes)]
 
     @property
     def part_rows(self) -> int:
@@ -112,9 +134,9 @@ class _Blocking:
     def scratch_sizes(self, threads: int) -> tuple[int, ...]:
         """Elements of the weights (or their partial sums), and per thread of columns, pixel matrix and product."""
         p = self.problem
-        pixels = max((math.prod(run.stop - run.start for run in box) for box in self.blocks), default=0)
+        pixels = math.prod(self.block)
         is_gradient = p.direction == "backward_weight"
-        slots = max(1, min(threads, len(self.tasks)))
+        slots = max(1, min(threads, self.task_count))
         return (
             math.prod(p.weight_shape) * (self.lanes if is_gradient else 1),
             slots * pixels * self.part_rows,
@@ -142,11 +164,12 @@ def _blocking(problem: ConvProblem) -> _Blocking:
         if problem.layout == "channels_first":
             # Images lie apart: a block of several has to be copied to its place.
             most = min(most, max(pixels, WIDE))
-    blocks, lanes = boxes((problem.batch, *problem.output_size), most), 1
+    blocking = _Blocking(problem, most, parts, 1)
     if problem.direction == "backward_weight":
         room = SUMS_BYTES // (itemsize * max(1, math.prod(problem.weight_shape)))
-        lanes = max(1, min(len(blocks), PARALLEL_PARTS // len(parts), room))
-    return _Blocking(problem, blocks, parts, lanes)
+        lanes = max(1, min(blocking.block_count, PARALLEL_PARTS // len(parts), room))
+        blocking = _Blocking(problem, most, parts, lanes)
+    return blocking
 
 
 class _Execution:
@@ -167,11 +190,11 @@ class _Execution:
         self.taps = math.prod(problem.kernel_size)
         self.input = _by_group(operands.input, problem.groups)
         self.output = _by_group(operands.output, problem.groups)
-        scratch = Scratch(resources.workspace, np.dtype(problem.dtype))
+        scratch, dtype = Scratch(resources.workspace), np.dtype(problem.dtype)
         sizes = self.blocking.scratch_sizes(resources.threads)
-        self._weights = scratch.take(sizes[0])
-        slots = max(1, min(resources.threads, len(self.blocking.tasks)))
-        self._columns, self._pixels, self._product = (scratch.take(slots, size // slots) for size in sizes[1:])
+        self._weights = scratch.take(dtype, sizes[0])
+        slots = max(1, min(resources.threads, self.blocking.task_count))
+        self._columns, self._pixels, self._product = (scratch.take(dtype, slots, size // slots) for size in sizes[1:])
 
     def forward(self) -> None:
         weight = self._weight_matrices(slice(0, self.channels))
@@ -179,7 +202,7 @@ class _Execution:
         def compute(task: tuple[list[Box], slice, int], slot: int) -> None:
             (box,), part, _ = task
             columns = self._filled_columns(box, part, slot)
-            y = _cut(self.output, box)
+            y = cut(self.output, box)
             matrices = _as_matrices(y)
             if matrices is not None:
                 np.matmul(weight, columns, out=matrices)
@@ -188,7 +211,7 @@ class _Execution:
                 np.matmul(weight, columns, out=_joined(result, 2))
                 y[...] = result
 
-        run(compute, self.blocking.tasks, self.threads)
+        run(compute, self.blocking.tasks(), self.threads)
 
     def backward_input(self) -> None:
         weights = {part.start: self._weight_matrices(part).swapaxes(1, 2) for part in self.blocking.parts}
@@ -202,13 +225,13 @@ class _Execution:
                 self._add_columns(weights[part.start], box, dx, slot)
                 yield
 
-        run(compute, self.blocking.tasks, self.threads)
+        run(compute, self.blocking.tasks(), self.threads)
 
     def _add_columns(self, weight: np.ndarray, box: Box, dx: np.ndarray, slot: int) -> None:
         """Add to ``dx``, channels of the block's images, what the output gradient of the block gives."""
         dy = self._output_matrices(box, slot)
         if self.blocking.is_pointwise:
-            pixels = _cut(dx, box[1:])
+            pixels = cut(dx, box[1:])
             matrices = _as_matrices(pixels)
             if matrices is not None:
                 np.matmul(weight, dy, out=matrices)
@@ -219,8 +242,8 @@ class _Execution:
             pixels[...] = columns[:, 0]
             return
         for tap, inside, source in self._windows(box):
-            pixels = _cut(dx, source)
-            pixels += _cut(columns[:, tap], inside)
+            pixels = cut(dx, source)
+            pixels += cut(columns[:, tap], inside)
 
     def backward_weight(self) -> None:
         lanes = self.blocking.lanes
@@ -241,7 +264,7 @@ class _Execution:
                     total += np.matmul(dy, columns, out=product)
                 yield
 
-        run(compute, self.blocking.tasks, self.threads)
+        run(compute, self.blocking.tasks(), self.threads)
         for part in self.blocking.parts:
             total, *others = sums[part.start]
             for other in others:
@@ -263,7 +286,7 @@ class _Execution:
 
     def _output_matrices(self, box: Box, slot: int) -> np.ndarray:
         """(group, k, pixel) of the output gradient, copied only where BLAS cannot read it in place."""
-        dy = _cut(self.output, box)
+        dy = cut(self.output, box)
         matrices = _as_matrices(dy)
         if matrices is None:
             copy = self._matrices(self._pixels[slot], self.filters, dy.shape[2:])
@@ -275,14 +298,14 @@ class _Execution:
         """(group, tap * c, pixel) of the channels ``part``, with zeros where a tap lies in the padding."""
         images = self.input[:, part, box[0]]
         if self.blocking.is_pointwise:
-            matrices = _as_matrices(_cut(images, box[1:]))
+            matrices = _as_matrices(cut(images, box[1:]))
             if matrices is not None:
                 return matrices
         columns = self._column_array(slot, box, images.shape[1])
         if any(map(any, self.problem.padding)):
             columns[...] = 0
         for tap, inside, source in self._windows(box):
-            _cut(columns[:, tap], inside)[...] = _cut(images, source)
+            cut(columns[:, tap], inside)[...] = cut(images, source)
         return self._column_matrices(columns)
 
     def _column_array(self, slot: int, box: Box, channels: int) -> np.ndarray:
@@ -330,12 +353,6 @@ def _axis_windows(
         first, last = begin * stride + offset, (end - 1) * stride + offset
         windows.append((slice(begin - pixels.start, end - pixels.start), slice(first, last + 1, stride)))
     return windows
-
-
-def _cut(array: np.ndarray, box: Box) -> np.ndarray:
-    """The view that takes ``box`` of the last axes."""
-    index: tuple[Any, ...] = (..., *box)
-    return array[index]
 
 
 def _by_group(array: np.ndarray, groups: int) -> np.ndarray:
