@@ -67,8 +67,9 @@ def _lower_cast(problem: ConvProblem, target: ConvProblem, operands: Operands) -
     def carry_back() -> None:
         value = fields[role]
         if problem.dtype == "int8":
-            # Sums are exact in float64; int32 results wrap as int32 accumulators do.
-            value = value.astype(np.int64).astype(np.uint32).view(np.int32)
+            # Sums are exact in float64, those of an FFT up to far less than half a unit; int32 results wrap
+            # as int32 accumulators do.
+            value = np.rint(value).astype(np.int64).astype(np.uint32).view(np.int32)
         with np.errstate(over="ignore"):
             result[...] = value.astype(result.dtype)
 
