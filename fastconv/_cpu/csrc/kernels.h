@@ -16,7 +16,7 @@ typedef struct {
     int64_t tile_rows; /* register tile of the matrix product */
     int64_t tile_columns;
     item_fn multiply_add_peak; /* job: REAL[2], factor and term; see peak.h */
-    item_fn gemm_pack_weight; /* job: gemm_job_t, see implicit_gemm.h; item: one row panel */
+    item_fn gemm_pack_weight;  /* job: gemm_job_t, see implicit_gemm.h; item: one row panel */
     item_fn gemm_correlate;
     item_fn gemm_weight_gradient;
     item_fn gemm_weight_reduce;
