@@ -12,13 +12,13 @@ import numpy as np
 import fastconv
 from fastconv import _registry
 
-# Large enough for a plan to use all its threads.
+# Large enough for a plan to use all its threads, and hence without the slow reference.
 x = (np.arange(2 * 16 * 32 * 32) % 7 - 3.0).reshape(2, 16, 32, 32).astype(np.float32)
 w = (np.arange(16 * 16 * 9) % 5 - 2.0).reshape(16, 16, 3, 3).astype(np.float32)
 expected = fastconv.conv2d(x, w, padding=1, algorithm="reference", threads=1)
 
 def compute(number=0):
-    for algorithm in ["auto", *_registry.names()]:
+    for algorithm in ["auto", *_registry.names()[:-1]]:
         try:
             y = fastconv.conv2d(x, w, padding=1, algorithm=algorithm, threads=3)
         except ValueError:
