@@ -1,4 +1,21 @@
-"""Convolutions, forward and backward, on plain arrays, by the fastest algorithm for every shape."""
+"""Convolutions, forward and backward, on plain arrays, by the fastest algorithm for every shape.
+
+One way through the code; everything above an arrow may use what is below it, and nothing else::
+
+    functional  depthwise  separable  causal  integer  grad  backward  pooling  unfolding  planning
+        |
+    _normalize    what users pass, checked, as a ConvProblem (what is computed) and views of arrays
+        |
+    _select       the choice: forced by the caller, else tuned, else by a cost model    (_registry, _tune, _tuning_cache)
+        |
+    Plan          a problem bound to an Algorithm, its parameters and threads
+        |
+    _execute      allocates the result and hands plan and arrays to the backend
+        |
+    _cpu.backend  dtypes lowered, workspace; _cpu.algorithms compute by Cython loops over C kernels, per ISA level
+
+Start with ``conv2d``, ``conv2d_backward`` and ``plan``; ``show_runtime()`` prints what the library runs on.
+"""
 
 from __future__ import annotations
 
