@@ -22,6 +22,7 @@ COMPLEX = ("complex64", "complex128")
 def tiny_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Blocks of a few columns and parts of a few rows, so that small problems have many."""
     monkeypatch.setattr(im2col, "COLUMN_BYTES", 3000)
+    monkeypatch.setattr(im2col, "COPY_ELEMENTS", 1)
     monkeypatch.setattr(im2col, "NARROW", 4)
     monkeypatch.setattr(im2col, "FEW_CHANNELS", 2)
     _forget()

@@ -206,7 +206,7 @@ class _Execution:
                 self._gather_input(tiles, groups, gathered)
             result = self.spectra.to_tiles(self._multiplied(gathered, kernels[groups], slot))[last]
             if not np.isfinite(result.sum()):
-                spoiled.update(n for n, _ in tiles)
+                spoiled.update(n for (n, _), tile in zip(tiles, result, strict=True) if not np.isfinite(tile.sum()))
             if backward:
                 self._scatter_input(tiles, groups, result)
             else:

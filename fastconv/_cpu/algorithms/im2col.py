@@ -25,8 +25,11 @@ from ..._problem import ConvProblem
 from .. import blas, epilogue
 from ..blocks import Box, Scratch, box_sizes, boxes, cut, run, runs, scratch_bytes
 
-COLUMN_BYTES = 2**22
-"""Size of a block's columns: large enough for BLAS, small enough to stay in a shared cache."""
+COLUMN_BYTES, MOST_COLUMN_BYTES = 2**22, 2**26
+"""Size of a block's columns: large enough for BLAS, small enough to stay in a shared cache; up to the second size where
+a tap would else be too few elements to copy at once."""
+COPY_ELEMENTS = 2**13
+"""Elements that make copying a tap worth its call."""
 BLOCK_MULTIPLY_ADDS = 2**31
 """Arithmetic of one block, for KeyboardInterrupt's sake."""
 NARROW, WIDE = 128, 512
@@ -59,9 +62,10 @@ class Im2col(Algorithm):
         rate = machine.multiply_adds_per_second["float32" if problem.dtype in ("float32", "complex64") else "float64"]
         pixels = problem.batch * math.prod(problem.output_size)
         arithmetic = problem.multiply_adds * (4 if is_complex else 1) / (rate * BLAS_EFFICIENCY)
-        # Columns are written and read once; a product with few filters is bound by reading them again.
+        # Columns are written and read, with the pixels read before, or twice read and written after.
+        passes = 7 if problem.direction == "backward_input" else 3
         taps = math.prod(problem.kernel_size)
-        copied = 0 if blocking.is_pointwise else 3 * pixels * problem.in_channels * taps * itemsize
+        copied = 0 if blocking.is_pointwise else passes * pixels * problem.in_channels * taps * itemsize
         calls = blocking.block_count * len(blocking.parts) * (4 + 2 * taps)
         seconds = arithmetic + copied / machine.bytes_per_second + calls * machine.numpy_call_seconds
         return 10 * machine.numpy_call_seconds + seconds / max(1, min(threads, blocking.task_count))
@@ -158,7 +162,9 @@ def _blocking(problem: ConvProblem) -> _Blocking:
         )
         parts = runs(channels, -(-channels // max(1, min(wanted, channels * taps // NARROW))))
     rows = max(1, problem.groups * (parts[0].stop - parts[0].start) * taps)
-    most = max(1, min(COLUMN_BYTES // (itemsize * rows), BLOCK_MULTIPLY_ADDS // (rows * max(1, filters))))
+    fitting, largest = COLUMN_BYTES // (itemsize * rows), MOST_COLUMN_BYTES // (itemsize * rows)
+    fitting = max(fitting, min(largest, COPY_ELEMENTS * taps // rows))
+    most = max(1, min(fitting, BLOCK_MULTIPLY_ADDS // (rows * max(1, filters))))
     if problem.direction == "forward":
         most = min(most, max(-(-problem.batch * pixels // PARALLEL_PARTS), NARROW))
         if problem.layout == "channels_first":
