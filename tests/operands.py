@@ -167,5 +167,7 @@ def check_exact(problem: ConvProblem, algorithm: str, threads: int = 1, seed: in
 def rounded(result: np.ndarray) -> np.ndarray:
     """The nearest halves, in the same dtype: integers, or what leaky_relu=0.5 makes of them."""
     if result.dtype.kind == "c":
-        return (np.rint(2 * result.real) / 2 + 0.5j * np.rint(2 * result.imag)).astype(result.dtype)
+        halves = np.empty_like(result)
+        halves.real, halves.imag = np.rint(2 * result.real) / 2, np.rint(2 * result.imag) / 2
+        return halves
     return (np.rint(2 * result.astype(np.float64)) / 2).astype(result.dtype)
