@@ -24,7 +24,7 @@ def as_array(argument: str, value: Any) -> np.ndarray:
             raise bad_type(argument, value, "an array")
         try:
             array = np.asarray(value)
-        except ValueError as error:
+        except (ValueError, TypeError, RuntimeError) as error:
             raise bad_type(argument, type(value).__name__, f"an array ({error})") from None
     if array.dtype.hasobject or array.dtype.names is not None:
         raise bad_type(argument, f"an array of dtype {array.dtype}", "an array of numbers")

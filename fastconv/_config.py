@@ -6,13 +6,15 @@ import contextlib
 import math
 import operator
 import os
+import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
 
-import numpy as np
-
 from ._errors import bad_type, bad_value
 from ._problem import PRECISIONS
+
+MOST_THREADS = 1024
+"""An OpenMP runtime ends the process when the system refuses it a thread."""
 
 _threads: ContextVar[int | None] = ContextVar("fastconv_threads", default=None)
 _precision: ContextVar[str | None] = ContextVar("fastconv_precision", default=None)
@@ -32,21 +34,22 @@ def available_cores() -> int:
     return cores
 
 
-def _positive_int(argument: str, value: object) -> int:
+def _positive_int(argument: str, value: object, most: int) -> int:
+    allowed = f"an int from 1 to {most}"
     try:
-        number = operator.index(value)  # type: ignore[arg-type]
+        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = None
-    if number is None or isinstance(value, (bool, np.bool_)):
-        raise bad_type(argument, value, "a positive int")
-    if number < 1:
-        raise bad_value(argument, value, "a positive int")
+    if number is None:
+        raise bad_type(argument, value, allowed)
+    if not 1 <= number <= most:
+        raise bad_value(argument, value, allowed)
     return number
 
 
-def _environment_int(name: str) -> int | None:
+def _environment_threads(name: str) -> int | None:
     text = os.environ.get(name, "").split(",")[0].strip()
-    return int(text) if text.isdigit() and int(text) > 0 else None
+    return min(int(text), MOST_THREADS) if text.isdecimal() and int(text) > 0 else None
 
 
 def set_num_threads(threads: int) -> None:
@@ -55,7 +58,7 @@ def set_num_threads(threads: int) -> None:
     Parameters
     ----------
     threads : int
-        1 or more. Without this call: FASTCONV_NUM_THREADS, else OMP_NUM_THREADS, else the cores that the process may
+        1 to 1024. Without this call: FASTCONV_NUM_THREADS, else OMP_NUM_THREADS, else the cores that the process may
         use (its affinity and the container's quota).
 
     Examples
@@ -67,21 +70,22 @@ def set_num_threads(threads: int) -> None:
     1
     >>> fastconv.set_num_threads(before)
     """
-    _process["threads"] = _positive_int("threads", threads)
+    _process["threads"] = _positive_int("threads", threads, MOST_THREADS)
 
 
 def get_num_threads() -> int:
     """Threads that a call without ``threads=`` uses here and now."""
     chosen = _threads.get() or _process["threads"]
     if chosen is None:
-        chosen = _environment_int("FASTCONV_NUM_THREADS") or _environment_int("OMP_NUM_THREADS") or available_cores()
+        from_environment = _environment_threads("FASTCONV_NUM_THREADS") or _environment_threads("OMP_NUM_THREADS")
+        chosen = from_environment or available_cores()
         _process["threads"] = chosen
     return chosen  # type: ignore[return-value]
 
 
 def thread_count(threads: int | None) -> int:
     """The number of threads that a call's ``threads=`` asks for."""
-    return get_num_threads() if threads is None else _positive_int("threads", threads)
+    return get_num_threads() if threads is None else _positive_int("threads", threads, MOST_THREADS)
 
 
 @contextlib.contextmanager
@@ -95,7 +99,7 @@ def num_threads(threads: int) -> Iterator[None]:
     ...     fastconv.get_num_threads()
     1
     """
-    token = _threads.set(_positive_int("threads", threads))
+    token = _threads.set(_positive_int("threads", threads, MOST_THREADS))
     try:
         yield
     finally:
@@ -167,7 +171,8 @@ def set_workspace_limit(limit_bytes: int | None) -> None:
 
     A problem whose best algorithm needs more is computed by another one that needs less.
     """
-    _process["workspace_limit"] = None if limit_bytes is None else _positive_int("limit_bytes", limit_bytes)
+    wanted = None if limit_bytes is None else _positive_int("limit_bytes", limit_bytes, sys.maxsize)
+    _process["workspace_limit"] = wanted
 
 
 def get_workspace_limit() -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+MOST_SHOWN = 200
+"""Characters of a value that a message shows."""
+
 
 def bad_value(argument: str, value: object, allowed: str) -> ValueError:
     """A ValueError for an argument whose value cannot be used."""
-    return ValueError(f"{argument}: got {value!r}; allowed: {allowed}")
+    return ValueError(f"{argument}: got {_shown(repr(value))}; allowed: {allowed}")
 
 
 def unfit(argument: str, fact: str, allowed: str) -> ValueError:
@@ -15,5 +18,9 @@ def unfit(argument: str, fact: str, allowed: str) -> ValueError:
 
 def bad_type(argument: str, value: object, allowed: str) -> TypeError:
     """A TypeError for an argument (or an array's dtype) of the wrong type."""
-    shown = value if isinstance(value, str) else repr(value)
-    return TypeError(f"{argument}: got {shown}; allowed: {allowed}")
+    text = value if isinstance(value, str) else repr(value)
+    return TypeError(f"{argument}: got {_shown(text)}; allowed: {allowed}")
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "..."

@@ -105,7 +105,8 @@ def execute(plan: Plan, call: ConvCall) -> np.ndarray:
     frame, problem = call.frame, plan.problem
     views = {"input": call.input, "weight": call.weight, "output": call.output}
     role = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}[problem.direction]
-    views[role] = result
+    # A subclass may have operations of its own (a matrix stays 2-D); the user still gets it back.
+    views[role] = np.asarray(result)
     if call.conjugated is not None:
         views[call.conjugated] = np.conj(views[call.conjugated])  # type: ignore[arg-type]
     operands = Operands(

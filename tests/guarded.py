@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import mmap
+from contextlib import nullcontext
 from typing import Literal
 
 import numpy as np
@@ -53,12 +54,12 @@ def check(problem: ConvProblem, algorithm: str, edge: Edge, threads: int = 2) ->
     role = RESULT[problem.direction]
     empty = np.full(expected.shape, 77, result_dtype(problem.dtype))
     result = guarded(empty, memory_axes(problem, role), edge)
-    plain = backend.workspace_buffer
-    backend.workspace_buffer = lambda size: guarded_bytes(size, edge, backend.ALIGNMENT) if size else None
+    plain = backend.workspace
+    backend.workspace = lambda size: nullcontext(guarded_bytes(size, edge, backend.ALIGNMENT) if size else None)
     try:
         compute(problem, algorithm, arrays, threads, result)
     finally:
-        backend.workspace_buffer = plain
+        backend.workspace = plain
     found = result if (result == expected).all() else rounded(result)
     assert (found == expected).all(), f"wrong result: {problem}"
 

@@ -237,6 +237,15 @@ def test_memory_mapped_files(tmp_path: object) -> None:
     np.testing.assert_array_equal(fastconv.conv2d(mapped, w, **settings), fastconv.conv2d(x, w, **settings))
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_out_of_a_subclass_with_operations_of_its_own() -> None:
+    """A matrix stays 2-D whatever is done to it."""
+    x, w = integers((3, 9), 1).astype(np.float64), integers((4, 3, 3), 2).astype(np.float64)
+    out = np.matrix(np.zeros((4, 7)))
+    assert fastconv.conv1d(np.matrix(x), w, out=out) is out
+    np.testing.assert_array_equal(out, fastconv.conv1d(x, w))
+
+
 def test_a_refused_call_changes_nothing() -> None:
     x, w, settings = arguments("plain")
     out = np.full((2, 5, 9, 11), 7, np.float32)

@@ -291,3 +291,34 @@ def test_forced_algorithm_and_inputs_kept(algorithm: str) -> None:
         np.testing.assert_allclose(gradient, expected, rtol=1e-12)
     for array, kept in zip((x, w, bias, dy), before, strict=True):
         np.testing.assert_array_equal(array, kept)
+
+
+def test_padding_modes_add_up_half_floats_in_single_precision() -> None:
+    """Where half floats were added up, the sum of ones would stay at 2048."""
+    x, w = np.zeros((1, 1, 2), np.float16), np.ones((1, 1, 1), np.float16)
+    dx = fastconv.grad.conv1d_input(
+        x.shape, w, np.ones((1, 1, 3004), np.float16), padding=[(3001, 1)], padding_mode="replicate"
+    )
+    np.testing.assert_array_equal(dx, [[[3002, 2]]])
+
+
+@pytest.mark.parametrize("pair", [(-10, 20), (20, -10), (-3, 0), (-1, 6), (5, -3)])
+def test_crops_beyond_an_axis_of_repeated_edges(pair: tuple[int, int]) -> None:
+    """The crop may take the whole axis where the padding at the other end gives more."""
+    x, w = np.arange(1.0, 5.0).reshape(1, 1, 4), np.ones((1, 1, 1))
+    seen = np.arange(-pair[0], 4 + pair[1]).clip(0, 3)
+    arguments: dict[str, Any] = {"padding": [pair], "padding_mode": "replicate"}
+    np.testing.assert_array_equal(fastconv.conv1d(x, w, **arguments)[0, 0], x[0, 0, seen])
+    dy = np.arange(1.0, seen.size + 1).reshape(1, 1, -1)
+    dx = fastconv.grad.conv1d_input(x.shape, w, dy, **arguments)
+    np.testing.assert_array_equal(dx[0, 0], np.bincount(seen, dy[0, 0], 4))
+
+
+@pytest.mark.parametrize(("activation", "flat"), [("relu", [-1.0, 0.0]), ("relu6", [-1.0, 0.0, 6.0, 7.0])])
+@pytest.mark.parametrize("blocked", [np.inf, np.nan])
+def test_nothing_passes_the_flat_sides_of_relu(activation: str, flat: list[float], blocked: float) -> None:
+    x, w = np.array([[*flat, 3.0]]), np.ones((1, 1, 1))
+    dy = np.array([[blocked] * len(flat) + [5.0]])
+    dx, dw, _ = fastconv.conv1d_backward(dy, x, w, activation=activation)
+    np.testing.assert_array_equal(dx, [[0.0] * len(flat) + [5.0]])
+    np.testing.assert_array_equal(dw, [[[15.0]]])

@@ -4,6 +4,7 @@ and the settings of other threads stay as they were."""
 from __future__ import annotations
 
 import contextvars
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +13,7 @@ import pytest
 
 import fastconv
 from fastconv import ConvProblem
-from operands import accepted, compute, exact_case, rounded
+from operands import ALGORITHMS, accepted, compute, exact_case, rounded
 from problems import SHAPES, describe, problems
 from real_data import RealCase
 from subprocesses import output_of
@@ -85,6 +86,34 @@ def test_a_call_inside_a_parallel_region_of_another_library() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(inner, range(8)))
+
+
+@pytest.mark.parametrize("algorithm", [a.name for a in ALGORITHMS if a.name != "reference"])
+def test_a_signal_handler_may_call_the_library_in_the_middle_of_a_call(algorithm: str) -> None:
+    """The handler's call must not work in the scratch memory of the call that it interrupts."""
+    rng = np.random.default_rng(1)
+    x, w = rng.standard_normal((6, 8, 200, 200), np.float32), rng.standard_normal((8, 8, 3, 3), np.float32)
+    inner_x, inner_w = rng.standard_normal((1, 8, 40, 40), np.float32), rng.standard_normal((8, 8, 3, 3), np.float32)
+    expected = fastconv.conv2d(inner_x, inner_w, algorithm=algorithm, threads=1)
+    within: list[bool] = []
+
+    def handler(*_: object) -> None:
+        result = fastconv.conv2d(inner_x, inner_w, algorithm=algorithm, threads=1)
+        within.append(np.array_equal(result, expected))
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+
+    alone = fastconv.conv2d_backward(x[:, :, 1:-1, 1:-1], x, w, algorithm=algorithm, threads=1)
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    try:
+        interrupted = fastconv.conv2d_backward(x[:, :, 1:-1, 1:-1], x, w, algorithm=algorithm, threads=1)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert within
+    assert all(within)
+    for left, right in zip(interrupted, alone, strict=True):
+        np.testing.assert_array_equal(left, right)
 
 
 def test_num_threads_is_a_setting_of_the_context() -> None:

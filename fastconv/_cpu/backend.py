@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,18 +24,23 @@ KEPT_WORKSPACE_BYTES = 2**26
 _local = threading.local()
 
 
-def workspace_buffer(size_bytes: int) -> np.ndarray | None:
-    """Aligned scratch memory of at least ``size_bytes``, reused between the calls of one thread."""
+@contextlib.contextmanager
+def workspace(size_bytes: int) -> Iterator[np.ndarray | None]:
+    """Aligned scratch memory of at least ``size_bytes``, reused between the calls of one thread.
+
+    It is nobody else's meanwhile: a signal handler or a finaliser may call the library in the middle of a call.
+    """
     if size_bytes == 0:
-        return None
-    kept = getattr(_local, "workspace", None)
-    if kept is None or kept.size < size_bytes:
+        yield None
+        return
+    memory = _local.__dict__.pop("workspace", None)
+    if memory is None or memory.size < size_bytes:
         raw = np.empty(size_bytes + ALIGNMENT, np.uint8)
         offset = -raw.ctypes.data % ALIGNMENT
-        kept = raw[offset : offset + size_bytes]
-        if size_bytes <= KEPT_WORKSPACE_BYTES:
-            _local.workspace = kept
-    return kept
+        memory = raw[offset : offset + size_bytes]
+    yield memory
+    if memory.size <= KEPT_WORKSPACE_BYTES:
+        _local.workspace = memory
 
 
 def accepts(algorithm: Algorithm, problem: ConvProblem) -> bool:
@@ -94,8 +101,8 @@ def execute(plan: Any, operands: Operands) -> None:
         if problem.is_empty:
             _sum_over_nothing(low_problem, low)
         else:
-            buffer = workspace_buffer(plan.workspace_bytes)
-            algorithm.execute(low_problem, plan.params, low, Resources(plan.threads, buffer))
+            with workspace(plan.workspace_bytes) as memory:
+                algorithm.execute(low_problem, plan.params, low, Resources(plan.threads, memory))
         carry_back()
     if target is not result:
         result[...] = target
@@ -109,10 +116,9 @@ def _sum_over_nothing(problem: ConvProblem, operands: Operands) -> None:
 
 def activation_gradient(activation: Epilogue, dy: np.ndarray, z: np.ndarray) -> np.ndarray:
     """``dy`` times the activation's slope at ``z``; computed in float32 for narrower dtypes."""
-    if dy.dtype.itemsize == 2:
-        slope = epilogue.activation_slope(activation, z.astype(np.float32))
-        return (dy.astype(np.float32) * slope).astype(z.dtype)
-    return dy * epilogue.activation_slope(activation, z)
+    wide = np.float32 if dy.dtype.itemsize == 2 else z.dtype
+    gradient = epilogue.activation_gradient(activation, dy.astype(wide, copy=False), z.astype(wide, copy=False))
+    return gradient.astype(z.dtype, copy=False)
 
 
 def channel_sums(array: np.ndarray) -> np.ndarray:

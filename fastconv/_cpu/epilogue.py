@@ -40,29 +40,32 @@ def activate(epilogue: Epilogue, z: np.ndarray) -> np.ndarray:
     return z
 
 
-def activation_slope(epilogue: Epilogue, z: np.ndarray) -> np.ndarray:
-    """The derivative of the activation at ``z``; 0 at the kinks of relu and relu6, as in torch."""
-    one = z.dtype.type(1)
+def activation_gradient(epilogue: Epilogue, dy: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """``dy`` times the derivative of the activation at ``z``.
+
+    As in torch, the kinks of relu and relu6 belong to the flat sides, and no dy at all, even infinite, passes there.
+    """
+    zero = z.dtype.type(0)
     with np.errstate(over="ignore", invalid="ignore"):
         match epilogue.activation:
             case "relu":
-                return (z > 0).astype(z.dtype)
+                return np.where(z <= 0, zero, dy)
             case "relu6":
-                return ((z > 0) & (z < 6)).astype(z.dtype)
+                return np.where((z <= 0) | (z >= 6), zero, dy)
             case "leaky_relu":
-                return np.where(z > 0, one, z.dtype.type(epilogue.slope))
+                return np.where(z > 0, dy, dy * z.dtype.type(epilogue.slope))
             case "silu":
                 gate = 1 / (1 + np.exp(-z))
-                return gate * (1 + z * (1 - gate))
+                return dy * (gate * (1 + z * (1 - gate)))
             case "gelu":
                 density = np.exp(-z * z / 2) * z.dtype.type((2 * np.pi) ** -0.5)
-                return z.dtype.type(0.5) * (1 + _erf(z * z.dtype.type(0.5**0.5))) + z * density
+                return dy * (z.dtype.type(0.5) * (1 + _erf(z * z.dtype.type(0.5**0.5))) + z * density)
             case "tanh":
-                return 1 - np.tanh(z) ** 2
+                return dy * (1 - np.tanh(z) ** 2)
             case "sigmoid":
                 gate = 1 / (1 + np.exp(-z))
-                return gate * (1 - gate)
-    return np.ones_like(z)
+                return dy * (gate * (1 - gate))
+    return dy
 
 
 def _erf(z: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 import operator
 from collections.abc import Sequence
@@ -24,22 +25,18 @@ WEIGHT_LETTERS = {
 def integer(argument: str, value: Any, shown: Any = None, allowed: str = "an int") -> int:
     """``value`` as an int; anything that is not one exactly is a TypeError."""
     try:
-        if not isinstance(value, (bool, np.bool_)):
-            return operator.index(value)
+        number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
-        pass
-    raise bad_type(argument, value if shown is None else shown, allowed)
-
-
-def is_scalar(value: Any) -> bool:
-    """Whether ``value`` stands for all axes, and is not one value per axis."""
-    return not hasattr(value, "__len__") or getattr(value, "ndim", None) == 0
+        number = None
+    if number is None:
+        raise bad_type(argument, value if shown is None else shown, allowed)
+    return number
 
 
 def per_axis(argument: str, value: Any, rank: int, least: int) -> tuple[int, ...]:
     """One int per spatial axis from an int, a sequence of one, or a sequence of ``rank``."""
     allowed = f"an int or {rank} ints, each {least} or more" if rank > 1 else f"an int, {least} or more"
-    items = [value] if is_scalar(value) else sequence(argument, value, allowed)
+    items = list(value) if is_sequence(value) else [value]
     if len(items) not in (1, rank):
         raise bad_value(argument, value, allowed)
     given = tuple(integer(argument, item, value, allowed) for item in items)
@@ -48,9 +45,16 @@ def per_axis(argument: str, value: Any, rank: int, least: int) -> tuple[int, ...
     return given * rank if len(given) == 1 else given
 
 
+def is_sequence(value: Any) -> bool:
+    """Whether ``value`` is several values: a list, tuple, range or array; text and bytes are not."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview))
+
+
 def sequence(argument: str, value: Any, allowed: str) -> list[Any]:
     """The items of a list, tuple or 1-D array."""
-    if not isinstance(value, (Sequence, np.ndarray)) or isinstance(value, (str, bytes)) or is_scalar(value):
+    if not is_sequence(value):
         raise bad_type(argument, value, allowed)
     return list(value)
 
@@ -100,14 +104,28 @@ def weight_layout_name(w_layout: Any, rank: int) -> str:
     return letters[w_layout]
 
 
+def _slope(value: Any) -> float:
+    allowed = "a finite number as the slope of leaky_relu"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise bad_type("activation", value, allowed)
+    try:
+        slope = float(value)
+    except OverflowError:
+        slope = math.inf
+    if not math.isfinite(slope):
+        raise bad_value("activation", value, allowed)
+    # -0.0 would be equal to 0.0 wherever problems are looked up.
+    return slope + 0.0
+
+
 def epilogue_of(bias: Any, add: Any, activation: Any) -> Epilogue:
     """The Epilogue that the arguments ask for; an activation may be a name or ``("leaky_relu", slope)``."""
     slope = 0.01
-    if isinstance(activation, tuple) and len(activation) == 2 and activation[0] == "leaky_relu":
-        activation, slope = activation
-        if isinstance(slope, bool) or not isinstance(slope, numbers.Real):
-            raise bad_type("activation", slope, "a number as the slope of leaky_relu")
-        slope = float(slope)
+    if isinstance(activation, tuple) and len(activation) == 2 and isinstance(activation[0], str):
+        name, slope = activation
+        if name != "leaky_relu":
+            raise bad_value("activation", activation, '("leaky_relu", slope); no other activation has a parameter')
+        activation, slope = name, _slope(slope)
     if activation is not None and (not isinstance(activation, str) or activation not in ACTIVATIONS):
         raise bad_value("activation", activation, "None, " + ", ".join(ACTIVATIONS) + ', ("leaky_relu", slope)')
     return Epilogue(bias is not None, add is not None, activation, slope)

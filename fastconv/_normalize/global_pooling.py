@@ -34,7 +34,7 @@ class WholeImages:
         rank = len(shape) - 2
         if rank in LAYOUT_LETTERS:
             channels_last = is_channels_last(layout, rank)
-        elif layout in (None, "channels_first", "channels_last"):
+        elif layout is None or (isinstance(layout, str) and layout in ("channels_first", "channels_last")):
             channels_last = layout == "channels_last"
         else:
             raise bad_value("layout", layout, "channels_first (default) or channels_last")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._errors import bad_value
-from .arguments import integer, is_scalar, sequence
+from .arguments import integer, is_sequence
 
 Pair = tuple[int, int]
 
@@ -56,7 +56,7 @@ def padding_pairs(
         if padding not in words:
             raise bad_value("padding", padding, allowed)
         return [_word_pair(padding, *axis) for axis in zip(sizes, kernel, stride, dilation, strict=True)]
-    items = [padding] if is_scalar(padding) else sequence("padding", padding, allowed)
+    items = list(padding) if is_sequence(padding) else [padding]
     if len(items) not in (1, rank):
         raise bad_value("padding", padding, allowed)
     pairs = [_pair(item, padding, allowed) for item in items]
@@ -64,14 +64,13 @@ def padding_pairs(
 
 
 def _pair(item: Any, padding: Any, allowed: str) -> Pair:
-    if is_scalar(item):
+    if not is_sequence(item):
         before = after = integer("padding", item, padding, allowed)
         least = 0
     else:
-        numbers = sequence("padding", item, allowed)
-        if len(numbers) != 2:
+        if len(item) != 2:
             raise bad_value("padding", padding, allowed)
-        before, after = (integer("padding", number, padding, allowed) for number in numbers)
+        before, after = (integer("padding", number, padding, allowed) for number in item)
         least = 1 - 2**62
     if min(before, after) < least or max(before, after) >= 2**62:
         raise bad_value("padding", padding, allowed)
@@ -115,17 +114,25 @@ def padded(x: np.ndarray, mode: str, pairs: Sequence[Pair], first_axis: int) -> 
 def padded_gradient(
     dx: np.ndarray, mode: str, pairs: Sequence[Pair], sizes: Sequence[int], first_axis: int
 ) -> np.ndarray:
-    """The adjoint of ``padded``: every element of ``dx`` is added to the element that it repeats."""
+    """The adjoint of ``padded``: every element of ``dx`` is added to the element that it repeats.
+
+    16-bit floats are added up in float32.
+    """
+    dtype = dx.dtype
+    if dtype.itemsize == 2 and any(pair != (0, 0) for pair in pairs):
+        dx = dx.astype(np.float32)
     for axis, (pair, size) in enumerate(zip(pairs, sizes, strict=True), first_axis):
         if pair == (0, 0):
             continue
-        before, after = pair
+        before, _ = pair
         moved = np.moveaxis(dx, axis, 0)
-        kept = slice(max(-before, 0), size - max(-after, 0))
+        # Elements [begin, end) of the padded axis are elements of the array in their own places.
+        begin = min(max(before, 0), len(moved))
+        end = max(begin, min(size + before, len(moved)))
         total = np.zeros((size, *moved.shape[1:]), dx.dtype)
-        total[kept] = moved[kept.start + before : kept.stop + before]
+        total[begin - before : end - before] = moved[begin:end]
         index = axis_indices(mode, size, pair)
-        for position in (*range(before), *range(size + before, size + before + after)):
+        for position in (*range(begin), *range(end, len(moved))):
             total[index[position]] += moved[position]
         dx = np.moveaxis(total, 0, axis)
-    return dx
+    return dx.astype(dtype, copy=False)

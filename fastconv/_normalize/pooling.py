@@ -12,7 +12,7 @@ import numpy as np
 from .._arrays import as_array, check_out
 from .._errors import bad_type, bad_value, unfit
 from .._windows import WindowAxis, Windows
-from .arguments import integer, per_axis, sequence, shape_and_array
+from .arguments import integer, is_sequence, per_axis, shape_and_array
 from .call import check_shape
 from .convolution import check_dtypes
 from .frame import Frame
@@ -190,7 +190,7 @@ def _outputs(size: int, pad: Pair, extent: int, step: int, ceil_mode: bool) -> i
 def _check_padding(padding: Any, pads: Sequence[Pair], kernel: Sequence[int], reach: Sequence[int]) -> None:
     if isinstance(padding, str):
         return
-    if all(hasattr(item, "__index__") for item in (padding if hasattr(padding, "__len__") else [padding])):
+    if not is_sequence(padding) or not any(is_sequence(item) for item in padding):
         most = tuple(taps // 2 for taps in kernel)
         if any(before > limit for (before, _), limit in zip(pads, most, strict=True)):
             raise bad_value("padding", padding, f"at most half the kernel size: {most}")
@@ -203,11 +203,8 @@ def _check_padding(padding: Any, pads: Sequence[Pair], kernel: Sequence[int], re
 def _adaptive_axes(sizes: Sequence[int], output_size: Any) -> list[WindowAxis]:
     rank = len(sizes)
     allowed = f"an int, None or {rank} of them, each 0 or more" if rank > 1 else "an int, 0 or more, or None"
-    if output_size is None or (hasattr(output_size, "__index__") and not hasattr(output_size, "__len__")):
-        items = [output_size] * rank
-    else:
-        items = sequence("output_size", output_size, allowed)
-        items = items * rank if len(items) == 1 else items
+    items = list(output_size) if is_sequence(output_size) else [output_size]
+    items = items * rank if len(items) == 1 else items
     if len(items) != rank:
         raise bad_value("output_size", output_size, allowed)
     outputs = [

@@ -18,7 +18,8 @@ from .frame import Frame
 from .padding import Pair, check_mode_padding, mode_name, padded, padded_gradient, padding_pairs
 from .transposed import transposed_sizes
 
-MOST_BYTES = 2**63 - 1
+MOST_BYTES = 2**47
+"""What a process can address."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._errors import bad_value, unfit
-from .arguments import integer, is_scalar, per_axis, sequence
+from .arguments import integer, is_sequence, per_axis
 from .padding import Pair, padding_pairs
 
 
@@ -58,8 +58,9 @@ def transposed_sizes(
 
 def _spatial_sizes(output_size: Any, rank: int) -> tuple[int, ...]:
     allowed = f"{rank} ints" if rank > 1 else "an int"
-    items = [output_size] if is_scalar(output_size) else sequence("output_size", output_size, allowed)
+    items = list(output_size) if is_sequence(output_size) else [output_size]
+    sizes = tuple(integer("output_size", item, output_size, allowed) for item in items)
     # As in torch, the whole shape may be given; the spatial sizes are its last axes.
-    if len(items) not in (rank, rank + 1, rank + 2):
+    if len(sizes) not in (rank, rank + 1, rank + 2):
         raise bad_value("output_size", output_size, allowed)
-    return tuple(integer("output_size", item, output_size, allowed) for item in items[-rank:])
+    return sizes[-rank:]

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._arrays import as_array, check_out
 from .._errors import bad_value, unfit
-from .arguments import integer, per_axis, sequence, shape_and_array
+from .arguments import integer, is_sequence, per_axis, shape_and_array
 from .call import check_shape
 from .convolution import check_dtypes
 from .padding import Pair, padding_pairs
@@ -148,7 +148,7 @@ def fold_gradient(dy: Any, output_size: Any, settings: BlockSettings) -> BlockCa
 
 def output_sizes(output_size: Any, kernel_size: Any) -> tuple[int, ...]:
     """``output_size`` as one size per axis: as many as it or ``kernel_size`` lists, two where both are ints."""
-    listed = [len(value) for value in (output_size, kernel_size) if hasattr(value, "__len__")]
+    listed = [len(value) for value in (output_size, kernel_size) if is_sequence(value)]
     return per_axis("output_size", output_size, listed[0] if listed else 2, 1)
 
 
@@ -179,7 +179,7 @@ def blocks_of(argument: str, shape: Sequence[int], settings: BlockSettings, rank
 
 def _rank(shape: Sequence[int], kernel_size: Any) -> int:
     """As many axes as ``kernel_size`` lists; for an int two, unless the image cannot have two."""
-    if hasattr(kernel_size, "__len__"):
-        return len(sequence("kernel_size", kernel_size, "an int, or 1, 2 or 3 ints"))
+    if is_sequence(kernel_size):
+        return len(kernel_size)
     integer("kernel_size", kernel_size, allowed="an int, or 1, 2 or 3 ints")
     return {2: 1, 5: 3}.get(len(shape), 2)
