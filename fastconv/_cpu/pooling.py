@@ -10,7 +10,7 @@ from .._arrays import native, writable_in_place
 from .._windows import Windows
 from . import _pooling
 
-PARALLEL_READS = 2**16
+PARALLEL_READS = 2**18
 """Poolings that read fewer elements run on one thread."""
 
 
