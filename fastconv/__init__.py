@@ -6,7 +6,7 @@ One way through the code; everything above an arrow may use what is below it, an
         |
     _normalize    what users pass, checked, as a ConvProblem (what is computed) and views of arrays
         |
-    _select       the choice: forced by the caller, else tuned, else by a cost model    (_registry, _tune, _tuning_cache)
+    _select       the choice: forced by the caller, else tuned, else by a cost model  (_registry, _tune, _tuning_cache)
         |
     Plan          a problem bound to an Algorithm, its parameters and threads
         |
