@@ -5,15 +5,19 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from . import _config, _registry, _tuning_cache
+from . import _config, _registry
 from ._algorithm import Algorithm, Machine, Params
 from ._cpu import backend
 from ._cpu.lowering import lowered
 from ._errors import bad_value
 from ._plan import Plan
 from ._problem import ConvProblem, Epilogue
-from ._tuning_record import TuningRecord
+
+if TYPE_CHECKING:
+    from ._tuning_cache import Content
+    from ._tuning_record import TuningRecord
 
 PRECISION_LIMITS = {"highest": 2e-6, "high": 1e-5, "medium": 1e-2}
 """Largest ``ErrorBound.relative`` that a level admits; "ieee" asks for an elementwise bound instead."""
@@ -32,7 +36,13 @@ def machine() -> Machine:
     """Constants of the cost models: measured ones, unless the choice must not depend on measurements."""
     if _config.get_deterministic():
         return DEFAULT_MACHINE
-    return _tuning_cache.current().content.machine or DEFAULT_MACHINE
+    return _stored().machine or DEFAULT_MACHINE
+
+
+def _stored() -> Content:
+    from . import _tuning_cache  # imported late: `import fastconv` must stay cheap
+
+    return _tuning_cache.current().content
 
 
 def forget_plans() -> None:
@@ -115,7 +125,7 @@ def usable_params(name: str, params: Params, problem: ConvProblem, threads: int)
 
 def tuned_record(problem: ConvProblem, threads: int) -> TuningRecord | None:
     """The stored measurements that ``problem`` goes by: its own, or those of the same problem without its epilogue."""
-    content = _tuning_cache.current().content
+    content = _stored()
     found = content.find(problem, threads)
     return content.find(problem.replace(epilogue=Epilogue()), threads) if found is None and problem.epilogue else found
 

@@ -7,10 +7,11 @@ the noise. After hwy::AutoTune (google/highway), which takes a robust mean where
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from . import _tuning_cache
 from ._accuracy import error_ratio
@@ -72,7 +73,7 @@ class _Candidate:
 
     @property
     def seconds(self) -> float | None:
-        return statistics.median(self.samples) if self.samples else None
+        return float(np.median(self.samples)) if self.samples else None
 
     def run(self, operands: Operands) -> float:
         """Seconds of one execution, repeated where it is short."""
@@ -152,8 +153,12 @@ def tune_problem(
     _first_runs(found, operands, deadline)
     contenders = [candidate for candidate in found if candidate.outcome == "measured"]
     packed = _packed(contenders, bare, operands, threads)
-    for group in (contenders, packed):
-        _rounds(group, operands, settings, deadline)
+    _rounds(contenders, operands, settings, deadline)
+    returned = _returned(found, contenders)
+    if returned:
+        contenders += returned
+        _rounds(contenders, operands, settings, deadline)
+    _rounds(packed, operands, settings, deadline)
     winner = _verified_winner(contenders, found, default, bare)
     return _record(problem, threads, effort, winner, found + packed, default)
 
@@ -224,6 +229,15 @@ def _rounds(group: list[_Candidate], operands: Operands, settings: Effort, deadl
                 if min(candidate.samples) > limit:
                     candidate.outcome = "slower"
             alive = [candidate for candidate in alive if candidate.outcome == "measured"]
+
+
+def _returned(found: list[_Candidate], contenders: list[_Candidate]) -> list[_Candidate]:
+    """Those dropped as slower that once were faster than the best turned out to be: they met a better moment of it."""
+    best = min((candidate.seconds or 0.0 for candidate in contenders), default=0.0)
+    returned = [c for c in found if c not in contenders and c.samples and min(c.samples) < best]
+    for candidate in returned:
+        candidate.outcome = "measured"
+    return returned
 
 
 def _verified_winner(

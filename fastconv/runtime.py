@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata
 
 import numpy as np
 
 from . import _config, _registry
 from ._cpu import _runtime, backend
-from ._fingerprint import fingerprint
 from ._version import __version__
 
 ENVIRONMENT = (
@@ -24,6 +22,10 @@ ENVIRONMENT = (
 
 def runtime_facts() -> dict[str, str]:
     """What ``show_runtime`` prints: names to texts, in order."""
+    from importlib import metadata  # imported late: `import fastconv` must stay cheap
+
+    from ._fingerprint import fingerprint
+
     levels = _runtime.isa_levels()
     here = fingerprint()
     return {

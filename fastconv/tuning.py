@@ -1,17 +1,22 @@
-"""Tuning: measure which algorithm is fastest, keep the choices, carry them to machines of the same kind."""
+"""Tuning: measure which algorithm is fastest, keep the choices, carry them to machines of the same kind.
+
+What only tuning needs is imported when it is called: `import fastconv` must stay cheap.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from . import _config, _tune, _tuning_cache
-from ._explain import Explanation, explanation
-from ._normalize import tuning as normalize
+from . import _config
 from ._problem import ConvProblem
 from ._select import forget_plans
-from ._tuning_record import TuningRecord
+
+if TYPE_CHECKING:
+    from ._explain import Explanation
+    from ._tuning_record import TuningRecord
 
 Problems = str | ConvProblem | Iterable[str | ConvProblem]
 
@@ -64,6 +69,9 @@ def autotune(
     >>> len(records)
     1
     """
+    from . import _tune
+    from ._normalize import tuning as normalize
+
     found = [job.problem for job in normalize.jobs(problems, passes)]
     count = _config.thread_count(threads)
     limit = normalize.time_limit_seconds(time_limit)
@@ -93,6 +101,9 @@ def explain(problem: str | ConvProblem, *, threads: int | None = None) -> Explan
     >>> explanation.plan.threads
     1
     """
+    from ._explain import explanation
+    from ._normalize import tuning as normalize
+
     return explanation(normalize.problem(problem), threads)
 
 
@@ -109,6 +120,8 @@ def export_tuning(path: str | os.PathLike[str]) -> int:
     int
         Number of choices written.
     """
+    from . import _tuning_cache
+
     content = _tuning_cache.current().content
     Path(path).write_text(_tuning_cache.render(content))
     return len(content.records())
@@ -133,6 +146,9 @@ def import_tuning(path: str | os.PathLike[str]) -> int:
     ValueError
         If the file is none of tuned choices, or of a machine with another CPU, ISA level, number of cores or version.
     """
+    from . import _tuning_cache
+    from ._normalize import tuning as normalize
+
     content = normalize.tuning_file(path)
     records = content.records()
     cache = _tuning_cache.current()
@@ -156,6 +172,9 @@ def forget_tuning(problem: str | ConvProblem | None = None, *, threads: int | No
     int
         Number of choices dropped.
     """
+    from . import _tuning_cache
+    from ._normalize import tuning as normalize
+
     text = None if problem is None else str(normalize.problem(problem))
 
     def is_kept(key: tuple[str, int]) -> bool:
