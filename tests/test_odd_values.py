@@ -49,7 +49,6 @@ NO_INTEGERS = {
     "array of bools": np.array([True, True]),
     "array of a float": np.array(2.0),
     "array of text": np.array("2"),
-    "2-D array": np.array([[1, 2]]),
 }
 NUMBERS = ("stride", "dilation", "groups", "padding", "threads", "output_padding", "output_size")
 
