@@ -1,0 +1,172 @@
+"""The structure holds: imports go downward, one module knows threads, one place refuses input, kernels are pure."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import fastconv
+
+PACKAGE = Path(fastconv.__file__).parent
+ROOT = PACKAGE.parent
+CSRC = PACKAGE / "_cpu" / "csrc"
+
+pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="installed without sources")
+
+PUBLIC = ("functional", "backward", "grad", "depthwise", "separable", "causal", "integer", "unfolding", "pooling")
+
+# Lowest first. A module may import from its own layer and from those before it.
+LAYERS = (
+    ("_errors", "_version", "_docs", "_windows", "_problem", "_algorithm", "_plan", "_arrays", "_config", "suites"),
+    ("_cpu",),
+    ("_registry",),
+    ("_fingerprint", "_tuning_file", "_tuning_record", "_tuning_cache", "_sample", "_accuracy"),
+    ("_select", "_calibrate"),
+    ("_normalize",),
+    ("_execute", "_execute_pooling", "_tune", "_explain"),
+    (*PUBLIC, "planning", "tuning", "runtime"),
+    ("compat", "nn"),
+    ("_cli", "__main__", ""),
+)
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+UPWARD_INSIDE_FUNCTIONS = {("_cpu.backend", "_registry")}
+"""The backend hands problems over to the reference algorithm, which the registry knows."""
+
+
+def modules() -> Iterator[tuple[str, ast.Module, bool]]:
+    """Every module of the package: its name below fastconv, its syntax tree, whether it is a package."""
+    for file in sorted(PACKAGE.rglob("*.py")):
+        parts = file.relative_to(PACKAGE).with_suffix("").parts
+        is_package = parts[-1] == "__init__"
+        yield ".".join(parts[:-1] if is_package else parts), ast.parse(file.read_text()), is_package
+
+
+def imports(name: str, tree: ast.AST, is_package: bool) -> Iterator[str]:
+    """Modules of the package that a syntax tree imports, by their names below fastconv."""
+    package = name.split(".") if is_package else name.split(".")[:-1]
+    known = {module for module, _, _ in MODULES}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1] + (node.module.split(".") if node.module else [])
+            base = [part for part in base if part]
+            for alias in node.names:
+                full = ".".join([*base, alias.name])
+                # ``from . import _x`` may name a compiled module, which has no syntax tree.
+                yield full if full in known or not node.module else ".".join(base)
+        elif isinstance(node, ast.Import):
+            assert not any(alias.name.split(".")[0] == "fastconv" for alias in node.names), f"{name}: absolute import"
+
+
+MODULES = list(modules())
+
+
+def test_every_module_has_a_layer() -> None:
+    assert {name.split(".")[0] for name, _, _ in MODULES} <= set(LEVEL)
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in MODULES])
+def test_imports_go_downward(name: str) -> None:
+    tree, is_package = next((tree, package) for module, tree, package in MODULES if module == name)
+    for imported in imports(name, tree, is_package):
+        if (name, imported) in UPWARD_INSIDE_FUNCTIONS:
+            continue
+        assert LEVEL[imported.split(".")[0]] <= LEVEL[name.split(".")[0]], f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in MODULES if name.split(".")[0] in PUBLIC])
+def test_public_functions_only_normalise_and_execute(name: str) -> None:
+    tree, is_package = next((tree, package) for module, tree, package in MODULES if module == name)
+    own = name.split(".")[0]
+    for imported in imports(name, tree, is_package):
+        first = imported.split(".")[0]
+        assert first in ("_docs", "_execute", "_execute_pooling", "_normalize", own), f"{name} imports {imported}"
+
+
+def test_modules_do_not_import_each_other_in_circles() -> None:
+    graph = {
+        name: {i for node in tree.body if isinstance(node, ast.ImportFrom) for i in imports(name, node, is_package)}
+        for name, tree, is_package in MODULES
+    }
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join((*above, name))
+        if name in done or name not in graph:
+            return
+        for imported in graph[name] - {name}:
+            # A package's modules may import one another through its name.
+            if not name.startswith(imported + "."):
+                visit(imported, (*above, name))
+        done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def _source(file: Path) -> str:
+    """The text without comments and docstrings."""
+    text = file.read_text()
+    if file.suffix in (".c", ".h"):
+        return re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.DOTALL)
+    return re.sub(r'""".*?"""|#[^\n]*', "", text, flags=re.DOTALL)
+
+
+def test_one_module_knows_threads() -> None:
+    """OpenMP and the parallel loop are in _runtime.pyx and nowhere else."""
+    threads = re.compile(r"\b(prange|parallel|openmp|omp_\w+|_OPENMP|pthread\w*)\b|#\s*pragma\s+omp")
+    users = [
+        file.name
+        for pattern in ("*.pyx", "*.pxd", "csrc/**/*.c", "csrc/**/*.h")
+        for file in (PACKAGE / "_cpu").glob(pattern)
+        if threads.search(_source(file))
+    ]
+    assert users == ["_runtime.pyx"]
+
+
+@pytest.mark.parametrize("file", sorted(CSRC.rglob("*.[ch]")), ids=lambda file: file.name)
+def test_kernels_are_pure(file: Path) -> None:
+    """No allocation, no input or output, no Python, no mutable data that outlives a call."""
+    text = _source(file)
+    forbidden = re.search(r"\b(malloc|calloc|realloc|free|alloca|printf|fopen|Py\w+|abort|exit|assert)\s*\(", text)
+    assert forbidden is None, forbidden
+    includes = set(re.findall(r"#\s*include\s*<([^>]+)>", text))
+    assert includes <= {"stdint.h", "stddef.h", "string.h", "math.h", "complex.h", "float.h", "limits.h"}
+    for line in text.splitlines():
+        # A static object, as opposed to a static function: no parenthesis before its end or its initialiser.
+        found = re.match(r"\s*static\s+(?!inline)([^()=;]*)(=|;|\[)", line)
+        assert found is None or "const" in found[1], line
+
+
+REFUSES = re.compile(r"\b(bad_value|bad_type)\(")
+MAY_REFUSE = ("_normalize/", "_config.py", "_errors.py", "_problem.py", "_arrays.py", "_select.py")
+"""The last two: what can be converted to an array at all, and whether an algorithm of that name exists."""
+
+
+def test_one_place_refuses_input() -> None:
+    for file in PACKAGE.rglob("*.py"):
+        path = file.relative_to(PACKAGE).as_posix()
+        if not path.startswith(MAY_REFUSE):
+            assert not REFUSES.search(_source(file)), f"{path} refuses input"
+
+
+def test_public_functions_and_algorithms_raise_nothing_of_their_own() -> None:
+    for name, tree, _ in MODULES:
+        if name.split(".")[0] in (*PUBLIC, "_execute", "_execute_pooling") or name.startswith("_cpu.algorithms"):
+            raised = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc is not None]
+            assert not raised, f"{name}, lines {raised}"
+
+
+@pytest.mark.parametrize(("patterns", "most"), [(("*.py", "*.pyx"), 400), (("*.c", "*.h"), 600)])
+def test_files_stay_short(patterns: tuple[str, ...], most: int) -> None:
+    long = {
+        file.relative_to(ROOT).as_posix(): lines
+        for pattern in patterns
+        for file in PACKAGE.rglob(pattern)
+        if (lines := len(file.read_text().splitlines())) > most
+    }
+    assert not long
