@@ -122,6 +122,11 @@ def execute(plan: Plan, call: ConvCall) -> np.ndarray:
     return call.finish(result)
 
 
+def pack(plan: Plan, frame: Frame, w: np.ndarray) -> object | None:
+    """A weight in the layout of the plan's algorithm; None where it takes the plain one."""
+    return backend.pack(plan.algorithm, plan.problem, plan.params, frame.weights(w), plan.threads)
+
+
 def result_dtype(call: ConvCall) -> np.dtype:
     """The dtype of the call's result: that of its inputs, int32 for int8 problems."""
     if call.problem.dtype == "int8":

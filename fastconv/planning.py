@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ._cpu import backend
 from ._docs import documented
-from ._execute import execute
+from ._execute import execute, pack
 from ._normalize import planned as normalize
 from ._normalize.planned import PackedWeight, Planned
 from ._normalize.settings import Settings
@@ -66,10 +65,7 @@ class PlannedConvolution:
         """
         w = normalize.weight_to_pack(self._planned, w).copy()
         w.setflags(write=False)
-        plan = self.choice
-        weight = self._planned.described.frame.weights(w)
-        packed = backend.pack(plan.algorithm, plan.problem, plan.params, weight, plan.threads)
-        return PackedWeight(w, packed, self._made_for)
+        return PackedWeight(w, pack(self.choice, self._planned.described.frame, w), self._made_for)
 
     def __call__(
         self, first: Any, second: Any, bias: Any = None, add: Any = None, out: np.ndarray | None = None
