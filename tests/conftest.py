@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -29,6 +30,17 @@ def _own_cache_directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: 
     folder = Path(tmp_path_factory.getbasetemp()) / "cache"
     folder.mkdir(exist_ok=True)
     monkeypatch.setenv("FASTCONV_CACHE_DIR", str(folder))
+
+
+@pytest.fixture
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache directory of this test's own, and nothing remembered from other tests, nor by them."""
+    import tuning_cases
+
+    monkeypatch.setenv("FASTCONV_CACHE_DIR", str(tmp_path / "cache"))
+    tuning_cases.forget_memory()
+    yield tmp_path / "cache"
+    tuning_cases.forget_memory()
 
 
 @pytest.fixture(autouse=True)

@@ -16,27 +16,16 @@ from pathlib import Path
 import pytest
 
 import fastconv
-from fastconv import _registry, _select, _tune, _tuning_cache, runtime
+from fastconv import _registry, _tune, _tuning_cache, runtime
 from fastconv._cli import main
 from fastconv._cpu.algorithms.reference import Reference
 from fastconv._cpu.lowering import RESULT
 from fastconv._normalize.tuning import jobs
+from tuning_cases import reread
+
+pytestmark = pytest.mark.usefixtures("cache_folder")
 
 PROBLEM = "forward 1x4x10x10 6x4x3x3 p1 float32"
-
-
-@pytest.fixture(autouse=True)
-def cache_folder(tmp_path, monkeypatch):
-    """A cache directory of this test's own, and nothing remembered from other tests."""
-    monkeypatch.setenv("FASTCONV_CACHE_DIR", str(tmp_path / "cache"))
-    _forget_memory()
-    yield tmp_path / "cache"
-    _forget_memory()
-
-
-def _forget_memory() -> None:
-    _tuning_cache.reload()
-    _select.forget_plans()
 
 
 @pytest.fixture
@@ -44,7 +33,7 @@ def run(capsys):
     """Run the command in this process; (status, stdout, stderr)."""
 
     def command(*arguments: str) -> tuple[int, str, str]:
-        _forget_memory()
+        reread()
         status = main(arguments)
         captured = capsys.readouterr()
         return status, captured.out, captured.err
@@ -140,7 +129,7 @@ def test_interrupted_autotune_keeps_what_it_measured(cache_folder, tmp_path):
     assert child.returncode == 130
     assert "Traceback" not in errors
     lines += [line for line in rest.splitlines() if line.startswith("[")]
-    _forget_memory()
+    reread()
     stored = _tuning_cache.current().content.records()
     assert 2 <= len(stored) < 23
     assert len(stored) - len(lines) in (0, 1)

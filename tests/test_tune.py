@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field
 
@@ -10,27 +9,15 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import ConvProblem, _calibrate, _registry, _select, _tune, _tuning_cache, tuning
-from fastconv._algorithm import Algorithm, ErrorBound, Machine, definition_bound
+from fastconv import ConvProblem, _registry, _tune, _tuning_cache
+from fastconv._algorithm import ErrorBound, definition_bound
 from fastconv._cpu.algorithms.reference import Reference
 from fastconv._cpu.lowering import RESULT
+from tuning_cases import PROBLEM, reread
 
-PROBLEM = ConvProblem.parse("forward 1x2x6x6 3x2x3x3 p1 float32")
+pytestmark = pytest.mark.usefixtures("cache_folder")
+
 MILLISECOND = 1e-3
-
-
-@pytest.fixture(autouse=True)
-def cache_folder(tmp_path, monkeypatch):
-    """A cache directory of this test's own, and nothing remembered from other tests."""
-    monkeypatch.setenv("FASTCONV_CACHE_DIR", str(tmp_path))
-    _forget_memory()
-    yield tmp_path
-    _forget_memory()
-
-
-def _forget_memory() -> None:
-    _tuning_cache.reload()
-    _select.forget_plans()
 
 
 class Clock:
@@ -106,7 +93,7 @@ def algorithms(monkeypatch, clock):
         # Takes no time, since it also computes the exact values; is never a candidate, by its estimate.
         last = Timed(name="reference", clock=clock, seconds=0.0, estimate=1e6)
         monkeypatch.setattr(_registry, "CPU", (*made.values(), last))
-        _forget_memory()
+        reread()
         return {**made, "reference": last}
 
     return install
@@ -292,7 +279,7 @@ def test_stored_problems_are_not_measured_again(algorithms):
     made = algorithms({"name": "a", "seconds": MILLISECOND})
     assert [step.stored for step in _tune.tune([PROBLEM], 1)] == [False]
     made["a"].executions.clear()
-    _forget_memory()
+    reread()
     assert [step.stored for step in _tune.tune([PROBLEM], 1)] == [True]
     assert made["a"].executions == []
     assert [step.stored for step in _tune.tune([PROBLEM], 2)] == [False]
@@ -324,7 +311,7 @@ def test_interrupted_run_keeps_what_it_measured(algorithms):
     made["a"].raises = KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt):
         next(steps)
-    _forget_memory()
+    reread()
     assert {record.problem.batch for record in _tuning_cache.current().content.records()} == {1, 2}
 
 
@@ -337,25 +324,6 @@ def test_time_limit_begins_no_further_problem(algorithms, clock):
     assert clock.now - start < 5
 
 
-# The public functions, on the real algorithms.
-
-
-def test_autotune_and_explain_real_algorithms():
-    text = "forward 1x8x12x12 8x8x3x3 p1 float32"
-    before = fastconv.explain(text, threads=1)
-    assert before.plan.reason == "cost model"
-    records = fastconv.autotune([text, ConvProblem.parse(text)], passes=["forward", "input", "weight"], threads=1)
-    assert [record.problem.direction for record in records] == ["forward", "backward_input", "backward_weight"]
-    for record in records:
-        assert record.seconds is not None
-        assert not [timing for timing in record.timings if timing.outcome == "wrong"]
-        plan = _select.plan_for(record.problem, threads=1)
-        assert (plan.algorithm.name, dict(plan.params), plan.reason) == (record.algorithm, record.params, "tuned")
-    page = str(fastconv.explain(text, threads=1))
-    assert "measured at" in page
-    assert all(name in page for name in _registry.names())
-
-
 def test_explain_says_what_excludes_an_algorithm(algorithms):
     loose, limit = ErrorBound(None, 1e-4, 1e-4), 2**50
     algorithms(
@@ -366,82 +334,3 @@ def test_explain_says_what_excludes_an_algorithm(algorithms):
     assert verdicts["loose"] == 'precision "high" asks for 1e-05'
     assert "workspace" in verdicts["large"]
     assert verdicts["reference"] == "chosen"
-
-
-def test_export_forget_import(tmp_path):
-    record = fastconv.autotune(str(PROBLEM), threads=1)[0]
-    file = tmp_path / "exported.json"
-    assert fastconv.export_tuning(file) == 1
-    assert fastconv.forget_tuning() == 1
-    assert _select.plan_for(PROBLEM, threads=1).reason == "cost model"
-    assert fastconv.import_tuning(file) == 1
-    assert _select.plan_for(PROBLEM, threads=1).reason == "tuned"
-    assert _tuning_cache.current().content.records() == [record]
-
-
-def test_forget_one_problem_or_one_number_of_threads():
-    other = PROBLEM.replace(batch=2)
-    fastconv.autotune([PROBLEM, other], threads=1)
-    fastconv.autotune(PROBLEM, threads=2)
-    assert fastconv.forget_tuning(PROBLEM, threads=2) == 1
-    assert fastconv.forget_tuning(str(other)) == 1
-    assert [record.key for record in _tuning_cache.current().content.records()] == [(str(PROBLEM), 1)]
-    assert fastconv.forget_tuning(threads=1) == 1
-
-
-def test_import_refuses_files_of_other_machines_and_other_files(tmp_path):
-    fastconv.autotune(PROBLEM, threads=1)
-    file = tmp_path / "exported.json"
-    fastconv.export_tuning(file)
-    content = json.loads(file.read_text())
-    content["fingerprint"]["stepping"] = "another"
-    file.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="stepping 'another' there"):
-        fastconv.import_tuning(file)
-    file.write_text("no JSON")
-    with pytest.raises(ValueError, match="export_tuning wrote"):
-        fastconv.import_tuning(file)
-    with pytest.raises(ValueError, match="no such file"):
-        fastconv.import_tuning(tmp_path / "missing.json")
-    assert len(_tuning_cache.current().content.records()) == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"problems": "resnet51"}, ValueError, "resnet50"),
-        ({"problems": 5}, TypeError, "problems"),
-        ({"problems": [5]}, TypeError, "problem"),
-        ({"problems": "forward 1x1x2x2 1x1x3x3"}, ValueError, "larger than its padded input"),
-        ({"problems": "lenet", "passes": "backward"}, ValueError, "passes"),
-        ({"problems": "lenet", "passes": []}, ValueError, "passes"),
-        ({"problems": "lenet", "effort": "much"}, ValueError, "effort"),
-        ({"problems": "lenet", "threads": 0}, ValueError, "threads"),
-        ({"problems": "lenet", "time_limit": -1}, ValueError, "time_limit"),
-        ({"problems": "lenet", "time_limit": "1"}, TypeError, "time_limit"),
-    ],
-)
-def test_bad_arguments(arguments, error, message):
-    with pytest.raises(error, match=message):
-        tuning.autotune(arguments.pop("problems"), **arguments)
-    assert _tuning_cache.current().content.records() == []
-
-
-def test_calibration_measures_a_machine():
-    machine = _calibrate.measure_machine()
-    assert isinstance(machine, Machine)
-    for dtype in ("float32", "float64"):
-        assert 1e8 < machine.multiply_adds_per_second[dtype] < 1e12
-    assert 1e8 < machine.bytes_per_second < 1e12
-    assert 1e-7 < machine.call_seconds < 1e-1
-    assert 1e-8 < machine.numpy_call_seconds < 1e-2
-    _tuning_cache.current().store_machine(machine)
-    _forget_memory()
-    assert _select.machine() == machine
-
-
-def test_estimates_are_positive_and_finite():
-    for algorithm in _registry.CPU:
-        assert isinstance(algorithm, Algorithm)
-        estimate = algorithm.cost(PROBLEM, algorithm.parameters(PROBLEM)[0], 1, _select.machine())
-        assert 0 < estimate < 10

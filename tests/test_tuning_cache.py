@@ -1,19 +1,11 @@
-"""The file of tuned choices: whatever it holds and whoever writes it, it costs time at most, never a result."""
+"""Stored choices: found again, used as hints, and left out when they are not as they should be."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import random
-import signal
-import subprocess
-import sys
-import time
 import warnings
-from pathlib import Path
 
-import numpy as np
 import pytest
 
 import fastconv
@@ -21,61 +13,10 @@ from fastconv import ConvProblem, _fingerprint, _registry, _select, _tuning_cach
 from fastconv._accuracy import error_ratio
 from fastconv._cpu import backend
 from fastconv._sample import sample
-from fastconv._tuning_record import Timing, TuningRecord
+from fastconv._tuning_record import TuningRecord
+from tuning_cases import PROBLEM, computes, path, record, reread, stored_text, write
 
-PROBLEM = ConvProblem.parse("forward 1x2x6x6 3x2x3x3 p1 float32")
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """A cache directory of this test's own, and nothing remembered from other tests."""
-    monkeypatch.setenv("FASTCONV_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(_tuning_cache, "_warned", set())
-    _forget_memory()
-    yield tmp_path / "cache"
-    _forget_memory()
-
-
-def _forget_memory() -> None:
-    _tuning_cache.reload()
-    _select.forget_plans()
-
-
-def record(problem=PROBLEM, algorithm="reference", threads=1, measured_at="2026-01-01T00:00:00Z", params=None):
-    params = {} if params is None else params
-    timing = Timing(algorithm, params, False, 1e-3, 2e-3, 9, "measured")
-    default = "implicit_gemm"
-    return TuningRecord(problem, threads, "measure", algorithm, params, 2e-3, default, measured_at, (timing,))
-
-
-def path() -> Path:
-    found = _tuning_cache.current().path
-    assert found is not None
-    return found
-
-
-def computes() -> None:
-    """A computation of PROBLEM goes on and is right, whatever the cache says."""
-    x, w = np.ones((1, 2, 6, 6), np.float32), np.ones((3, 2, 3, 3), np.float32)
-    y = fastconv.conv2d(x, w, padding=1, threads=1)
-    assert y[0, 0, 0, 0] == 8
-    assert y[0, 2, 2, 2] == 18
-
-
-def write(text: str | bytes) -> Path:
-    """Put ``text`` where this machine's file is."""
-    target = path()
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    target.write_bytes(text if isinstance(text, bytes) else text.encode())
-    _forget_memory()
-    return target
-
-
-def stored_text(**changes) -> str:
-    """The text of a good file with one record, some of its top-level fields changed."""
-    content = _tuning_cache.Content(_fingerprint.fingerprint())
-    content.add([record()])
-    return json.dumps(json.loads(_tuning_cache.render(content)) | changes)
+pytestmark = pytest.mark.usefixtures("cache_folder")
 
 
 # What is stored is found again, and used.
@@ -84,7 +25,7 @@ def stored_text(**changes) -> str:
 def test_stored_choice_is_used_by_the_next_process_and_only_for_its_threads():
     assert _select.plan_for(PROBLEM, threads=1).reason == "cost model"
     _tuning_cache.current().store([record()])
-    _forget_memory()
+    reread()
     plan = _select.plan_for(PROBLEM, threads=1)
     assert (plan.algorithm.name, plan.reason) == ("reference", "tuned")
     assert _select.plan_for(PROBLEM, threads=2).reason == "cost model"
@@ -118,7 +59,7 @@ def test_machine_constants_come_back():
     machine = dataclasses.replace(_select.DEFAULT_MACHINE, bytes_per_second=3e9)
     _tuning_cache.current().store_machine(machine)
     _tuning_cache.current().store([record()])
-    _forget_memory()
+    reread()
     assert _select.machine() == machine
 
 
@@ -216,7 +157,7 @@ def test_damaged_file_is_set_aside_with_one_warning(text):
     assert target.with_name(target.name + ".bad").read_bytes() == text
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        _forget_memory()
+        reread()
         computes()
         _tuning_cache.current().store([record()])
     assert _tuning_cache.parse(target.read_text()).records() == [record()]
@@ -258,7 +199,7 @@ def test_written_file_stays_below_the_size_limit_and_keeps_the_newest(monkeypatc
     stamps = [f"2026-01-01T00:{number // 60:02}:{number % 60:02}Z" for number in range(200)]
     _tuning_cache.current().store(record(p, measured_at=at) for p, at in zip(problems, stamps, strict=True))
     assert path().stat().st_size <= 20_000
-    _forget_memory()
+    reread()
     kept = {r.problem.batch for r in _tuning_cache.current().content.records()}
     assert kept == set(range(201 - len(kept), 201))
     assert len(kept) > 20
@@ -322,164 +263,3 @@ def test_choice_that_breaks_the_schema_is_left_out(change):
 @pytest.mark.parametrize("text", ["", "forward", f" {PROBLEM}", "forward 1x2x6x6 3x2x3x3 p1", "forward 1x1x1 1x1x1 s0"])
 def test_choice_for_what_is_no_problem_text_is_left_out(text):
     assert TuningRecord.from_json(text, 1, record().to_json()) is None
-
-
-# Files that are not ours to use.
-
-
-def test_symbolic_link_is_refused(tmp_path):
-    elsewhere = tmp_path / "elsewhere.json"
-    elsewhere.write_text(stored_text())
-    target = path()
-    target.parent.mkdir(parents=True)
-    target.symlink_to(elsewhere)
-    _forget_memory()
-    with pytest.warns(RuntimeWarning, match="symbolic link"):
-        assert _select.plan_for(PROBLEM, threads=1).reason == "cost model"
-    _tuning_cache.current().store([record(threads=2)])
-    assert target.is_symlink()
-    assert _tuning_cache.parse(elsewhere.read_text()).records() == [record()]
-
-
-def test_file_of_another_user_is_refused(monkeypatch):
-    write(stored_text())
-    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    with pytest.warns(RuntimeWarning, match="belongs to user"):
-        assert _select.plan_for(PROBLEM, threads=1).reason == "cost model"
-
-
-def test_pipe_is_refused_without_waiting_for_a_writer():
-    target = path()
-    target.parent.mkdir(parents=True)
-    os.mkfifo(target)
-    _forget_memory()
-    with pytest.warns(RuntimeWarning, match="not a regular file"):
-        computes()
-
-
-# Directories that cannot be written.
-
-
-def _storing_warns_once_and_lasts() -> None:
-    with pytest.warns(RuntimeWarning, match="cannot be written"):
-        _tuning_cache.current().store([record()])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        _tuning_cache.current().store([record(threads=2)])
-        _select.forget_plans()
-        assert _select.plan_for(PROBLEM, threads=1).reason == "tuned"
-        computes()
-
-
-def test_directory_that_is_a_file(folder):
-    folder.write_text("not a directory")
-    _storing_warns_once_and_lasts()
-
-
-def test_full_disk_leaves_the_old_file_and_no_temporary_one(monkeypatch):
-    _tuning_cache.current().store([record()])
-    before = path().read_bytes()
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.warns(RuntimeWarning, match="No space left"):
-        _tuning_cache.current().store([record(threads=2)])
-    assert path().read_bytes() == before
-    assert not list(path().parent.glob("*.tmp"))
-
-
-@pytest.mark.skipif(not Path("/proc/self/attr").is_dir(), reason="needs Linux's proc")
-def test_read_only_directory(monkeypatch):
-    # /proc refuses new files even to root.
-    monkeypatch.setenv("FASTCONV_CACHE_DIR", "/proc/self/attr/fastconv")
-    _forget_memory()
-    _storing_warns_once_and_lasts()
-
-
-def test_no_home_directory(monkeypatch):
-    monkeypatch.delenv("FASTCONV_CACHE_DIR")
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-
-    def no_home() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "home", no_home)
-    _forget_memory()
-    assert _tuning_cache.current().path is None
-    _tuning_cache.current().store([record()])
-    assert _select.plan_for(PROBLEM, threads=1).reason == "tuned"
-
-
-def test_stale_temporary_files_are_cleared_and_recent_ones_are_not():
-    _tuning_cache.current().store([record()])
-    old, recent = (path().with_name(f"{path().name}.{name}.tmp") for name in ("old", "recent"))
-    for file in (old, recent):
-        file.write_text("half a fi")
-    os.utime(old, (0, 0))
-    _tuning_cache.current().store([record()])
-    assert (old.exists(), recent.exists()) == (False, True)
-
-
-# Several processes.
-
-WRITER = """
-import sys
-from fastconv import ConvProblem, _tuning_cache
-from fastconv._tuning_record import TuningRecord
-first, count = map(int, sys.argv[1:])
-print("ready", flush=True)
-sys.stdin.readline()
-for number in range(first, first + count):
-    problem = ConvProblem.parse(f"forward {number}x2x6x6 3x2x3x3 p1 float32")
-    record = TuningRecord(problem, 1, "measure", "reference", {}, 1e-3, "reference", "2026-01-01T00:00:00Z", ())
-    _tuning_cache.current().store([record])
-"""
-
-
-def _writer(first: int, count: int) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", WRITER, str(first), str(count)],
-        env={**os.environ, "PYTHONPATH": str(Path(fastconv.__file__).parent.parent)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_processes_that_write_at_once_lose_nothing():
-    writers = [_writer(1 + 25 * number, 25) for number in range(4)]
-    for writer in writers:
-        assert writer.stdout.readline() == "ready\n"
-    for writer in writers:
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-    for writer in writers:
-        _, errors = writer.communicate(timeout=60)
-        assert (writer.returncode, errors) == (0, "")
-    _forget_memory()
-    assert {r.problem.batch for r in _tuning_cache.current().content.records()} == set(range(1, 101))
-
-
-def test_process_killed_while_writing_leaves_a_whole_file():
-    rng = random.Random(0)
-    survived = 0
-    for number in range(12):
-        writer = _writer(1 + 1000 * number, 1000)
-        assert writer.stdout.readline() == "ready\n"
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-        time.sleep(0.02 + 0.06 * rng.random())
-        writer.send_signal(signal.SIGKILL)
-        writer.communicate(timeout=60)
-        if path().exists():
-            records = _tuning_cache.parse(path().read_text()).records()
-            assert len(records) >= survived
-            survived = len(records)
-    assert survived > 12
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        _forget_memory()
-        _tuning_cache.current().store([record()])

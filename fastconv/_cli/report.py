@@ -66,7 +66,7 @@ def plot(path: str, jobs: list[Job], records: Records) -> None:
         axes.text(
             max(record.seconds, record.baseline_seconds or 0) * 1e3, row, f" {record.algorithm}{gain}", va="center"
         )
-    names = [" ".join(filter(None, [job.layer, job.pass_name])) or str(job.problem) for job in shown]
+    names = [" ".join(filter(None, [job.suite, job.layer, job.pass_name])) or str(job.problem) for job in shown]
     axes.set_yticks(range(len(shown)), names)
     axes.invert_yaxis()
     axes.margins(x=0.25)

@@ -1,0 +1,181 @@
+"""The file of tuned choices: whose it is, where it cannot be written, processes that write at once or are killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+
+import fastconv
+from fastconv import _select, _tuning_cache
+from tuning_cases import PROBLEM, computes, path, record, reread, stored_text, write
+
+pytestmark = pytest.mark.usefixtures("cache_folder")
+
+
+# Files that are not ours to use.
+
+
+def test_symbolic_link_is_refused(tmp_path):
+    elsewhere = tmp_path / "elsewhere.json"
+    elsewhere.write_text(stored_text())
+    target = path()
+    target.parent.mkdir(parents=True)
+    target.symlink_to(elsewhere)
+    reread()
+    with pytest.warns(RuntimeWarning, match="symbolic link"):
+        assert _select.plan_for(PROBLEM, threads=1).reason == "cost model"
+    _tuning_cache.current().store([record(threads=2)])
+    assert target.is_symlink()
+    assert _tuning_cache.parse(elsewhere.read_text()).records() == [record()]
+
+
+def test_file_of_another_user_is_refused(monkeypatch):
+    write(stored_text())
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.warns(RuntimeWarning, match="belongs to user"):
+        assert _select.plan_for(PROBLEM, threads=1).reason == "cost model"
+
+
+def test_pipe_is_refused_without_waiting_for_a_writer():
+    target = path()
+    target.parent.mkdir(parents=True)
+    os.mkfifo(target)
+    reread()
+    with pytest.warns(RuntimeWarning, match="not a regular file"):
+        computes()
+
+
+# Directories that cannot be written.
+
+
+def _storing_warns_once_and_lasts() -> None:
+    with pytest.warns(RuntimeWarning, match="cannot be written"):
+        _tuning_cache.current().store([record()])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _tuning_cache.current().store([record(threads=2)])
+        _select.forget_plans()
+        assert _select.plan_for(PROBLEM, threads=1).reason == "tuned"
+        computes()
+
+
+def test_directory_that_is_a_file(cache_folder):
+    cache_folder.write_text("not a directory")
+    _storing_warns_once_and_lasts()
+
+
+def test_full_disk_leaves_the_old_file_and_no_temporary_one(monkeypatch):
+    _tuning_cache.current().store([record()])
+    before = path().read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.warns(RuntimeWarning, match="No space left"):
+        _tuning_cache.current().store([record(threads=2)])
+    assert path().read_bytes() == before
+    assert not list(path().parent.glob("*.tmp"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/attr").is_dir(), reason="needs Linux's proc")
+def test_read_only_directory(monkeypatch):
+    # /proc refuses new files even to root.
+    monkeypatch.setenv("FASTCONV_CACHE_DIR", "/proc/self/attr/fastconv")
+    reread()
+    _storing_warns_once_and_lasts()
+
+
+def test_no_home_directory(monkeypatch):
+    monkeypatch.delenv("FASTCONV_CACHE_DIR")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    reread()
+    assert _tuning_cache.current().path is None
+    _tuning_cache.current().store([record()])
+    assert _select.plan_for(PROBLEM, threads=1).reason == "tuned"
+
+
+def test_stale_temporary_files_are_cleared_and_recent_ones_are_not():
+    _tuning_cache.current().store([record()])
+    old, recent = (path().with_name(f"{path().name}.{name}.tmp") for name in ("old", "recent"))
+    for file in (old, recent):
+        file.write_text("half a fi")
+    os.utime(old, (0, 0))
+    _tuning_cache.current().store([record()])
+    assert (old.exists(), recent.exists()) == (False, True)
+
+
+# Several processes.
+
+WRITER = """
+import sys
+from fastconv import ConvProblem, _tuning_cache
+from fastconv._tuning_record import TuningRecord
+first, count = map(int, sys.argv[1:])
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(first, first + count):
+    problem = ConvProblem.parse(f"forward {number}x2x6x6 3x2x3x3 p1 float32")
+    record = TuningRecord(problem, 1, "measure", "reference", {}, 1e-3, "reference", "2026-01-01T00:00:00Z", ())
+    _tuning_cache.current().store([record])
+"""
+
+
+def _writer(first: int, count: int) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", WRITER, str(first), str(count)],
+        env={**os.environ, "PYTHONPATH": str(Path(fastconv.__file__).parent.parent)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_processes_that_write_at_once_lose_nothing():
+    writers = [_writer(1 + 25 * number, 25) for number in range(4)]
+    for writer in writers:
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        _, errors = writer.communicate(timeout=60)
+        assert (writer.returncode, errors) == (0, "")
+    reread()
+    assert {r.problem.batch for r in _tuning_cache.current().content.records()} == set(range(1, 101))
+
+
+def test_process_killed_while_writing_leaves_a_whole_file():
+    rng = random.Random(0)
+    survived = 0
+    for number in range(12):
+        writer = _writer(1 + 1000 * number, 1000)
+        assert writer.stdout.readline() == "ready\n"
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+        time.sleep(0.02 + 0.06 * rng.random())
+        writer.send_signal(signal.SIGKILL)
+        writer.communicate(timeout=60)
+        if path().exists():
+            records = _tuning_cache.parse(path().read_text()).records()
+            assert len(records) >= survived
+            survived = len(records)
+    assert survived > 12
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        reread()
+        _tuning_cache.current().store([record()])
