@@ -42,12 +42,13 @@ def error_ratio(
         error = np.abs(computed - exact)
         if not np.isfinite(error).all():
             return np.inf
-        largest_error, largest_exact = max(largest_error, error.max()), max(largest_exact, np.abs(exact).max())
+        rounding = _rounding(problem.dtype, exact)
+        largest_error = max(largest_error, float((error - rounding).max()))
+        largest_exact = max(largest_exact, float(np.abs(exact).max()))
         if problem.dtype == "int8":
             worst = max(worst, np.inf if error.any() else 0.0)
         elif bound.elementwise is not None:
-            allowed = _rounding(problem.dtype, exact)
-            allowed += bound.elementwise * _exact(
+            allowed = rounding + bound.elementwise * _exact(
                 part.replace(dtype="float64"), {k: np.abs(v) for k, v in views.items()}
             )
             worst = max(worst, float((error / np.maximum(allowed, np.finfo(float).tiny)).max()))

@@ -199,10 +199,11 @@ def test_bench_times_every_algorithm_and_stores_nothing(run):
 
 
 def test_verify_passes(run):
-    status, out, _ = run("verify", PROBLEM, "forward 1x2x5x6x7 3x2x2x3x3 s2 float64", "--seed", "3")
+    half = "forward 2x6x9x9 4x6x3x3 p1 float16"
+    status, out, _ = run("verify", PROBLEM, half, "forward 1x2x5x6x7 3x2x2x3x3 s2 float64", "--seed", "3")
     assert status == 0
     for name in _registry.names():
-        assert re.search(rf"^{name} +12 checks, 0 failures, worst error/bound 0\.\d+ ", out, re.MULTILINE), out
+        assert re.search(rf"^{name} +18 checks, 0 failures, worst error/bound 0\.\d+ ", out, re.MULTILINE), out
 
 
 class WrongAlgorithm(Reference):

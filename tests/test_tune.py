@@ -184,11 +184,12 @@ def test_only_wrong_ones_leave_the_definition(algorithms):
 
 @pytest.mark.parametrize("direction", ["forward", "backward_input", "backward_weight"])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "int8", "float16"])
-def test_check_sees_wrong_results_of_every_kind(algorithms, direction, dtype):
+@pytest.mark.parametrize("bound", [None, ErrorBound(None, 1e-6, 1e-6)])
+def test_check_sees_wrong_results_of_every_kind(algorithms, direction, dtype, bound):
     problem = ConvProblem.parse(f"{direction} 2x4x7x7 6x2x3x3 s2 p1 g2 {dtype}")
-    algorithms({"name": "a", "seconds": MILLISECOND})
+    algorithms({"name": "a", "seconds": MILLISECOND, "bound": bound})
     assert _tune.tune_problem(problem, threads=1).algorithm == "a"
-    algorithms({"name": "a", "seconds": MILLISECOND, "wrong": True})
+    algorithms({"name": "a", "seconds": MILLISECOND, "bound": bound, "wrong": True})
     assert _tune.tune_problem(problem, threads=1).algorithm == "reference"
 
 
