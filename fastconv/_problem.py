@@ -49,7 +49,8 @@ class Epilogue:
     def __str__(self) -> str:
         words = ["bias"] * self.bias + ["add"] * self.add
         if self.activation == "leaky_relu":
-            words.append(f"leaky_relu={self.slope!r}")
+            # The + of 1e+20 would begin another word.
+            words.append(f"leaky_relu={self.slope!r}".replace("+", ""))
         elif self.activation is not None:
             words.append(self.activation)
         return "".join("+" + word for word in words)
@@ -234,6 +235,11 @@ class ConvProblem:
                 f"as in 'forward 8x64x56x56 128x64x3x3 s2 p1 float32'"
             ) from None
         problem._check()
+        if weight_shape[1] * problem.groups != problem.in_channels:
+            raise ValueError(
+                f"problem: got {text!r}; allowed: {weight_shape[1] * problem.groups} input channels for weights of "
+                f"{weight_shape[1]} in {problem.groups} groups"
+            )
         return problem
 
     def _check(self) -> None:
