@@ -94,6 +94,19 @@ def test_threads_do_not_change_the_bits(problem: ConvProblem, dtype: str) -> Non
         assert compute_with_tile(problem, operands, 32, threads).tobytes() == one.tobytes()
 
 
+@pytest.mark.parametrize("problem", problems(LONG, directions=("forward", "backward_input")), ids=describe)
+def test_packed_spectra_give_the_same_bits(problem: ConvProblem) -> None:
+    operands = real_operands(problem)
+    role = RESULT[problem.direction]
+    plan = _select.plan_for(problem, "fft", 2)
+    packed = backend.pack(plan.algorithm, problem, plan.params, operands["weight"], 2)
+    assert packed is not None
+    arrays = {name: array for name, array in operands.items() if name != role}
+    result = np.empty_like(operands[role])
+    backend.execute(plan, Operands(**arrays, **{role: result}, packed=packed))
+    assert result.tobytes() == compute(problem, "fft", operands, 2).tobytes()
+
+
 @pytest.mark.parametrize("direction", ["forward", "backward_input"])
 def test_only_the_images_that_hold_nan_are_computed_again(direction: str, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = ConvProblem.parse(f"{direction} 6x2x40x40 3x2x7x7 p3")

@@ -82,6 +82,11 @@ class Tiling:
         ]
         return [sizes_of(phase) for phase in itertools.product(*axes)]
 
+    def phase_channels(self, number: int) -> slice:
+        """Channels of a phase on the side of x."""
+        channels = self.problem.in_channels // self.problem.groups
+        return slice(number * channels, (number + 1) * channels)
+
     @property
     def sources(self) -> int:
         """Channels of a group that a tile is read from: those of x with their phases, or of dy."""

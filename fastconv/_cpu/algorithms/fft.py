@@ -18,8 +18,9 @@ import numpy as np
 from ..._algorithm import UNIT_ROUNDOFF, Algorithm, ErrorBound, Machine, Operands, Params, Resources
 from ..._problem import ConvProblem, Epilogue, Sizes
 from .. import blas, epilogue
-from ..blocks import Box, Scratch, boxes, cut, run, scratch_bytes
-from ..overlap_save import BLOCK_BYTES, Blocking, Tile, blocking, is_transformable, sizes_of, tiling
+from ..blocks import Box, Scratch, cut, run, scratch_bytes
+from ..kernel_spectra import Kernels
+from ..overlap_save import Blocking, Tile, blocking, is_transformable, sizes_of, tiling
 from ..spectra import Spectra
 from .im2col import Im2col
 
@@ -63,6 +64,14 @@ class Fft(Algorithm):
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
         return _error_bound(problem)
+
+    def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
+        if problem.direction == "backward_weight":
+            return None
+        t = tiling(problem, params["tile"])
+        spectra = Spectra(t)
+        with np.errstate(all="ignore"):
+            return Kernels(spectra, weight, threads).transformed(np.empty(t.kernel_spectra, spectra.spectral_dtype))
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
         with np.errstate(all="ignore"), blas.one_thread():
@@ -172,15 +181,14 @@ class _Execution:
         self.problem = t.problem
         self.spectra = Spectra(t)
         self.input, self.output = t.data(operands.input), t.data(operands.output)
-        self.weight = t.weights(operands.weight)
+        self.kernels = Kernels(self.spectra, operands.weight, resources.threads)
+        self.packed: Any = operands.packed
         self.tiles = t.tiles()
-        self.dtype = self.spectra.dtype
-        self.phase_channels = self.problem.in_channels // self.problem.groups
         slots = max(1, min(resources.threads, blocks.task_count))
         scratch, spectral = Scratch(resources.workspace), self.spectra.spectral_dtype
         kernels, gathered, products, addends = blocks.scratch_sizes()
         self._kernels = scratch.take(spectral, kernels)
-        self._gathered = scratch.take(self.dtype, slots, gathered)
+        self._gathered = scratch.take(self.spectra.dtype, slots, gathered)
         self._products = scratch.take(spectral, slots, products)
         self._addends = scratch.take(spectral, slots, addends)
 
@@ -192,7 +200,7 @@ class _Execution:
         backward = self.problem.direction == "backward_input"
         if backward and len(self.tiling.phases) < math.prod(self.problem.stride):
             self.input[...] = 0
-        kernels = self._kernel_spectra()
+        kernels = self.packed if self.packed is not None else self.kernels.transformed(self._kernels)
         last: tuple[Any, ...] = (..., *(slice(-size, None) for size in self.tiling.valid))
         spoiled: set[int] = set()
 
@@ -217,7 +225,7 @@ class _Execution:
 
     def _weight_gradient(self) -> set[int]:
         t, lanes = self.tiling, self.blocking.lanes
-        sums = [self._kernel_array(memory) for memory in self._kernels.reshape(lanes, t.kernel_spectra)]
+        sums = [self.kernels.array(memory) for memory in self._kernels.reshape(lanes, t.kernel_spectra)]
 
         def compute(task: Task, slot: int) -> Iterator[None]:
             blocks, groups, lane = task
@@ -237,7 +245,7 @@ class _Execution:
         total = sums[0]
         for other in sums[1:]:
             total += other
-        return self._scatter_weight(total)
+        return set() if self.kernels.transform_back(total) else {0}
 
     # Gathering: elements outside an array are zeros.
 
@@ -246,7 +254,7 @@ class _Execution:
         for place, (n, start) in zip(gathered, tiles, strict=True):
             for number, phase in enumerate(t.phases):
                 window = t.input_window(start, phase, t.tile)
-                _fill(place[:, self._phase(number)], self.input[n, groups], window)
+                _fill(place[:, t.phase_channels(number)], self.input[n, groups], window)
 
     def _gather_output(self, tiles: list[Tile], groups: slice, gathered: np.ndarray) -> None:
         """Tiles of dy: as they are for backward_input, reversed along the transformed axes for backward_weight."""
@@ -274,75 +282,13 @@ class _Execution:
             for number, phase in enumerate(t.phases):
                 window = t.input_window(start, phase, t.valid)
                 if window is not None:
-                    source = cut(values[:, self._phase(number)], window[0])
+                    source = cut(values[:, t.phase_channels(number)], window[0])
                     cut(self.input[n, groups], window[1])[...] = source
-
-    def _phase(self, number: int) -> slice:
-        """Channels of a phase."""
-        return slice(number * self.phase_channels, (number + 1) * self.phase_channels)
-
-    # Kernels.
-
-    def _kernel_spectra(self) -> np.ndarray:
-        """(group, source, target, three axes) spectra of the kernels, reversed for forward."""
-        spectra = self._kernel_array(self._kernels)
-        forward = self.problem.direction == "forward"
-
-        def compute(box: Box, slot: int) -> None:
-            weight, target = self._kernel_part(self.weight, box), self._kernel_part(spectra, box)
-            zeros = np.zeros(math.prod(target.shape[:3]) * math.prod(self.tiling.kernel_tile), self.dtype)
-            kernel = self.spectra.kernel_array(zeros, *target.shape[:3], *self.tiling.kernel_tile)
-            for number, phase in enumerate(self.tiling.phases):
-                taps, places = self.tiling.kernel_places(phase, reverse=forward)
-                self._of_phase(kernel, number)[places] = weight[taps]
-            target[...] = self.spectra.of_kernels(kernel)
-
-        run(compute, self._kernel_boxes(), self.threads)
-        return spectra
-
-    def _scatter_weight(self, total: np.ndarray) -> set[int]:
-        """The weight gradient from its spectra; {0} where it is not finite."""
-        spoiled: set[int] = set()
-        last: tuple[Any, ...] = (..., *(slice(-taps, None) for taps in self.tiling.taps))
-
-        def compute(box: Box, slot: int) -> None:
-            weight = self._kernel_part(self.weight, box)
-            kernel = self.spectra.to_kernels(self._kernel_part(total, box))[last]
-            if not np.isfinite(kernel.sum()):
-                spoiled.add(0)
-            for number, phase in enumerate(self.tiling.phases):
-                taps, places = self.tiling.kernel_places(phase)
-                weight[taps] = self._of_phase(kernel, number)[places]
-
-        run(compute, self._kernel_boxes(), self.threads)
-        return spoiled
-
-    def _kernel_boxes(self) -> list[Box]:
-        """Slices of (group, channel of the side without phases)."""
-        t = self.tiling
-        plain, phased = (t.targets, t.sources)
-        if self.problem.direction == "backward_input":
-            plain, phased = phased, plain
-        points = phased * math.prod(t.kernel_tile) * self.dtype.itemsize
-        return boxes((self.problem.groups, plain), max(1, BLOCK_BYTES // max(1, points)))
-
-    def _kernel_part(self, kernels: np.ndarray, box: Box) -> np.ndarray:
-        groups, plain = box
-        backward = self.problem.direction == "backward_input"
-        return kernels[groups, plain] if backward else kernels[groups, :, plain]
-
-    def _of_phase(self, kernels: np.ndarray, number: int) -> np.ndarray:
-        phase = self._phase(number)
-        return kernels[:, :, phase] if self.problem.direction == "backward_input" else kernels[:, phase]
 
     # Memory.
 
     def _tile_array(self, memory: np.ndarray, tiles: list[Tile], groups: slice, channels: int) -> np.ndarray:
         return self.spectra.tile_array(memory, len(tiles), groups.stop - groups.start, channels, *self.tiling.tile)
-
-    def _kernel_array(self, memory: np.ndarray) -> np.ndarray:
-        t = self.tiling
-        return self.spectra.kernel_array(memory, self.problem.groups, t.sources, t.targets, *t.kernel_spectrum)
 
     def _multiplied(self, gathered: np.ndarray, kernels: np.ndarray, slot: int) -> np.ndarray:
         """Spectra of the targets of gathered tiles."""
