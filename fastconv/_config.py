@@ -74,7 +74,19 @@ def set_num_threads(threads: int) -> None:
 
 
 def get_num_threads() -> int:
-    """Threads that a call without ``threads=`` uses here and now."""
+    """Threads that a call without ``threads=`` uses here and now.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> with fastconv.num_threads(2):
+    ...     fastconv.get_num_threads()
+    2
+    """
     chosen = _threads.get() or _process["threads"]
     if chosen is None:
         from_environment = _environment_threads("FASTCONV_NUM_THREADS") or _environment_threads("OMP_NUM_THREADS")
@@ -91,6 +103,11 @@ def thread_count(threads: int | None) -> int:
 @contextlib.contextmanager
 def num_threads(threads: int) -> Iterator[None]:
     """Use ``threads`` threads inside a ``with`` block, in this thread or task only.
+
+    Parameters
+    ----------
+    threads : int
+        1 to 1024.
 
     Examples
     --------
@@ -121,12 +138,33 @@ def set_precision(level: str) -> None:
     level : {"ieee", "highest", "high", "medium"}
         What error an algorithm may have, as the largest error over the largest exact result on normal data: rounding
         of the definition's own operations, 2e-6, 1e-5 (the default), 1e-2. FASTCONV_PRECISION sets it from outside.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> before = fastconv.get_precision()
+    >>> fastconv.set_precision("highest")
+    >>> fastconv.get_precision()
+    'highest'
+    >>> fastconv.set_precision(before)
     """
     _process["precision"] = check_precision(level)
 
 
 def get_precision() -> str:
-    """The precision that a float32 call without ``precision=`` has here and now."""
+    """The precision that a float32 call without ``precision=`` has here and now.
+
+    Returns
+    -------
+    {"ieee", "highest", "high", "medium"}
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> with fastconv.precision("medium"):
+    ...     fastconv.get_precision()
+    'medium'
+    """
     chosen = _precision.get() or _process["precision"]
     return check_precision(chosen or os.environ.get("FASTCONV_PRECISION") or "high")
 
@@ -134,6 +172,11 @@ def get_precision() -> str:
 @contextlib.contextmanager
 def precision(level: str) -> Iterator[None]:
     """Set the precision inside a ``with`` block, in this thread or task only.
+
+    Parameters
+    ----------
+    level : {"ieee", "highest", "high", "medium"}
+        See ``set_precision``.
 
     Examples
     --------
@@ -155,6 +198,18 @@ def set_deterministic(deterministic: bool) -> None:
     The same call with the same settings always gives the same bits, and one algorithm gives the same bits at any number
     of threads; but which algorithm is chosen may depend on that number. With True the choice is made as for one thread
     and from the cost model alone, never from measurements.
+
+    Parameters
+    ----------
+    deterministic : bool
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.set_deterministic(True)
+    >>> fastconv.get_deterministic()
+    True
+    >>> fastconv.set_deterministic(False)
     """
     if not isinstance(deterministic, bool):
         raise bad_type("deterministic", deterministic, "True or False")
@@ -162,21 +217,56 @@ def set_deterministic(deterministic: bool) -> None:
 
 
 def get_deterministic() -> bool:
-    """Whether the choice of algorithm ignores threads and measurements."""
+    """Whether the choice of algorithm ignores threads and measurements.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.get_deterministic()
+    False
+    """
     return bool(_process["deterministic"])
 
 
 def set_workspace_limit(limit_bytes: int | None) -> None:
-    """Bound the scratch memory of one call in bytes; None: the default, 1 GiB or a quarter of the free memory.
+    """Bound the scratch memory of one call.
 
     A problem whose best algorithm needs more is computed by another one that needs less.
+
+    Parameters
+    ----------
+    limit_bytes : int or None
+        None: the default, 1 GiB or a quarter of the free memory, whichever is less.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.set_workspace_limit(2**20)
+    >>> fastconv.get_workspace_limit()
+    1048576
+    >>> fastconv.set_workspace_limit(None)
     """
     wanted = None if limit_bytes is None else _positive_int("limit_bytes", limit_bytes, sys.maxsize)
     _process["workspace_limit"] = wanted
 
 
 def get_workspace_limit() -> int:
-    """Bytes of scratch memory that one call may use."""
+    """Bytes of scratch memory that one call may use.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.get_workspace_limit() <= 2**30
+    True
+    """
     chosen = _process["workspace_limit"]
     if chosen is None:
         chosen = min(2**30, _free_bytes() // 4)

@@ -156,10 +156,50 @@ x_zero_point : int, default 0
 w_zero_point : int or (K,) ints, default 0
     What stands for zero in w, for all output channels or for each.
 """,
+    "input_and_dy": """
+Parameters
+----------
+input_shape : ints
+    Shape of x, in its layout.
+w : array
+dy : array
+    Gradient of the forward's result, of its shape.
+""",
+    "weight_and_dy": """
+Parameters
+----------
+x : array
+weight_shape : ints
+    Shape of w, in its layout.
+dy : array
+    Gradient of the forward's result, of its shape.
+""",
+    "of_forward": """
+{stride}
+{groups}
+{padding_mode}
+{layouts}
+{one_gradient}
+""",
+    "of_transposed_forward": """
+{stride}
+output_padding : int or one int per axis, default 0
+{groups}
+output_size : one int per axis, optional
+    As in the forward: they say what the shape of dy is.
+{layouts}
+{one_gradient}
+""",
     "one_gradient": """
-Parameters are those of the forward; ``dy``, the gradient of its result, has the result's shape. ``out``: where the
-gradient goes. Gradients of complex arrays are torch's: products with conjugates. ValueError or TypeError for shapes,
-dtypes and settings that do not fit each other.
+{how}
+{out}
+
+Returns
+-------
+array of the shape asked for and the dtype of dy
+    Gradients of complex arrays are torch's: products with conjugates.
+
+{raises}
 """,
     "raises": """
 Raises

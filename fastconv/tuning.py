@@ -119,6 +119,13 @@ def export_tuning(path: str | os.PathLike[str]) -> int:
     -------
     int
         Number of choices written.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> count = fastconv.export_tuning("tuned_choices.json")
+    >>> fastconv.import_tuning("tuned_choices.json") == count
+    True
     """
     from . import _tuning_cache
 
@@ -145,6 +152,13 @@ def import_tuning(path: str | os.PathLike[str]) -> int:
     ------
     ValueError
         If the file is none of tuned choices, or of a machine with another CPU, ISA level, number of cores or version.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> count = fastconv.export_tuning("tuned_choices.json")
+    >>> fastconv.import_tuning("tuned_choices.json") == count
+    True
     """
     from . import _tuning_cache
     from ._normalize import tuning as normalize
@@ -171,6 +185,12 @@ def forget_tuning(problem: str | ConvProblem | None = None, *, threads: int | No
     -------
     int
         Number of choices dropped.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.forget_tuning("forward 1x1x5x5 1x1x3x3")
+    0
     """
     from . import _tuning_cache
     from ._normalize import tuning as normalize

@@ -35,7 +35,8 @@ def conv1d_input(
 ) -> Array:
     """Gradient of ``conv1d`` for its input, an array of ``input_shape``.
 
-    {one_gradient}
+    {input_and_dy}
+    {of_forward}
 
     Examples
     --------
@@ -68,7 +69,8 @@ def conv1d_weight(
 ) -> Array:
     """Gradient of ``conv1d`` for its weight, an array of ``weight_shape``.
 
-    {one_gradient}
+    {weight_and_dy}
+    {of_forward}
 
     Examples
     --------
@@ -127,7 +129,8 @@ def conv2d_input(
 ) -> Array:
     """Gradient of ``conv2d`` for its input, an array of ``input_shape``.
 
-    {one_gradient}
+    {input_and_dy}
+    {of_forward}
 
     Examples
     --------
@@ -160,7 +163,8 @@ def conv2d_weight(
 ) -> Array:
     """Gradient of ``conv2d`` for its weight, an array of ``weight_shape``.
 
-    {one_gradient}
+    {weight_and_dy}
+    {of_forward}
 
     Examples
     --------
@@ -219,7 +223,8 @@ def conv3d_input(
 ) -> Array:
     """Gradient of ``conv3d`` for its input, an array of ``input_shape``.
 
-    {one_gradient}
+    {input_and_dy}
+    {of_forward}
 
     Examples
     --------
@@ -252,7 +257,8 @@ def conv3d_weight(
 ) -> Array:
     """Gradient of ``conv3d`` for its weight, an array of ``weight_shape``.
 
-    {one_gradient}
+    {weight_and_dy}
+    {of_forward}
 
     Examples
     --------

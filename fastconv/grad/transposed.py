@@ -36,7 +36,8 @@ def conv_transpose1d_input(
 ) -> Array:
     """Gradient of ``conv_transpose1d`` for its input, an array of ``input_shape``.
 
-    {one_gradient}
+    {input_and_dy}
+    {of_transposed_forward}
 
     Examples
     --------
@@ -72,7 +73,8 @@ def conv_transpose1d_weight(
 ) -> Array:
     """Gradient of ``conv_transpose1d`` for its weight, an array of ``weight_shape``.
 
-    {one_gradient}
+    {weight_and_dy}
+    {of_transposed_forward}
 
     Examples
     --------
@@ -108,7 +110,8 @@ def conv_transpose2d_input(
 ) -> Array:
     """Gradient of ``conv_transpose2d`` for its input, an array of ``input_shape``.
 
-    {one_gradient}
+    {input_and_dy}
+    {of_transposed_forward}
 
     Examples
     --------
@@ -144,7 +147,8 @@ def conv_transpose2d_weight(
 ) -> Array:
     """Gradient of ``conv_transpose2d`` for its weight, an array of ``weight_shape``.
 
-    {one_gradient}
+    {weight_and_dy}
+    {of_transposed_forward}
 
     Examples
     --------
@@ -180,7 +184,8 @@ def conv_transpose3d_input(
 ) -> Array:
     """Gradient of ``conv_transpose3d`` for its input, an array of ``input_shape``.
 
-    {one_gradient}
+    {input_and_dy}
+    {of_transposed_forward}
 
     Examples
     --------
@@ -216,7 +221,8 @@ def conv_transpose3d_weight(
 ) -> Array:
     """Gradient of ``conv_transpose3d`` for its weight, an array of ``weight_shape``.
 
-    {one_gradient}
+    {weight_and_dy}
+    {of_transposed_forward}
 
     Examples
     --------
