@@ -25,7 +25,8 @@ LEAST_MULTIPLY_ADDS = 2**20
 MOST_MULTIPLY_ADDS = 2**25
 """Of one item; about ten milliseconds at the lowest ISA level."""
 SMALL_MULTIPLY_ADDS = 2**17
-"""Groups (units) are put together in one item up to this."""
+SMALL_BYTES = 2**16
+"""Groups (units) are put together in one item up to these."""
 MOST_PARTS = 256
 """Parts of a weight gradient that are summed apart."""
 UNIT_VECTORS = 4
@@ -44,6 +45,7 @@ class Sum:
     taps: Sizes
     step: Sizes
     delta: Sizes
+    phases: int
     is_gradient: bool
 
     @classmethod
@@ -60,26 +62,31 @@ class Sum:
             delta = _three(d // g for d, g in zip(delta, shared, strict=True))
             step = (1, 1, 1)
         delta = _three(1 if t == 1 else d for t, d in zip(taps, delta, strict=True))
+        phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
         is_gradient = problem.direction == "backward_weight"
-        return cls(problem.batch, groups, channels, filters, pixels, taps, step, delta, is_gradient)
+        return cls(problem.batch, groups, channels, filters, pixels, taps, step, delta, phases, is_gradient)
 
     @functools.cached_property
-    def row_step(self) -> tuple[int, int]:
-        """Panel rows from one pixel of a class to the next, on the depth and height axes."""
-        step = [s // math.gcd(s, d) for s, d in zip(self.step, self.delta, strict=True)]
-        return step[0], step[1]
+    def advance(self) -> Sizes:
+        """Panel rows (entries of a slot on the width axis) from one pixel of a class to the next."""
+        steps = [s // math.gcd(s, d) for s, d in zip(self.step, self.delta, strict=True)]
+        return steps[0], steps[1], 1
+
+    @functools.cached_property
+    def spacing(self) -> Sizes:
+        """Pixels of a class are so far apart; the width axis is one class."""
+        apart = [d // math.gcd(s, d) for s, d in zip(self.step, self.delta, strict=True)]
+        return apart[0], apart[1], 1
 
     @functools.cached_property
     def class_pixels(self) -> Sizes:
         """Pixels of the largest class of each axis."""
-        spacing = [d // math.gcd(s, d) for s, d in zip(self.step[:2], self.delta[:2], strict=True)]
-        return _three(-(-size // n) for size, n in zip(self.pixels, [*spacing, 1], strict=True))
+        return _three(-(-size // n) for size, n in zip(self.pixels, self.spacing, strict=True))
 
     @functools.cached_property
-    def classes(self) -> int:
-        """Classes of pixels, those `delta` apart, over the depth and height axes."""
-        counts = [min(d // math.gcd(s, d), p) for s, d, p in zip(self.step, self.delta, self.pixels, strict=True)]
-        return counts[0] * counts[1]
+    def classes(self) -> Sizes:
+        """Classes of pixels that are not empty."""
+        return _three(min(n, size) for n, size in zip(self.spacing, self.pixels, strict=True))
 
 
 @dataclass(frozen=True)
@@ -87,14 +94,20 @@ class Layout:
     """The fields of direct_job_t that do not name arrays, and the bytes of scratch that they amount to."""
 
     unit: int
+    entry: int
     block: int
+    delta: Sizes
+    spacing: Sizes
+    advance: Sizes
+    classes: Sizes
+    bands: Sizes
     band: Sizes
     panel: Sizes
     slots: int
     out_pitch: int
     partials: int
     starts: tuple[int, ...]
-    """Bytes at which factors, finished sums, gradient sums, slices, offsets and lanes start; the panel is at 0."""
+    """Bytes at which factors, finished sums, gradient sums, slices, taps, offsets and lanes start."""
     thread_bytes: int
     partial_bytes: int
 
@@ -124,7 +137,7 @@ def _halved(band: Sizes, floor: Sizes, total: Sum, multiple: int) -> Sizes:
     best, most = None, -1.0
     for axis in range(3):
         if band[axis] > floor[axis]:
-            step = total.row_step[axis] if axis < 2 else total.step[axis]
+            step = total.advance[axis] if axis < 2 else total.step[axis]
             reach = total.taps[axis] if axis < 2 else (total.taps[axis] - 1) * total.delta[axis] + 1
             own = band[axis] * step / max(reach - step, 0.25)
             if own > most:
@@ -138,11 +151,10 @@ def _halved(band: Sizes, floor: Sizes, total: Sum, multiple: int) -> Sizes:
 
 def _items(total: Sum, layout: Layout) -> int:
     """Items (forward) or regions and filters to share among items (weight gradient)."""
-    bands = math.prod(-(-p // b) for p, b in zip(total.class_pixels, layout.band, strict=True))
     parts = total.groups if layout.unit == 1 else -(-total.groups * total.filters // layout.unit)
     if total.is_gradient and layout.unit == 1:
         parts *= -(-total.filters // _direct.ROWS)
-    return total.batch * parts * total.classes * bands
+    return total.batch * parts * math.prod(total.classes) * math.prod(layout.bands)
 
 
 def _multiply_adds(total: Sum, layout: Layout) -> int:
@@ -159,33 +171,55 @@ def _is_long(total: Sum, layout: Layout) -> bool:
 
 
 def _lay_out(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int) -> Layout:
+    entry = 1 if unit == 1 else lanes
     width_reach = (total.taps[2] - 1) * total.delta[2] // total.step[2]
     slots = min(total.step[2] // math.gcd(total.step[2], total.delta[2]), total.taps[2])
-    columns = (
-        band[2] + width_reach if unit > 1 else _apart(_up(max(band[2], lanes) + width_reach, lanes), lanes, itemsize)
-    )
-    rows = [(band[i] - 1) * total.row_step[i] + total.taps[i] for i in range(2)]
+    columns = band[2] + width_reach
+    if unit == 1:
+        # Vectors run over the end of a row, in the weight gradient by tap.
+        vectors = _up(band[2], lanes) if total.is_gradient else max(band[2], lanes)
+        columns = _apart(_up(vectors + width_reach, lanes), lanes, itemsize)
+    rows = [(band[i] - 1) * total.advance[i] + total.taps[i] for i in range(2)]
     panel = (rows[0], rows[1], columns)
-    out_pitch = (_up(band[2], lanes) if unit == 1 else band[2]) * unit
+    out_pitch = _up(band[2], lanes) if unit == 1 else band[2] * lanes
     one_panel = math.prod(panel) * slots * unit
     taps = math.prod(total.taps)
     filters = min(max(total.filters, 1), _direct.ROWS) if unit == 1 else 1
-    image = filters * out_pitch * band[1]
+    image = (filters if unit == 1 else unit // lanes) * out_pitch * band[1]
     if total.is_gradient:
         sums = filters * total.channels * taps * (lanes if unit == 1 else unit)
         has_ends = unit == 1 and (band[2] % lanes or total.pixels[2] % lanes)
         ends = total.taps[2] * rows[0] * rows[1] * lanes if has_ends else 0
         sizes = [one_panel, image * band[0], ends, sums]
-        counts = (band[0], max(out_pitch // (lanes if unit == 1 else unit), 1))
+        slices, vectors = band[0], max(out_pitch // lanes, 1)
     else:
         sizes = [total.channels * one_panel, filters * total.channels * taps * unit, image, 0]
-        counts = (total.channels * total.taps[0] * min(total.row_step[1], total.taps[1]), total.taps[2])
-    sizes = [size * itemsize for size in sizes] + [counts[0] * _direct.SLICE_BYTES, counts[1] * 8, 2 * unit * 8]
+        slices, vectors = total.channels * total.taps[0] * min(total.advance[1], total.taps[1]), 0
+    tables = [slices * _direct.SLICE_BYTES, total.taps[2] * 8, vectors * 8, 2 * unit * 8]
+    sizes = [size * itemsize for size in sizes] + tables
     starts = [0]
     for size in sizes:
         # Never a multiple of a page apart, which would put all parts into the same sets of a cache.
         starts.append(_up(starts[-1] + size, 64) + 64)
-    return Layout(unit, 1, band, panel, slots, out_pitch, 1, tuple(starts[1:7]), starts[7], 0)
+    bands = _three(-(-size // b) for size, b in zip(total.class_pixels, band, strict=True))
+    return Layout(
+        unit=unit,
+        entry=entry,
+        block=1,
+        delta=total.delta,
+        spacing=total.spacing,
+        advance=total.advance,
+        classes=total.classes,
+        bands=bands,
+        band=band,
+        panel=panel,
+        slots=slots,
+        out_pitch=out_pitch,
+        partials=1,
+        starts=tuple(starts[1:-1]),
+        thread_bytes=starts[-1],
+        partial_bytes=0,
+    )
 
 
 def _with_blocks(total: Sum, layout: Layout, itemsize: int) -> Layout:
@@ -193,7 +227,9 @@ def _with_blocks(total: Sum, layout: Layout, itemsize: int) -> Layout:
     work = _multiply_adds(total, layout)
     if not total.is_gradient:
         parts = total.groups if layout.unit == 1 else -(-total.groups * total.filters // layout.unit)
-        block = max(1, min(SMALL_MULTIPLY_ADDS // max(work, 1), _items(total, layout) // LEAST_ITEMS, parts))
+        data = (math.prod(layout.panel) * layout.slots + math.prod(layout.band) * total.phases) * layout.unit * itemsize
+        most = min(SMALL_MULTIPLY_ADDS // max(work, 1), SMALL_BYTES // data)
+        block = max(1, min(most, _items(total, layout) // LEAST_ITEMS, parts))
         return replace(layout, block=block)
     results = total.groups * total.filters
     filters = layout.unit if layout.unit > 1 else -(-total.filters // -(-total.filters // _direct.ROWS))

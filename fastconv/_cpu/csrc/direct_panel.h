@@ -1,78 +1,212 @@
-/* Copies boxes of the user's arrays, of any strides, into panels of scratch. Nothing outside the array is read: panel
- * entries without an array element are zeros. */
+/* Copies boxes of the user's arrays, of any strides, into panels of scratch and finished sums back. Nothing outside the
+ * arrays is touched: panel entries without an array element are zeros. */
 
-/* The channels that lie side by side in a panel entry; one for lanes along the width. */
+/* The channels that are copied together: one for lanes along the width, else some vectors, each with its own panel. */
 typedef struct {
     int64_t unit;
     int64_t filled;        /* channels that exist; the lanes after them are zeros */
     const int64_t *offset; /* of each from the first, in elements */
-    int contiguous;        /* all exist and are neighbours in memory */
+    int64_t stride;        /* of evenly spaced ones; 0: use `offset` */
+    int64_t pitch;         /* from a vector's panel to the next */
 } NAMED(channels_t);
 
-INLINE void NAMED(copy_strided)(REAL *to, const REAL *from, int64_t stride, int64_t count) {
-    if (stride == 1)
-        for (int64_t i = 0; i < count; i++) to[i] = from[i];
-    else if (stride == 2)
+ALWAYS_INLINE NAMED(vector) NAMED(load)(const REAL *from) { return *(const NAMED(unaligned) *)from; }
+ALWAYS_INLINE void NAMED(store)(REAL *to, NAMED(vector) value) { *(NAMED(unaligned) *)to = value; }
+
+/* Less than a vector: two halves, quarters, ... that overlap. */
+ALWAYS_INLINE void NAMED(copy_few)(REAL *to, const REAL *from, int64_t count) {
+#define HALVES(elements)                                                                                               \
+    if (count >= (elements)) {                                                                                         \
+        REAL low[elements], high[elements];                                                                            \
+        memcpy(low, from, sizeof low);                                                                                 \
+        memcpy(high, from + count - (elements), sizeof high);                                                          \
+        memcpy(to, low, sizeof low);                                                                                   \
+        memcpy(to + count - (elements), high, sizeof high);                                                            \
+        return;                                                                                                        \
+    }
+    if (VECTOR_BYTES / REAL_BYTES > 8) HALVES(8)
+    if (VECTOR_BYTES / REAL_BYTES > 4) HALVES(4)
+    if (VECTOR_BYTES / REAL_BYTES > 2) HALVES(2)
+    HALVES(1)
+#undef HALVES
+}
+
+ALWAYS_INLINE void NAMED(copy_run)(REAL *to, const REAL *from, int64_t stride, int64_t count) {
+    if (stride == 2) {
         for (int64_t i = 0; i < count; i++) to[i] = from[2 * i];
-    else
+    } else if (stride != 1) {
         for (int64_t i = 0; i < count; i++) to[i] = from[i * stride];
+    } else if (count < LANES) {
+        NAMED(copy_few)(to, from, count);
+    } else {
+        for (int64_t i = 0; i < count - LANES; i += LANES) NAMED(store)(to + i, NAMED(load)(from + i));
+        NAMED(store)(to + count - LANES, NAMED(load)(from + count - LANES));
+    }
+}
+
+/* Zeros before `begin` and from `end` on in a row of whole vectors; some of what is between them is cleared, too. */
+ALWAYS_INLINE void NAMED(zero_ends)(REAL *row, int64_t begin, int64_t end, int64_t size) {
+    for (int64_t i = 0; i < begin; i += LANES) NAMED(store)(row + i, (NAMED(vector)){0});
+    for (int64_t i = size - LANES; i > end - LANES; i -= LANES) NAMED(store)(row + i, (NAMED(vector)){0});
 }
 
 static void NAMED(copy_units)(REAL *to, const REAL *from, int64_t stride, int64_t count,
                               const NAMED(channels_t) *lanes) {
-    for (int64_t i = 0; i < count; i++, to += lanes->unit, from += stride) {
-        if (lanes->contiguous)
-            for (int64_t l = 0; l < lanes->unit; l += LANES)
-                *(NAMED(unaligned) *)(to + l) = *(const NAMED(unaligned) *)(from + l);
-        else
-            for (int64_t l = 0; l < lanes->unit; l++) to[l] = l < lanes->filled ? from[lanes->offset[l]] : 0;
-    }
-}
-
-/* One row of a panel, all slots. `row` is the array's row, NULL: zeros. */
-static void NAMED(fill_row)(REAL *to, const REAL *row, int64_t stride, const direct_window_t *w,
-                            const NAMED(channels_t) *lanes) {
-    const int64_t unit = lanes->unit, step = w->step[2];
-    for (int64_t slot = 0; slot < w->slots; slot++, to += w->pitch[2]) {
-        const int64_t start = w->start[2] + slot * w->slot_shift % step, left = w->size[2] - start;
-        int64_t begin = start < 0 ? div_up(-start, step) : 0, end = left > 0 ? div_up(left, step) : 0;
-        end = min64(end, w->count[2]);
-        if (row == NULL || begin >= end) begin = end = 0;
-        memset(to, 0, (size_t)(begin * unit) * sizeof(REAL));
-        if (begin < end) {
-            const REAL *from = row + (start + begin * step) * stride;
-            if (unit == 1)
-                NAMED(copy_strided)(to + begin, from, step * stride, end - begin);
+    for (int64_t i = 0; i < count; i++, to += LANES, from += stride) {
+        REAL *vector = to;
+        for (int64_t l = 0; l < lanes->unit; l += LANES, vector += lanes->pitch) {
+            const int64_t filled = lanes->filled - l;
+            if (lanes->stride == 1 && filled >= LANES)
+                NAMED(store)(vector, NAMED(load)(from + l));
             else
-                NAMED(copy_units)(to + begin * unit, from, step * stride, end - begin, lanes);
+                for (int64_t lane = 0; lane < LANES; lane++)
+                    vector[lane] = lane < filled ? from[lanes->offset[l + lane]] : 0;
         }
-        memset(to + end * unit, 0, (size_t)(w->pitch[2] - end * unit) * sizeof(REAL));
     }
 }
 
-/* A whole panel of one channel (or unit) from `array` with strides `stride` of the d, h and w axes. */
+/* Units from planes whose pixels are neighbours in memory: squares of LANES channels x LANES pixels are transposed. In
+ * each of `rows` rows of `width` pixels `kept` are wanted, `step` apart from pixel `first` on. At least LANES pixels.
+ */
+static void NAMED(transpose_in)(REAL *to, int64_t row_pitch, const REAL *planes, int64_t rows, int64_t width,
+                                int64_t first, int64_t step, int64_t kept, const NAMED(channels_t) *lanes) {
+    const int64_t pixels = rows * width;
+    int64_t column = 0, wait = first, left = kept;
+    REAL *place = to;
+    for (int64_t q = 0; q < pixels; q += LANES) {
+        const int64_t at = min64(q, pixels - LANES);
+        REAL *places[LANES];
+        int64_t found = 0;
+        for (int64_t i = 0; i < LANES; i++) {
+            places[i] = NULL;
+            if (at + i < q) continue; /* done in the square before */
+            if (wait == 0 && left > 0) {
+                places[i] = place;
+                place += LANES;
+                found++;
+                wait = step;
+                left--;
+            }
+            wait--;
+            if (++column == width) {
+                column = 0;
+                wait = first;
+                left = kept;
+                place = to += row_pitch;
+            }
+        }
+        int64_t panel = 0;
+        for (int64_t l = 0; l < lanes->unit; l += LANES, panel += lanes->pitch) {
+            NAMED(vector) square[LANES];
+#pragma GCC unroll 16
+            for (int i = 0; i < LANES; i++)
+                square[i] =
+                    l + i < lanes->filled ? NAMED(load)(planes + (l + i) * lanes->stride + at) : (NAMED(vector)){0};
+            NAMED(transpose)(square);
+            if (found == LANES)
+#pragma GCC unroll 16
+                for (int i = 0; i < LANES; i++) NAMED(store)(places[i] + panel, square[i]);
+            else
+#pragma GCC unroll 16
+                for (int i = 0; i < LANES; i++)
+                    if (places[i] != NULL) NAMED(store)(places[i] + panel, square[i]);
+        }
+    }
+}
+
+/* The other way: `pixels` units that lie one after the other, at least LANES of them, into their planes. */
+static void NAMED(transpose_out)(REAL *planes, const REAL *units, int64_t pixels, const NAMED(channels_t) *lanes) {
+    for (int64_t q = 0; q < pixels; q += LANES) {
+        const int64_t at = min64(q, pixels - LANES);
+        const REAL *vectors = units + at * LANES;
+        for (int64_t l = 0; l < lanes->unit; l += LANES, vectors += lanes->pitch) {
+            NAMED(vector) square[LANES];
+#pragma GCC unroll 16
+            for (int i = 0; i < LANES; i++) square[i] = NAMED(load)(vectors + i * LANES);
+            NAMED(transpose)(square);
+#pragma GCC unroll 16
+            for (int i = 0; i < LANES; i++)
+                if (l + i < lanes->filled) NAMED(store)(planes + (l + i) * lanes->stride + at, square[i]);
+        }
+    }
+}
+
+/* Entries [begin, end) of an axis (with `start` in place of its own, for a slot) lie inside the array. */
+static inline void NAMED(inside)(const direct_window_t *w, int axis, int64_t start, int64_t *begin, int64_t *end) {
+    const int64_t step = w->step[axis], left = w->size[axis] - start;
+    *begin = start < 0 ? div_up(-start, step) : 0;
+    *end = left > 0 ? min64(div_up(left, step), w->count[axis]) : 0;
+    if (*begin >= *end) *begin = *end = 0;
+}
+
+/* A slice of units from planes: as squares of the whole plane or of each row, 0 where these are too short. */
+static int NAMED(fill_transposed)(REAL *panel, const REAL *array, const int64_t *stride, const direct_window_t *w,
+                                  const NAMED(channels_t) *lanes, int64_t column, int64_t kept) {
+    int64_t begin, end;
+    if (lanes->stride <= 1 || stride[2] != 1) return 0;
+    NAMED(inside)(w, 1, w->start[1], &begin, &end);
+    const int64_t step = w->step[2], span = (kept - 1) * step + 1, width = w->size[2];
+    const REAL *row = array + (w->start[1] + begin * w->step[1]) * stride[1];
+    panel += begin * w->pitch[1];
+    if (w->step[1] == 1 && stride[1] == width && (end - begin) * width >= LANES && width < 2 * span) {
+        NAMED(transpose_in)(panel, w->pitch[1], row, end - begin, width, column, step, kept, lanes);
+        return 1;
+    }
+    if (span < LANES) return 0;
+    for (int64_t j = begin; j < end; j++, panel += w->pitch[1], row += w->step[1] * stride[1])
+        NAMED(transpose_in)(panel, w->pitch[1], row + column, 1, span, 0, step, kept, lanes);
+    return 1;
+}
+
+/* The rows of a slice that lie inside the array, which have their zeros already. */
+static void NAMED(fill_rows)(REAL *panel, const REAL *plane, const int64_t *stride, const direct_window_t *w,
+                             const NAMED(channels_t) *lanes, int64_t column, int64_t kept) {
+    int64_t j, end;
+    if (lanes->unit > 1 && NAMED(fill_transposed)(panel, plane, stride, w, lanes, column, kept)) return;
+    for (NAMED(inside)(w, 1, w->start[1], &j, &end); j < end; j++) {
+        REAL *to = panel + j * w->pitch[1];
+        const REAL *from = plane + (w->start[1] + j * w->step[1]) * stride[1] + column * stride[2];
+        if (lanes->unit == 1)
+            NAMED(copy_run)(to, from, w->step[2] * stride[2], kept);
+        else
+            NAMED(copy_units)(to, from, w->step[2] * stride[2], kept, lanes);
+    }
+}
+
+/* A whole panel of one channel (or panels of a unit) from `array` with strides `stride` of the d, h and w axes. */
 static void NAMED(fill_panel)(REAL *panel, const REAL *array, const int64_t *stride, const direct_window_t *w,
                               const NAMED(channels_t) *lanes) {
-    for (int64_t i = 0; i < w->count[0]; i++) {
-        const int64_t d = w->start[0] + i * w->step[0];
-        for (int64_t j = 0; j < w->count[1]; j++) {
-            const int64_t h = w->start[1] + j * w->step[1];
-            const int inside = d >= 0 && d < w->size[0] && h >= 0 && h < w->size[1];
-            NAMED(fill_row)(panel + i * w->pitch[0] + j * w->pitch[1],
-                            inside ? array + d * stride[0] + h * stride[1] : NULL, stride[2], w, lanes);
+    const int64_t entry = lanes->unit == 1 ? 1 : LANES, row = w->pitch[2];
+    for (int64_t slot = 0; slot < w->slots; slot++, panel += w->pitch[2]) {
+        const int64_t start = w->start[2] + slot * w->slot_shift % w->step[2];
+        int64_t begin, end;
+        NAMED(inside)(w, 2, start, &begin, &end);
+        for (int64_t i = 0; i < w->count[0]; i++) {
+            const int64_t d = w->start[0] + i * w->step[0];
+            const int inside = d >= 0 && d < w->size[0] && begin < end;
+            REAL *slice = panel + i * w->pitch[0];
+            for (int64_t j = 0; j < w->count[1]; j++) {
+                const int64_t h = w->start[1] + j * w->step[1];
+                const int kept = inside && h >= 0 && h < w->size[1];
+                for (int64_t l = 0; l < lanes->unit; l += entry) NAMED(zero_ends)
+                (slice + l / entry * lanes->pitch + j * w->pitch[1], kept ? begin * entry : row,
+                 kept ? end * entry : row, row);
+            }
+            if (inside) NAMED(fill_rows)
+            (slice + begin * entry, array + d * stride[0], stride, w, lanes, start + begin * w->step[2], end - begin);
         }
     }
 }
 
 /* The source channels (or, `of_results`, the result channels) of the result channels from `first` on. */
-static NAMED(channels_t) NAMED(channels_from)(const direct_job_t *job, int64_t first, int64_t *offset, int of_results) {
-    const correlation_t *c = &job->correlation;
+static NAMED(channels_t) NAMED(channels_from)(const direct_job_t *job, const correlation_t *c, int64_t first,
+                                              int64_t *offset, int of_results, int64_t pitch) {
     const int64_t stride = of_results ? c->result_stride[1] : c->source_stride[1];
-    NAMED(channels_t) lanes = {job->unit, min64(job->unit, c->groups * c->filters - first), offset, 0};
+    const int even = of_results || (c->filters == 1 && c->channels == 1);
+    NAMED(channels_t)
+    lanes = {job->unit, min64(job->unit, c->groups * c->filters - first), offset, even ? stride : 0, pitch};
     const int64_t origin = first / c->filters * c->channels;
     for (int64_t l = 0; l < lanes.filled; l++)
         offset[l] = stride * (of_results ? l : (first + l) / c->filters * c->channels - origin);
-    lanes.contiguous =
-        lanes.filled == job->unit && stride == 1 && (of_results || (c->filters == 1 && c->channels == 1));
     return lanes;
 }

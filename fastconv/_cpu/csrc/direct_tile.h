@@ -26,16 +26,17 @@ typedef struct {
     int64_t target_step;
     int sliding;
     int accumulate;
+    int slices_of_3; /* sliding, 3 rows in each slice, inner is 3, and it does not accumulate */
 } NAMED(product_t);
 
 #define WIDEST DIRECT_WIDEST
 
-/* One row i: accumulators lo to hi. */
-INLINE void NAMED(row_of_tile)(NAMED(vector) (*sum)[WIDEST], const int lo, const int hi, const int width,
-                               const int splat, const NAMED(product_t) *p, const REAL *const *source, int64_t source_at,
-                               const REAL *factor) {
+/* One row i: accumulators lo to hi. `taps`: a constant number of them, or 0. */
+ALWAYS_INLINE void NAMED(row_of_tile)(NAMED(vector) (*sum)[WIDEST], const int lo, const int hi, const int width,
+                                      const int splat, const int taps, const NAMED(product_t) *p,
+                                      const REAL *const *source, int64_t source_at, const REAL *factor) {
     const REAL *x[WIDEST];
-    const int64_t unit = splat ? 1 : p->factor_unit, step = p->factor_step, inner = p->inner;
+    const int64_t unit = splat ? 1 : p->factor_unit, step = p->factor_step, inner = taps ? taps : p->inner;
     const int64_t *offset = p->offset;
     factor += lo * step;
 #pragma GCC unroll 8
@@ -56,13 +57,9 @@ INLINE void NAMED(row_of_tile)(NAMED(vector) (*sum)[WIDEST], const int lo, const
     }
 }
 
-INLINE void NAMED(tile_of)(const int most, const int width, const int splat, const NAMED(product_t) *p,
-                           const REAL *const *source, REAL *const *target) {
-    NAMED(vector) sum[DIRECT_ROWS][WIDEST];
-#pragma GCC unroll 8
-    for (int a = 0; a < most; a++)
-#pragma GCC unroll 8
-        for (int b = 0; b < width; b++) sum[a][b] = (NAMED(vector)){0};
+/* Any slices; the rows that meet accumulators only in part go through the same code with other constants. */
+ALWAYS_INLINE void NAMED(sum_slices)(NAMED(vector) (*sum)[WIDEST], const int most, const int width, const int splat,
+                                     const NAMED(product_t) *p, const REAL *const *source) {
     const int64_t last = p->count - 1;
     for (int64_t s = 0; s < p->slice_count; s++) {
         const direct_slice_t slice = p->slices[s];
@@ -74,7 +71,7 @@ INLINE void NAMED(tile_of)(const int most, const int width, const int splat, con
             const int64_t hi = p->sliding && i < last ? i : last;
 #define CASE(lo, hi)                                                                                                   \
     case (lo) * DIRECT_ROWS + (hi):                                                                                    \
-        if (hi < most) NAMED(row_of_tile)(sum, lo, hi, width, splat, p, source, source_at, factor);                    \
+        if (hi < most) NAMED(row_of_tile)(sum, lo, hi, width, splat, 0, p, source, source_at, factor);                 \
         break
             switch (lo * DIRECT_ROWS + hi) {
                 CASE(0, 0);
@@ -92,35 +89,66 @@ INLINE void NAMED(tile_of)(const int most, const int width, const int splat, con
 #undef CASE
         }
     }
+}
+
+/* Sliding slices of 3 rows and 3 taps each, the commonest of all, without a branch inside. */
+ALWAYS_INLINE void NAMED(sum_slices_of_3)(NAMED(vector) (*sum)[WIDEST], const int count, const int width,
+                                          const int splat, const NAMED(product_t) *p, const REAL *const *source) {
+    for (int64_t s = 0; s < p->slice_count; s++) {
+        const REAL *factor = p->factor + p->slices[s].factor;
+#pragma GCC unroll 8
+        for (int i = 0; i < count + 2; i++)
+            NAMED(row_of_tile)(sum, i < 3 ? 0 : i - 2, i < count ? i : count - 1, width, splat, 3, p, source,
+                               p->slices[s].source + i * p->source_row, factor + i * p->factor_row);
+    }
+}
+
+/* `most`: accumulators there is code for; `fixed`: all of them are in use, on slices of 3. */
+ALWAYS_INLINE void NAMED(tile_of)(const int most, const int width, const int splat, const int fixed,
+                                  const NAMED(product_t) *p, const REAL *const *source, REAL *const *target) {
+    NAMED(vector) sum[DIRECT_ROWS][WIDEST];
+#pragma GCC unroll 8
+    for (int a = 0; a < most; a++)
+#pragma GCC unroll 8
+        for (int b = 0; b < width; b++) sum[a][b] = (NAMED(vector)){0};
+    if (fixed)
+        NAMED(sum_slices_of_3)(sum, most, width, splat, p, source);
+    else
+        NAMED(sum_slices)(sum, most, width, splat, p, source);
 #pragma GCC unroll 8
     for (int a = 0; a < most; a++) {
-        if (a > last) break;
+        if (!fixed && a >= p->count) break;
 #pragma GCC unroll 8
         for (int b = 0; b < width; b++) {
             NAMED(unaligned) *to = (NAMED(unaligned) *)(target[b] + a * p->target_step);
-            if (p->accumulate) sum[a][b] += *to;
+            if (!fixed && p->accumulate) sum[a][b] += *to;
             *to = sum[a][b];
         }
     }
 }
-
 #undef WIDEST
 
 typedef void (*NAMED(direct_tile_fn))(const NAMED(product_t) *p, const REAL *const *source, REAL *const *target);
 
-#define TILE(name, most, width, splat)                                                                                 \
+#define TILE(name, most, width, splat, fixed)                                                                          \
     static void NAMED(name)(const NAMED(product_t) *p, const REAL *const *source, REAL *const *target) {               \
-        NAMED(tile_of)(most, width, splat, p, source, target);                                                         \
+        NAMED(tile_of)(most, width, splat, fixed, p, source, target);                                                  \
     }
-TILE(vector_tile_1, DIRECT_ROWS, 1, 0)
-TILE(vector_tile_2, DIRECT_ROWS, 2, 0)
-TILE(vector_tile_3, DIRECT_ROWS, 3, 0)
-TILE(vector_tile_8, 1, 8, 0)
-TILE(splat_tile_1, DIRECT_ROWS, 1, 1)
-TILE(splat_tile_2, DIRECT_ROWS, 2, 1)
-TILE(splat_tile_3, DIRECT_ROWS, 3, 1)
-TILE(splat_tile_8, 1, 8, 1)
+#define TILES(name, most, splat, fixed)                                                                                \
+    TILE(name##_1, most, 1, splat, fixed)                                                                              \
+    TILE(name##_2, most, 2, splat, fixed)                                                                              \
+    TILE(name##_3, most, 3, splat, fixed)                                                                              \
+    TILE(name##_8, 1, 8, splat, 0)                                                                                     \
+    static const NAMED(direct_tile_fn)                                                                                 \
+        NAMED(name)[DIRECT_WIDE + 1] = {NAMED(name##_8), NAMED(name##_1), NAMED(name##_2), NAMED(name##_3)};
+TILES(vector_tiles, DIRECT_ROWS, 0, 0)
+TILES(splat_tiles, DIRECT_ROWS, 1, 0)
+TILES(vector_tiles_4x3, 4, 0, 1)
+TILES(vector_tiles_3x3, 3, 0, 1)
+TILES(splat_tiles_4x3, 4, 1, 1)
+TILES(splat_tiles_3x3, 3, 1, 1)
 #undef TILE
+#undef TILES
 
 /* Vectors of the next tile when `left` are to be summed, with `count` accumulators each. */
 static inline int64_t NAMED(tile_width)(int64_t left, int64_t count) {
@@ -129,10 +157,9 @@ static inline int64_t NAMED(tile_width)(int64_t left, int64_t count) {
     return left == 4 ? 2 : min64(left, DIRECT_WIDE);
 }
 
-static inline NAMED(direct_tile_fn) NAMED(direct_tile)(int splat, int64_t width) {
-    static const NAMED(direct_tile_fn) tiles[2][DIRECT_WIDE + 1] = {
-        {NAMED(vector_tile_8), NAMED(vector_tile_1), NAMED(vector_tile_2), NAMED(vector_tile_3)},
-        {NAMED(splat_tile_8), NAMED(splat_tile_1), NAMED(splat_tile_2), NAMED(splat_tile_3)},
-    };
-    return tiles[splat][width == DIRECT_WIDEST ? 0 : width];
+static inline NAMED(direct_tile_fn) NAMED(direct_tile)(const NAMED(product_t) *p, int splat, int64_t width) {
+    const NAMED(direct_tile_fn) *tiles = splat ? NAMED(splat_tiles) : NAMED(vector_tiles);
+    if (p->slices_of_3 && p->count == 4) tiles = splat ? NAMED(splat_tiles_4x3) : NAMED(vector_tiles_4x3);
+    if (p->slices_of_3 && p->count == 3) tiles = splat ? NAMED(splat_tiles_3x3) : NAMED(vector_tiles_3x3);
+    return tiles[width == DIRECT_WIDEST ? 0 : width];
 }

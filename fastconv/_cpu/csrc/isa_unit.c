@@ -19,8 +19,6 @@
 #include STRING(isa/ISA_LEVEL.h)
 /* clang-format on */
 
-#define INLINE static inline __attribute__((always_inline))
-
 #define REAL float
 #define REAL_BYTES 4
 #define NAMED(name) JOIN(name, _float32)
