@@ -30,7 +30,9 @@ SMALL_BYTES = 2**16
 MOST_PARTS = 256
 """Parts of a weight gradient that are summed apart."""
 UNIT_VECTORS = 4
-"""Vectors of channels side by side in a panel entry."""
+"""Vectors of channels that are gathered together, at most."""
+UNIT_BYTES = 2**16
+"""Their panels; with channels last at least a cache line's channels are gathered, whatever that takes."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +120,8 @@ def layout_of(problem: ConvProblem, lanes_along: str) -> Layout:
     total = Sum.of(problem)
     lanes, _, _ = _runtime.tile_sizes(problem.dtype)
     itemsize = np.dtype(problem.dtype).itemsize
-    results = total.groups * total.filters
-    unit = 1 if lanes_along == "width" else lanes * min(UNIT_VECTORS, max(-(-results // lanes), 1))
     band = _three(max(pixels, 1) for pixels in total.class_pixels)
+    unit = 1 if lanes_along == "width" else _unit(problem, total, band, lanes, itemsize)
     least_rows = min(band[1], _direct.ROWS)
     floors = ((1, 1, 1), (1, least_rows, 1), (1, least_rows, 4 * lanes if unit == 1 else 8))
     for floor in reversed(floors):
@@ -130,6 +131,15 @@ def layout_of(problem: ConvProblem, lanes_along: str) -> Layout:
                 return _with_blocks(total, layout, itemsize)
             band = _halved(band, floor, total, lanes if unit == 1 else 1)
     return _with_blocks(total, _lay_out(total, band, unit, lanes, itemsize), itemsize)
+
+
+def _unit(problem: ConvProblem, total: Sum, band: Sizes, lanes: int, itemsize: int) -> int:
+    """Result channels that are gathered together."""
+    panel_bytes = math.prod(_lay_out(total, band, lanes, lanes, itemsize).panel) * lanes * itemsize
+    vectors = max(UNIT_BYTES // panel_bytes, 1)
+    if problem.layout == "channels_last":
+        vectors = max(vectors, 64 // (lanes * itemsize))
+    return lanes * min(vectors, UNIT_VECTORS, max(-(-total.groups * total.filters // lanes), 1))
 
 
 def _halved(band: Sizes, floor: Sizes, total: Sum, multiple: int) -> Sizes:

@@ -32,7 +32,14 @@ class Direct(Algorithm):
 
     @staticmethod
     def _lanes_along(problem: ConvProblem) -> str:
-        return "channels" if problem.layout == "channels_last" and Sum.of(problem).filters <= 2 else "width"
+        """Along the channels where they are neighbours in memory, or where rows fill few vectors."""
+        total = Sum.of(problem)
+        if problem.layout == "channels_last":
+            return "channels" if total.filters <= 2 else "width"
+        lanes, _, _ = _runtime.tile_sizes(problem.dtype)
+        narrow = total.pixels[2] <= (4 if total.is_gradient else 2) * lanes
+        is_plain = total.channels == total.filters == 1 and total.groups >= lanes and max(problem.stride) == 1
+        return "channels" if narrow and is_plain else "width"
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
         first = self._lanes_along(problem)

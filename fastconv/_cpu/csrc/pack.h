@@ -1,20 +1,34 @@
 /* Writes gathered lines into panels, [panel][depth][width]: the operands of the register tile. */
 
-/* In-register transpose of LANES vectors: log2(LANES) rounds of interleaving vector i with vector i + LANES/2. */
+/* In-register transpose of LANES vectors: rounds of interleaving vector i with vector i + half. Interleaving across the
+ * two halves of a 32-byte vector takes two instructions; there each half is transposed by itself and then put in place.
+ */
 #if REAL_BYTES == 4
 typedef int32_t NAMED(lane_index) __attribute__((vector_size(VECTOR_BYTES)));
 #else
 typedef int64_t NAMED(lane_index) __attribute__((vector_size(VECTOR_BYTES)));
 #endif
-#if VECTOR_BYTES / REAL_BYTES == 16
+#if VECTOR_BYTES == 64 && REAL_BYTES == 4
 #define INTERLEAVE_LOW {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}
 #define INTERLEAVE_HIGH {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31}
 #define ROUNDS 4
-#elif VECTOR_BYTES / REAL_BYTES == 8
+#elif VECTOR_BYTES == 64
 #define INTERLEAVE_LOW {0, 8, 1, 9, 2, 10, 3, 11}
 #define INTERLEAVE_HIGH {4, 12, 5, 13, 6, 14, 7, 15}
 #define ROUNDS 3
-#elif VECTOR_BYTES / REAL_BYTES == 4
+#elif VECTOR_BYTES == 32 && REAL_BYTES == 4
+#define INTERLEAVE_LOW {0, 8, 1, 9, 4, 12, 5, 13}
+#define INTERLEAVE_HIGH {2, 10, 3, 11, 6, 14, 7, 15}
+#define LOW_HALVES {0, 1, 2, 3, 8, 9, 10, 11}
+#define HIGH_HALVES {4, 5, 6, 7, 12, 13, 14, 15}
+#define ROUNDS 2
+#elif VECTOR_BYTES == 32
+#define INTERLEAVE_LOW {0, 4, 2, 6}
+#define INTERLEAVE_HIGH {1, 5, 3, 7}
+#define LOW_HALVES {0, 1, 4, 5}
+#define HIGH_HALVES {2, 3, 6, 7}
+#define ROUNDS 1
+#elif REAL_BYTES == 4
 #define INTERLEAVE_LOW {0, 4, 1, 5}
 #define INTERLEAVE_HIGH {2, 6, 3, 7}
 #define ROUNDS 2
@@ -26,17 +40,30 @@ typedef int64_t NAMED(lane_index) __attribute__((vector_size(VECTOR_BYTES)));
 
 ALWAYS_INLINE void NAMED(transpose)(NAMED(vector) *rows) {
     const NAMED(lane_index) low = INTERLEAVE_LOW, high = INTERLEAVE_HIGH;
+    const int block = 1 << ROUNDS;
     NAMED(vector) mixed[LANES];
 #pragma GCC unroll 4
     for (int round = 0; round < ROUNDS; round++) {
+#pragma GCC unroll 2
+        for (int first = 0; first < LANES; first += block)
 #pragma GCC unroll 16
-        for (int i = 0; i < LANES / 2; i++) {
-            mixed[2 * i] = __builtin_shuffle(rows[i], rows[i + LANES / 2], low);
-            mixed[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + LANES / 2], high);
-        }
+            for (int i = 0; i < block / 2; i++) {
+                mixed[first + 2 * i] = __builtin_shuffle(rows[first + i], rows[first + i + block / 2], low);
+                mixed[first + 2 * i + 1] = __builtin_shuffle(rows[first + i], rows[first + i + block / 2], high);
+            }
 #pragma GCC unroll 16
         for (int i = 0; i < LANES; i++) rows[i] = mixed[i];
     }
+#ifdef LOW_HALVES
+    const NAMED(lane_index) low_halves = LOW_HALVES, high_halves = HIGH_HALVES;
+#pragma GCC unroll 16
+    for (int i = 0; i < block; i++) {
+        rows[i] = __builtin_shuffle(mixed[i], mixed[block + i], low_halves);
+        rows[block + i] = __builtin_shuffle(mixed[i], mixed[block + i], high_halves);
+    }
+#undef LOW_HALVES
+#undef HIGH_HALVES
+#endif
 }
 #undef INTERLEAVE_LOW
 #undef INTERLEAVE_HIGH
