@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -30,6 +31,15 @@ MULTIPLY_ADDS_PER_THREAD = 250_000
 KEPT_PLANS = 4096
 _plans: OrderedDict[tuple[object, ...], Plan] = OrderedDict()
 _lock = threading.Lock()
+
+
+def _after_fork_in_child() -> None:
+    """Another thread may have held the lock when the process was forked, and is not there to release it."""
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def machine() -> Machine:

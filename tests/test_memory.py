@@ -3,8 +3,10 @@ algorithm, never a crash."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -65,16 +67,18 @@ def test_the_declared_workspace_is_enough(algorithm: str, monkeypatch: pytest.Mo
     """Exactly as many bytes as declared, full of NaN, followed by bytes that must not change."""
     guard = 4096
 
-    def exact_buffer(size: int) -> np.ndarray | None:
+    @contextlib.contextmanager
+    def exact_buffer(size: int) -> Iterator[np.ndarray | None]:
         if size == 0:
-            return None
+            yield None
+            return
         raw = np.full(size + 2 * guard, 0xFF, np.uint8)
         offset = -raw.ctypes.data % backend.ALIGNMENT + backend.ALIGNMENT
         buffers.append((raw, offset, size))
-        return raw[offset : offset + size]
+        yield raw[offset : offset + size]
 
     buffers: list[tuple[np.ndarray, int, int]] = []
-    monkeypatch.setattr(backend, "workspace_buffer", exact_buffer)
+    monkeypatch.setattr(backend, "workspace", exact_buffer)
     for problem in named():
         if algorithm in accepted(problem):
             for threads in (1, 3):
@@ -86,16 +90,17 @@ def test_the_declared_workspace_is_enough(algorithm: str, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("algorithm", [algorithm.name for algorithm in ALGORITHMS])
 def test_a_workspace_that_cannot_be_had_is_a_memory_error(algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none_left(size: int) -> np.ndarray | None:
+    @contextlib.contextmanager
+    def none_left(size: int) -> Iterator[None]:
         if size:
             raise MemoryError
-        return None
+        yield None
 
     problem = BIG[0]
     operands, expected = exact_case(problem.replace(batch=1, in_channels=8, out_channels=8))
     problem = problem.replace(batch=1, in_channels=8, out_channels=8)
     with monkeypatch.context() as patch:
-        patch.setattr(backend, "workspace_buffer", none_left)
+        patch.setattr(backend, "workspace", none_left)
         if plan_for(problem, algorithm, 2).workspace_bytes:
             with pytest.raises(MemoryError):
                 compute(problem, algorithm, operands, 2)
@@ -222,18 +227,18 @@ def test_arrays_are_let_go_of_when_a_call_raises() -> None:
 
 def test_large_workspaces_are_not_kept() -> None:
     """A thread keeps a small workspace for its next call and gives a large one back."""
-    small = backend.workspace_buffer(1000)
-    assert small is not None
-    assert small.ctypes.data % backend.ALIGNMENT == 0
-    again = backend.workspace_buffer(500)
-    assert again is not None
-    assert np.shares_memory(small, again)
-    large = backend.workspace_buffer(backend.KEPT_WORKSPACE_BYTES + 1)
-    assert large is not None
-    assert large.size >= backend.KEPT_WORKSPACE_BYTES + 1
-    after = backend.workspace_buffer(1000)
-    assert after is not None
-    assert not np.shares_memory(large, after)
+    with backend.workspace(1000) as small:
+        assert small is not None
+        assert small.ctypes.data % backend.ALIGNMENT == 0
+    with backend.workspace(500) as again:
+        assert again is not None
+        assert np.shares_memory(small, again)
+    with backend.workspace(backend.KEPT_WORKSPACE_BYTES + 1) as large:
+        assert large is not None
+        assert large.size >= backend.KEPT_WORKSPACE_BYTES + 1
+    with backend.workspace(1000) as after:
+        assert after is not None
+        assert not np.shares_memory(large, after)
 
 
 def test_the_default_limit() -> None:
