@@ -13,6 +13,7 @@ from ._algorithm import Algorithm, Machine, Params
 from ._cpu import backend
 from ._cpu.lowering import lowered
 from ._errors import bad_value
+from ._late import late
 from ._plan import Plan
 from ._problem import ConvProblem, Epilogue
 
@@ -50,9 +51,8 @@ def machine() -> Machine:
 
 
 def _stored() -> Content:
-    from . import _tuning_cache  # imported late: `import fastconv` must stay cheap
-
-    return _tuning_cache.current().content
+    content: Content = late("fastconv._tuning_cache").current().content
+    return content
 
 
 def forget_plans() -> None:

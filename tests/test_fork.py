@@ -73,7 +73,6 @@ print("done")
     assert output_of(code).strip() == "done"
 
 
-@pytest.mark.xfail(reason="known defect: the child may hang when another thread computes during the fork", strict=False)
 def test_fork_while_another_thread_computes() -> None:
     """The child has only the thread that forked; locks and counters held by the others must not bind it."""
     code = (

@@ -21,7 +21,19 @@ PUBLIC = ("functional", "backward", "grad", "depthwise", "separable", "causal", 
 
 # Lowest first. A module may import from its own layer and from those before it.
 LAYERS = (
-    ("_errors", "_version", "_docs", "_windows", "_problem", "_algorithm", "_plan", "_arrays", "_config", "suites"),
+    (
+        "_errors",
+        "_late",
+        "_version",
+        "_docs",
+        "_windows",
+        "_problem",
+        "_algorithm",
+        "_plan",
+        "_arrays",
+        "_config",
+        "suites",
+    ),
     ("_cpu",),
     ("_registry",),
     ("_fingerprint", "_tuning_file", "_tuning_record", "_tuning_cache", "_sample", "_accuracy"),

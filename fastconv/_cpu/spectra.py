@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .._late import late
 from .overlap_save import Tiling
 
 PLANES = (0, 1, 2, 3, 4, 5)
@@ -58,15 +59,11 @@ class Spectra:
         return [order.index(axis) for axis in range(6 - self.tiling.rank, 6)]
 
     def _forward(self, array: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
-        import scipy.fft  # imported late: `import fastconv` must stay cheap
-
-        transform: Any = scipy.fft.fftn if self.dtype.kind == "c" else scipy.fft.rfftn
+        transform: Any = late("scipy.fft").fftn if self.dtype.kind == "c" else late("scipy.fft").rfftn
         return transform(array.transpose(order), axes=self._axes(order)).transpose(np.argsort(order))
 
     def _backward(self, array: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
-        import scipy.fft
-
-        transform: Any = scipy.fft.ifftn if self.dtype.kind == "c" else scipy.fft.irfftn
+        transform: Any = late("scipy.fft").ifftn if self.dtype.kind == "c" else late("scipy.fft").irfftn
         sizes = self.tiling.tile[3 - self.tiling.rank :]
         return transform(array.transpose(order), sizes, axes=self._axes(order)).transpose(np.argsort(order))
 
