@@ -58,6 +58,7 @@ EXTENSIONS = [
     extension("_reference", "reference.c"),
     extension("_implicit_gemm"),
     extension("_direct"),
+    extension("_winograd"),
     extension("_pooling"),
 ]
 

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from ..._algorithm import UNIT_ROUNDOFF, Algorithm, ErrorBound, Machine, Operands, Params, Resources
-from ..._problem import ConvProblem, Epilogue, Sizes
+from ..._problem import ConvProblem, Sizes
 from .. import blas, epilogue
 from ..blocks import Box, Scratch, cut, run, scratch_bytes
 from ..kernel_spectra import Kernels
 from ..overlap_save import Blocking, Tile, blocking, is_transformable, sizes_of, tiling
+from ..recompute import recompute, recompute_images
 from ..spectra import Spectra
-from .im2col import Im2col
 
 SIDES = tuple(side for power in range(4, 22) for side in (2**power, 3 * 2 ** (power - 1)))
 """Candidates for the size of a tile along an axis."""
@@ -78,20 +78,11 @@ class Fft(Algorithm):
             spoiled = _Execution(blocking(problem, params["tile"]), operands, resources).run()
         if problem.direction == "backward_weight":
             if spoiled:
-                _compute_directly(problem, operands, resources.threads)
+                recompute(problem, operands, resources.threads)
             return
-        for n in sorted(spoiled):
-            images = slice(n, n + 1)
-            image = Operands(operands.input[images], operands.weight, operands.output[images])
-            _compute_directly(problem.replace(batch=1), image, resources.threads)
+        for _ in recompute_images(problem, operands, spoiled, resources.threads):
+            pass
         epilogue.apply(problem, operands)
-
-
-def _compute_directly(problem: ConvProblem, operands: Operands, threads: int) -> None:
-    """Compute by an algorithm that keeps NaN and Inf in their places, without the epilogue."""
-    direct, problem = Im2col(), problem.replace(epilogue=Epilogue())
-    workspace = np.empty(direct.workspace(problem, {}, threads), np.uint8)
-    direct.execute(problem, {}, operands, Resources(threads, workspace))
 
 
 def _scratch_bytes(blocks: Blocking, threads: int) -> tuple[int, int, int, int]:

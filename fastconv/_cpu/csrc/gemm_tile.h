@@ -57,4 +57,3 @@ EACH_ROWS(TILE)
 #define TILE(rows) JOIN(NAMED(tile), rows),
 static const NAMED(tile_fn) NAMED(tiles)[TILE_ROWS + 1] = {NULL, EACH_ROWS(TILE)};
 #undef TILE
-#undef EACH_ROWS

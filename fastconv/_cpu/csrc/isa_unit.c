@@ -7,6 +7,7 @@
 #include "direct_job.h"
 #include "gemm_job.h"
 #include "kernels.h"
+#include "winograd_job.h"
 
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)

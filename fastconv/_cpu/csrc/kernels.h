@@ -23,6 +23,8 @@ typedef struct {
     item_fn direct_correlate; /* job: direct_job_t, see direct.h */
     item_fn direct_weight_gradient;
     item_fn direct_weight_reduce;
+    item_fn winograd_pack_weight; /* job: winograd_job_t, see winograd_weight.h and winograd.h */
+    item_fn winograd_correlate;
 } real_kernels_t;
 
 typedef struct {

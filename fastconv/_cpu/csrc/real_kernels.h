@@ -13,6 +13,9 @@ typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(
 #include "pack.h"
 #include "implicit_gemm.h"
 #include "direct.h"
+#include "winograd_transform.h"
+#include "winograd.h"
+#include "winograd_weight.h"
 #include "peak.h"
 
 static const real_kernels_t NAMED(kernels) = {
@@ -27,7 +30,10 @@ static const real_kernels_t NAMED(kernels) = {
     .direct_correlate = NAMED(direct_correlate),
     .direct_weight_gradient = NAMED(direct_weight_gradient),
     .direct_weight_reduce = NAMED(direct_weight_reduce),
+    .winograd_pack_weight = NAMED(winograd_pack_weight),
+    .winograd_correlate = NAMED(winograd_correlate),
 };
 
 #undef LANES
 #undef TILE_COLUMNS
+#undef EACH_ROWS

@@ -1,0 +1,137 @@
+# cython: cdivision=True
+"""Loops of Winograd's minimal filtering: transformed weights, then blocks of tiles. Arithmetic: csrc/winograd.h."""
+
+import numpy as np
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport int64_t
+
+from ._bound cimport BoundProblem
+from ._runtime cimport kernels_for, real_kernels_t, run_items
+from .correlation cimport correlation_t, epilogue_t
+
+
+cdef extern from "winograd_job.h" nogil:
+    ctypedef struct winograd_job_t:
+        correlation_t correlation
+        epilogue_t epilogue
+        int64_t points[2]
+        int64_t outputs[2]
+        int64_t tiles[2]
+        int64_t block[2]
+        int64_t filter_parts
+        char *packed
+        char *spoiled
+
+    int64_t div_up(int64_t a, int64_t b)
+    int64_t round_up(int64_t a, int64_t b)
+    int64_t winograd_packed_size(const winograd_job_t *job, int64_t tile_columns, int64_t lanes)
+    int64_t winograd_pack_items(const winograd_job_t *job, int64_t tile_columns, int64_t lanes)
+    int64_t winograd_items(const winograd_job_t *job)
+    int64_t winograd_scratch_bytes(const winograd_job_t *job, int64_t tile_columns, int64_t lanes,
+                                   int64_t element_bytes)
+
+
+cdef class _Job:
+    """The tiles of a problem; without operands for its sizes alone."""
+
+    cdef winograd_job_t job
+    cdef const real_kernels_t *kernels
+    cdef int64_t itemsize
+
+    def __cinit__(self, problem, params, BoundProblem bound=None):
+        cdef correlation_t *c = &self.job.correlation
+        cdef int64_t points = params["points"]
+        cdef int axis
+        self.kernels = kernels_for(problem.dtype)
+        self.itemsize = 4 if problem.dtype == "float32" else 8
+        if bound is None:
+            self._set_sizes(problem)
+        else:
+            self.job.correlation = bound.correlation(0, &self.job.epilogue)
+        for axis in range(2):
+            if c.delta[1 + axis] < 0:
+                # Taps that walk backwards over the source: the other way round.
+                c.first[1 + axis] += (c.taps[1 + axis] - 1) * c.delta[1 + axis]
+                c.weight += (c.taps[1 + axis] - 1) * c.weight_stride[3 + axis] * self.itemsize
+                c.weight_stride[3 + axis] = -c.weight_stride[3 + axis]
+            c.delta[1 + axis] = 1
+            self.job.points[axis] = 1 if c.taps[1 + axis] == 1 else points
+            self.job.outputs[axis] = self.job.points[axis] - c.taps[1 + axis] + 1
+            self.job.tiles[axis] = div_up(c.pixels[1 + axis], self.job.outputs[axis])
+        self._set_blocks(params)
+
+    cdef _set_sizes(self, problem):
+        cdef correlation_t *c = &self.job.correlation
+        cdef int i
+        forward = problem.direction == "forward"
+        c.batch, c.groups = problem.batch, problem.groups
+        c.channels = (problem.in_channels if forward else problem.out_channels) // problem.groups
+        c.filters = (problem.out_channels if forward else problem.in_channels) // problem.groups
+        for i in range(3):
+            c.taps[i] = problem.kernel_size[i]
+            c.pixels[i] = (problem.output_size if forward else problem.input_size)[i]
+            c.delta[i] = 1
+
+    cdef _set_blocks(self, params):
+        """Blocks of about ``params["tiles"]`` tiles, of whole tile rows where one fits, cut as evenly as possible."""
+        cdef winograd_job_t *job = &self.job
+        cdef int64_t most = params["tiles"]
+        cdef int64_t rows = job.correlation.batch * job.correlation.pixels[0] * job.tiles[0]
+        job.block[1] = div_up(job.tiles[1], div_up(job.tiles[1], most))
+        job.block[0] = div_up(rows, div_up(rows, max(most // job.block[1], 1)))
+        job.filter_parts = params["parts"]
+
+    cdef int64_t packed_bytes(self):
+        return round_up(self.job.correlation.groups * self.itemsize * winograd_packed_size(
+            &self.job, self.kernels.tile_columns, self.kernels.lanes), 64)
+
+    cdef int64_t scratch_bytes(self):
+        return winograd_scratch_bytes(&self.job, self.kernels.tile_columns, self.kernels.lanes, self.itemsize)
+
+    cdef pack(self, char *packed, int threads):
+        self.job.packed = packed
+        run_items(self.kernels.winograd_pack_weight, &self.job,
+                  winograd_pack_items(&self.job, self.kernels.tile_columns, self.kernels.lanes), 0, None, 0, threads)
+
+
+def memory(problem, params):
+    """(bytes of the transformed weights, bytes of one thread's scratch memory)."""
+    cdef _Job job = _Job(problem, params)
+    return job.packed_bytes(), job.scratch_bytes()
+
+
+def pack(problem, params, operands, int threads):
+    """The transformed weights; the data arrays are not read."""
+    cdef _Job job = _Job(problem, params, BoundProblem(problem, operands))
+    cdef Py_buffer view
+    packed = np.empty(job.packed_bytes() + 64, np.uint8)
+    packed = packed[-packed.ctypes.data % 64:][:job.packed_bytes()]
+    PyObject_GetBuffer(packed, &view, PyBUF_WRITABLE)
+    try:
+        job.pack(<char *>view.buf, threads)
+    finally:
+        PyBuffer_Release(&view)
+    packed.flags.writeable = False
+    return packed
+
+
+def correlate(problem, params, operands, resources):
+    """forward or backward_input; returns the numbers of the images whose results are not all finite."""
+    cdef _Job job = _Job(problem, params, BoundProblem(problem, operands))
+    cdef bytearray spoiled = bytearray(job.job.correlation.batch)
+    cdef int64_t shared = job.packed_bytes() if operands.packed is None else 0
+    cdef Py_buffer view
+    PyObject_GetBuffer(resources.workspace if operands.packed is None else operands.packed, &view, PyBUF_SIMPLE)
+    try:
+        if job.packed_bytes() > view.len:
+            raise MemoryError("workspace smaller than the algorithm asked for")
+        job.job.packed = <char *>view.buf
+        job.job.spoiled = spoiled
+        if operands.packed is None:
+            job.pack(<char *>view.buf, resources.threads)
+        run_items(job.kernels.winograd_correlate, &job.job, winograd_items(&job.job), job.scratch_bytes(),
+                  resources.workspace, shared, resources.threads)
+    finally:
+        PyBuffer_Release(&view)
+    return [n for n, mark in enumerate(spoiled) if mark]

@@ -1,0 +1,165 @@
+"""winograd: minimal filtering F(2, 3), F(4, 3) and F(2, 5), in 1-D and 2-D, fused block by block.
+
+Winograd, Arithmetic Complexity of Computations, SIAM 1980; Lavin and Gray, Fast Algorithms for Convolutional Neural
+Networks, arXiv:1509.09308. Transforms spread non-finite elements over a tile: an image whose result is not finite is
+computed again by im2col, so that NaN and Inf come out where the definition puts them.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from ..._algorithm import UNIT_ROUNDOFF, Algorithm, ErrorBound, Machine, Operands, Params, Resources
+from ..._problem import ConvProblem
+from .. import _runtime, _winograd, epilogue
+from ..recompute import recompute_images
+
+AMPLIFICATION = {(4, 3): 3.87, (6, 3): 9.42, (6, 5): 11.55}
+"""By (points, taps): the largest over results i of sum over points j of |A_ij| |G_j| |B_j|, the rows' 2-norms: how much
+larger than the definition's the terms of one axis may be."""
+
+ROUNDOFFS_AT_HIGH = {(4, 3): (4.0, 0.9), (6, 3): (8.0, 4.0), (6, 5): (8.0, 4.0)}
+"""By (points, taps): ``relative`` is a + b sqrt(reduction) roundoffs; measured, with a factor of 1.4 to spare."""
+
+HIGH_LIMIT = 1e-5
+BLOCK_TILES = (56, 28, 112, 224)
+LEAST_ITEMS = 8
+"""Work items wanted, so that threads find work; never decided by their number."""
+TYPICAL = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
+"""What default parameters are chosen for; they must not depend on measurements."""
+
+
+class Winograd(Algorithm):
+    """forward and backward_input of kernels with 3 or 5 taps on h, w or both, at unit stride and dilation there."""
+
+    name = "winograd"
+    dtypes = frozenset({"float32", "float64"})
+    exact_on_integers = False
+    multiplies_outside = True
+
+    def supports(self, problem: ConvProblem) -> bool:
+        if problem.direction == "backward_weight":
+            return False
+        taps = set(problem.kernel_size[1:]) - {1}
+        if len(taps) != 1 or not taps <= {3, 5}:
+            return False
+        if set(problem.stride[1:]) != {1} or (problem.direction == "backward_input" and problem.stride[0] != 1):
+            return False
+        if any(size > 1 and step > 1 for size, step in zip(problem.kernel_size[1:], problem.dilation[1:], strict=True)):
+            return False
+        return min(problem.in_channels, problem.out_channels) >= 4 * problem.groups
+
+    def parameters(self, problem: ConvProblem) -> list[Params]:
+        return [dict(params) for params in _parameters(problem)]
+
+    def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
+        shared, thread = _winograd.memory(problem, params)
+        return shared + threads * thread
+
+    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        return machine.call_seconds * 3 + _seconds(problem, params, machine) / threads
+
+    def error_bound(self, problem: ConvProblem) -> ErrorBound:
+        return _error_bound(problem, _points(problem)[0])
+
+    def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
+        # Packing reads the weights alone; the data arrays only have to have their shapes.
+        blank = np.zeros(1, problem.dtype)
+        shapes = (problem.input_shape, problem.output_shape)
+        data, output = (np.lib.stride_tricks.as_strided(blank, shape, (0,) * 5) for shape in shapes)
+        if problem.direction == "backward_input":
+            data = np.lib.stride_tricks.as_strided(blank, problem.input_shape, (0,) * 5, writeable=True)
+        else:
+            output = np.lib.stride_tricks.as_strided(blank, problem.output_shape, (0,) * 5, writeable=True)
+        return _winograd.pack(problem, params, Operands(data, weight, output), threads)
+
+    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
+        spoiled = _winograd.correlate(problem, params, operands, resources)
+        for image_problem, image in recompute_images(problem, operands, spoiled, resources.threads):
+            epilogue.apply(image_problem, image)
+
+
+def _points(problem: ConvProblem) -> list[int]:
+    """Points of the tiles that the precision level admits, those with the largest error first."""
+    taps = max(problem.kernel_size[1:])
+    if taps == 5:
+        return [6]
+    if problem.dtype == "float32" and problem.precision in ("ieee", "highest"):
+        return [4]
+    if problem.dtype == "float32" and problem.precision == "high" and _error_bound(problem, 6).relative > HIGH_LIMIT:
+        return [4]
+    return [6, 4]
+
+
+def _error_bound(problem: ConvProblem, points: int) -> ErrorBound:
+    """Sums over the reduction and the points, amplified once per axis; see AMPLIFICATION and ROUNDOFFS_AT_HIGH."""
+    taps = max(problem.kernel_size[1:])
+    axes = sum(size > 1 for size in problem.kernel_size[1:])
+    backward = problem.direction == "backward_input"
+    reduction = (problem.out_channels if backward else problem.in_channels) // problem.groups * problem.kernel_size[0]
+    roundoff = UNIT_ROUNDOFF[problem.dtype]
+    constant, slope = ROUNDOFFS_AT_HIGH[points, taps]
+    return ErrorBound(
+        elementwise=None,
+        normwise=roundoff * (reduction + 8 * points + 8) * AMPLIFICATION[points, taps] ** axes,
+        relative=roundoff * (constant + slope * math.sqrt(reduction)),
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _parameters(problem: ConvProblem) -> list[Params]:
+    """Tile and block sizes, the lowest estimate first."""
+    found: list[Params] = []
+    for points in _points(problem):
+        total = _tile_count(problem, points)
+        for most in BLOCK_TILES:
+            tiles = max(1, min(most, total))
+            items = -(-total // tiles) * problem.groups
+            params = {"points": points, "tiles": tiles, "parts": min(-(-LEAST_ITEMS // items), _panels(problem))}
+            if params not in found:
+                found.append(params)
+    return sorted(found, key=lambda params: _seconds(problem, params, TYPICAL))
+
+
+def _shape(problem: ConvProblem, points: int) -> tuple[int, int]:
+    """(points, results) of a tile, both axes together."""
+    taken = [(points, points - size + 1) if size > 1 else (1, 1) for size in problem.kernel_size[1:]]
+    return math.prod(count for count, _ in taken), math.prod(results for _, results in taken)
+
+
+def _tile_count(problem: ConvProblem, points: int) -> int:
+    sizes = problem.output_size if problem.direction == "forward" else problem.input_size
+    of_axis = [points - size + 1 if size > 1 else 1 for size in problem.kernel_size[1:]]
+    planes = problem.batch * sizes[0]
+    return planes * math.prod(-(-size // results) for size, results in zip(sizes[1:], of_axis, strict=True))
+
+
+def _channels(problem: ConvProblem) -> tuple[int, int]:
+    """(reduction, filters) of one group, filled up to whole vectors and panels."""
+    lanes, _, columns = _runtime.tile_sizes(problem.dtype)
+    channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
+    if problem.direction == "backward_input":
+        channels, filters = filters, channels
+    return -(-channels // lanes) * lanes * problem.kernel_size[0], -(-filters // columns) * columns
+
+
+def _panels(problem: ConvProblem) -> int:
+    return _channels(problem)[1] // _runtime.tile_sizes(problem.dtype)[2]
+
+
+def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
+    """Products near the peak rate; transforms as copies; weights once per call, and again from cache in every block."""
+    points, _ = _shape(problem, params["points"])
+    reduction, filters = _channels(problem)
+    tiles = _tile_count(problem, params["points"])
+    itemsize = np.dtype(problem.dtype).itemsize
+    rate, copies = machine.multiply_adds_per_second[problem.dtype], machine.bytes_per_second / itemsize
+    weights = points * reduction * filters
+    products = tiles * weights / (rate * 0.85)
+    transforms = tiles * points * (reduction * params["parts"] + filters) * 1.5 / copies
+    blocks = -(-tiles // params["tiles"])
+    streamed = weights * (2.5 + 0.25 * blocks) / copies
+    return problem.groups * (products + transforms + streamed)

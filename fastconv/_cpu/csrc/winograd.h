@@ -1,0 +1,367 @@
+/* Convolution by Winograd's minimal filtering, fused: a block of tiles is transformed, multiplied and transformed back
+ * while it is in cache.
+ *
+ *     result = A^T [ sum over c of (G weight G^T) * (B^T source B) ] A      for every tile of m x m results
+ *
+ * forward and backward_input at unit steps; h or w may be without taps (1-D forms), taps on d are part of the
+ * reduction. An item owns a block of tile rows and tile columns: rows are counted over images and planes, so that small
+ * planes share a block. Layout: lanes are channels everywhere,
+ *
+ *     transformed source  [point][channel vector][tile][lane]       products  [point][filter vector][tile][lane]
+ *     transformed weights [point][panel][reduction][TILE_COLUMNS]
+ *
+ * so the product broadcasts source elements against vectors of filters, 1 to TILE_ROWS tiles at a time, over the whole
+ * reduction. Numerics: one chain of multiply-adds per product; the bits do not depend on blocks or threads. Elements
+ * outside the source are zeros. An image with a result that is not finite is marked as spoiled. */
+
+/* Vectors of pixels from `count` <= LANES lines `stride` apart into LANES vectors of channels, missing lines zero. */
+ALWAYS_INLINE void NAMED(load_square)(const REAL *source, int64_t stride, int64_t count, NAMED(vector) *square) {
+    if (count == LANES) {
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) square[i] = *(const NAMED(unaligned) *)(source + i * stride);
+    } else {
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++)
+            if (i < count)
+                square[i] = *(const NAMED(unaligned) *)(source + i * stride);
+            else
+                square[i] = (NAMED(vector)){0};
+    }
+    NAMED(transpose)(square);
+}
+
+/* `count` pixels of `channels` <= LANES channels to target[pixel][lane], missing channels zero. `room` pixels may be
+ * read. */
+static void NAMED(gather_vectors)(const REAL *source, int64_t channel_stride, int64_t pixel_stride, int64_t channels,
+                                  int64_t count, int64_t room, REAL *target) {
+    if (pixel_stride == 1 && room >= LANES) {
+        for (int64_t i = 0; i < count;) {
+            NAMED(vector) square[LANES];
+            /* The last square begins early rather than read beyond the room. */
+            const int64_t start = min64(i, room - LANES), skip = i - start, fresh = min64(LANES - skip, count - i);
+            NAMED(load_square)(source + start, channel_stride, channels, square);
+            if (skip == 0 && fresh == LANES) {
+#pragma GCC unroll 16
+                for (int j = 0; j < LANES; j++) *(NAMED(vector) *)(target + (i + j) * LANES) = square[j];
+            } else {
+                for (int64_t j = 0; j < fresh; j++) *(NAMED(vector) *)(target + (i + j) * LANES) = square[skip + j];
+            }
+            i += fresh;
+        }
+    } else if (channel_stride == 1 && channels == LANES) {
+        for (int64_t i = 0; i < count; i++)
+            *(NAMED(vector) *)(target + i * LANES) = *(const NAMED(unaligned) *)(source + i * pixel_stride);
+    } else {
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t lane = 0; lane < LANES; lane++)
+                target[i * LANES + lane] = lane < channels ? source[i * pixel_stride + lane * channel_stride] : 0;
+    }
+}
+
+/* The pixels under a patch for one vector of channels at tap `d`, to pixels[row][column][lane]. */
+static void NAMED(gather_patch)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group, int64_t d,
+                                int64_t channel, REAL *pixels) {
+    const correlation_t *c = &job->correlation;
+    const int64_t rows = patch->rows * job->outputs[0] + job->points[0] - job->outputs[0];
+    const int64_t columns = patch->columns * job->outputs[1] + job->points[1] - job->outputs[1];
+    const int64_t plane = patch->plane * c->step[0] + c->first[0] + d * c->delta[0];
+    const int64_t top = patch->row * job->outputs[0] + c->first[1];
+    const int64_t left = patch->column * job->outputs[1] + c->first[2];
+    const int64_t begin = min64(max64(-left, 0), columns);
+    const int64_t end = max64(min64(c->source_size[2] - left, columns), begin);
+    const int64_t channels = min64(LANES, c->channels - channel);
+    const int plane_inside = plane >= 0 && plane < c->source_size[0];
+    const int dense = c->source_stride[4] == 1 && c->source_stride[3] == c->source_size[2];
+    const REAL *source = (const REAL *)c->source + patch->image * c->source_stride[0] +
+                         (group * c->channels + channel) * c->source_stride[1] + plane * c->source_stride[2];
+    for (int64_t row = 0; row < rows; row++, pixels += columns * LANES) {
+        const int64_t h = top + row, first = left + begin;
+        if (!plane_inside || h < 0 || h >= c->source_size[1]) {
+            NAMED(zero_line)(pixels, columns * LANES);
+            continue;
+        }
+        /* In a dense plane lines may be read on into the next ones. */
+        const int64_t room = dense ? (c->source_size[1] - h) * c->source_size[2] - first : end - begin;
+        NAMED(zero_line)(pixels, begin * LANES);
+        NAMED(gather_vectors)(source + h * c->source_stride[3] + first * c->source_stride[4], c->source_stride[1],
+                              c->source_stride[4], channels, end - begin, room, pixels + begin * LANES);
+        NAMED(zero_line)(pixels + end * LANES, (columns - end) * LANES);
+    }
+}
+
+/* B^T d B of the tiles of a patch; point p of the tile goes to target + p * plane. */
+ALWAYS_INLINE void NAMED(transform_patch_of)(const int h_points, const int w_points, const winograd_job_t *job,
+                                             const winograd_patch_t *patch, const REAL *pixels, REAL *target,
+                                             int64_t plane) {
+    const int64_t line = (patch->columns * job->outputs[1] + w_points - job->outputs[1]) * LANES;
+    for (int64_t row = 0; row < patch->rows; row++)
+        for (int64_t column = 0; column < patch->columns; column++, target += LANES) {
+            const REAL *tile = pixels + row * job->outputs[0] * line + column * job->outputs[1] * LANES;
+            NAMED(vector) half[WINOGRAD_MOST_POINTS][WINOGRAD_MOST_POINTS];
+#pragma GCC unroll 6
+            for (int w = 0; w < w_points; w++) {
+                NAMED(vector) d[WINOGRAD_MOST_POINTS], o[WINOGRAD_MOST_POINTS];
+#pragma GCC unroll 6
+                for (int h = 0; h < h_points; h++) d[h] = *(const NAMED(vector) *)(tile + h * line + w * LANES);
+                NAMED(transform_source)(h_points, d, o);
+#pragma GCC unroll 6
+                for (int h = 0; h < h_points; h++) half[h][w] = o[h];
+            }
+            REAL *point = target;
+            for (int h = 0; h < h_points; h++) {
+                NAMED(vector) o[WINOGRAD_MOST_POINTS];
+                NAMED(transform_source)(w_points, half[h], o);
+#pragma GCC unroll 6
+                for (int w = 0; w < w_points; w++, point += plane) *(NAMED(vector) *)point = o[w];
+            }
+        }
+}
+
+/* A^T s A of the tiles of a patch for one vector of filters, to pixels[row][column][lane] with `width` columns. Tiles
+ * go from right to left, so that what one writes beyond the width is overwritten by the next row. Returns a vector that
+ * is zero if and only if all results are finite. */
+ALWAYS_INLINE NAMED(vector)
+    NAMED(transform_back_of)(const int h_points, const int w_points, const int outputs, const winograd_patch_t *patch,
+                             const REAL *source, int64_t plane, int64_t width, REAL *pixels) {
+    const int h_outputs = h_points == 1 ? 1 : outputs, w_outputs = w_points == 1 ? 1 : outputs;
+    NAMED(vector) check = {0};
+    for (int64_t row = 0; row < patch->rows; row++)
+        for (int64_t column = patch->columns - 1; column >= 0; column--) {
+            const REAL *tile = source + (row * patch->columns + column) * LANES;
+            REAL *target = pixels + (row * h_outputs * width + column * w_outputs) * LANES;
+            NAMED(vector) half[WINOGRAD_MOST_POINTS][WINOGRAD_MOST_POINTS];
+#pragma GCC unroll 6
+            for (int w = 0; w < w_points; w++) {
+                NAMED(vector) s[WINOGRAD_MOST_POINTS], y[WINOGRAD_MOST_POINTS];
+#pragma GCC unroll 6
+                for (int h = 0; h < h_points; h++) s[h] = *(const NAMED(vector) *)(tile + (h * w_points + w) * plane);
+                NAMED(transform_result)(h_points, h_outputs, s, y);
+#pragma GCC unroll 6
+                for (int h = 0; h < h_outputs; h++) half[h][w] = y[h];
+            }
+            for (int h = 0; h < h_outputs; h++) {
+                NAMED(vector) y[WINOGRAD_MOST_POINTS];
+                NAMED(transform_result)(w_points, w_outputs, half[h], y);
+#pragma GCC unroll 6
+                for (int w = 0; w < w_outputs; w++) {
+                    *(NAMED(vector) *)(target + (h * width + w) * LANES) = y[w];
+                    check += y[w] * 0;
+                }
+            }
+        }
+    return check;
+}
+
+static void NAMED(transform_patch)(const winograd_job_t *job, const winograd_patch_t *patch, const REAL *pixels,
+                                   REAL *target, int64_t plane) {
+#define SHAPE(h, w)                                                                                                    \
+    case 10 * h + w: NAMED(transform_patch_of)(h, w, job, patch, pixels, target, plane); break
+    switch (10 * job->points[0] + job->points[1]) {
+        SHAPE(4, 4);
+        SHAPE(1, 4);
+        SHAPE(4, 1);
+        SHAPE(6, 6);
+        SHAPE(1, 6);
+        SHAPE(6, 1);
+    }
+#undef SHAPE
+}
+
+/* Returns whether all results are finite. */
+static int NAMED(transform_back)(const winograd_job_t *job, const winograd_patch_t *patch, const REAL *source,
+                                 int64_t plane, int64_t width, REAL *pixels) {
+    NAMED(vector) check = {0};
+#define SHAPE(h, w, m)                                                                                                 \
+    case 100 * h + 10 * w + m: check = NAMED(transform_back_of)(h, w, m, patch, source, plane, width, pixels); break
+    switch (100 * job->points[0] + 10 * job->points[1] + max64(job->outputs[0], job->outputs[1])) {
+        SHAPE(4, 4, 2);
+        SHAPE(1, 4, 2);
+        SHAPE(4, 1, 2);
+        SHAPE(6, 6, 4);
+        SHAPE(1, 6, 4);
+        SHAPE(6, 1, 4);
+        SHAPE(6, 6, 2);
+        SHAPE(1, 6, 2);
+        SHAPE(6, 1, 2);
+    }
+#undef SHAPE
+    REAL sum = 0;
+    for (int lane = 0; lane < LANES; lane++) sum += check[lane];
+    return sum == 0;
+}
+
+/* `tiles` tiles times one panel of filters:
+ *
+ *     c[v][i][lane] = sum over r of  a[r / LANES][i][r % LANES] * b[r][v][lane]
+ *
+ * with `vectors` vectors of the reduction, `a_stride` and `c_stride` elements apart. */
+ALWAYS_INLINE void NAMED(winograd_tile_of)(const int tiles, int64_t vectors, const REAL *a, int64_t a_stride,
+                                           const REAL *b, REAL *c, int64_t c_stride) {
+    NAMED(vector) sum[TILE_ROWS][TILE_VECTORS];
+#pragma GCC unroll 16
+    for (int i = 0; i < tiles; i++)
+#pragma GCC unroll 2
+        for (int v = 0; v < TILE_VECTORS; v++) sum[i][v] = (NAMED(vector)){0};
+    for (int64_t q = 0; q < vectors; q++, a += a_stride) {
+#pragma GCC unroll 4
+        for (int lane = 0; lane < LANES; lane++, b += TILE_COLUMNS) {
+            NAMED(vector) columns[TILE_VECTORS];
+#pragma GCC unroll 2
+            for (int v = 0; v < TILE_VECTORS; v++) columns[v] = *(const NAMED(vector) *)(b + v * LANES);
+#pragma GCC unroll 16
+            for (int i = 0; i < tiles; i++)
+#pragma GCC unroll 2
+                for (int v = 0; v < TILE_VECTORS; v++) sum[i][v] += columns[v] * a[i * LANES + lane];
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < tiles; i++)
+#pragma GCC unroll 2
+        for (int v = 0; v < TILE_VECTORS; v++) *(NAMED(vector) *)(c + v * c_stride + i * LANES) = sum[i][v];
+}
+
+typedef void (*NAMED(winograd_tile_fn))(int64_t vectors, const REAL *a, int64_t a_stride, const REAL *b, REAL *c,
+                                        int64_t c_stride);
+#define TILE(rows)                                                                                                     \
+    static void JOIN(NAMED(winograd_tile), rows)(int64_t vectors, const REAL *a, int64_t a_stride, const REAL *b,      \
+                                                 REAL *c, int64_t c_stride) {                                          \
+        NAMED(winograd_tile_of)(rows, vectors, a, a_stride, b, c, c_stride);                                           \
+    }
+EACH_ROWS(TILE)
+#undef TILE
+#define TILE(rows) JOIN(NAMED(winograd_tile), rows),
+static const NAMED(winograd_tile_fn) NAMED(winograd_tiles)[TILE_ROWS + 1] = {NULL, EACH_ROWS(TILE)};
+#undef TILE
+
+/* Finished pixels of one vector of filters, from lanes to the result. `count` pixels at constant strides. */
+static void NAMED(scatter_vectors)(const REAL *pixels, int64_t count, int64_t filters, REAL *result,
+                                   int64_t filter_stride, int64_t pixel_stride) {
+    if (pixel_stride == 1 && count >= LANES) {
+        for (int64_t i = 0; i < count; i += LANES) {
+            NAMED(vector) square[LANES];
+            i = min64(i, count - LANES); /* the last square begins early */
+#pragma GCC unroll 16
+            for (int j = 0; j < LANES; j++) square[j] = *(const NAMED(vector) *)(pixels + (i + j) * LANES);
+            NAMED(transpose)(square);
+            if (filters == LANES) {
+#pragma GCC unroll 16
+                for (int j = 0; j < LANES; j++) *(NAMED(unaligned) *)(result + j * filter_stride + i) = square[j];
+            } else {
+                for (int64_t j = 0; j < filters; j++) *(NAMED(unaligned) *)(result + j * filter_stride + i) = square[j];
+            }
+        }
+    } else if (filter_stride == 1 && filters == LANES) {
+        for (int64_t i = 0; i < count; i++)
+            *(NAMED(unaligned) *)(result + i * pixel_stride) = *(const NAMED(vector) *)(pixels + i * LANES);
+    } else {
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t j = 0; j < filters; j++) result[i * pixel_stride + j * filter_stride] = pixels[i * LANES + j];
+    }
+}
+
+/* Bias, add and activation on `count` pixels of the result. */
+static void NAMED(finish_pixels)(const correlation_t *c, const epilogue_t *e, int64_t count, int64_t filter,
+                                 int64_t filters, REAL *result, const REAL *add) {
+    const REAL *bias = e->bias == NULL ? NULL : (const REAL *)e->bias + filter;
+    if (c->result_stride[1] == 1) {
+        for (int64_t i = 0; i < count; i++)
+            NAMED(epilogue_run)(e, result + i * c->result_stride[4], 1, filters, bias, 1,
+                                add == NULL ? NULL : add + i * e->add_stride[4], e->add_stride[1]);
+        return;
+    }
+    for (int64_t j = 0; j < filters; j++)
+        NAMED(epilogue_run)(e, result + j * c->result_stride[1], c->result_stride[4], count,
+                            bias == NULL ? NULL : bias + j, 0, add == NULL ? NULL : add + j * e->add_stride[1],
+                            e->add_stride[4]);
+}
+
+/* The results of a patch for one vector of filters, from their products. */
+static void NAMED(finish_patch)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group, int64_t filter,
+                                const REAL *products, int64_t plane, REAL *pixels) {
+    const correlation_t *c = &job->correlation;
+    const epilogue_t *e = &job->epilogue;
+    const int64_t h = patch->row * job->outputs[0], w = patch->column * job->outputs[1];
+    const int64_t filters = min64(LANES, c->filters - filter), all = group * c->filters + filter;
+    const int64_t columns = min64(c->pixels[2] - w, patch->columns * job->outputs[1]);
+    int64_t rows = min64(c->pixels[1] - h, patch->rows * job->outputs[0]), run = columns;
+    REAL *result = (REAL *)c->result + patch->image * c->result_stride[0] + all * c->result_stride[1] +
+                   patch->plane * c->result_stride[2] + h * c->result_stride[3] + w * c->result_stride[4];
+    const REAL *add = e->add == NULL
+                          ? NULL
+                          : (const REAL *)e->add + patch->image * e->add_stride[0] + all * e->add_stride[1] +
+                                patch->plane * e->add_stride[2] + h * e->add_stride[3] + w * e->add_stride[4];
+    if (!NAMED(transform_back)(job, patch, products + patch->tile * LANES, plane, columns, pixels))
+        job->spoiled[patch->image] = 1;
+    /* Rows that follow each other in memory are one run. */
+    if (c->result_stride[3] == columns * c->result_stride[4] &&
+        (add == NULL || e->add_stride[3] == columns * e->add_stride[4])) {
+        run *= rows;
+        rows = 1;
+    }
+    for (int64_t row = 0; row < rows; row++) {
+        REAL *target = result + row * c->result_stride[3];
+        NAMED(scatter_vectors)(pixels + row * columns * LANES, run, filters, target, c->result_stride[1],
+                               c->result_stride[4]);
+        if (!NAMED(epilogue_is_empty)(e))
+            NAMED(finish_pixels)(c, e, run, all, filters, target, add == NULL ? NULL : add + row * e->add_stride[3]);
+    }
+}
+
+/* Products of all points with panels [first, last): the transformed block is read once per panel from L2, panels
+ * stream past. */
+static void NAMED(multiply_points)(const winograd_job_t *job, int64_t group, int64_t first, int64_t last, int64_t tiles,
+                                   const REAL *source, int64_t source_plane, REAL *products, int64_t product_plane) {
+    const int64_t reduction = winograd_reduction(job, LANES), panels = winograd_panels(job, TILE_COLUMNS);
+    const int64_t weight_plane = winograd_plane(panels * TILE_COLUMNS * reduction), groups = div_up(tiles, TILE_ROWS);
+    const REAL *weights = (const REAL *)job->packed + group * winograd_packed_size(job, TILE_COLUMNS, LANES);
+    for (int64_t point = 0; point < winograd_points(job); point++)
+        for (int64_t panel = first; panel < last; panel++) {
+            const REAL *b = weights + point * weight_plane + panel * TILE_COLUMNS * reduction;
+            REAL *c = products + point * product_plane + (panel - first) * TILE_VECTORS * tiles * LANES;
+            for (int64_t g = 0, tile = 0; g < groups; g++) {
+                const int64_t next = tiles * (g + 1) / groups;
+                NAMED(winograd_tiles)[next - tile](reduction / LANES, source + point * source_plane + tile * LANES,
+                                                   tiles * LANES, b, c + tile * LANES, tiles * LANES);
+                tile = next;
+            }
+        }
+}
+
+/* One block of tiles with one part of the filters. */
+static void NAMED(winograd_correlate)(const void *data, int64_t item, void *scratch) {
+    const winograd_job_t *job = (const winograd_job_t *)data;
+    const correlation_t *c = &job->correlation;
+    const int64_t column_blocks = div_up(job->tiles[1], job->block[1]);
+    const int64_t row_blocks = div_up(winograd_tile_rows(job), job->block[0]);
+    const int64_t part = item % job->filter_parts, block = item / job->filter_parts;
+    const int64_t group = block / (column_blocks * row_blocks);
+    const int64_t row = block / column_blocks % row_blocks * job->block[0];
+    const int64_t column = block % column_blocks * job->block[1];
+    const int64_t last_row = min64(row + job->block[0], winograd_tile_rows(job));
+    const int64_t columns = min64(job->block[1], job->tiles[1] - column), tiles = (last_row - row) * columns;
+    const int64_t part_panels = winograd_part_panels(job, TILE_COLUMNS), first = part * part_panels;
+    const int64_t last = min64(first + part_panels, winograd_panels(job, TILE_COLUMNS));
+    const int64_t source_plane = winograd_plane(tiles * winograd_reduction(job, LANES));
+    const int64_t product_plane = winograd_plane(tiles * part_panels * TILE_COLUMNS);
+    REAL *source = (REAL *)scratch, *products = source + winograd_points(job) * source_plane;
+    REAL *pixels = products + winograd_points(job) * product_plane;
+    winograd_patch_t patch;
+    for (int64_t next = row, tile = 0; next < last_row; next += patch.rows, tile += patch.rows * columns) {
+        patch = winograd_patch(job, next, last_row, column, columns, tile);
+        REAL *target = source + tile * LANES;
+        for (int64_t d = 0; d < c->taps[0]; d++)
+            for (int64_t channel = 0; channel < c->channels; channel += LANES, target += tiles * LANES) {
+                NAMED(gather_patch)(job, &patch, group, d, channel, pixels);
+                NAMED(transform_patch)(job, &patch, pixels, target, source_plane);
+            }
+    }
+    NAMED(multiply_points)(job, group, first, last, tiles, source, source_plane, products, product_plane);
+    for (int64_t next = row, tile = 0; next < last_row; next += patch.rows, tile += patch.rows * columns) {
+        patch = winograd_patch(job, next, last_row, column, columns, tile);
+        const int64_t end = min64(last * TILE_COLUMNS, c->filters);
+        for (int64_t filter = first * TILE_COLUMNS; filter < end; filter += LANES)
+            NAMED(finish_patch)(job, &patch, group, filter,
+                                products + (filter / LANES - first * TILE_VECTORS) * tiles * LANES, product_plane,
+                                pixels);
+    }
+}

@@ -1,0 +1,94 @@
+/* What the Winograd kernels compute: a correlation with unit steps on h and w, its tiles and their cutting into items.
+ */
+#ifndef FASTCONV_WINOGRAD_JOB_H
+#define FASTCONV_WINOGRAD_JOB_H
+
+#include "correlation.h"
+#include "integers.h"
+
+typedef struct {
+    correlation_t correlation; /* on h and w: step 1 and delta 1 */
+    epilogue_t epilogue;
+    int64_t points[2];    /* of a tile on h and w: 4 or 6, or 1 on an axis without taps */
+    int64_t outputs[2];   /* results of a tile on h and w: points - taps + 1; the same unless 1 */
+    int64_t tiles[2];     /* of a plane */
+    int64_t block[2];     /* tile rows, counted over all planes, and tile columns of an item */
+    int64_t filter_parts; /* items that share a block, each with its part of the filters */
+    char *packed;         /* transformed weights: [group][point][panel][reduction][panel width] */
+    char *spoiled;        /* one byte an image: its result is not finite */
+} winograd_job_t;
+
+/* Reduction: (tap d, channel), the channels of every tap filled up to whole vectors. */
+static inline int64_t winograd_reduction(const winograd_job_t *job, int64_t lanes) {
+    return job->correlation.taps[0] * round_up(job->correlation.channels, lanes);
+}
+static inline int64_t winograd_panels(const winograd_job_t *job, int64_t tile_columns) {
+    return div_up(job->correlation.filters, tile_columns);
+}
+static inline int64_t winograd_points(const winograd_job_t *job) { return job->points[0] * job->points[1]; }
+static inline int64_t winograd_tile_rows(const winograd_job_t *job) {
+    return job->correlation.batch * job->correlation.pixels[0] * job->tiles[0];
+}
+
+/* Elements between the planes of two points: never a multiple of a large power of two, so that the planes of one tile
+ * do not meet in the same sets of the caches. */
+static inline int64_t winograd_plane(int64_t elements) { return round_up(elements, 16) + 48; }
+
+/* Elements of the transformed weights of one group. */
+static inline int64_t winograd_packed_size(const winograd_job_t *job, int64_t tile_columns, int64_t lanes) {
+    return winograd_points(job) *
+           winograd_plane(winograd_panels(job, tile_columns) * tile_columns * winograd_reduction(job, lanes));
+}
+
+/* Panels of one of the parts of the filters. */
+static inline int64_t winograd_part_panels(const winograd_job_t *job, int64_t tile_columns) {
+    return div_up(winograd_panels(job, tile_columns), job->filter_parts);
+}
+
+/* Items of the loops. */
+static inline int64_t winograd_pack_items(const winograd_job_t *job, int64_t tile_columns, int64_t lanes) {
+    return job->correlation.groups * winograd_panels(job, tile_columns) * winograd_reduction(job, lanes) / lanes;
+}
+static inline int64_t winograd_items(const winograd_job_t *job) {
+    return job->correlation.groups * div_up(winograd_tile_rows(job), job->block[0]) *
+           div_up(job->tiles[1], job->block[1]) * job->filter_parts;
+}
+
+/* Elements of the pixels under the tiles of one item, and of their results, for one vector of channels. */
+static inline int64_t winograd_patch_size(const winograd_job_t *job, int64_t lanes) {
+    int64_t rows = job->block[0] * job->outputs[0] + job->points[0];
+    int64_t columns = job->block[1] * job->outputs[1] + job->points[1];
+    return rows * columns * lanes;
+}
+
+/* Bytes of one thread's scratch: transformed pixels, products, one patch. */
+static inline int64_t winograd_scratch_bytes(const winograd_job_t *job, int64_t tile_columns, int64_t lanes,
+                                             int64_t element_bytes) {
+    int64_t tiles = job->block[0] * job->block[1], panels = winograd_part_panels(job, tile_columns);
+    int64_t elements = winograd_points(job) * (winograd_plane(tiles * winograd_reduction(job, lanes)) +
+                                               winograd_plane(tiles * panels * tile_columns));
+    return round_up((elements + winograd_patch_size(job, lanes)) * element_bytes, 64);
+}
+
+/* A part of an item's tiles that lies in one plane: tile rows [row, row + rows), tile columns [column, column +
+ * columns), of which the first is number `tile` of the item. */
+typedef struct {
+    int64_t image, plane, row, rows, column, columns, tile;
+} winograd_patch_t;
+
+/* The patch of tile rows [row, last) that begins at `row`, counted over all planes. */
+static inline winograd_patch_t winograd_patch(const winograd_job_t *job, int64_t row, int64_t last, int64_t column,
+                                              int64_t columns, int64_t tile) {
+    const int64_t plane = row / job->tiles[0], first = row % job->tiles[0];
+    return (winograd_patch_t){
+        .image = plane / job->correlation.pixels[0],
+        .plane = plane % job->correlation.pixels[0],
+        .row = first,
+        .rows = min64(last - row, job->tiles[0] - first),
+        .column = column,
+        .columns = columns,
+        .tile = tile,
+    };
+}
+
+#endif
