@@ -17,7 +17,9 @@ cdef extern from "kernels.h" nogil:
         item_fn direct_weight_gradient
         item_fn direct_weight_reduce
         item_fn winograd_pack_weight
-        item_fn winograd_correlate
+        item_fn winograd_block
+        item_fn winograd_source
+        item_fn winograd_panel
 
     ctypedef struct pool_kernels_t:
         item_fn maximum, maximum_indices, average, average_gradient, maximum_gradient

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
 
 from ._bound cimport BoundProblem
@@ -19,15 +19,19 @@ cdef extern from "winograd_job.h" nogil:
         int64_t outputs[2]
         int64_t tiles[2]
         int64_t block[2]
-        int64_t filter_parts
+        int64_t panels
         char *packed
+        char *transformed
         char *spoiled
 
     int64_t div_up(int64_t a, int64_t b)
     int64_t round_up(int64_t a, int64_t b)
     int64_t winograd_packed_size(const winograd_job_t *job, int64_t tile_columns, int64_t lanes)
     int64_t winograd_pack_items(const winograd_job_t *job, int64_t tile_columns, int64_t lanes)
-    int64_t winograd_items(const winograd_job_t *job)
+    int64_t winograd_transformed_size(const winograd_job_t *job, int64_t lanes)
+    int64_t winograd_block_items(const winograd_job_t *job)
+    int64_t winograd_source_items(const winograd_job_t *job, int64_t lanes)
+    int64_t winograd_panel_items(const winograd_job_t *job, int64_t tile_columns)
     int64_t winograd_scratch_bytes(const winograd_job_t *job, int64_t tile_columns, int64_t lanes,
                                    int64_t element_bytes)
 
@@ -80,11 +84,17 @@ cdef class _Job:
         cdef int64_t rows = job.correlation.batch * job.correlation.pixels[0] * job.tiles[0]
         job.block[1] = div_up(job.tiles[1], div_up(job.tiles[1], most))
         job.block[0] = div_up(rows, div_up(rows, max(most // job.block[1], 1)))
-        job.filter_parts = params["parts"]
+        job.panels = params["panels"]
+        if job.panels:
+            job.block[1] = job.tiles[1]
 
     cdef int64_t packed_bytes(self):
         return round_up(self.job.correlation.groups * self.itemsize * winograd_packed_size(
             &self.job, self.kernels.tile_columns, self.kernels.lanes), 64)
+
+    cdef int64_t transformed_bytes(self):
+        return round_up(self.job.correlation.groups * self.itemsize * winograd_transformed_size(
+            &self.job, self.kernels.lanes), 64)
 
     cdef int64_t scratch_bytes(self):
         return winograd_scratch_bytes(&self.job, self.kernels.tile_columns, self.kernels.lanes, self.itemsize)
@@ -96,9 +106,9 @@ cdef class _Job:
 
 
 def memory(problem, params):
-    """(bytes of the transformed weights, bytes of one thread's scratch memory)."""
+    """(bytes shared by the threads: transformed weights, or with panels the transformed input; bytes of one thread)."""
     cdef _Job job = _Job(problem, params)
-    return job.packed_bytes(), job.scratch_bytes()
+    return job.transformed_bytes() if job.job.panels else job.packed_bytes(), job.scratch_bytes()
 
 
 def pack(problem, params, operands, int threads):
@@ -120,18 +130,38 @@ def correlate(problem, params, operands, resources):
     """forward or backward_input; returns the numbers of the images whose results are not all finite."""
     cdef _Job job = _Job(problem, params, BoundProblem(problem, operands))
     cdef bytearray spoiled = bytearray(job.job.correlation.batch)
-    cdef int64_t shared = job.packed_bytes() if operands.packed is None else 0
-    cdef Py_buffer view
-    PyObject_GetBuffer(resources.workspace if operands.packed is None else operands.packed, &view, PyBUF_SIMPLE)
-    try:
-        if job.packed_bytes() > view.len:
-            raise MemoryError("workspace smaller than the algorithm asked for")
-        job.job.packed = <char *>view.buf
-        job.job.spoiled = spoiled
-        if operands.packed is None:
-            job.pack(<char *>view.buf, resources.threads)
-        run_items(job.kernels.winograd_correlate, &job.job, winograd_items(&job.job), job.scratch_bytes(),
-                  resources.workspace, shared, resources.threads)
-    finally:
-        PyBuffer_Release(&view)
+    cdef const unsigned char[::1] packed = operands.packed
+    cdef unsigned char[::1] memory = resources.workspace
+    if packed is not None and packed.shape[0] < job.packed_bytes():
+        raise ValueError("packed weights of another problem")
+    job.job.packed = NULL if packed is None else <char *>&packed[0]
+    job.job.spoiled = spoiled
+    if job.job.panels:
+        _by_panels(job, memory, resources)
+    else:
+        _by_blocks(job, memory, resources)
     return [n for n, mark in enumerate(spoiled) if mark]
+
+
+cdef _by_blocks(_Job job, unsigned char[::1] memory, resources):
+    """Weights that are not packed are transformed into the workspace, then blocks of tiles are computed."""
+    cdef int64_t shared = 0
+    if job.job.packed == NULL:
+        shared = job.packed_bytes()
+        if shared > memory.shape[0]:
+            raise MemoryError("workspace smaller than the algorithm asked for")
+        job.pack(<char *>&memory[0], resources.threads)
+    run_items(job.kernels.winograd_block, &job.job, winograd_block_items(&job.job), job.scratch_bytes(),
+              resources.workspace, shared, resources.threads)
+
+
+cdef _by_panels(_Job job, unsigned char[::1] memory, resources):
+    """All tiles are transformed into the workspace, then panels of filters are computed."""
+    cdef int64_t shared = job.transformed_bytes()
+    if shared > memory.shape[0]:
+        raise MemoryError("workspace smaller than the algorithm asked for")
+    job.job.transformed = <char *>&memory[0]
+    run_items(job.kernels.winograd_source, &job.job, winograd_source_items(&job.job, job.kernels.lanes),
+              job.scratch_bytes(), resources.workspace, shared, resources.threads)
+    run_items(job.kernels.winograd_panel, &job.job, winograd_panel_items(&job.job, job.kernels.tile_columns),
+              job.scratch_bytes(), resources.workspace, shared, resources.threads)

@@ -25,9 +25,14 @@ ROUNDOFFS_AT_HIGH = {(4, 3): (4.0, 0.9), (6, 3): (8.0, 4.0), (6, 5): (8.0, 4.0)}
 """By (points, taps): ``relative`` is a + b sqrt(reduction) roundoffs; measured, with a factor of 1.4 to spare."""
 
 HIGH_LIMIT = 1e-5
-BLOCK_TILES = (56, 28, 112, 224)
+BLOCK_TILES = (56, 28, 112)
+"""Tiles of an item that takes all filters."""
+ITEM_PANELS = (1, 2)
+"""Panels of filters of an item that takes all tiles."""
 LEAST_ITEMS = 8
 """Work items wanted, so that threads find work; never decided by their number."""
+TRANSFORMED_BYTES = 2**26
+"""All tiles are transformed beforehand only where they take no more."""
 TYPICAL = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
 """What default parameters are chosen for; they must not depend on measurements."""
 
@@ -116,12 +121,14 @@ def _parameters(problem: ConvProblem) -> list[Params]:
     for points in _points(problem):
         total = _tile_count(problem, points)
         for most in BLOCK_TILES:
-            tiles = max(1, min(most, total))
-            items = -(-total // tiles) * problem.groups
-            params = {"points": points, "tiles": tiles, "parts": min(-(-LEAST_ITEMS // items), _panels(problem))}
-            if params not in found:
+            tiles = max(1, min(most, -(-total * problem.groups // LEAST_ITEMS)))
+            found.append({"points": points, "tiles": tiles, "panels": 0})
+        for panels in ITEM_PANELS:
+            params = {"points": points, "tiles": BLOCK_TILES[0], "panels": min(panels, _panels(problem))}
+            if _winograd.memory(problem, params)[0] <= TRANSFORMED_BYTES:
                 found.append(params)
-    return sorted(found, key=lambda params: _seconds(problem, params, TYPICAL))
+    unique = [params for number, params in enumerate(found) if params not in found[:number]]
+    return sorted(unique, key=lambda params: _seconds(problem, params, TYPICAL))
 
 
 def _shape(problem: ConvProblem, points: int) -> tuple[int, int]:
@@ -151,15 +158,19 @@ def _panels(problem: ConvProblem) -> int:
 
 
 def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
-    """Products near the peak rate; transforms as copies; weights once per call, and again from cache in every block."""
+    """Products near the peak rate, transforms as copies, and what is read again from cache: weights for every block of
+    tiles, or tiles for every item of panels."""
     points, _ = _shape(problem, params["points"])
     reduction, filters = _channels(problem)
     tiles = _tile_count(problem, params["points"])
     itemsize = np.dtype(problem.dtype).itemsize
     rate, copies = machine.multiply_adds_per_second[problem.dtype], machine.bytes_per_second / itemsize
-    weights = points * reduction * filters
+    weights, sources = points * reduction * filters, points * reduction * tiles
     products = tiles * weights / (rate * 0.85)
-    transforms = tiles * points * (reduction * params["parts"] + filters) * 1.5 / copies
-    blocks = -(-tiles // params["tiles"])
-    streamed = weights * (2.5 + 0.25 * blocks) / copies
-    return problem.groups * (products + transforms + streamed)
+    transforms = 1.5 * (sources + points * filters * tiles) / copies
+    if params["panels"]:
+        items = -(-_panels(problem) // params["panels"])
+        moved = 0.8 * weights + (1 + 0.1 * items) * sources
+    else:
+        moved = (2.5 + 0.15 * -(-tiles // params["tiles"])) * weights
+    return problem.groups * (products + transforms + moved / copies)

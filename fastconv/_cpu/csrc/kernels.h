@@ -24,7 +24,9 @@ typedef struct {
     item_fn direct_weight_gradient;
     item_fn direct_weight_reduce;
     item_fn winograd_pack_weight; /* job: winograd_job_t, see winograd_weight.h and winograd.h */
-    item_fn winograd_correlate;
+    item_fn winograd_block;
+    item_fn winograd_source;
+    item_fn winograd_panel;
 } real_kernels_t;
 
 typedef struct {

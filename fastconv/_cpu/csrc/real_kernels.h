@@ -14,8 +14,8 @@ typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(
 #include "implicit_gemm.h"
 #include "direct.h"
 #include "winograd_transform.h"
-#include "winograd.h"
 #include "winograd_weight.h"
+#include "winograd.h"
 #include "peak.h"
 
 static const real_kernels_t NAMED(kernels) = {
@@ -31,7 +31,9 @@ static const real_kernels_t NAMED(kernels) = {
     .direct_weight_gradient = NAMED(direct_weight_gradient),
     .direct_weight_reduce = NAMED(direct_weight_reduce),
     .winograd_pack_weight = NAMED(winograd_pack_weight),
-    .winograd_correlate = NAMED(winograd_correlate),
+    .winograd_block = NAMED(winograd_block),
+    .winograd_source = NAMED(winograd_source),
+    .winograd_panel = NAMED(winograd_panel),
 };
 
 #undef LANES

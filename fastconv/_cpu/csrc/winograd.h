@@ -1,5 +1,6 @@
 /* Convolution by Winograd's minimal filtering, fused: a block of tiles is transformed, multiplied and transformed back
- * while it is in cache.
+ * while it is in cache. Where tiles are few and filters many, so that weights are most of the data, it is the other way
+ * round: all tiles are transformed first, and panels of weights are transformed and multiplied while they are in cache.
  *
  *     result = A^T [ sum over c of (G weight G^T) * (B^T source B) ] A      for every tile of m x m results
  *
@@ -7,12 +8,14 @@
  * reduction. An item owns a block of tile rows and tile columns: rows are counted over images and planes, so that small
  * planes share a block. Layout: lanes are channels everywhere,
  *
- *     transformed source  [point][channel vector][tile][lane]       products  [point][filter vector][tile][lane]
+ *     transformed source  [point][tile group][channel vector][tile of group][lane]
  *     transformed weights [point][panel][reduction][TILE_COLUMNS]
+ *     products            [point][filter vector][tile][lane]
  *
- * so the product broadcasts source elements against vectors of filters, 1 to TILE_ROWS tiles at a time, over the whole
- * reduction. Numerics: one chain of multiply-adds per product; the bits do not depend on blocks or threads. Elements
- * outside the source are zeros. An image with a result that is not finite is marked as spoiled. */
+ * in groups of TILE_ROWS tiles: both operands are streams. The product broadcasts source elements against vectors of
+ * filters, 1 to TILE_ROWS tiles at a time, over the whole reduction. Numerics: one chain of multiply-adds per product;
+ * the bits do not depend on blocks or threads. Elements outside the source are zeros. An image with a result that is
+ * not finite is marked as spoiled. */
 
 /* Vectors of pixels from `count` <= LANES lines `stride` apart into LANES vectors of channels, missing lines zero. */
 ALWAYS_INLINE void NAMED(load_square)(const REAL *source, int64_t stride, int64_t count, NAMED(vector) *square) {
@@ -89,13 +92,29 @@ static void NAMED(gather_patch)(const winograd_job_t *job, const winograd_patch_
     }
 }
 
-/* B^T d B of the tiles of a patch; point p of the tile goes to target + p * plane. */
+/* Where a vector of the reduction of one tile of `tiles` lies in the transformed source. The last group is shorter. */
+static inline int64_t NAMED(tile_offset)(int64_t tile, int64_t tiles, int64_t vector, int64_t vectors) {
+    const int64_t first = tile / TILE_ROWS * TILE_ROWS, height = min64(TILE_ROWS, tiles - first);
+    return (first * vectors + vector * height + tile - first) * LANES;
+}
+
+/* Which vector of the transformed source a patch is transformed to. */
+typedef struct {
+    REAL *base;     /* of point 0 */
+    int64_t plane;  /* elements between points */
+    int64_t tiles;  /* all tiles */
+    int64_t vector; /* of the reduction, one of `vectors` */
+    int64_t vectors;
+} NAMED(transformed_t);
+
+/* B^T d B of the tiles of a patch. */
 ALWAYS_INLINE void NAMED(transform_patch_of)(const int h_points, const int w_points, const winograd_job_t *job,
-                                             const winograd_patch_t *patch, const REAL *pixels, REAL *target,
-                                             int64_t plane) {
+                                             const winograd_patch_t *patch, const REAL *pixels,
+                                             const NAMED(transformed_t) *t) {
     const int64_t line = (patch->columns * job->outputs[1] + w_points - job->outputs[1]) * LANES;
+    int64_t number = patch->tile;
     for (int64_t row = 0; row < patch->rows; row++)
-        for (int64_t column = 0; column < patch->columns; column++, target += LANES) {
+        for (int64_t column = 0; column < patch->columns; column++, number++) {
             const REAL *tile = pixels + row * job->outputs[0] * line + column * job->outputs[1] * LANES;
             NAMED(vector) half[WINOGRAD_MOST_POINTS][WINOGRAD_MOST_POINTS];
 #pragma GCC unroll 6
@@ -107,12 +126,12 @@ ALWAYS_INLINE void NAMED(transform_patch_of)(const int h_points, const int w_poi
 #pragma GCC unroll 6
                 for (int h = 0; h < h_points; h++) half[h][w] = o[h];
             }
-            REAL *point = target;
+            REAL *point = t->base + NAMED(tile_offset)(number, t->tiles, t->vector, t->vectors);
             for (int h = 0; h < h_points; h++) {
                 NAMED(vector) o[WINOGRAD_MOST_POINTS];
                 NAMED(transform_source)(w_points, half[h], o);
 #pragma GCC unroll 6
-                for (int w = 0; w < w_points; w++, point += plane) *(NAMED(vector) *)point = o[w];
+                for (int w = 0; w < w_points; w++, point += t->plane) *(NAMED(vector) *)point = o[w];
             }
         }
 }
@@ -153,9 +172,9 @@ ALWAYS_INLINE NAMED(vector)
 }
 
 static void NAMED(transform_patch)(const winograd_job_t *job, const winograd_patch_t *patch, const REAL *pixels,
-                                   REAL *target, int64_t plane) {
+                                   const NAMED(transformed_t) *target) {
 #define SHAPE(h, w)                                                                                                    \
-    case 10 * h + w: NAMED(transform_patch_of)(h, w, job, patch, pixels, target, plane); break
+    case 10 * h + w: NAMED(transform_patch_of)(h, w, job, patch, pixels, target); break
     switch (10 * job->points[0] + job->points[1]) {
         SHAPE(4, 4);
         SHAPE(1, 4);
@@ -165,6 +184,14 @@ static void NAMED(transform_patch)(const winograd_job_t *job, const winograd_pat
         SHAPE(6, 1);
     }
 #undef SHAPE
+}
+
+/* One vector of the reduction of a patch, from the source. */
+static void NAMED(transform_source_patch)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group,
+                                          REAL *pixels, const NAMED(transformed_t) *target) {
+    const int64_t of_tap = div_up(job->correlation.channels, LANES);
+    NAMED(gather_patch)(job, patch, group, target->vector / of_tap, target->vector % of_tap * LANES, pixels);
+    NAMED(transform_patch)(job, patch, pixels, target);
 }
 
 /* Returns whether all results are finite. */
@@ -190,19 +217,21 @@ static int NAMED(transform_back)(const winograd_job_t *job, const winograd_patch
     return sum == 0;
 }
 
-/* `tiles` tiles times one panel of filters:
+/* One group of `tiles` tiles times one panel of filters:
  *
  *     c[v][i][lane] = sum over r of  a[r / LANES][i][r % LANES] * b[r][v][lane]
  *
- * with `vectors` vectors of the reduction, `a_stride` and `c_stride` elements apart. */
-ALWAYS_INLINE void NAMED(winograd_tile_of)(const int tiles, int64_t vectors, const REAL *a, int64_t a_stride,
-                                           const REAL *b, REAL *c, int64_t c_stride) {
+ * with `vectors` vectors of the reduction, c's rows `c_stride` elements apart. Meanwhile the weights to come are
+ * fetched into L2, `fetch` elements from `next` on per vector. */
+ALWAYS_INLINE void NAMED(winograd_tile_of)(const int tiles, int64_t vectors, const REAL *a, const REAL *b, REAL *c,
+                                           int64_t c_stride, const REAL *next, int64_t fetch) {
     NAMED(vector) sum[TILE_ROWS][TILE_VECTORS];
 #pragma GCC unroll 16
     for (int i = 0; i < tiles; i++)
 #pragma GCC unroll 2
         for (int v = 0; v < TILE_VECTORS; v++) sum[i][v] = (NAMED(vector)){0};
-    for (int64_t q = 0; q < vectors; q++, a += a_stride) {
+    for (int64_t q = 0; q < vectors; q++, a += tiles * LANES, next += fetch) {
+        for (int64_t i = 0; i < fetch; i += 64 / REAL_BYTES) __builtin_prefetch(next + i, 0, 2);
 #pragma GCC unroll 4
         for (int lane = 0; lane < LANES; lane++, b += TILE_COLUMNS) {
             NAMED(vector) columns[TILE_VECTORS];
@@ -220,12 +249,12 @@ ALWAYS_INLINE void NAMED(winograd_tile_of)(const int tiles, int64_t vectors, con
         for (int v = 0; v < TILE_VECTORS; v++) *(NAMED(vector) *)(c + v * c_stride + i * LANES) = sum[i][v];
 }
 
-typedef void (*NAMED(winograd_tile_fn))(int64_t vectors, const REAL *a, int64_t a_stride, const REAL *b, REAL *c,
-                                        int64_t c_stride);
+typedef void (*NAMED(winograd_tile_fn))(int64_t vectors, const REAL *a, const REAL *b, REAL *c, int64_t c_stride,
+                                        const REAL *next, int64_t fetch);
 #define TILE(rows)                                                                                                     \
-    static void JOIN(NAMED(winograd_tile), rows)(int64_t vectors, const REAL *a, int64_t a_stride, const REAL *b,      \
-                                                 REAL *c, int64_t c_stride) {                                          \
-        NAMED(winograd_tile_of)(rows, vectors, a, a_stride, b, c, c_stride);                                           \
+    static void JOIN(NAMED(winograd_tile), rows)(int64_t vectors, const REAL *a, const REAL *b, REAL *c,               \
+                                                 int64_t c_stride, const REAL *next, int64_t fetch) {                  \
+        NAMED(winograd_tile_of)(rows, vectors, a, b, c, c_stride, next, fetch);                                        \
     }
 EACH_ROWS(TILE)
 #undef TILE
@@ -307,61 +336,114 @@ static void NAMED(finish_patch)(const winograd_job_t *job, const winograd_patch_
     }
 }
 
-/* Products of all points with panels [first, last): the transformed block is read once per panel from L2, panels
- * stream past. */
-static void NAMED(multiply_points)(const winograd_job_t *job, int64_t group, int64_t first, int64_t last, int64_t tiles,
-                                   const REAL *source, int64_t source_plane, REAL *products, int64_t product_plane) {
-    const int64_t reduction = winograd_reduction(job, LANES), panels = winograd_panels(job, TILE_COLUMNS);
-    const int64_t weight_plane = winograd_plane(panels * TILE_COLUMNS * reduction), groups = div_up(tiles, TILE_ROWS);
-    const REAL *weights = (const REAL *)job->packed + group * winograd_packed_size(job, TILE_COLUMNS, LANES);
+/* Products of all points: the transformed tiles of a point stay in L2 while panels of weights stream past. `products`
+ * begin at panel `first`, `weights` too. */
+static void NAMED(multiply_points)(const winograd_job_t *job, int64_t panels, int64_t tiles, const REAL *source,
+                                   int64_t source_plane, const REAL *weights, int64_t weight_plane, REAL *products,
+                                   int64_t product_plane) {
+    const int64_t reduction = winograd_reduction(job, LANES), size = TILE_COLUMNS * reduction;
+    const int64_t fetch = round_up(LANES * TILE_COLUMNS / div_up(tiles, TILE_ROWS), 64 / REAL_BYTES);
     for (int64_t point = 0; point < winograd_points(job); point++)
-        for (int64_t panel = first; panel < last; panel++) {
-            const REAL *b = weights + point * weight_plane + panel * TILE_COLUMNS * reduction;
-            REAL *c = products + point * product_plane + (panel - first) * TILE_VECTORS * tiles * LANES;
-            for (int64_t g = 0, tile = 0; g < groups; g++) {
-                const int64_t next = tiles * (g + 1) / groups;
-                NAMED(winograd_tiles)[next - tile](reduction / LANES, source + point * source_plane + tile * LANES,
-                                                   tiles * LANES, b, c + tile * LANES, tiles * LANES);
-                tile = next;
-            }
+        for (int64_t panel = 0; panel < panels; panel++) {
+            const REAL *b = weights + point * weight_plane + panel * size;
+            const REAL *next = panel + 1 < panels ? b + size : weights + (point + 1) * weight_plane;
+            REAL *c = products + point * product_plane + panel * TILE_VECTORS * tiles * LANES;
+            for (int64_t tile = 0; tile < tiles; tile += TILE_ROWS, next += fetch * reduction / LANES)
+                NAMED(winograd_tiles)[min64(TILE_ROWS, tiles - tile)](reduction / LANES,
+                                                                      source + point * source_plane + tile * reduction,
+                                                                      b, c + tile * LANES, tiles * LANES, next, fetch);
         }
 }
 
-/* One block of tiles with one part of the filters. */
-static void NAMED(winograd_correlate)(const void *data, int64_t item, void *scratch) {
+/* The results of tile rows [row, last_row), tile columns [column, column + columns) for `count` filters from `filter`
+ * on, where the products begin. */
+static void NAMED(finish_tiles)(const winograd_job_t *job, int64_t group, int64_t row, int64_t last_row, int64_t column,
+                                int64_t columns, int64_t filter, int64_t count, const REAL *products, int64_t plane,
+                                REAL *pixels) {
+    const int64_t tiles = (last_row - row) * columns;
+    winograd_patch_t patch;
+    for (int64_t next = row; next < last_row; next += patch.rows) {
+        patch =
+            winograd_patch(job, next, min64(next + job->block[0], last_row), column, columns, (next - row) * columns);
+        for (int64_t i = 0; i < count; i += LANES)
+            NAMED(finish_patch)(job, &patch, group, filter + i, products + i * tiles, plane, pixels);
+    }
+}
+
+/* From source to result: one block of tiles, all filters of a group. */
+static void NAMED(winograd_block)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
     const correlation_t *c = &job->correlation;
     const int64_t column_blocks = div_up(job->tiles[1], job->block[1]);
     const int64_t row_blocks = div_up(winograd_tile_rows(job), job->block[0]);
-    const int64_t part = item % job->filter_parts, block = item / job->filter_parts;
-    const int64_t group = block / (column_blocks * row_blocks);
-    const int64_t row = block / column_blocks % row_blocks * job->block[0];
-    const int64_t column = block % column_blocks * job->block[1];
+    const int64_t group = item / (column_blocks * row_blocks), panels = winograd_panels(job, TILE_COLUMNS);
+    const int64_t row = item / column_blocks % row_blocks * job->block[0];
+    const int64_t column = item % column_blocks * job->block[1];
     const int64_t last_row = min64(row + job->block[0], winograd_tile_rows(job));
     const int64_t columns = min64(job->block[1], job->tiles[1] - column), tiles = (last_row - row) * columns;
-    const int64_t part_panels = winograd_part_panels(job, TILE_COLUMNS), first = part * part_panels;
-    const int64_t last = min64(first + part_panels, winograd_panels(job, TILE_COLUMNS));
-    const int64_t source_plane = winograd_plane(tiles * winograd_reduction(job, LANES));
-    const int64_t product_plane = winograd_plane(tiles * part_panels * TILE_COLUMNS);
+    const int64_t reduction = winograd_reduction(job, LANES);
+    const int64_t source_plane = winograd_plane(tiles * reduction);
+    const int64_t weight_plane = winograd_plane(panels * TILE_COLUMNS * reduction);
+    const int64_t product_plane = winograd_plane(tiles * panels * TILE_COLUMNS);
+    const REAL *weights = (const REAL *)job->packed + group * winograd_packed_size(job, TILE_COLUMNS, LANES);
     REAL *source = (REAL *)scratch, *products = source + winograd_points(job) * source_plane;
     REAL *pixels = products + winograd_points(job) * product_plane;
+    NAMED(transformed_t) target = {source, source_plane, tiles, 0, reduction / LANES};
     winograd_patch_t patch;
-    for (int64_t next = row, tile = 0; next < last_row; next += patch.rows, tile += patch.rows * columns) {
-        patch = winograd_patch(job, next, last_row, column, columns, tile);
-        REAL *target = source + tile * LANES;
-        for (int64_t d = 0; d < c->taps[0]; d++)
-            for (int64_t channel = 0; channel < c->channels; channel += LANES, target += tiles * LANES) {
-                NAMED(gather_patch)(job, &patch, group, d, channel, pixels);
-                NAMED(transform_patch)(job, &patch, pixels, target, source_plane);
-            }
+    for (int64_t next = row; next < last_row; next += patch.rows) {
+        patch = winograd_patch(job, next, last_row, column, columns, (next - row) * columns);
+        for (target.vector = 0; target.vector < target.vectors; target.vector++)
+            NAMED(transform_source_patch)(job, &patch, group, pixels, &target);
     }
-    NAMED(multiply_points)(job, group, first, last, tiles, source, source_plane, products, product_plane);
-    for (int64_t next = row, tile = 0; next < last_row; next += patch.rows, tile += patch.rows * columns) {
-        patch = winograd_patch(job, next, last_row, column, columns, tile);
-        const int64_t end = min64(last * TILE_COLUMNS, c->filters);
-        for (int64_t filter = first * TILE_COLUMNS; filter < end; filter += LANES)
-            NAMED(finish_patch)(job, &patch, group, filter,
-                                products + (filter / LANES - first * TILE_VECTORS) * tiles * LANES, product_plane,
-                                pixels);
+    NAMED(multiply_points)(job, panels, tiles, source, source_plane, weights, weight_plane, products, product_plane);
+    NAMED(finish_tiles)(job, group, row, last_row, column, columns, 0, c->filters, products, product_plane, pixels);
+}
+
+/* With panels: the transformed source of one vector of channels. */
+static void NAMED(winograd_source)(const void *data, int64_t item, void *scratch) {
+    const winograd_job_t *job = (const winograd_job_t *)data;
+    const int64_t rows = winograd_tile_rows(job), columns = job->tiles[1], tiles = rows * columns;
+    const int64_t vectors = winograd_reduction(job, LANES) / LANES, group = item / vectors;
+    const NAMED(transformed_t) target = {
+        .base = (REAL *)job->transformed + group * winograd_transformed_size(job, LANES),
+        .plane = winograd_plane(tiles * vectors * LANES),
+        .tiles = tiles,
+        .vector = item % vectors,
+        .vectors = vectors,
+    };
+    winograd_patch_t patch;
+    for (int64_t next = 0; next < rows; next += patch.rows) {
+        patch = winograd_patch(job, next, min64(next + job->block[0], rows), 0, columns, next * columns);
+        NAMED(transform_source_patch)(job, &patch, group, (REAL *)scratch, &target);
     }
+}
+
+/* With panels: from the transformed source to the result, all tiles, some panels of filters. Weights that are not
+ * packed are transformed here, so that they never leave the cache. */
+static void NAMED(winograd_panel)(const void *data, int64_t item, void *scratch) {
+    const winograd_job_t *job = (const winograd_job_t *)data;
+    const int64_t all = winograd_panels(job, TILE_COLUMNS), items = div_up(all, job->panels);
+    const int64_t group = item / items, first = item % items * job->panels, panels = min64(job->panels, all - first);
+    const int64_t rows = winograd_tile_rows(job), tiles = rows * job->tiles[1], filter = first * TILE_COLUMNS;
+    const int64_t reduction = winograd_reduction(job, LANES);
+    const int64_t source_plane = winograd_plane(tiles * reduction);
+    const int64_t product_plane = winograd_plane(tiles * panels * TILE_COLUMNS);
+    const REAL *source = (const REAL *)job->transformed + group * winograd_transformed_size(job, LANES);
+    const REAL *weights =
+        (const REAL *)job->packed + group * winograd_packed_size(job, TILE_COLUMNS, LANES) + filter * reduction;
+    int64_t weight_plane = winograd_plane(all * TILE_COLUMNS * reduction);
+    REAL *products = (REAL *)scratch, *pixels = products + winograd_points(job) * product_plane;
+    if (job->packed == NULL) {
+        REAL *made = pixels + winograd_patch_size(job, LANES);
+        weight_plane = winograd_plane(panels * TILE_COLUMNS * reduction);
+        for (int64_t panel = 0; panel < panels; panel++)
+            for (int64_t vector = 0; vector < reduction / LANES; vector++)
+                NAMED(transform_weights)(job, group, first + panel, vector,
+                                         made + (panel * reduction + vector * LANES) * TILE_COLUMNS, weight_plane);
+        weights = made;
+    }
+    NAMED(multiply_points)(job, panels, tiles, source, source_plane, weights, weight_plane, products, product_plane);
+    NAMED(finish_tiles)(job, group, 0, rows, 0, job->tiles[1], filter,
+                        min64(panels * TILE_COLUMNS, job->correlation.filters - filter), products, product_plane,
+                        pixels);
 }

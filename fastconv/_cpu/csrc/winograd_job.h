@@ -9,13 +9,14 @@
 typedef struct {
     correlation_t correlation; /* on h and w: step 1 and delta 1 */
     epilogue_t epilogue;
-    int64_t points[2];    /* of a tile on h and w: 4 or 6, or 1 on an axis without taps */
-    int64_t outputs[2];   /* results of a tile on h and w: points - taps + 1; the same unless 1 */
-    int64_t tiles[2];     /* of a plane */
-    int64_t block[2];     /* tile rows, counted over all planes, and tile columns of an item */
-    int64_t filter_parts; /* items that share a block, each with its part of the filters */
-    char *packed;         /* transformed weights: [group][point][panel][reduction][panel width] */
-    char *spoiled;        /* one byte an image: its result is not finite */
+    int64_t points[2];  /* of a tile on h and w: 4 or 6, or 1 on an axis without taps */
+    int64_t outputs[2]; /* results of a tile on h and w: points - taps + 1; the same unless 1 */
+    int64_t tiles[2];   /* of a plane */
+    int64_t block[2];   /* tile rows, counted over all planes, and tile columns of an item */
+    int64_t panels;     /* of filters in an item that multiplies all tiles; 0: items are blocks of tiles */
+    char *packed;       /* transformed weights: [group][point][panel][reduction][panel width]; NULL: none */
+    char *transformed;  /* with panels: the transformed source, [group][point][channel vector][tile][lane] */
+    char *spoiled;      /* one byte an image: its result is not finite */
 } winograd_job_t;
 
 /* Reduction: (tap d, channel), the channels of every tap filled up to whole vectors. */
@@ -40,34 +41,47 @@ static inline int64_t winograd_packed_size(const winograd_job_t *job, int64_t ti
            winograd_plane(winograd_panels(job, tile_columns) * tile_columns * winograd_reduction(job, lanes));
 }
 
-/* Panels of one of the parts of the filters. */
-static inline int64_t winograd_part_panels(const winograd_job_t *job, int64_t tile_columns) {
-    return div_up(winograd_panels(job, tile_columns), job->filter_parts);
+/* Elements of the transformed source of one group. */
+static inline int64_t winograd_transformed_size(const winograd_job_t *job, int64_t lanes) {
+    return winograd_points(job) *
+           winograd_plane(winograd_tile_rows(job) * job->tiles[1] * winograd_reduction(job, lanes));
 }
 
-/* Items of the loops. */
+/* Items of the loops: weights; blocks of tiles from source to result; or, with panels, the source and the result. */
 static inline int64_t winograd_pack_items(const winograd_job_t *job, int64_t tile_columns, int64_t lanes) {
     return job->correlation.groups * winograd_panels(job, tile_columns) * winograd_reduction(job, lanes) / lanes;
 }
-static inline int64_t winograd_items(const winograd_job_t *job) {
+static inline int64_t winograd_block_items(const winograd_job_t *job) {
     return job->correlation.groups * div_up(winograd_tile_rows(job), job->block[0]) *
-           div_up(job->tiles[1], job->block[1]) * job->filter_parts;
+           div_up(job->tiles[1], job->block[1]);
+}
+static inline int64_t winograd_source_items(const winograd_job_t *job, int64_t lanes) {
+    return job->correlation.groups * winograd_reduction(job, lanes) / lanes;
+}
+static inline int64_t winograd_panel_items(const winograd_job_t *job, int64_t tile_columns) {
+    return job->correlation.groups * div_up(winograd_panels(job, tile_columns), job->panels);
 }
 
-/* Elements of the pixels under the tiles of one item, and of their results, for one vector of channels. */
+/* Elements of the pixels under the tiles of one block, and of their results, for one vector of channels. */
 static inline int64_t winograd_patch_size(const winograd_job_t *job, int64_t lanes) {
     int64_t rows = job->block[0] * job->outputs[0] + job->points[0];
     int64_t columns = job->block[1] * job->outputs[1] + job->points[1];
     return rows * columns * lanes;
 }
 
-/* Bytes of one thread's scratch: transformed pixels, products, one patch. */
+/* Bytes of one thread's scratch: what is transformed (the block's pixels, or the panels' weights), products, a patch.
+ */
 static inline int64_t winograd_scratch_bytes(const winograd_job_t *job, int64_t tile_columns, int64_t lanes,
                                              int64_t element_bytes) {
-    int64_t tiles = job->block[0] * job->block[1], panels = winograd_part_panels(job, tile_columns);
-    int64_t elements = winograd_points(job) * (winograd_plane(tiles * winograd_reduction(job, lanes)) +
-                                               winograd_plane(tiles * panels * tile_columns));
-    return round_up((elements + winograd_patch_size(job, lanes)) * element_bytes, 64);
+    int64_t tiles = job->block[0] * job->block[1], panels = winograd_panels(job, tile_columns), left = tiles;
+    if (job->panels > 0) {
+        tiles = winograd_tile_rows(job) * job->tiles[1];
+        panels = job->panels;
+        left = panels * tile_columns;
+    }
+    int64_t elements =
+        winograd_plane(left * winograd_reduction(job, lanes)) + winograd_plane(tiles * panels * tile_columns);
+    return round_up((winograd_points(job) * elements + winograd_patch_size(job, lanes)) * element_bytes, 64);
 }
 
 /* A part of an item's tiles that lies in one plane: tile rows [row, row + rows), tile columns [column, column +

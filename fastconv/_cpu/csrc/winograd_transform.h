@@ -9,6 +9,7 @@
  *
  * Numerics: with t = 4 and r = 3 integers stay exact (quarters appear in G alone). */
 #define WINOGRAD_MOST_POINTS 6
+#define WINOGRAD_MOST_TAPS 25 /* of a kernel of two axes */
 
 /* Squares of the points of t = 6; their product is 1. */
 #define SMALL_SQUARE ((REAL)0.5)
