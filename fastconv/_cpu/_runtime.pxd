@@ -20,6 +20,9 @@ cdef extern from "kernels.h" nogil:
         item_fn winograd_block
         item_fn winograd_source
         item_fn winograd_panel
+        item_fn winograd_operand
+        item_fn winograd_product
+        item_fn winograd_gradient
 
     ctypedef struct pool_kernels_t:
         item_fn maximum, maximum_indices, average, average_gradient, maximum_gradient

@@ -23,6 +23,9 @@ cdef extern from "winograd_job.h" nogil:
         char *packed
         char *transformed
         char *spoiled
+        int64_t pass_first, pass_rows
+        char *gradient
+        char *sums
 
     int64_t div_up(int64_t a, int64_t b)
     int64_t round_up(int64_t a, int64_t b)
@@ -32,8 +35,20 @@ cdef extern from "winograd_job.h" nogil:
     int64_t winograd_block_items(const winograd_job_t *job)
     int64_t winograd_source_items(const winograd_job_t *job, int64_t lanes)
     int64_t winograd_panel_items(const winograd_job_t *job, int64_t tile_columns)
+    int64_t winograd_tile_rows(const winograd_job_t *job)
+    int64_t winograd_patch_size(const winograd_job_t *job, int64_t lanes)
+    int64_t winograd_pass_source_size(const winograd_job_t *job, int64_t lanes)
+    int64_t winograd_pass_gradient_size(const winograd_job_t *job, int64_t tile_columns)
+    int64_t winograd_operand_items(const winograd_job_t *job, int64_t tile_columns, int64_t lanes)
+    int64_t winograd_product_items(const winograd_job_t *job, int64_t tile_columns)
+    int64_t winograd_gradient_bytes(const winograd_job_t *job, int64_t tile_columns, int64_t lanes,
+                                    int64_t element_bytes)
     int64_t winograd_scratch_bytes(const winograd_job_t *job, int64_t tile_columns, int64_t lanes,
                                    int64_t element_bytes)
+
+
+# Tiles whose pixels are gathered together: they stay in L1.
+cdef int64_t GRADIENT_BLOCK_TILES = 28
 
 
 cdef class _Job:
@@ -63,12 +78,12 @@ cdef class _Job:
             self.job.points[axis] = 1 if c.taps[1 + axis] == 1 else points
             self.job.outputs[axis] = self.job.points[axis] - c.taps[1 + axis] + 1
             self.job.tiles[axis] = div_up(c.pixels[1 + axis], self.job.outputs[axis])
-        self._set_blocks(params)
+        self._set_blocks(params, problem.direction == "backward_weight")
 
     cdef _set_sizes(self, problem):
         cdef correlation_t *c = &self.job.correlation
         cdef int i
-        forward = problem.direction == "forward"
+        forward = problem.direction != "backward_input"
         c.batch, c.groups = problem.batch, problem.groups
         c.channels = (problem.in_channels if forward else problem.out_channels) // problem.groups
         c.filters = (problem.out_channels if forward else problem.in_channels) // problem.groups
@@ -77,7 +92,7 @@ cdef class _Job:
             c.pixels[i] = (problem.output_size if forward else problem.input_size)[i]
             c.delta[i] = 1
 
-    cdef _set_blocks(self, params):
+    cdef _set_blocks(self, params, bint is_gradient):
         """Blocks of about ``params["tiles"]`` tiles, of whole tile rows where one fits, cut as evenly as possible."""
         cdef winograd_job_t *job = &self.job
         cdef int64_t most = params["tiles"]
@@ -85,7 +100,11 @@ cdef class _Job:
         job.block[1] = div_up(job.tiles[1], div_up(job.tiles[1], most))
         job.block[0] = div_up(rows, div_up(rows, max(most // job.block[1], 1)))
         job.panels = params["panels"]
-        if job.panels:
+        if is_gradient:
+            job.pass_rows = max(most // job.tiles[1], 1)
+            job.pass_rows = div_up(rows, div_up(rows, job.pass_rows))
+            job.block[0] = min(job.block[0], max(GRADIENT_BLOCK_TILES // job.tiles[1], 1))
+        if is_gradient or job.panels:
             job.block[1] = job.tiles[1]
 
     cdef int64_t packed_bytes(self):
@@ -99,6 +118,12 @@ cdef class _Job:
     cdef int64_t scratch_bytes(self):
         return winograd_scratch_bytes(&self.job, self.kernels.tile_columns, self.kernels.lanes, self.itemsize)
 
+    cdef int64_t gradient_bytes(self):
+        return winograd_gradient_bytes(&self.job, self.kernels.tile_columns, self.kernels.lanes, self.itemsize)
+
+    cdef int64_t patch_bytes(self):
+        return round_up(winograd_patch_size(&self.job, self.kernels.lanes) * self.itemsize, 64)
+
     cdef pack(self, char *packed, int threads):
         self.job.packed = packed
         run_items(self.kernels.winograd_pack_weight, &self.job,
@@ -106,8 +131,13 @@ cdef class _Job:
 
 
 def memory(problem, params):
-    """(bytes shared by the threads: transformed weights, or with panels the transformed input; bytes of one thread)."""
+    """(bytes shared by the threads: transformed weights, or with panels the transformed input; bytes of one thread).
+
+    For a weight gradient: both operands of a pass with all sums, and one patch of pixels.
+    """
     cdef _Job job = _Job(problem, params)
+    if problem.direction == "backward_weight":
+        return job.gradient_bytes(), job.patch_bytes()
     return job.transformed_bytes() if job.job.panels else job.packed_bytes(), job.scratch_bytes()
 
 
@@ -165,3 +195,28 @@ cdef _by_panels(_Job job, unsigned char[::1] memory, resources):
               job.scratch_bytes(), resources.workspace, shared, resources.threads)
     run_items(job.kernels.winograd_panel, &job.job, winograd_panel_items(&job.job, job.kernels.tile_columns),
               job.scratch_bytes(), resources.workspace, shared, resources.threads)
+
+
+def weight_gradient(problem, params, operands, resources):
+    """backward_weight; returns whether the result is finite."""
+    cdef _Job job = _Job(problem, params, BoundProblem(problem, operands))
+    cdef bytearray spoiled = bytearray(1)
+    cdef unsigned char[::1] memory = resources.workspace
+    cdef int64_t groups = job.job.correlation.groups * job.itemsize, first
+    cdef int64_t shared = job.gradient_bytes()
+    if shared > memory.shape[0]:
+        raise MemoryError("workspace smaller than the algorithm asked for")
+    job.job.spoiled = spoiled
+    job.job.transformed = <char *>&memory[0]
+    job.job.gradient = job.job.transformed + groups * winograd_pass_source_size(&job.job, job.kernels.lanes)
+    job.job.sums = job.job.gradient + groups * winograd_pass_gradient_size(&job.job, job.kernels.tile_columns)
+    for first in range(0, winograd_tile_rows(&job.job), job.job.pass_rows):
+        job.job.pass_first = first
+        run_items(job.kernels.winograd_operand, &job.job, winograd_operand_items(
+            &job.job, job.kernels.tile_columns, job.kernels.lanes), job.patch_bytes(), resources.workspace, shared,
+            resources.threads)
+        run_items(job.kernels.winograd_product, &job.job, winograd_product_items(&job.job, job.kernels.tile_columns),
+                  0, None, 0, resources.threads)
+    run_items(job.kernels.winograd_gradient, &job.job, winograd_pack_items(
+        &job.job, job.kernels.tile_columns, job.kernels.lanes), 0, None, 0, resources.threads)
+    return not spoiled[0]

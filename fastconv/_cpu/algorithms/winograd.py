@@ -1,4 +1,4 @@
-"""winograd: minimal filtering F(2, 3), F(4, 3) and F(2, 5), in 1-D and 2-D, fused block by block.
+"""winograd: minimal filtering F(2, 3), F(4, 3) and F(2, 5), in 1-D and 2-D; weight gradients by F(3, 2) to F(5, 2).
 
 Winograd, Arithmetic Complexity of Computations, SIAM 1980; Lavin and Gray, Fast Algorithms for Convolutional Neural
 Networks, arXiv:1509.09308. Transforms spread non-finite elements over a tile: an image whose result is not finite is
@@ -15,7 +15,7 @@ import numpy as np
 from ..._algorithm import UNIT_ROUNDOFF, Algorithm, ErrorBound, Machine, Operands, Params, Resources
 from ..._problem import ConvProblem
 from .. import _runtime, _winograd, epilogue
-from ..recompute import recompute_images
+from ..recompute import recompute, recompute_images
 
 AMPLIFICATION = {(4, 3): 3.87, (6, 3): 9.42, (6, 5): 11.55}
 """By (points, taps): the largest over results i of sum over points j of |A_ij| |G_j| |B_j|, the rows' 2-norms: how much
@@ -27,6 +27,8 @@ ROUNDOFFS_AT_HIGH = {(4, 3): (4.0, 0.9), (6, 3): (8.0, 4.0), (6, 5): (8.0, 4.0)}
 HIGH_LIMIT = 1e-5
 BLOCK_TILES = (56, 28, 112)
 """Tiles of an item that takes all filters."""
+PASS_TILES = (128, 64, 256, 512)
+"""Tiles of one pass over the operands of a weight gradient."""
 ITEM_PANELS = (1, 2)
 """Panels of filters of an item that takes all tiles."""
 LEAST_ITEMS = 8
@@ -38,7 +40,7 @@ TYPICAL = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
 
 
 class Winograd(Algorithm):
-    """forward and backward_input of kernels with 3 or 5 taps on h, w or both, at unit stride and dilation there."""
+    """Kernels with 3 or 5 taps on h, w or both, at unit stride and dilation there; all directions."""
 
     name = "winograd"
     dtypes = frozenset({"float32", "float64"})
@@ -46,8 +48,6 @@ class Winograd(Algorithm):
     multiplies_outside = True
 
     def supports(self, problem: ConvProblem) -> bool:
-        if problem.direction == "backward_weight":
-            return False
         taps = set(problem.kernel_size[1:]) - {1}
         if len(taps) != 1 or not taps <= {3, 5}:
             return False
@@ -55,7 +55,7 @@ class Winograd(Algorithm):
             return False
         if any(size > 1 and step > 1 for size, step in zip(problem.kernel_size[1:], problem.dilation[1:], strict=True)):
             return False
-        return min(problem.in_channels, problem.out_channels) >= 4 * problem.groups
+        return min(problem.in_channels, problem.out_channels) >= 2 * problem.groups
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
         return [dict(params) for params in _parameters(problem)]
@@ -71,6 +71,8 @@ class Winograd(Algorithm):
         return _error_bound(problem, _points(problem)[0])
 
     def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
+        if problem.direction == "backward_weight":
+            return None
         # Packing reads the weights alone; the data arrays only have to have their shapes.
         blank = np.zeros(1, problem.dtype)
         shapes = (problem.input_shape, problem.output_shape)
@@ -82,6 +84,10 @@ class Winograd(Algorithm):
         return _winograd.pack(problem, params, Operands(data, weight, output), threads)
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
+        if problem.direction == "backward_weight":
+            if not _winograd.weight_gradient(problem, params, operands, resources):
+                recompute(problem, operands, resources.threads)
+            return
         spoiled = _winograd.correlate(problem, params, operands, resources)
         for image_problem, image in recompute_images(problem, operands, spoiled, resources.threads):
             epilogue.apply(image_problem, image)
@@ -103,8 +109,11 @@ def _error_bound(problem: ConvProblem, points: int) -> ErrorBound:
     """Sums over the reduction and the points, amplified once per axis; see AMPLIFICATION and ROUNDOFFS_AT_HIGH."""
     taps = max(problem.kernel_size[1:])
     axes = sum(size > 1 for size in problem.kernel_size[1:])
-    backward = problem.direction == "backward_input"
-    reduction = (problem.out_channels if backward else problem.in_channels) // problem.groups * problem.kernel_size[0]
+    if problem.direction == "backward_weight":
+        reduction = _tile_count(problem, points)
+    else:
+        channels = problem.in_channels if problem.direction == "forward" else problem.out_channels
+        reduction = channels // problem.groups * problem.kernel_size[0]
     roundoff = UNIT_ROUNDOFF[problem.dtype]
     constant, slope = ROUNDOFFS_AT_HIGH[points, taps]
     return ErrorBound(
@@ -120,6 +129,9 @@ def _parameters(problem: ConvProblem) -> list[Params]:
     found: list[Params] = []
     for points in _points(problem):
         total = _tile_count(problem, points)
+        if problem.direction == "backward_weight":
+            found += [{"points": points, "tiles": max(1, min(most, total)), "panels": 0} for most in PASS_TILES]
+            continue
         for most in BLOCK_TILES:
             tiles = max(1, min(most, -(-total * problem.groups // LEAST_ITEMS)))
             found.append({"points": points, "tiles": tiles, "panels": 0})
@@ -138,7 +150,7 @@ def _shape(problem: ConvProblem, points: int) -> tuple[int, int]:
 
 
 def _tile_count(problem: ConvProblem, points: int) -> int:
-    sizes = problem.output_size if problem.direction == "forward" else problem.input_size
+    sizes = problem.input_size if problem.direction == "backward_input" else problem.output_size
     of_axis = [points - size + 1 if size > 1 else 1 for size in problem.kernel_size[1:]]
     planes = problem.batch * sizes[0]
     return planes * math.prod(-(-size // results) for size, results in zip(sizes[1:], of_axis, strict=True))
@@ -167,6 +179,9 @@ def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
     rate, copies = machine.multiply_adds_per_second[problem.dtype], machine.bytes_per_second / itemsize
     weights, sources = points * reduction * filters, points * reduction * tiles
     products = tiles * weights / (rate * 0.85)
+    if problem.direction == "backward_weight":
+        moved = 3 * (sources + points * filters * tiles) + (1 + 0.5 * -(-tiles // params["tiles"])) * weights
+        return problem.groups * (products + moved / copies)
     transforms = 1.5 * (sources + points * filters * tiles) / copies
     if params["panels"]:
         items = -(-_panels(problem) // params["panels"])

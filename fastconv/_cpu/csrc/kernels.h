@@ -27,6 +27,9 @@ typedef struct {
     item_fn winograd_block;
     item_fn winograd_source;
     item_fn winograd_panel;
+    item_fn winograd_operand; /* see winograd_gradient.h */
+    item_fn winograd_product;
+    item_fn winograd_gradient;
 } real_kernels_t;
 
 typedef struct {

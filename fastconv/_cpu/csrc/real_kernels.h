@@ -14,8 +14,10 @@ typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(
 #include "implicit_gemm.h"
 #include "direct.h"
 #include "winograd_transform.h"
+#include "winograd_tile.h"
 #include "winograd_weight.h"
 #include "winograd.h"
+#include "winograd_gradient.h"
 #include "peak.h"
 
 static const real_kernels_t NAMED(kernels) = {
@@ -34,6 +36,9 @@ static const real_kernels_t NAMED(kernels) = {
     .winograd_block = NAMED(winograd_block),
     .winograd_source = NAMED(winograd_source),
     .winograd_panel = NAMED(winograd_panel),
+    .winograd_operand = NAMED(winograd_operand),
+    .winograd_product = NAMED(winograd_product),
+    .winograd_gradient = NAMED(winograd_gradient),
 };
 
 #undef LANES

@@ -17,6 +17,12 @@
  * the bits do not depend on blocks or threads. Elements outside the source are zeros. An image with a result that is
  * not finite is marked as spoiled. */
 
+static inline int NAMED(is_zero)(const NAMED(vector) *check) {
+    REAL sum = 0;
+    for (int lane = 0; lane < LANES; lane++) sum += (*check)[lane];
+    return sum == 0;
+}
+
 /* Vectors of pixels from `count` <= LANES lines `stride` apart into LANES vectors of channels, missing lines zero. */
 ALWAYS_INLINE void NAMED(load_square)(const REAL *source, int64_t stride, int64_t count, NAMED(vector) *square) {
     if (count == LANES) {
@@ -61,35 +67,59 @@ static void NAMED(gather_vectors)(const REAL *source, int64_t channel_stride, in
     }
 }
 
-/* The pixels under a patch for one vector of channels at tap `d`, to pixels[row][column][lane]. */
-static void NAMED(gather_patch)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group, int64_t d,
-                                int64_t channel, REAL *pixels) {
-    const correlation_t *c = &job->correlation;
-    const int64_t rows = patch->rows * job->outputs[0] + job->points[0] - job->outputs[0];
-    const int64_t columns = patch->columns * job->outputs[1] + job->points[1] - job->outputs[1];
-    const int64_t plane = patch->plane * c->step[0] + c->first[0] + d * c->delta[0];
-    const int64_t top = patch->row * job->outputs[0] + c->first[1];
-    const int64_t left = patch->column * job->outputs[1] + c->first[2];
-    const int64_t begin = min64(max64(-left, 0), columns);
-    const int64_t end = max64(min64(c->source_size[2] - left, columns), begin);
-    const int64_t channels = min64(LANES, c->channels - channel);
-    const int plane_inside = plane >= 0 && plane < c->source_size[0];
-    const int dense = c->source_stride[4] == 1 && c->source_stride[3] == c->source_size[2];
-    const REAL *source = (const REAL *)c->source + patch->image * c->source_stride[0] +
-                         (group * c->channels + channel) * c->source_stride[1] + plane * c->source_stride[2];
-    for (int64_t row = 0; row < rows; row++, pixels += columns * LANES) {
-        const int64_t h = top + row, first = left + begin;
-        if (!plane_inside || h < 0 || h >= c->source_size[1]) {
+/* A window of a plane for one vector of channels: rows from `top`, columns from `left`, zeros outside the plane. */
+typedef struct {
+    const REAL *plane;     /* channel 0 of the vector at (0, 0); NULL: all zeros */
+    const int64_t *stride; /* of the array: n, channel, d, h, w */
+    int64_t channels;      /* at most LANES */
+    int64_t height;        /* of the plane */
+    int64_t width;
+    int64_t top;
+    int64_t left;
+    int64_t rows;
+    int64_t columns;
+} NAMED(window_t);
+
+/* To pixels[row][column][lane]. */
+static void NAMED(gather_window)(const NAMED(window_t) *window, REAL *pixels) {
+    const int64_t *stride = window->stride, columns = window->columns;
+    const int64_t begin = min64(max64(-window->left, 0), columns);
+    const int64_t end = max64(min64(window->width - window->left, columns), begin);
+    const int dense = stride[4] == 1 && stride[3] == window->width;
+    for (int64_t row = 0; row < window->rows; row++, pixels += columns * LANES) {
+        const int64_t h = window->top + row, first = window->left + begin;
+        if (window->plane == NULL || h < 0 || h >= window->height) {
             NAMED(zero_line)(pixels, columns * LANES);
             continue;
         }
         /* In a dense plane lines may be read on into the next ones. */
-        const int64_t room = dense ? (c->source_size[1] - h) * c->source_size[2] - first : end - begin;
+        const int64_t room = dense ? (window->height - h) * window->width - first : end - begin;
         NAMED(zero_line)(pixels, begin * LANES);
-        NAMED(gather_vectors)(source + h * c->source_stride[3] + first * c->source_stride[4], c->source_stride[1],
-                              c->source_stride[4], channels, end - begin, room, pixels + begin * LANES);
+        NAMED(gather_vectors)(window->plane + h * stride[3] + first * stride[4], stride[1], stride[4], window->channels,
+                              end - begin, room, pixels + begin * LANES);
         NAMED(zero_line)(pixels + end * LANES, (columns - end) * LANES);
     }
+}
+
+/* The pixels under a patch for vector `vector` of the reduction. */
+static NAMED(window_t)
+    NAMED(source_window)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group, int64_t vector) {
+    const correlation_t *c = &job->correlation;
+    const int64_t of_tap = div_up(c->channels, LANES), channel = vector % of_tap * LANES;
+    const int64_t plane = patch->plane * c->step[0] + c->first[0] + vector / of_tap * c->delta[0];
+    const REAL *source = (const REAL *)c->source + patch->image * c->source_stride[0] +
+                         (group * c->channels + channel) * c->source_stride[1] + plane * c->source_stride[2];
+    return (NAMED(window_t)){
+        .plane = plane >= 0 && plane < c->source_size[0] ? source : NULL,
+        .stride = c->source_stride,
+        .channels = min64(LANES, c->channels - channel),
+        .height = c->source_size[1],
+        .width = c->source_size[2],
+        .top = patch->row * job->outputs[0] + c->first[1],
+        .left = patch->column * job->outputs[1] + c->first[2],
+        .rows = patch->rows * job->outputs[0] + job->points[0] - job->outputs[0],
+        .columns = patch->columns * job->outputs[1] + job->points[1] - job->outputs[1],
+    };
 }
 
 /* Where a vector of the reduction of one tile of `tiles` lies in the transformed source. The last group is shorter. */
@@ -98,123 +128,39 @@ static inline int64_t NAMED(tile_offset)(int64_t tile, int64_t tiles, int64_t ve
     return (first * vectors + vector * height + tile - first) * LANES;
 }
 
-/* Which vector of the transformed source a patch is transformed to. */
-typedef struct {
-    REAL *base;     /* of point 0 */
-    int64_t plane;  /* elements between points */
-    int64_t tiles;  /* all tiles */
-    int64_t vector; /* of the reduction, one of `vectors` */
-    int64_t vectors;
-} NAMED(transformed_t);
-
-/* B^T d B of the tiles of a patch. */
-ALWAYS_INLINE void NAMED(transform_patch_of)(const int h_points, const int w_points, const winograd_job_t *job,
-                                             const winograd_patch_t *patch, const REAL *pixels,
-                                             const NAMED(transformed_t) *t) {
-    const int64_t line = (patch->columns * job->outputs[1] + w_points - job->outputs[1]) * LANES;
-    int64_t number = patch->tile;
+/* B^T d B of the tiles of a patch, vector `vector` of `vectors` of the reduction. */
+static void NAMED(transform_patch)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group,
+                                   int64_t vector, int64_t vectors, int64_t tiles, REAL *target, int64_t plane,
+                                   REAL *pixels) {
+    const NAMED(window_t) window = NAMED(source_window)(job, patch, group, vector);
+    const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_SOURCE, job->outputs);
+    const int64_t line = window.columns * LANES;
+    int64_t tile = patch->tile;
+    NAMED(gather_window)(&window, pixels);
     for (int64_t row = 0; row < patch->rows; row++)
-        for (int64_t column = 0; column < patch->columns; column++, number++) {
-            const REAL *tile = pixels + row * job->outputs[0] * line + column * job->outputs[1] * LANES;
-            NAMED(vector) half[WINOGRAD_MOST_POINTS][WINOGRAD_MOST_POINTS];
-#pragma GCC unroll 6
-            for (int w = 0; w < w_points; w++) {
-                NAMED(vector) d[WINOGRAD_MOST_POINTS], o[WINOGRAD_MOST_POINTS];
-#pragma GCC unroll 6
-                for (int h = 0; h < h_points; h++) d[h] = *(const NAMED(vector) *)(tile + h * line + w * LANES);
-                NAMED(transform_source)(h_points, d, o);
-#pragma GCC unroll 6
-                for (int h = 0; h < h_points; h++) half[h][w] = o[h];
-            }
-            REAL *point = t->base + NAMED(tile_offset)(number, t->tiles, t->vector, t->vectors);
-            for (int h = 0; h < h_points; h++) {
-                NAMED(vector) o[WINOGRAD_MOST_POINTS];
-                NAMED(transform_source)(w_points, half[h], o);
-#pragma GCC unroll 6
-                for (int w = 0; w < w_points; w++, point += t->plane) *(NAMED(vector) *)point = o[w];
-            }
+        for (int64_t column = 0; column < patch->columns; column++, tile++) {
+            REAL *from = pixels + row * job->outputs[0] * line + column * job->outputs[1] * LANES;
+            REAL *to = target + NAMED(tile_offset)(tile, tiles, vector, vectors);
+            transform((NAMED(tile_array_t)){from, line, LANES},
+                      (NAMED(tile_array_t)){to, job->points[1] * plane, plane}, NULL);
         }
 }
 
 /* A^T s A of the tiles of a patch for one vector of filters, to pixels[row][column][lane] with `width` columns. Tiles
- * go from right to left, so that what one writes beyond the width is overwritten by the next row. Returns a vector that
- * is zero if and only if all results are finite. */
-ALWAYS_INLINE NAMED(vector)
-    NAMED(transform_back_of)(const int h_points, const int w_points, const int outputs, const winograd_patch_t *patch,
-                             const REAL *source, int64_t plane, int64_t width, REAL *pixels) {
-    const int h_outputs = h_points == 1 ? 1 : outputs, w_outputs = w_points == 1 ? 1 : outputs;
+ * go from right to left, so that what one writes beyond the width is overwritten by the next row. Returns whether all
+ * results are finite. */
+static int NAMED(transform_back)(const winograd_job_t *job, const winograd_patch_t *patch, REAL *source, int64_t plane,
+                                 int64_t width, REAL *pixels) {
+    const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_RESULT, job->outputs);
     NAMED(vector) check = {0};
     for (int64_t row = 0; row < patch->rows; row++)
         for (int64_t column = patch->columns - 1; column >= 0; column--) {
-            const REAL *tile = source + (row * patch->columns + column) * LANES;
-            REAL *target = pixels + (row * h_outputs * width + column * w_outputs) * LANES;
-            NAMED(vector) half[WINOGRAD_MOST_POINTS][WINOGRAD_MOST_POINTS];
-#pragma GCC unroll 6
-            for (int w = 0; w < w_points; w++) {
-                NAMED(vector) s[WINOGRAD_MOST_POINTS], y[WINOGRAD_MOST_POINTS];
-#pragma GCC unroll 6
-                for (int h = 0; h < h_points; h++) s[h] = *(const NAMED(vector) *)(tile + (h * w_points + w) * plane);
-                NAMED(transform_result)(h_points, h_outputs, s, y);
-#pragma GCC unroll 6
-                for (int h = 0; h < h_outputs; h++) half[h][w] = y[h];
-            }
-            for (int h = 0; h < h_outputs; h++) {
-                NAMED(vector) y[WINOGRAD_MOST_POINTS];
-                NAMED(transform_result)(w_points, w_outputs, half[h], y);
-#pragma GCC unroll 6
-                for (int w = 0; w < w_outputs; w++) {
-                    *(NAMED(vector) *)(target + (h * width + w) * LANES) = y[w];
-                    check += y[w] * 0;
-                }
-            }
+            REAL *from = source + (row * patch->columns + column) * LANES;
+            REAL *to = pixels + (row * job->outputs[0] * width + column * job->outputs[1]) * LANES;
+            transform((NAMED(tile_array_t)){from, job->points[1] * plane, plane},
+                      (NAMED(tile_array_t)){to, width * LANES, LANES}, &check);
         }
-    return check;
-}
-
-static void NAMED(transform_patch)(const winograd_job_t *job, const winograd_patch_t *patch, const REAL *pixels,
-                                   const NAMED(transformed_t) *target) {
-#define SHAPE(h, w)                                                                                                    \
-    case 10 * h + w: NAMED(transform_patch_of)(h, w, job, patch, pixels, target); break
-    switch (10 * job->points[0] + job->points[1]) {
-        SHAPE(4, 4);
-        SHAPE(1, 4);
-        SHAPE(4, 1);
-        SHAPE(6, 6);
-        SHAPE(1, 6);
-        SHAPE(6, 1);
-    }
-#undef SHAPE
-}
-
-/* One vector of the reduction of a patch, from the source. */
-static void NAMED(transform_source_patch)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group,
-                                          REAL *pixels, const NAMED(transformed_t) *target) {
-    const int64_t of_tap = div_up(job->correlation.channels, LANES);
-    NAMED(gather_patch)(job, patch, group, target->vector / of_tap, target->vector % of_tap * LANES, pixels);
-    NAMED(transform_patch)(job, patch, pixels, target);
-}
-
-/* Returns whether all results are finite. */
-static int NAMED(transform_back)(const winograd_job_t *job, const winograd_patch_t *patch, const REAL *source,
-                                 int64_t plane, int64_t width, REAL *pixels) {
-    NAMED(vector) check = {0};
-#define SHAPE(h, w, m)                                                                                                 \
-    case 100 * h + 10 * w + m: check = NAMED(transform_back_of)(h, w, m, patch, source, plane, width, pixels); break
-    switch (100 * job->points[0] + 10 * job->points[1] + max64(job->outputs[0], job->outputs[1])) {
-        SHAPE(4, 4, 2);
-        SHAPE(1, 4, 2);
-        SHAPE(4, 1, 2);
-        SHAPE(6, 6, 4);
-        SHAPE(1, 6, 4);
-        SHAPE(6, 1, 4);
-        SHAPE(6, 6, 2);
-        SHAPE(1, 6, 2);
-        SHAPE(6, 1, 2);
-    }
-#undef SHAPE
-    REAL sum = 0;
-    for (int lane = 0; lane < LANES; lane++) sum += check[lane];
-    return sum == 0;
+    return NAMED(is_zero)(&check);
 }
 
 /* One group of `tiles` tiles times one panel of filters:
@@ -306,7 +252,7 @@ static void NAMED(finish_pixels)(const correlation_t *c, const epilogue_t *e, in
 
 /* The results of a patch for one vector of filters, from their products. */
 static void NAMED(finish_patch)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group, int64_t filter,
-                                const REAL *products, int64_t plane, REAL *pixels) {
+                                REAL *products, int64_t plane, REAL *pixels) {
     const correlation_t *c = &job->correlation;
     const epilogue_t *e = &job->epilogue;
     const int64_t h = patch->row * job->outputs[0], w = patch->column * job->outputs[1];
@@ -358,7 +304,7 @@ static void NAMED(multiply_points)(const winograd_job_t *job, int64_t panels, in
 /* The results of tile rows [row, last_row), tile columns [column, column + columns) for `count` filters from `filter`
  * on, where the products begin. */
 static void NAMED(finish_tiles)(const winograd_job_t *job, int64_t group, int64_t row, int64_t last_row, int64_t column,
-                                int64_t columns, int64_t filter, int64_t count, const REAL *products, int64_t plane,
+                                int64_t columns, int64_t filter, int64_t count, REAL *products, int64_t plane,
                                 REAL *pixels) {
     const int64_t tiles = (last_row - row) * columns;
     winograd_patch_t patch;
@@ -388,12 +334,11 @@ static void NAMED(winograd_block)(const void *data, int64_t item, void *scratch)
     const REAL *weights = (const REAL *)job->packed + group * winograd_packed_size(job, TILE_COLUMNS, LANES);
     REAL *source = (REAL *)scratch, *products = source + winograd_points(job) * source_plane;
     REAL *pixels = products + winograd_points(job) * product_plane;
-    NAMED(transformed_t) target = {source, source_plane, tiles, 0, reduction / LANES};
     winograd_patch_t patch;
     for (int64_t next = row; next < last_row; next += patch.rows) {
         patch = winograd_patch(job, next, last_row, column, columns, (next - row) * columns);
-        for (target.vector = 0; target.vector < target.vectors; target.vector++)
-            NAMED(transform_source_patch)(job, &patch, group, pixels, &target);
+        for (int64_t vector = 0; vector < reduction / LANES; vector++)
+            NAMED(transform_patch)(job, &patch, group, vector, reduction / LANES, tiles, source, source_plane, pixels);
     }
     NAMED(multiply_points)(job, panels, tiles, source, source_plane, weights, weight_plane, products, product_plane);
     NAMED(finish_tiles)(job, group, row, last_row, column, columns, 0, c->filters, products, product_plane, pixels);
@@ -404,17 +349,12 @@ static void NAMED(winograd_source)(const void *data, int64_t item, void *scratch
     const winograd_job_t *job = (const winograd_job_t *)data;
     const int64_t rows = winograd_tile_rows(job), columns = job->tiles[1], tiles = rows * columns;
     const int64_t vectors = winograd_reduction(job, LANES) / LANES, group = item / vectors;
-    const NAMED(transformed_t) target = {
-        .base = (REAL *)job->transformed + group * winograd_transformed_size(job, LANES),
-        .plane = winograd_plane(tiles * vectors * LANES),
-        .tiles = tiles,
-        .vector = item % vectors,
-        .vectors = vectors,
-    };
+    REAL *target = (REAL *)job->transformed + group * winograd_transformed_size(job, LANES);
     winograd_patch_t patch;
     for (int64_t next = 0; next < rows; next += patch.rows) {
         patch = winograd_patch(job, next, min64(next + job->block[0], rows), 0, columns, next * columns);
-        NAMED(transform_source_patch)(job, &patch, group, (REAL *)scratch, &target);
+        NAMED(transform_patch)(job, &patch, group, item % vectors, vectors, tiles, target,
+                               winograd_plane(tiles * vectors * LANES), (REAL *)scratch);
     }
 }
 

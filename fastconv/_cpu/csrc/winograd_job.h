@@ -6,6 +6,9 @@
 #include "correlation.h"
 #include "integers.h"
 
+/* What a tile is transformed by: B^T d B, G g G^T, A^T s A. */
+typedef enum { TRANSFORM_SOURCE, TRANSFORM_WEIGHT, TRANSFORM_RESULT } transform_kind_t;
+
 typedef struct {
     correlation_t correlation; /* on h and w: step 1 and delta 1 */
     epilogue_t epilogue;
@@ -16,7 +19,12 @@ typedef struct {
     int64_t panels;     /* of filters in an item that multiplies all tiles; 0: items are blocks of tiles */
     char *packed;       /* transformed weights: [group][point][panel][reduction][panel width]; NULL: none */
     char *transformed;  /* with panels: the transformed source, [group][point][channel vector][tile][lane] */
-    char *spoiled;      /* one byte an image: its result is not finite */
+    char *spoiled;      /* one byte an image, or one for a weight gradient: its result is not finite */
+    /* Of a weight gradient: */
+    int64_t pass_first; /* tile rows of this pass, of `pass_rows` */
+    int64_t pass_rows;
+    char *gradient; /* transformed output gradient: [group][point][panel][tile][panel width] */
+    char *sums;     /* [group][point][panel][reduction][panel width] */
 } winograd_job_t;
 
 /* Reduction: (tap d, channel), the channels of every tap filled up to whole vectors. */
@@ -82,6 +90,32 @@ static inline int64_t winograd_scratch_bytes(const winograd_job_t *job, int64_t 
     int64_t elements =
         winograd_plane(left * winograd_reduction(job, lanes)) + winograd_plane(tiles * panels * tile_columns);
     return round_up((winograd_points(job) * elements + winograd_patch_size(job, lanes)) * element_bytes, 64);
+}
+
+/* Weight gradients. */
+static inline int64_t winograd_pass_tiles(const winograd_job_t *job) { return job->pass_rows * job->tiles[1]; }
+static inline int64_t winograd_pass_source_size(const winograd_job_t *job, int64_t lanes) {
+    return winograd_points(job) * winograd_plane(winograd_pass_tiles(job) * winograd_reduction(job, lanes));
+}
+static inline int64_t winograd_pass_gradient_size(const winograd_job_t *job, int64_t tile_columns) {
+    return winograd_points(job) *
+           winograd_plane(winograd_pass_tiles(job) * winograd_panels(job, tile_columns) * tile_columns);
+}
+/* Items of the loops of a pass: vectors of channels and of filters to transform, then products. */
+static inline int64_t winograd_operand_items(const winograd_job_t *job, int64_t tile_columns, int64_t lanes) {
+    return job->correlation.groups *
+           (winograd_reduction(job, lanes) + winograd_panels(job, tile_columns) * tile_columns) / lanes;
+}
+static inline int64_t winograd_product_items(const winograd_job_t *job, int64_t tile_columns) {
+    return job->correlation.groups * winograd_points(job) * winograd_panels(job, tile_columns);
+}
+/* Bytes shared by the threads: both operands of a pass and the sums. */
+static inline int64_t winograd_gradient_bytes(const winograd_job_t *job, int64_t tile_columns, int64_t lanes,
+                                              int64_t element_bytes) {
+    return round_up(job->correlation.groups * element_bytes *
+                        (winograd_pass_source_size(job, lanes) + winograd_pass_gradient_size(job, tile_columns) +
+                         winograd_packed_size(job, tile_columns, lanes)),
+                    64);
 }
 
 /* A part of an item's tiles that lies in one plane: tile rows [row, row + rows), tile columns [column, column +

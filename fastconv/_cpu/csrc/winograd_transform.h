@@ -38,22 +38,24 @@ ALWAYS_INLINE void NAMED(transform_source)(const int points, const NAMED(vector)
     }
 }
 
-/* y = A^T s for `outputs` results, 2 or 4, or 1 where there is one point. */
+/* y = A^T s for `outputs` results, 2 or more and fewer than the points; 1 where there is one point. */
 ALWAYS_INLINE void NAMED(transform_result)(const int points, const int outputs, const NAMED(vector) *s,
                                            NAMED(vector) *y) {
     if (points == 1) {
         y[0] = s[0];
     } else if (points == 4) {
         y[0] = s[0] + (s[1] + s[2]);
-        if (outputs > 1) y[1] = s[1] - s[2];
+        y[1] = s[1] - s[2];
+        if (outputs > 2) y[2] = s[1] + s[2];
         y[outputs - 1] += s[3];
     } else {
         NAMED(vector) small_sum = s[1] + s[2], small_difference = SMALL_POINT * (s[1] - s[2]);
         NAMED(vector) large_sum = s[3] + s[4], large_difference = LARGE_POINT * (s[3] - s[4]);
         y[0] = s[0] + (small_sum + large_sum);
-        if (outputs > 1) y[1] = small_difference + large_difference;
+        y[1] = small_difference + large_difference;
         if (outputs > 2) y[2] = SMALL_SQUARE * small_sum + LARGE_SQUARE * large_sum;
         if (outputs > 3) y[3] = SMALL_SQUARE * small_difference + LARGE_SQUARE * large_difference;
+        if (outputs > 4) y[4] = SMALL_SQUARE * SMALL_SQUARE * small_sum + LARGE_SQUARE * LARGE_SQUARE * large_sum;
         y[outputs - 1] += s[5];
     }
 }

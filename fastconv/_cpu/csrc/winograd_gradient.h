@@ -1,0 +1,168 @@
+/* Weight gradients by Winograd's minimal filtering: F(r, m), the output gradient's tiles in the part of the weights.
+ *
+ *     weight = A^T [ sum over tiles of (G gradient G^T) * (B^T source B) ] A        m x m pixels a tile, r x r results
+ *
+ * The tiles are taken in passes over tile rows. In a pass both operands are transformed, once each, and then multiplied
+ * with the tiles as the reduction; the sums of all passes are transformed back at the end. Layout:
+ *
+ *     source   [point][strip][tile][strip width]      strips of TILE_ROWS vectors of channels, the last one narrower
+ *     gradient [point][panel][tile][TILE_COLUMNS]
+ *     sums     [point][panel][channel][TILE_COLUMNS]
+ *
+ * Numerics: every pass is summed from zero and passes are added in order; the bits depend on the size of a pass, never
+ * on threads. */
+
+/* c[i][v] (+)= sum over tiles of a[tile][i] * b[tile][v]; rows of a are `a_stride` elements apart. */
+ALWAYS_INLINE void NAMED(gradient_tile_of)(const int rows, int64_t tiles, const REAL *a, int64_t a_stride,
+                                           const REAL *b, REAL *c, int accumulate) {
+    NAMED(vector) sum[TILE_ROWS][TILE_VECTORS];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+        for (int v = 0; v < TILE_VECTORS; v++) sum[i][v] = (NAMED(vector)){0};
+#pragma GCC unroll 4
+    for (int64_t tile = 0; tile < tiles; tile++, a += a_stride, b += TILE_COLUMNS) {
+        NAMED(vector) columns[TILE_VECTORS];
+#pragma GCC unroll 2
+        for (int v = 0; v < TILE_VECTORS; v++) columns[v] = *(const NAMED(vector) *)(b + v * LANES);
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+            for (int v = 0; v < TILE_VECTORS; v++) sum[i][v] += columns[v] * a[i];
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+        for (int v = 0; v < TILE_VECTORS; v++) {
+            NAMED(vector) *target = (NAMED(vector) *)(c + i * TILE_COLUMNS + v * LANES);
+            *target = accumulate ? *target + sum[i][v] : sum[i][v];
+        }
+}
+
+typedef void (*NAMED(gradient_tile_fn))(int64_t tiles, const REAL *a, int64_t a_stride, const REAL *b, REAL *c,
+                                        int accumulate);
+#define TILE(rows)                                                                                                     \
+    static void JOIN(NAMED(gradient_tile), rows)(int64_t tiles, const REAL *a, int64_t a_stride, const REAL *b,        \
+                                                 REAL *c, int accumulate) {                                            \
+        NAMED(gradient_tile_of)(rows, tiles, a, a_stride, b, c, accumulate);                                           \
+    }
+EACH_ROWS(TILE)
+#undef TILE
+#define TILE(rows) JOIN(NAMED(gradient_tile), rows),
+static const NAMED(gradient_tile_fn) NAMED(gradient_tiles)[TILE_ROWS + 1] = {NULL, EACH_ROWS(TILE)};
+#undef TILE
+
+/* The pixels of the output gradient under a patch for one vector of filters. */
+static NAMED(window_t)
+    NAMED(gradient_window)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group, int64_t filter) {
+    const correlation_t *c = &job->correlation;
+    const REAL *gradient = (const REAL *)c->result + patch->image * c->result_stride[0] +
+                           (group * c->filters + filter) * c->result_stride[1] + patch->plane * c->result_stride[2];
+    return (NAMED(window_t)){
+        .plane = filter < c->filters ? gradient : NULL,
+        .stride = c->result_stride,
+        .channels = min64(LANES, c->filters - filter),
+        .height = c->pixels[1],
+        .width = c->pixels[2],
+        .top = patch->row * job->outputs[0],
+        .left = patch->column * job->outputs[1],
+        .rows = patch->rows * job->outputs[0],
+        .columns = patch->columns * job->outputs[1],
+    };
+}
+
+/* One vector of channels of the source, or one vector of filters of the gradient, of all tiles of the pass. */
+static void NAMED(winograd_operand)(const void *data, int64_t item, void *scratch) {
+    const winograd_job_t *job = (const winograd_job_t *)data;
+    const int64_t reduction = winograd_reduction(job, LANES), panels = winograd_panels(job, TILE_COLUMNS);
+    const int64_t of_group = (reduction + panels * TILE_COLUMNS) / LANES, group = item / of_group;
+    const int64_t vector = item % of_group, filter = vector * LANES - reduction;
+    const int is_source = filter < 0;
+    const int64_t last_row = min64(job->pass_first + job->pass_rows, winograd_tile_rows(job));
+    const int64_t tiles = (last_row - job->pass_first) * job->tiles[1], width = TILE_ROWS * LANES;
+    const int64_t strip = vector * LANES / width * width;
+    const int64_t step = is_source ? min64(width, reduction - strip) : TILE_COLUMNS;
+    const int64_t plane = winograd_plane(is_source ? tiles * reduction : tiles * panels * TILE_COLUMNS);
+    const NAMED(tile_transform_fn) transform =
+        NAMED(tile_transform)(job, is_source ? TRANSFORM_SOURCE : TRANSFORM_WEIGHT, job->outputs);
+    REAL *target, *pixels = (REAL *)scratch;
+    if (is_source)
+        target = (REAL *)job->transformed + group * winograd_pass_source_size(job, LANES) + strip * tiles +
+                 vector * LANES - strip;
+    else
+        target = (REAL *)job->gradient + group * winograd_pass_gradient_size(job, TILE_COLUMNS) +
+                 filter / TILE_COLUMNS * TILE_COLUMNS * tiles + filter % TILE_COLUMNS;
+    winograd_patch_t patch;
+    for (int64_t next = job->pass_first; next < last_row; next += patch.rows) {
+        patch = winograd_patch(job, next, min64(next + job->block[0], last_row), 0, job->tiles[1], 0);
+        const NAMED(window_t) window = is_source ? NAMED(source_window)(job, &patch, group, vector)
+                                                 : NAMED(gradient_window)(job, &patch, group, filter);
+        const int64_t line = window.columns * LANES;
+        NAMED(gather_window)(&window, pixels);
+        for (int64_t row = 0; row < patch.rows; row++)
+            for (int64_t column = 0; column < patch.columns; column++, target += step) {
+                REAL *from = pixels + row * job->outputs[0] * line + column * job->outputs[1] * LANES;
+                transform((NAMED(tile_array_t)){from, line, LANES},
+                          (NAMED(tile_array_t)){target, job->points[1] * plane, plane}, NULL);
+            }
+    }
+}
+
+/* The sums of one point for one panel of filters and all channels. */
+static void NAMED(winograd_product)(const void *data, int64_t item, void *scratch) {
+    const winograd_job_t *job = (const winograd_job_t *)data;
+    const int64_t reduction = winograd_reduction(job, LANES), panels = winograd_panels(job, TILE_COLUMNS);
+    const int64_t points = winograd_points(job), group = item / (points * panels);
+    const int64_t point = item / panels % points, panel = item % panels, width = TILE_ROWS * LANES;
+    const int64_t rows = min64(job->pass_rows, winograd_tile_rows(job) - job->pass_first);
+    const int64_t tiles = rows * job->tiles[1];
+    const REAL *source = (const REAL *)job->transformed + group * winograd_pass_source_size(job, LANES) +
+                         point * winograd_plane(tiles * reduction);
+    const REAL *gradient = (const REAL *)job->gradient + group * winograd_pass_gradient_size(job, TILE_COLUMNS) +
+                           point * winograd_plane(tiles * panels * TILE_COLUMNS) + panel * TILE_COLUMNS * tiles;
+    REAL *sums = (REAL *)job->sums + group * winograd_packed_size(job, TILE_COLUMNS, LANES) +
+                 point * winograd_plane(panels * TILE_COLUMNS * reduction) + panel * TILE_COLUMNS * reduction;
+    (void)scratch;
+    for (int64_t strip = 0; strip < reduction; strip += width) {
+        const int64_t count = min64(width, reduction - strip);
+        for (int64_t i = 0; i < count; i += TILE_ROWS)
+            NAMED(gradient_tiles)[min64(TILE_ROWS, count - i)](tiles, source + strip * tiles + i, count, gradient,
+                                                               sums + (strip + i) * TILE_COLUMNS, job->pass_first > 0);
+    }
+}
+
+/* Sums of one panel of filters and one vector of the reduction to the weight's own strides. */
+static void NAMED(winograd_gradient)(const void *data, int64_t item, void *scratch) {
+    const winograd_job_t *job = (const winograd_job_t *)data;
+    const correlation_t *c = &job->correlation;
+    const int64_t reduction = winograd_reduction(job, LANES), panels = winograd_panels(job, TILE_COLUMNS);
+    const int64_t vectors = reduction / LANES, group = item / (panels * vectors);
+    const int64_t panel = item / vectors % panels, vector = item % vectors, of_tap = vectors / c->taps[0];
+    const int64_t d = vector / of_tap, channel = vector % of_tap * LANES, area = c->taps[1] * c->taps[2];
+    const int64_t channels = min64(LANES, c->channels - channel);
+    const int64_t filters = min64(TILE_COLUMNS, c->filters - panel * TILE_COLUMNS);
+    const int64_t plane = winograd_plane(panels * TILE_COLUMNS * reduction);
+    const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_RESULT, c->taps + 1);
+    REAL taps[LANES * WINOGRAD_MOST_TAPS * TILE_COLUMNS] __attribute__((aligned(64)));
+    REAL *sums = (REAL *)job->sums + group * winograd_packed_size(job, TILE_COLUMNS, LANES) +
+                 (panel * reduction + vector * LANES) * TILE_COLUMNS;
+    REAL *weight = (REAL *)c->weight + group * c->weight_group_stride + panel * TILE_COLUMNS * c->weight_stride[0] +
+                   channel * c->weight_stride[1] + d * c->weight_stride[2];
+    NAMED(vector) check = {0};
+    (void)scratch;
+    for (int64_t lane = 0; lane < channels; lane++)
+        for (int64_t i = 0; i < TILE_COLUMNS; i += LANES)
+            transform(
+                (NAMED(tile_array_t)){sums + lane * TILE_COLUMNS + i, job->points[1] * plane, plane},
+                (NAMED(tile_array_t)){taps + lane * area * TILE_COLUMNS + i, c->taps[2] * TILE_COLUMNS, TILE_COLUMNS},
+                &check);
+    if (!NAMED(is_zero)(&check)) job->spoiled[0] = 1;
+    for (int64_t filter = 0; filter < filters; filter++)
+        for (int64_t lane = 0; lane < channels; lane++) {
+            REAL *target = weight + filter * c->weight_stride[0] + lane * c->weight_stride[1];
+            const REAL *tap = taps + lane * area * TILE_COLUMNS + filter;
+            for (int64_t h = 0; h < c->taps[1]; h++)
+                for (int64_t w = 0; w < c->taps[2]; w++, tap += TILE_COLUMNS)
+                    target[h * c->weight_stride[3] + w * c->weight_stride[4]] = *tap;
+        }
+}
