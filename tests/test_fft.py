@@ -10,7 +10,7 @@ import pytest
 
 from fastconv import ConvProblem, _registry, _select
 from fastconv._algorithm import Operands
-from fastconv._cpu import backend, overlap_save
+from fastconv._cpu import backend, overlap_save, recompute
 from fastconv._cpu.algorithms import fft
 from fastconv._problem import DIRECTIONS
 from operands import RESULT, compute, exact_case, placed, rounded, shapes
@@ -107,15 +107,18 @@ def test_packed_spectra_give_the_same_bits(problem: ConvProblem) -> None:
     assert result.tobytes() == compute(problem, "fft", operands, 2).tobytes()
 
 
+@pytest.mark.parametrize("algorithm", ["fft", "winograd"])
 @pytest.mark.parametrize("direction", ["forward", "backward_input"])
-def test_only_the_images_that_hold_nan_are_computed_again(direction: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = ConvProblem.parse(f"{direction} 6x2x40x40 3x2x7x7 p3")
+def test_only_the_images_that_hold_nan_are_computed_again(
+    direction: str, algorithm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = ConvProblem.parse(f"{direction} 6x2x40x40 3x2x5x5 p2")
     operands = real_operands(problem)
     operands["output" if direction == "backward_input" else "input"][4, 1, 0, 20, 20] = np.nan
     again = []
-    direct = fft._compute_directly
-    monkeypatch.setattr(fft, "_compute_directly", lambda *arguments: (again.append(arguments[0]), direct(*arguments)))
-    found = np.isnan(compute(problem, "fft", operands))
+    direct = recompute.recompute
+    monkeypatch.setattr(recompute, "recompute", lambda *arguments: (again.append(arguments[0]), direct(*arguments)))
+    found = np.isnan(compute(problem, algorithm, operands))
     assert [part.batch for part in again] == [1]
     assert np.array_equal(found, np.isnan(compute(problem, "reference", operands)))
     assert found[4].any()

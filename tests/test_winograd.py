@@ -1,0 +1,155 @@
+"""winograd where it differs from others: tiles and blocks of every kind, its table of amplification, exact F(2, 3)."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+from fastconv import ConvProblem, _registry, _select
+from fastconv._algorithm import Operands, Params
+from fastconv._cpu import backend
+from fastconv._cpu.algorithms import winograd
+from fastconv._problem import DIRECTIONS
+from operands import RESULT, integer_operands, place
+from problems import describe
+
+WINOGRAD = _registry.find("winograd")
+SHAPES = (
+    "2x16x14x14 32x16x3x3 p1",
+    "3x5x7x7 7x5x3x3 p1",
+    "1x33x13x27 15x33x3x3 p0:1x2:0",
+    "2x9x4x5 20x9x3x3 p-1:2x1:0",
+    "2x8x11x12 8x8x5x5 p2",
+    "2x6x30 18x6x3 p1",
+    "2x6x30 18x6x5",
+    "2x10x9x8 6x10x3x1",
+    "1x8x5x9x10 12x8x3x3x3 p1",
+    "1x8x6x9x10 12x8x2x1x5 d2x1x1",
+    "2x12x10x9 8x6x3x3 p1 g2",
+    "40x4x3x3 4x4x3x3 p1",
+)
+CASES = [
+    ConvProblem.parse(f"{direction} {shape} {layout}".strip())
+    for shape in SHAPES
+    for direction in DIRECTIONS
+    for layout in ("", "channels_last")
+]
+
+
+def parameters(problem: ConvProblem) -> list[Params]:
+    """Those that the tuner tries, and blocks that end in the middle of planes and of panels."""
+    found = WINOGRAD.parameters(problem)
+    for points in {params["points"] for params in found}:
+        for tiles, panels in ((1, 0), (5, 0), (7, 1)):
+            found.append({"points": points, "tiles": tiles, "panels": 0 if "weight" in problem.direction else panels})
+    return found
+
+
+def run(problem: ConvProblem, params: Params, operands: dict[str, np.ndarray], threads: int = 1) -> np.ndarray:
+    role = RESULT[problem.direction]
+    shape = {"input": problem.input_shape, "weight": problem.weight_shape, "output": problem.output_shape}[role]
+    result = place(problem, role, np.full(shape, 7.0))
+    arrays = {name: place(problem, name, array) for name, array in operands.items()}
+    plan = _select.bind(problem, WINOGRAD, params, threads, "test")
+    backend.execute(plan, Operands(**arrays, **{role: result}))
+    return result
+
+
+@functools.cache
+def expected(problem: ConvProblem) -> np.ndarray:
+    operands = integer_operands(problem)
+    reference = problem.replace(dtype="float64")
+    role = RESULT[problem.direction]
+    shape = {"input": problem.input_shape, "weight": problem.weight_shape, "output": problem.output_shape}[role]
+    result = np.empty(shape)
+    arrays = {name: array.astype(np.float64) for name, array in operands.items()}
+    plan = _select.plan_for(reference, "reference", 1)
+    backend.execute(plan, Operands(**arrays, **{role: result}))
+    return result
+
+
+@pytest.mark.parametrize("problem", CASES, ids=describe)
+def test_all_blocks_and_threads_give_the_same_bits(problem: ConvProblem) -> None:
+    assert WINOGRAD.supports(problem)
+    operands = integer_operands(problem)
+    scale = np.abs(expected(problem)).max()
+    for points in (4, 6):
+        results = {
+            (params["tiles"], params["panels"], threads): run(problem, params, operands, threads)
+            for params in parameters(problem)
+            if params["points"] == points
+            for threads in (1, 3)
+        }
+        for (tiles, panels, threads), result in results.items():
+            where = f"{points} points, {tiles} tiles, {panels} panels, {threads} threads"
+            error = np.abs(result - expected(problem)).max()
+            assert error <= WINOGRAD.error_bound(problem.replace(precision="medium")).relative * scale, where
+            alone = results[tiles, panels, 1] if "weight" in problem.direction else next(iter(results.values()))
+            assert result.tobytes() == alone.tobytes(), where
+
+
+@pytest.mark.parametrize("problem", [case for case in CASES if max(case.kernel_size[1:]) == 3], ids=describe)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_four_points_are_exact_on_integers(problem: ConvProblem, dtype: str) -> None:
+    problem = problem.replace(dtype=dtype, precision="highest")
+    found = [params for params in WINOGRAD.parameters(problem) if params["points"] == 4]
+    assert found
+    for params in found:
+        result = run(problem, params, integer_operands(problem))
+        np.testing.assert_array_equal(result, expected(problem.replace(dtype="float32", precision="high")))
+
+
+def matrices(points: int, taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A^T, G and B^T of F(points - taps + 1, taps) from the interpolation points."""
+    pairs = [1.0] if points == 4 else [0.5**0.5, 2**0.5]
+    finite = np.array([0.0, *(sign * point for point in pairs for sign in (1, -1))])
+    results = points - taps + 1
+    to_result = np.zeros((results, points))
+    to_result[:, :-1] = finite ** np.arange(results)[:, None]
+    to_result[-1, -1] = 1
+    of_weight, of_source = np.zeros((points, taps)), np.zeros((points, points))
+    for j, point in enumerate(finite):
+        others = np.delete(finite, j)
+        of_weight[j] = point ** np.arange(taps) / np.prod(point - others)
+        of_source[j, :-1] = np.poly(others)[::-1]
+    of_weight[-1, -1] = 1
+    of_source[-1] = np.poly(finite)[::-1]
+    return to_result, of_weight, of_source
+
+
+@pytest.mark.parametrize(("points", "taps"), winograd.AMPLIFICATION)
+def test_amplification(points: int, taps: int) -> None:
+    to_result, of_weight, of_source = matrices(points, taps)
+    rng = np.random.default_rng(0)
+    d, g = rng.standard_normal(points), rng.standard_normal(taps)
+    np.testing.assert_allclose(to_result @ ((of_weight @ g) * (of_source @ d)), np.correlate(d, g, "valid"), atol=1e-12)
+    norms = np.linalg.norm(of_weight, axis=1) * np.linalg.norm(of_source, axis=1)
+    largest = (np.abs(to_result) @ norms).max()
+    assert largest <= winograd.AMPLIFICATION[points, taps] <= 1.01 * largest
+
+
+def test_precision_decides_the_points() -> None:
+    problem = ConvProblem.parse("forward 1x64x14x14 64x64x3x3 p1")
+    assert {params["points"] for params in WINOGRAD.parameters(problem)} == {4, 6}
+    assert {params["points"] for params in WINOGRAD.parameters(problem.replace(precision="highest"))} == {4}
+    assert _select.admitted(WINOGRAD, problem.replace(precision="highest"))
+    assert not _select.admitted(WINOGRAD, problem.replace(precision="ieee"))
+    five = ConvProblem.parse("forward 1x64x14x14 64x64x5x5 p2 highest")
+    assert not _select.admitted(WINOGRAD, five)
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward_input"])
+@pytest.mark.parametrize("panels", [0, 1])
+def test_packed_weights_give_the_same_bits(direction: str, panels: int) -> None:
+    problem = ConvProblem.parse(f"{direction} 2x9x13x10 20x9x3x3 p1")
+    params = {"points": 6, "tiles": 9, "panels": panels}
+    operands = integer_operands(problem)
+    arrays = {name: place(problem, name, array) for name, array in operands.items()}
+    packed = WINOGRAD.pack(problem, params, arrays["weight"], 2)
+    role = RESULT[direction]
+    result = np.empty_like(run(problem, params, operands))
+    plan = _select.bind(problem, WINOGRAD, params, 2, "test")
+    backend.execute(plan, Operands(**arrays, **{role: result}, packed=packed))
+    assert result.tobytes() == run(problem, params, operands).tobytes()
