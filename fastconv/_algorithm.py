@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     import numpy as np
 
+    from ._cpu._bound import Kernel
     from ._problem import ConvProblem
 
 Params = Mapping[str, Any]
@@ -116,6 +117,13 @@ class Algorithm:
 
     def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
         """The weights in the algorithm's own layout, to be given back in ``Operands.packed``; None: nothing gained."""
+        return None
+
+    def bind(self, problem: ConvProblem, params: Params) -> Kernel | None:
+        """Compiled code that does what ``execute`` does, for calls made again; None: there is only ``execute``.
+
+        It checks neither weights (``multiplies_outside``) nor results for the backend's sake.
+        """
         return None
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
