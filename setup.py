@@ -55,6 +55,9 @@ def extension(name: str, *sources: str) -> Extension:
 EXTENSIONS = [
     extension("_runtime", "dispatch.c"),
     extension("_bound"),
+    extension("_workspace"),
+    extension("_launch"),
+    extension("_repeat"),
     extension("_reference", "reference.c"),
     extension("_implicit_gemm"),
     extension("_direct"),

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     import numpy as np
 
-    from ._cpu._bound import Kernel
     from ._problem import ConvProblem
 
 Params = Mapping[str, Any]
@@ -119,8 +118,8 @@ class Algorithm:
         """The weights in the algorithm's own layout, to be given back in ``Operands.packed``; None: nothing gained."""
         return None
 
-    def bind(self, problem: ConvProblem, params: Params) -> Kernel | None:
-        """Compiled code that does what ``execute`` does, for calls made again; None: there is only ``execute``.
+    def bind(self, problem: ConvProblem, params: Params) -> object | None:
+        """A compiled kernel that does what ``execute`` does, for calls made again; None: there is only ``execute``.
 
         It checks neither weights (``multiplies_outside``) nor results for the backend's sake.
         """

@@ -9,22 +9,38 @@ import numpy as np
 
 from ._algorithm import Operands
 from ._cpu import backend
+from ._cpu._launch import ConvLaunch, GradientsLaunch, Launch
+from ._cpu._repeat import Entry
+from ._cpu.lowering import RESULT
 from ._normalize.call import ConvCall
 from ._normalize.causal import CausalBackward, CausalCall
 from ._normalize.frame import Frame
 from ._normalize.gradients import BackwardCall
 from ._normalize.separable import SeparableBackward
 from ._plan import Plan
-from ._select import plan_for
+from ._select import plan_for, repeats
 
+Arguments = tuple[Any, ...]
+Arrays = tuple[Any, ...]
+How = tuple[object, int | None]
 Gradient = np.ndarray | None
 Gradients = tuple[Gradient, Gradient, Gradient]
 FourGradients = tuple[Gradient, Gradient, Gradient, Gradient]
 
+ROLES = ("input", "weight", "output", "bias", "add")
 
-def run(call: ConvCall, algorithm: object = "auto", threads: int | None = None) -> np.ndarray:
-    """Choose a plan for ``call`` and execute it."""
-    return execute(plan_for(call.problem, algorithm, threads), call)
+
+def _first(
+    normalise: Callable[..., ConvCall], arguments: Arguments, how: How, arrays: Arrays, out: np.ndarray | None
+) -> tuple[np.ndarray, Launch | None]:
+    """Normalise, plan, execute; and what does the same for other arrays like these."""
+    call = normalise(*arguments, *arrays, out)
+    plan = plan_for(call.problem, *how)
+    return execute(plan, call), launch(plan, call, arrays)
+
+
+run = Entry(repeats, _first).call
+"""``run(normalise, arguments, (algorithm, threads), arrays, out)``: the ConvCall that ``normalise`` makes, computed."""
 
 
 def planned(call: ConvCall | None, algorithm: object, threads: int | None) -> Callable[[], Any]:
@@ -35,9 +51,15 @@ def planned(call: ConvCall | None, algorithm: object, threads: int | None) -> Ca
     return lambda: execute(plan, call)
 
 
-def run_backward(call: BackwardCall, algorithm: object = "auto", threads: int | None = None) -> Gradients:
-    """(dx, dw, db) of ``call``, None for those that are not wanted."""
-    return _planned_backward(call, algorithm, threads)()
+def _first_backward(
+    normalise: Callable[..., BackwardCall], arguments: Arguments, how: How, arrays: Arrays, out: None
+) -> tuple[Gradients, Launch | None]:
+    call = normalise(*arguments, *arrays)
+    return _planned_backward(call, *how)(), _backward_launch(call, how, arrays)
+
+
+run_backward = Entry(repeats, _first_backward).call
+"""``run_backward(normalise, arguments, (algorithm, threads), arrays)``: (dx, dw, db), None for those not wanted."""
 
 
 def _planned_backward(call: BackwardCall, algorithm: object, threads: int | None) -> Callable[[], Gradients]:
@@ -86,7 +108,7 @@ def run_causal(call: CausalCall, algorithm: object, threads: int | None) -> tupl
 
 def run_causal_backward(call: CausalBackward, algorithm: object, threads: int | None) -> FourGradients:
     """(dx, dw, db, dstate), None for those that are not wanted."""
-    joined, dw, db = run_backward(call.joined, algorithm, threads)
+    joined, dw, db = _planned_backward(call.joined, algorithm, threads)()
     dw = None if dw is None else dw.reshape(call.weight_shape)
     if joined is None:
         return None, dw, db, None
@@ -104,7 +126,7 @@ def execute(plan: Plan, call: ConvCall) -> np.ndarray:
     result = call.out if call.out is not None else np.empty(call.result_shape, result_dtype(call))
     frame, problem = call.frame, plan.problem
     views = {"input": call.input, "weight": call.weight, "output": call.output}
-    role = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}[problem.direction]
+    role = RESULT[problem.direction]
     # A subclass may have operations of its own (a matrix stays 2-D); the user still gets it back.
     views[role] = np.asarray(result)
     if call.conjugated is not None:
@@ -119,7 +141,49 @@ def execute(plan: Plan, call: ConvCall) -> np.ndarray:
         packed=None if call.conjugated == "weight" else call.packed,
     )
     backend.execute(plan, operands)
-    return call.finish(result)
+    return result if call.finish is None else call.finish(result)
+
+
+def launch(plan: Plan, call: ConvCall, arrays: Arrays) -> ConvLaunch | None:
+    """What executes ``plan`` on other arrays like ``arrays``; None unless ``call`` is of these very arrays alone."""
+    given = [id(array) for array in arrays if array is not None]
+    operands = {role: array for role in ROLES if (array := getattr(call, role)) is not None}
+    is_plain = call.finish is None and call.conjugated is None and call.packed is None and not plan.problem.is_empty
+    if not is_plain or len(set(given)) < len(given) or not all(id(array) in given for array in operands.values()):
+        return None
+    places = [id(array) for array in arrays]
+    roles = {role: places.index(id(array)) for role, array in operands.items()}
+    kernel = None
+    if plan.problem.dtype in plan.algorithm.dtypes:
+        kernel = plan.algorithm.bind(plan.problem, plan.params)
+    frame = call.frame
+
+    def compute(arrays: Arrays) -> np.ndarray:
+        return execute(plan, ConvCall(plan.problem, frame, **{role: arrays[at] for role, at in roles.items()}))
+
+    return ConvLaunch(
+        plan,
+        kernel,
+        compute,
+        RESULT[plan.problem.direction],
+        roles,
+        frame.axes,
+        call.result_shape,
+        result_dtype(call),
+        plan.algorithm.multiplies_outside and plan.problem.direction == "backward_input",
+    )
+
+
+def _backward_launch(call: BackwardCall, how: How, arrays: Arrays) -> GradientsLaunch | None:
+    if call.before_activation is not None or call.bias:
+        return None
+    parts = []
+    for part in (call.input, call.weight):
+        made = None if part is None else launch(plan_for(part.problem, *how), part, arrays)
+        if part is not None and made is None:
+            return None
+        parts.append(made)
+    return GradientsLaunch(*parts, None)
 
 
 def pack(plan: Plan, frame: Frame, w: np.ndarray) -> object | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,33 +13,20 @@ from .._algorithm import Algorithm, Operands, Params, Resources
 from .._arrays import native, writable_in_place
 from .._problem import ConvProblem, Epilogue
 from . import _runtime, epilogue, lowering
+from ._workspace import give_back, take
 
 ISA = _runtime.select_isa(os.environ.get("FASTCONV_MAX_ISA") or None)
-
-ALIGNMENT = 64
-KEPT_WORKSPACE_BYTES = 2**26
-"""A thread keeps its last workspace for the next call up to this size."""
-
-_local = threading.local()
 
 
 @contextlib.contextmanager
 def workspace(size_bytes: int) -> Iterator[np.ndarray | None]:
-    """Aligned scratch memory of at least ``size_bytes``, reused between the calls of one thread.
-
-    It is nobody else's meanwhile: a signal handler or a finaliser may call the library in the middle of a call.
-    """
+    """Aligned scratch memory of at least ``size_bytes``, reused between the calls of one thread."""
     if size_bytes == 0:
         yield None
         return
-    memory = _local.__dict__.pop("workspace", None)
-    if memory is None or memory.size < size_bytes:
-        raw = np.empty(size_bytes + ALIGNMENT, np.uint8)
-        offset = -raw.ctypes.data % ALIGNMENT
-        memory = raw[offset : offset + size_bytes]
+    memory = take(size_bytes)
     yield memory
-    if memory.size <= KEPT_WORKSPACE_BYTES:
-        _local.workspace = memory
+    give_back(memory)
 
 
 def accepts(algorithm: Algorithm, problem: ConvProblem) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,7 @@ def planned(
             filled[argument] = default
         elif not known:
             raise bad_value(argument, value, f"None; {function} has no such argument")
-    settings = replace(settings, **filled)
+    settings = settings._replace(**filled)
     name = _dtype_name(dtype)
     shapes = shape_of("x_shape", x_shape), shape_of("w_shape", w_shape)
     described = describe(RANKS[function[-2:]], *shapes, name, settings, "x_shape", "w_shape")

@@ -46,7 +46,7 @@ def conv1d_input(
     (2, 3, 16)
     """
     settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    return run(normalize.input_gradient(1, input_shape, w, dy, settings, out), algorithm, threads)
+    return run(normalize.input_gradient, (1, settings, input_shape), (algorithm, threads), (w, dy), out)
 
 
 @documented
@@ -80,7 +80,7 @@ def conv1d_weight(
     (4, 3, 3)
     """
     settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    return run(normalize.weight_gradient(1, x, weight_shape, dy, settings, out), algorithm, threads)
+    return run(normalize.weight_gradient, (1, settings, weight_shape), (algorithm, threads), (x, dy), out)
 
 
 @documented
@@ -140,7 +140,7 @@ def conv2d_input(
     (2, 3, 8, 8)
     """
     settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    return run(normalize.input_gradient(2, input_shape, w, dy, settings, out), algorithm, threads)
+    return run(normalize.input_gradient, (2, settings, input_shape), (algorithm, threads), (w, dy), out)
 
 
 @documented
@@ -174,7 +174,7 @@ def conv2d_weight(
     (4, 3, 3, 3)
     """
     settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    return run(normalize.weight_gradient(2, x, weight_shape, dy, settings, out), algorithm, threads)
+    return run(normalize.weight_gradient, (2, settings, weight_shape), (algorithm, threads), (x, dy), out)
 
 
 @documented
@@ -234,7 +234,7 @@ def conv3d_input(
     (2, 3, 4, 4, 4)
     """
     settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    return run(normalize.input_gradient(3, input_shape, w, dy, settings, out), algorithm, threads)
+    return run(normalize.input_gradient, (3, settings, input_shape), (algorithm, threads), (w, dy), out)
 
 
 @documented
@@ -268,7 +268,7 @@ def conv3d_weight(
     (4, 3, 3, 3, 3)
     """
     settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    return run(normalize.weight_gradient(3, x, weight_shape, dy, settings, out), algorithm, threads)
+    return run(normalize.weight_gradient, (3, settings, weight_shape), (algorithm, threads), (x, dy), out)
 
 
 @documented
