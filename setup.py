@@ -58,6 +58,7 @@ EXTENSIONS = [
     extension("_workspace"),
     extension("_launch"),
     extension("_repeat"),
+    extension("_channel_sums"),
     extension("_reference", "reference.c"),
     extension("_implicit_gemm"),
     extension("_direct"),

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 
 from ._algorithm import Operands
+from ._arrays import dtype_name
+from ._config import thread_count
 from ._cpu import backend
+from ._cpu._channel_sums import SumsLaunch
 from ._cpu._launch import ConvLaunch, GradientsLaunch, Launch
 from ._cpu._repeat import Entry
 from ._cpu.lowering import RESULT
@@ -22,7 +25,7 @@ from ._select import plan_for, repeats
 
 Arguments = tuple[Any, ...]
 Arrays = tuple[Any, ...]
-How = tuple[object, int | None]
+How = tuple[Any, ...]
 Gradient = np.ndarray | None
 Gradients = tuple[Gradient, Gradient, Gradient]
 FourGradients = tuple[Gradient, Gradient, Gradient, Gradient]
@@ -63,6 +66,7 @@ run_backward = Entry(repeats, _first_backward).call
 
 
 def _planned_backward(call: BackwardCall, algorithm: object, threads: int | None) -> Callable[[], Gradients]:
+    count = thread_count(threads)
     z = planned(call.before_activation, algorithm, threads)
     dx = planned(call.input, algorithm, threads)
     dw = planned(call.weight, algorithm, threads)
@@ -70,7 +74,7 @@ def _planned_backward(call: BackwardCall, algorithm: object, threads: int | None
     def compute() -> Gradients:
         if call.before_activation is not None:
             call.replace_dy(backend.activation_gradient(call.activation, call.dy, z()))
-        return dx(), dw(), channel_sums(call.frame, call.dy) if call.bias else None
+        return dx(), dw(), backend.channel_sums(call.frame.data(call.dy), count) if call.bias else None
 
     return compute
 
@@ -116,9 +120,16 @@ def run_causal_backward(call: CausalBackward, algorithm: object, threads: int | 
     return dx if call.needs_x else None, dw, db, dstate if call.needs_state else None
 
 
-def channel_sums(frame: Frame, dy: np.ndarray) -> np.ndarray:
-    """The gradient for a bias."""
-    return backend.channel_sums(frame.data(dy))
+def _first_sums(
+    normalise: Callable[..., tuple[Frame, np.ndarray]], arguments: Arguments, how: How, arrays: Arrays, out: None
+) -> tuple[np.ndarray, Launch | None]:
+    frame, dy = normalise(*arguments, *arrays)
+    threads = thread_count(None)
+    return backend.channel_sums(frame.data(dy), threads), _sums_launch(frame, dy, arrays, threads)
+
+
+run_sums = Entry(repeats, _first_sums).call
+"""``run_sums(normalise, arguments, (), (dy,))``: dy summed over all but the channels."""
 
 
 def execute(plan: Plan, call: ConvCall) -> np.ndarray:
@@ -175,15 +186,24 @@ def launch(plan: Plan, call: ConvCall, arrays: Arrays) -> ConvLaunch | None:
 
 
 def _backward_launch(call: BackwardCall, how: How, arrays: Arrays) -> GradientsLaunch | None:
-    if call.before_activation is not None or call.bias:
+    """What computes the gradients of other arrays like these; None where one of them takes more than its arrays."""
+    if call.before_activation is not None:
         return None
-    parts = []
-    for part in (call.input, call.weight):
-        made = None if part is None else launch(plan_for(part.problem, *how), part, arrays)
-        if part is not None and made is None:
-            return None
-        parts.append(made)
-    return GradientsLaunch(*parts, None)
+    wanted = [part is not None for part in (call.input, call.weight)] + [call.bias]
+    parts: list[Launch | None] = [
+        None if part is None else launch(plan_for(part.problem, *how), part, arrays)
+        for part in (call.input, call.weight)
+    ]
+    parts.append(_sums_launch(call.frame, call.dy, arrays, thread_count(how[1])) if call.bias else None)
+    made = [part is not None for part in parts]
+    return GradientsLaunch(*parts) if made == wanted else None
+
+
+def _sums_launch(frame: Frame, dy: np.ndarray, arrays: Arrays, threads: int) -> SumsLaunch | None:
+    places = [place for place, array in enumerate(arrays) if array is dy]
+    if len(places) != 1 or dtype_name(dy.dtype) not in ("float32", "float64"):
+        return None
+    return SumsLaunch(places[0], frame.axes["output"], dy.dtype, backend.sum_threads(dy.size, threads))
 
 
 def pack(plan: Plan, frame: Frame, w: np.ndarray) -> object | None:

@@ -15,7 +15,7 @@ class Entry:
         self,
         normalise: Callable[..., Any],
         arguments: tuple[Any, ...],
-        how: tuple[object, int | None],
+        how: tuple[Any, ...],
         arrays: tuple[Any, ...],
         out: Any = None,
     ) -> Any: ...

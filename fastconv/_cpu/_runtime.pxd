@@ -16,6 +16,7 @@ cdef extern from "kernels.h" nogil:
         item_fn direct_correlate
         item_fn direct_weight_gradient
         item_fn direct_weight_reduce
+        item_fn channel_sums
 
     ctypedef struct pool_kernels_t:
         item_fn maximum, maximum_indices, average, average_gradient, maximum_gradient

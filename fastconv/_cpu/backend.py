@@ -12,8 +12,11 @@ import numpy as np
 from .._algorithm import Algorithm, Operands, Params, Resources
 from .._arrays import native, writable_in_place
 from .._problem import ConvProblem, Epilogue
-from . import _runtime, epilogue, lowering
+from . import _channel_sums, _runtime, epilogue, lowering
 from ._workspace import give_back, take
+
+SUMMED_PER_THREAD = 2**18
+"""Elements that a thread adds up in about the time that it takes to start one."""
 
 ISA = _runtime.select_isa(os.environ.get("FASTCONV_MAX_ISA") or None)
 
@@ -107,10 +110,17 @@ def activation_gradient(activation: Epilogue, dy: np.ndarray, z: np.ndarray) -> 
     return gradient.astype(z.dtype, copy=False)
 
 
-def channel_sums(array: np.ndarray) -> np.ndarray:
+def channel_sums(array: np.ndarray, threads: int) -> np.ndarray:
     """Sums of (N, C, D, H, W) over all but C, in the dtype of ``array``; added up in double precision."""
+    if array.dtype.kind == "f" and array.dtype.itemsize in (4, 8):
+        return _channel_sums.channel_sums(native(array), sum_threads(array.size, threads))
     wide = np.complex128 if array.dtype.kind == "c" else np.float64
     return array.sum(axis=(0, 2, 3, 4), dtype=wide).astype(array.dtype.newbyteorder("="))
+
+
+def sum_threads(size: int, threads: int) -> int:
+    """Threads that it pays to add up so many elements on."""
+    return max(1, min(threads, size // SUMMED_PER_THREAD))
 
 
 def _finite(array: np.ndarray) -> bool:

@@ -94,7 +94,7 @@ def weight_gradient(rank: int, settings: Settings, w_shape: Any, x: Any, dy: Any
     return weight_gradient_call(described, described.problem_of("backward_weight"), x, dy, out)
 
 
-def bias_gradient(rank: int, dy: Any, layout: Any) -> tuple[Frame, np.ndarray]:
+def bias_gradient(rank: int, layout: Any, dy: Any) -> tuple[Frame, np.ndarray]:
     """The frame of ``dy`` and dy, whose sums over all but channels are the gradient for a bias."""
     dy = as_array("dy", dy)
     check_dtypes(FLOAT_DTYPES, dy=dy)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._docs import documented
-from .._execute import channel_sums, run
+from .._execute import run, run_sums
 from .._normalize import gradients as normalize
 from .._normalize.settings import Settings
 
@@ -106,7 +106,7 @@ def conv1d_bias(dy: Any, *, layout: str | None = None) -> Array:
     >>> fastconv.grad.conv1d_bias(np.ones((2, 3, 8), np.float32))
     array([16., 16., 16.], dtype=float32)
     """
-    return channel_sums(*normalize.bias_gradient(1, dy, layout))
+    return run_sums(normalize.bias_gradient, (1, layout), (), (dy,))
 
 
 @documented
@@ -200,7 +200,7 @@ def conv2d_bias(dy: Any, *, layout: str | None = None) -> Array:
     >>> fastconv.grad.conv2d_bias(np.ones((2, 3, 4, 4), np.float32))
     array([32., 32., 32.], dtype=float32)
     """
-    return channel_sums(*normalize.bias_gradient(2, dy, layout))
+    return run_sums(normalize.bias_gradient, (2, layout), (), (dy,))
 
 
 @documented
@@ -294,4 +294,4 @@ def conv3d_bias(dy: Any, *, layout: str | None = None) -> Array:
     >>> fastconv.grad.conv3d_bias(np.ones((2, 3, 2, 2, 2), np.float32))
     array([16., 16., 16.], dtype=float32)
     """
-    return channel_sums(*normalize.bias_gradient(3, dy, layout))
+    return run_sums(normalize.bias_gradient, (3, layout), (), (dy,))

@@ -23,6 +23,7 @@ typedef struct {
     item_fn direct_correlate; /* job: direct_job_t, see direct.h */
     item_fn direct_weight_gradient;
     item_fn direct_weight_reduce;
+    item_fn channel_sums; /* job: channel_sums_job_t, see channel_sums.h */
 } real_kernels_t;
 
 typedef struct {

@@ -14,6 +14,7 @@ typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(
 #include "implicit_gemm.h"
 #include "direct.h"
 #include "peak.h"
+#include "channel_sums.h"
 
 static const real_kernels_t NAMED(kernels) = {
     .lanes = LANES,
@@ -27,6 +28,7 @@ static const real_kernels_t NAMED(kernels) = {
     .direct_correlate = NAMED(direct_correlate),
     .direct_weight_gradient = NAMED(direct_weight_gradient),
     .direct_weight_reduce = NAMED(direct_weight_reduce),
+    .channel_sums = NAMED(channel_sums),
 };
 
 #undef LANES
