@@ -97,7 +97,10 @@ def chosen_peers(names: Sequence[str] | None) -> list[Peer]:
 
 
 def compare(layer: Layer, threads: int, peers: Sequence[Peer], seconds: float, errors: bool = True) -> dict[str, Any]:
-    """One row: every contestant's time, its ratio to the first one's, and its error."""
+    """One row: every contestant's time, its ratio to the first one's, and its error.
+
+    A peer that fails, or computes something else, gets the reason in its cell; ArithmeticError where the first does.
+    """
     case = Case.of(layer.problem, threads)
     exact = _accuracy.exact_channels(case.problem, case.operands, CHECKED_MULTIPLY_ADDS) if errors else None
     cells: dict[str, dict[str, Any]] = {}
@@ -111,9 +114,12 @@ def compare(layer: Layer, threads: int, peers: Sequence[Peer], seconds: float, e
         else:
             if entrant is not None:
                 entrants[peer.name] = entrant
+    base_name = peers[0].name
+    if base_name not in entrants:
+        raise ArithmeticError(f"{base_name} on {case.problem}: {cells[base_name]['reason']}")
     roofline = machine.measure_roofline(case.problem.dtype, threads)
     contest(list(entrants.values()), seconds)
-    base = entrants[peers[0].name]
+    base = entrants[base_name]
     for name, entrant in entrants.items():
         cells[name] |= {
             "seconds": entrant.seconds,

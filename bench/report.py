@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from fastconv import ConvProblem
 from fastconv.suites.layers import PASSES
 
 from .peers import OWN, PEERS
@@ -16,11 +17,14 @@ from .results import Results, Row, path_of
 BASE = OWN[0].name
 OWN_NAMES = [peer.name for peer in OWN]
 RIVALS = [peer.name for peer in PEERS if peer.is_rival]
-LAYER_WIDTH = 26
+TORCH, TORCH_OTHER = "torch", "torch other layout"
+HEADS = {TORCH_OTHER: "torch any"}
+LAYER_WIDTH, GROUP_WIDTH = 26, 12
 LEGEND = (
-    "Columns of peers: their time / that of the plain call; best: of the best in this layout. packed, tuned: times "
-    "faster than the plain call.\nroof: share of what the machine's multiply-add peak and copy bandwidth allow the "
-    "definition. error: largest error / largest exact result, ours and the best peer's."
+    "Columns of peers: their time / that of the plain call; best: of the best in this layout; torch any: of torch "
+    "in its better layout.\npacked, tuned: times faster than the plain call. roof: share of what the machine's "
+    "multiply-add peak and copy bandwidth allow the definition.\nerror: largest error / largest exact result, ours "
+    "and the best peer's."
 )
 
 
@@ -70,14 +74,13 @@ class Table:
         self.rows: list[Row] = []
         self._own = [name for name in names if name in OWN_NAMES and name != BASE]
         self._peers = [name for name in names if name not in OWN_NAMES]
-        heads = ["ms", "roof", *self._own, *map(_head, self._peers), "best"]
+        heads = ["ms", "roof", *self._own, *(HEADS.get(name, name) for name in self._peers), "best"]
         self._widths = [max(9, len(head) + 1) for head in heads]
         self._heads = heads
 
     def head(self) -> str:
         """The line of heads."""
-        cells = "".join(f"{head:>{width}s}" for head, width in zip(self._heads, self._widths, strict=True))
-        return f"{'layer':{LAYER_WIDTH}s} {'pass':8s}{cells}   error (best's)   algorithm"
+        return f"{self._joined('layer', 'pass', self._heads)}   error (best's)   algorithm"
 
     def line(self, row: Row) -> str:
         """One row, which is kept for the summary."""
@@ -87,20 +90,18 @@ class Table:
         cells += [_number(gain(row, name)) for name in self._own]
         cells += [_number(ratio(row, name)) for name in self._peers]
         cells += [_number(best_ratio(row))]
-        text = "".join(f"{cell:>{width}s}" for cell, width in zip(cells, self._widths, strict=True))
         errors = f"{_error(row, BASE)} {_error(row, row['best'])}"
-        return f"{row['layer'][:LAYER_WIDTH]:{LAYER_WIDTH}s} {row['pass']:8s}{text}   {errors}   {base.get('note', '')}"
+        return f"{self._joined(row['layer'], group(row), cells)}   {errors}   {base.get('note', '')}"
 
     def summary(self) -> str:
-        """Geometric means of every pass, and the layers that a peer is faster on."""
+        """Geometric means of every group, and the layers that a peer is faster on."""
         lines = []
-        for name, rows in by_pass(self.rows).items():
+        for name, rows in grouped(self.rows).items():
             cells = ["", ""]
             cells += [_mean(gain(row, own) for row in rows) for own in self._own]
             cells += [_mean(ratio(row, peer) for row in rows) for peer in self._peers]
             cells += [_mean(best_ratio(row) for row in rows)]
-            text = "".join(f"{cell:>{width}s}" for cell, width in zip(cells, self._widths, strict=True))
-            lines.append(f"{'geometric mean':{LAYER_WIDTH}s} {name:8s}{text}")
+            lines.append(self._joined("geometric mean", name, cells))
             slower = [row for row in rows if (best_ratio(row) or 1) < 1]
             slower.sort(key=lambda row: best_ratio(row) or 1)
             if slower:
@@ -108,11 +109,16 @@ class Table:
                 lines.append(f"  below 1 ({len(slower)} of {len(rows)}): {words}")
         return "\n".join([*lines, LEGEND])
 
+    def _joined(self, layer: str, group: str, cells: Sequence[str]) -> str:
+        text = "".join(f"{cell:>{width}s}" for cell, width in zip(cells, self._widths, strict=True))
+        return f"{layer[:LAYER_WIDTH]:{LAYER_WIDTH}s} {group:{GROUP_WIDTH}s}{text}"
+
 
 def ratio(row: Row, name: str | None) -> float | None:
-    """Contestant's time / that of the plain call; None where it has none."""
-    found = _cell(row, name or "").get("ratio")
-    return None if found is None else float(found)
+    """Contestant's time / that of the plain call; None where it has none. Torch's other layout: its better one."""
+    names = (TORCH, TORCH_OTHER) if name == TORCH_OTHER else (name or "",)
+    found = [float(cell["ratio"]) for cell in (_cell(row, each) for each in names) if "ratio" in cell]
+    return min(found, default=None)
 
 
 def gain(row: Row, name: str) -> float | None:
@@ -126,43 +132,52 @@ def best_ratio(row: Row) -> float | None:
     return ratio(row, row["best"])
 
 
-def geometric_mean(values: Sequence[float]) -> float:
-    """Of positive numbers, one at least."""
-    return statistics.geometric_mean(values)
+def group(row: Row) -> str:
+    """What a row's mean is taken over: its pass, and layout, dtype and threads where they are not the usual ones."""
+    problem = ConvProblem.parse(row["problem"])
+    words = [
+        row["pass"],
+        "NHWC" if problem.layout == "channels_last" else "",
+        "" if problem.dtype == "float32" else problem.dtype,
+        "" if row["threads"] == 1 else f"{row['threads']} threads",
+    ]
+    return " ".join(filter(None, words))
 
 
-def by_pass(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows under the names of their passes, in the order of PASSES."""
-    return {name: found for name in PASSES if (found := [row for row in rows if row["pass"] == name])}
+def grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows under the names of their groups, in the order of PASSES."""
+    found: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: PASSES.index(row["pass"])):
+        found.setdefault(group(row), []).append(row)
+    return found
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Ratios of all layers, one column per pass for each of torch and the best of the peers, with geometric means."""
-    passes = by_pass(rows)
-    heads = [f"{name} {column}" for name in passes for column in ("/ torch", "/ best", "% of roof")]
+    """Per layer and group the ratios to torch and to the best of the peers, and the share of the roofline."""
+    groups = grouped(rows)
+    heads = [f"{name}: {column}" for name in groups for column in ("torch", "best peer", "roof")]
     lines = [f"| layer | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
-    by_layer = {row["layer"]: row for row in rows}
-    for layer in by_layer:
+    for layer in dict.fromkeys(row["layer"] for row in rows):
         cells = []
-        for found in passes.values():
+        for found in groups.values():
             row = next((row for row in found if row["layer"] == layer), None)
             cells += ["", "", ""] if row is None else _markdown_cells(row)
         lines.append(f"| {layer} | {' | '.join(cells)} |")
     cells = []
-    for found in passes.values():
-        cells += [_mean(ratio(row, "torch") for row in found), _mean(map(best_ratio, found)), ""]
+    for found in groups.values():
+        cells += [_mean(ratio(row, TORCH) for row in found), _mean(map(best_ratio, found)), ""]
     lines.append(f"| **geometric mean** | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """Bars of the ratio to the best of the peers with a dot for each peer, one panel per pass."""
+    """Bars of the ratio to the best of the peers with a dot for each peer, one panel per group."""
     importlib.import_module("matplotlib").use("Agg")
     pyplot = importlib.import_module("matplotlib.pyplot")
-    passes = by_pass(rows)
-    height = 1.5 + 0.24 * max(map(len, passes.values()))
-    figure, panels = pyplot.subplots(1, len(passes), figsize=(7 * len(passes), height), squeeze=False)
-    for axes, (name, found) in zip(panels[0], passes.items(), strict=True):
+    groups = grouped(rows)
+    height = 1.5 + 0.24 * max(map(len, groups.values()))
+    figure, panels = pyplot.subplots(1, len(groups), figsize=(7 * len(groups), height), squeeze=False)
+    for axes, (name, found) in zip(panels[0], groups.items(), strict=True):
         places = range(len(found))
         axes.barh(places, [best_ratio(row) or 0 for row in found], color="#b8cce4", label="best of the peers")
         for peer in RIVALS:
@@ -183,16 +198,12 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 def _markdown_cells(row: Row) -> list[str]:
     best = best_ratio(row)
     text = "" if best is None else f"{best:.2f} {row['best']}"
-    return [_number(ratio(row, "torch")), text, f"{row['roofline']['share']:.0%}"]
+    return [_number(ratio(row, TORCH)), text, f"{row['roofline']['share']:.0%}"]
 
 
 def _cell(row: Row, name: str) -> Row:
     found: Row = row["contestants"].get(name, {})
     return found
-
-
-def _head(name: str) -> str:
-    return name.replace("other layout", "other")
 
 
 def _number(value: float | None) -> str:
@@ -204,6 +215,7 @@ def _error(row: Row, name: str | None) -> str:
     return "-      " if error is None else f"{error:.1e}"
 
 
-def _mean(values: object) -> str:
-    found = [value for value in values if value is not None]  # type: ignore[attr-defined]
-    return f"{geometric_mean(found):.2f}" if found else "-"
+def _mean(values: Iterable[float | None]) -> str:
+    """The geometric mean of those that there are."""
+    found = [value for value in values if value is not None]
+    return f"{statistics.geometric_mean(found):.2f}" if found else "-"
