@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,13 @@ from .timing import Entrant, contest, ratio
 SECONDS = 1.5
 CHECKED_MULTIPLY_ADDS = 2e8
 """Work of the definition in float64 that the errors of one problem may take; it decides how many channels count."""
+HOPELESS_SECONDS, HOPELESS_RATIO = 2.0, 10.0
+"""A contestant whose first run is longer than both, the latter times our own, is not timed."""
 WRONG = {"float32": 1e-3, "complex64": 1e-3, "float64": 1e-10, "complex128": 1e-10}
 """A result with a larger error is a wrong one; 0.1 for narrower dtypes."""
+
+Cell = dict[str, Any]
+"""What is known of one contestant on one problem: seconds, ratio, samples, error, note; reason where it has no time."""
 
 
 def add_to(subparsers: argparse._SubParsersAction) -> None:
@@ -72,12 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as empty:
         if not a.stored:
             os.environ["FASTCONV_CACHE_DIR"] = empty
-        try:
-            for layer in wanted:
-                row = compare(layer, a.threads, [*own, *peers], a.seconds, not a.no_errors)
-                results.add(row)
-                print(table.line(row), flush=True)
-        finally:
+        for layer in wanted:
+            row = compare(layer, a.threads, [*own, *peers], a.seconds, not a.no_errors)
+            print(table.line(row), flush=True)
+            results.add(row)
             results.save()
     print(table.summary())
     report.write_outputs(arguments, table.rows)
@@ -101,31 +105,15 @@ def compare(layer: Layer, threads: int, peers: Sequence[Peer], seconds: float, e
 
     A peer that fails, or computes something else, gets the reason in its cell; ArithmeticError where the first does.
     """
-    case = Case.of(layer.problem, threads)
-    exact = _accuracy.exact_channels(case.problem, case.operands, CHECKED_MULTIPLY_ADDS) if errors else None
-    cells: dict[str, dict[str, Any]] = {}
-    entrants: dict[str, Entrant] = {}
-    for peer in peers:
-        cells[peer.name] = {}
-        try:
-            entrant = _entrant(peer, case, exact, cells[peer.name])
-        except Exception as failure:  # of libraries that may do anything
-            cells[peer.name]["reason"] = f"{type(failure).__name__}: {failure}".splitlines()[0][:200]
-        else:
-            if entrant is not None:
-                entrants[peer.name] = entrant
-    base_name = peers[0].name
+    case, base_name = Case.of(layer.problem, threads), peers[0].name
+    cells, entrants = _warmed_up(case, peers, errors)
     if base_name not in entrants:
         raise ArithmeticError(f"{base_name} on {case.problem}: {cells[base_name]['reason']}")
+    base = entrants[base_name]
     roofline = machine.measure_roofline(case.problem.dtype, threads)
     contest(list(entrants.values()), seconds)
-    base = entrants[base_name]
     for name, entrant in entrants.items():
-        cells[name] |= {
-            "seconds": entrant.seconds,
-            "ratio": ratio(entrant, base),
-            "samples": entrant.rounds,
-        }
+        cells[name] |= {"seconds": entrant.seconds, "ratio": ratio(entrant, base), "samples": entrant.rounds}
     rivals = [peer.name for peer in peers if peer.is_rival and peer.name in entrants]
     return {
         "layer": layer.name,
@@ -143,23 +131,50 @@ def compare(layer: Layer, threads: int, peers: Sequence[Peer], seconds: float, e
     }
 
 
-def _entrant(peer: Peer, case: Case, exact: dict[int, np.ndarray] | None, cell: dict[str, Any]) -> Entrant | None:
-    """The peer, warmed up, if it computes the case rightly; ``cell`` is told the reason where not."""
+class NotTimedError(Exception):
+    """Why a contestant has no time."""
+
+
+def _warmed_up(case: Case, peers: Sequence[Peer], errors: bool) -> tuple[dict[str, Cell], dict[str, Entrant]]:
+    """What is known of every contestant after its first run, and those that are to be timed."""
+    exact = _accuracy.exact_channels(case.problem, case.operands, CHECKED_MULTIPLY_ADDS) if errors else {}
+    cells: dict[str, Cell] = {peer.name: {} for peer in peers}
+    entrants: dict[str, Entrant] = {}
+    longest_seconds = math.inf
+    for peer in peers:
+        cell = cells[peer.name]
+        try:
+            entrant = _entrant(peer, case, exact, cell)
+            if entrant.first_seconds > longest_seconds:
+                raise NotTimedError(f"given up: its first run took {entrant.first_seconds:.1f} s")
+        except NotTimedError as reason:
+            cell["reason"] = str(reason)
+        except Exception as failure:  # of libraries that may do anything
+            cell["reason"] = f"{type(failure).__name__}: {failure}".splitlines()[0][:200]
+        else:
+            entrants[peer.name] = entrant
+            if len(entrants) == 1:
+                longest_seconds = max(HOPELESS_SECONDS, HOPELESS_RATIO * entrant.first_seconds)
+    return cells, entrants
+
+
+def _entrant(peer: Peer, case: Case, exact: Mapping[int, np.ndarray], cell: Cell) -> Entrant:
+    """The peer after its first run, if it computes the case rightly; NotTimedError where not."""
     reason = peer.refusal(case)
     if reason:
-        cell["reason"] = reason
-        return None
+        raise NotTimedError(reason)
     prepared = peer.prepare(case)
+    start = time.perf_counter()
     returned = prepared.run()
+    first_seconds = time.perf_counter() - start
     if prepared.note:
         cell["note"] = prepared.note
-    if exact is not None:
+    if exact:
         result = np.asarray(prepared.array(returned)).reshape(case.problem.result_shape)
         cell["error"] = error = _accuracy.relative_error(case.problem, result, exact)
         if not error <= WRONG.get(case.problem.dtype, 0.1):
-            cell["reason"] = f"wrong: error {error:.1e}"
-            return None
-    return Entrant(prepared.run)
+            raise NotTimedError(f"wrong: error {error:.1e}")
+    return Entrant(prepared.run, first_seconds)
 
 
 def _words(text: str) -> list[str]:

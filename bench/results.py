@@ -28,15 +28,17 @@ class Results:
     def opened(cls, name: str | None, facts: dict[str, Any]) -> Results:
         """Those of an earlier run, if the file exists; ValueError where that ran on something else."""
         facts = {**facts, "commit": _commit()}
+        commands = [" ".join(["python -m bench", *sys.argv[1:]])]
         if name is None:
             return cls(facts)
         path = path_of(name)
         if not path.exists():
-            return cls(facts, path)
+            return cls(facts, path, commands=commands)
         known = cls.read(path)
         differing = [key for key in facts.keys() | known.facts.keys() if facts.get(key) != known.facts.get(key)]
         if differing:
             raise ValueError(f"{path} was measured with a different {', '.join(sorted(differing))}; take another name")
+        known.commands += commands
         return known
 
     @classmethod
@@ -60,7 +62,6 @@ class Results:
         """Write the file, if there is one."""
         if self.path is None:
             return
-        self.commands.append(" ".join(["python -m bench", *sys.argv[1:]]))
         value = {"format": FORMAT, "facts": self.facts, "commands": self.commands, "rows": self.rows}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(json.dumps(value, indent=1) + "\n")

@@ -22,6 +22,8 @@ class Entrant:
     """One contestant and its samples, in seconds of one call; NaN for the rounds it sat out."""
 
     run: Callable[[], Any]
+    first_seconds: float = 0.0
+    """Of a run that came before all samples."""
     repeats: int = 1
     samples: list[float] = field(default_factory=list)
 

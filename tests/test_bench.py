@@ -161,6 +161,14 @@ def test_whatever_a_peer_does_is_a_cell() -> None:
     assert refused["best"] is None
 
 
+def test_a_hopeless_peer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "HOPELESS_SECONDS", 1e-9)
+    monkeypatch.setattr(comparison, "HOPELESS_RATIO", 1e-9)
+    row = compared(TINY, Multiple("slow", 1))
+    assert row["contestants"]["slow"]["reason"].startswith("given up: its first run took 0.0 s")
+    assert row["best"] is None
+
+
 def test_a_failure_of_our_own_is_no_cell() -> None:
     with pytest.raises(ArithmeticError, match=r"wrong on forward 1x2x5x5 .*: wrong: error"):
         comparison.compare(layer(TINY), 1, [Multiple("wrong", 1.01)], SECONDS)

@@ -11,7 +11,7 @@ import numpy as np
 from ..case import Case
 from .peer import Peer, Prepared
 
-MOST_DIRECT_MULTIPLY_ADDS = 3e9
+MOST_DIRECT_MULTIPLY_ADDS = 3e8
 """Above, the direct methods are hopeless, and not tried."""
 
 
