@@ -19,6 +19,7 @@ from ._normalize.call import ConvCall
 from ._normalize.causal import CausalBackward, CausalCall
 from ._normalize.frame import Frame
 from ._normalize.gradients import BackwardCall
+from ._normalize.planned import PackedWeight
 from ._normalize.separable import SeparableBackward
 from ._plan import Plan
 from ._select import plan_for, repeats
@@ -157,12 +158,12 @@ def execute(plan: Plan, call: ConvCall) -> np.ndarray:
 
 def launch(plan: Plan, call: ConvCall, arrays: Arrays) -> ConvLaunch | None:
     """What executes ``plan`` on other arrays like ``arrays``; None unless ``call`` is of these very arrays alone."""
-    given = [id(array) for array in arrays if array is not None]
+    places = [id(array.weight if isinstance(array, PackedWeight) else array) for array in arrays]
+    given = [place for array, place in zip(arrays, places, strict=True) if array is not None]
     operands = {role: array for role in ROLES if (array := getattr(call, role)) is not None}
-    is_plain = call.finish is None and call.conjugated is None and call.packed is None and not plan.problem.is_empty
+    is_plain = call.finish is None and call.conjugated is None and not plan.problem.is_empty
     if not is_plain or len(set(given)) < len(given) or not all(id(array) in given for array in operands.values()):
         return None
-    places = [id(array) for array in arrays]
     roles = {role: places.index(id(array)) for role, array in operands.items()}
     kernel = None
     if plan.problem.dtype in plan.algorithm.dtypes:
@@ -170,7 +171,10 @@ def launch(plan: Plan, call: ConvCall, arrays: Arrays) -> ConvLaunch | None:
     frame = call.frame
 
     def compute(arrays: Arrays) -> np.ndarray:
-        return execute(plan, ConvCall(plan.problem, frame, **{role: arrays[at] for role, at in roles.items()}))
+        again = ConvCall(plan.problem, frame, **{role: arrays[at] for role, at in roles.items()})
+        if isinstance(again.weight, PackedWeight):
+            again.weight, again.packed = again.weight.weight, again.weight.packed
+        return execute(plan, again)
 
     return ConvLaunch(
         plan,

@@ -8,6 +8,7 @@ cdef enum:
 
 cdef struct pins_t:
     int count
+    void *packed                     # the PyObject that ``pack`` returned, borrowed; NULL: none
     Py_buffer view[MOST_ARRAYS]      # ndim is -1 where None was given
 
 
@@ -30,7 +31,7 @@ cdef class ConvLaunch(Launch):
     cdef int64_t workspace_bytes
 
     cdef bint _place(self, operands_t *operands, int role, const Py_buffer *view) noexcept
-    cdef int _run(self, const operands_t *operands) except -1
+    cdef int _run(self, const operands_t *operands, object packed) except -1
     cdef object _into(self, operands_t *operands, const pins_t *pins, object out)
 
 

@@ -93,7 +93,7 @@ cdef class ConvLaunch(Launch):
                 return None
             if out is not None and (_overlaps_itself(&view) or _overlaps(&view, pins)):
                 return None
-            self._run(operands)
+            self._run(operands, <object>pins.packed if pins.packed != NULL else None)
         finally:
             PyBuffer_Release(&view)
         return result
@@ -115,16 +115,16 @@ cdef class ConvLaunch(Launch):
                 operands.stride[role][axis] = view.strides[own] >> self.item_shift
         return True
 
-    cdef int _run(self, const operands_t *operands) except -1:
+    cdef int _run(self, const operands_t *operands, object packed) except -1:
         cdef char small[SMALL_WORKSPACE_BYTES + 64]
         cdef Py_buffer view
         if self.workspace_bytes <= SMALL_WORKSPACE_BYTES:
-            return self.kernel.run(operands, None, <char *>((<uintptr_t>small + 63) & ~<uintptr_t>63),
+            return self.kernel.run(operands, packed, <char *>((<uintptr_t>small + 63) & ~<uintptr_t>63),
                                    SMALL_WORKSPACE_BYTES, self.threads)
         memory = take(self.workspace_bytes)
         PyObject_GetBuffer(memory, &view, PyBUF_WRITABLE)
         try:
-            self.kernel.run(operands, None, <char *>view.buf, view.len, self.threads)
+            self.kernel.run(operands, packed, <char *>view.buf, view.len, self.threads)
         finally:
             PyBuffer_Release(&view)
         give_back(memory)

@@ -10,10 +10,12 @@ class Repeats:
     def forget(self) -> None: ...
 
 class Entry:
-    def __init__(self, repeats: Repeats, first: Callable[..., tuple[Any, Launch | None]]) -> None: ...
+    def __init__(
+        self, repeats: Repeats, first: Callable[..., tuple[Any, Launch | None]], packed_type: type | None = None
+    ) -> None: ...
     def call(
         self,
-        normalise: Callable[..., Any],
+        normalise: Callable[..., Any] | None,
         arguments: tuple[Any, ...],
         how: tuple[Any, ...],
         arrays: tuple[Any, ...],

@@ -41,23 +41,25 @@ cdef class Repeats:
 cdef class Entry:
     """How public functions enter: ``call`` launches what is known, or lets ``first`` do all that a new call takes.
 
-    ``first(normalise, arguments, how, arrays, out)`` returns the result and a Launch for calls like it, or None.
+    ``first(normalise, arguments, how, arrays, out)`` returns the result and a Launch for calls like it, or None. An
+    array may also be a ``packed_type``, which has a ``weight``, its ``packed`` form and what that was ``made_for``.
     """
 
     cdef Repeats _repeats
-    cdef object _first
+    cdef object _first, _packed_type
 
-    def __cinit__(self, Repeats repeats, first):
+    def __cinit__(self, Repeats repeats, first, packed_type=None):
         self._repeats = repeats
         self._first = first
+        self._packed_type = packed_type
 
     def call(self, normalise, tuple arguments, tuple how, tuple arrays, out=None):
         """``normalise(*arguments, *arrays, out)``, planned as ``how`` = (algorithm, threads) says, and executed."""
         cdef pins_t pins
         cdef dict known = self._repeats._known
-        pins.count = 0
+        pins.count, pins.packed = 0, NULL
         try:
-            key = _key(normalise, arguments, how, arrays, &pins)
+            key = _key(normalise, arguments, how, arrays, self._packed_type, &pins)
             launch = None if key is None else known.get(key)
             if launch is not None:
                 result = (<Launch>launch).run(arrays, &pins, out)
@@ -79,13 +81,14 @@ cdef tuple _settings():
     return (_threads.get(), _precision.get(), *_process.values())
 
 
-cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, pins_t *pins):
+cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, object packed_type, pins_t *pins):
     """What a call is known by, its arrays pinned; None where it is one that has to go the long way."""
     cdef int64_t sizes[MOST_ARRAYS * (1 + MOST_AXES)]
     cdef int64_t used = 0
     cdef const Py_buffer *view
     cdef int axis
-    dtype = None
+    cdef bint is_packed
+    dtype = made_for = None
     if len(arrays) > MOST_ARRAYS:
         return None
     for array in arrays:
@@ -94,8 +97,13 @@ cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, pin
             used += 1
             pin(pins, None)
             continue
-        if type(array) is not _ndarray:
-            return None
+        is_packed = type(array) is not _ndarray
+        if is_packed:
+            if packed_type is None or type(array) is not packed_type:
+                return None
+            made_for, packed, array = array.made_for, array.packed, array.weight
+            if packed is not None:
+                pins.packed = <void *>packed
         own = array.dtype
         if dtype is None:
             dtype = own
@@ -107,14 +115,14 @@ cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, pin
         view = &pins.view[pins.count - 1]
         if view.ndim > MOST_AXES:
             return None
-        sizes[used] = view.ndim
+        sizes[used] = view.ndim + is_packed * (MOST_AXES + 1)
         for axis in range(view.ndim):
             sizes[used + 1 + axis] = view.shape[axis]
         used += 1 + view.ndim
     exact, exact_how = _exact(arguments), _exact(how)
     if exact is _NO_KEY or exact_how is _NO_KEY:
         return None
-    return (_settings(), normalise, exact, exact_how, dtype, PyBytes_FromStringAndSize(<char *>sizes, used * 8))
+    return (_settings(), normalise, exact, exact_how, made_for, dtype, PyBytes_FromStringAndSize(<char *>sizes, used * 8))
 
 
 cdef object _exact(value):
