@@ -14,12 +14,11 @@ import numpy as np
 
 from fastconv import _accuracy, suites
 from fastconv._normalize.tuning import pass_names
-from fastconv._problem import DTYPES
 from fastconv._tune import EFFORTS
 
 from . import machine, report
 from .case import Case
-from .layers import LAYOUTS, LISTS, Layer, layers
+from .layers import LAYOUTS, LISTS, REAL_DTYPES, Layer, layers
 from .peers import OWN, PEERS, Peer
 from .peers.fastconv import FastconvTuned
 from .results import Results
@@ -28,10 +27,10 @@ from .timing import Entrant, contest, ratio
 SECONDS = 1.5
 CHECKED_MULTIPLY_ADDS = 2e8
 """Work of the definition in float64 that the errors of one problem may take; it decides how many channels count."""
-HOPELESS_SECONDS, HOPELESS_RATIO = 2.0, 10.0
+HOPELESS_SECONDS, HOPELESS_RATIO = 2.0, 50.0
 """A contestant whose first run is longer than both, the latter times our own, is not timed."""
-WRONG = {"float32": 1e-3, "complex64": 1e-3, "float64": 1e-10, "complex128": 1e-10}
-"""A result with a larger error is a wrong one; 0.1 for narrower dtypes."""
+WRONG = {"float32": 1e-3, "float64": 1e-10, "float16": 0.1, "bfloat16": 0.1}
+"""A result with a larger error is a wrong one."""
 
 Cell = dict[str, Any]
 """What is known of one contestant on one problem: seconds, ratio, samples, error, note; reason where it has no time."""
@@ -50,7 +49,7 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--passes", default="forward", type=pass_names, help="of forward,input,weight")
     parser.add_argument("--layers", type=_words, metavar="TEXT,...", help="only those with this in name or problem")
     parser.add_argument("--layout", choices=tuple(LAYOUTS), help="of all problems (default: their own, NCHW)")
-    parser.add_argument("--dtype", choices=DTYPES, help="of all problems (default: their own)")
+    parser.add_argument("--dtype", choices=REAL_DTYPES, help="of all problems (default: their own)")
     parser.add_argument("--batch", type=int, help="of all problems (default: their own)")
     parser.add_argument("--threads", type=int, default=1, help="of every contestant (default: 1)")
     parser.add_argument("--peers", type=_words, metavar="NAME,...", help="only these of the installed ones; or none")
@@ -172,7 +171,7 @@ def _entrant(peer: Peer, case: Case, exact: Mapping[int, np.ndarray], cell: Cell
     if exact:
         result = np.asarray(prepared.array(returned)).reshape(case.problem.result_shape)
         cell["error"] = error = _accuracy.relative_error(case.problem, result, exact)
-        if not error <= WRONG.get(case.problem.dtype, 0.1):
+        if not error <= WRONG[case.problem.dtype]:
             raise NotTimedError(f"wrong: error {error:.1e}")
     return Entrant(prepared.run, first_seconds)
 

@@ -12,6 +12,8 @@ from fastconv.suites.layers import problem_of_pass
 FOLDER = Path(__file__).parent / "shapes"
 LISTS = tuple(sorted(file.stem for file in FOLDER.glob("*.txt")))
 LAYOUTS: dict[str, Layout] = {"NCHW": "channels_first", "NHWC": "channels_last"}
+REAL_DTYPES = ("float32", "float64", "float16", "bfloat16")
+"""Integer problems have no peers, and gradients of complex ones are conjugated."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,23 @@ def layers(
     """All passes of what ``words`` name, pass by pass, without repetitions.
 
     ``patterns`` keep the layers whose name or problem contains one of them; the rest, where given, changes every
-    problem. ValueError where a word names nothing.
+    problem. ValueError where a word names nothing, a dtype has no peers, or nothing is left.
     """
     layout = None if layout is None else LAYOUTS[layout]
     changes = {"dtype": dtype, "layout": layout, "batch": batch}
     changes = {field: value for field, value in changes.items() if value is not None}
     named = [(name, problem.replace(**changes)) for word in words for name, problem in _named(word)]
+    for _, problem in named:
+        if problem.dtype not in REAL_DTYPES:
+            raise ValueError(f"dtype of {problem}; allowed: {', '.join(REAL_DTYPES)}")
     found: dict[ConvProblem, Layer] = {}
     for pass_name in passes:
         for name, forward in named:
             problem = problem_of_pass(forward, pass_name)
             if patterns is None or any(pattern in name or pattern in str(problem) for pattern in patterns):
                 found.setdefault(problem, Layer(name, pass_name, problem))
+    if not found:
+        raise ValueError(f"none of {', '.join(words)} has {' or '.join(patterns or [])} in its name or problem")
     return list(found.values())
 
 

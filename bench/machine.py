@@ -25,8 +25,6 @@ COPIES = 3
 PEAK_RUNS = 5
 CPU_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")
 ENVIRONMENT = (*runtime.ENVIRONMENT, "ONEDNN_MAX_CPU_ISA", "OMP_WAIT_POLICY", "XLA_FLAGS", "ATEN_CPU_CAPABILITY")
-MULTIPLY_ADDS = {"complex64": ("float32", 4), "complex128": ("float64", 4), "float64": ("float64", 1)}
-"""The arithmetic that one multiply-add of a dtype takes; of the others, float32's."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +45,8 @@ class Roofline:
 
 def measure_roofline(dtype: str, threads: int) -> Roofline:
     """The roofline at this moment; takes about 0.1 s."""
-    arithmetic, factor = MULTIPLY_ADDS.get(dtype, ("float32", 1))
-    peak = _runtime.multiply_add_rate(arithmetic, PEAK_RUNS) * threads / factor
+    arithmetic = "float64" if dtype == "float64" else "float32"
+    peak = _runtime.multiply_add_rate(arithmetic, PEAK_RUNS) * threads
     return Roofline(peak, _copied_bytes_per_second(threads))
 
 

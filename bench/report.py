@@ -171,26 +171,28 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """Bars of the ratio to the best of the peers with a dot for each peer, one panel per group."""
+    """Bars of the ratio to the best of the peers with a dot for each, one panel per group."""
     importlib.import_module("matplotlib").use("Agg")
     pyplot = importlib.import_module("matplotlib.pyplot")
     groups = grouped(rows)
     height = 1.5 + 0.24 * max(map(len, groups.values()))
-    figure, panels = pyplot.subplots(1, len(groups), figsize=(7 * len(groups), height), squeeze=False)
+    figure, panels = pyplot.subplots(
+        1, len(groups), figsize=(7 * len(groups), height), squeeze=False, layout="constrained"
+    )
+    drawn = {}
     for axes, (name, found) in zip(panels[0], groups.items(), strict=True):
         places = range(len(found))
-        axes.barh(places, [best_ratio(row) or 0 for row in found], color="#b8cce4", label="best of the peers")
-        for peer in RIVALS:
+        axes.barh(places, [best_ratio(row) or 0 for row in found], color="#d8e0ea")
+        for number, peer in enumerate(RIVALS):
             points = [(value, place) for place, row in enumerate(found) if (value := ratio(row, peer)) is not None]
             if points:
-                axes.plot(*zip(*points, strict=True), "o", markersize=3.5, label=peer)
+                (drawn[peer],) = axes.plot(*zip(*points, strict=True), "o", markersize=4, color=f"C{number}")
         axes.axvline(1, color="black", linewidth=0.8)
         axes.set_xscale("log")
         axes.set_yticks(places, [row["layer"] for row in found], fontsize=7)
         axes.invert_yaxis()
         axes.set_title(f"{name}: time of the peer / time of fastconv")
-        axes.legend(fontsize=7, loc="lower right")
-    figure.tight_layout()
+    figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=len(RIVALS))
     figure.savefig(path)
     pyplot.close(figure)
 

@@ -102,6 +102,10 @@ def test_layers_are_filtered_changed_and_listed_once_per_pass() -> None:
 def test_unknown_words_are_refused() -> None:
     with pytest.raises(ValueError, match=r"no list or suite 'resnet51'; there are .*reference.*resnet50"):
         layers.layers(["resnet51"], ["forward"])
+    with pytest.raises(ValueError, match="none of reference has nothing or like it in its name"):
+        layers.layers(["reference"], ["forward"], ["nothing", "like it"])
+    with pytest.raises(ValueError, match=r"dtype of forward .* complex64; allowed: float32"):
+        layers.layers([f"{TINY} complex64"], ["forward"])
     with pytest.raises(ValueError, match="peer 'tensorflow' is not installed"):
         comparison.chosen_peers(["tensorflow"])
     assert comparison.chosen_peers(["none"]) == []

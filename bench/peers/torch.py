@@ -23,7 +23,7 @@ class Torch(Peer):
         self._other_layout = other_layout
 
     def refusal(self, case: Case) -> str:
-        return "no complex gradients" if case.problem.dtype.startswith("complex") else ""
+        return ""
 
     def prepare(self, case: Case) -> Prepared:
         import torch
