@@ -14,6 +14,8 @@ cdef struct pins_t:
 
 cdef int pin(pins_t *pins, object array) except -1
 cdef void unpin(pins_t *pins) noexcept
+cdef object result_for(object out, tuple shape, object dtype)
+cdef bint in_place(const Py_buffer *out, const pins_t *pins) noexcept
 
 
 cdef class Launch:

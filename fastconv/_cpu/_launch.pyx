@@ -37,6 +37,20 @@ cdef void unpin(pins_t *pins) noexcept:
             PyBuffer_Release(&pins.view[i])
 
 
+cdef object result_for(object out, tuple shape, object dtype):
+    """``out``, or a new array where it is None; None where ``out`` is not a plain array that fits."""
+    if out is None:
+        return _empty(shape, dtype)
+    if type(out) is not _ndarray or out.shape != shape or out.dtype != dtype or not out.flags.writeable:
+        return None
+    return out
+
+
+cdef bint in_place(const Py_buffer *out, const pins_t *pins) noexcept:
+    """Whether kernels may write straight into ``out``: no two elements share memory, nor does one with an input."""
+    return not (_overlaps_itself(out) or _overlaps(out, pins))
+
+
 cdef class Launch:
     """What computes a call again for other arrays of the same shapes and dtype. Immutable."""
 
@@ -81,17 +95,14 @@ cdef class ConvLaunch(Launch):
     cdef object _into(self, operands_t *operands, const pins_t *pins, object out):
         """Compute into ``out`` or a new array."""
         cdef Py_buffer view
-        result = out
-        if out is None:
-            result = _empty(self.result_shape, self.dtype)
-        elif type(out) is not _ndarray or out.shape != self.result_shape or out.dtype != self.dtype \
-                or not out.flags.writeable:
+        result = result_for(out, self.result_shape, self.dtype)
+        if result is None:
             return None
         PyObject_GetBuffer(result, &view, PyBUF_STRIDES | PyBUF_WRITABLE)
         try:
             if not self._place(operands, self.result_role, &view):
                 return None
-            if out is not None and (_overlaps_itself(&view) or _overlaps(&view, pins)):
+            if out is not None and not in_place(&view, pins):
                 return None
             self._run(operands, <object>pins.packed if pins.packed != NULL else None)
         finally:

@@ -107,7 +107,7 @@ cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, obj
         own = array.dtype
         if dtype is None:
             dtype = own
-            if not own.isnative or own.char not in "fdeFD":
+            if not own.isnative or own.char not in "fdeFDbhilqBHILQ":
                 return None
         elif own is not dtype and own != dtype:
             return None
