@@ -55,6 +55,10 @@ def extension(name: str, *sources: str) -> Extension:
 EXTENSIONS = [
     extension("_runtime", "dispatch.c"),
     extension("_bound"),
+    extension("_workspace"),
+    extension("_launch"),
+    extension("_repeat"),
+    extension("_channel_sums"),
     extension("_reference", "reference.c"),
     extension("_implicit_gemm"),
     extension("_direct"),

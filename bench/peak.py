@@ -1,4 +1,4 @@
-"""Per cent of the machine's multiply-add peak that implicit GEMM reaches on dense 3x3 layers: python bench/peak.py.
+"""``python -m bench peak``: per cent of the multiply-add peak that implicit GEMM reaches on dense 3x3 layers.
 
 Every ISA level that this machine runs is measured in a process of its own, one thread. The peak (independent chains of
 multiply-adds in registers) and the layers are timed in turn, so that a change of clock speed meets them all; figures
@@ -14,61 +14,53 @@ import subprocess
 import sys
 import time
 
+from fastconv._cpu import _runtime
+from fastconv.suites.layers import PASSES
+
+from .case import Case
+from .layers import layers
+from .peers.fastconv import Fastconv
+
 ROUNDS = 15
-LAYERS = ("1x128x56x56 128x128x3x3", "8x128x28x28 128x128x3x3", "8x256x14x14 256x256x3x3")
-DIRECTIONS = ("forward", "backward_input", "backward_weight")
+LAYERS = (
+    "forward 1x128x56x56 128x128x3x3 p1",
+    "forward 8x128x28x28 128x128x3x3 p1",
+    "forward 8x256x14x14 256x256x3x3 p1",
+)
 
 
 def measure() -> None:
     """Print the table of the ISA level that FASTCONV_MAX_ISA leaves in force."""
-    import numpy as np
-
-    import fastconv
-    from fastconv import grad
-    from fastconv._cpu import _runtime
-
-    rng = np.random.default_rng(0)
     for dtype in ("float32", "float64"):
-        calls, work = [], []
-        for layer in LAYERS:
-            x_shape, w_shape = (tuple(map(int, shape.split("x"))) for shape in layer.split())
-            x, w = rng.standard_normal(x_shape).astype(dtype), rng.standard_normal(w_shape).astype(dtype)
-            dy = fastconv.conv2d(x, w, padding=1)
-            settings = {"padding": 1, "threads": 1, "algorithm": "implicit_gemm"}
-            calls += [
-                lambda x=x, w=w, s=settings: fastconv.conv2d(x, w, **s),
-                lambda x=x, w=w, dy=dy, s=settings: grad.conv2d_input(x.shape, w, dy, **s),
-                lambda x=x, w=w, dy=dy, s=settings: grad.conv2d_weight(x, w.shape, dy, **s),
-            ]
-            work += [dy.size * w[0].size] * 3
+        problems = [layer.problem for layer in layers(list(LAYERS), list(PASSES), dtype=dtype)]
+        calls = [Fastconv("implicit_gemm").prepare(Case.of(problem, 1)).run for problem in problems]
         shares: list[list[float]] = [[] for _ in calls]
         for _ in range(ROUNDS):
-            for share, call, multiply_adds in zip(shares, calls, work, strict=True):
+            for share, call, problem in zip(shares, calls, problems, strict=True):
                 peak = _runtime.multiply_add_rate(dtype, 2)
                 start = time.perf_counter()
                 call()
-                share.append(multiply_adds / (time.perf_counter() - start) / peak)
-        for number, layer in enumerate(LAYERS):
-            figures = [statistics.median(share) for share in shares[3 * number : 3 * number + 3]]
-            text = "  ".join(f"{name} {figure:4.0%}" for name, figure in zip(DIRECTIONS, figures, strict=True))
-            print(f"{_runtime.isa():10s} {dtype} {layer:26s} {text}", flush=True)
+                share.append(problem.multiply_adds / (time.perf_counter() - start) / peak)
+        for share, problem in zip(shares, problems, strict=True):
+            print(f"{_runtime.isa():10s} {statistics.median(share):4.0%}  {problem}", flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Per cent of the multiply-add peak that implicit GEMM reaches.")
-    parser.add_argument("--level", action="store_true", help="measure the level in force only")
-    if parser.parse_args().level:
+def add_to(subparsers: argparse._SubParsersAction) -> None:
+    """The subcommand's options."""
+    parser = subparsers.add_parser("peak", help="measure the share of the multiply-add peak", description=__doc__)
+    parser.add_argument("--level", action="store_true", help="the ISA level in force only")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The subcommand."""
+    if arguments.level:
         measure()
-        return
-    from fastconv._cpu import _runtime
-
+        return 0
     for name, usable in _runtime.isa_levels():
         if usable:
             environment = {**os.environ, "FASTCONV_MAX_ISA": name}
-            subprocess.run([sys.executable, __file__, "--level"], env=environment, check=True)
+            subprocess.run([sys.executable, "-m", "bench", "peak", "--level"], env=environment, check=True)
         else:
             print(f"{name:10s} not run: this machine does not have it")
-
-
-if __name__ == "__main__":
-    main()
+    return 0

@@ -1,4 +1,4 @@
-"""Regret of the choice of algorithm: python bench/regret.py [--threads N] [--limit N] [--json FILE].
+"""``python -m bench regret``: regret of the choice of algorithm.
 
     regret = time of the chosen algorithm / time of the fastest one
 
@@ -14,19 +14,14 @@ import json
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from fastconv import ConvProblem, _config, _fingerprint, _tune
+from fastconv import _config, _fingerprint, _tune
 from fastconv._select import candidates
 from fastconv._tuning_record import TuningRecord
-from fastconv.suites.layers import PASSES, problem_of_pass
+from fastconv.suites.layers import PASSES
 
-SHAPES = Path(__file__).parent / "shapes" / "regret.txt"
-
-
-def problems() -> list[ConvProblem]:
-    """The fixed list, in all passes."""
-    lines = [line for line in SHAPES.read_text().splitlines() if line and not line.startswith("#")]
-    return [problem_of_pass(ConvProblem.parse(line), name) for name in PASSES for line in lines]
+from .layers import layers
 
 
 def seconds_of(record: TuningRecord, algorithm: str, params: Mapping[str, object]) -> float:
@@ -43,16 +38,22 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Regret of the cost model's and of the tuner's choices.")
+def add_to(subparsers: argparse._SubParsersAction) -> None:
+    """The subcommand's options."""
+    parser = subparsers.add_parser("regret", help="judge the choice of algorithms", description=__doc__)
     parser.add_argument("--threads", type=int, help="threads (default: as for every call)")
     parser.add_argument("--effort", choices=tuple(_tune.EFFORTS), default="measure")
     parser.add_argument("--limit", type=int, help="only the first N problems")
     parser.add_argument("--json", type=Path, help="write all figures")
-    arguments = parser.parse_args()
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The subcommand."""
     threads = _config.thread_count(arguments.threads)
-    rows = []
-    for problem in problems()[: arguments.limit]:
+    rows: list[dict[str, Any]] = []
+    for layer in layers(["regret"], list(PASSES))[: arguments.limit]:
+        problem = layer.problem
         algorithm, params, _ = candidates(problem, threads)[0]
         tuned, judge = (_tune.tune_problem(problem, threads, arguments.effort) for _ in range(2))
         best = min(timing.seconds for timing in judge.timings if timing.seconds is not None and not timing.packed)
@@ -79,7 +80,4 @@ def main() -> None:
     if arguments.json:
         result = {"fingerprint": _fingerprint.fingerprint(), "threads": threads, "problems": rows}
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    return 0

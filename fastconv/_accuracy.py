@@ -6,7 +6,7 @@ the result at a time, so that a large problem can be checked on as many channels
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -68,6 +68,24 @@ def integer_mismatches(problem: ConvProblem, operands: Operands, rounded: bool) 
             computed = np.rint(computed.real) + (1j * np.rint(computed.imag) if np.iscomplexobj(computed) else 0)
         count += int(np.count_nonzero(computed != _exact(part, views).astype(computed.dtype)))
     return count
+
+
+def exact_channels(
+    problem: ConvProblem, operands: Operands, multiply_adds: float | None = None
+) -> dict[int, np.ndarray]:
+    """Exact values of every channel of the result, or of as many as ``error_ratio`` would check, by their numbers."""
+    numbers = _checked_channels(problem, multiply_adds)
+    return {channel: _exact(part, views) for channel, part, views in _channels(problem, operands, numbers)}
+
+
+def relative_error(problem: ConvProblem, result: np.ndarray, exact: Mapping[int, np.ndarray]) -> float:
+    """Largest error of a canonical result over the largest exact value, in the channels that ``exact`` has."""
+    largest_error = largest_exact = 0.0
+    for channel, values in exact.items():
+        computed = _channel_of(result, problem, channel)
+        largest_error = max(largest_error, float(np.abs(computed.astype(values.dtype) - values).max()))
+        largest_exact = max(largest_exact, float(np.abs(values).max()))
+    return largest_error / max(largest_exact, np.finfo(float).tiny)
 
 
 def bound_of(algorithm: Algorithm, problem: ConvProblem) -> ErrorBound:

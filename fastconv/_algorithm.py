@@ -118,6 +118,13 @@ class Algorithm:
         """The weights in the algorithm's own layout, to be given back in ``Operands.packed``; None: nothing gained."""
         return None
 
+    def bind(self, problem: ConvProblem, params: Params) -> object | None:
+        """A compiled kernel that does what ``execute`` does, for calls made again; None: there is only ``execute``.
+
+        It checks neither weights (``multiplies_outside``) nor results for the backend's sake.
+        """
+        return None
+
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
         """Compute the problem's direction into its result array, epilogue included."""
         raise NotImplementedError

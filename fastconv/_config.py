@@ -19,6 +19,16 @@ MOST_THREADS = 1024
 _threads: ContextVar[int | None] = ContextVar("fastconv_threads", default=None)
 _precision: ContextVar[str | None] = ContextVar("fastconv_precision", default=None)
 _process: dict[str, object] = {"threads": None, "precision": None, "deterministic": False, "workspace_limit": None}
+_defaults: dict[str, object] = {}
+"""What the environment says, read when it is first asked for and kept."""
+
+
+def call_settings() -> tuple[ContextVar[int | None], ContextVar[str | None], dict[str, object]]:
+    """Where everything lies that a call depends on beside its arguments: threads, precision, those of the process.
+
+    None stands for what the environment says, which does not change.
+    """
+    return _threads, _precision, _process
 
 
 def available_cores() -> int:
@@ -87,11 +97,10 @@ def get_num_threads() -> int:
     ...     fastconv.get_num_threads()
     2
     """
-    chosen = _threads.get() or _process["threads"]
+    chosen = _threads.get() or _process["threads"] or _defaults.get("threads")
     if chosen is None:
         from_environment = _environment_threads("FASTCONV_NUM_THREADS") or _environment_threads("OMP_NUM_THREADS")
-        chosen = from_environment or available_cores()
-        _process["threads"] = chosen
+        chosen = _defaults["threads"] = from_environment or available_cores()
     return chosen  # type: ignore[return-value]
 
 
@@ -165,8 +174,10 @@ def get_precision() -> str:
     ...     fastconv.get_precision()
     'medium'
     """
-    chosen = _precision.get() or _process["precision"]
-    return check_precision(chosen or os.environ.get("FASTCONV_PRECISION") or "high")
+    chosen = _precision.get() or _process["precision"] or _defaults.get("precision")
+    if chosen is None:
+        chosen = _defaults["precision"] = check_precision(os.environ.get("FASTCONV_PRECISION") or "high")
+    return chosen  # type: ignore[return-value]
 
 
 @contextlib.contextmanager
@@ -267,10 +278,9 @@ def get_workspace_limit() -> int:
     >>> fastconv.get_workspace_limit() <= 2**30
     True
     """
-    chosen = _process["workspace_limit"]
+    chosen = _process["workspace_limit"] or _defaults.get("workspace_limit")
     if chosen is None:
-        chosen = min(2**30, _free_bytes() // 4)
-        _process["workspace_limit"] = chosen
+        chosen = _defaults["workspace_limit"] = min(2**30, _free_bytes() // 4)
     return chosen  # type: ignore[return-value]
 
 

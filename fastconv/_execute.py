@@ -8,23 +8,43 @@ from typing import Any
 import numpy as np
 
 from ._algorithm import Operands
+from ._arrays import dtype_name
+from ._config import thread_count
 from ._cpu import backend
+from ._cpu._channel_sums import SumsLaunch
+from ._cpu._launch import ConvLaunch, GradientsLaunch, Launch
+from ._cpu._repeat import Entry
+from ._cpu.lowering import RESULT
 from ._normalize.call import ConvCall
 from ._normalize.causal import CausalBackward, CausalCall
 from ._normalize.frame import Frame
 from ._normalize.gradients import BackwardCall
+from ._normalize.planned import PackedWeight
 from ._normalize.separable import SeparableBackward
 from ._plan import Plan
-from ._select import plan_for
+from ._select import plan_for, repeats
 
+Arguments = tuple[Any, ...]
+Arrays = tuple[Any, ...]
+How = tuple[Any, ...]
 Gradient = np.ndarray | None
 Gradients = tuple[Gradient, Gradient, Gradient]
 FourGradients = tuple[Gradient, Gradient, Gradient, Gradient]
 
+ROLES = ("input", "weight", "output", "bias", "add")
 
-def run(call: ConvCall, algorithm: object = "auto", threads: int | None = None) -> np.ndarray:
-    """Choose a plan for ``call`` and execute it."""
-    return execute(plan_for(call.problem, algorithm, threads), call)
+
+def _first(
+    normalise: Callable[..., ConvCall], arguments: Arguments, how: How, arrays: Arrays, out: np.ndarray | None
+) -> tuple[np.ndarray, Launch | None]:
+    """Normalise, plan, execute; and what does the same for other arrays like these."""
+    call = normalise(*arguments, *arrays, out)
+    plan = plan_for(call.problem, *how)
+    return execute(plan, call), launch(plan, call, arrays)
+
+
+run = Entry(repeats, _first).call
+"""``run(normalise, arguments, (algorithm, threads), arrays, out)``: the ConvCall that ``normalise`` makes, computed."""
 
 
 def planned(call: ConvCall | None, algorithm: object, threads: int | None) -> Callable[[], Any]:
@@ -35,12 +55,19 @@ def planned(call: ConvCall | None, algorithm: object, threads: int | None) -> Ca
     return lambda: execute(plan, call)
 
 
-def run_backward(call: BackwardCall, algorithm: object = "auto", threads: int | None = None) -> Gradients:
-    """(dx, dw, db) of ``call``, None for those that are not wanted."""
-    return _planned_backward(call, algorithm, threads)()
+def _first_backward(
+    normalise: Callable[..., BackwardCall], arguments: Arguments, how: How, arrays: Arrays, out: None
+) -> tuple[Gradients, Launch | None]:
+    call = normalise(*arguments, *arrays)
+    return _planned_backward(call, *how)(), _backward_launch(call, how, arrays)
+
+
+run_backward = Entry(repeats, _first_backward).call
+"""``run_backward(normalise, arguments, (algorithm, threads), arrays)``: (dx, dw, db), None for those not wanted."""
 
 
 def _planned_backward(call: BackwardCall, algorithm: object, threads: int | None) -> Callable[[], Gradients]:
+    count = thread_count(threads)
     z = planned(call.before_activation, algorithm, threads)
     dx = planned(call.input, algorithm, threads)
     dw = planned(call.weight, algorithm, threads)
@@ -48,7 +75,7 @@ def _planned_backward(call: BackwardCall, algorithm: object, threads: int | None
     def compute() -> Gradients:
         if call.before_activation is not None:
             call.replace_dy(backend.activation_gradient(call.activation, call.dy, z()))
-        return dx(), dw(), channel_sums(call.frame, call.dy) if call.bias else None
+        return dx(), dw(), backend.channel_sums(call.frame.data(call.dy), count) if call.bias else None
 
     return compute
 
@@ -86,7 +113,7 @@ def run_causal(call: CausalCall, algorithm: object, threads: int | None) -> tupl
 
 def run_causal_backward(call: CausalBackward, algorithm: object, threads: int | None) -> FourGradients:
     """(dx, dw, db, dstate), None for those that are not wanted."""
-    joined, dw, db = run_backward(call.joined, algorithm, threads)
+    joined, dw, db = _planned_backward(call.joined, algorithm, threads)()
     dw = None if dw is None else dw.reshape(call.weight_shape)
     if joined is None:
         return None, dw, db, None
@@ -94,9 +121,16 @@ def run_causal_backward(call: CausalBackward, algorithm: object, threads: int | 
     return dx if call.needs_x else None, dw, db, dstate if call.needs_state else None
 
 
-def channel_sums(frame: Frame, dy: np.ndarray) -> np.ndarray:
-    """The gradient for a bias."""
-    return backend.channel_sums(frame.data(dy))
+def _first_sums(
+    normalise: Callable[..., tuple[Frame, np.ndarray]], arguments: Arguments, how: How, arrays: Arrays, out: None
+) -> tuple[np.ndarray, Launch | None]:
+    frame, dy = normalise(*arguments, *arrays)
+    threads = thread_count(None)
+    return backend.channel_sums(frame.data(dy), threads), _sums_launch(frame, dy, arrays, threads)
+
+
+run_sums = Entry(repeats, _first_sums).call
+"""``run_sums(normalise, arguments, (), (dy,))``: dy summed over all but the channels."""
 
 
 def execute(plan: Plan, call: ConvCall) -> np.ndarray:
@@ -104,7 +138,7 @@ def execute(plan: Plan, call: ConvCall) -> np.ndarray:
     result = call.out if call.out is not None else np.empty(call.result_shape, result_dtype(call))
     frame, problem = call.frame, plan.problem
     views = {"input": call.input, "weight": call.weight, "output": call.output}
-    role = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}[problem.direction]
+    role = RESULT[problem.direction]
     # A subclass may have operations of its own (a matrix stays 2-D); the user still gets it back.
     views[role] = np.asarray(result)
     if call.conjugated is not None:
@@ -119,7 +153,61 @@ def execute(plan: Plan, call: ConvCall) -> np.ndarray:
         packed=None if call.conjugated == "weight" else call.packed,
     )
     backend.execute(plan, operands)
-    return call.finish(result)
+    return result if call.finish is None else call.finish(result)
+
+
+def launch(plan: Plan, call: ConvCall, arrays: Arrays) -> ConvLaunch | None:
+    """What executes ``plan`` on other arrays like ``arrays``; None unless ``call`` is of these very arrays alone."""
+    places = [id(array.weight if isinstance(array, PackedWeight) else array) for array in arrays]
+    given = [place for array, place in zip(arrays, places, strict=True) if array is not None]
+    operands = {role: array for role in ROLES if (array := getattr(call, role)) is not None}
+    is_plain = call.finish is None and call.conjugated is None and not plan.problem.is_empty
+    if not is_plain or len(set(given)) < len(given) or not all(id(array) in given for array in operands.values()):
+        return None
+    roles = {role: places.index(id(array)) for role, array in operands.items()}
+    kernel = None
+    if plan.problem.dtype in plan.algorithm.dtypes:
+        kernel = plan.algorithm.bind(plan.problem, plan.params)
+    frame = call.frame
+
+    def compute(arrays: Arrays) -> np.ndarray:
+        again = ConvCall(plan.problem, frame, **{role: arrays[at] for role, at in roles.items()})
+        if isinstance(again.weight, PackedWeight):
+            again.weight, again.packed = again.weight.weight, again.weight.packed
+        return execute(plan, again)
+
+    return ConvLaunch(
+        plan,
+        kernel,
+        compute,
+        RESULT[plan.problem.direction],
+        roles,
+        frame.axes,
+        call.result_shape,
+        result_dtype(call),
+        plan.algorithm.multiplies_outside and plan.problem.direction == "backward_input",
+    )
+
+
+def _backward_launch(call: BackwardCall, how: How, arrays: Arrays) -> GradientsLaunch | None:
+    """What computes the gradients of other arrays like these; None where one of them takes more than its arrays."""
+    if call.before_activation is not None:
+        return None
+    wanted = [part is not None for part in (call.input, call.weight)] + [call.bias]
+    parts: list[Launch | None] = [
+        None if part is None else launch(plan_for(part.problem, *how), part, arrays)
+        for part in (call.input, call.weight)
+    ]
+    parts.append(_sums_launch(call.frame, call.dy, arrays, thread_count(how[1])) if call.bias else None)
+    made = [part is not None for part in parts]
+    return GradientsLaunch(*parts) if made == wanted else None
+
+
+def _sums_launch(frame: Frame, dy: np.ndarray, arrays: Arrays, threads: int) -> SumsLaunch | None:
+    places = [place for place, array in enumerate(arrays) if array is dy]
+    if len(places) != 1 or dtype_name(dy.dtype) not in ("float32", "float64"):
+        return None
+    return SumsLaunch(places[0], frame.axes["output"], dy.dtype, backend.sum_threads(dy.size, threads))
 
 
 def pack(plan: Plan, frame: Frame, w: np.ndarray) -> object | None:

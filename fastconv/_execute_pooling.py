@@ -2,30 +2,90 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ._config import thread_count
 from ._cpu import pooling as backend
-from ._normalize.pooling import PoolCall
+from ._cpu._launch import Launch
+from ._cpu._pooling import PoolLaunch
+from ._cpu._repeat import Entry
+from ._normalize.pooling import PoolCall, boolean
+from ._select import repeats
+
+Normalise = Callable[..., PoolCall]
+Arguments = tuple[Any, ...]
+How = tuple[Any, ...]
+Arrays = tuple[Any, ...]
+Result = np.ndarray | tuple[np.ndarray, np.ndarray]
 
 
-def maximum(call: PoolCall, return_indices: bool, threads: int | None) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """The maxima, with ``return_indices`` also their places."""
+def _first_maximum(
+    normalise: Normalise, arguments: Arguments, how: How, arrays: Arrays, out: Any
+) -> tuple[Result, Launch | None]:
+    call = normalise(*arguments, *arrays, out)
+    returns_indices, threads = boolean("return_indices", how[0]), thread_count(how[1])
     assert call.input is not None
     result = _result(call)
-    indices = np.empty(call.result_shape, np.int64) if return_indices else None
+    indices = np.empty(call.result_shape, np.int64) if returns_indices else None
     frame = call.frame
     where = None if indices is None else frame.data(indices)
-    backend.maximum(call.windows, frame.data(call.input), frame.data(result), where, thread_count(threads))
-    return result if indices is None else (result, indices)
+    backend.maximum(call.windows, frame.data(call.input), frame.data(result), where, threads)
+    launch = _launch("maximum", call, arrays, threads, returns_indices)
+    shown = _as_user_sees_it(call, result, out)
+    return shown if indices is None else (shown, indices), launch
 
 
-def average(call: PoolCall, threads: int | None) -> np.ndarray:
-    """The averages."""
+maximum = Entry(repeats, _first_maximum).call
+"""``maximum(normalise, arguments, (return_indices, threads), (x,), out)``: the maxima, and if asked their places."""
+
+
+def _first_average(
+    normalise: Normalise, arguments: Arguments, how: How, arrays: Arrays, out: Any
+) -> tuple[np.ndarray, Launch | None]:
+    call = normalise(*arguments, *arrays, out)
+    threads = thread_count(how[0])
     assert call.input is not None
     result = _result(call)
-    backend.average(call.windows, call.frame.data(call.input), call.frame.data(result), thread_count(threads))
-    return result
+    backend.average(call.windows, call.frame.data(call.input), call.frame.data(result), threads)
+    return _as_user_sees_it(call, result, out), _launch("average", call, arrays, threads)
+
+
+average = Entry(repeats, _first_average).call
+"""``average(normalise, arguments, (threads,), (x,), out)``: the averages."""
+
+
+def _as_user_sees_it(call: PoolCall, result: np.ndarray, out: Any) -> np.ndarray:
+    if out is not None:
+        given: np.ndarray = out
+        return given
+    return result if call.user_shape is None else result.reshape(call.user_shape)
+
+
+def _launch(
+    kind: str, call: PoolCall, arrays: Arrays, threads: int, returns_indices: bool = False
+) -> PoolLaunch | None:
+    """What does the same for other arrays like these; None where kernels read another array than the user's."""
+    x = call.input
+    if (
+        x is None
+        or x is not arrays[0]
+        or not x.size
+        or not math.prod(call.result_shape)
+        or not backend.has_kernels(x.dtype)
+    ):
+        return None
+    axes = result_axes = call.frame.axes["input"]
+    shape = call.result_shape
+    if call.user_shape is not None:
+        shape = call.user_shape
+        # Of whole images: batch and channels are all that has a size.
+        result_axes = (0, len(shape) - 1 if call.frame.channels_last else 1, -1, -1, -1)
+    count = backend.pool_threads(call.windows, math.prod(shape), threads)
+    return PoolLaunch(call.windows, x.dtype, kind, returns_indices, axes, result_axes, shape, count)
 
 
 def maximum_gradient(call: PoolCall, threads: int | None) -> np.ndarray:

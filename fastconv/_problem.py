@@ -100,6 +100,17 @@ class ConvProblem:
     precision: str = "high"
     epilogue: Epilogue = Epilogue()
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(tuple(self.__getstate__().values()))
+
+    def __getstate__(self) -> dict[str, object]:
+        """The fields, without what was worked out from them: hashes of strings differ from process to process."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
     @cached_property
     def output_size(self) -> Sizes:
         """Spatial sizes of the forward output; 0 where the kernel is larger than the padded input."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from . import _config, _registry
 from ._algorithm import Algorithm, Machine, Params
 from ._cpu import backend
+from ._cpu._repeat import Repeats
 from ._cpu.lowering import lowered
 from ._errors import bad_value
 from ._late import late
@@ -30,6 +31,8 @@ MULTIPLY_ADDS_PER_THREAD = 250_000
 """Starting another thread costs about as much as this work."""
 
 KEPT_PLANS = 4096
+repeats = Repeats(KEPT_PLANS)
+"""Calls that were planned, by their arguments; what ``_execute`` looks them up in."""
 _plans: OrderedDict[tuple[object, ...], Plan] = OrderedDict()
 _lock = threading.Lock()
 
@@ -59,6 +62,7 @@ def forget_plans() -> None:
     """Drop the plans kept in memory, so that new tuned choices and settings are seen."""
     with _lock:
         _plans.clear()
+    repeats.forget()
 
 
 def plan_for(

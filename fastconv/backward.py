@@ -59,8 +59,8 @@ def conv1d_backward(
     (True, True, (4,))
     """
     settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    call = normalize.backward(1, dy, x, w, bias, settings, activation, add, needs)
-    return run_backward(call, algorithm, threads)
+    arguments = (1, settings, activation, needs)
+    return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
 
 
 @documented
@@ -111,8 +111,8 @@ def conv2d_backward(
     (True, True, (4,))
     """
     settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    call = normalize.backward(2, dy, x, w, bias, settings, activation, add, needs)
-    return run_backward(call, algorithm, threads)
+    arguments = (2, settings, activation, needs)
+    return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
 
 
 @documented
@@ -163,8 +163,8 @@ def conv3d_backward(
     (True, True, (4,))
     """
     settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    call = normalize.backward(3, dy, x, w, bias, settings, activation, add, needs)
-    return run_backward(call, algorithm, threads)
+    arguments = (3, settings, activation, needs)
+    return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
 
 
 @documented
@@ -218,8 +218,8 @@ def conv_transpose1d_backward(
     settings = Settings(
         stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
     )
-    call = normalize.backward(1, dy, x, w, bias, settings, activation, add, needs)
-    return run_backward(call, algorithm, threads)
+    arguments = (1, settings, activation, needs)
+    return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
 
 
 @documented
@@ -273,8 +273,8 @@ def conv_transpose2d_backward(
     settings = Settings(
         stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
     )
-    call = normalize.backward(2, dy, x, w, bias, settings, activation, add, needs)
-    return run_backward(call, algorithm, threads)
+    arguments = (2, settings, activation, needs)
+    return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
 
 
 @documented
@@ -328,5 +328,5 @@ def conv_transpose3d_backward(
     settings = Settings(
         stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
     )
-    call = normalize.backward(3, dy, x, w, bias, settings, activation, add, needs)
-    return run_backward(call, algorithm, threads)
+    arguments = (3, settings, activation, needs)
+    return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))

@@ -68,7 +68,7 @@ def depthwise_conv1d(
     (2, 6, 16)
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
-    return run(convolution.forward(1, x, w, bias, settings, activation, add, out), algorithm, threads)
+    return run(convolution.forward, (1, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
 
 @documented
@@ -118,7 +118,7 @@ def depthwise_conv2d(
     (2, 6, 8, 8)
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
-    return run(convolution.forward(2, x, w, bias, settings, activation, add, out), algorithm, threads)
+    return run(convolution.forward, (2, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
 
 @documented
@@ -168,7 +168,7 @@ def depthwise_conv3d(
     (2, 6, 4, 4, 4)
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
-    return run(convolution.forward(3, x, w, bias, settings, activation, add, out), algorithm, threads)
+    return run(convolution.forward, (3, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
 
 @documented
@@ -218,8 +218,8 @@ def depthwise_conv1d_backward(
     (True, True, (6,))
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
-    call = gradients.backward(1, dy, x, w, bias, settings, activation, add, needs)
-    return run_backward(call, algorithm, threads)
+    arguments = (1, settings, activation, needs)
+    return run_backward(gradients.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
 
 
 @documented
@@ -269,8 +269,8 @@ def depthwise_conv2d_backward(
     (True, True, (6,))
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
-    call = gradients.backward(2, dy, x, w, bias, settings, activation, add, needs)
-    return run_backward(call, algorithm, threads)
+    arguments = (2, settings, activation, needs)
+    return run_backward(gradients.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
 
 
 @documented
@@ -320,5 +320,5 @@ def depthwise_conv3d_backward(
     (True, True, (6,))
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
-    call = gradients.backward(3, dy, x, w, bias, settings, activation, add, needs)
-    return run_backward(call, algorithm, threads)
+    arguments = (3, settings, activation, needs)
+    return run_backward(gradients.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))

@@ -65,7 +65,7 @@ def conv1d(
     (2, 8, 16)
     """
     settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    return run(normalize.forward(1, x, w, bias, settings, activation, add, out), algorithm, threads)
+    return run(normalize.forward, (1, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
 
 @documented
@@ -119,7 +119,7 @@ def conv2d(
     (2, 4, 8, 8)
     """
     settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    return run(normalize.forward(2, x, w, bias, settings, activation, add, out), algorithm, threads)
+    return run(normalize.forward, (2, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
 
 @documented
@@ -173,7 +173,7 @@ def conv3d(
     (1, 3, 4, 4, 4)
     """
     settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    return run(normalize.forward(3, x, w, bias, settings, activation, add, out), algorithm, threads)
+    return run(normalize.forward, (3, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
 
 @documented
@@ -234,7 +234,7 @@ def conv_transpose1d(
     settings = Settings(
         stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
     )
-    return run(normalize.forward(1, x, w, bias, settings, activation, add, out), algorithm, threads)
+    return run(normalize.forward, (1, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
 
 @documented
@@ -295,7 +295,7 @@ def conv_transpose2d(
     settings = Settings(
         stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
     )
-    return run(normalize.forward(2, x, w, bias, settings, activation, add, out), algorithm, threads)
+    return run(normalize.forward, (2, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
 
 @documented
@@ -356,4 +356,4 @@ def conv_transpose3d(
     settings = Settings(
         stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
     )
-    return run(normalize.forward(3, x, w, bias, settings, activation, add, out), algorithm, threads)
+    return run(normalize.forward, (3, settings, activation), (algorithm, threads), (x, w, bias, add), out)

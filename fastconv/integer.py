@@ -61,7 +61,7 @@ def conv1d_integer(
     (dtype('int32'), (1, 3, 14), 12)
     """
     settings = Settings(stride, padding, dilation, groups, "zeros", layout, w_layout)
-    return run(normalize.forward(1, x, w, x_zero_point, w_zero_point, settings, out), algorithm, threads)
+    return run(normalize.forward, (1, settings, x_zero_point, w_zero_point), (algorithm, threads), (x, w), out)
 
 
 @documented
@@ -111,7 +111,7 @@ def conv2d_integer(
     (dtype('int32'), (1, 3, 6, 6), 36)
     """
     settings = Settings(stride, padding, dilation, groups, "zeros", layout, w_layout)
-    return run(normalize.forward(2, x, w, x_zero_point, w_zero_point, settings, out), algorithm, threads)
+    return run(normalize.forward, (2, settings, x_zero_point, w_zero_point), (algorithm, threads), (x, w), out)
 
 
 @documented
@@ -161,4 +161,4 @@ def conv3d_integer(
     (dtype('int32'), (1, 3, 2, 2, 2), 108)
     """
     settings = Settings(stride, padding, dilation, groups, "zeros", layout, w_layout)
-    return run(normalize.forward(3, x, w, x_zero_point, w_zero_point, settings, out), algorithm, threads)
+    return run(normalize.forward, (3, settings, x_zero_point, w_zero_point), (algorithm, threads), (x, w), out)

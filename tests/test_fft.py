@@ -10,7 +10,7 @@ import pytest
 
 from fastconv import ConvProblem, _registry, _select
 from fastconv._algorithm import Operands
-from fastconv._cpu import backend, overlap_save, recompute
+from fastconv._cpu import _workspace, backend, overlap_save, recompute
 from fastconv._cpu.algorithms import fft
 from fastconv._problem import DIRECTIONS
 from operands import RESULT, compute, exact_case, placed, rounded, shapes
@@ -148,7 +148,7 @@ def test_memory_is_what_the_plan_says(direction: str, shape: str) -> None:
     operands = real_operands(problem)
     result = np.empty(problem.result_shape, np.float32)
     compute(problem, "fft", operands, 2, result)
-    backend._local.__dict__.clear()
+    _workspace.drop()
     tracemalloc.start()
     compute(problem, "fft", operands, 2, result)
     peak = tracemalloc.get_traced_memory()[1]

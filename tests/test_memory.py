@@ -13,7 +13,7 @@ import pytest
 
 import fastconv
 from fastconv import ConvProblem
-from fastconv._cpu import backend
+from fastconv._cpu import _workspace, backend
 from fastconv._select import forget_plans, plan_for
 from operands import ALGORITHMS, accepted, check_exact, compute, exact_case
 from problems import describe, named, problems
@@ -73,7 +73,7 @@ def test_the_declared_workspace_is_enough(algorithm: str, monkeypatch: pytest.Mo
             yield None
             return
         raw = np.full(size + 2 * guard, 0xFF, np.uint8)
-        offset = -raw.ctypes.data % backend.ALIGNMENT + backend.ALIGNMENT
+        offset = -raw.ctypes.data % _workspace.ALIGNMENT + _workspace.ALIGNMENT
         buffers.append((raw, offset, size))
         yield raw[offset : offset + size]
 
@@ -229,13 +229,13 @@ def test_large_workspaces_are_not_kept() -> None:
     """A thread keeps a small workspace for its next call and gives a large one back."""
     with backend.workspace(1000) as small:
         assert small is not None
-        assert small.ctypes.data % backend.ALIGNMENT == 0
+        assert small.ctypes.data % _workspace.ALIGNMENT == 0
     with backend.workspace(500) as again:
         assert again is not None
         assert np.shares_memory(small, again)
-    with backend.workspace(backend.KEPT_WORKSPACE_BYTES + 1) as large:
+    with backend.workspace(_workspace.KEPT_WORKSPACE_BYTES + 1) as large:
         assert large is not None
-        assert large.size >= backend.KEPT_WORKSPACE_BYTES + 1
+        assert large.size >= _workspace.KEPT_WORKSPACE_BYTES + 1
     with backend.workspace(1000) as after:
         assert after is not None
         assert not np.shares_memory(large, after)

@@ -1,7 +1,13 @@
 # cython: cdivision=True
-"""A problem bound to its arrays: pinned buffers and the C correlations that the kernels compute."""
+"""A problem's sums and the arrays that they are computed on: sizes worked out once, memory pinned for each execution."""
 
-from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_SIMPLE,
+    PyBUF_STRIDES,
+    PyBUF_WRITABLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
@@ -11,37 +17,28 @@ from .correlation cimport activation_t, correlation_t, epilogue_t
 _ACTIVATIONS = (None, "relu", "relu6", "leaky_relu", "silu", "gelu", "tanh", "sigmoid")
 
 
-cdef class BoundProblem:
-    """Pins the operands' memory for as long as it lives.
+cdef class Correlations:
+    """The sums that compute a problem, but for the arrays. Immutable.
 
-    ``correlation_count`` and ``correlation`` give the sums to compute: one for forward and backward_weight, one per
-    stride phase for backward_input.
+    ``count`` of them: one for forward and backward_weight, one per stride phase for backward_input.
     """
 
-    def __cinit__(self, problem, operands):
-        self.problem = problem
-        self._pinned = 0
-        direction = problem.direction
-        self._pin(operands.input, direction == "backward_input")
-        self._pin(operands.weight, direction == "backward_weight")
-        self._pin(operands.output, direction == "forward")
-        self.itemsize = self._buffers[0].itemsize
-        self._set_forward()
-        self._set_epilogue(operands)
-
-    def __dealloc__(self):
+    def __cinit__(self, problem):
         cdef int i
-        for i in range(self._pinned):
-            PyBuffer_Release(&self._buffers[i])
+        self.problem = problem
+        self.is_phased = problem.direction == "backward_input"
+        self._set_sizes()
+        self.count = 1
+        if self.is_phased:
+            # Only phases that own at least one input element.
+            for i in range(3):
+                self.count *= min(self._forward.step[i], self._forward.source_size[i])
 
-    cdef _pin(self, object array, bint writable):
-        PyObject_GetBuffer(array, &self._buffers[self._pinned], PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0))
-        self._pinned += 1
-
-    cdef _set_forward(self):
+    cdef _set_sizes(self):
         cdef correlation_t *c = &self._forward
         cdef int i
         problem = self.problem
+        memset(c, 0, sizeof(correlation_t))
         c.batch, c.groups = problem.batch, problem.groups
         c.channels = problem.in_channels // problem.groups
         c.filters = problem.out_channels // problem.groups
@@ -52,62 +49,47 @@ cdef class BoundProblem:
             c.step[i] = problem.stride[i]
             c.first[i] = -problem.padding[i][0]
             c.delta[i] = problem.dilation[i]
-        c.source = <char *>self._buffers[0].buf
-        c.weight = <char *>self._buffers[1].buf
-        c.result = <char *>self._buffers[2].buf
+        memset(&self._epilogue, 0, sizeof(epilogue_t))
+        self._epilogue.slope = problem.epilogue.slope
+        self._epilogue.activation = <activation_t><int>_ACTIVATIONS.index(problem.epilogue.activation)
+
+    cdef correlation_t get(self, const operands_t *operands, int64_t index, epilogue_t *epilogue) noexcept:
+        """The ``index``-th sum of the problem's direction on ``operands``, and its epilogue."""
+        cdef correlation_t c
+        self._set_forward(operands, &c, epilogue)
+        if self.is_phased:
+            self._set_phase(index, operands.itemsize, &c, epilogue)
+        return c
+
+    cdef void _set_forward(self, const operands_t *operands, correlation_t *c, epilogue_t *epilogue) noexcept:
+        """The problem's forward correlation, whatever its direction."""
+        cdef int i
+        c[0] = self._forward
+        c.source = operands.data[INPUT]
+        c.weight = operands.data[WEIGHT]
+        c.result = operands.data[OUTPUT]
+        epilogue[0] = self._epilogue
+        epilogue.bias = operands.data[BIAS]
+        epilogue.add = operands.data[ADD]
         for i in range(5):
-            c.source_stride[i] = self._buffers[0].strides[i] // self._buffers[0].itemsize
-            c.weight_stride[i] = self._buffers[1].strides[i] // self._buffers[1].itemsize
-            c.result_stride[i] = self._buffers[2].strides[i] // self._buffers[2].itemsize
+            c.source_stride[i] = operands.stride[INPUT][i]
+            c.weight_stride[i] = operands.stride[WEIGHT][i]
+            c.result_stride[i] = operands.stride[OUTPUT][i]
+            epilogue.add_stride[i] = operands.stride[ADD][i]
         c.weight_group_stride = c.filters * c.weight_stride[0]
 
-    cdef _set_epilogue(self, operands):
-        cdef epilogue_t *e = &self._epilogue
-        cdef Py_buffer *buffer
-        cdef int i
-        memset(e, 0, sizeof(epilogue_t))
-        wanted = self.problem.epilogue
-        if operands.bias is not None:
-            self._pin(operands.bias, False)
-            e.bias = <char *>self._buffers[self._pinned - 1].buf
-        if operands.add is not None:
-            self._pin(operands.add, False)
-            buffer = &self._buffers[self._pinned - 1]
-            e.add = <char *>buffer.buf
-            for i in range(5):
-                e.add_stride[i] = buffer.strides[i] // buffer.itemsize
-        e.slope = wanted.slope
-        e.activation = <activation_t><int>_ACTIVATIONS.index(wanted.activation)
-
-    cdef correlation_t forward(self):
-        """The problem's forward correlation, whatever its direction."""
-        return self._forward
-
-    cdef epilogue_t epilogue(self):
-        return self._epilogue
-
-    cdef int64_t phase_count(self):
-        """Stride phases of backward_input that own at least one input element."""
-        cdef int64_t count = 1
-        cdef int i
-        for i in range(3):
-            count *= min(self._forward.step[i], self._forward.source_size[i])
-        return count
-
-    cdef correlation_t phase(self, int64_t index, epilogue_t *epilogue):
-        """The correlation that computes the input elements of one stride phase from the output gradient.
+    cdef void _set_phase(self, int64_t index, int64_t itemsize, correlation_t *c, epilogue_t *epilogue) noexcept:
+        """Turn the forward correlation into the one that computes one stride phase of the input from the output gradient.
 
         On each axis the elements i = phase + stride*p. Output o reaches i through tap t when
         i + before = o*stride + t*dilation; the taps for which (phase + before - t*dilation) is a multiple of the
         stride are t0, t0 + stride/g, ... with g = gcd(stride, dilation), and o falls by dilation/g from one to the next.
         """
-        cdef correlation_t *f = &self._forward
-        cdef correlation_t c = self._forward
+        cdef correlation_t f = c[0]
         cdef int64_t phase, phases, stride, dilation, shared, tap, tap_step, origin
         cdef int i
         c.channels, c.filters = f.filters, f.channels
         c.source, c.result = f.result, f.source
-        epilogue[0] = self._epilogue
         for i in range(2):
             c.source_stride[i] = f.result_stride[i]
             c.result_stride[i] = f.source_stride[i]
@@ -130,31 +112,92 @@ cdef class BoundProblem:
             c.source_stride[2 + i] = f.result_stride[2 + i]
             c.result_stride[2 + i] = f.source_stride[2 + i] * stride
             c.weight_stride[2 + i] = f.weight_stride[2 + i] * tap_step
-            c.result += phase * f.source_stride[2 + i] * self.itemsize
+            c.result += phase * f.source_stride[2 + i] * itemsize
             if tap < min(tap_step, f.taps[i]):
                 c.taps[i] = (f.taps[i] - tap + tap_step - 1) // tap_step
                 c.first[i] = (origin - tap * dilation) // stride
-                c.weight += tap * f.weight_stride[2 + i] * self.itemsize
+                c.weight += tap * f.weight_stride[2 + i] * itemsize
             else:
                 c.taps[i] = 0
                 c.first[i] = 0
             if epilogue.add != NULL:
-                epilogue.add += phase * self._epilogue.add_stride[2 + i] * self.itemsize
+                epilogue.add += phase * epilogue.add_stride[2 + i] * itemsize
                 epilogue.add_stride[2 + i] *= stride
+
+
+cdef class BoundProblem:
+    """A problem's sums on arrays, whose memory is pinned for as long as this lives."""
+
+    def __cinit__(self, problem, operands):
+        self.problem = problem
+        self.sums = Correlations(problem)
+        self._pinned = 0
+        memset(&self.operands, 0, sizeof(operands_t))
+        direction = problem.direction
+        self._pin(operands.input, INPUT, direction == "backward_input")
+        self.itemsize = self.operands.itemsize = self._buffers[0].itemsize
+        self._pin(operands.weight, WEIGHT, direction == "backward_weight")
+        self._pin(operands.output, OUTPUT, direction == "forward")
+        if operands.bias is not None:
+            self._pin(operands.bias, BIAS, False)
+        if operands.add is not None:
+            self._pin(operands.add, ADD, False)
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self._pinned):
+            PyBuffer_Release(&self._buffers[i])
+
+    cdef _pin(self, object array, int role, bint writable):
+        cdef Py_buffer *buffer = &self._buffers[self._pinned]
+        cdef int i
+        PyObject_GetBuffer(array, buffer, PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0))
+        self._pinned += 1
+        self.operands.data[role] = <char *>buffer.buf
+        for i in range(min(5, buffer.ndim)):
+            self.operands.stride[role][i] = buffer.strides[i] // buffer.itemsize
+
+    cdef correlation_t forward(self):
+        """The problem's forward correlation, whatever its direction."""
+        cdef correlation_t c
+        cdef epilogue_t e
+        self.sums._set_forward(&self.operands, &c, &e)
         return c
 
     cdef int64_t correlation_count(self) except -1:
-        return self.phase_count() if self.problem.direction == "backward_input" else 1
+        return self.sums.count
 
     cdef correlation_t correlation(self, int64_t index, epilogue_t *epilogue):
         """The ``index``-th sum of the problem's direction, and its epilogue."""
-        if self.problem.direction == "backward_input":
-            return self.phase(index, epilogue)
-        epilogue[0] = self._epilogue
-        return self._forward
+        return self.sums.get(&self.operands, index, epilogue)
 
 
-cdef int64_t _gcd(int64_t a, int64_t b):
+cdef class Kernel:
+    """An algorithm's compiled loops with all that they need to know of a problem but its arrays. Immutable.
+
+    Executions of one may overlap, in other threads or in a signal handler: ``run`` keeps what it changes to itself.
+    """
+
+    cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
+                 int threads) except -1:
+        """Compute the result. The memory is pinned by the caller; ``workspace`` is 64-byte aligned."""
+        raise NotImplementedError
+
+    def execute(self, operands, resources):
+        """``Algorithm.execute``."""
+        cdef BoundProblem bound = BoundProblem(self.sums.problem, operands)
+        cdef Py_buffer view
+        if resources.workspace is None:
+            self.run(&bound.operands, operands.packed, NULL, 0, resources.threads)
+            return
+        PyObject_GetBuffer(resources.workspace, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
+        try:
+            self.run(&bound.operands, operands.packed, <char *>view.buf, view.len, resources.threads)
+        finally:
+            PyBuffer_Release(&view)
+
+
+cdef int64_t _gcd(int64_t a, int64_t b) noexcept:
     while b:
         a, b = b, a % b
     return a

@@ -1,9 +1,9 @@
-from .._algorithm import Operands, Resources
 from .._problem import ConvProblem
+from ._bound import Kernel
 from .direct_layout import Layout
 
 ROWS: int
 SLICE_BYTES: int
 
-def correlate(problem: ConvProblem, operands: Operands, resources: Resources, layout: Layout) -> None: ...
-def weight_gradient(problem: ConvProblem, operands: Operands, resources: Resources, layout: Layout) -> None: ...
+class DirectKernel(Kernel):
+    def __init__(self, problem: ConvProblem, layout: Layout) -> None: ...

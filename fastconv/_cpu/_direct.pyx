@@ -1,12 +1,11 @@
 # cython: cdivision=True
 """Loops over the items of csrc/direct.h and csrc/direct_weight.h."""
 
-from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t
 
-from ._bound cimport BoundProblem
-from ._runtime cimport kernels_for, real_kernels_t, run_items
+from ._bound cimport Correlations, Kernel, operands_t
+from ._runtime cimport kernels_for, real_kernels_t, run_job
 from .correlation cimport correlation_t, epilogue_t
 
 
@@ -42,13 +41,13 @@ ROWS = DIRECT_ROWS
 SLICE_BYTES = sizeof(direct_slice_t)
 
 
-cdef void _point_forward(correlation_t *c, int64_t itemsize, layout):
+cdef void _point_forward(correlation_t *c, int64_t itemsize, const int64_t *delta) noexcept:
     """Walk the taps so that the source index grows, which is all that the kernels know."""
     cdef int axis
     for axis in range(3):
         if c.taps[axis] <= 1:
             # Any distance will do; all phases of a job have the same.
-            c.delta[axis] = layout.delta[axis]
+            c.delta[axis] = delta[axis]
         elif c.delta[axis] < 0:
             c.first[axis] += (c.taps[axis] - 1) * c.delta[axis]
             c.weight += (c.taps[axis] - 1) * c.weight_stride[2 + axis] * itemsize
@@ -56,61 +55,64 @@ cdef void _point_forward(correlation_t *c, int64_t itemsize, layout):
             c.weight_stride[2 + axis] = -c.weight_stride[2 + axis]
 
 
-cdef class _Job:
-    """All correlations of a bound problem with their layout."""
+cdef class DirectKernel(Kernel):
+    """The correlations of a problem with their layout; ``thread_bytes`` of the workspace are for every thread, before
+    them come ``partial_bytes`` for parts of a weight gradient."""
 
     cdef direct_job_t job
-    cdef direct_phase_t *phases
-    cdef BoundProblem bound
+    cdef int64_t delta[3]
+    cdef int64_t thread_bytes, partial_bytes
+    cdef bint is_gradient
+    cdef const real_kernels_t *kernels
 
-    def __cinit__(self, BoundProblem bound, layout):
+    def __cinit__(self, problem, layout):
         cdef direct_job_t *job = &self.job
-        cdef int64_t index, count = bound.correlation_count()
         cdef int axis
-        self.bound = bound  # keeps the arrays pinned
-        self.phases = <direct_phase_t *>PyMem_Calloc(count, sizeof(direct_phase_t))
-        if self.phases == NULL:
-            raise MemoryError
-        for index in range(count):
-            self.phases[index].sum = bound.correlation(index, &self.phases[index].epilogue)
-            _point_forward(&self.phases[index].sum, bound.itemsize, layout)
-        job.phases, job.phase_count = self.phases, count
+        self.sums = Correlations(problem)
+        self.kernels = kernels_for(problem.dtype)
+        self.is_gradient = problem.direction == "backward_weight"
+        self.thread_bytes, self.partial_bytes = layout.thread_bytes, layout.partial_bytes
+        job.phases, job.phase_count = NULL, self.sums.count
         job.unit, job.entry, job.block, job.slots = layout.unit, layout.entry, layout.block, layout.slots
         job.out_pitch, job.partials, job.partial = layout.out_pitch, layout.partials, NULL
         for axis in range(3):
+            self.delta[axis] = layout.delta[axis]
             job.spacing[axis], job.advance[axis] = layout.spacing[axis], layout.advance[axis]
             job.classes[axis], job.bands[axis] = layout.classes[axis], layout.bands[axis]
             job.band[axis], job.panel[axis] = layout.band[axis], layout.panel[axis]
         job.factors_at, job.out_at, job.sums_at, job.slices_at, job.taps_at, job.offsets_at, job.lanes_at = \
             layout.starts
 
-    def __dealloc__(self):
-        PyMem_Free(self.phases)
-
-
-def correlate(problem, operands, resources, layout):
-    """forward or backward_input."""
-    cdef _Job job = _Job(BoundProblem(problem, operands), layout)
-    run_items(kernels_for(problem.dtype).direct_correlate, &job.job, direct_correlate_items(&job.job),
-              layout.thread_bytes, resources.workspace, 0, resources.threads)
-
-
-def weight_gradient(problem, operands, resources, layout):
-    """backward_weight: into the result, or as parts into the workspace that are then added up."""
-    cdef const real_kernels_t *kernels = kernels_for(problem.dtype)
-    cdef _Job job = _Job(BoundProblem(problem, operands), layout)
-    cdef Py_buffer view
-    if layout.partials == 1:
-        run_items(kernels.direct_weight_gradient, &job.job, direct_weight_items(&job.job), layout.thread_bytes,
-                  resources.workspace, 0, resources.threads)
-        return
-    PyObject_GetBuffer(resources.workspace, &view, PyBUF_WRITABLE)
-    try:
-        if layout.partial_bytes > view.len:
+    cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
+                 int threads) except -1:
+        cdef direct_phase_t one
+        cdef direct_phase_t *phases = &one
+        cdef direct_job_t job = self.job
+        cdef int64_t index
+        if self.partial_bytes + self.thread_bytes * threads > workspace_bytes:
             raise MemoryError("workspace smaller than the algorithm asked for")
-        job.job.partial = <char *>view.buf
-        run_items(kernels.direct_weight_gradient, &job.job, direct_weight_items(&job.job), layout.thread_bytes,
-                  resources.workspace, layout.partial_bytes, resources.threads)
-        run_items(kernels.direct_weight_reduce, &job.job, problem.out_channels, 0, None, 0, resources.threads)
-    finally:
-        PyBuffer_Release(&view)
+        if job.phase_count > 1:
+            phases = <direct_phase_t *>PyMem_Malloc(job.phase_count * sizeof(direct_phase_t))
+            if phases == NULL:
+                raise MemoryError
+        try:
+            for index in range(job.phase_count):
+                phases[index].sum = self.sums.get(operands, index, &phases[index].epilogue)
+                _point_forward(&phases[index].sum, operands.itemsize, self.delta)
+            job.phases = phases
+            if self.is_gradient:
+                return self._weight_gradient(&job, workspace, threads)
+            return run_job(self.kernels.direct_correlate, &job, direct_correlate_items(&job), self.thread_bytes,
+                           workspace, threads)
+        finally:
+            if phases != &one:
+                PyMem_Free(phases)
+
+    cdef int _weight_gradient(self, direct_job_t *job, char *workspace, int threads) except -1:
+        """Into the result, or as parts into the workspace that are then added up."""
+        job.partial = workspace if job.partials > 1 else NULL
+        run_job(self.kernels.direct_weight_gradient, job, direct_weight_items(job), self.thread_bytes,
+                workspace + self.partial_bytes, threads)
+        if job.partials > 1:
+            run_job(self.kernels.direct_weight_reduce, job, self.sums.problem.out_channels, 0, NULL, threads)
+        return 0

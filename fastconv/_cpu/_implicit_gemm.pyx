@@ -4,10 +4,12 @@
 import numpy as np
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int64_t
+from libc.string cimport memset
 
-from ._bound cimport BoundProblem
-from ._runtime cimport kernels_for, real_kernels_t, run_items
+from ._bound cimport BoundProblem, Correlations, Kernel, operands_t
+from ._runtime cimport kernels_for, real_kernels_t, run_job
 from .correlation cimport correlation_t, epilogue_t
 
 
@@ -44,7 +46,7 @@ def scratch_bytes(str dtype, int64_t depth, int64_t span, int64_t rows):
                               4 if dtype == "float32" else 8)
 
 
-cdef void _merge_axes(correlation_t *c, epilogue_t *e):
+cdef void _merge_axes(correlation_t *c, epilogue_t *e) noexcept:
     """Make one long axis of axes that are read and written whole and without taps, as in 1x1 convolutions."""
     cdef int axis
     for axis in range(1, -1, -1):
@@ -75,114 +77,138 @@ cdef int64_t _balanced(int64_t total, int64_t most, int64_t multiple):
     return round_up(div_up(total, div_up(total, most)), multiple)
 
 
-cdef class _Job:
-    """One correlation of a bound problem with its blocking and its place in the packed weights."""
+cdef class GemmKernel(Kernel):
+    """The correlations of a problem with their blocking; ``shared_bytes`` of the workspace are for packed weights or
+    partial sums, then come ``thread_bytes`` for every thread."""
 
-    cdef gemm_job_t job
+    cdef gemm_job_t *jobs
+    cdef int64_t *packed_bytes
+    cdef int64_t shared_bytes, thread_bytes, itemsize
+    cdef bint is_gradient
     cdef const real_kernels_t *kernels
-    cdef int64_t packed_bytes
 
-    def __cinit__(self, BoundProblem bound, int64_t index, params):
-        cdef gemm_job_t *job = &self.job
-        cdef correlation_t *c = &job.correlation
-        problem = bound.problem
+    def __cinit__(self, problem, params, int64_t shared_bytes, int64_t thread_bytes):
+        cdef int64_t index
+        self.sums = Correlations(problem)
         self.kernels = kernels_for(problem.dtype)
-        job.correlation = bound.correlation(index, &job.epilogue)
-        _merge_axes(c, &job.epilogue)
-        channels_last = problem.layout == "channels_last"
+        self.itemsize = 4 if problem.dtype == "float32" else 8
+        self.is_gradient = problem.direction == "backward_weight"
+        self.shared_bytes, self.thread_bytes = shared_bytes, thread_bytes
+        self.jobs = <gemm_job_t *>PyMem_Calloc(self.sums.count, sizeof(gemm_job_t))
+        self.packed_bytes = <int64_t *>PyMem_Calloc(self.sums.count, sizeof(int64_t))
+        if self.jobs == NULL or self.packed_bytes == NULL:
+            raise MemoryError
+        for index in range(self.sums.count):
+            self._set_blocks(index, params)
+
+    def __dealloc__(self):
+        PyMem_Free(self.jobs)
+        PyMem_Free(self.packed_bytes)
+
+    cdef _set_blocks(self, int64_t index, params):
+        cdef gemm_job_t *job = &self.jobs[index]
+        cdef correlation_t *c = &job.correlation
+        cdef operands_t none
+        memset(&none, 0, sizeof(none))
+        job.correlation = self.sums.get(&none, index, &job.epilogue)
+        channels_last = self.sums.problem.layout == "channels_last"
         job.pixels_are_columns = not (channels_last and c.filters >= self.kernels.lanes)
         job.source_channel_lines = channels_last and c.channels >= 4
         job.gradient_channel_lines = channels_last and c.filters >= 4
         job.splits = params["splits"]
-        if problem.direction == "backward_weight":
+        if self.is_gradient:
             job.depth = params["depth"]
             job.span = _balanced(c.channels * tap_count(c), params["span"], self.kernels.tile_columns)
             job.pass_pixels = round_up(div_up(PASS_MULTIPLY_ADDS, max(job.span * c.filters, 1)), job.depth)
         else:
             job.depth = _balanced(c.channels * tap_count(c), params["depth"], 1)
             job.span = _balanced(pixel_count(c), params["span"], self.kernels.tile_columns)
-        self.packed_bytes = round_up(
-            c.groups * packed_weight_size(job, self.kernels.tile_columns) * bound.itemsize, 64)
+        self.packed_bytes[index] = round_up(
+            c.groups * packed_weight_size(job, self.kernels.tile_columns) * self.itemsize, 64)
 
-    cdef pack(self, char *packed, int threads):
-        self.job.packed = packed
-        run_items(self.kernels.gemm_pack_weight, &self.job,
-                  gemm_pack_items(&self.job, self.kernels.tile_rows, self.kernels.tile_columns), 0, None, 0, threads)
+    cdef gemm_job_t _job(self, int64_t index, const operands_t *operands) noexcept:
+        """The ``index``-th job on ``operands``."""
+        cdef gemm_job_t job = self.jobs[index]
+        job.correlation = self.sums.get(operands, index, &job.epilogue)
+        _merge_axes(&job.correlation, &job.epilogue)
+        return job
 
+    cdef int _pack(self, const gemm_job_t *job, int threads) except -1:
+        return run_job(self.kernels.gemm_pack_weight, job,
+                       gemm_pack_items(job, self.kernels.tile_rows, self.kernels.tile_columns), 0, NULL, threads)
 
-def correlate(problem, params, operands, resources, packed, int64_t packed_bytes, int64_t thread_bytes):
-    """forward or backward_input. ``packed``: what ``pack`` returned, or None: pack into the workspace."""
-    cdef BoundProblem bound = BoundProblem(problem, operands)
-    cdef Py_buffer view
-    cdef int64_t index, offset = 0
-    cdef char *weights
-    cdef _Job job
-    PyObject_GetBuffer(resources.workspace if packed is None else packed, &view,
-                       PyBUF_WRITABLE if packed is None else PyBUF_SIMPLE)
-    try:
-        for index in range(bound.correlation_count()):
-            job = _Job(bound, index, params)
-            weights = <char *>view.buf + offset
-            if offset + job.packed_bytes > (packed_bytes if packed is None else view.len):
-                raise MemoryError("workspace smaller than the algorithm asked for")
-            if packed is None:
-                job.pack(weights, resources.threads)
-            else:
-                job.job.packed = weights
-                offset += job.packed_bytes
-            run_items(job.kernels.gemm_correlate, &job.job, gemm_correlate_items(&job.job), thread_bytes,
-                      resources.workspace, 0 if packed is not None else packed_bytes, resources.threads)
-    finally:
-        PyBuffer_Release(&view)
+    cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
+                 int threads) except -1:
+        if self.shared_bytes + self.thread_bytes * threads > workspace_bytes:
+            raise MemoryError("workspace smaller than the algorithm asked for")
+        if self.is_gradient:
+            return self._weight_gradient(operands, workspace, threads)
+        return self._correlate(operands, packed, workspace, threads)
 
+    cdef int _correlate(self, const operands_t *operands, object packed, char *workspace, int threads) except -1:
+        """forward or backward_input. ``packed``: what ``pack`` returned, or None: pack into the workspace."""
+        cdef gemm_job_t job
+        cdef Py_buffer view
+        cdef char *weights = workspace
+        cdef int64_t index, left = self.shared_bytes
+        if packed is not None:
+            PyObject_GetBuffer(packed, &view, PyBUF_SIMPLE)
+            weights, left = <char *>view.buf, view.len
+        try:
+            for index in range(self.sums.count):
+                job = self._job(index, operands)
+                job.packed = weights
+                if self.packed_bytes[index] > left:
+                    raise MemoryError("workspace smaller than the algorithm asked for")
+                if packed is None:
+                    self._pack(&job, threads)
+                else:
+                    weights += self.packed_bytes[index]
+                    left -= self.packed_bytes[index]
+                run_job(self.kernels.gemm_correlate, &job, gemm_correlate_items(&job), self.thread_bytes,
+                        workspace + self.shared_bytes, threads)
+        finally:
+            if packed is not None:
+                PyBuffer_Release(&view)
+        return 0
 
-def packed_sizes(problem, params, operands):
-    """Bytes of the packed weights of each correlation of the problem."""
-    cdef BoundProblem bound = BoundProblem(problem, operands)
-    cdef int64_t index
-    cdef _Job job
-    sizes = []
-    for index in range(bound.correlation_count()):
-        job = _Job(bound, index, params)
-        sizes.append(job.packed_bytes)
-    return sizes
+    cdef int _weight_gradient(self, const operands_t *operands, char *workspace, int threads) except -1:
+        """backward_weight: partial sums of each split into the workspace, then their sum into the weight."""
+        cdef gemm_job_t job = self._job(0, operands)
+        cdef int64_t first, filters = job.correlation.groups * job.correlation.filters
+        cdef int64_t columns = job.correlation.channels * tap_count(&job.correlation)
+        if job.splits * filters * columns * self.itemsize > self.shared_bytes:
+            raise MemoryError("workspace smaller than the algorithm asked for")
+        job.partial = workspace
+        for first in range(0, max(gemm_split_pixels(&job), 1), job.pass_pixels):
+            job.pass_first = first
+            run_job(self.kernels.gemm_weight_gradient, &job, gemm_weight_items(&job), self.thread_bytes,
+                    workspace + self.shared_bytes, threads)
+        return run_job(self.kernels.gemm_weight_reduce, &job, filters, 0, NULL, threads)
 
+    def pack(self, operands, int threads):
+        """The weights of all correlations of the problem, packed one after the other."""
+        cdef BoundProblem bound = BoundProblem(self.sums.problem, operands)
+        cdef Py_buffer view
+        cdef int64_t index, offset = 0
+        cdef gemm_job_t job
+        packed = np.empty(self.packed_size, np.uint8)
+        PyObject_GetBuffer(packed, &view, PyBUF_WRITABLE)
+        try:
+            for index in range(self.sums.count):
+                job = self._job(index, &bound.operands)
+                job.packed = <char *>view.buf + offset
+                self._pack(&job, threads)
+                offset += self.packed_bytes[index]
+        finally:
+            PyBuffer_Release(&view)
+        packed.flags.writeable = False
+        return packed
 
-def pack(problem, params, operands, int threads):
-    """The weights of all correlations of the problem, packed one after the other."""
-    cdef BoundProblem bound = BoundProblem(problem, operands)
-    cdef Py_buffer view
-    cdef int64_t index, offset = 0
-    cdef _Job job
-    packed = np.empty(sum(packed_sizes(problem, params, operands)), np.uint8)
-    PyObject_GetBuffer(packed, &view, PyBUF_WRITABLE)
-    try:
-        for index in range(bound.correlation_count()):
-            job = _Job(bound, index, params)
-            job.pack(<char *>view.buf + offset, threads)
-            offset += job.packed_bytes
-    finally:
-        PyBuffer_Release(&view)
-    packed.flags.writeable = False
-    return packed
-
-
-def weight_gradient(problem, params, operands, resources, int64_t partial_bytes, int64_t thread_bytes):
-    """backward_weight: partial sums of each split into the workspace, then their sum into the weight."""
-    cdef BoundProblem bound = BoundProblem(problem, operands)
-    cdef _Job job = _Job(bound, 0, params)
-    cdef Py_buffer view
-    cdef int64_t filters = job.job.correlation.groups * job.job.correlation.filters
-    cdef int64_t columns = job.job.correlation.channels * tap_count(&job.job.correlation)
-    if job.job.splits * filters * columns * bound.itemsize > partial_bytes:
-        raise MemoryError("workspace smaller than the algorithm asked for")
-    PyObject_GetBuffer(resources.workspace, &view, PyBUF_WRITABLE)
-    try:
-        job.job.partial = <char *>view.buf
-        for first in range(0, max(gemm_split_pixels(&job.job), 1), job.job.pass_pixels):
-            job.job.pass_first = first
-            run_items(job.kernels.gemm_weight_gradient, &job.job, gemm_weight_items(&job.job), thread_bytes,
-                      resources.workspace, partial_bytes, resources.threads)
-        run_items(job.kernels.gemm_weight_reduce, &job.job, filters, 0, None, 0, resources.threads)
-    finally:
-        PyBuffer_Release(&view)
+    @property
+    def packed_size(self):
+        """Bytes of the packed weights of all correlations."""
+        cdef int64_t index, size = 0
+        for index in range(self.sums.count):
+            size += self.packed_bytes[index]
+        return size

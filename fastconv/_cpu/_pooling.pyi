@@ -1,6 +1,9 @@
+from collections.abc import Sequence
+
 import numpy as np
 
 from .._windows import Windows
+from ._launch import Launch
 
 def maximum(
     windows: Windows, source: np.ndarray, result: np.ndarray, index: np.ndarray | None, threads: int
@@ -10,3 +13,16 @@ def average_gradient(windows: Windows, source: np.ndarray, result: np.ndarray, t
 def maximum_gradient(
     windows: Windows, source: np.ndarray, result: np.ndarray, index: np.ndarray, threads: int
 ) -> None: ...
+
+class PoolLaunch(Launch):
+    def __init__(
+        self,
+        windows: Windows,
+        dtype: np.dtype,
+        kind: str,
+        returns_indices: bool,
+        source_axes: Sequence[int],
+        result_axes: Sequence[int],
+        result_shape: tuple[int, ...],
+        threads: int,
+    ) -> None: ...

@@ -1,10 +1,14 @@
+# cython: cdivision=True
 """Binds pooling windows and arrays to the kernels of csrc/pooling.h and loops over their items."""
 
+import numpy as np
+
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memset
 
-from ._runtime cimport pool_kernels_for, pool_kernels_t, run_items
+from ._launch cimport Launch, in_place, pins_t, result_for
+from ._runtime cimport pool_kernels_for, pool_kernels_t, run_job
 from .correlation cimport item_fn
 
 
@@ -110,7 +114,82 @@ cdef _run(windows, source, result, index, str kind, int threads):
         job.source_stride[4] = _plane_step(source.shape, job.source_stride)
     _set_windows(&job, windows)
     _merge_axes(&job)
-    run_items(fn, &job, _set_rows(&job, source, is_gradient), 0, None, 0, threads)
+    run_job(fn, &job, _set_rows(&job, source.shape[0], source.shape[1], source.itemsize, is_gradient), 0, NULL, threads)
+
+
+cdef class PoolLaunch(Launch):
+    """A maximum or an average of the array at the first place. ``source_axes`` and ``result_axes``: which axis of the
+    user's arrays each canonical axis is, -1 for one of size 1 that it has not."""
+
+    cdef pool_job_t job
+    cdef item_fn fn
+    cdef tuple result_shape
+    cdef object dtype
+    cdef int source_axes[5]
+    cdef int result_axes[5]
+    cdef int threads
+    cdef bint returns_indices
+
+    def __cinit__(self, windows, dtype, str kind, bint returns_indices, source_axes, result_axes, tuple result_shape,
+                  int threads):
+        cdef const pool_kernels_t *kernels = pool_kernels_for(_TYPES.index(dtype.str[1:]))
+        cdef int axis
+        memset(&self.job, 0, sizeof(self.job))
+        _set_windows(&self.job, windows)
+        self.fn = kernels.average
+        if kind == "maximum":
+            self.fn = kernels.maximum_indices if returns_indices else kernels.maximum
+        self.dtype, self.result_shape, self.threads = dtype, result_shape, threads
+        self.returns_indices = returns_indices
+        for axis in range(5):
+            self.source_axes[axis], self.result_axes[axis] = source_axes[axis], result_axes[axis]
+
+    cdef object run(self, tuple arrays, const pins_t *pins, object out):
+        cdef pool_job_t job = self.job
+        cdef const Py_buffer *source = &pins.view[0]
+        cdef Py_buffer view
+        cdef int batch = self.source_axes[0]
+        cdef _Pinned pinned
+        if not _strides(source, self.source_axes, job.source_stride):
+            return None
+        result = result_for(out, self.result_shape, self.dtype)
+        if result is None:
+            return None
+        indices = None
+        if self.returns_indices:
+            indices, pinned = np.empty(self.result_shape, np.int64), _Pinned()
+            PyObject_GetBuffer(indices, &pinned.buffers[0], PyBUF_STRIDES | PyBUF_WRITABLE)
+            pinned.count = 1
+            job.index = <int64_t *>pinned.buffers[0].buf
+            _strides(&pinned.buffers[0], self.result_axes, job.index_stride)
+        PyObject_GetBuffer(result, &view, PyBUF_STRIDES | PyBUF_WRITABLE)
+        try:
+            if not _strides(&view, self.result_axes, job.result_stride):
+                return None
+            if out is not None and not in_place(&view, pins):
+                return None
+            job.source, job.result = <char *>source.buf, <char *>view.buf
+            _merge_axes(&job)
+            run_job(self.fn, &job, _set_rows(&job, source.shape[batch] if batch >= 0 else 1,
+                                             source.shape[self.source_axes[1]], source.itemsize, False),
+                    0, NULL, self.threads)
+        finally:
+            PyBuffer_Release(&view)
+        return result if indices is None else (result, indices)
+
+
+cdef bint _strides(const Py_buffer *view, const int *axes, int64_t *strides) noexcept:
+    """The canonical strides of an array, in elements; False where it is not aligned."""
+    cdef int axis
+    if <uintptr_t>view.buf % view.itemsize:
+        return False
+    for axis in range(5):
+        strides[axis] = 0
+        if axes[axis] >= 0:
+            if view.strides[axes[axis]] % view.itemsize:
+                return False
+            strides[axis] = view.strides[axes[axis]] // view.itemsize
+    return True
 
 
 cdef int64_t _plane_step(shape, const int64_t *stride):
@@ -165,17 +244,18 @@ cdef int64_t _block_channels(const pool_job_t *job, int64_t itemsize):
     return 1
 
 
-cdef int64_t _set_rows(pool_job_t *job, source, bint is_gradient) except -1:
+cdef int64_t _set_rows(pool_job_t *job, int64_t batch, int64_t channels, int64_t itemsize,
+                       bint is_gradient) except -1:
     """Cut the outputs into rows and the rows into items; the number of items."""
     cdef pool_axis_t *w = &job.axis[2]
     cdef int64_t *sizes = job.row_sizes
     cdef int64_t plane_rows, reads, i
-    job.channels = source.shape[1]
-    job.block_channels = max(<int64_t>1, _block_channels(job, source.itemsize))
+    job.channels = channels
+    job.block_channels = max(<int64_t>1, _block_channels(job, itemsize))
     job.lanes_along_channels = job.block_channels > 1
     job.single_outputs = w.taps >= 32 and (w.step > 2 or w.outputs < 8)
     job.segment_outputs = min(w.outputs, SEGMENT_OUTPUTS)
-    sizes[0] = source.shape[0]
+    sizes[0] = batch
     sizes[1] = (job.channels + job.block_channels - 1) // job.block_channels
     sizes[2], sizes[3] = job.axis[0].outputs, job.axis[1].outputs
     sizes[4] = (w.outputs + job.segment_outputs - 1) // job.segment_outputs

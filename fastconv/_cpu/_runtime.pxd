@@ -23,6 +23,7 @@ cdef extern from "kernels.h" nogil:
         item_fn winograd_operand
         item_fn winograd_product
         item_fn winograd_gradient
+        item_fn channel_sums
 
     ctypedef struct pool_kernels_t:
         item_fn maximum, maximum_indices, average, average_gradient, maximum_gradient
@@ -42,3 +43,5 @@ cdef const real_kernels_t *kernels_for(str dtype) except NULL
 cdef const pool_kernels_t *pool_kernels_for(int pool_type) noexcept
 cdef int run_items(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, object workspace,
                    int64_t workspace_offset, int threads) except -1
+cdef int run_job(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, char *scratch,
+                 int threads) except -1

@@ -23,6 +23,16 @@ cdef extern from *:
         return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
     }
 
+    /* Read after every item: a clock of a few milliseconds' steps costs a fraction where the system has one. */
+    static double coarse_seconds(void) {
+    #ifdef CLOCK_MONOTONIC_COARSE
+        struct timespec now;
+        if (clock_gettime(CLOCK_MONOTONIC_COARSE, &now) == 0)
+            return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    #endif
+        return monotonic_seconds();
+    }
+
     /* Time between two looks at pending signals; well below what a person notices after Ctrl-C. */
     #define LOOK_SECONDS 0.05
 
@@ -36,12 +46,12 @@ cdef extern from *:
 
     /* Now and then: take the GIL and let pending signals run. An exception stays set in the thread's state. */
     static void watch_look(watch_t *watch) {
-        double now = monotonic_seconds();
+        double now = coarse_seconds();
         if (now - watch->last < LOOK_SECONDS) return;
         PyEval_RestoreThread(watch->state);
         if (PyErr_CheckSignals() != 0) __atomic_store_n(&watch->stopped, 1, __ATOMIC_RELAXED);
         watch->state = PyEval_SaveThread();
-        watch->last = monotonic_seconds();
+        watch->last = coarse_seconds();
     }
     """
     ctypedef struct PyThreadState
@@ -53,6 +63,7 @@ cdef extern from *:
 
     int FASTCONV_OPENMP
     double monotonic_seconds() nogil
+    double coarse_seconds() nogil
     int watch_stopped(watch_t *watch) nogil
     void watch_look(watch_t *watch) nogil
     PyThreadState *PyEval_SaveThread() nogil
@@ -156,16 +167,22 @@ cdef int run_items(item_fn fn, const void *job, int64_t items, int64_t scratch_b
     The GIL is released; pending signals are looked at every LOOK_SECONDS plus one item's time, so that
     KeyboardInterrupt comes through. ``workspace`` may be None when ``scratch_bytes`` is 0.
     """
-    global _pool_used, _active_calls
     cdef Py_buffer view
-    cdef char *scratch = NULL
-    cdef int status
-    if scratch_bytes and items:
-        PyObject_GetBuffer(workspace, &view, PyBUF_WRITABLE)
-        scratch = <char *>view.buf + workspace_offset
+    if not scratch_bytes or not items:
+        return run_job(fn, job, items, 0, NULL, threads)
+    PyObject_GetBuffer(workspace, &view, PyBUF_WRITABLE)
+    try:
         if workspace_offset + scratch_bytes * threads > view.len:
-            PyBuffer_Release(&view)
             raise MemoryError("workspace smaller than the algorithm asked for")
+        return run_job(fn, job, items, scratch_bytes, <char *>view.buf + workspace_offset, threads)
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef int run_job(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, char *scratch,
+                 int threads) except -1:
+    """``run_items`` with ``scratch`` for all threads where the caller has pinned it."""
+    global _pool_used, _active_calls
     _active_calls += 1
     try:
         # Several Python threads inside fastconv share the cores instead of each taking them all.
@@ -174,19 +191,16 @@ cdef int run_items(item_fn fn, const void *job, int64_t items, int64_t scratch_b
             threads = 1
         if threads > 1:
             _pool_used = True
-        _run_watched(fn, job, items, scratch_bytes, scratch, threads)
+        return _run_watched(fn, job, items, scratch_bytes, scratch, threads)
     finally:
         _active_calls -= 1
-        if scratch != NULL:
-            PyBuffer_Release(&view)
-    return 0
 
 
 cdef int _run_watched(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, char *scratch,
                       int threads) except -1:
     cdef watch_t watch
     watch.stopped = 0
-    watch.last = monotonic_seconds()
+    watch.last = coarse_seconds()
     # Not `with nogil`: the loop itself takes the GIL back for its looks at signals.
     watch.state = PyEval_SaveThread()
     _loop(fn, job, items, scratch_bytes, scratch, threads, &watch)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,34 +12,24 @@ import numpy as np
 from .._algorithm import Algorithm, Operands, Params, Resources
 from .._arrays import native, writable_in_place
 from .._problem import ConvProblem, Epilogue
-from . import _runtime, epilogue, lowering
+from . import _channel_sums, _runtime, epilogue, lowering
+from ._workspace import give_back, take
+
+SUMMED_PER_THREAD = 2**18
+"""Elements that a thread adds up in about the time that it takes to start one."""
 
 ISA = _runtime.select_isa(os.environ.get("FASTCONV_MAX_ISA") or None)
-
-ALIGNMENT = 64
-KEPT_WORKSPACE_BYTES = 2**26
-"""A thread keeps its last workspace for the next call up to this size."""
-
-_local = threading.local()
 
 
 @contextlib.contextmanager
 def workspace(size_bytes: int) -> Iterator[np.ndarray | None]:
-    """Aligned scratch memory of at least ``size_bytes``, reused between the calls of one thread.
-
-    It is nobody else's meanwhile: a signal handler or a finaliser may call the library in the middle of a call.
-    """
+    """Aligned scratch memory of at least ``size_bytes``, reused between the calls of one thread."""
     if size_bytes == 0:
         yield None
         return
-    memory = _local.__dict__.pop("workspace", None)
-    if memory is None or memory.size < size_bytes:
-        raw = np.empty(size_bytes + ALIGNMENT, np.uint8)
-        offset = -raw.ctypes.data % ALIGNMENT
-        memory = raw[offset : offset + size_bytes]
+    memory = take(size_bytes)
     yield memory
-    if memory.size <= KEPT_WORKSPACE_BYTES:
-        _local.workspace = memory
+    give_back(memory)
 
 
 def accepts(algorithm: Algorithm, problem: ConvProblem) -> bool:
@@ -121,10 +110,17 @@ def activation_gradient(activation: Epilogue, dy: np.ndarray, z: np.ndarray) -> 
     return gradient.astype(z.dtype, copy=False)
 
 
-def channel_sums(array: np.ndarray) -> np.ndarray:
+def channel_sums(array: np.ndarray, threads: int) -> np.ndarray:
     """Sums of (N, C, D, H, W) over all but C, in the dtype of ``array``; added up in double precision."""
+    if array.dtype.kind == "f" and array.dtype.itemsize in (4, 8):
+        return _channel_sums.channel_sums(native(array), sum_threads(array.size, threads))
     wide = np.complex128 if array.dtype.kind == "c" else np.float64
     return array.sum(axis=(0, 2, 3, 4), dtype=wide).astype(array.dtype.newbyteorder("="))
+
+
+def sum_threads(size: int, threads: int) -> int:
+    """Threads that it pays to add up so many elements on."""
+    return max(1, min(threads, size // SUMMED_PER_THREAD))
 
 
 def _finite(array: np.ndarray) -> bool:

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ._workspace import ALIGNMENT
+
 Item = TypeVar("Item")
 Box = tuple[slice, ...]
-
-ALIGNMENT = 64
 
 
 def box_sizes(shape: Sequence[int], most: int) -> tuple[int, ...]:

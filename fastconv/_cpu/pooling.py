@@ -20,7 +20,7 @@ def maximum(windows: Windows, x: np.ndarray, result: np.ndarray, indices: np.nda
 
     def compute(target: np.ndarray) -> None:
         wide = _wide_for(target, source)
-        _pooling.maximum(windows, source, wide, indices, _thread_count(windows, result, threads))
+        _pooling.maximum(windows, source, wide, indices, pool_threads(windows, result.size, threads))
         _store(wide, target)
 
     _into(result, source, compute)
@@ -33,7 +33,7 @@ def average(windows: Windows, x: np.ndarray, result: np.ndarray, threads: int) -
     def compute(target: np.ndarray) -> None:
         wide = _wide_for(target, source)
         for part_in, part_out in zip(_real_parts(source), _real_parts(wide), strict=True):
-            _pooling.average(windows, part_in, part_out, _thread_count(windows, result, threads))
+            _pooling.average(windows, part_in, part_out, pool_threads(windows, result.size, threads))
         _store(wide, target)
 
     _into(result, source, compute)
@@ -43,14 +43,14 @@ def average_gradient(windows: Windows, dy: np.ndarray, dx: np.ndarray, threads: 
     """Add the gradient for the averages' input to ``dx``, zeros of the dtype that ``computing_dtype`` names."""
     if dy.size:
         for part_dx, part_dy in zip(_real_parts(dx), _real_parts(_widened(native(dy))), strict=True):
-            _pooling.average_gradient(windows, part_dx, part_dy, _thread_count(windows, dy, threads))
+            _pooling.average_gradient(windows, part_dx, part_dy, pool_threads(windows, dy.size, threads))
 
 
 def maximum_gradient(windows: Windows, dy: np.ndarray, indices: np.ndarray, dx: np.ndarray, threads: int) -> None:
     """Add ``dy`` to the places that ``indices`` name in ``dx``, contiguous zeros of ``computing_dtype``."""
     if dy.size:
         source = _widened(native(dy))
-        _pooling.maximum_gradient(windows, dx, source, native(indices), _thread_count(windows, dy, threads))
+        _pooling.maximum_gradient(windows, dx, source, native(indices), pool_threads(windows, dy.size, threads))
 
 
 def computing_dtype(dtype: np.dtype) -> np.dtype:
@@ -97,5 +97,11 @@ def _real_parts(array: np.ndarray) -> list[np.ndarray]:
     return [array.real, array.imag] if array.dtype.kind == "c" else [array]
 
 
-def _thread_count(windows: Windows, outputs: np.ndarray, threads: int) -> int:
-    return threads if outputs.size * windows.taps >= PARALLEL_READS else 1
+def pool_threads(windows: Windows, outputs: int, threads: int) -> int:
+    """The threads that so many outputs are shared among."""
+    return threads if outputs * windows.taps >= PARALLEL_READS else 1
+
+
+def has_kernels(dtype: np.dtype) -> bool:
+    """Whether arrays of ``dtype`` are pooled as they are, neither widened nor in parts."""
+    return dtype.isnative and not _is_half(dtype) and dtype.kind != "c"

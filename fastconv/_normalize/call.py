@@ -6,7 +6,7 @@ The ``problem`` that is given is that of the direction; a plan keeps it from cal
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class ConvCall:
     """The operand whose conjugate is multiplied by: gradients of complex convolutions are torch's."""
     packed: object = None
     """The weight in the planned algorithm's own layout."""
-    finish: Callable[[np.ndarray], np.ndarray] = field(default=lambda result: result)
+    finish: Callable[[np.ndarray], np.ndarray] | None = None
     """Applied to the result in the user's layout."""
 
     @property

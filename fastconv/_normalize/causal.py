@@ -109,7 +109,7 @@ def forward(
         if begin < end:
             part_add = None if add is None else c.cut(add, begin, end)
             part_out = c.cut(result, begin, end)
-            parts.append(convolution.forward(1, source, c.w, bias, c.settings, activation, part_add, part_out))
+            parts.append(convolution.forward(1, c.settings, activation, source, c.w, bias, part_add, part_out))
     after = c.join(c.cut(c.state, c.length, c.reach), c.cut(c.x, max(c.length - c.reach, 0), c.length))
     return CausalCall(parts, result, copied, after)
 
@@ -136,7 +136,7 @@ def backward(
         check_dtypes(FLOAT_DTYPES, x=c.x, dstate=dstate)
         check_shape("dstate", dstate, c.state.shape)
     wanted = (needs_x or needs_state, needs_w, needs_bias)
-    joined = gradients.backward(1, dy, c.join(c.state, c.x), c.w, bias, c.settings, activation, add, wanted)
+    joined = gradients.backward(1, c.settings, activation, wanted, dy, c.join(c.state, c.x), c.w, bias, add)
     return CausalBackward(joined, needs_x, needs_state, c.axis, c.reach, dstate, np.shape(w))
 
 

@@ -73,11 +73,11 @@ def check_arguments(
 
 def forward(
     rank: int,
+    settings: Settings,
+    activation: Any,
     x: Any,
     w: Any,
-    bias: Any,
-    settings: Settings,
-    activation: Any = None,
+    bias: Any = None,
     add: Any = None,
     out: Any = None,
     w_name: str = "w",

@@ -44,6 +44,19 @@ class Frame:
             array = np.moveaxis(array, -1, 1)
         return array[(slice(None), slice(None), *(None,) * (3 - self.rank))]
 
+    @property
+    def axes(self) -> dict[str, tuple[int, ...]]:
+        """For the operands of each role, the axis of the user's array that each canonical axis is; -1: none."""
+        sizes = (-1,) * (3 - self.rank)
+        first = int(self.batched)
+        batch, last = (0 if self.batched else -1), first + self.rank
+        inside = tuple(range(first, last)) if self.channels_last else tuple(range(first + 1, last + 1))
+        data = (batch, last if self.channels_last else first, *sizes, *inside)
+        start = {"OIDHW": 2, "DHWIO": 0, "ODHWI": 1}[self.weight_layout]
+        ends = {"OIDHW": (0, 1), "DHWIO": (self.rank + 1, self.rank), "ODHWI": (0, self.rank + 1)}[self.weight_layout]
+        weight = (*ends, *sizes, *range(start, start + self.rank))
+        return {"input": data, "weight": weight, "output": data, "add": data}
+
     def data_sizes(self, shape: Sequence[int]) -> tuple[int, int, tuple[int, ...]]:
         """(batch, channels, spatial sizes) of a data array of ``shape``."""
         batch, rest = (shape[0], tuple(shape[1:])) if self.batched else (1, tuple(shape))

@@ -69,10 +69,12 @@ class WholeImages:
         """Spatial axes of the folded arrays."""
         return len(self.folded_shape) - 2
 
-    def forward(self, x: Any, dtypes: Sequence[str], out: Any) -> PoolCall:
+    def forward(self, dtypes: Sequence[str], x: Any, out: Any) -> PoolCall:
         """A pooling of ``x``."""
         x = as_array("x", x)
-        call = pooling.forward(self.rank, x.reshape(self.folded_shape), self.settings, dtypes)
+        folded = x if self.shape == self.folded_shape else x.reshape(self.folded_shape)
+        call = pooling.forward(self.rank, self.settings, dtypes, folded)
+        call.user_shape = self.result_shape
         if out is not None:
             # Axes of size 1 come and go without a copy, whatever the strides.
             call.out = check_out(out, self.result_shape, x.dtype).reshape(self.folded_result_shape)
@@ -93,3 +95,8 @@ class WholeImages:
         dy = as_array("dy", dy)
         check_shape("dy", dy, self.result_shape)
         return dy.reshape(self.folded_result_shape)
+
+
+def forward(dtypes: Sequence[str], layout: Any, keepdims: Any, x: Any, out: Any = None) -> PoolCall:
+    """A pooling of the whole images ``x``."""
+    return WholeImages.of(x, layout, keepdims).forward(dtypes, x, out)

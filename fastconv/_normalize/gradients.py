@@ -43,14 +43,14 @@ class BackwardCall:
 
 def backward(
     rank: int,
+    settings: Settings,
+    activation: Any,
+    needs: Any,
     dy: Any,
     x: Any,
     w: Any,
-    bias: Any,
-    settings: Settings,
-    activation: Any = None,
+    bias: Any = None,
     add: Any = None,
-    needs: Any = (True, True, True),
     w_name: str = "w",
 ) -> BackwardCall:
     """The gradients for x, w and bias."""
@@ -78,7 +78,7 @@ def backward(
     )
 
 
-def input_gradient(rank: int, shape: Any, w: Any, dy: Any, settings: Settings, out: Any = None) -> ConvCall:
+def input_gradient(rank: int, settings: Settings, shape: Any, w: Any, dy: Any, out: Any = None) -> ConvCall:
     """The gradient for x (of ``shape``)."""
     w, dy = as_array("w", w), as_array("dy", dy)
     dtype = check_dtypes(FLOAT_DTYPES, w=w, dy=dy)
@@ -86,7 +86,7 @@ def input_gradient(rank: int, shape: Any, w: Any, dy: Any, settings: Settings, o
     return input_gradient_call(described, described.problem_of("backward_input"), dy, w, out)
 
 
-def weight_gradient(rank: int, x: Any, w_shape: Any, dy: Any, settings: Settings, out: Any = None) -> ConvCall:
+def weight_gradient(rank: int, settings: Settings, w_shape: Any, x: Any, dy: Any, out: Any = None) -> ConvCall:
     """The gradient for w (of ``w_shape``)."""
     x, dy = as_array("x", x), as_array("dy", dy)
     dtype = check_dtypes(FLOAT_DTYPES, x=x, dy=dy)
@@ -94,7 +94,7 @@ def weight_gradient(rank: int, x: Any, w_shape: Any, dy: Any, settings: Settings
     return weight_gradient_call(described, described.problem_of("backward_weight"), x, dy, out)
 
 
-def bias_gradient(rank: int, dy: Any, layout: Any) -> tuple[Frame, np.ndarray]:
+def bias_gradient(rank: int, layout: Any, dy: Any) -> tuple[Frame, np.ndarray]:
     """The frame of ``dy`` and dy, whose sums over all but channels are the gradient for a bias."""
     dy = as_array("dy", dy)
     check_dtypes(FLOAT_DTYPES, dy=dy)

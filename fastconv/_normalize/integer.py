@@ -15,7 +15,7 @@ BYTES = ("int8", "uint8")
 
 
 def forward(
-    rank: int, x: Any, w: Any, x_zero_point: Any, w_zero_point: Any, settings: Settings, out: Any = None
+    rank: int, settings: Settings, x_zero_point: Any, w_zero_point: Any, x: Any, w: Any, out: Any = None
 ) -> ConvCall:
     """``x - x_zero_point`` convolved with ``w - w_zero_point``, in int32; padding adds zero points to x."""
     x, w = as_array("x", x), as_array("w", w)

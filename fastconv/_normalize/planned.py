@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,8 +32,8 @@ class PackedWeight:
     """The plain weight, read-only."""
     packed: object
     """What the algorithm made of it; None where it takes the plain weight."""
-    made_for: object
-    """Problem, algorithm and parameters; plans that agree on these may share the packed weight."""
+    made_for: str
+    """Problem, algorithm and parameters in words; plans that agree on these may share the packed weight."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def planned(
             filled[argument] = default
         elif not known:
             raise bad_value(argument, value, f"None; {function} has no such argument")
-    settings = replace(settings, **filled)
+    settings = settings._replace(**filled)
     name = _dtype_name(dtype)
     shapes = shape_of("x_shape", x_shape), shape_of("w_shape", w_shape)
     described = describe(RANKS[function[-2:]], *shapes, name, settings, "x_shape", "w_shape")
@@ -87,7 +87,7 @@ def planned(
 
 
 def call_of(
-    p: Planned, problem: ConvProblem, first: Any, second: Any, bias: Any, add: Any, out: Any, made_for: object
+    p: Planned, problem: ConvProblem, first: Any, second: Any, bias: Any, add: Any, out: Any, made_for: str
 ) -> ConvCall:
     """A call of what is planned: x, w or dy, w or x, dy; ``made_for`` is what a packed weight has to be made for."""
     for argument, value in (("bias", bias), ("add", add)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,8 +28,7 @@ MOST_REACH = 2**61
 """Kernels reach over fewer elements than this, so that positions in the padding fit 64 bits."""
 
 
-@dataclass(frozen=True)
-class PoolSettings:
+class PoolSettings(NamedTuple):
     """The arguments that say which pooling, as the user gave them."""
 
     kernel_size: Any
@@ -42,8 +41,7 @@ class PoolSettings:
     layout: Any = None
 
 
-@dataclass(frozen=True)
-class AdaptiveSettings:
+class AdaptiveSettings(NamedTuple):
     """The arguments of an adaptive pooling, as the user gave them."""
 
     output_size: Any
@@ -62,10 +60,12 @@ class PoolCall:
     output_gradient: np.ndarray | None = None
     indices: np.ndarray | None = None
     out: np.ndarray | None = None
+    user_shape: tuple[int, ...] | None = None
+    """The result's shape for the user, where that has other axes of size 1 than ``result_shape``."""
 
 
 def forward(
-    rank: int, x: Any, settings: PoolSettings | AdaptiveSettings, dtypes: Sequence[str], out: Any = None
+    rank: int, settings: PoolSettings | AdaptiveSettings, dtypes: Sequence[str], x: Any, out: Any = None
 ) -> PoolCall:
     """A pooling of ``x``, whose dtype is one of ``dtypes``."""
     x = as_array("x", x)

@@ -39,8 +39,8 @@ def forward(
     """The depthwise call and the 1x1 call, which reads the array that the first one writes."""
     first = _depthwise(rank, x, w_depthwise, settings)
     _check_pointwise(first, w_pointwise)
-    arguments = (rank, first.out, w_pointwise, bias, _pointwise_settings(settings), activation, add)
-    return first, convolution.forward(*arguments, out, w_name="w_pointwise")
+    arguments = (rank, _pointwise_settings(settings), activation, first.out, w_pointwise, bias, add, out)
+    return first, convolution.forward(*arguments, w_name="w_pointwise")
 
 
 def backward(
@@ -64,27 +64,27 @@ def backward(
     needs_middle = needs_x or needs_depthwise
     pointwise = gradients.backward(
         rank,
+        _pointwise_settings(settings),
+        activation,
+        (needs_middle, needs_pointwise, needs_bias),
         dy,
         first.out,
         w_pointwise,
         bias,
-        _pointwise_settings(settings),
-        activation,
         add,
-        (needs_middle, needs_pointwise, needs_bias),
         "w_pointwise",
     )
     depthwise = None
     if needs_middle:
         wanted = (needs_x, needs_depthwise, False)
-        depthwise = gradients.backward(rank, first.out, x, w_depthwise, None, settings, needs=wanted)
+        depthwise = gradients.backward(rank, settings, None, wanted, first.out, x, w_depthwise)
     reads_middle = needs_pointwise or pointwise.before_activation is not None
     return SeparableBackward(first if reads_middle else None, pointwise, depthwise)
 
 
 def _depthwise(rank: int, x: Any, w: Any, settings: Settings) -> ConvCall:
     """The first step, writing a new array."""
-    call = convolution.forward(rank, x, w, None, settings, w_name="w_depthwise")
+    call = convolution.forward(rank, settings, None, x, w, w_name="w_depthwise")
     assert call.input is not None
     call.out = np.empty(call.result_shape, call.input.dtype.newbyteorder("="))
     return call

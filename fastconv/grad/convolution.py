@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._docs import documented
-from .._execute import channel_sums, run
+from .._execute import run, run_sums
 from .._normalize import gradients as normalize
 from .._normalize.settings import Settings
 
@@ -46,7 +46,7 @@ def conv1d_input(
     (2, 3, 16)
     """
     settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    return run(normalize.input_gradient(1, input_shape, w, dy, settings, out), algorithm, threads)
+    return run(normalize.input_gradient, (1, settings, input_shape), (algorithm, threads), (w, dy), out)
 
 
 @documented
@@ -80,7 +80,7 @@ def conv1d_weight(
     (4, 3, 3)
     """
     settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    return run(normalize.weight_gradient(1, x, weight_shape, dy, settings, out), algorithm, threads)
+    return run(normalize.weight_gradient, (1, settings, weight_shape), (algorithm, threads), (x, dy), out)
 
 
 @documented
@@ -106,7 +106,7 @@ def conv1d_bias(dy: Any, *, layout: str | None = None) -> Array:
     >>> fastconv.grad.conv1d_bias(np.ones((2, 3, 8), np.float32))
     array([16., 16., 16.], dtype=float32)
     """
-    return channel_sums(*normalize.bias_gradient(1, dy, layout))
+    return run_sums(normalize.bias_gradient, (1, layout), (), (dy,))
 
 
 @documented
@@ -140,7 +140,7 @@ def conv2d_input(
     (2, 3, 8, 8)
     """
     settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    return run(normalize.input_gradient(2, input_shape, w, dy, settings, out), algorithm, threads)
+    return run(normalize.input_gradient, (2, settings, input_shape), (algorithm, threads), (w, dy), out)
 
 
 @documented
@@ -174,7 +174,7 @@ def conv2d_weight(
     (4, 3, 3, 3)
     """
     settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    return run(normalize.weight_gradient(2, x, weight_shape, dy, settings, out), algorithm, threads)
+    return run(normalize.weight_gradient, (2, settings, weight_shape), (algorithm, threads), (x, dy), out)
 
 
 @documented
@@ -200,7 +200,7 @@ def conv2d_bias(dy: Any, *, layout: str | None = None) -> Array:
     >>> fastconv.grad.conv2d_bias(np.ones((2, 3, 4, 4), np.float32))
     array([32., 32., 32.], dtype=float32)
     """
-    return channel_sums(*normalize.bias_gradient(2, dy, layout))
+    return run_sums(normalize.bias_gradient, (2, layout), (), (dy,))
 
 
 @documented
@@ -234,7 +234,7 @@ def conv3d_input(
     (2, 3, 4, 4, 4)
     """
     settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    return run(normalize.input_gradient(3, input_shape, w, dy, settings, out), algorithm, threads)
+    return run(normalize.input_gradient, (3, settings, input_shape), (algorithm, threads), (w, dy), out)
 
 
 @documented
@@ -268,7 +268,7 @@ def conv3d_weight(
     (4, 3, 3, 3, 3)
     """
     settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    return run(normalize.weight_gradient(3, x, weight_shape, dy, settings, out), algorithm, threads)
+    return run(normalize.weight_gradient, (3, settings, weight_shape), (algorithm, threads), (x, dy), out)
 
 
 @documented
@@ -294,4 +294,4 @@ def conv3d_bias(dy: Any, *, layout: str | None = None) -> Array:
     >>> fastconv.grad.conv3d_bias(np.ones((2, 3, 2, 2, 2), np.float32))
     array([16., 16., 16.], dtype=float32)
     """
-    return channel_sums(*normalize.bias_gradient(3, dy, layout))
+    return run_sums(normalize.bias_gradient, (3, layout), (), (dy,))

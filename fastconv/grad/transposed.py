@@ -49,7 +49,7 @@ def conv_transpose1d_input(
     settings = Settings(
         stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
     )
-    return run(normalize.input_gradient(1, input_shape, w, dy, settings, out), algorithm, threads)
+    return run(normalize.input_gradient, (1, settings, input_shape), (algorithm, threads), (w, dy), out)
 
 
 @documented
@@ -86,7 +86,7 @@ def conv_transpose1d_weight(
     settings = Settings(
         stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
     )
-    return run(normalize.weight_gradient(1, x, weight_shape, dy, settings, out), algorithm, threads)
+    return run(normalize.weight_gradient, (1, settings, weight_shape), (algorithm, threads), (x, dy), out)
 
 
 @documented
@@ -123,7 +123,7 @@ def conv_transpose2d_input(
     settings = Settings(
         stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
     )
-    return run(normalize.input_gradient(2, input_shape, w, dy, settings, out), algorithm, threads)
+    return run(normalize.input_gradient, (2, settings, input_shape), (algorithm, threads), (w, dy), out)
 
 
 @documented
@@ -160,7 +160,7 @@ def conv_transpose2d_weight(
     settings = Settings(
         stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
     )
-    return run(normalize.weight_gradient(2, x, weight_shape, dy, settings, out), algorithm, threads)
+    return run(normalize.weight_gradient, (2, settings, weight_shape), (algorithm, threads), (x, dy), out)
 
 
 @documented
@@ -197,7 +197,7 @@ def conv_transpose3d_input(
     settings = Settings(
         stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
     )
-    return run(normalize.input_gradient(3, input_shape, w, dy, settings, out), algorithm, threads)
+    return run(normalize.input_gradient, (3, settings, input_shape), (algorithm, threads), (w, dy), out)
 
 
 @documented
@@ -234,4 +234,4 @@ def conv_transpose3d_weight(
     settings = Settings(
         stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
     )
-    return run(normalize.weight_gradient(3, x, weight_shape, dy, settings, out), algorithm, threads)
+    return run(normalize.weight_gradient, (3, settings, weight_shape), (algorithm, threads), (x, dy), out)

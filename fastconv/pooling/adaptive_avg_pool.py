@@ -48,7 +48,7 @@ def adaptive_avg_pool1d(
     (2, 3, 3)
     """
     settings = AdaptiveSettings(output_size, layout)
-    return run.average(normalize.forward(1, x, settings, normalize.MEAN_DTYPES, out), threads)
+    return run.average(normalize.forward, (1, settings, normalize.MEAN_DTYPES), (threads,), (x,), out)
 
 
 @documented
@@ -85,7 +85,7 @@ def adaptive_avg_pool2d(
     (2, 3, 3, 3)
     """
     settings = AdaptiveSettings(output_size, layout)
-    return run.average(normalize.forward(2, x, settings, normalize.MEAN_DTYPES, out), threads)
+    return run.average(normalize.forward, (2, settings, normalize.MEAN_DTYPES), (threads,), (x,), out)
 
 
 @documented
@@ -122,7 +122,7 @@ def adaptive_avg_pool3d(
     (2, 3, 3, 3, 3)
     """
     settings = AdaptiveSettings(output_size, layout)
-    return run.average(normalize.forward(3, x, settings, normalize.MEAN_DTYPES, out), threads)
+    return run.average(normalize.forward, (3, settings, normalize.MEAN_DTYPES), (threads,), (x,), out)
 
 
 @documented

@@ -50,8 +50,8 @@ def adaptive_max_pool1d(
     >>> fastconv.adaptive_max_pool1d(x, 3).shape
     (2, 3, 3)
     """
-    call = normalize.forward(1, x, AdaptiveSettings(output_size, layout), normalize.MAXIMUM_DTYPES, out)
-    return run.maximum(call, normalize.boolean("return_indices", return_indices), threads)
+    arguments = (1, AdaptiveSettings(output_size, layout), normalize.MAXIMUM_DTYPES)
+    return run.maximum(normalize.forward, arguments, (return_indices, threads), (x,), out)
 
 
 @documented
@@ -90,8 +90,8 @@ def adaptive_max_pool2d(
     >>> fastconv.adaptive_max_pool2d(x, 3).shape
     (2, 3, 3, 3)
     """
-    call = normalize.forward(2, x, AdaptiveSettings(output_size, layout), normalize.MAXIMUM_DTYPES, out)
-    return run.maximum(call, normalize.boolean("return_indices", return_indices), threads)
+    arguments = (2, AdaptiveSettings(output_size, layout), normalize.MAXIMUM_DTYPES)
+    return run.maximum(normalize.forward, arguments, (return_indices, threads), (x,), out)
 
 
 @documented
@@ -130,8 +130,8 @@ def adaptive_max_pool3d(
     >>> fastconv.adaptive_max_pool3d(x, 3).shape
     (2, 3, 3, 3, 3)
     """
-    call = normalize.forward(3, x, AdaptiveSettings(output_size, layout), normalize.MAXIMUM_DTYPES, out)
-    return run.maximum(call, normalize.boolean("return_indices", return_indices), threads)
+    arguments = (3, AdaptiveSettings(output_size, layout), normalize.MAXIMUM_DTYPES)
+    return run.maximum(normalize.forward, arguments, (return_indices, threads), (x,), out)
 
 
 @documented

@@ -62,7 +62,7 @@ def avg_pool1d(
     settings = PoolSettings(
         kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override, layout
     )
-    return run.average(normalize.forward(1, x, settings, normalize.AVERAGE_DTYPES, out), threads)
+    return run.average(normalize.forward, (1, settings, normalize.AVERAGE_DTYPES), (threads,), (x,), out)
 
 
 @documented
@@ -113,7 +113,7 @@ def avg_pool2d(
     settings = PoolSettings(
         kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override, layout
     )
-    return run.average(normalize.forward(2, x, settings, normalize.AVERAGE_DTYPES, out), threads)
+    return run.average(normalize.forward, (2, settings, normalize.AVERAGE_DTYPES), (threads,), (x,), out)
 
 
 @documented
@@ -164,7 +164,7 @@ def avg_pool3d(
     settings = PoolSettings(
         kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override, layout
     )
-    return run.average(normalize.forward(3, x, settings, normalize.AVERAGE_DTYPES, out), threads)
+    return run.average(normalize.forward, (3, settings, normalize.AVERAGE_DTYPES), (threads,), (x,), out)
 
 
 @documented

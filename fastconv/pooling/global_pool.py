@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from .. import _execute_pooling as run
 from .._docs import documented
+from .._normalize import global_pooling as normalize
 from .._normalize.global_pooling import WholeImages
 from .._normalize.pooling import MAXIMUM_DTYPES, MEAN_DTYPES
 
@@ -41,9 +42,7 @@ def global_avg_pool(
     >>> fastconv.global_avg_pool(np.ones((2, 3, 8, 8), np.float32)).shape
     (2, 3, 1, 1)
     """
-    images = WholeImages.of(x, layout, keepdims)
-    result = run.average(images.forward(x, MEAN_DTYPES, out), threads)
-    return result.reshape(images.result_shape) if out is None else out
+    return run.average(normalize.forward, (MEAN_DTYPES, layout, keepdims), (threads,), (x,), out)
 
 
 @documented
@@ -104,9 +103,7 @@ def global_max_pool(
     >>> fastconv.global_max_pool(np.ones((2, 3, 8, 8), np.float32), keepdims=False).shape
     (2, 3)
     """
-    images = WholeImages.of(x, layout, keepdims)
-    result = cast(Array, run.maximum(images.forward(x, MAXIMUM_DTYPES, out), False, threads))
-    return result.reshape(images.result_shape) if out is None else out
+    return run.maximum(normalize.forward, (MAXIMUM_DTYPES, layout, keepdims), (False, threads), (x,), out)
 
 
 @documented

@@ -58,8 +58,8 @@ def max_pool1d(
     (2, 3, 4)
     """
     settings = PoolSettings(kernel_size, stride, padding, dilation, ceil_mode, layout=layout)
-    call = normalize.forward(1, x, settings, normalize.MAXIMUM_DTYPES, out)
-    return run.maximum(call, normalize.boolean("return_indices", return_indices), threads)
+    arguments = (1, settings, normalize.MAXIMUM_DTYPES)
+    return run.maximum(normalize.forward, arguments, (return_indices, threads), (x,), out)
 
 
 @documented
@@ -106,8 +106,8 @@ def max_pool2d(
     (2, 3, 4, 4)
     """
     settings = PoolSettings(kernel_size, stride, padding, dilation, ceil_mode, layout=layout)
-    call = normalize.forward(2, x, settings, normalize.MAXIMUM_DTYPES, out)
-    return run.maximum(call, normalize.boolean("return_indices", return_indices), threads)
+    arguments = (2, settings, normalize.MAXIMUM_DTYPES)
+    return run.maximum(normalize.forward, arguments, (return_indices, threads), (x,), out)
 
 
 @documented
@@ -154,8 +154,8 @@ def max_pool3d(
     (2, 3, 4, 4, 4)
     """
     settings = PoolSettings(kernel_size, stride, padding, dilation, ceil_mode, layout=layout)
-    call = normalize.forward(3, x, settings, normalize.MAXIMUM_DTYPES, out)
-    return run.maximum(call, normalize.boolean("return_indices", return_indices), threads)
+    arguments = (3, settings, normalize.MAXIMUM_DTYPES)
+    return run.maximum(normalize.forward, arguments, (return_indices, threads), (x,), out)
 
 
 @documented

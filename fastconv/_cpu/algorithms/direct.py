@@ -71,6 +71,8 @@ class Direct(Algorithm):
         phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
         return machine.call_seconds * phases + work / min(threads, LEAST_ITEMS)
 
+    def bind(self, problem: ConvProblem, params: Params) -> _direct.DirectKernel:
+        return _direct.DirectKernel(problem, layout_of(problem, params["lanes"]))
+
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
-        run = _direct.weight_gradient if problem.direction == "backward_weight" else _direct.correlate
-        run(problem, operands, resources, layout_of(problem, params["lanes"]))
+        self.bind(problem, params).execute(operands, resources)

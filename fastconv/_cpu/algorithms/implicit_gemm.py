@@ -135,11 +135,10 @@ class ImplicitGemm(Algorithm):
         blank = np.zeros(1, problem.dtype)
         shapes = (problem.input_shape, problem.output_shape)
         data, output = (np.lib.stride_tricks.as_strided(blank, shape, (0,) * 5) for shape in shapes)
-        return _implicit_gemm.pack(problem, params, Operands(data, weight, output), threads)
+        return self.bind(problem, params).pack(Operands(data, weight, output), threads)
+
+    def bind(self, problem: ConvProblem, params: Params) -> _implicit_gemm.GemmKernel:
+        return _implicit_gemm.GemmKernel(problem, params, *self._memory(problem, params))
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
-        shared, thread = self._memory(problem, params)
-        if problem.direction == "backward_weight":
-            _implicit_gemm.weight_gradient(problem, params, operands, resources, shared, thread)
-        else:
-            _implicit_gemm.correlate(problem, params, operands, resources, operands.packed, shared, thread)
+        self.bind(problem, params).execute(operands, resources)

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "channel_sums_job.h"
 #include "direct_job.h"
 #include "gemm_job.h"
 #include "kernels.h"

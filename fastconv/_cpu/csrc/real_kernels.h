@@ -19,6 +19,7 @@ typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(
 #include "winograd.h"
 #include "winograd_gradient.h"
 #include "peak.h"
+#include "channel_sums.h"
 
 static const real_kernels_t NAMED(kernels) = {
     .lanes = LANES,
@@ -39,6 +40,7 @@ static const real_kernels_t NAMED(kernels) = {
     .winograd_operand = NAMED(winograd_operand),
     .winograd_product = NAMED(winograd_product),
     .winograd_gradient = NAMED(winograd_gradient),
+    .channel_sums = NAMED(channel_sums),
 };
 
 #undef LANES

@@ -1,0 +1,98 @@
+"""PyTorch: conv1d to conv3d, and convolution_backward for one gradient at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..case import Case
+from .peer import Peer, Prepared
+
+
+class Torch(Peer):
+    """In the problem's layout (NHWC is channels_last), or in the other one, given in that layout from the start."""
+
+    modules = ("torch",)
+    distributions = ("torch",)
+
+    def __init__(self, other_layout: bool = False) -> None:
+        self.name = "torch other layout" if other_layout else "torch"
+        self.is_rival = not other_layout
+        self._other_layout = other_layout
+
+    def refusal(self, case: Case) -> str:
+        return ""
+
+    def prepare(self, case: Case) -> Prepared:
+        import torch
+
+        torch.set_num_threads(case.threads)
+        channels_last = case.is_channels_last != self._other_layout
+        # There is no channels_last of three-dimensional tensors: a signal is an image of one row then.
+        rows = channels_last and case.rank == 1
+        formats = {2: torch.channels_last, 3: torch.channels_last_3d}
+        memory_format = formats[max(case.rank, 2)] if channels_last else torch.contiguous_format
+
+        def tensor(array: np.ndarray) -> Any:
+            array = array[:, :, None] if rows else array
+            if array.dtype.name == "bfloat16":
+                return (
+                    torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).contiguous(memory_format=memory_format)
+                )
+            return torch.from_numpy(array).contiguous(memory_format=memory_format)
+
+        def array(result: Any) -> np.ndarray:
+            result = result[:, :, 0] if rows else result
+            return (result.float() if result.dtype == torch.bfloat16 else result).numpy()
+
+        lead_one, lead_pair = ((1,), ((0, 0),)) if rows else ((), ())
+        stride, dilation = lead_one + case.stride, lead_one + case.dilation
+        padding: tuple[tuple[int, int], ...] = lead_pair + case.padding
+        x, w, dy = tensor(case.x), tensor(case.w), tensor(case.dy)
+        run = _call(case, x, w, dy, stride, padding, dilation)
+
+        def without_gradients() -> Any:
+            with torch.inference_mode():
+                return run()
+
+        return Prepared(without_gradients, array)
+
+
+def _call(
+    case: Case,
+    x: Any,
+    w: Any,
+    dy: Any,
+    stride: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+    dilation: tuple[int, ...],
+) -> Callable[[], Any]:
+    import torch
+
+    functional: Any = torch.nn.functional
+    groups, rank = case.problem.groups, x.dim() - 2
+    convolve = getattr(functional, f"conv{rank}d")
+    backward = torch.ops.aten.convolution_backward
+    even = tuple(before for before, _ in padding)
+    transposed_padding = (0,) * rank
+    if not case.is_evenly_padded:
+        # As a user has to: pad first, convolve without padding; the gradient of padding is cropping.
+        flat = [amount for pair in reversed(padding) for amount in pair]
+        crop = [(0, size) for size in x.shape[2:]]
+        none = (0,) * rank
+        if case.problem.direction == "forward":
+            return lambda: convolve(functional.pad(x, flat), w, None, stride, none, dilation, groups)
+        padded = functional.pad(x, flat)
+        arguments = (w, None, stride, none, dilation, False, transposed_padding, groups)
+        if case.problem.direction == "backward_weight":
+            return lambda: backward(dy, functional.pad(x, flat), *arguments, (False, True, False))[1]
+        window = tuple(slice(b, b + size) for (b, _), (_, size) in zip(padding, crop, strict=True))
+        return lambda: backward(dy, padded, *arguments, (True, False, False))[0][(..., *window)]
+    if case.problem.direction == "forward":
+        return lambda: convolve(x, w, None, stride, even, dilation, groups)
+    arguments = (w, None, stride, even, dilation, False, transposed_padding, groups)
+    if case.problem.direction == "backward_input":
+        return lambda: backward(dy, x, *arguments, (True, False, False))[0]
+    return lambda: backward(dy, x, *arguments, (False, True, False))[1]

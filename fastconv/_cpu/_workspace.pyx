@@ -1,0 +1,39 @@
+"""Scratch memory: aligned, of one call at a time, kept by its thread for the next one."""
+
+import threading
+
+import numpy as np
+
+from libc.stdint cimport int64_t
+
+ALIGNMENT = 64
+KEPT_WORKSPACE_BYTES = 2**26
+"""A thread keeps its last workspace for the next call up to this size."""
+
+cdef int64_t _kept_bytes = KEPT_WORKSPACE_BYTES
+_local = threading.local()
+
+
+cpdef object take(int64_t size_bytes):
+    """uint8 memory of at least ``size_bytes``.
+
+    It is nobody else's until it is given back: a signal handler or a finaliser may call the library in the middle of
+    a call.
+    """
+    memory = (<dict>_local.__dict__).pop("workspace", None)
+    if memory is None or <int64_t>len(memory) < size_bytes:
+        raw = np.empty(size_bytes + ALIGNMENT, np.uint8)
+        offset = -raw.ctypes.data % ALIGNMENT
+        memory = raw[offset : offset + size_bytes]
+    return memory
+
+
+cpdef object give_back(object memory):
+    """Keep ``memory`` for the next call of this thread, unless it is large."""
+    if <int64_t>len(memory) <= _kept_bytes:
+        (<dict>_local.__dict__)["workspace"] = memory
+
+
+def drop():
+    """Let go of what this thread keeps."""
+    (<dict>_local.__dict__).pop("workspace", None)
