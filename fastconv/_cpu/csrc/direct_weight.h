@@ -78,7 +78,7 @@ static void NAMED(add_tap_rows)(const NAMED(gradient_turn_t) *t, const NAMED(row
         }
         p->factor = t->gradient + rows->first * LANES;
         for (int64_t l = 0; l < t->job->unit; l += LANES) {
-            NAMED(direct_tile)(p, 0, width)(p, source, target);
+            NAMED(direct_tiles)[width == DIRECT_WIDEST ? 0 : width](p, source, target);
             p->factor += t->results.pitch;
             for (int64_t b = 0; b < width; b++) {
                 source[b] += t->sources.pitch;
@@ -123,8 +123,8 @@ static void NAMED(add_rows)(const NAMED(gradient_turn_t) *t, const NAMED(rows_t)
     }
 }
 
-/* Adds region `t->region` of image n. */
-static void NAMED(add_region)(NAMED(gradient_turn_t) *t, int64_t n) {
+/* Adds region `t->region` of image n; `zeroed`: it is the one that was added last, of another image. */
+static void NAMED(add_region)(NAMED(gradient_turn_t) *t, int64_t n, int zeroed) {
     const direct_job_t *job = t->job;
     const correlation_t *c = t->sum;
     const direct_region_t *r = &t->region;
@@ -140,7 +140,7 @@ static void NAMED(add_region)(NAMED(gradient_turn_t) *t, int64_t n) {
     const REAL *gradient = (const REAL *)c->result + n * c->result_stride[0] + t->filter * c->result_stride[1];
     for (int64_t a = 0; a < t->filters; a++)
         NAMED(fill_panel)(t->gradient + a * job->band[0] * slice, gradient + a * c->result_stride[1],
-                          c->result_stride + 2, &window, &t->results);
+                          c->result_stride + 2, &window, &t->results, zeroed);
     const int64_t lanes = job->unit == 1 ? LANES : 1,
                   vectors = t->cut ? r->count[2] / lanes : div_up(r->count[2], lanes);
     const NAMED(rows_t) whole = {t->panel, t->window.pitch[0], t->window.pitch[1], 0, vectors, 0};
@@ -149,7 +149,7 @@ static void NAMED(add_region)(NAMED(gradient_turn_t) *t, int64_t n) {
     for (int64_t channel = 0; channel < c->channels; channel++) {
         const REAL *source =
             (const REAL *)c->source + n * c->source_stride[0] + (group * c->channels + channel) * c->source_stride[1];
-        NAMED(fill_panel)(t->panel, source, c->source_stride + 2, &t->window, &t->sources);
+        NAMED(fill_panel)(t->panel, source, c->source_stride + 2, &t->window, &t->sources, zeroed || channel > 0);
         if (whole.vectors > 0) NAMED(add_rows)(t, &whole, channel);
         if (t->cut && r->count[2] % lanes != 0) {
             const NAMED(rows_t) ends = NAMED(cut_ends)(t);
@@ -186,8 +186,10 @@ static int NAMED(sum_part)(NAMED(gradient_turn_t) *t, int64_t part) {
     const int64_t size = c->channels * direct_taps(c) * (job->unit == 1 ? t->filters * LANES : job->unit);
     NAMED(vector) zero = {0};
     for (int64_t i = 0; i < size; i += LANES) NAMED(store)(t->sums + i, zero);
-    for (int64_t i = positions * part / job->partials; i < positions * (part + 1) / job->partials; i++)
-        if (direct_region(job, c, i % regions, &t->region)) NAMED(add_region)(t, i / regions);
+    const int64_t begin = positions * part / job->partials;
+    for (int64_t i = begin; i < positions * (part + 1) / job->partials; i++)
+        if (direct_region(job, c, i % regions, &t->region))
+            NAMED(add_region)(t, i / regions, regions == 1 && i > begin);
     for (int64_t i = 0; i < size; i += LANES) zero += NAMED(load)(t->sums + i) * 0;
     int finite = 1;
     for (int64_t l = 0; l < LANES; l++) finite &= zero[l] == 0;
