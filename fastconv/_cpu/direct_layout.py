@@ -201,11 +201,13 @@ def _lay_out(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int) -> L
         has_ends = unit == 1 and (band[2] % lanes or total.pixels[2] % lanes)
         ends = total.taps[2] * rows[0] * rows[1] * lanes if has_ends else 0
         sizes = [one_panel, image * band[0], ends, sums]
-        slices, vectors = band[0], max(out_pitch // lanes, 1)
+        slices, offsets = band[0], max(out_pitch // lanes, 1)
     else:
         sizes = [total.channels * one_panel, filters * total.channels * taps * unit, image, 0]
-        slices, vectors = total.channels * total.taps[0] * min(total.advance[1], total.taps[1]), 0
-    tables = [slices * _direct.SLICE_BYTES, total.taps[2] * 8, vectors * 8, 2 * unit * 8]
+        slices = total.channels * total.taps[0] * min(total.advance[1], total.taps[1])
+        listed = total.channels * taps
+        offsets = listed if listed <= _direct.MOST_LISTED else 0
+    tables = [slices * _direct.SLICE_BYTES, total.taps[2] * 8, offsets * 8, 2 * unit * 8]
     sizes = [size * itemsize for size in sizes] + tables
     starts = [0]
     for size in sizes:

@@ -43,6 +43,7 @@ typedef struct {
     REAL *out;
     direct_slice_t *slices;
     const int64_t *taps;
+    int64_t *listed;
     NAMED(product_t) product;
     int64_t prepared; /* filters that it was made for */
 } NAMED(turn_t);
@@ -167,6 +168,23 @@ static void NAMED(sum_slice)(NAMED(turn_t) *t, int64_t d) {
                              t->out + (a * job->band[1] + h) * job->out_pitch);
 }
 
+/* All taps of all channels as one row of the product. */
+static void NAMED(list_taps)(const NAMED(turn_t) *t, NAMED(product_t) *p) {
+    const correlation_t *c = t->sum;
+    const int64_t slices = t->job->unit / t->job->entry * t->job->panel[0];
+    int64_t count = 0;
+    for (int64_t channel = 0; channel < c->channels; channel++)
+        for (int64_t d = 0; d < c->taps[0]; d++)
+            for (int64_t h = 0; h < c->taps[1]; h++)
+                for (int64_t w = 0; w < c->taps[2]; w++)
+                    t->listed[count++] =
+                        (channel * slices + d) * t->window.pitch[0] + h * t->window.pitch[1] + t->taps[w];
+    t->slices[0] = (direct_slice_t){.rows = count > 0};
+    p->slice_count = 1;
+    p->offset = t->listed;
+    p->inner = count;
+}
+
 /* The product that sums all channels and taps; how its slices are cut depends on whether it slides. */
 static NAMED(product_t) NAMED(product_of)(const NAMED(turn_t) *t) {
     const direct_job_t *job = t->job;
@@ -187,6 +205,10 @@ static NAMED(product_t) NAMED(product_of)(const NAMED(turn_t) *t) {
         .sliding = sliding,
         .slices_of_3 = sliding && step == 1 && taps == 3 && c->taps[2] == 3,
     };
+    if (!sliding && c->channels * direct_taps(c) <= DIRECT_LISTED) {
+        NAMED(list_taps)(t, &p);
+        return p;
+    }
     const int64_t classes = sliding ? min64(step, taps) : 1;
     for (int64_t channel = 0; channel < c->channels; channel++)
         for (int64_t d = 0; d < c->taps[0]; d++)
@@ -273,6 +295,7 @@ static void NAMED(direct_correlate)(const void *data, int64_t item, void *scratc
         .out = (REAL *)(memory + job->out_at),
         .slices = (direct_slice_t *)(memory + job->slices_at),
         .taps = taps,
+        .listed = (int64_t *)(memory + job->offsets_at),
     };
     for (int64_t phase = 0; phase < job->phase_count; phase++) {
         t.sum = &job->phases[phase].sum;

@@ -18,6 +18,7 @@
 #define DIRECT_ROWS 4   /* accumulators of a register tile: rows or filters */
 #define DIRECT_WIDE 3   /* its vectors, with more than one accumulator each */
 #define DIRECT_WIDEST 8 /* its vectors, with one */
+#define DIRECT_LISTED 1024 /* taps of all channels of a group that are listed one by one, at most */
 
 typedef struct {
     correlation_t sum; /* delta >= 1 */
@@ -46,7 +47,7 @@ typedef struct {
     int64_t sums_at; /* weight gradient: [filter][channel][tap][lane] */
     int64_t slices_at;  /* direct_slice_t of one product */
     int64_t taps_at;    /* int64_t by width tap: where it finds the first pixel, in elements of a panel row */
-    int64_t offsets_at; /* weight gradient: int64_t by vector of a row */
+    int64_t offsets_at; /* int64_t by listed tap, from the first pixel; weight gradient: by vector of a row */
     int64_t lanes_at;   /* int64_t by lane of a unit: offset of its source channel, then of its result channel */
 } direct_job_t;
 
