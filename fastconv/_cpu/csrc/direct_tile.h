@@ -49,9 +49,9 @@ ALWAYS_INLINE void NAMED(row_of_tile)(NAMED(vector) (*sum)[WIDEST], const int lo
 #pragma GCC unroll 8
         for (int a = lo; a <= hi; a++) {
             const REAL *w = factor + (a - lo) * step;
+            const NAMED(vector) f = splat ? *w - (NAMED(vector)){0} : (NAMED(vector)) * (const NAMED(unaligned) *)w;
 #pragma GCC unroll 8
-            for (int b = 0; b < width; b++)
-                sum[a][b] += splat ? value[b] * *w : value[b] * *(const NAMED(unaligned) *)w;
+            for (int b = 0; b < width; b++) sum[a][b] += value[b] * f;
         }
         factor += unit;
     }
