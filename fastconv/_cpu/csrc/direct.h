@@ -36,7 +36,7 @@ typedef struct {
     int64_t filters; /* side by side in the factors; 1 with lanes along the channels */
     NAMED(channels_t) sources;
     NAMED(channels_t) results;
-    int in_place; /* whole vectors can be stored straight into the result */
+    int in_place;    /* whole vectors can be stored straight into the result */
     int interleaved; /* the elements between those of a row are of the same item */
     REAL *panel;
     REAL *factors;

@@ -15,9 +15,9 @@
 #include "correlation.h"
 #include "integers.h"
 
-#define DIRECT_ROWS 4   /* accumulators of a register tile: rows or filters */
-#define DIRECT_WIDE 3   /* its vectors, with more than one accumulator each */
-#define DIRECT_WIDEST 8 /* its vectors, with one */
+#define DIRECT_ROWS 4      /* accumulators of a register tile: rows or filters */
+#define DIRECT_WIDE 3      /* its vectors, with more than one accumulator each */
+#define DIRECT_WIDEST 8    /* its vectors, with one */
 #define DIRECT_LISTED 1024 /* taps of all channels of a group that are listed one by one, at most */
 
 typedef struct {

@@ -46,9 +46,9 @@ ALWAYS_INLINE void NAMED(copy_every)(REAL *to, const REAL *from, const int strid
     int64_t i = 0;
     for (; i + LANES < count; i += LANES) {
         const REAL *at = from + i * stride;
-        NAMED(vector) found = stride == 2 ? NAMED(load_second)(at)
-                                          : NAMED(every_other)(NAMED(load_second)(at),
-                                                               NAMED(load_second)(at + 2 * LANES), 0);
+        NAMED(vector) found = stride == 2
+                                  ? NAMED(load_second)(at)
+                                  : NAMED(every_other)(NAMED(load_second)(at), NAMED(load_second)(at + 2 * LANES), 0);
         NAMED(store)(to + i, found);
     }
     if (stride == 2 && count > LANES) {
@@ -237,8 +237,7 @@ static void NAMED(fill_rows)(REAL *panel, const REAL *plane, const int64_t *stri
     NAMED(inside)(w, 1, w->start[1], &j, &end);
     REAL *to = panel + j * w->pitch[1];
     const REAL *from = plane + (w->start[1] + j * w->step[1]) * stride[1] + column * stride[2];
-    if (lanes->unit == 1)
-        NAMED(copy_rows)(to, w->pitch[1], from, from_row, w->step[2] * stride[2], kept, end - j);
+    if (lanes->unit == 1) NAMED(copy_rows)(to, w->pitch[1], from, from_row, w->step[2] * stride[2], kept, end - j);
     for (; lanes->unit > 1 && j < end; j++, to += w->pitch[1], from += from_row)
         NAMED(copy_units)(to, from, w->step[2] * stride[2], kept, lanes);
 }

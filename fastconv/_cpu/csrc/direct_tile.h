@@ -49,7 +49,7 @@ ALWAYS_INLINE void NAMED(row_of_tile)(NAMED(vector) (*sum)[WIDEST], const int lo
 #pragma GCC unroll 8
         for (int a = lo; a <= hi; a++) {
             const REAL *w = factor + (a - lo) * step;
-            const NAMED(vector) f = splat ? *w - (NAMED(vector)){0} : (NAMED(vector)) * (const NAMED(unaligned) *)w;
+            const NAMED(vector) f = splat ? *w - (NAMED(vector)){0} : (NAMED(vector))*(const NAMED(unaligned) *)w;
 #pragma GCC unroll 8
             for (int b = 0; b < width; b++) sum[a][b] += value[b] * f;
         }
@@ -139,7 +139,7 @@ typedef struct {
     REAL *target;
     int64_t target_row;
     int64_t target_unit;
-    int64_t row; /* the next one to be summed */
+    int64_t row;  /* the next one to be summed */
     int64_t next; /* and its vector */
 } NAMED(sweep_t);
 
@@ -203,8 +203,8 @@ TILE(DIRECT_ROWS, 2)
 TILE(DIRECT_ROWS, 3)
 TILE(1, 8)
 #undef TILE
-static const NAMED(direct_tile_fn) NAMED(direct_tiles)[DIRECT_WIDE + 1] = {NAMED(tile_8), NAMED(tile_1), NAMED(tile_2),
-                                                                           NAMED(tile_3)};
+static const NAMED(direct_tile_fn)
+    NAMED(direct_tiles)[DIRECT_WIDE + 1] = {NAMED(tile_8), NAMED(tile_1), NAMED(tile_2), NAMED(tile_3)};
 
 /* Vectors of the next tile when `left` are to be summed, with `count` accumulators each. */
 static inline int64_t NAMED(tile_width)(int64_t left, int64_t count) {
