@@ -30,7 +30,8 @@ typedef struct {
     int64_t phase_count;
     int64_t unit;  /* 1: lanes along the width; else result channels that are gathered together, whole vectors */
     int64_t entry; /* elements of a panel entry: 1, else the lanes */
-    int64_t block; /* groups of an item (unit 1), units of an item (else); not in the weight gradient */
+    int64_t
+        block; /* groups of an item (unit 1), units of an item (else); weight gradient: filters of an item (unit 1) */
     int64_t spacing[3];
     int64_t advance[3];
     int64_t classes[3];
@@ -115,8 +116,8 @@ static inline int64_t direct_filters(const correlation_t *c) {
 }
 static inline int64_t direct_weight_items(const direct_job_t *job) {
     const correlation_t *c = &job->phases[0].sum;
-    return job->partials * (job->unit == 1 ? c->groups * div_up(c->filters, direct_filters(c))
-                                           : div_up(c->groups * c->filters, job->unit));
+    return job->partials *
+           (job->unit == 1 ? c->groups * div_up(c->filters, job->block) : div_up(c->groups * c->filters, job->unit));
 }
 
 /* The panel of a region's source. */
