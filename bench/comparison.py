@@ -27,7 +27,7 @@ from .timing import Entrant, contest, ratio
 SECONDS = 1.5
 CHECKED_MULTIPLY_ADDS = 2e8
 """Work of the definition in float64 that the errors of one problem may take; it decides how many channels count."""
-HOPELESS_SECONDS, HOPELESS_RATIO = 2.0, 50.0
+HOPELESS_SECONDS, HOPELESS_RATIO = 10.0, 20.0
 """A contestant whose first run is longer than both, the latter times our own, is not timed."""
 WRONG = {"float32": 1e-3, "float64": 1e-10, "float16": 0.1, "bfloat16": 0.1}
 """A result with a larger error is a wrong one."""

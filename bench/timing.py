@@ -14,6 +14,8 @@ SAMPLE_SECONDS = 2e-3
 """Short calls are repeated to this length for one sample, after one call that warms the caches up again."""
 MOST_REPEATS = 1000
 FEWEST_SAMPLES = 3
+LONG_SECONDS = 1.0
+"""Of a call as long as this a single sample is enough, where it has no time for more."""
 MOST_SAMPLES = 101
 
 
@@ -42,8 +44,15 @@ class Entrant:
         """How many samples there are."""
         return sum(not math.isnan(sample) for sample in self.samples)
 
+    @property
+    def fewest_samples(self) -> int:
+        """It gets these whatever they take."""
+        return 1 if self.first_seconds > LONG_SECONDS else FEWEST_SAMPLES
+
     def begin(self) -> None:
         """Find out how often the call has to be repeated; it has run before."""
+        if self.first_seconds > LONG_SECONDS:
+            return
         start = time.perf_counter()
         self.run()
         seconds = max(time.perf_counter() - start, 1e-9)
@@ -71,7 +80,7 @@ def contest(entrants: list[Entrant], seconds: float) -> None:
         for entrant in entrants:
             entrant.begin()
         for number in range(MOST_SAMPLES):
-            active = [e for e in entrants if e.rounds < FEWEST_SAMPLES or e.spent_seconds < share]
+            active = [e for e in entrants if e.rounds < e.fewest_samples or e.spent_seconds < share]
             if not active:
                 return
             if entrants[0] not in active:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,16 @@ def test_contestants_are_timed_in_pairs() -> None:
     assert timing.ratio(b, a) == 3.0
     assert b.seconds == 5.0
     assert b.rounds == 3
+
+
+def test_long_calls_are_sampled_once() -> None:
+    runs: list[str] = []
+    short = timing.Entrant(lambda: runs.append("short"))
+    long = timing.Entrant(lambda: (runs.append("long"), time.sleep(2 * SECONDS)), first_seconds=2 * timing.LONG_SECONDS)
+    timing.contest([short, long], SECONDS)
+    assert long.rounds == runs.count("long") == 1
+    assert short.rounds > timing.FEWEST_SAMPLES
+    assert timing.ratio(long, short) > 1
 
 
 @pytest.mark.parametrize("pass_name", ["forward", "input", "weight"])

@@ -11,6 +11,7 @@ from .correlation cimport correlation_t, epilogue_t
 
 cdef extern from "direct_job.h" nogil:
     const int DIRECT_ROWS
+    const int DIRECT_LISTED
 
     ctypedef struct direct_slice_t:
         int64_t source, factor, rows
@@ -38,6 +39,8 @@ cdef extern from "direct_job.h" nogil:
 
 ROWS = DIRECT_ROWS
 """Accumulators of a register tile."""
+MOST_LISTED = DIRECT_LISTED
+"""Taps of all channels of a group that are listed one by one."""
 SLICE_BYTES = sizeof(direct_slice_t)
 
 

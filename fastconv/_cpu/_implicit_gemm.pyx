@@ -17,33 +17,31 @@ cdef extern from "gemm_job.h" nogil:
     ctypedef struct gemm_job_t:
         correlation_t correlation
         epilogue_t epilogue
-        int64_t depth, span, splits, pass_first, pass_pixels
-        bint pixels_are_columns, source_channel_lines, gradient_channel_lines
+        int64_t block_entries, block_pixels, splits, pass_first, pass_blocks
+        bint pixels_are_columns, is_interleaved, is_weight_gradient
         char *packed
         char *partial
+
+    ctypedef struct gemm_scratch_t:
+        int64_t bytes
 
     int64_t div_up(int64_t a, int64_t b)
     int64_t round_up(int64_t a, int64_t b)
     int64_t tap_count(const correlation_t *c)
+    int64_t entry_count(const correlation_t *c)
     int64_t pixel_count(const correlation_t *c)
     int64_t packed_weight_size(const gemm_job_t *job, int64_t tile_columns)
+    int64_t gemm_partial_size(const gemm_job_t *job, int64_t tile_columns)
     int64_t gemm_pack_items(const gemm_job_t *job, int64_t tile_rows, int64_t tile_columns)
     int64_t gemm_correlate_items(const gemm_job_t *job)
-    int64_t gemm_split_pixels(const gemm_job_t *job)
+    int64_t gemm_split_blocks(const gemm_job_t *job)
     int64_t gemm_weight_items(const gemm_job_t *job)
-    int64_t gemm_scratch_bytes(int64_t depth, int64_t span, int64_t rows, int64_t tile_rows, int64_t tile_columns,
-                               int64_t lanes, int64_t element_bytes)
+    int64_t gemm_reduce_items(const gemm_job_t *job, int64_t tile_columns)
+    gemm_scratch_t gemm_scratch(const gemm_job_t *job, int64_t tile_columns, int64_t lanes, int64_t element_bytes)
 
 
 # Arithmetic of one item of one pass over a weight gradient: KeyboardInterrupt waits for the items begun.
 cdef int64_t PASS_MULTIPLY_ADDS = 2**27
-
-
-def scratch_bytes(str dtype, int64_t depth, int64_t span, int64_t rows):
-    """Bytes of one thread's scratch memory."""
-    cdef const real_kernels_t *kernels = kernels_for(dtype)
-    return gemm_scratch_bytes(depth, span, rows, kernels.tile_rows, kernels.tile_columns, kernels.lanes,
-                              4 if dtype == "float32" else 8)
 
 
 cdef void _merge_axes(correlation_t *c, epilogue_t *e) noexcept:
@@ -77,33 +75,38 @@ cdef int64_t _balanced(int64_t total, int64_t most, int64_t multiple):
     return round_up(div_up(total, div_up(total, most)), multiple)
 
 
+cdef int64_t _entries(const correlation_t *c, int64_t most):
+    """Entries of one block: all taps of some channels where a block has room for a channel."""
+    cdef int64_t taps = max(tap_count(c), 1)
+    if most < taps:
+        return _balanced(entry_count(c), most, 1)
+    return taps * _balanced(c.channels, most // taps, 1)
+
+
 cdef class GemmKernel(Kernel):
     """The correlations of a problem with their blocking; ``shared_bytes`` of the workspace are for packed weights or
     partial sums, then come ``thread_bytes`` for every thread."""
 
     cdef gemm_job_t *jobs
-    cdef int64_t *packed_bytes
-    cdef int64_t shared_bytes, thread_bytes, itemsize
+    cdef readonly int64_t shared_bytes, thread_bytes
+    cdef int64_t itemsize
     cdef bint is_gradient
     cdef const real_kernels_t *kernels
 
-    def __cinit__(self, problem, params, int64_t shared_bytes, int64_t thread_bytes):
+    def __cinit__(self, problem, params):
         cdef int64_t index
         self.sums = Correlations(problem)
         self.kernels = kernels_for(problem.dtype)
         self.itemsize = 4 if problem.dtype == "float32" else 8
         self.is_gradient = problem.direction == "backward_weight"
-        self.shared_bytes, self.thread_bytes = shared_bytes, thread_bytes
         self.jobs = <gemm_job_t *>PyMem_Calloc(self.sums.count, sizeof(gemm_job_t))
-        self.packed_bytes = <int64_t *>PyMem_Calloc(self.sums.count, sizeof(int64_t))
-        if self.jobs == NULL or self.packed_bytes == NULL:
+        if self.jobs == NULL:
             raise MemoryError
         for index in range(self.sums.count):
             self._set_blocks(index, params)
 
     def __dealloc__(self):
         PyMem_Free(self.jobs)
-        PyMem_Free(self.packed_bytes)
 
     cdef _set_blocks(self, int64_t index, params):
         cdef gemm_job_t *job = &self.jobs[index]
@@ -112,19 +115,31 @@ cdef class GemmKernel(Kernel):
         memset(&none, 0, sizeof(none))
         job.correlation = self.sums.get(&none, index, &job.epilogue)
         channels_last = self.sums.problem.layout == "channels_last"
+        job.is_weight_gradient = self.is_gradient
         job.pixels_are_columns = not (channels_last and c.filters >= self.kernels.lanes)
-        job.source_channel_lines = channels_last and c.channels >= 4
-        job.gradient_channel_lines = channels_last and c.filters >= 4
+        job.is_interleaved = channels_last and (self.is_gradient or not job.pixels_are_columns)
         job.splits = params["splits"]
         if self.is_gradient:
-            job.depth = params["depth"]
-            job.span = _balanced(c.channels * tap_count(c), params["span"], self.kernels.tile_columns)
-            job.pass_pixels = round_up(div_up(PASS_MULTIPLY_ADDS, max(job.span * c.filters, 1)), job.depth)
+            job.block_pixels = _balanced(pixel_count(c), params["depth"], 1)
+            job.block_entries = _entries(c, params["span"])
+            job.pass_blocks = div_up(PASS_MULTIPLY_ADDS, max(job.block_entries * c.filters * job.block_pixels, 1))
         else:
-            job.depth = _balanced(c.channels * tap_count(c), params["depth"], 1)
-            job.span = _balanced(pixel_count(c), params["span"], self.kernels.tile_columns)
-        self.packed_bytes[index] = round_up(
-            c.groups * packed_weight_size(job, self.kernels.tile_columns) * self.itemsize, 64)
+            job.block_pixels = _balanced(pixel_count(c), params["span"], self.kernels.tile_columns)
+            job.block_entries = _entries(c, params["depth"])
+        self.shared_bytes = max(self.shared_bytes, self._shared(job))
+        self.thread_bytes = max(self.thread_bytes, self._scratch(job))
+        _merge_axes(c, &job.epilogue)
+        self.thread_bytes = max(self.thread_bytes, self._scratch(job))
+
+    cdef int64_t _shared(self, const gemm_job_t *job) noexcept:
+        """Bytes of a job's packed weights or partial sums."""
+        cdef int64_t columns = self.kernels.tile_columns
+        if self.is_gradient:
+            return round_up(gemm_partial_size(job, columns) * self.itemsize, 64)
+        return round_up(job.correlation.groups * packed_weight_size(job, columns) * self.itemsize, 64)
+
+    cdef int64_t _scratch(self, const gemm_job_t *job) noexcept:
+        return gemm_scratch(job, self.kernels.tile_columns, self.kernels.lanes, self.itemsize).bytes
 
     cdef gemm_job_t _job(self, int64_t index, const operands_t *operands) noexcept:
         """The ``index``-th job on ``operands``."""
@@ -158,13 +173,13 @@ cdef class GemmKernel(Kernel):
             for index in range(self.sums.count):
                 job = self._job(index, operands)
                 job.packed = weights
-                if self.packed_bytes[index] > left:
+                if self._shared(&job) > left:
                     raise MemoryError("workspace smaller than the algorithm asked for")
                 if packed is None:
                     self._pack(&job, threads)
                 else:
-                    weights += self.packed_bytes[index]
-                    left -= self.packed_bytes[index]
+                    weights += self._shared(&job)
+                    left -= self._shared(&job)
                 run_job(self.kernels.gemm_correlate, &job, gemm_correlate_items(&job), self.thread_bytes,
                         workspace + self.shared_bytes, threads)
         finally:
@@ -175,16 +190,14 @@ cdef class GemmKernel(Kernel):
     cdef int _weight_gradient(self, const operands_t *operands, char *workspace, int threads) except -1:
         """backward_weight: partial sums of each split into the workspace, then their sum into the weight."""
         cdef gemm_job_t job = self._job(0, operands)
-        cdef int64_t first, filters = job.correlation.groups * job.correlation.filters
-        cdef int64_t columns = job.correlation.channels * tap_count(&job.correlation)
-        if job.splits * filters * columns * self.itemsize > self.shared_bytes:
-            raise MemoryError("workspace smaller than the algorithm asked for")
+        cdef int64_t first
         job.partial = workspace
-        for first in range(0, max(gemm_split_pixels(&job), 1), job.pass_pixels):
+        for first in range(0, max(gemm_split_blocks(&job), 1), job.pass_blocks):
             job.pass_first = first
             run_job(self.kernels.gemm_weight_gradient, &job, gemm_weight_items(&job), self.thread_bytes,
                     workspace + self.shared_bytes, threads)
-        return run_job(self.kernels.gemm_weight_reduce, &job, filters, 0, NULL, threads)
+        return run_job(self.kernels.gemm_weight_reduce, &job, gemm_reduce_items(&job, self.kernels.tile_columns), 0, NULL,
+                       threads)
 
     def pack(self, operands, int threads):
         """The weights of all correlations of the problem, packed one after the other."""
@@ -199,7 +212,7 @@ cdef class GemmKernel(Kernel):
                 job = self._job(index, &bound.operands)
                 job.packed = <char *>view.buf + offset
                 self._pack(&job, threads)
-                offset += self.packed_bytes[index]
+                offset += self._shared(&job)
         finally:
             PyBuffer_Release(&view)
         packed.flags.writeable = False
@@ -210,5 +223,5 @@ cdef class GemmKernel(Kernel):
         """Bytes of the packed weights of all correlations."""
         cdef int64_t index, size = 0
         for index in range(self.sums.count):
-            size += self.packed_bytes[index]
+            size += self._shared(&self.jobs[index])
         return size

@@ -29,6 +29,8 @@ SMALL_BYTES = 2**16
 """Groups (units) are put together in one item up to these."""
 MOST_PARTS = 256
 """Parts of a weight gradient that are summed apart."""
+GRADIENT_TILES = 2
+"""Register tiles of filters in an item of a weight gradient, which share the panel of the source."""
 UNIT_VECTORS = 4
 """Vectors of channels that are gathered together, at most."""
 UNIT_BYTES = 2**16
@@ -159,11 +161,17 @@ def _halved(band: Sizes, floor: Sizes, total: Sum, multiple: int) -> Sizes:
     return _three(max(size, floor[axis]) if axis == best else band[axis] for axis in range(3))
 
 
+def _filters_of_gradient(total: Sum) -> int:
+    """Filters of an item of a weight gradient with lanes along the width: register tiles of equal size."""
+    tile = -(-total.filters // -(-total.filters // _direct.ROWS))
+    return min(GRADIENT_TILES * tile, total.filters)
+
+
 def _items(total: Sum, layout: Layout) -> int:
     """Items (forward) or regions and filters to share among items (weight gradient)."""
     parts = total.groups if layout.unit == 1 else -(-total.groups * total.filters // layout.unit)
     if total.is_gradient and layout.unit == 1:
-        parts *= -(-total.filters // _direct.ROWS)
+        parts *= -(-total.filters // layout.block)
     return total.batch * parts * math.prod(total.classes) * math.prod(layout.bands)
 
 
@@ -194,18 +202,22 @@ def _lay_out(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int) -> L
     out_pitch = _up(band[2], lanes) if unit == 1 else band[2] * lanes
     one_panel = math.prod(panel) * slots * unit
     taps = math.prod(total.taps)
-    filters = min(max(total.filters, 1), _direct.ROWS) if unit == 1 else 1
+    filters = 1
+    if unit == 1:
+        filters = _filters_of_gradient(total) if total.is_gradient else min(max(total.filters, 1), _direct.ROWS)
     image = (filters if unit == 1 else unit // lanes) * out_pitch * band[1]
     if total.is_gradient:
         sums = filters * total.channels * taps * (lanes if unit == 1 else unit)
         has_ends = unit == 1 and (band[2] % lanes or total.pixels[2] % lanes)
         ends = total.taps[2] * rows[0] * rows[1] * lanes if has_ends else 0
         sizes = [one_panel, image * band[0], ends, sums]
-        slices, vectors = band[0], max(out_pitch // lanes, 1)
+        slices, offsets = band[0], max(out_pitch // lanes, 1)
     else:
         sizes = [total.channels * one_panel, filters * total.channels * taps * unit, image, 0]
-        slices, vectors = total.channels * total.taps[0] * min(total.advance[1], total.taps[1]), 0
-    tables = [slices * _direct.SLICE_BYTES, total.taps[2] * 8, vectors * 8, 2 * unit * 8]
+        slices = total.channels * total.taps[0] * min(total.advance[1], total.taps[1])
+        listed = total.channels * taps
+        offsets = listed if listed <= _direct.MOST_LISTED else 0
+    tables = [slices * _direct.SLICE_BYTES, total.taps[2] * 8, offsets * 8, 2 * unit * 8]
     sizes = [size * itemsize for size in sizes] + tables
     starts = [0]
     for size in sizes:
@@ -215,7 +227,7 @@ def _lay_out(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int) -> L
     return Layout(
         unit=unit,
         entry=entry,
-        block=1,
+        block=filters if total.is_gradient else 1,
         delta=total.delta,
         spacing=total.spacing,
         advance=total.advance,
@@ -242,7 +254,7 @@ def _with_blocks(total: Sum, layout: Layout, itemsize: int) -> Layout:
         block = max(1, min(most, _items(total, layout) // LEAST_ITEMS, parts))
         return replace(layout, block=block)
     results = total.groups * total.filters
-    filters = layout.unit if layout.unit > 1 else -(-total.filters // -(-total.filters // _direct.ROWS))
+    filters = layout.unit if layout.unit > 1 else layout.block
     parts = -(-results // filters) if layout.unit > 1 else total.groups * -(-total.filters // filters)
     positions = _items(total, layout) // max(parts, 1)
     wanted = max(-(-LEAST_ITEMS // parts), positions * work // MOST_MULTIPLY_ADDS)

@@ -17,7 +17,7 @@ from .. import _implicit_gemm, _runtime
 PANEL_BYTES = 20480
 """One packed column panel: it stays in a first-level cache of 32 KiB beside the row panel that streams past."""
 BLOCK_BYTES = 2**18
-"""One packed block of pixels: it stays in half of a second-level cache of 512 KiB."""
+"""Entries times pixels of one block, as many bytes as the block would take if it were built."""
 PARTIAL_BYTES = 2**24
 """All partial sums of a weight gradient together."""
 LEAST_ITEMS = 16
@@ -53,9 +53,7 @@ class ImplicitGemm(Algorithm):
         itemsize = np.dtype(problem.dtype).itemsize
         depth = max(panel_bytes // (columns * itemsize), 8)
         pixels = problem.batch * math.prod(problem.output_size)
-        filters = problem.out_channels // problem.groups
         if problem.direction == "backward_weight":
-            depth = max(min(depth, block_bytes // itemsize // max(filters, 1)), 64)
             depth = min(depth, max(pixels, 1))
             total = math.prod(problem.weight_shape[1:])
             # Splitting the pixels costs a copy of the result each; splitting the columns packs the gradient again.
@@ -82,27 +80,9 @@ class ImplicitGemm(Algorithm):
         wanted = min(most, -(-total // max(items, 1)))
         return _round_up(max(wanted, min(4 * columns, most), 1), columns)
 
-    def _memory(self, problem: ConvProblem, params: Params) -> tuple[int, int]:
-        """(bytes shared by the threads: packed weights or partial sums; bytes of one thread)."""
-        lanes, _, columns = _runtime.tile_sizes(problem.dtype)
-        itemsize = np.dtype(problem.dtype).itemsize
-        weights = math.prod(problem.weight_shape)
-        filters, rows = problem.out_channels // problem.groups, 0
-        if problem.direction == "backward_weight":
-            rows = filters
-            shared = params["splits"] * weights * itemsize
-        elif problem.direction == "backward_input":
-            filters = problem.in_channels // problem.groups
-            shared = problem.out_channels * _round_up(filters, columns) * math.prod(problem.kernel_size) * itemsize
-        else:
-            shared = problem.groups * _round_up(filters, columns) * math.prod(problem.weight_shape[1:]) * itemsize
-        # Blocks are balanced and rounded up to whole vectors and panels, hence never larger than this.
-        depth, span = params["depth"] + lanes, params["span"] + columns
-        return _round_up(shared, 64) + 64, _implicit_gemm.scratch_bytes(problem.dtype, depth, span, rows)
-
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
-        shared, thread = self._memory(problem, params)
-        return shared + threads * thread
+        kernel = self.bind(problem, params)
+        return kernel.shared_bytes + threads * kernel.thread_bytes
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """Padded tiles at the peak rate, packing as copies, and the weights once per call."""
@@ -138,7 +118,7 @@ class ImplicitGemm(Algorithm):
         return self.bind(problem, params).pack(Operands(data, weight, output), threads)
 
     def bind(self, problem: ConvProblem, params: Params) -> _implicit_gemm.GemmKernel:
-        return _implicit_gemm.GemmKernel(problem, params, *self._memory(problem, params))
+        return _implicit_gemm.GemmKernel(problem, params)
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
         self.bind(problem, params).execute(operands, resources)

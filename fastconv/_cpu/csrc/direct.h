@@ -9,54 +9,19 @@
 #include "direct_panel.h"
 #include "direct_weight.h"
 
-/* Where the vectors of a block of rows are read and written: vector j of a row starts at pixel min(j*advance, limit),
- * so that the last one overlaps its neighbour in place of running over the end. */
-typedef struct {
-    int64_t rows;
-    int64_t vectors;
-    int64_t advance;
-    int64_t limit;
-    const REAL *source;
-    int64_t source_row;
-    int64_t source_unit;
-    REAL *target;
-    int64_t target_row;
-    int64_t target_unit;
-} NAMED(sweep_t);
-
-/* Vectors of `blocks` blocks of `height` rows each, from row `first` on. */
-static void NAMED(sweep_blocks)(const NAMED(product_t) *p, const NAMED(sweep_t) *s, int splat, int64_t first,
-                                int64_t height, int64_t blocks) {
-    int64_t row = first, j = 0, left = blocks * s->vectors;
-    while (left > 0) {
-        const REAL *source[DIRECT_WIDEST];
-        REAL *target[DIRECT_WIDEST];
-        const int64_t width = NAMED(tile_width)(left, p->count);
-        for (int64_t b = 0; b < width; b++) {
-            const int64_t at = min64(j * s->advance, s->limit);
-            source[b] = s->source + row * s->source_row + at * s->source_unit;
-            target[b] = s->target + row * s->target_row + at * s->target_unit;
-            if (++j == s->vectors) {
-                j = 0;
-                row += height;
-            }
-        }
-        NAMED(direct_tile)(p, splat, width)(p, source, target);
-        left -= width;
-    }
-}
-
-static void NAMED(sweep)(NAMED(product_t) *p, const NAMED(sweep_t) *s, int splat) {
+/* All vectors of `rows` rows. */
+static void NAMED(sweep_rows)(NAMED(product_t) *p, NAMED(sweep_t) *s, int splat, int64_t rows) {
+    s->row = s->next = 0;
     if (!p->sliding) {
-        NAMED(sweep_blocks)(p, s, splat, 0, 1, s->rows);
+        NAMED(sweep_blocks)(p, s, splat, 1, rows);
         return;
     }
-    const int64_t blocks = div_up(s->rows, DIRECT_ROWS), height = s->rows / blocks, taller = s->rows % blocks;
+    const int64_t blocks = div_up(rows, DIRECT_ROWS), height = rows / blocks, taller = rows % blocks;
     p->target_step = s->target_row;
     p->count = height + 1;
-    NAMED(sweep_blocks)(p, s, splat, 0, height + 1, taller);
+    NAMED(sweep_blocks)(p, s, splat, height + 1, taller);
     p->count = height;
-    NAMED(sweep_blocks)(p, s, splat, taller * (height + 1), height, blocks - taller);
+    NAMED(sweep_blocks)(p, s, splat, height, blocks - taller);
 }
 
 /* What the filters (or lanes) of one turn of an item have in common. */
@@ -71,12 +36,14 @@ typedef struct {
     int64_t filters; /* side by side in the factors; 1 with lanes along the channels */
     NAMED(channels_t) sources;
     NAMED(channels_t) results;
-    int in_place; /* whole vectors can be stored straight into the result */
+    int in_place;    /* whole vectors can be stored straight into the result */
+    int interleaved; /* the elements between those of a row are of the same item */
     REAL *panel;
     REAL *factors;
     REAL *out;
     direct_slice_t *slices;
     const int64_t *taps;
+    int64_t *listed;
     NAMED(product_t) product;
     int64_t prepared; /* filters that it was made for */
 } NAMED(turn_t);
@@ -130,7 +97,10 @@ static void NAMED(finish_row)(const NAMED(turn_t) *t, REAL *run, int64_t a, int6
 static void NAMED(store_row)(const NAMED(turn_t) *t, REAL *result, const REAL *run) {
     const int64_t stride = t->sum->result_stride[4], count = t->region.count[2];
     if (t->job->unit == 1) {
-        for (int64_t i = 0; i < count; i++) result[i * stride] = run[i];
+        if (t->interleaved)
+            NAMED(store_every_second)(result, run, count);
+        else
+            for (int64_t i = 0; i < count; i++) result[i * stride] = run[i];
         return;
     }
     for (int64_t i = 0; i < count; i++, result += stride)
@@ -169,7 +139,6 @@ static void NAMED(sum_slice)(NAMED(turn_t) *t, int64_t d) {
     const int64_t filter_step = t->in_place ? c->result_stride[1] : job->band[1] * job->out_pitch;
     NAMED(sweep_t)
     sweep = {
-        .rows = r->count[1],
         .vectors = along_width ? div_up(r->count[2], LANES) : r->count[2],
         .advance = along_width ? LANES : 1,
         .limit = along_width ? max64(r->count[2] - LANES, 0) : r->count[2] - 1,
@@ -183,7 +152,7 @@ static void NAMED(sum_slice)(NAMED(turn_t) *t, int64_t d) {
     p->target_step = filter_step; /* a sliding tile has its own */
     p->factor = t->factors;
     for (int64_t v = 0; v < vectors; v++) {
-        NAMED(sweep)(p, &sweep, along_width);
+        NAMED(sweep_rows)(p, &sweep, along_width, r->count[1]);
         p->factor += c->channels * direct_taps(c) * LANES;
         sweep.source += t->sources.pitch;
         sweep.target += t->in_place ? LANES : t->results.pitch;
@@ -197,6 +166,23 @@ static void NAMED(sum_slice)(NAMED(turn_t) *t, int64_t d) {
         for (int64_t h = 0; h < r->count[1]; h++)
             NAMED(store_row)(t, result + a * c->result_stride[1] + h * job->spacing[1] * c->result_stride[3],
                              t->out + (a * job->band[1] + h) * job->out_pitch);
+}
+
+/* All taps of all channels as one row of the product. */
+static void NAMED(list_taps)(const NAMED(turn_t) *t, NAMED(product_t) *p) {
+    const correlation_t *c = t->sum;
+    const int64_t slices = t->job->unit / t->job->entry * t->job->panel[0];
+    int64_t count = 0;
+    for (int64_t channel = 0; channel < c->channels; channel++)
+        for (int64_t d = 0; d < c->taps[0]; d++)
+            for (int64_t h = 0; h < c->taps[1]; h++)
+                for (int64_t w = 0; w < c->taps[2]; w++)
+                    t->listed[count++] =
+                        (channel * slices + d) * t->window.pitch[0] + h * t->window.pitch[1] + t->taps[w];
+    t->slices[0] = (direct_slice_t){.rows = count > 0};
+    p->slice_count = 1;
+    p->offset = t->listed;
+    p->inner = count;
 }
 
 /* The product that sums all channels and taps; how its slices are cut depends on whether it slides. */
@@ -219,6 +205,10 @@ static NAMED(product_t) NAMED(product_of)(const NAMED(turn_t) *t) {
         .sliding = sliding,
         .slices_of_3 = sliding && step == 1 && taps == 3 && c->taps[2] == 3,
     };
+    if (!sliding && c->channels * direct_taps(c) <= DIRECT_LISTED) {
+        NAMED(list_taps)(t, &p);
+        return p;
+    }
     const int64_t classes = sliding ? min64(step, taps) : 1;
     for (int64_t channel = 0; channel < c->channels; channel++)
         for (int64_t d = 0; d < c->taps[0]; d++)
@@ -232,7 +222,7 @@ static NAMED(product_t) NAMED(product_of)(const NAMED(turn_t) *t) {
 }
 
 /* `filters` results of one group (or one unit of lanes), all from the panel of its source channels. */
-static void NAMED(correlate_part)(NAMED(turn_t) *t, int64_t filters) {
+static void NAMED(correlate_part)(NAMED(turn_t) *t, int64_t filters, int zeroed) {
     const direct_job_t *job = t->job;
     const correlation_t *c = t->sum;
     const int64_t most = job->unit > 1 || c->filters < 3 ? 1 : direct_filters(c), end = t->filter + filters;
@@ -242,7 +232,7 @@ static void NAMED(correlate_part)(NAMED(turn_t) *t, int64_t filters) {
     if (direct_taps(c) > 0)
         for (int64_t channel = 0; channel < c->channels; channel++) NAMED(fill_panel)
     (t->panel + channel * panels * job->panel[0] * t->window.pitch[0], source + channel * c->source_stride[1],
-     c->source_stride + 2, &t->window, &t->sources);
+     c->source_stride + 2, &t->window, &t->sources, zeroed);
     for (; t->filter < end; t->filter += t->filters) {
         t->filters = min64(most, end - t->filter);
         if (t->prepared != t->filters) t->product = NAMED(product_of)(t);
@@ -250,6 +240,16 @@ static void NAMED(correlate_part)(NAMED(turn_t) *t, int64_t filters) {
         NAMED(pack_factors)(t);
         for (int64_t d = 0; d < t->region.count[0]; d++) NAMED(sum_slice)(t, d);
     }
+}
+
+/* Whether this item computes the elements between those of a row, too, in another phase. */
+static int NAMED(is_interleaved)(const direct_job_t *job, const correlation_t *c) {
+    int found = 0;
+    for (int64_t phase = 0; phase < job->phase_count; phase++) {
+        const char *other = job->phases[phase].sum.result;
+        found |= other == c->result + REAL_BYTES || other == c->result - REAL_BYTES;
+    }
+    return found && c->result_stride[4] == 2;
 }
 
 /* One region of one phase, for the groups or units of an item. */
@@ -260,10 +260,11 @@ static void NAMED(correlate_region)(NAMED(turn_t) *t, int64_t part, int64_t *tap
     t->prepared = 0;
     direct_tap_offsets(job, c, taps);
     if (job->unit == 1) {
+        t->interleaved = NAMED(is_interleaved)(job, c);
         t->in_place = c->result_stride[4] == 1 && t->region.count[2] >= LANES;
         for (int64_t group = part; group < min64(part + job->block, c->groups); group++) {
             t->filter = group * c->filters;
-            NAMED(correlate_part)(t, c->filters);
+            NAMED(correlate_part)(t, c->filters, group > part);
         }
         return;
     }
@@ -273,7 +274,7 @@ static void NAMED(correlate_region)(NAMED(turn_t) *t, int64_t part, int64_t *tap
         t->sources = NAMED(channels_from)(job, c, first, lanes, 0, job->panel[0] * t->window.pitch[0]);
         t->results = NAMED(channels_from)(job, c, first, lanes + job->unit, 1, job->band[1] * job->out_pitch);
         t->in_place = c->result_stride[1] == 1 && t->results.filled == job->unit;
-        NAMED(correlate_part)(t, 1);
+        NAMED(correlate_part)(t, 1, first > part * job->unit);
     }
 }
 
@@ -294,6 +295,7 @@ static void NAMED(direct_correlate)(const void *data, int64_t item, void *scratc
         .out = (REAL *)(memory + job->out_at),
         .slices = (direct_slice_t *)(memory + job->slices_at),
         .taps = taps,
+        .listed = (int64_t *)(memory + job->offsets_at),
     };
     for (int64_t phase = 0; phase < job->phase_count; phase++) {
         t.sum = &job->phases[phase].sum;

@@ -15,9 +15,10 @@
 #include "correlation.h"
 #include "integers.h"
 
-#define DIRECT_ROWS 4   /* accumulators of a register tile: rows or filters */
-#define DIRECT_WIDE 3   /* its vectors, with more than one accumulator each */
-#define DIRECT_WIDEST 8 /* its vectors, with one */
+#define DIRECT_ROWS 4      /* accumulators of a register tile: rows or filters */
+#define DIRECT_WIDE 3      /* its vectors, with more than one accumulator each */
+#define DIRECT_WIDEST 8    /* its vectors, with one */
+#define DIRECT_LISTED 1024 /* taps of all channels of a group that are listed one by one, at most */
 
 typedef struct {
     correlation_t sum; /* delta >= 1 */
@@ -29,7 +30,8 @@ typedef struct {
     int64_t phase_count;
     int64_t unit;  /* 1: lanes along the width; else result channels that are gathered together, whole vectors */
     int64_t entry; /* elements of a panel entry: 1, else the lanes */
-    int64_t block; /* groups of an item (unit 1), units of an item (else); not in the weight gradient */
+    int64_t
+        block; /* groups of an item (unit 1), units of an item (else); weight gradient: filters of an item (unit 1) */
     int64_t spacing[3];
     int64_t advance[3];
     int64_t classes[3];
@@ -46,7 +48,7 @@ typedef struct {
     int64_t sums_at; /* weight gradient: [filter][channel][tap][lane] */
     int64_t slices_at;  /* direct_slice_t of one product */
     int64_t taps_at;    /* int64_t by width tap: where it finds the first pixel, in elements of a panel row */
-    int64_t offsets_at; /* weight gradient: int64_t by vector of a row */
+    int64_t offsets_at; /* int64_t by listed tap, from the first pixel; weight gradient: by vector of a row */
     int64_t lanes_at;   /* int64_t by lane of a unit: offset of its source channel, then of its result channel */
 } direct_job_t;
 
@@ -114,8 +116,8 @@ static inline int64_t direct_filters(const correlation_t *c) {
 }
 static inline int64_t direct_weight_items(const direct_job_t *job) {
     const correlation_t *c = &job->phases[0].sum;
-    return job->partials * (job->unit == 1 ? c->groups * div_up(c->filters, direct_filters(c))
-                                           : div_up(c->groups * c->filters, job->unit));
+    return job->partials *
+           (job->unit == 1 ? c->groups * div_up(c->filters, job->block) : div_up(c->groups * c->filters, job->unit));
 }
 
 /* The panel of a region's source. */

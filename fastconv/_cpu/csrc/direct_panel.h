@@ -31,16 +31,86 @@ ALWAYS_INLINE void NAMED(copy_few)(REAL *to, const REAL *from, int64_t count) {
 #undef HALVES
 }
 
-ALWAYS_INLINE void NAMED(copy_run)(REAL *to, const REAL *from, int64_t stride, int64_t count) {
-    if (stride == 2) {
-        for (int64_t i = 0; i < count; i++) to[i] = from[2 * i];
-    } else if (stride != 1) {
-        for (int64_t i = 0; i < count; i++) to[i] = from[i * stride];
-    } else if (count < LANES) {
-        NAMED(copy_few)(to, from, count);
+/* Lanes 0, 2, 4, ... (odd: 1, 3, 5, ...) of the 2 * LANES that start at `from`. */
+ALWAYS_INLINE NAMED(vector) NAMED(every_other)(NAMED(vector) low, NAMED(vector) high, int odd) {
+    NAMED(lane_index) which;
+    for (int i = 0; i < LANES; i++) which[i] = 2 * i + odd;
+    return __builtin_shuffle(low, high, which);
+}
+ALWAYS_INLINE NAMED(vector) NAMED(load_second)(const REAL *from) {
+    return NAMED(every_other)(NAMED(load)(from), NAMED(load)(from + LANES), 0);
+}
+
+/* Every second or fourth element; nothing after the last one is read. */
+ALWAYS_INLINE void NAMED(copy_every)(REAL *to, const REAL *from, const int stride, int64_t count) {
+    int64_t i = 0;
+    for (; i + LANES < count; i += LANES) {
+        const REAL *at = from + i * stride;
+        NAMED(vector) found = stride == 2
+                                  ? NAMED(load_second)(at)
+                                  : NAMED(every_other)(NAMED(load_second)(at), NAMED(load_second)(at + 2 * LANES), 0);
+        NAMED(store)(to + i, found);
+    }
+    if (stride == 2 && count > LANES) {
+        const REAL *at = from + 2 * (count - LANES) - 1;
+        NAMED(store)(to + count - LANES, NAMED(every_other)(NAMED(load)(at), NAMED(load)(at + LANES), 1));
     } else {
-        for (int64_t i = 0; i < count - LANES; i += LANES) NAMED(store)(to + i, NAMED(load)(from + i));
-        NAMED(store)(to + count - LANES, NAMED(load)(from + count - LANES));
+        for (; i < count; i++) to[i] = from[i * stride];
+    }
+}
+
+/* A run into every second element; those between them keep their values. */
+ALWAYS_INLINE void NAMED(store_every_second)(REAL *to, const REAL *from, int64_t count) {
+    NAMED(lane_index) low, high;
+    for (int i = 0; i < LANES; i++) {
+        low[i] = i % 2 ? LANES + i : i / 2;
+        high[i] = i % 2 ? LANES + i : (LANES + i) / 2;
+    }
+    int64_t i = 0;
+    for (; i + LANES < count; i += LANES) {
+        REAL *at = to + 2 * i;
+        const NAMED(vector) run = NAMED(load)(from + i);
+        NAMED(store)(at, __builtin_shuffle(run, NAMED(load)(at), low));
+        NAMED(store)(at + LANES, __builtin_shuffle(run, NAMED(load)(at + LANES), high));
+    }
+    if (count > LANES) {
+        REAL *at = to + 2 * (count - LANES) - 1;
+        const NAMED(vector) run = NAMED(load)(from + count - LANES);
+        for (int l = 0; l < LANES; l++) {
+            low[l] = l % 2 ? l / 2 : LANES + l;
+            high[l] = l % 2 ? (LANES + l) / 2 : LANES + l;
+        }
+        NAMED(store)(at, __builtin_shuffle(run, NAMED(load)(at), low));
+        NAMED(store)(at + LANES, __builtin_shuffle(run, NAMED(load)(at + LANES), high));
+    } else {
+        for (; i < count; i++) to[2 * i] = from[i];
+    }
+}
+
+/* Rows of `count` elements that are `stride` apart; `known` is the stride, or 0 for those without code of their own. */
+ALWAYS_INLINE void NAMED(copy_rows_of)(const int known, REAL *to, int64_t to_row, const REAL *from, int64_t from_row,
+                                       int64_t stride, int64_t count, int64_t rows) {
+    for (int64_t j = 0; j < rows; j++, to += to_row, from += from_row) {
+        if (known > 1) {
+            NAMED(copy_every)(to, from, known, count);
+        } else if (known == 0) {
+            for (int64_t i = 0; i < count; i++) to[i] = from[i * stride];
+        } else if (count < LANES) {
+            NAMED(copy_few)(to, from, count);
+        } else {
+            for (int64_t i = 0; i < count - LANES; i += LANES) NAMED(store)(to + i, NAMED(load)(from + i));
+            NAMED(store)(to + count - LANES, NAMED(load)(from + count - LANES));
+        }
+    }
+}
+
+static void NAMED(copy_rows)(REAL *to, int64_t to_row, const REAL *from, int64_t from_row, int64_t stride,
+                             int64_t count, int64_t rows) {
+    switch (stride) {
+    case 1: NAMED(copy_rows_of)(1, to, to_row, from, from_row, stride, count, rows); break;
+    case 2: NAMED(copy_rows_of)(2, to, to_row, from, from_row, stride, count, rows); break;
+    case 4: NAMED(copy_rows_of)(4, to, to_row, from, from_row, stride, count, rows); break;
+    default: NAMED(copy_rows_of)(0, to, to_row, from, from_row, stride, count, rows);
     }
 }
 
@@ -158,24 +228,24 @@ static int NAMED(fill_transposed)(REAL *panel, const REAL *array, const int64_t 
     return 1;
 }
 
-/* The rows of a slice that lie inside the array, which have their zeros already. */
+/* The rows of a slice that lie inside the array; their zeros are in place. */
 static void NAMED(fill_rows)(REAL *panel, const REAL *plane, const int64_t *stride, const direct_window_t *w,
                              const NAMED(channels_t) *lanes, int64_t column, int64_t kept) {
+    const int64_t from_row = w->step[1] * stride[1];
     int64_t j, end;
     if (lanes->unit > 1 && NAMED(fill_transposed)(panel, plane, stride, w, lanes, column, kept)) return;
-    for (NAMED(inside)(w, 1, w->start[1], &j, &end); j < end; j++) {
-        REAL *to = panel + j * w->pitch[1];
-        const REAL *from = plane + (w->start[1] + j * w->step[1]) * stride[1] + column * stride[2];
-        if (lanes->unit == 1)
-            NAMED(copy_run)(to, from, w->step[2] * stride[2], kept);
-        else
-            NAMED(copy_units)(to, from, w->step[2] * stride[2], kept, lanes);
-    }
+    NAMED(inside)(w, 1, w->start[1], &j, &end);
+    REAL *to = panel + j * w->pitch[1];
+    const REAL *from = plane + (w->start[1] + j * w->step[1]) * stride[1] + column * stride[2];
+    if (lanes->unit == 1) NAMED(copy_rows)(to, w->pitch[1], from, from_row, w->step[2] * stride[2], kept, end - j);
+    for (; lanes->unit > 1 && j < end; j++, to += w->pitch[1], from += from_row)
+        NAMED(copy_units)(to, from, w->step[2] * stride[2], kept, lanes);
 }
 
-/* A whole panel of one channel (or panels of a unit) from `array` with strides `stride` of the d, h and w axes. */
+/* A whole panel of one channel (or panels of a unit) from `array` with strides `stride` of the d, h and w axes.
+ * `zeroed`: it held another channel of the same window last, so that its zeros are in place. */
 static void NAMED(fill_panel)(REAL *panel, const REAL *array, const int64_t *stride, const direct_window_t *w,
-                              const NAMED(channels_t) *lanes) {
+                              const NAMED(channels_t) *lanes, int zeroed) {
     const int64_t entry = lanes->unit == 1 ? 1 : LANES, row = w->pitch[2];
     for (int64_t slot = 0; slot < w->slots; slot++, panel += w->pitch[2]) {
         const int64_t start = w->start[2] + slot * w->slot_shift % w->step[2];
@@ -185,7 +255,7 @@ static void NAMED(fill_panel)(REAL *panel, const REAL *array, const int64_t *str
             const int64_t d = w->start[0] + i * w->step[0];
             const int inside = d >= 0 && d < w->size[0] && begin < end;
             REAL *slice = panel + i * w->pitch[0];
-            for (int64_t j = 0; j < w->count[1]; j++) {
+            for (int64_t j = 0; !zeroed && j < w->count[1]; j++) {
                 const int64_t h = w->start[1] + j * w->step[1];
                 const int kept = inside && h >= 0 && h < w->size[1];
                 for (int64_t l = 0; l < lanes->unit; l += entry) NAMED(zero_ends)

@@ -49,9 +49,9 @@ ALWAYS_INLINE void NAMED(row_of_tile)(NAMED(vector) (*sum)[WIDEST], const int lo
 #pragma GCC unroll 8
         for (int a = lo; a <= hi; a++) {
             const REAL *w = factor + (a - lo) * step;
+            const NAMED(vector) f = splat ? *w - (NAMED(vector)){0} : (NAMED(vector))*(const NAMED(unaligned) *)w;
 #pragma GCC unroll 8
-            for (int b = 0; b < width; b++)
-                sum[a][b] += splat ? value[b] * *w : value[b] * *(const NAMED(unaligned) *)w;
+            for (int b = 0; b < width; b++) sum[a][b] += value[b] * f;
         }
         factor += unit;
     }
@@ -126,29 +126,85 @@ ALWAYS_INLINE void NAMED(tile_of)(const int most, const int width, const int spl
         }
     }
 }
+
+/* Where the vectors of rows are read and written: vector j of a row starts at pixel min(j*advance, limit), so that the
+ * last one overlaps its neighbour in place of running over the end. */
+typedef struct {
+    int64_t vectors;
+    int64_t advance;
+    int64_t limit;
+    const REAL *source;
+    int64_t source_row;
+    int64_t source_unit;
+    REAL *target;
+    int64_t target_row;
+    int64_t target_unit;
+    int64_t row;  /* the next one to be summed */
+    int64_t next; /* and its vector */
+} NAMED(sweep_t);
+
+/* `tiles` tiles one after the other; each takes `height` rows. */
+ALWAYS_INLINE void NAMED(strip_of)(const int most, const int width, const int splat, const int fixed,
+                                   const NAMED(product_t) *product, NAMED(sweep_t) *sweep, int64_t height,
+                                   int64_t tiles) {
+    const NAMED(product_t) p = *product; /* which no store can change */
+    const NAMED(sweep_t) s = *sweep;
+    int64_t row = s.row, next = s.next;
+    for (; tiles > 0; tiles--) {
+        const REAL *source[WIDEST];
+        REAL *target[WIDEST];
+#pragma GCC unroll 8
+        for (int b = 0; b < width; b++) {
+            const int64_t at = min64(next * s.advance, s.limit);
+            source[b] = s.source + row * s.source_row + at * s.source_unit;
+            target[b] = s.target + row * s.target_row + at * s.target_unit;
+            if (++next == s.vectors) {
+                next = 0;
+                row += height;
+            }
+        }
+        NAMED(tile_of)(most, width, splat, fixed, &p, source, target);
+    }
+    sweep->row = row;
+    sweep->next = next;
+}
 #undef WIDEST
 
 typedef void (*NAMED(direct_tile_fn))(const NAMED(product_t) *p, const REAL *const *source, REAL *const *target);
+typedef void (*NAMED(direct_strip_fn))(const NAMED(product_t) *p, NAMED(sweep_t) *s, int64_t height, int64_t tiles);
 
-#define TILE(name, most, width, splat, fixed)                                                                          \
-    static void NAMED(name)(const NAMED(product_t) *p, const REAL *const *source, REAL *const *target) {               \
-        NAMED(tile_of)(most, width, splat, fixed, p, source, target);                                                  \
+/* By width: [0] is DIRECT_WIDEST. */
+#define STRIP(name, most, width, splat, fixed)                                                                         \
+    static void NAMED(name)(const NAMED(product_t) *p, NAMED(sweep_t) *s, int64_t height, int64_t tiles) {             \
+        NAMED(strip_of)(most, width, splat, fixed, p, s, height, tiles);                                               \
     }
-#define TILES(name, most, splat, fixed)                                                                                \
-    TILE(name##_1, most, 1, splat, fixed)                                                                              \
-    TILE(name##_2, most, 2, splat, fixed)                                                                              \
-    TILE(name##_3, most, 3, splat, fixed)                                                                              \
-    TILE(name##_8, 1, 8, splat, 0)                                                                                     \
-    static const NAMED(direct_tile_fn)                                                                                 \
+#define STRIPS(name, most, splat, fixed)                                                                               \
+    STRIP(name##_1, most, 1, splat, fixed)                                                                             \
+    STRIP(name##_2, most, 2, splat, fixed)                                                                             \
+    STRIP(name##_3, most, 3, splat, fixed)                                                                             \
+    STRIP(name##_8, 1, 8, splat, 0)                                                                                    \
+    static const NAMED(direct_strip_fn)                                                                                \
         NAMED(name)[DIRECT_WIDE + 1] = {NAMED(name##_8), NAMED(name##_1), NAMED(name##_2), NAMED(name##_3)};
-TILES(vector_tiles, DIRECT_ROWS, 0, 0)
-TILES(splat_tiles, DIRECT_ROWS, 1, 0)
-TILES(vector_tiles_4x3, 4, 0, 1)
-TILES(vector_tiles_3x3, 3, 0, 1)
-TILES(splat_tiles_4x3, 4, 1, 1)
-TILES(splat_tiles_3x3, 3, 1, 1)
+STRIPS(vector_strips, DIRECT_ROWS, 0, 0)
+STRIPS(splat_strips, DIRECT_ROWS, 1, 0)
+STRIPS(vector_strips_4x3, 4, 0, 1)
+STRIPS(vector_strips_3x3, 3, 0, 1)
+STRIPS(splat_strips_4x3, 4, 1, 1)
+STRIPS(splat_strips_3x3, 3, 1, 1)
+#undef STRIP
+#undef STRIPS
+
+#define TILE(most, width)                                                                                              \
+    static void NAMED(tile_##width)(const NAMED(product_t) *p, const REAL *const *source, REAL *const *target) {       \
+        NAMED(tile_of)(most, width, 0, 0, p, source, target);                                                          \
+    }
+TILE(DIRECT_ROWS, 1)
+TILE(DIRECT_ROWS, 2)
+TILE(DIRECT_ROWS, 3)
+TILE(1, 8)
 #undef TILE
-#undef TILES
+static const NAMED(direct_tile_fn)
+    NAMED(direct_tiles)[DIRECT_WIDE + 1] = {NAMED(tile_8), NAMED(tile_1), NAMED(tile_2), NAMED(tile_3)};
 
 /* Vectors of the next tile when `left` are to be summed, with `count` accumulators each. */
 static inline int64_t NAMED(tile_width)(int64_t left, int64_t count) {
@@ -157,9 +213,17 @@ static inline int64_t NAMED(tile_width)(int64_t left, int64_t count) {
     return left == 4 ? 2 : min64(left, DIRECT_WIDE);
 }
 
-static inline NAMED(direct_tile_fn) NAMED(direct_tile)(const NAMED(product_t) *p, int splat, int64_t width) {
-    const NAMED(direct_tile_fn) *tiles = splat ? NAMED(splat_tiles) : NAMED(vector_tiles);
-    if (p->slices_of_3 && p->count == 4) tiles = splat ? NAMED(splat_tiles_4x3) : NAMED(vector_tiles_4x3);
-    if (p->slices_of_3 && p->count == 3) tiles = splat ? NAMED(splat_tiles_3x3) : NAMED(vector_tiles_3x3);
-    return tiles[width == DIRECT_WIDEST ? 0 : width];
+/* All vectors of `blocks` blocks of `height` rows each. */
+static void NAMED(sweep_blocks)(const NAMED(product_t) *p, NAMED(sweep_t) *s, int splat, int64_t height,
+                                int64_t blocks) {
+    const NAMED(direct_strip_fn) *strips = splat ? NAMED(splat_strips) : NAMED(vector_strips);
+    if (p->slices_of_3 && p->count == 4) strips = splat ? NAMED(splat_strips_4x3) : NAMED(vector_strips_4x3);
+    if (p->slices_of_3 && p->count == 3) strips = splat ? NAMED(splat_strips_3x3) : NAMED(vector_strips_3x3);
+    for (int64_t left = blocks * s->vectors; left > 0;) {
+        const int64_t width = NAMED(tile_width)(left, p->count);
+        int64_t tiles = left / width;
+        if (width == DIRECT_WIDE && left % width == 1 && tiles > 1) tiles--;
+        strips[width == DIRECT_WIDEST ? 0 : width](p, s, height, tiles);
+        left -= tiles * width;
+    }
 }

@@ -61,30 +61,39 @@ static NAMED(rows_t) NAMED(cut_ends)(const NAMED(gradient_turn_t) *t) {
     return (NAMED(rows_t)){t->ends, rows * LANES, LANES, slices * rows * LANES, 1, first};
 }
 
-/* Adds to the sums of `channel` at slice tap d and row taps tap, tap + step, ... (p->count of them, or of filters). */
-static void NAMED(add_tap_rows)(const NAMED(gradient_turn_t) *t, const NAMED(rows_t) *rows, NAMED(product_t) *p,
-                                int64_t channel, int64_t d, int64_t tap) {
+/* Adds to the sums of `channel` at taps first, first + 1, ... (`count` of them), for p->count filters from `filter` on
+ * or, sliding, p->count rows of taps. */
+static void NAMED(add_taps)(const NAMED(gradient_turn_t) *t, const NAMED(rows_t) *rows, NAMED(product_t) *p,
+                            int64_t channel, int64_t filter, int64_t first, int64_t count) {
     const correlation_t *c = t->sum;
-    const int64_t width_taps = c->taps[2];
-    REAL *sums = t->sums + ((channel * c->taps[0] + d) * c->taps[1] + tap) * width_taps * LANES;
-    for (int64_t w = 0; w < width_taps;) {
+    const int64_t all_taps = direct_taps(c);
+    int64_t w = first % c->taps[2], h = first / c->taps[2] % c->taps[1], d = first / (c->taps[2] * c->taps[1]);
+    REAL *sums = t->sums + ((filter * c->channels + channel) * all_taps + first) * LANES;
+    for (int64_t left = count; left > 0;) {
         const REAL *source[DIRECT_WIDEST];
         REAL *target[DIRECT_WIDEST];
-        const int64_t width = NAMED(tile_width)(width_taps - w, p->count);
-        for (int64_t b = 0; b < width; b++, w++) {
+        const int64_t width = NAMED(tile_width)(left, p->count);
+        for (int64_t b = 0; b < width; b++) {
             const int64_t shift = rows->tap_pitch ? w * rows->tap_pitch : t->taps[w];
-            source[b] = rows->base + tap * rows->row_pitch + shift;
-            target[b] = sums + w * LANES;
+            source[b] = rows->base + d * rows->slice_pitch + h * rows->row_pitch + shift;
+            target[b] = sums + b * LANES;
+            if (++w < c->taps[2]) continue;
+            w = 0;
+            if (++h < c->taps[1]) continue;
+            h = 0;
+            d++;
         }
-        p->factor = t->gradient + rows->first * LANES;
+        p->factor = t->gradient + filter * p->factor_step + rows->first * LANES;
         for (int64_t l = 0; l < t->job->unit; l += LANES) {
-            NAMED(direct_tile)(p, 0, width)(p, source, target);
+            NAMED(direct_tiles)[width == DIRECT_WIDEST ? 0 : width](p, source, target);
             p->factor += t->results.pitch;
             for (int64_t b = 0; b < width; b++) {
                 source[b] += t->sources.pitch;
-                target[b] += c->channels * direct_taps(c) * LANES;
+                target[b] += c->channels * all_taps * LANES;
             }
         }
+        sums += width * LANES;
+        left -= width;
     }
 }
 
@@ -92,8 +101,8 @@ static void NAMED(add_rows)(const NAMED(gradient_turn_t) *t, const NAMED(rows_t)
     const direct_job_t *job = t->job;
     const correlation_t *c = t->sum;
     const int64_t step = job->advance[1], taps = c->taps[1], row = job->out_pitch, slice = job->band[1] * row;
+    const int64_t all_taps = direct_taps(c), most = direct_filters(c);
     const int sliding = t->filters == 1 && taps > step;
-    const int64_t all_taps = direct_taps(c);
     NAMED(product_t) p = {
         .slices = t->slices,
         .slice_count = t->region.count[0],
@@ -103,28 +112,28 @@ static void NAMED(add_rows)(const NAMED(gradient_turn_t) *t, const NAMED(rows_t)
         .source_row = step * rows->row_pitch,
         .offset = t->offsets,
         .inner = rows->vectors,
-        .count = t->filters,
         .target_step = (sliding ? step * c->taps[2] : c->channels * all_taps) * LANES,
         .sliding = sliding,
         .accumulate = 1,
     };
-    for (int64_t d = 0; d < c->taps[0]; d++) {
-        for (int64_t i = 0; i < t->region.count[0]; i++)
-            t->slices[i] =
-                (direct_slice_t){(i * job->advance[0] + d) * rows->slice_pitch, i * slice, t->region.count[1]};
+    for (int64_t i = 0; i < t->region.count[0]; i++)
+        t->slices[i] = (direct_slice_t){i * job->advance[0] * rows->slice_pitch, i * slice, t->region.count[1]};
+    for (int64_t filter = 0; !sliding && filter < t->filters; filter += most) {
+        p.count = min64(most, t->filters - filter);
+        NAMED(add_taps)(t, rows, &p, channel, filter, 0, all_taps);
+    }
+    for (int64_t d = 0; sliding && d < c->taps[0]; d++)
         for (int64_t class = 0; class < min64(step, taps); class ++) {
-            const int64_t total = div_up(taps - class, step);
-            const int64_t height = sliding ? div_up(total, div_up(total, DIRECT_ROWS)) : 1;
+            const int64_t total = div_up(taps - class, step), height = div_up(total, div_up(total, DIRECT_ROWS));
             for (int64_t k = 0; k < total; k += height) {
-                if (sliding) p.count = min64(height, total - k);
-                NAMED(add_tap_rows)(t, rows, &p, channel, d, class + k * step);
+                p.count = min64(height, total - k);
+                NAMED(add_taps)(t, rows, &p, channel, 0, (d * taps + class + k * step) * c->taps[2], c->taps[2]);
             }
         }
-    }
 }
 
-/* Adds region `t->region` of image n. */
-static void NAMED(add_region)(NAMED(gradient_turn_t) *t, int64_t n) {
+/* Adds region `t->region` of image n; `zeroed`: it is the one that was added last, of another image. */
+static void NAMED(add_region)(NAMED(gradient_turn_t) *t, int64_t n, int zeroed) {
     const direct_job_t *job = t->job;
     const correlation_t *c = t->sum;
     const direct_region_t *r = &t->region;
@@ -140,7 +149,7 @@ static void NAMED(add_region)(NAMED(gradient_turn_t) *t, int64_t n) {
     const REAL *gradient = (const REAL *)c->result + n * c->result_stride[0] + t->filter * c->result_stride[1];
     for (int64_t a = 0; a < t->filters; a++)
         NAMED(fill_panel)(t->gradient + a * job->band[0] * slice, gradient + a * c->result_stride[1],
-                          c->result_stride + 2, &window, &t->results);
+                          c->result_stride + 2, &window, &t->results, zeroed);
     const int64_t lanes = job->unit == 1 ? LANES : 1,
                   vectors = t->cut ? r->count[2] / lanes : div_up(r->count[2], lanes);
     const NAMED(rows_t) whole = {t->panel, t->window.pitch[0], t->window.pitch[1], 0, vectors, 0};
@@ -149,7 +158,7 @@ static void NAMED(add_region)(NAMED(gradient_turn_t) *t, int64_t n) {
     for (int64_t channel = 0; channel < c->channels; channel++) {
         const REAL *source =
             (const REAL *)c->source + n * c->source_stride[0] + (group * c->channels + channel) * c->source_stride[1];
-        NAMED(fill_panel)(t->panel, source, c->source_stride + 2, &t->window, &t->sources);
+        NAMED(fill_panel)(t->panel, source, c->source_stride + 2, &t->window, &t->sources, zeroed || channel > 0);
         if (whole.vectors > 0) NAMED(add_rows)(t, &whole, channel);
         if (t->cut && r->count[2] % lanes != 0) {
             const NAMED(rows_t) ends = NAMED(cut_ends)(t);
@@ -186,15 +195,17 @@ static int NAMED(sum_part)(NAMED(gradient_turn_t) *t, int64_t part) {
     const int64_t size = c->channels * direct_taps(c) * (job->unit == 1 ? t->filters * LANES : job->unit);
     NAMED(vector) zero = {0};
     for (int64_t i = 0; i < size; i += LANES) NAMED(store)(t->sums + i, zero);
-    for (int64_t i = positions * part / job->partials; i < positions * (part + 1) / job->partials; i++)
-        if (direct_region(job, c, i % regions, &t->region)) NAMED(add_region)(t, i / regions);
+    const int64_t begin = positions * part / job->partials;
+    for (int64_t i = begin; i < positions * (part + 1) / job->partials; i++)
+        if (direct_region(job, c, i % regions, &t->region))
+            NAMED(add_region)(t, i / regions, regions == 1 && i > begin);
     for (int64_t i = 0; i < size; i += LANES) zero += NAMED(load)(t->sums + i) * 0;
     int finite = 1;
     for (int64_t l = 0; l < LANES; l++) finite &= zero[l] == 0;
     return finite;
 }
 
-/* An item is a part of the pixels for up to DIRECT_ROWS filters of a group, or for one unit of channels. */
+/* An item is a part of the pixels for some filters of a group, or for one unit of channels. */
 static void NAMED(direct_weight_gradient)(const void *data, int64_t item, void *scratch) {
     const direct_job_t *job = (const direct_job_t *)data;
     const correlation_t *c = &job->phases[0].sum;
@@ -217,9 +228,9 @@ static void NAMED(direct_weight_gradient)(const void *data, int64_t item, void *
     };
     direct_tap_offsets(job, c, t.taps);
     if (job->unit == 1) {
-        const int64_t most = direct_filters(c), blocks = div_up(c->filters, most), first = which % blocks * most;
+        const int64_t blocks = div_up(c->filters, job->block), first = which % blocks * job->block;
         t.filter = which / blocks * c->filters + first;
-        t.filters = min64(most, c->filters - first);
+        t.filters = min64(job->block, c->filters - first);
     } else {
         const int64_t panel = job->panel[0] * job->panel[1] * job->slots * job->panel[2] * LANES;
         t.filter = which * job->unit;

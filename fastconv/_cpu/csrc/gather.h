@@ -1,7 +1,5 @@
-/* Reads lines of a correlation's source straight from the user's array, zeros outside of it.
- *
- * A pixel line runs along the pixels (n, d, h, w flattened, w fastest) at one channel and tap; a channel line runs
- * along (tap, channel), channel fastest, at one pixel. Nothing outside the array is read. */
+/* Reads parts of the user's arrays: a correlation's source into a band, zeros outside of the array, and the output
+ * gradient into column panels. Nothing outside an array is read. */
 static inline void NAMED(copy_line)(REAL *target, const REAL *source, int64_t stride, int64_t count) {
     int64_t i = 0;
     if (stride == 1) {
@@ -15,6 +13,64 @@ static inline void NAMED(copy_line)(REAL *target, const REAL *source, int64_t st
 
 static inline void NAMED(zero_line)(REAL *target, int64_t count) {
     for (int64_t i = 0; i < count; i++) target[i] = 0;
+}
+
+/* Slots [*begin, *end) of `count`, the first at source index `first` and the next `step` further, lie inside. */
+static inline void NAMED(clip)(int64_t first, int64_t step, int64_t count, int64_t size, int64_t *begin, int64_t *end) {
+    *begin = first >= 0 ? 0 : min64(step == 1 ? -first : div_up(-first, step), count);
+    *end = first >= size ? *begin : min64(step == 1 ? size - first : div_up(size - first, step), count);
+    if (*end < *begin) *end = *begin;
+}
+
+/* One row of slots of all channels of the band: `source` is the row at channel 0, NULL outside the array. */
+static void NAMED(fill_row)(const correlation_t *c, const band_t *b, int64_t channels, const REAL *source, REAL *row) {
+    const band_axis_t *axis = &b->axis[2];
+    const int64_t step = c->step[2] * c->source_stride[4], channel_step = c->source_stride[1];
+    for (int64_t major = 0; major < axis->majors; major++, row += axis->pitch * b->stride[2]) {
+        const int64_t first = b->box.column_first * c->step[2] + axis->origin + major * axis->major_step;
+        int64_t begin = axis->pitch, end = axis->pitch;
+        if (source != NULL) NAMED(clip)(first, c->step[2], axis->pitch, c->source_size[2], &begin, &end);
+        const REAL *inside = source + (first + begin * c->step[2]) * c->source_stride[4];
+        if (b->channel_stride == 1) { /* interleaved */
+            NAMED(zero_line)(row, begin * b->stride[2]);
+            for (int64_t i = begin; i < end; i++, inside += step)
+                NAMED(copy_line)(row + i * b->stride[2], inside, channel_step, channels);
+            NAMED(zero_line)(row + end * b->stride[2], (axis->pitch - end) * b->stride[2]);
+        } else {
+            REAL *line = row;
+            for (int64_t i = 0; i < channels; i++, line += b->channel_stride, inside += channel_step) {
+                NAMED(zero_line)(line, begin);
+                NAMED(copy_line)(line + begin, inside, step, end - begin);
+                NAMED(zero_line)(line + end, axis->pitch - end);
+            }
+        }
+    }
+}
+
+/* The band of `channels` channels from number `channel` (over all groups) on. */
+static void NAMED(fill_band)(const correlation_t *c, const band_t *b, int64_t channel, int64_t channels, REAL *band) {
+    const band_axis_t *depth = &b->axis[0], *height = &b->axis[1];
+    for (int64_t segment = 0; segment < b->box.segments; segment++) {
+        const int64_t plane = b->box.plane_first + segment, n = plane / c->pixels[0], d = plane % c->pixels[0];
+        const int64_t row_first = segment == 0 ? b->box.row_first : 0;
+        /* The last rows of a segment shorter than the longest are never looked at. */
+        const int64_t unused = max64(row_first + b->box.rows - c->pixels[1], 0);
+        const REAL *image = (const REAL *)c->source + n * c->source_stride[0] + channel * c->source_stride[1];
+        for (int64_t slab = 0; slab < depth->majors * depth->pitch; slab++) {
+            const int64_t source_d = d * c->step[0] + depth->origin + slab / depth->pitch * depth->major_step +
+                                     slab % depth->pitch * c->step[0];
+            for (int64_t slot = 0; slot < height->majors * height->pitch; slot++) {
+                if (slot % height->pitch >= height->pitch - unused) continue;
+                const int64_t source_h = row_first * c->step[1] + height->origin +
+                                         slot / height->pitch * height->major_step + slot % height->pitch * c->step[1];
+                const int is_inside =
+                    source_d >= 0 && source_d < c->source_size[0] && source_h >= 0 && source_h < c->source_size[1];
+                const REAL *row = image + source_d * c->source_stride[2] + source_h * c->source_stride[3];
+                NAMED(fill_row)(c, b, channels, is_inside ? row : NULL,
+                                band + segment * b->segment_stride + slab * b->stride[0] + slot * b->stride[1]);
+            }
+        }
+    }
 }
 
 /* (n, d, h, w) of a flat pixel number. */
@@ -36,56 +92,13 @@ static inline void NAMED(next_row)(const correlation_t *c, int64_t *n, int64_t *
     ++*n;
 }
 
-/* `count` pixels from number `pixel` on of one channel (over all groups) at one tap. */
-static void NAMED(gather_pixels)(const correlation_t *c, int64_t channel, const int64_t *tap, int64_t pixel,
-                                 int64_t count, REAL *line) {
-    const REAL *base = (const REAL *)c->source + channel * c->source_stride[1];
-    const int64_t step = c->step[2], width = c->source_size[2];
+/* Offsets of pixels [pixel, pixel + count) in an array of the result's shape, without its channel. */
+static void NAMED(result_offsets)(const correlation_t *c, const int64_t *stride, int64_t pixel, int64_t count,
+                                  int64_t *offset) {
     int64_t n, position[3];
     NAMED(split_pixel)(c, pixel, &n, position);
-    while (count > 0) {
-        int64_t run = min64(c->pixels[2] - position[2], count);
-        int64_t d = position[0] * c->step[0] + c->first[0] + tap[0] * c->delta[0];
-        int64_t h = position[1] * c->step[1] + c->first[1] + tap[1] * c->delta[1];
-        int64_t w = position[2] * step + c->first[2] + tap[2] * c->delta[2];
-        int64_t begin = run, end = run; /* the part of the run that lies inside the array */
-        if (d >= 0 && d < c->source_size[0] && h >= 0 && h < c->source_size[1]) {
-            begin = w >= 0 ? 0 : min64(step == 1 ? -w : div_up(-w, step), run);
-            end = w >= width ? begin : min64(step == 1 ? width - w : div_up(width - w, step), run);
-            if (end < begin) end = begin;
-            NAMED(copy_line)(line + begin,
-                             base + n * c->source_stride[0] + d * c->source_stride[2] + h * c->source_stride[3] +
-                                 (w + begin * step) * c->source_stride[4],
-                             step * c->source_stride[4], end - begin);
-        }
-        NAMED(zero_line)(line, begin);
-        NAMED(zero_line)(line + end, run - end);
-        line += run;
-        count -= run;
-        NAMED(next_row)(c, &n, position);
-    }
-}
-
-/* Entries [first, first + count) of the (tap, channel) line of one pixel in one group. */
-static void NAMED(gather_channels)(const correlation_t *c, int64_t group, int64_t n, const int64_t *position,
-                                   int64_t first, int64_t count, REAL *line) {
-    const REAL *base = (const REAL *)c->source + n * c->source_stride[0] + group * c->channels * c->source_stride[1];
-    int64_t tap = first / c->channels, channel = first % c->channels;
-    while (count > 0) {
-        int64_t run = min64(c->channels - channel, count), inside = 1, offset = 0, rest = tap;
-        for (int axis = 2; axis >= 0; axis--) {
-            int64_t index = position[axis] * c->step[axis] + c->first[axis] + rest % c->taps[axis] * c->delta[axis];
-            rest /= c->taps[axis];
-            inside &= index >= 0 && index < c->source_size[axis];
-            offset += index * c->source_stride[2 + axis];
-        }
-        if (inside)
-            NAMED(copy_line)(line, base + offset + channel * c->source_stride[1], c->source_stride[1], run);
-        else
-            NAMED(zero_line)(line, run);
-        line += run;
-        count -= run;
-        channel = 0;
-        tap++;
+    for (int64_t i = 0; i < count; NAMED(next_row)(c, &n, position)) {
+        const int64_t row = n * stride[0] + position[0] * stride[2] + position[1] * stride[3];
+        for (; i < count && position[2] < c->pixels[2]; position[2]++) offset[i++] = row + position[2] * stride[4];
     }
 }

@@ -2,73 +2,98 @@
 #ifndef FASTCONV_GEMM_JOB_H
 #define FASTCONV_GEMM_JOB_H
 
+#include "band.h"
 #include "correlation.h"
 #include "integers.h"
 
 typedef struct {
     correlation_t correlation;
     epilogue_t epilogue;
-    int64_t depth;              /* reduction indices of one block: a packed column panel of this depth stays in L1 */
-    int64_t span;               /* pixels of one item; in the weight gradient, columns (channel, tap) of one item */
-    int64_t splits;             /* weight gradient: parts of the pixels whose sums are added at the end */
-    int64_t pass_first;         /* weight gradient: of every split, the pixels that one pass over the items adds */
-    int64_t pass_pixels;        /* a multiple of depth */
-    int pixels_are_columns;     /* vectors run along pixels (channels first), else along filters (channels last) */
-    int source_channel_lines;   /* the source is gathered along channels; the reduction order is then tap, channel */
-    int gradient_channel_lines; /* weight gradient: the output gradient is gathered along channels */
-    char *packed;               /* weights, panel after panel: [group][panel][reduction][panel width] */
-    char *partial;              /* weight gradient: [split][group][filter][column] */
+    int64_t block_entries; /* (channel, tap) pairs of one block: the reduction, or in the weight gradient the rows */
+    int64_t block_pixels;  /* pixels of one block: of one item, or in the weight gradient the reduction */
+    int64_t splits;        /* weight gradient: parts of the blocks of pixels whose sums are added at the end */
+    int64_t pass_first;    /* weight gradient: of every split, the blocks that one pass over the items adds */
+    int64_t pass_blocks;
+    int pixels_are_columns; /* vectors run along pixels (channels first), else along filters (channels last) */
+    int is_interleaved;     /* the band of the source: channels are neighbours */
+    int is_weight_gradient;
+    char *packed;  /* weights, panel after panel: [group][panel][entry][panel width] */
+    char *partial; /* weight gradient: [split][group][entry][filter, rounded up to panels] */
 } gemm_job_t;
-
-static inline int64_t tap_count(const correlation_t *c) { return c->taps[0] * c->taps[1] * c->taps[2]; }
-static inline int64_t pixel_count(const correlation_t *c) {
-    return c->batch * c->pixels[0] * c->pixels[1] * c->pixels[2];
-}
 
 /* Height of the row panels that `rows` rows are cut into: as even as possible and at most `tile_rows`. */
 static inline int64_t panel_height(int64_t rows, int64_t tile_rows) {
     return rows == 0 ? 1 : div_up(rows, div_up(rows, tile_rows));
 }
 
+/* Whether the weights of one filter lie in the order of the entries, without gaps. */
+static inline int weight_is_line(const correlation_t *c) {
+    int64_t expected = 1;
+    for (int axis = 2; axis >= 0; axis--) {
+        if (c->taps[axis] > 1 && c->weight_stride[2 + axis] != expected) return 0;
+        expected *= c->taps[axis];
+    }
+    return c->weight_stride[1] == expected || c->channels == 1;
+}
+
 /* Elements of the packed weights of one group. */
 static inline int64_t packed_weight_size(const gemm_job_t *job, int64_t tile_columns) {
     int64_t filters = job->correlation.filters;
-    int64_t width = job->pixels_are_columns ? filters : round_up(filters, tile_columns);
-    return width * job->correlation.channels * tap_count(&job->correlation);
+    return (job->pixels_are_columns ? filters : round_up(filters, tile_columns)) * entry_count(&job->correlation);
 }
 
-/* Lines gathered for one transposed panel; a panel is at most 4 vectors wide and stores run up to one vector over. */
-static inline int64_t line_count(int64_t tile_rows, int64_t tile_columns, int64_t lanes) {
-    return round_up(tile_rows > tile_columns ? tile_rows : tile_columns, lanes);
-}
-
-/* Items of the three loops. */
+/* Items of the four loops. */
 static inline int64_t gemm_pack_items(const gemm_job_t *job, int64_t tile_rows, int64_t tile_columns) {
     int64_t filters = job->correlation.filters;
     int64_t width = job->pixels_are_columns ? panel_height(filters, tile_rows) : tile_columns;
     return job->correlation.groups * div_up(filters, width);
 }
 static inline int64_t gemm_correlate_items(const gemm_job_t *job) {
-    return job->correlation.groups * div_up(pixel_count(&job->correlation), job->span);
+    return job->correlation.groups * pixel_block_count(&job->correlation, job->block_pixels);
 }
-/* Pixels of one split of the weight gradient; whole depth blocks, so that the bits do not depend on how it ends. */
-static inline int64_t gemm_split_pixels(const gemm_job_t *job) {
-    return round_up(div_up(pixel_count(&job->correlation), job->splits), job->depth);
+static inline int64_t gemm_split_blocks(const gemm_job_t *job) {
+    return div_up(pixel_block_count(&job->correlation, job->block_pixels), job->splits);
 }
 static inline int64_t gemm_weight_items(const gemm_job_t *job) {
+    return job->splits * job->correlation.groups * div_up(entry_count(&job->correlation), job->block_entries);
+}
+static inline int64_t gemm_reduce_items(const gemm_job_t *job, int64_t tile_columns) {
+    return job->correlation.groups * div_up(job->correlation.filters, tile_columns);
+}
+/* Elements of all partial sums. */
+static inline int64_t gemm_partial_size(const gemm_job_t *job, int64_t tile_columns) {
     const correlation_t *c = &job->correlation;
-    return job->splits * c->groups * div_up(c->channels * tap_count(c), job->span);
+    return job->splits * c->groups * entry_count(c) * round_up(c->filters, tile_columns);
 }
 
-/* Bytes of one thread's scratch: packed panels, gathered lines, offsets; each part aligned to 64 bytes. */
-static inline int64_t gemm_scratch_bytes(int64_t depth, int64_t span, int64_t rows, int64_t tile_rows,
-                                         int64_t tile_columns, int64_t lanes, int64_t element_bytes) {
-    int64_t widest = tile_rows > tile_columns ? tile_rows : tile_columns;
-    int64_t lines = line_count(tile_rows, tile_columns, lanes) * round_up(depth, lanes);
-    int64_t line = (span > rows ? span : rows) + 2 * widest;
-    return round_up((depth * (span + widest) + lanes) * element_bytes, 64) +
-           round_up((depth * rows + lanes) * element_bytes, 64) +
-           round_up((lines > line ? lines : line) * element_bytes, 64) + round_up(2 * (span + widest) * 8, 64);
+/* Where the parts of one thread's scratch begin, in bytes, each aligned to 64. */
+typedef struct {
+    int64_t band;
+    int64_t panels;
+    int64_t entries; /* int64_t tables of offsets from here on */
+    int64_t pixels;
+    int64_t results;
+    int64_t added;
+    int64_t bytes;
+} gemm_scratch_t;
+
+static inline gemm_scratch_t gemm_scratch(const gemm_job_t *job, int64_t tile_columns, int64_t lanes,
+                                          int64_t element_bytes) {
+    const correlation_t *c = &job->correlation;
+    const int64_t entries = job->block_entries, pixels = job->block_pixels, taps = max64(tap_count(c), 1);
+    const int64_t channels = min64(c->channels, entries % taps == 0 ? entries / taps : (entries - 2 + taps) / taps + 1);
+    const int64_t depth = job->is_weight_gradient ? pixels : entries;
+    const pixel_box_t box = largest_box(c, pixels);
+    const band_t band = band_of(c, &box, channels, job->is_interleaved);
+    const int64_t columns = job->is_weight_gradient ? round_up(c->filters, tile_columns) : tile_columns;
+    gemm_scratch_t s = {.band = round_up(lanes * element_bytes, 64)};
+    s.panels = s.band + round_up((band.size + 2 * lanes) * element_bytes, 64);
+    s.entries = s.panels + round_up(depth * columns * element_bytes, 64);
+    s.pixels = s.entries + round_up(entries * 8, 64);
+    s.results = s.pixels + round_up((pixels + tile_columns) * 8, 64);
+    s.added = s.results + round_up((pixels + tile_columns) * 8, 64);
+    s.bytes = s.added + round_up((pixels + tile_columns) * 8, 64);
+    return s;
 }
 
 #endif

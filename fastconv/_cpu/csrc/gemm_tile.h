@@ -1,20 +1,28 @@
 /* The register tile of the matrix product.
  *
- *     c[i][j] (+)= sum over r of  a[r][i] * b[r][j],   i < rows <= TILE_ROWS,  j < TILE_COLUMNS,  r < depth
+ *     c[i][j] (+)= sum over r of  a[i, r] * b[r][j],   i < rows <= TILE_ROWS,  j < TILE_COLUMNS,  r < depth
  *
- * Layout: a is packed [depth][rows] (broadcast), b [depth][TILE_COLUMNS] (vectors), c has row stride `ldc` and
- * contiguous columns at any address. Preconditions: a and b readable for depth entries; c writable for rows x
- * TILE_COLUMNS. Numerics: one chain of (fused where the ISA has it) multiply-adds per element that starts at zero; with
- * `accumulate` its end is added to c, so that long sums are sums of blocks. */
+ * Layout: b is packed [depth][TILE_COLUMNS] (vectors); c has row stride `ldc` and contiguous columns at any address; a
+ * (broadcast) is packed, a[r * rows + i], or looked up, a[row[i] + entry[r]]. Preconditions: a and b readable for depth
+ * entries; c writable for rows x TILE_COLUMNS. Numerics: one chain of (fused where the ISA has it) multiply-adds per
+ * element that starts at zero; with `accumulate` its end is added to c, so that long sums are sums of blocks. */
 typedef void (*NAMED(tile_fn))(int64_t depth, const REAL *a, const REAL *b, REAL *c, int64_t ldc, int accumulate);
+typedef void (*NAMED(lookup_tile_fn))(int64_t depth, const REAL *a, const int64_t *row, const int64_t *entry,
+                                      const REAL *b, REAL *c, int64_t ldc, int accumulate);
 
-ALWAYS_INLINE void NAMED(tile_body)(const int rows, int64_t depth, const REAL *a, const REAL *b, REAL *c, int64_t ldc,
+ALWAYS_INLINE void NAMED(tile_body)(const int rows, const int is_packed, int64_t depth, const REAL *a,
+                                    const int64_t *row, const int64_t *entry, const REAL *b, REAL *c, int64_t ldc,
                                     int accumulate) {
     NAMED(vector) sum[TILE_ROWS][TILE_VECTORS];
+    const REAL *line[TILE_ROWS];
 #pragma GCC unroll 16
-    for (int i = 0; i < rows; i++)
+    for (int i = 0; i < rows; i++) {
+        __builtin_prefetch(c + i * ldc, 1);
+        __builtin_prefetch(c + i * ldc + TILE_COLUMNS - 1, 1);
+        if (!is_packed) line[i] = a + row[i];
 #pragma GCC unroll 2
         for (int v = 0; v < TILE_VECTORS; v++) sum[i][v] = (NAMED(vector)){0};
+    }
 #pragma GCC unroll 2
     for (int64_t r = 0; r < depth; r++) {
         NAMED(vector) columns[TILE_VECTORS];
@@ -23,8 +31,9 @@ ALWAYS_INLINE void NAMED(tile_body)(const int rows, int64_t depth, const REAL *a
             columns[v] = *(const NAMED(unaligned) *)(b + r * TILE_COLUMNS + v * LANES);
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
+            const REAL factor = is_packed ? a[r * rows + i] : line[i][entry[r]];
 #pragma GCC unroll 2
-            for (int v = 0; v < TILE_VECTORS; v++) sum[i][v] += columns[v] * a[r * rows + i];
+            for (int v = 0; v < TILE_VECTORS; v++) sum[i][v] += columns[v] * factor;
         }
     }
 #pragma GCC unroll 16
@@ -48,7 +57,11 @@ ALWAYS_INLINE void NAMED(tile_body)(const int rows, int64_t depth, const REAL *a
 #define TILE(rows)                                                                                                     \
     static void JOIN(NAMED(tile), rows)(int64_t depth, const REAL *a, const REAL *b, REAL *c, int64_t ldc,             \
                                         int accumulate) {                                                              \
-        NAMED(tile_body)(rows, depth, a, b, c, ldc, accumulate);                                                       \
+        NAMED(tile_body)(rows, 1, depth, a, NULL, NULL, b, c, ldc, accumulate);                                        \
+    }                                                                                                                  \
+    static void JOIN(NAMED(lookup_tile), rows)(int64_t depth, const REAL *a, const int64_t *row, const int64_t *entry, \
+                                               const REAL *b, REAL *c, int64_t ldc, int accumulate) {                  \
+        NAMED(tile_body)(rows, 0, depth, a, row, entry, b, c, ldc, accumulate);                                        \
     }
 EACH_ROWS(TILE)
 #undef TILE
@@ -56,4 +69,7 @@ EACH_ROWS(TILE)
 /* By the number of rows. */
 #define TILE(rows) JOIN(NAMED(tile), rows),
 static const NAMED(tile_fn) NAMED(tiles)[TILE_ROWS + 1] = {NULL, EACH_ROWS(TILE)};
+#undef TILE
+#define TILE(rows) JOIN(NAMED(lookup_tile), rows),
+static const NAMED(lookup_tile_fn) NAMED(lookup_tiles)[TILE_ROWS + 1] = {NULL, EACH_ROWS(TILE)};
 #undef TILE

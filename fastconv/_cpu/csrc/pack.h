@@ -71,14 +71,14 @@ ALWAYS_INLINE void NAMED(transpose)(NAMED(vector) *rows) {
 
 /* One panel from `width` lines that run along the depth, `lines` apart by `line_stride`: panel[r][i] = lines[i][r].
  *
- * Rows of the panel are stored in ascending order as whole vectors, each running over into the next row, which then
- * overwrites the excess: up to LANES - 1 elements behind the panel are clobbered, and lines up to the next multiple of
- * LANES are read. */
+ * Lines up to the next multiple of LANES are read, and no more than `depth` elements of any. Rows of the panel are
+ * stored in ascending order as whole vectors, each running over into the next row, which then overwrites the excess;
+ * nothing behind the panel is touched. */
 static void NAMED(pack_transposed)(const REAL *lines, int64_t line_stride, int64_t width, int64_t depth, REAL *panel) {
-    const int64_t vectors = div_up(width, LANES);
+    const int64_t vectors = div_up(width, LANES), whole = width % LANES == 0 ? depth : depth - vectors * LANES / width;
     NAMED(vector) block[4 * LANES];
     int64_t r = 0;
-    for (; r + LANES <= depth; r += LANES) {
+    for (; r + LANES <= whole; r += LANES) {
         for (int64_t v = 0; v < vectors; v++) {
             NAMED(vector) square[LANES];
 #pragma GCC unroll 16
@@ -96,21 +96,62 @@ static void NAMED(pack_transposed)(const REAL *lines, int64_t line_stride, int64
         for (int64_t i = 0; i < width; i++) panel[r * width + i] = lines[i * line_stride + r];
 }
 
-/* Row r of all panels from a line that runs along their width. A short last column panel is filled up with zeros, a
- * short last row panel has its own height. `line` has room for one more panel. */
-static inline void NAMED(distribute)(REAL *line, int64_t count, int64_t width, int are_columns, int64_t panel_stride,
-                                     int64_t r, REAL *panels) {
-    if (are_columns) {
-        NAMED(zero_line)(line + count, round_up(count, TILE_COLUMNS) - count);
-        for (int64_t i = 0; i < count; i += TILE_COLUMNS, panels += panel_stride)
-#pragma GCC unroll 2
-            for (int v = 0; v < TILE_VECTORS; v++)
-                *(NAMED(unaligned) *)(panels + r * TILE_COLUMNS + v * LANES) =
-                    *(const NAMED(unaligned) *)(line + i + v * LANES);
-    } else {
-        for (int64_t i = 0; i < count; i += width, panels += panel_stride) {
-            const int64_t height = min64(width, count - i);
-            for (int64_t j = 0; j < height; j++) panels[r * height + j] = line[i + j];
-        }
+/* Neighbouring lanes of a vector of pixels that are neighbours in the band. */
+typedef struct {
+    const REAL *base; /* of lane 0, had it been in the run */
+    NAMED(lane_index) mask;
+} NAMED(run_t);
+
+ALWAYS_INLINE void NAMED(pack_runs)(const int count, const NAMED(run_t) *run, const int64_t *offset, int64_t depth,
+                                    REAL *panel) {
+    for (int64_t r = 0; r < depth; r++) {
+        NAMED(lane_index) sum = {0};
+#pragma GCC unroll 4
+        for (int k = 0; k < count; k++)
+            sum |= (NAMED(lane_index))(*(const NAMED(unaligned) *)(run[k].base + offset[r])) & run[k].mask;
+        *(NAMED(unaligned) *)(panel + r * TILE_COLUMNS) = (NAMED(vector))sum;
     }
+}
+
+/* LANES columns of a panel: `count` pixels of a band, zeros behind them. Up to a vector before and behind the band is
+ * read. */
+static void NAMED(pack_pixels)(const REAL *band, const int64_t *pixel, int64_t count, const int64_t *offset,
+                               int64_t depth, REAL *panel) {
+    NAMED(run_t) run[4];
+    int64_t runs = 0;
+    for (int64_t i = 0; i < count; runs++) {
+        int64_t end = i + 1;
+        while (end < count && pixel[end] == pixel[end - 1] + 1) end++;
+        if (runs < 4) {
+            run[runs] = (NAMED(run_t)){.base = band + pixel[i] - i};
+            for (int64_t lane = i; lane < end; lane++) run[runs].mask[lane] = -1;
+        }
+        i = end;
+    }
+    if (runs == 1 && count == LANES) {
+        const REAL *base = run[0].base;
+        for (int64_t r = 0; r < depth; r++)
+            *(NAMED(unaligned) *)(panel + r * TILE_COLUMNS) = *(const NAMED(unaligned) *)(base + offset[r]);
+    } else if (runs == 0) {
+        NAMED(pack_runs)(0, run, offset, depth, panel);
+    } else if (runs == 1) {
+        NAMED(pack_runs)(1, run, offset, depth, panel);
+    } else if (runs == 2) {
+        NAMED(pack_runs)(2, run, offset, depth, panel);
+    } else if (runs == 3) {
+        NAMED(pack_runs)(3, run, offset, depth, panel);
+    } else if (runs == 4) {
+        NAMED(pack_runs)(4, run, offset, depth, panel);
+    } else {
+        for (int64_t r = 0; r < depth; r++)
+            for (int64_t i = 0; i < LANES; i++)
+                panel[r * TILE_COLUMNS + i] = i < count ? band[pixel[i] + offset[r]] : 0;
+    }
+}
+
+/* A column panel of `count` pixels of a band. */
+static void NAMED(pack_columns)(const REAL *band, const int64_t *pixel, int64_t count, const int64_t *offset,
+                                int64_t depth, REAL *panel) {
+    for (int64_t i = 0; i < TILE_COLUMNS; i += LANES)
+        NAMED(pack_pixels)(band, pixel + i, max64(min64(count - i, LANES), 0), offset, depth, panel + i);
 }
