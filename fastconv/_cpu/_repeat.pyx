@@ -3,17 +3,21 @@
 import numpy as np
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.dict cimport PyDict_Values
+from cpython.list cimport PyList_AsTuple
 from libc.stdint cimport int64_t
 
 from .. import _config
 from ._launch cimport MOST_ARRAYS, Launch, pin, pins_t, unpin
 
-_ndarray = np.ndarray
+cdef object _ndarray = np.ndarray
+cdef object _threads, _precision
+cdef dict _process
 _threads, _precision, _process = _config.call_settings()
 
 # Values that are equal but not the same argument: True == 1 == 1.0. An int stands for itself.
-_TRUE, _FALSE, _FLOAT, _LIST = object(), object(), object(), object()
-_NO_KEY = object()
+cdef object _TRUE = object(), _FALSE = object(), _FLOAT = object(), _LIST = object()
+cdef object _NO_KEY = object()
 
 # Of one array in a key: its number of axes and their sizes.
 cdef enum:
@@ -78,7 +82,7 @@ cdef class Entry:
 
 cdef tuple _settings():
     """All that a call depends on beside its arguments."""
-    return (_threads.get(), _precision.get(), *_process.values())
+    return (_threads.get(), _precision.get(), PyList_AsTuple(PyDict_Values(_process)))
 
 
 cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, object packed_type, pins_t *pins):

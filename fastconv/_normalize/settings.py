@@ -40,6 +40,10 @@ class Settings(NamedTuple):
     """The number of groups is that of x's channels; ``groups`` is not read."""
 
 
+GivenSettings = tuple[Any, ...]
+"""Settings, or its fields in their order: functions that are called again and again make no Settings."""
+
+
 @dataclass(frozen=True)
 class Described:
     """A forward problem of the shapes given, before any direction; of a transposed convolution, its adjoint's.
@@ -99,11 +103,12 @@ def describe(
     x_shape: Sequence[int],
     w_shape: Sequence[int],
     dtype: str,
-    s: Settings,
+    settings: GivenSettings,
     x_name: str = "x",
     w_name: str = "w",
 ) -> Described:
     """Check shapes and settings against each other; the names are those of the arguments that gave the shapes."""
+    s = Settings(*settings)
     frame = Frame.of(rank, x_name, x_shape, s.layout, s.w_layout)
     if len(w_shape) != rank + 2:
         raise unfit(w_name, f"shape {tuple(w_shape)}", f"{rank + 2} axes")
