@@ -346,9 +346,9 @@ def test_at_most_so_many_are_kept() -> None:
     """The oldest go first; one that is asked for again is made anew."""
     repeats, made = Repeats(3), list[int]()
 
-    def first(normalise: None, arguments: tuple[int], *_: Any) -> tuple[tuple[None], Launch]:
+    def first(normalise: None, arguments: tuple[int], *_: Any) -> tuple[tuple[None], Callable[[], Launch]]:
         made.append(arguments[0])
-        return (None,), GradientsLaunch(None)
+        return (None,), lambda: GradientsLaunch(None)
 
     entry = Entry(repeats, first)
     for number in (0, 1, 2, 3, 4, 4, 3, 2, 0, 1, 0):

@@ -45,7 +45,7 @@ cdef class Repeats:
 cdef class Entry:
     """How public functions enter: ``call`` launches what is known, or lets ``first`` do all that a new call takes.
 
-    ``first(normalise, arguments, how, arrays, out)`` returns the result and a Launch for calls like it, or None. An
+    ``first(normalise, arguments, how, arrays, out)`` returns the result and what makes a Launch, or None, of it. An
     array may also be a ``packed_type``, which has a ``weight``, its ``packed`` form and what that was ``made_for``.
     """
 
@@ -71,12 +71,14 @@ cdef class Entry:
                     return result
         finally:
             unpin(&pins)
-        result, made = self._first(normalise, arguments, how, arrays, out)
+        result, make = self._first(normalise, arguments, how, arrays, out)
         # Not under settings that changed meanwhile.
-        if made is not None and key is not None and launch is None and key[0] == _settings():
-            if len(known) >= self._repeats.most:
-                known.pop(list(known)[0], None)
-            known[key] = made
+        if key is not None and launch is None and key[0] == _settings():
+            launch = make()
+            if launch is not None:
+                if len(known) >= self._repeats.most:
+                    known.pop(list(known)[0], None)
+                known[key] = launch
         return result
 
 
@@ -127,6 +129,12 @@ cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, obj
     if exact is _NO_KEY or exact_how is _NO_KEY:
         return None
     return (_settings(), normalise, exact, exact_how, made_for, dtype, PyBytes_FromStringAndSize(<char *>sizes, used * 8))
+
+
+def exact(value):
+    """A key that only values equal to ``value`` have that mean the same as arguments; None where there is none."""
+    key = _exact(value)
+    return None if key is _NO_KEY else key
 
 
 cdef object _exact(value):
