@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from ._select import plan_for, repeats
 Arguments = tuple[Any, ...]
 Arrays = tuple[Any, ...]
 How = tuple[Any, ...]
+MakeLaunch = Callable[[], Launch | None]
 Gradient = np.ndarray | None
 Gradients = tuple[Gradient, Gradient, Gradient]
 FourGradients = tuple[Gradient, Gradient, Gradient, Gradient]
@@ -36,11 +38,11 @@ ROLES = ("input", "weight", "output", "bias", "add")
 
 def _first(
     normalise: Callable[..., ConvCall], arguments: Arguments, how: How, arrays: Arrays, out: np.ndarray | None
-) -> tuple[np.ndarray, Launch | None]:
-    """Normalise, plan, execute; and what does the same for other arrays like these."""
+) -> tuple[np.ndarray, MakeLaunch]:
+    """Normalise, plan, execute; and what makes that which does the same for other arrays like these."""
     call = normalise(*arguments, *arrays, out)
     plan = plan_for(call.problem, *how)
-    return execute(plan, call), launch(plan, call, arrays)
+    return execute(plan, call), partial(launch, plan, call, arrays)
 
 
 run = Entry(repeats, _first).call
@@ -57,9 +59,9 @@ def planned(call: ConvCall | None, algorithm: object, threads: int | None) -> Ca
 
 def _first_backward(
     normalise: Callable[..., BackwardCall], arguments: Arguments, how: How, arrays: Arrays, out: None
-) -> tuple[Gradients, Launch | None]:
+) -> tuple[Gradients, MakeLaunch]:
     call = normalise(*arguments, *arrays)
-    return _planned_backward(call, *how)(), _backward_launch(call, how, arrays)
+    return _planned_backward(call, *how)(), partial(_backward_launch, call, how, arrays)
 
 
 run_backward = Entry(repeats, _first_backward).call
@@ -123,10 +125,10 @@ def run_causal_backward(call: CausalBackward, algorithm: object, threads: int | 
 
 def _first_sums(
     normalise: Callable[..., tuple[Frame, np.ndarray]], arguments: Arguments, how: How, arrays: Arrays, out: None
-) -> tuple[np.ndarray, Launch | None]:
+) -> tuple[np.ndarray, MakeLaunch]:
     frame, dy = normalise(*arguments, *arrays)
     threads = thread_count(None)
-    return backend.channel_sums(frame.data(dy), threads), _sums_launch(frame, dy, arrays, threads)
+    return backend.channel_sums(frame.data(dy), threads), partial(_sums_launch, frame, dy, arrays, threads)
 
 
 run_sums = Entry(repeats, _first_sums).call
@@ -165,9 +167,6 @@ def launch(plan: Plan, call: ConvCall, arrays: Arrays) -> ConvLaunch | None:
     if not is_plain or len(set(given)) < len(given) or not all(id(array) in given for array in operands.values()):
         return None
     roles = {role: places.index(id(array)) for role, array in operands.items()}
-    kernel = None
-    if plan.problem.dtype in plan.algorithm.dtypes:
-        kernel = plan.algorithm.bind(plan.problem, plan.params)
     frame = call.frame
 
     def compute(arrays: Arrays) -> np.ndarray:
@@ -178,7 +177,7 @@ def launch(plan: Plan, call: ConvCall, arrays: Arrays) -> ConvLaunch | None:
 
     return ConvLaunch(
         plan,
-        kernel,
+        plan.kernel,
         compute,
         RESULT[plan.problem.direction],
         roles,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,14 @@ from ._select import repeats
 Normalise = Callable[..., PoolCall]
 Arguments = tuple[Any, ...]
 How = tuple[Any, ...]
+MakeLaunch = Callable[[], Launch | None]
 Arrays = tuple[Any, ...]
 Result = np.ndarray | tuple[np.ndarray, np.ndarray]
 
 
 def _first_maximum(
     normalise: Normalise, arguments: Arguments, how: How, arrays: Arrays, out: Any
-) -> tuple[Result, Launch | None]:
+) -> tuple[Result, MakeLaunch]:
     call = normalise(*arguments, *arrays, out)
     returns_indices, threads = boolean("return_indices", how[0]), thread_count(how[1])
     assert call.input is not None
@@ -34,7 +36,7 @@ def _first_maximum(
     frame = call.frame
     where = None if indices is None else frame.data(indices)
     backend.maximum(call.windows, frame.data(call.input), frame.data(result), where, threads)
-    launch = _launch("maximum", call, arrays, threads, returns_indices)
+    launch = partial(_launch, "maximum", call, arrays, threads, returns_indices)
     shown = _as_user_sees_it(call, result, out)
     return shown if indices is None else (shown, indices), launch
 
@@ -45,13 +47,13 @@ maximum = Entry(repeats, _first_maximum).call
 
 def _first_average(
     normalise: Normalise, arguments: Arguments, how: How, arrays: Arrays, out: Any
-) -> tuple[np.ndarray, Launch | None]:
+) -> tuple[np.ndarray, MakeLaunch]:
     call = normalise(*arguments, *arrays, out)
     threads = thread_count(how[0])
     assert call.input is not None
     result = _result(call)
     backend.average(call.windows, call.frame.data(call.input), call.frame.data(result), threads)
-    return _as_user_sees_it(call, result, out), _launch("average", call, arrays, threads)
+    return _as_user_sees_it(call, result, out), partial(_launch, "average", call, arrays, threads)
 
 
 average = Entry(repeats, _first_average).call

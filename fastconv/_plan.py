@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ._algorithm import Algorithm, Params
@@ -22,6 +23,13 @@ class Plan:
     """Who chose: "forced", "tuned" or "cost model"."""
     candidates: tuple[tuple[str, float], ...] = field(default=(), compare=False)
     """Algorithms that were considered with their estimated, or measured, seconds, best first."""
+
+    @cached_property
+    def kernel(self) -> object | None:
+        """The algorithm's compiled kernel for the problem, if it has one and computes the problem natively."""
+        if self.problem.is_empty or self.problem.dtype not in self.algorithm.dtypes:
+            return None
+        return self.algorithm.bind(self.problem, self.params)
 
     def __str__(self) -> str:
         settings = "".join(f" {name}={value}" for name, value in self.params.items())

@@ -8,7 +8,6 @@ from typing import Any
 from ._docs import documented
 from ._execute import Gradients, run_backward
 from ._normalize import gradients as normalize
-from ._normalize.settings import Settings
 
 
 @documented
@@ -58,7 +57,7 @@ def conv1d_backward(
     >>> dx.shape == x.shape, dw.shape == w.shape, db.shape
     (True, True, (4,))
     """
-    settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
     arguments = (1, settings, activation, needs)
     return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
 
@@ -110,7 +109,7 @@ def conv2d_backward(
     >>> dx.shape == x.shape, dw.shape == w.shape, db.shape
     (True, True, (4,))
     """
-    settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
     arguments = (2, settings, activation, needs)
     return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
 
@@ -162,7 +161,7 @@ def conv3d_backward(
     >>> dx.shape == x.shape, dw.shape == w.shape, db.shape
     (True, True, (4,))
     """
-    settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
     arguments = (3, settings, activation, needs)
     return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
 
@@ -215,8 +214,18 @@ def conv_transpose1d_backward(
     >>> dx.shape == x.shape, dw.shape == w.shape, db.shape
     (True, True, (3,))
     """
-    settings = Settings(
-        stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
+    settings = (
+        stride,
+        padding,
+        dilation,
+        groups,
+        "zeros",
+        layout,
+        w_layout,
+        precision,
+        output_padding,
+        output_size,
+        True,
     )
     arguments = (1, settings, activation, needs)
     return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
@@ -270,8 +279,18 @@ def conv_transpose2d_backward(
     >>> dx.shape == x.shape, dw.shape == w.shape, db.shape
     (True, True, (3,))
     """
-    settings = Settings(
-        stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
+    settings = (
+        stride,
+        padding,
+        dilation,
+        groups,
+        "zeros",
+        layout,
+        w_layout,
+        precision,
+        output_padding,
+        output_size,
+        True,
     )
     arguments = (2, settings, activation, needs)
     return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
@@ -325,8 +344,18 @@ def conv_transpose3d_backward(
     >>> dx.shape == x.shape, dw.shape == w.shape, db.shape
     (True, True, (3,))
     """
-    settings = Settings(
-        stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
+    settings = (
+        stride,
+        padding,
+        dilation,
+        groups,
+        "zeros",
+        layout,
+        w_layout,
+        precision,
+        output_padding,
+        output_size,
+        True,
     )
     arguments = (3, settings, activation, needs)
     return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))

@@ -10,15 +10,15 @@ import numpy as np
 from ._docs import documented
 from ._execute import Gradients, run, run_backward
 from ._normalize import convolution, gradients
-from ._normalize.settings import Settings
 
 Array = np.ndarray
 
 
 def _settings(
     stride: Any, padding: Any, dilation: Any, padding_mode: Any, layout: Any, w_layout: Any, precision: Any
-) -> Settings:
-    return Settings(stride, padding, dilation, 1, padding_mode, layout, w_layout, precision, depthwise=True)
+) -> tuple[Any, ...]:
+    """The fields of Settings: one group that is not read, nothing of a transposed convolution, depthwise."""
+    return stride, padding, dilation, 1, padding_mode, layout, w_layout, precision, 0, None, False, True
 
 
 @documented

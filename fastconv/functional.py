@@ -9,7 +9,6 @@ import numpy as np
 from ._docs import documented
 from ._execute import run
 from ._normalize import convolution as normalize
-from ._normalize.settings import Settings
 
 Array = np.ndarray
 
@@ -64,7 +63,7 @@ def conv1d(
     >>> fastconv.conv1d(x, w, padding=1).shape
     (2, 8, 16)
     """
-    settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
     return run(normalize.forward, (1, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
 
@@ -118,7 +117,7 @@ def conv2d(
     >>> fastconv.conv2d(x, w, padding=1).shape
     (2, 4, 8, 8)
     """
-    settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
     return run(normalize.forward, (2, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
 
@@ -172,7 +171,7 @@ def conv3d(
     >>> fastconv.conv3d(x, w, padding=1).shape
     (1, 3, 4, 4, 4)
     """
-    settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
     return run(normalize.forward, (3, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
 
@@ -231,8 +230,18 @@ def conv_transpose1d(
     >>> fastconv.conv_transpose1d(x, w, stride=2, padding=1).shape
     (2, 3, 32)
     """
-    settings = Settings(
-        stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
+    settings = (
+        stride,
+        padding,
+        dilation,
+        groups,
+        "zeros",
+        layout,
+        w_layout,
+        precision,
+        output_padding,
+        output_size,
+        True,
     )
     return run(normalize.forward, (1, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
@@ -292,8 +301,18 @@ def conv_transpose2d(
     >>> fastconv.conv_transpose2d(x, w, stride=2, padding=1).shape
     (2, 3, 16, 16)
     """
-    settings = Settings(
-        stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
+    settings = (
+        stride,
+        padding,
+        dilation,
+        groups,
+        "zeros",
+        layout,
+        w_layout,
+        precision,
+        output_padding,
+        output_size,
+        True,
     )
     return run(normalize.forward, (2, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
@@ -353,7 +372,17 @@ def conv_transpose3d(
     >>> fastconv.conv_transpose3d(x, w, stride=2, padding=1).shape
     (1, 2, 8, 8, 8)
     """
-    settings = Settings(
-        stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
+    settings = (
+        stride,
+        padding,
+        dilation,
+        groups,
+        "zeros",
+        layout,
+        w_layout,
+        precision,
+        output_padding,
+        output_size,
+        True,
     )
     return run(normalize.forward, (3, settings, activation), (algorithm, threads), (x, w, bias, add), out)

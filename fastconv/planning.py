@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -102,12 +104,12 @@ class PlannedConvolution:
 
     def _first(
         self, normalise: None, arguments: tuple[()], how: tuple[()], arrays: tuple[Any, ...], out: Any
-    ) -> tuple[np.ndarray, ConvLaunch | None]:
+    ) -> tuple[np.ndarray, Callable[[], ConvLaunch | None]]:
         """What the first call with arrays like these takes; all later ones are launched."""
         first, second, bias, add = arrays
         choice = self._choice_for(bias is not None, add is not None)
         call = normalize.call_of(self._planned, choice.problem, first, second, bias, add, out, self._made_for)
-        return execute(choice, call), launch(choice, call, arrays)
+        return execute(choice, call), partial(launch, choice, call, arrays)
 
     def _choice_for(self, bias: bool, add: bool) -> Plan:
         """The same choice for the problem with bias and add or without."""

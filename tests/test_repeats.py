@@ -82,13 +82,11 @@ def assert_equal(found: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_repeated_call_enters_compiled_code_once(name: str) -> None:
-    """Nothing is normalised, planned or viewed: in Python only the function itself runs and gathers its Settings."""
+    """Nothing is normalised, planned or viewed: in Python only the function itself runs."""
     function, arguments = called(name)
     assert len(events_of(lambda: function(**arguments))) > 50
-    gathers = {"_settings", "<lambda>", "tuple.__new__"}  # <lambda>: NamedTuple.__new__
-    events = events_of(lambda: function(**arguments))
-    assert [event for event in events if event not in gathers] == [name.removeprefix("grad.")]
-    assert len(events) <= 4
+    settings = ["_settings"] if "depthwise" in name else []
+    assert events_of(lambda: function(**arguments)) == [name.removeprefix("grad."), *settings]
 
 
 def test_a_repeated_planned_call_enters_compiled_code_once() -> None:
@@ -348,9 +346,9 @@ def test_at_most_so_many_are_kept() -> None:
     """The oldest go first; one that is asked for again is made anew."""
     repeats, made = Repeats(3), list[int]()
 
-    def first(normalise: None, arguments: tuple[int], *_: Any) -> tuple[tuple[None], Launch]:
+    def first(normalise: None, arguments: tuple[int], *_: Any) -> tuple[tuple[None], Callable[[], Launch]]:
         made.append(arguments[0])
-        return (None,), GradientsLaunch(None)
+        return (None,), lambda: GradientsLaunch(None)
 
     entry = Entry(repeats, first)
     for number in (0, 1, 2, 3, 4, 4, 3, 2, 0, 1, 0):

@@ -20,7 +20,7 @@ cdef extern from "channel_sums_job.h" nogil:
     int64_t channel_sums_items(const channel_sums_job_t *job)
 
 
-_empty = np.empty
+cdef object _empty = np.empty
 
 
 def channel_sums(array, int threads):

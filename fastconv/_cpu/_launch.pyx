@@ -11,8 +11,8 @@ from ._bound cimport ADD, BIAS, INPUT, OUTPUT, ROLES, WEIGHT, Kernel, operands_t
 from ._workspace cimport give_back, take
 
 _ROLES = {"input": INPUT, "weight": WEIGHT, "output": OUTPUT, "bias": BIAS, "add": ADD}
-_empty = np.empty
-_ndarray = np.ndarray
+cdef object _empty = np.empty
+cdef object _ndarray = np.ndarray
 
 # Less scratch memory than this is taken from the stack.
 cdef enum:

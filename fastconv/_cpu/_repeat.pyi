@@ -3,6 +3,8 @@ from typing import Any
 
 from ._launch import Launch
 
+def exact(value: object) -> object: ...
+
 class Repeats:
     most: int
     def __init__(self, most: int) -> None: ...
@@ -11,7 +13,10 @@ class Repeats:
 
 class Entry:
     def __init__(
-        self, repeats: Repeats, first: Callable[..., tuple[Any, Launch | None]], packed_type: type | None = None
+        self,
+        repeats: Repeats,
+        first: Callable[..., tuple[Any, Callable[[], Launch | None]]],
+        packed_type: type | None = None,
     ) -> None: ...
     def call(
         self,

@@ -3,17 +3,21 @@
 import numpy as np
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.dict cimport PyDict_Values
+from cpython.list cimport PyList_AsTuple
 from libc.stdint cimport int64_t
 
 from .. import _config
 from ._launch cimport MOST_ARRAYS, Launch, pin, pins_t, unpin
 
-_ndarray = np.ndarray
+cdef object _ndarray = np.ndarray
+cdef object _threads, _precision
+cdef dict _process
 _threads, _precision, _process = _config.call_settings()
 
 # Values that are equal but not the same argument: True == 1 == 1.0. An int stands for itself.
-_TRUE, _FALSE, _FLOAT, _LIST = object(), object(), object(), object()
-_NO_KEY = object()
+cdef object _TRUE = object(), _FALSE = object(), _FLOAT = object(), _LIST = object()
+cdef object _NO_KEY = object()
 
 # Of one array in a key: its number of axes and their sizes.
 cdef enum:
@@ -41,7 +45,7 @@ cdef class Repeats:
 cdef class Entry:
     """How public functions enter: ``call`` launches what is known, or lets ``first`` do all that a new call takes.
 
-    ``first(normalise, arguments, how, arrays, out)`` returns the result and a Launch for calls like it, or None. An
+    ``first(normalise, arguments, how, arrays, out)`` returns the result and what makes a Launch, or None, of it. An
     array may also be a ``packed_type``, which has a ``weight``, its ``packed`` form and what that was ``made_for``.
     """
 
@@ -67,18 +71,20 @@ cdef class Entry:
                     return result
         finally:
             unpin(&pins)
-        result, made = self._first(normalise, arguments, how, arrays, out)
+        result, make = self._first(normalise, arguments, how, arrays, out)
         # Not under settings that changed meanwhile.
-        if made is not None and key is not None and launch is None and key[0] == _settings():
-            if len(known) >= self._repeats.most:
-                known.pop(list(known)[0], None)
-            known[key] = made
+        if key is not None and launch is None and key[0] == _settings():
+            launch = make()
+            if launch is not None:
+                if len(known) >= self._repeats.most:
+                    known.pop(list(known)[0], None)
+                known[key] = launch
         return result
 
 
 cdef tuple _settings():
     """All that a call depends on beside its arguments."""
-    return (_threads.get(), _precision.get(), *_process.values())
+    return (_threads.get(), _precision.get(), PyList_AsTuple(PyDict_Values(_process)))
 
 
 cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, object packed_type, pins_t *pins):
@@ -123,6 +129,12 @@ cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, obj
     if exact is _NO_KEY or exact_how is _NO_KEY:
         return None
     return (_settings(), normalise, exact, exact_how, made_for, dtype, PyBytes_FromStringAndSize(<char *>sizes, used * 8))
+
+
+def exact(value):
+    """A key that only values equal to ``value`` have that mean the same as arguments; None where there is none."""
+    key = _exact(value)
+    return None if key is _NO_KEY else key
 
 
 cdef object _exact(value):

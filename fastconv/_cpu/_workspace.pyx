@@ -11,7 +11,7 @@ KEPT_WORKSPACE_BYTES = 2**26
 """A thread keeps its last workspace for the next call up to this size."""
 
 cdef int64_t _kept_bytes = KEPT_WORKSPACE_BYTES
-_local = threading.local()
+cdef object _local = threading.local()
 
 
 cpdef object take(int64_t size_bytes):

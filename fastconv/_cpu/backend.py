@@ -91,7 +91,11 @@ def execute(plan: Any, operands: Operands) -> None:
             _sum_over_nothing(low_problem, low)
         else:
             with workspace(plan.workspace_bytes) as memory:
-                algorithm.execute(low_problem, plan.params, low, Resources(plan.threads, memory))
+                resources = Resources(plan.threads, memory)
+                if plan.kernel is not None and algorithm is plan.algorithm:
+                    plan.kernel.execute(low, resources)
+                else:
+                    algorithm.execute(low_problem, plan.params, low, resources)
         carry_back()
     if target is not result:
         result[...] = target

@@ -13,7 +13,7 @@ from .._errors import bad_type, bad_value
 from .._problem import DTYPES, Epilogue
 from .arguments import epilogue_of
 from .call import ConvCall, check_epilogue_shapes, forward_call
-from .settings import Described, Settings, describe
+from .settings import Described, GivenSettings, describe
 
 FLOAT_DTYPES = tuple(name for name in DTYPES if name != "int8")
 
@@ -53,7 +53,7 @@ def check_arguments(
     x: Any,
     w: Any,
     bias: Any,
-    settings: Settings,
+    settings: GivenSettings,
     activation: Any = None,
     add: Any = None,
     w_name: str = "w",
@@ -73,7 +73,7 @@ def check_arguments(
 
 def forward(
     rank: int,
-    settings: Settings,
+    settings: GivenSettings,
     activation: Any,
     x: Any,
     w: Any,
@@ -82,7 +82,7 @@ def forward(
     out: Any = None,
     w_name: str = "w",
 ) -> ConvCall:
-    """A convolution, or with ``settings.transposed`` a transposed one."""
+    """A convolution, or where ``settings`` say so a transposed one."""
     a = check_arguments(rank, x, w, bias, settings, activation, add, w_name)
     problem = a.described.problem_of("forward", a.epilogue)
     return forward_call(a.described, problem, a.x, a.w, a.bias, a.add, out)

@@ -15,7 +15,7 @@ from .arguments import shape_of
 from .call import ConvCall, check_shape, forward_call, input_gradient_call, weight_gradient_call
 from .convolution import FLOAT_DTYPES, check_arguments, check_dtypes
 from .frame import Frame
-from .settings import Settings, describe
+from .settings import GivenSettings, describe
 
 
 @dataclass
@@ -43,7 +43,7 @@ class BackwardCall:
 
 def backward(
     rank: int,
-    settings: Settings,
+    settings: GivenSettings,
     activation: Any,
     needs: Any,
     dy: Any,
@@ -69,7 +69,7 @@ def backward(
     return BackwardCall(
         dy=dy,
         frame=d.frame,
-        dy_role="input" if settings.transposed else "output",
+        dy_role="input" if d.transposed else "output",
         input=dx,
         weight=dw,
         bias=needs_bias,
@@ -78,7 +78,7 @@ def backward(
     )
 
 
-def input_gradient(rank: int, settings: Settings, shape: Any, w: Any, dy: Any, out: Any = None) -> ConvCall:
+def input_gradient(rank: int, settings: GivenSettings, shape: Any, w: Any, dy: Any, out: Any = None) -> ConvCall:
     """The gradient for x (of ``shape``)."""
     w, dy = as_array("w", w), as_array("dy", dy)
     dtype = check_dtypes(FLOAT_DTYPES, w=w, dy=dy)
@@ -86,7 +86,7 @@ def input_gradient(rank: int, settings: Settings, shape: Any, w: Any, dy: Any, o
     return input_gradient_call(described, described.problem_of("backward_input"), dy, w, out)
 
 
-def weight_gradient(rank: int, settings: Settings, w_shape: Any, x: Any, dy: Any, out: Any = None) -> ConvCall:
+def weight_gradient(rank: int, settings: GivenSettings, w_shape: Any, x: Any, dy: Any, out: Any = None) -> ConvCall:
     """The gradient for w (of ``w_shape``)."""
     x, dy = as_array("x", x), as_array("dy", dy)
     dtype = check_dtypes(FLOAT_DTYPES, x=x, dy=dy)

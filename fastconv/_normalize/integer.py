@@ -9,13 +9,13 @@ import numpy as np
 from .._arrays import as_array, check_out
 from .._errors import bad_type, bad_value, unfit
 from .call import ConvCall, forward_call
-from .settings import Settings, describe
+from .settings import GivenSettings, describe
 
 BYTES = ("int8", "uint8")
 
 
 def forward(
-    rank: int, settings: Settings, x_zero_point: Any, w_zero_point: Any, x: Any, w: Any, out: Any = None
+    rank: int, settings: GivenSettings, x_zero_point: Any, w_zero_point: Any, x: Any, w: Any, out: Any = None
 ) -> ConvCall:
     """``x - x_zero_point`` convolved with ``w - w_zero_point``, in int32; padding adds zero points to x."""
     x, w = as_array("x", x), as_array("w", w)

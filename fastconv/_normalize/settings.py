@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._config import check_precision, get_precision
+from .._cpu._repeat import exact
 from .._errors import bad_value, unfit
 from .._problem import ConvProblem, Direction, Epilogue
 from .arguments import groups_count, per_axis
@@ -40,6 +41,16 @@ class Settings(NamedTuple):
     """The number of groups is that of x's channels; ``groups`` is not read."""
 
 
+GivenSettings = tuple[Any, ...]
+"""Settings, or its fields in their order: functions that are called again and again make no Settings."""
+
+
+KEPT_DESCRIBED = 4096
+KEPT_PROBLEMS = 16
+_known: dict[object, Described] = {}
+"""What was described before; a Described keeps its problems, and they their hashes."""
+
+
 @dataclass(frozen=True)
 class Described:
     """A forward problem of the shapes given, before any direction; of a transposed convolution, its adjoint's.
@@ -53,12 +64,20 @@ class Described:
     mode: str
     pads: tuple[Pair, ...]
     sizes: tuple[int, ...]
+    _problems: dict[object, ConvProblem] = field(default_factory=dict, compare=False, repr=False)
 
     def problem_of(self, direction: Direction, epilogue: Epilogue | None = None) -> ConvProblem:
         """The problem of a direction of the function that was called; that of a transposed one is turned around."""
         if self.transposed and direction != "backward_weight":
             direction = "forward" if direction == "backward_input" else "backward_input"
-        return self.problem.replace(direction=direction, epilogue=epilogue or Epilogue())
+        key = direction, epilogue
+        found = self._problems.get(key)
+        if found is None:
+            if len(self._problems) >= KEPT_PROBLEMS:
+                self._problems.clear()
+            found = self.problem.replace(direction=direction, epilogue=epilogue or Epilogue())
+            self._problems[key] = found
+        return found
 
     @cached_property
     def x_shape(self) -> tuple[int, ...]:
@@ -99,11 +118,34 @@ def describe(
     x_shape: Sequence[int],
     w_shape: Sequence[int],
     dtype: str,
-    s: Settings,
+    settings: GivenSettings,
     x_name: str = "x",
     w_name: str = "w",
 ) -> Described:
     """Check shapes and settings against each other; the names are those of the arguments that gave the shapes."""
+    s = Settings(*settings)
+    if s.precision is None:
+        s = s._replace(precision=get_precision())
+    key = exact((rank, tuple(x_shape), tuple(w_shape), dtype, s))
+    found = None if key is None else _known.get(key)
+    if found is None:
+        found = _describe(rank, x_shape, w_shape, dtype, s, x_name, w_name)
+        if key is not None:
+            if len(_known) >= KEPT_DESCRIBED:
+                _known.clear()
+            _known[key] = found
+    return found
+
+
+def _describe(
+    rank: int,
+    x_shape: Sequence[int],
+    w_shape: Sequence[int],
+    dtype: str,
+    s: Settings,
+    x_name: str,
+    w_name: str,
+) -> Described:
     frame = Frame.of(rank, x_name, x_shape, s.layout, s.w_layout)
     if len(w_shape) != rank + 2:
         raise unfit(w_name, f"shape {tuple(w_shape)}", f"{rank + 2} axes")
@@ -114,7 +156,7 @@ def describe(
     groups = _depthwise_groups(channels, filters, per_group, w_shape, w_name) if s.depthwise else groups_count(s.groups)
     stride = per_axis("stride", s.stride, rank, 1)
     dilation = per_axis("dilation", s.dilation, rank, 1)
-    precision = get_precision() if s.precision is None else check_precision(s.precision)
+    precision = check_precision(s.precision)
     if filters % groups:
         raise bad_value("groups", groups, f"a divisor of {filters}, the first channel axis of {w_name}")
     expected = filters if s.transposed else per_group * groups

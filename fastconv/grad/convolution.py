@@ -10,7 +10,6 @@ import numpy as np
 from .._docs import documented
 from .._execute import run, run_sums
 from .._normalize import gradients as normalize
-from .._normalize.settings import Settings
 
 Array = np.ndarray
 
@@ -45,7 +44,7 @@ def conv1d_input(
     >>> fastconv.grad.conv1d_input((2, 3, 16), w, dy, stride=2, padding=1).shape
     (2, 3, 16)
     """
-    settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
     return run(normalize.input_gradient, (1, settings, input_shape), (algorithm, threads), (w, dy), out)
 
 
@@ -79,7 +78,7 @@ def conv1d_weight(
     >>> fastconv.grad.conv1d_weight(x, (4, 3, 3), dy, stride=2, padding=1).shape
     (4, 3, 3)
     """
-    settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
     return run(normalize.weight_gradient, (1, settings, weight_shape), (algorithm, threads), (x, dy), out)
 
 
@@ -139,7 +138,7 @@ def conv2d_input(
     >>> fastconv.grad.conv2d_input((2, 3, 8, 8), w, dy, stride=2, padding=1).shape
     (2, 3, 8, 8)
     """
-    settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
     return run(normalize.input_gradient, (2, settings, input_shape), (algorithm, threads), (w, dy), out)
 
 
@@ -173,7 +172,7 @@ def conv2d_weight(
     >>> fastconv.grad.conv2d_weight(x, (4, 3, 3, 3), dy, stride=2, padding=1).shape
     (4, 3, 3, 3)
     """
-    settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
     return run(normalize.weight_gradient, (2, settings, weight_shape), (algorithm, threads), (x, dy), out)
 
 
@@ -233,7 +232,7 @@ def conv3d_input(
     >>> fastconv.grad.conv3d_input((2, 3, 4, 4, 4), w, dy, stride=2, padding=1).shape
     (2, 3, 4, 4, 4)
     """
-    settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
     return run(normalize.input_gradient, (3, settings, input_shape), (algorithm, threads), (w, dy), out)
 
 
@@ -267,7 +266,7 @@ def conv3d_weight(
     >>> fastconv.grad.conv3d_weight(x, (4, 3, 3, 3, 3), dy, stride=2, padding=1).shape
     (4, 3, 3, 3, 3)
     """
-    settings = Settings(stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
     return run(normalize.weight_gradient, (3, settings, weight_shape), (algorithm, threads), (x, dy), out)
 
 

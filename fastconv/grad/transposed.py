@@ -10,7 +10,6 @@ import numpy as np
 from .._docs import documented
 from .._execute import run
 from .._normalize import gradients as normalize
-from .._normalize.settings import Settings
 
 Array = np.ndarray
 
@@ -46,8 +45,18 @@ def conv_transpose1d_input(
     >>> fastconv.grad.conv_transpose1d_input((2, 4, 16), w, dy, stride=2, padding=1).shape
     (2, 4, 16)
     """
-    settings = Settings(
-        stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
+    settings = (
+        stride,
+        padding,
+        dilation,
+        groups,
+        "zeros",
+        layout,
+        w_layout,
+        precision,
+        output_padding,
+        output_size,
+        True,
     )
     return run(normalize.input_gradient, (1, settings, input_shape), (algorithm, threads), (w, dy), out)
 
@@ -83,8 +92,18 @@ def conv_transpose1d_weight(
     >>> fastconv.grad.conv_transpose1d_weight(x, (4, 3, 4), dy, stride=2, padding=1).shape
     (4, 3, 4)
     """
-    settings = Settings(
-        stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
+    settings = (
+        stride,
+        padding,
+        dilation,
+        groups,
+        "zeros",
+        layout,
+        w_layout,
+        precision,
+        output_padding,
+        output_size,
+        True,
     )
     return run(normalize.weight_gradient, (1, settings, weight_shape), (algorithm, threads), (x, dy), out)
 
@@ -120,8 +139,18 @@ def conv_transpose2d_input(
     >>> fastconv.grad.conv_transpose2d_input((2, 4, 8, 8), w, dy, stride=2, padding=1).shape
     (2, 4, 8, 8)
     """
-    settings = Settings(
-        stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
+    settings = (
+        stride,
+        padding,
+        dilation,
+        groups,
+        "zeros",
+        layout,
+        w_layout,
+        precision,
+        output_padding,
+        output_size,
+        True,
     )
     return run(normalize.input_gradient, (2, settings, input_shape), (algorithm, threads), (w, dy), out)
 
@@ -157,8 +186,18 @@ def conv_transpose2d_weight(
     >>> fastconv.grad.conv_transpose2d_weight(x, (4, 3, 4, 4), dy, stride=2, padding=1).shape
     (4, 3, 4, 4)
     """
-    settings = Settings(
-        stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
+    settings = (
+        stride,
+        padding,
+        dilation,
+        groups,
+        "zeros",
+        layout,
+        w_layout,
+        precision,
+        output_padding,
+        output_size,
+        True,
     )
     return run(normalize.weight_gradient, (2, settings, weight_shape), (algorithm, threads), (x, dy), out)
 
@@ -194,8 +233,18 @@ def conv_transpose3d_input(
     >>> fastconv.grad.conv_transpose3d_input((2, 4, 4, 4, 4), w, dy, stride=2, padding=1).shape
     (2, 4, 4, 4, 4)
     """
-    settings = Settings(
-        stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
+    settings = (
+        stride,
+        padding,
+        dilation,
+        groups,
+        "zeros",
+        layout,
+        w_layout,
+        precision,
+        output_padding,
+        output_size,
+        True,
     )
     return run(normalize.input_gradient, (3, settings, input_shape), (algorithm, threads), (w, dy), out)
 
@@ -231,7 +280,17 @@ def conv_transpose3d_weight(
     >>> fastconv.grad.conv_transpose3d_weight(x, (4, 3, 4, 4, 4), dy, stride=2, padding=1).shape
     (4, 3, 4, 4, 4)
     """
-    settings = Settings(
-        stride, padding, dilation, groups, "zeros", layout, w_layout, precision, output_padding, output_size, True
+    settings = (
+        stride,
+        padding,
+        dilation,
+        groups,
+        "zeros",
+        layout,
+        w_layout,
+        precision,
+        output_padding,
+        output_size,
+        True,
     )
     return run(normalize.weight_gradient, (3, settings, weight_shape), (algorithm, threads), (x, dy), out)
