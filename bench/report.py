@@ -36,7 +36,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def add_to(subparsers: argparse._SubParsersAction) -> None:
     """The subcommand's options."""
-    parser = subparsers.add_parser("show", help="print results again", description=__doc__)
+    parser = subparsers.add_parser("show", help="print results, those of several files together", description=__doc__)
     parser.add_argument("names", nargs="+", metavar="NAME", help="bench/results/NAME.json, or a path with /")
     add_output_options(parser)
     parser.set_defaults(run=run)
@@ -44,11 +44,13 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """The subcommand."""
-    rows = []
+    together = Results({})
     for name in arguments.names:
         results = Results.read(path_of(name))
         print(results.heading())
-        rows += results.rows
+        for row in results.rows:
+            together.add(row)
+    rows = together.rows
     names = [name for name in [*OWN_NAMES, *(peer.name for peer in PEERS)] if any(_cell(row, name) for row in rows)]
     table = Table(names)
     print(table.head())
