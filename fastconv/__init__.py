@@ -10,7 +10,7 @@ One way through the code; everything above an arrow may use what is below it, an
         |
     Plan          a problem bound to an Algorithm, its parameters and threads
         |
-    _execute      allocates the result and hands plan and arrays to the backend
+    _execute      allocates the result and hands plan and arrays to the backend; finds repeated calls by one look-up
         |
     _cpu.backend  dtypes lowered, workspace; _cpu.algorithms compute by Cython loops over C kernels, per ISA level
 

@@ -1,4 +1,8 @@
-"""Runs a normalised call: plan, result array, backend, and the result as the user sees it."""
+"""Runs a normalised call: plan, result array, backend, and the result as the user sees it.
+
+Public functions enter through ``run`` and its like with a normalising function and its arguments, so that a call that
+was made before, on other arrays, is launched without being normalised and planned again.
+"""
 
 from __future__ import annotations
 

@@ -72,10 +72,10 @@ cdef class Entry:
         finally:
             unpin(&pins)
         result, make = self._first(normalise, arguments, how, arrays, out)
-        # Not under settings that changed meanwhile.
-        if key is not None and launch is None and key[0] == _settings():
+        if key is not None and launch is None:
             launch = make()
-            if launch is not None:
+            # Not under settings that changed meanwhile.
+            if launch is not None and key[0] == _settings():
                 if len(known) >= self._repeats.most:
                     known.pop(list(known)[0], None)
                 known[key] = launch
