@@ -112,15 +112,17 @@ cdef class GemmKernel(Kernel):
         cdef gemm_job_t *job = &self.jobs[index]
         cdef correlation_t *c = &job.correlation
         cdef operands_t none
+        cdef int64_t blocks
         memset(&none, 0, sizeof(none))
         job.correlation = self.sums.get(&none, index, &job.epilogue)
         channels_last = self.sums.problem.layout == "channels_last"
         job.is_weight_gradient = self.is_gradient
         job.pixels_are_columns = not (channels_last and c.filters >= self.kernels.lanes)
         job.is_interleaved = channels_last and (self.is_gradient or not job.pixels_are_columns)
-        job.splits = params["splits"]
         if self.is_gradient:
             job.block_pixels = _balanced(pixel_count(c), params["depth"], 1)
+            blocks = max(div_up(pixel_count(c), job.block_pixels), 1)
+            job.splits = div_up(blocks, div_up(blocks, params["splits"]))
             job.block_entries = _entries(c, params["span"])
             job.pass_blocks = div_up(PASS_MULTIPLY_ADDS, max(job.block_entries * c.filters * job.block_pixels, 1))
         else:
@@ -136,7 +138,7 @@ cdef class GemmKernel(Kernel):
         cdef int64_t columns = self.kernels.tile_columns
         if self.is_gradient:
             return round_up(gemm_partial_size(job, columns) * self.itemsize, 64)
-        return round_up(job.correlation.groups * packed_weight_size(job, columns) * self.itemsize, 64)
+        return round_up(packed_weight_size(job, columns) * self.itemsize, 64)
 
     cdef int64_t _scratch(self, const gemm_job_t *job) noexcept:
         return gemm_scratch(job, self.kernels.tile_columns, self.kernels.lanes, self.itemsize).bytes

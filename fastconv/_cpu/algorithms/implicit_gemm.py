@@ -16,8 +16,10 @@ from .. import _implicit_gemm, _runtime
 
 PANEL_BYTES = 20480
 """One packed column panel: it stays in a first-level cache of 32 KiB beside the row panel that streams past."""
-BLOCK_BYTES = 2**18
+BLOCK_BYTES = 2**19
 """Entries times pixels of one block, as many bytes as the block would take if it were built."""
+GRADIENT_ENTRIES = 256
+"""Rows at least that a packed block of the output gradient is multiplied by: packing it is spread over them."""
 PARTIAL_BYTES = 2**24
 """All partial sums of a weight gradient together."""
 LEAST_ITEMS = 16
@@ -54,17 +56,14 @@ class ImplicitGemm(Algorithm):
         depth = max(panel_bytes // (columns * itemsize), 8)
         pixels = problem.batch * math.prod(problem.output_size)
         if problem.direction == "backward_weight":
-            depth = min(depth, max(pixels, 1))
+            depth = min(depth + depth // 2, max(pixels, 1))  # nothing but elements of a band streams past
             total = math.prod(problem.weight_shape[1:])
-            # Splitting the pixels costs a copy of the result each; splitting the columns packs the gradient again.
+            # A split costs no more than adding its blocks to one sum; a block of entries packs the gradient again.
             weight_bytes = math.prod(problem.weight_shape) * itemsize
-            splits = min(
-                -(-LEAST_ITEMS // problem.groups), pixels // (4 * depth), PARTIAL_BYTES // max(weight_bytes, 1)
-            )
-            splits = max(splits, 1)
-            span = self._span(
-                total, block_bytes // itemsize // depth, columns, LEAST_ITEMS // (splits * problem.groups)
-            )
+            most = min(-(-LEAST_ITEMS // problem.groups), pixels // depth, PARTIAL_BYTES // max(weight_bytes, 1))
+            splits = max(most, 1)
+            span = max(GRADIENT_ENTRIES, -(-total * splits * problem.groups // LEAST_ITEMS))
+            span = min(span, max(total, 1), max(block_bytes // itemsize // depth * 4, GRADIENT_ENTRIES))
             return {"depth": depth, "span": span, "splits": splits}
         if problem.direction == "backward_input":
             pixels = problem.batch * math.prod(
@@ -85,7 +84,7 @@ class ImplicitGemm(Algorithm):
         return kernel.shared_bytes + threads * kernel.thread_bytes
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        """Padded tiles at the peak rate, packing as copies, and the weights once per call."""
+        """Padded tiles at the peak rate, band and panels packed from it as copies, the weights once per call."""
         _, rows, columns = _runtime.tile_sizes(problem.dtype)
         itemsize = np.dtype(problem.dtype).itemsize
         filters = max(problem.out_channels // problem.groups, 1)
@@ -93,14 +92,14 @@ class ImplicitGemm(Algorithm):
         taps = math.prod(problem.kernel_size)
         if problem.direction == "backward_input":
             filters, channels = channels, filters
-        lane_use = filters / (_round_up(filters, columns) if problem.layout == "channels_last" else filters)
+        # Panels of pixels are packed for rows of filters, otherwise filters are the columns.
+        by_filters = problem.layout == "channels_first" and problem.direction != "backward_weight"
+        lane_use = 1.0 if by_filters else filters / _round_up(filters, columns)
+        row_use = min(1.0, (filters + 1) / (min(filters, rows) + 2)) if by_filters else 1.0
+        rate = machine.multiply_adds_per_second[problem.dtype] * 0.9 * lane_use * row_use
+        packed_bytes = problem.multiply_adds / filters * itemsize * ((1 if by_filters else 0) + 2 / max(taps, 1))
         if problem.direction == "backward_weight":
-            lane_use = channels * taps / _round_up(channels * taps, columns)
-        row_use = min(1.0, (filters + 1) / (min(filters, rows) + 2))
-        rate = machine.multiply_adds_per_second[problem.dtype] * 0.85 * lane_use * row_use
-        packed_bytes = problem.multiply_adds / filters * itemsize * 2
-        if problem.direction == "backward_weight":
-            packed_bytes *= 2
+            packed_bytes += 2 * problem.multiply_adds / max(min(params["span"], channels * taps), 1) * itemsize
         data_bytes = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape)) * itemsize
         weight_bytes = 4 * math.prod(problem.weight_shape) * itemsize
         work = problem.multiply_adds / rate + packed_bytes / (4 * machine.bytes_per_second)

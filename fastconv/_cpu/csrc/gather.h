@@ -5,6 +5,10 @@ static inline void NAMED(copy_line)(REAL *target, const REAL *source, int64_t st
     if (stride == 1) {
         for (; i + LANES <= count; i += LANES)
             *(NAMED(unaligned) *)(target + i) = *(const NAMED(unaligned) *)(source + i);
+        if (i < count && count >= LANES) { /* the last vector overlaps the one before */
+            *(NAMED(unaligned) *)(target + count - LANES) = *(const NAMED(unaligned) *)(source + count - LANES);
+            return;
+        }
         for (; i < count; i++) target[i] = source[i];
     } else {
         for (; i < count; i++) target[i] = source[i * stride];
@@ -37,11 +41,19 @@ static void NAMED(fill_row)(const correlation_t *c, const band_t *b, int64_t cha
                 NAMED(copy_line)(row + i * b->stride[2], inside, channel_step, channels);
             NAMED(zero_line)(row + end * b->stride[2], (axis->pitch - end) * b->stride[2]);
         } else {
+            /* Short borders are zeroed as whole vectors, which the copy then overwrites. */
+            const int64_t after = axis->pitch - end;
+            const int is_narrow = axis->pitch >= LANES && begin <= LANES && after <= LANES;
             REAL *line = row;
             for (int64_t i = 0; i < channels; i++, line += b->channel_stride, inside += channel_step) {
-                NAMED(zero_line)(line, begin);
+                if (is_narrow) {
+                    if (begin > 0) *(NAMED(unaligned) *)line = (NAMED(vector)){0};
+                    if (after > 0) *(NAMED(unaligned) *)(line + axis->pitch - LANES) = (NAMED(vector)){0};
+                } else {
+                    NAMED(zero_line)(line, begin);
+                    NAMED(zero_line)(line + end, after);
+                }
                 NAMED(copy_line)(line + begin, inside, step, end - begin);
-                NAMED(zero_line)(line + end, axis->pitch - end);
             }
         }
     }

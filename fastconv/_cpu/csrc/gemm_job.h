@@ -17,7 +17,7 @@ typedef struct {
     int pixels_are_columns; /* vectors run along pixels (channels first), else along filters (channels last) */
     int is_interleaved;     /* the band of the source: channels are neighbours */
     int is_weight_gradient;
-    char *packed;  /* weights, panel after panel: [group][panel][entry][panel width] */
+    char *packed;  /* weights: [group][block of entries][panel][entry][panel width] */
     char *partial; /* weight gradient: [split][group][entry][filter, rounded up to panels] */
 } gemm_job_t;
 
@@ -26,20 +26,23 @@ static inline int64_t panel_height(int64_t rows, int64_t tile_rows) {
     return rows == 0 ? 1 : div_up(rows, div_up(rows, tile_rows));
 }
 
-/* Whether the weights of one filter lie in the order of the entries, without gaps. */
-static inline int weight_is_line(const correlation_t *c) {
+/* Whether the weights of one filter and channel lie in the order of the taps, without gaps. */
+static inline int taps_are_dense(const correlation_t *c) {
     int64_t expected = 1;
     for (int axis = 2; axis >= 0; axis--) {
         if (c->taps[axis] > 1 && c->weight_stride[2 + axis] != expected) return 0;
         expected *= c->taps[axis];
     }
-    return c->weight_stride[1] == expected || c->channels == 1;
+    return 1;
 }
 
-/* Elements of the packed weights of one group. */
-static inline int64_t packed_weight_size(const gemm_job_t *job, int64_t tile_columns) {
+/* Packed weights of one entry in one group, and of all. */
+static inline int64_t packed_entry_width(const gemm_job_t *job, int64_t tile_columns) {
     int64_t filters = job->correlation.filters;
-    return (job->pixels_are_columns ? filters : round_up(filters, tile_columns)) * entry_count(&job->correlation);
+    return job->pixels_are_columns ? filters : round_up(filters, tile_columns);
+}
+static inline int64_t packed_weight_size(const gemm_job_t *job, int64_t tile_columns) {
+    return packed_entry_width(job, tile_columns) * entry_count(&job->correlation) * job->correlation.groups;
 }
 
 /* Items of the four loops. */

@@ -36,11 +36,9 @@ typedef struct {
     int64_t add_column_stride;
 } NAMED(target_t);
 
-/* The rows of a product: packed panels, of which this block starts at depth index `first`, or elements of a band. */
+/* The rows of a product: packed panels, one behind the other, or elements of a band. */
 typedef struct {
     const REAL *base;
-    int64_t panel_stride;
-    int64_t first;
     int64_t count;      /* rows in all panels */
     int64_t width;      /* of every panel but the last */
     const int64_t *row; /* NULL: packed; else offsets in the band */
@@ -79,7 +77,7 @@ static inline int NAMED(is_even)(const int64_t *offset, int64_t stride, int64_t 
 static inline void NAMED(run_tile)(const NAMED(row_operand_t) *a, const REAL *b, int64_t depth, int64_t row,
                                    int64_t rows, REAL *c, int64_t ldc, int accumulate) {
     if (a->row == NULL)
-        NAMED(tiles)[rows](depth, a->base + row / a->width * a->panel_stride + a->first * rows, b, c, ldc, accumulate);
+        NAMED(tiles)[rows](depth, a->base + row * depth, b, c, ldc, accumulate);
     else
         NAMED(lookup_tiles)[rows](depth, a->base, a->row + row, a->entry, b, c, ldc, accumulate);
 }
@@ -125,29 +123,50 @@ static void NAMED(multiply_panel)(const NAMED(target_t) *t, const NAMED(row_oper
         NAMED(store_tile)(t, a, b, depth, row, column, columns, even, accumulate, last);
 }
 
-/* One panel of packed weights: [entry][panel width], padded with zeros to whole column panels. */
+/* One panel of packed weights: block by block [entry][panel width], padded with zeros to whole column panels. */
 static void NAMED(gemm_pack_weight)(const void *data, int64_t item, void *scratch) {
     const gemm_job_t *job = (const gemm_job_t *)data;
     const correlation_t *c = &job->correlation;
     const int64_t width = job->pixels_are_columns ? panel_height(c->filters, TILE_ROWS) : TILE_COLUMNS;
     const int64_t panels = div_up(c->filters, width), group = item / panels, first = item % panels * width;
     const int64_t count = min64(width, c->filters - first), height = job->pixels_are_columns ? count : width;
-    const int64_t entries = entry_count(c), *stride = c->weight_stride;
+    const int64_t entries = entry_count(c), taps = tap_count(c), *stride = c->weight_stride;
+    const int64_t entry_width = packed_entry_width(job, TILE_COLUMNS);
     const REAL *weight = (const REAL *)c->weight + group * c->weight_group_stride + first * stride[0];
-    REAL *panel = (REAL *)job->packed + group * packed_weight_size(job, TILE_COLUMNS) + first * entries;
+    REAL *packed = (REAL *)job->packed + group * entries * entry_width, *panel = packed;
+    const int is_whole = first + round_up(height, LANES) <= c->filters, is_dense = taps_are_dense(c);
+    const int is_line = is_whole && is_dense && stride[1] == taps;
+    const int are_lines = is_whole && is_dense && taps >= LANES;
+    int64_t tap[3] = {0};
     (void)scratch;
-    if (weight_is_line(c) && first + round_up(height, LANES) <= c->filters) {
-        NAMED(pack_transposed)(weight, stride[0], height, entries, panel);
-        return;
+    for (int64_t entry = 0; entry < entries; entry++, panel += height) {
+        if (entry % job->block_entries == 0) {
+            const int64_t depth = min64(job->block_entries, entries - entry);
+            panel = packed + entry * entry_width + first * depth;
+            if (is_line) {
+                NAMED(pack_transposed)(weight + entry, stride[0], height, depth, panel);
+                entry += depth - 1;
+                continue;
+            }
+        }
+        if (are_lines && entry % taps == 0 && taps <= job->block_entries - entry % job->block_entries) {
+            NAMED(pack_transposed)(weight, stride[0], height, taps, panel);
+            panel += (taps - 1) * height;
+            entry += taps - 1;
+            weight += stride[1];
+            continue;
+        }
+        const REAL *source = weight + tap[0] * stride[2] + tap[1] * stride[3] + tap[2] * stride[4];
+        for (int64_t i = 0; i < count; i++) panel[i] = source[i * stride[0]];
+        for (int64_t i = count; i < height; i++) panel[i] = 0;
+        if (++tap[2] < c->taps[2]) continue;
+        tap[2] = 0;
+        if (++tap[1] < c->taps[1]) continue;
+        tap[1] = 0;
+        if (++tap[0] < c->taps[0]) continue;
+        tap[0] = 0;
+        weight += stride[1];
     }
-    for (int64_t channel = 0; channel < c->channels; channel++, weight += stride[1])
-        for (int64_t d = 0; d < c->taps[0]; d++)
-            for (int64_t h = 0; h < c->taps[1]; h++)
-                for (int64_t w = 0; w < c->taps[2]; w++, panel += height) {
-                    const REAL *source = weight + d * stride[2] + h * stride[3] + w * stride[4];
-                    for (int64_t i = 0; i < count; i++) panel[i] = source[i * stride[0]];
-                    for (int64_t i = count; i < height; i++) panel[i] = 0;
-                }
 }
 
 /* The parts of a thread's scratch. */
@@ -217,17 +236,21 @@ static void NAMED(gemm_correlate)(const void *data, int64_t item, void *scratch)
         .add_row_stride = e->add_stride[1],
         .add_column_stride = e->add_stride[1],
     };
-    const REAL *weights = (const REAL *)job->packed + group * packed_weight_size(job, TILE_COLUMNS);
+    const int64_t entry_width = packed_entry_width(job, TILE_COLUMNS);
+    const REAL *packed = (const REAL *)job->packed + group * entries * entry_width;
     int64_t first = 0;
     do { /* once even when the reduction is empty: the result is then the epilogue of 0 */
         const int64_t depth = min64(job->block_entries, entries - first);
         const int last = first + depth >= entries, accumulate = first > 0;
         const band_t band = NAMED(gather)(job, group, &box, first, depth, &parts);
+        const REAL *weights = packed + first * entry_width;
         pixel_offsets(c, &band, pixel, pixels, parts.pixel);
         if (by_columns) {
             const int64_t width = panel_height(c->filters, TILE_ROWS);
-            const NAMED(row_operand_t) rows = {weights, entries * width, first, c->filters, width, NULL, NULL};
-            const int64_t most = width * max64(WEIGHT_BYTES / REAL_BYTES / (max64(depth, 1) * width), 1);
+            const NAMED(row_operand_t) rows = {weights, c->filters, width, NULL, NULL};
+            const int64_t panels = max64(WEIGHT_BYTES / REAL_BYTES / (max64(depth, 1) * width), 1);
+            const int64_t groups = div_up(c->filters, panels * width);
+            const int64_t most = round_up(div_up(c->filters, max64(groups, 1)), width);
             for (int64_t begin = 0; begin < c->filters; begin += most)
                 for (int64_t column = 0; column < pixels; column += TILE_COLUMNS) {
                     const int64_t columns = min64(TILE_COLUMNS, pixels - column);
@@ -236,11 +259,11 @@ static void NAMED(gemm_correlate)(const void *data, int64_t item, void *scratch)
                                           column, columns, accumulate, last);
                 }
         } else {
-            const NAMED(row_operand_t) rows = {parts.band,  0,          0, pixels, panel_height(pixels, TILE_ROWS),
-                                               parts.pixel, parts.entry};
+            const NAMED(row_operand_t) rows = {parts.band, pixels, panel_height(pixels, TILE_ROWS), parts.pixel,
+                                               parts.entry};
             for (int64_t column = 0; column < c->filters; column += TILE_COLUMNS)
-                NAMED(multiply_panel)(&target, &rows, weights + (column * entries) + first * TILE_COLUMNS, depth, 0,
-                                      pixels, column, min64(TILE_COLUMNS, c->filters - column), accumulate, last);
+                NAMED(multiply_panel)(&target, &rows, weights + column * depth, depth, 0, pixels, column,
+                                      min64(TILE_COLUMNS, c->filters - column), accumulate, last);
         }
         first += job->block_entries;
     } while (first < entries);
@@ -306,8 +329,7 @@ static void NAMED(gemm_weight_gradient)(const void *data, int64_t item, void *sc
         const band_t band = NAMED(gather)(job, group, &box, first, count, &parts);
         pixel_offsets(c, &band, pixel, pixels, parts.pixel);
         NAMED(pack_gradient)(c, group, pixel, pixels, parts.panels);
-        const NAMED(row_operand_t) rows = {parts.band,  0,          0, count, panel_height(count, TILE_ROWS),
-                                           parts.entry, parts.pixel};
+        const NAMED(row_operand_t) rows = {parts.band, count, panel_height(count, TILE_ROWS), parts.entry, parts.pixel};
         for (int64_t column = 0; column < width; column += TILE_COLUMNS)
             NAMED(multiply_panel)(&target, &rows, parts.panels + column * pixels, pixels, 0, count, column,
                                   TILE_COLUMNS, block > begin, 0);
@@ -324,7 +346,7 @@ static void NAMED(gemm_weight_reduce)(const void *data, int64_t item, void *scra
                   *stride = c->weight_stride;
     const REAL *sums = (const REAL *)job->partial + group * entries * width + filter;
     REAL *weight = (REAL *)c->weight + group * c->weight_group_stride + filter * stride[0];
-    const int is_line = weight_is_line(c);
+    const int is_line = taps_are_dense(c) && stride[1] == taps;
     (void)scratch;
     for (int64_t first = 0; first < entries; first += LANES)
         for (int v = 0; v < TILE_VECTORS && filter + v * LANES < c->filters; v++) {
