@@ -121,7 +121,7 @@ class Algorithm:
     def bind(self, problem: ConvProblem, params: Params) -> object | None:
         """A compiled kernel that does what ``execute`` does, for calls made again; None: there is only ``execute``.
 
-        It checks neither weights (``multiplies_outside``) nor results for the backend's sake.
+        It does not look at weights (``multiplies_outside``); where results have to be looked at, it may refuse.
         """
         return None
 

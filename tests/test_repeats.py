@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import _execute, _select, tuning
+from fastconv import _execute, _registry, _select, tuning
 from fastconv._cpu._launch import GradientsLaunch, Launch
 from fastconv._cpu._repeat import Entry, Repeats
 from operands import integers
-from test_arrays import SAME_VALUES
+from test_arrays import SAME_VALUES, Tagged
 from test_errors import complaint_about
 from wrong_calls import TARGETS, Target, wrong_calls
 
@@ -247,6 +247,26 @@ def test_non_finite_weights_after_finite_ones(value: float, dtype: str, place: i
         odd = larger[(slice(None, None, strides),) * 4]
         odd.flat[place] = value
         assert_equal(fastconv.conv_transpose2d(dy, odd), fastconv.conv_transpose2d(dy, odd, algorithm="reference"))
+
+
+@pytest.mark.parametrize("algorithm", _registry.names())
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_algorithm_is_launched_with_the_same_bits(name: str, algorithm: str) -> None:
+    """As the long way, which arrays of a subclass take; NaN and infinity in any array included."""
+    function, arguments = called(name, algorithm)
+    try:
+        function(**arguments)
+    except ValueError as refused:
+        if not str(refused).startswith("algorithm: got"):
+            raise
+        return
+    names = [key for key, value in arguments.items() if isinstance(value, np.ndarray)]
+    for role in (None, *names):
+        changed = {key: value.copy() if key in names else value for key, value in arguments.items()}
+        if role is not None:
+            changed[role].flat[[0, -1]] = np.nan, np.inf
+        long_way = {key: value.view(Tagged) if key in names else value for key, value in changed.items()}
+        assert_equal(function(**changed), function(**long_way))
 
 
 @pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col"])

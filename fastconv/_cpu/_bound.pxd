@@ -39,6 +39,8 @@ cdef class BoundProblem:
     cdef operands_t operands
     cdef int64_t itemsize
 
+    @staticmethod
+    cdef BoundProblem over(Correlations sums, const operands_t *operands)
     cdef _pin(self, object array, int role, bint writable)
     cdef correlation_t forward(self)
     cdef int64_t correlation_count(self) except -1
@@ -47,6 +49,7 @@ cdef class BoundProblem:
 
 cdef class Kernel:
     cdef readonly Correlations sums
+    cdef readonly bint may_refuse
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
                  int threads) except -1

@@ -12,4 +12,5 @@ class BoundProblem:
 
 class Kernel:
     sums: Correlations
+    may_refuse: bool
     def execute(self, operands: Operands, resources: Resources) -> None: ...

@@ -129,9 +129,11 @@ cdef class BoundProblem:
     """A problem's sums on arrays, whose memory is pinned for as long as this lives."""
 
     def __cinit__(self, problem, operands):
+        self._pinned = 0
+        if problem is None:
+            return
         self.problem = problem
         self.sums = Correlations(problem)
-        self._pinned = 0
         memset(&self.operands, 0, sizeof(operands_t))
         direction = problem.direction
         self._pin(operands.input, INPUT, direction == "backward_input")
@@ -142,6 +144,14 @@ cdef class BoundProblem:
             self._pin(operands.bias, BIAS, False)
         if operands.add is not None:
             self._pin(operands.add, ADD, False)
+
+    @staticmethod
+    cdef BoundProblem over(Correlations sums, const operands_t *operands):
+        """``sums`` on operands that the caller has pinned."""
+        cdef BoundProblem bound = BoundProblem.__new__(BoundProblem, None, None)
+        bound.problem, bound.sums, bound.operands = sums.problem, sums, operands[0]
+        bound.itemsize = operands.itemsize
+        return bound
 
     def __dealloc__(self):
         cdef int i
@@ -180,7 +190,10 @@ cdef class Kernel:
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
                  int threads) except -1:
-        """Compute the result. The memory is pinned by the caller; ``workspace`` is 64-byte aligned."""
+        """Compute the result. The memory is pinned by the caller; ``workspace`` is 64-byte aligned.
+
+        1 where ``may_refuse`` is set and the result has to be computed by ``Algorithm.execute``; 0 otherwise.
+        """
         raise NotImplementedError
 
     def execute(self, operands, resources):

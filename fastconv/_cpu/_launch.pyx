@@ -104,7 +104,8 @@ cdef class ConvLaunch(Launch):
                 return None
             if out is not None and not in_place(&view, pins):
                 return None
-            self._run(operands, <object>pins.packed if pins.packed != NULL else None)
+            if self._run(operands, <object>pins.packed if pins.packed != NULL else None):
+                return None
         finally:
             PyBuffer_Release(&view)
         return result
@@ -127,6 +128,8 @@ cdef class ConvLaunch(Launch):
         return True
 
     cdef int _run(self, const operands_t *operands, object packed) except -1:
+        """1 where the kernel refuses."""
+        cdef int refused
         cdef char small[SMALL_WORKSPACE_BYTES + 64]
         cdef Py_buffer view
         if self.workspace_bytes <= SMALL_WORKSPACE_BYTES:
@@ -135,11 +138,11 @@ cdef class ConvLaunch(Launch):
         memory = take(self.workspace_bytes)
         PyObject_GetBuffer(memory, &view, PyBUF_WRITABLE)
         try:
-            self.kernel.run(operands, packed, <char *>view.buf, view.len, self.threads)
+            refused = self.kernel.run(operands, packed, <char *>view.buf, view.len, self.threads)
         finally:
             PyBuffer_Release(&view)
         give_back(memory)
-        return 0
+        return refused
 
 
 cdef class GradientsLaunch(Launch):

@@ -7,7 +7,7 @@ from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
 
-from ._bound cimport BoundProblem
+from ._bound cimport BoundProblem, Correlations, Kernel, operands_t
 from ._runtime cimport kernels_for, real_kernels_t, run_items
 from .correlation cimport correlation_t, epilogue_t
 
@@ -159,9 +159,11 @@ def pack(problem, params, operands, int threads):
 
 def correlate(problem, params, operands, resources):
     """forward or backward_input; returns the numbers of the images whose results are not all finite."""
-    cdef _Job job = _Job(problem, params, BoundProblem(problem, operands))
+    return _correlate(_Job(problem, params, BoundProblem(problem, operands)), operands.packed, resources)
+
+
+cdef list _correlate(_Job job, const unsigned char[::1] packed, resources):
     cdef bytearray spoiled = bytearray(job.job.correlation.batch)
-    cdef const unsigned char[::1] packed = operands.packed
     cdef unsigned char[::1] memory = resources.workspace
     if packed is not None and packed.shape[0] < job.packed_bytes():
         raise ValueError("packed weights of another problem")
@@ -200,7 +202,10 @@ cdef _by_panels(_Job job, unsigned char[::1] memory, resources):
 
 def weight_gradient(problem, params, operands, resources):
     """backward_weight; returns whether the result is finite."""
-    cdef _Job job = _Job(problem, params, BoundProblem(problem, operands))
+    return _weight_gradient(_Job(problem, params, BoundProblem(problem, operands)), resources)
+
+
+cdef bint _weight_gradient(_Job job, resources) except -1:
     cdef bytearray spoiled = bytearray(1)
     cdef unsigned char[::1] memory = resources.workspace
     cdef int64_t groups = job.job.correlation.groups * job.itemsize, first
@@ -222,3 +227,28 @@ def weight_gradient(problem, params, operands, resources):
     run_items(job.kernels.winograd_gradient, &job.job, winograd_pack_items(
         &job.job, job.kernels.tile_columns, job.kernels.lanes), 0, None, 0, resources.threads)
     return not spoiled[0]
+
+
+cdef class _Resources:
+    """As in _algorithm.py."""
+
+    cdef public int threads
+    cdef public object workspace
+
+
+cdef class WinogradKernel(Kernel):
+    """Refuses where a result is not finite."""
+
+    cdef object params
+
+    def __cinit__(self, problem, params):
+        self.sums, self.params, self.may_refuse = Correlations(problem), params, True
+
+    cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
+                 int threads) except -1:
+        cdef _Job job = _Job(self.sums.problem, self.params, BoundProblem.over(self.sums, operands))
+        cdef _Resources resources = _Resources()
+        resources.threads, resources.workspace = threads, <unsigned char[:workspace_bytes]><unsigned char *>workspace
+        if self.sums.problem.direction == "backward_weight":
+            return not _weight_gradient(job, resources)
+        return len(_correlate(job, packed, resources)) > 0

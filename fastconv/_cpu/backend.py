@@ -92,7 +92,7 @@ def execute(plan: Any, operands: Operands) -> None:
         else:
             with workspace(plan.workspace_bytes) as memory:
                 resources = Resources(plan.threads, memory)
-                if plan.kernel is not None and algorithm is plan.algorithm:
+                if plan.kernel is not None and algorithm is plan.algorithm and not plan.kernel.may_refuse:
                     plan.kernel.execute(low, resources)
                 else:
                     algorithm.execute(low_problem, plan.params, low, resources)

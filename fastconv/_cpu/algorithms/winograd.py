@@ -83,6 +83,9 @@ class Winograd(Algorithm):
             output = np.lib.stride_tricks.as_strided(blank, problem.output_shape, (0,) * 5, writeable=True)
         return _winograd.pack(problem, params, Operands(data, weight, output), threads)
 
+    def bind(self, problem: ConvProblem, params: Params) -> _winograd.WinogradKernel:
+        return _winograd.WinogradKernel(problem, params)
+
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
         if problem.direction == "backward_weight":
             if not _winograd.weight_gradient(problem, params, operands, resources):
