@@ -31,6 +31,9 @@ MOST_PARTS = 256
 """Parts of a weight gradient that are summed apart."""
 GRADIENT_TILES = 2
 """Register tiles of filters in an item of a weight gradient, which share the panel of the source."""
+WIDE = 16
+"""Bands keep the full width unless that repeats so many times more of the source than cutting it: long runs are
+prefetched, and short rows of large images lie in a page each."""
 UNIT_VECTORS = 4
 """Vectors of channels that are gathered together, at most."""
 UNIT_BYTES = 2**16
@@ -151,7 +154,7 @@ def _halved(band: Sizes, floor: Sizes, total: Sum, multiple: int) -> Sizes:
         if band[axis] > floor[axis]:
             step = total.advance[axis] if axis < 2 else total.step[axis]
             reach = total.taps[axis] if axis < 2 else (total.taps[axis] - 1) * total.delta[axis] + 1
-            own = band[axis] * step / max(reach - step, 0.25)
+            own = band[axis] * step / max(reach - step, 0.25) / (WIDE if axis == 2 else 1)
             if own > most:
                 best, most = axis, own
     assert best is not None
@@ -196,7 +199,7 @@ def _lay_out(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int) -> L
     if unit == 1:
         # Vectors run over the end of a row, in the weight gradient by tap.
         vectors = _up(band[2], lanes) if total.is_gradient else max(band[2], lanes)
-        columns = _apart(_up(vectors + width_reach, lanes), lanes, itemsize)
+        columns = _apart(_up(vectors + width_reach, lanes), lanes, slots * itemsize)
     rows = [(band[i] - 1) * total.advance[i] + total.taps[i] for i in range(2)]
     panel = (rows[0], rows[1], columns)
     out_pitch = _up(band[2], lanes) if unit == 1 else band[2] * lanes
@@ -264,9 +267,10 @@ def _with_blocks(total: Sum, layout: Layout, itemsize: int) -> Layout:
     return replace(layout, partials=partials, partial_bytes=_up(size, 64))
 
 
-def _apart(columns: int, lanes: int, itemsize: int) -> int:
-    """A row length at which rows do not share the sets of a first-level cache."""
-    return columns + lanes if columns * itemsize % 512 == 0 else columns
+def _apart(columns: int, lanes: int, row_bytes: int) -> int:
+    """A row length at which the rows of a tile, ``row_bytes`` per column, do not share sets of a first-level cache."""
+    longer = range(columns, columns + 8 * lanes, lanes)
+    return next((size for size in longer if size * row_bytes % 1024 >= 128), columns)
 
 
 def _up(size: int, multiple: int) -> int:

@@ -15,6 +15,8 @@ MOST_CHANNELS = 8
 """Channels or filters of a group; with more of both a matrix product reuses what it loads better."""
 MOST_SCRATCH_BYTES = 2**23
 """Of one thread; wide dilations and very long kernels need more, and other algorithms waste less on them."""
+START_PRODUCTS = 8
+"""Products of a sum that take as long as starting and storing it; half as many where filters share the start."""
 
 
 class Direct(Algorithm):
@@ -37,7 +39,7 @@ class Direct(Algorithm):
         if problem.layout == "channels_last":
             return "channels" if total.filters <= 2 else "width"
         lanes, _, _ = _runtime.tile_sizes(problem.dtype)
-        narrow = total.pixels[2] <= (4 if total.is_gradient else 2) * lanes
+        narrow = total.pixels[2] <= (4 if total.is_gradient else 1.5) * lanes
         is_plain = total.channels == total.filters == 1 and total.groups >= lanes and max(problem.stride) == 1
         return "channels" if narrow and is_plain else "width"
 
@@ -54,22 +56,28 @@ class Direct(Algorithm):
         return layout.partial_bytes + threads * layout.thread_bytes
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        """Arithmetic at half the peak rate in the lanes that are in use, copies of the rows, and the arrays once."""
+        """Arithmetic of the lanes in use, copies of the rows, and the arrays once."""
         lanes, _, _ = _runtime.tile_sizes(problem.dtype)
         itemsize = np.dtype(problem.dtype).itemsize
         layout, total = layout_of(problem, params["lanes"]), Sum.of(problem)
         along = max(layout.band[2], 1) if layout.unit == 1 else max(total.groups * total.filters, 1)
         wide = lanes if layout.unit == 1 else layout.unit
         lane_use = along / (-(-along // wide) * wide)
-        rate = machine.multiply_adds_per_second[problem.dtype] * 0.5 * lane_use
+        products = math.prod(total.taps) * total.channels
+        if total.filters > 2:
+            efficiency = 0.85 if total.is_gradient else 0.95 * products / (products + START_PRODUCTS / 2)
+        else:
+            efficiency = 0.6 if total.is_gradient else 0.85 * products / (products + START_PRODUCTS)
+        rate = machine.multiply_adds_per_second[problem.dtype] * efficiency * lane_use
         panel_items = max(-(-math.prod(total.pixels) // math.prod(layout.band)), 1) * problem.batch
         copied = panel_items * math.prod(layout.panel) * layout.slots * total.channels
-        copied *= total.groups if layout.unit == 1 else total.groups * total.filters
+        copied *= total.phases * (total.groups if layout.unit == 1 else total.groups * total.filters)
+        if total.is_gradient and layout.unit == 1:
+            copied = copied * -(-total.filters // layout.block) + math.prod(problem.output_shape)
         arrays = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape, problem.weight_shape))
         work = problem.multiply_adds / rate + arrays * itemsize / machine.bytes_per_second
         work += 2 * copied * itemsize / (4 * machine.bytes_per_second)
-        phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
-        return machine.call_seconds * phases + work / min(threads, LEAST_ITEMS)
+        return machine.call_seconds * total.phases + work / min(threads, LEAST_ITEMS)
 
     def bind(self, problem: ConvProblem, params: Params) -> _direct.DirectKernel:
         return _direct.DirectKernel(problem, layout_of(problem, params["lanes"]))
