@@ -34,10 +34,14 @@ GRADIENT_TILES = 2
 WIDE = 16
 """Bands keep the full width unless that repeats so many times more of the source than cutting it: long runs are
 prefetched, and short rows of large images lie in a page each."""
-UNIT_VECTORS = 4
+UNIT_VECTORS = 8
 """Vectors of channels that are gathered together, at most."""
 UNIT_BYTES = 2**16
-"""Their panels; with channels last at least a cache line's channels are gathered, whatever that takes."""
+"""Their panels, in planes of channels."""
+RUN_BYTES = 64
+"""Channels that lie last in memory and are gathered together at least, whatever their panels take."""
+LONG_RUN_BYTES, FEW_TAPS = 256, 9
+"""As many for few taps, where reading takes longer than summing."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,8 @@ def _unit(problem: ConvProblem, total: Sum, band: Sizes, lanes: int, itemsize: i
     panel_bytes = math.prod(_lay_out(total, band, lanes, lanes, itemsize).panel) * lanes * itemsize
     vectors = max(UNIT_BYTES // panel_bytes, 1)
     if problem.layout == "channels_last":
-        vectors = max(vectors, 64 // (lanes * itemsize))
+        run_bytes = LONG_RUN_BYTES if math.prod(total.taps) <= FEW_TAPS else RUN_BYTES
+        vectors = max(vectors, run_bytes // (lanes * itemsize))
     return lanes * min(vectors, UNIT_VECTORS, max(-(-total.groups * total.filters // lanes), 1))
 
 

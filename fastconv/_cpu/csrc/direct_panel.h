@@ -122,16 +122,16 @@ ALWAYS_INLINE void NAMED(zero_ends)(REAL *row, int64_t begin, int64_t end, int64
 
 static void NAMED(copy_units)(REAL *to, const REAL *from, int64_t stride, int64_t count,
                               const NAMED(channels_t) *lanes) {
+    const int64_t unit = lanes->unit, pitch = lanes->pitch, filled = lanes->filled; /* no store can change them */
     for (int64_t i = 0; i < count; i++, to += LANES, from += stride) {
         REAL *vector = to;
-        for (int64_t l = 0; l < lanes->unit; l += LANES, vector += lanes->pitch) {
-            const int64_t filled = lanes->filled - l;
-            if (lanes->stride == 1 && filled >= LANES)
-                NAMED(store)(vector, NAMED(load)(from + l));
-            else
-                for (int64_t lane = 0; lane < LANES; lane++)
-                    vector[lane] = lane < filled ? from[lanes->offset[l + lane]] : 0;
+        if (lanes->stride == 1 && filled == unit) {
+            for (int64_t l = 0; l < unit; l += LANES, vector += pitch) NAMED(store)(vector, NAMED(load)(from + l));
+            continue;
         }
+        for (int64_t l = 0; l < unit; l += LANES, vector += pitch)
+            for (int64_t lane = 0; lane < LANES; lane++)
+                vector[lane] = l + lane < filled ? from[lanes->offset[l + lane]] : 0;
     }
 }
 
