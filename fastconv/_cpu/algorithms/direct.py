@@ -17,6 +17,8 @@ MOST_SCRATCH_BYTES = 2**23
 """Of one thread; wide dilations and very long kernels need more, and other algorithms waste less on them."""
 START_PRODUCTS = 8
 """Products of a sum that take as long as starting and storing it; half as many where filters share the start."""
+SINGLE_BYTES = 12
+"""Bytes that are moved in the time of an element by itself, whose neighbours are of other channels."""
 
 
 class Direct(Algorithm):
@@ -36,9 +38,9 @@ class Direct(Algorithm):
     def _lanes_along(problem: ConvProblem) -> str:
         """Along the channels where they are neighbours in memory, or where rows fill few vectors."""
         total = Sum.of(problem)
-        if problem.layout == "channels_last":
-            return "channels" if total.filters <= 2 else "width"
         lanes, _, _ = _runtime.tile_sizes(problem.dtype)
+        if problem.layout == "channels_last":
+            return "channels" if total.filters <= 2 and total.groups * total.filters >= lanes else "width"
         narrow = total.pixels[2] <= (4 if total.is_gradient else 1.5) * lanes
         is_plain = total.channels == total.filters == 1 and total.groups >= lanes and max(problem.stride) == 1
         return "channels" if narrow and is_plain else "width"
@@ -77,6 +79,13 @@ class Direct(Algorithm):
         arrays = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape, problem.weight_shape))
         work = problem.multiply_adds / rate + arrays * itemsize / machine.bytes_per_second
         work += 2 * copied * itemsize / (4 * machine.bytes_per_second)
+        if problem.layout == "channels_last" and layout.unit == 1:
+            source, result = problem.in_channels, problem.out_channels
+            results = total.batch * math.prod(total.pixels) * total.phases * total.groups * total.filters
+            if problem.direction == "backward_input":
+                source, result = result, source
+            singly = (copied if source > 1 else 0) + (results if result > 1 else 0)
+            work += singly * SINGLE_BYTES / machine.bytes_per_second
         return machine.call_seconds * total.phases + work / min(threads, LEAST_ITEMS)
 
     def bind(self, problem: ConvProblem, params: Params) -> _direct.DirectKernel:
