@@ -130,13 +130,18 @@ class Algorithm:
         raise NotImplementedError
 
 
+def unit_roundoff(problem: ConvProblem) -> float:
+    """Of the real arithmetic that the problem is computed in."""
+    return UNIT_ROUNDOFF["float64" if problem.dtype in ("float64", "complex128", "int8") else "float32"]
+
+
 def definition_bound(problem: ConvProblem) -> ErrorBound:
     """Bound of a sum of ``reduction`` products in any order, with the two roundings of an epilogue.
 
     Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1: gamma_n = n u / (1 - n u). The
     relative figure takes random signs: errors grow as the square root of the number of terms.
     """
-    roundoff = UNIT_ROUNDOFF["float64" if problem.dtype in ("float64", "complex128") else "float32"]
+    roundoff = unit_roundoff(problem)
     terms = (problem.reduction + 4) * (4 if problem.dtype.startswith("complex") else 1)
     gamma = terms * roundoff / max(1 - terms * roundoff, 0.5)
     return ErrorBound(elementwise=gamma, normwise=gamma, relative=min(gamma, 4 * math.sqrt(terms) * roundoff))

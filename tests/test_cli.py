@@ -203,7 +203,8 @@ def test_verify_passes(run):
     status, out, _ = run("verify", PROBLEM, half, "forward 1x2x5x6x7 3x2x2x3x3 s2 float64", "--seed", "3")
     assert status == 0
     for name in _registry.names():
-        assert re.search(rf"^{name} +18 checks, 0 failures, worst error/bound 0\.\d+ ", out, re.MULTILINE), out
+        checks = 12 if name == "winograd" else 18  # it refuses strides
+        assert re.search(rf"^{name} +{checks} checks, 0 failures, worst error/bound 0\.\d+ ", out, re.MULTILINE), out
 
 
 class WrongAlgorithm(Reference):

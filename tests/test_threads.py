@@ -186,20 +186,20 @@ from fastconv import _registry
 assert mode() == before
 x = np.ones((2, 4, 16, 16), np.float32)
 w = np.ones((4, 4, 3, 3), np.float32)
-for algorithm in ["auto", *_registry.names()]:
+for algorithm in _registry.names():
     for dtype in (np.float32, np.float64):
         try:
             y = fastconv.conv2d(x.astype(dtype), w.astype(dtype), algorithm=algorithm, threads=2)
         except ValueError:
             continue
-        assert y.max() == 36 and mode() == before, algorithm
+        assert abs(y.max() / 36 - 1) < 1e-5 and mode() == before, algorithm
     # Subnormals are numbers to every kernel, on every thread.
     for scale in (2.0**-130, 2.0**-140):
         try:
             y = fastconv.conv2d(x * np.float32(scale), w, algorithm=algorithm, threads=2)
         except ValueError:
             continue
-        if _registry.find(algorithm).exact_on_integers if algorithm != "auto" else True:
+        if _registry.find(algorithm).exact_on_integers:
             assert (y == np.float32(36 * scale)).all(), algorithm
 assert subnormals_survive() and mode() == before
 print("unchanged")

@@ -4,6 +4,7 @@ import os
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.parallel cimport prange, threadid
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
@@ -205,7 +206,8 @@ cdef int _run_watched(item_fn fn, const void *job, int64_t items, int64_t scratc
     watch.state = PyEval_SaveThread()
     _loop(fn, job, items, scratch_bytes, scratch, threads, &watch)
     PyEval_RestoreThread(watch.state)
-    return -1 if watch.stopped else 0
+    # A job may have been too short for its loop to look, and one of many.
+    return -1 if watch.stopped else PyErr_CheckSignals()
 
 
 cdef void _loop(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, char *scratch, int threads,

@@ -4,7 +4,6 @@
 import numpy as np
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
 
 from ._bound cimport BoundProblem, Correlations, Kernel, operands_t
@@ -217,7 +216,6 @@ cdef bint _weight_gradient(_Job job, resources) except -1:
     job.job.gradient = job.job.transformed + groups * winograd_pass_source_size(&job.job, job.kernels.lanes)
     job.job.sums = job.job.gradient + groups * winograd_pass_gradient_size(&job.job, job.kernels.tile_columns)
     for first in range(0, winograd_tile_rows(&job.job), job.job.pass_rows):
-        PyErr_CheckSignals()  # a pass may be too short for its loops to look
         job.job.pass_first = first
         run_items(job.kernels.winograd_operand, &job.job, winograd_operand_items(
             &job.job, job.kernels.tile_columns, job.kernels.lanes), job.patch_bytes(), resources.workspace, shared,

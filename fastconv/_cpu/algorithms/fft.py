@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._algorithm import UNIT_ROUNDOFF, Algorithm, ErrorBound, Machine, Operands, Params, Resources
+from ..._algorithm import Algorithm, ErrorBound, Machine, Operands, Params, Resources, unit_roundoff
 from ..._problem import ConvProblem, Sizes
 from .. import blas, epilogue
 from ..blocks import Box, Scratch, cut, run, scratch_bytes
@@ -146,7 +146,7 @@ def _error_bound(problem: ConvProblem) -> ErrorBound:
     normal, uniform and ReLU'd data with a factor of 2 to spare; the errors of a transform have random signs.
     """
     t = tiling(problem, _sides(problem)[0])
-    roundoff = UNIT_ROUNDOFF["float64" if problem.dtype in ("float64", "complex128") else "float32"]
+    roundoff = unit_roundoff(problem)
     stages = math.log2(math.prod(t.tile[3 - t.rank :]))
     summed = t.tile_count * t.rows if problem.direction == "backward_weight" else t.sources
     return ErrorBound(

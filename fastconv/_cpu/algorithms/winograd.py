@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from ..._algorithm import UNIT_ROUNDOFF, Algorithm, ErrorBound, Machine, Operands, Params, Resources
+from ..._algorithm import Algorithm, ErrorBound, Machine, Operands, Params, Resources, unit_roundoff
 from ..._problem import ConvProblem
 from .. import _runtime, _winograd, epilogue
 from ..recompute import recompute, recompute_images
@@ -121,7 +121,9 @@ def _error_bound(problem: ConvProblem, points: int) -> ErrorBound:
     else:
         channels = problem.in_channels if problem.direction == "forward" else problem.out_channels
         reduction = chain = channels // problem.groups * problem.kernel_size[0]
-    roundoff = UNIT_ROUNDOFF[problem.dtype]
+    if problem.dtype.startswith("complex"):
+        reduction, chain = 4 * reduction, 4 * chain
+    roundoff = unit_roundoff(problem)
     constant, slope = ROUNDOFFS_AT_HIGH[points, taps]
     return ErrorBound(
         elementwise=None,
