@@ -92,7 +92,7 @@ def test_a_call_inside_a_parallel_region_of_another_library() -> None:
 def test_a_signal_handler_may_call_the_library_in_the_middle_of_a_call(algorithm: str) -> None:
     """The handler's call must not work in the scratch memory of the call that it interrupts."""
     rng = np.random.default_rng(1)
-    x, w = rng.standard_normal((6, 8, 200, 200), np.float32), rng.standard_normal((8, 8, 3, 3), np.float32)
+    x, w = rng.standard_normal((18, 8, 200, 200), np.float32), rng.standard_normal((8, 8, 3, 3), np.float32)
     inner_x, inner_w = rng.standard_normal((1, 8, 40, 40), np.float32), rng.standard_normal((8, 8, 3, 3), np.float32)
     expected = fastconv.conv2d(inner_x, inner_w, algorithm=algorithm, threads=1)
     within: list[bool] = []
@@ -100,11 +100,11 @@ def test_a_signal_handler_may_call_the_library_in_the_middle_of_a_call(algorithm
     def handler(*_: object) -> None:
         result = fastconv.conv2d(inner_x, inner_w, algorithm=algorithm, threads=1)
         within.append(np.array_equal(result, expected))
-        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        signal.setitimer(signal.ITIMER_REAL, 0.003)
 
     alone = fastconv.conv2d_backward(x[:, :, 1:-1, 1:-1], x, w, algorithm=algorithm, threads=1)
     before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    signal.setitimer(signal.ITIMER_REAL, 0.003)
     try:
         interrupted = fastconv.conv2d_backward(x[:, :, 1:-1, 1:-1], x, w, algorithm=algorithm, threads=1)
     finally:

@@ -102,7 +102,9 @@ class ImplicitGemm(Algorithm):
             packed_bytes += 2 * problem.multiply_adds / max(min(params["span"], channels * taps), 1) * itemsize
         data_bytes = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape)) * itemsize
         weight_bytes = 4 * math.prod(problem.weight_shape) * itemsize
-        work = problem.multiply_adds / rate + packed_bytes / (4 * machine.bytes_per_second)
+        # Strided pixels are packed one by one.
+        packing_rate = machine.bytes_per_second * (4 if problem.stride[2] == 1 else 1)
+        work = problem.multiply_adds / rate + packed_bytes / packing_rate
         work += (data_bytes + weight_bytes) / machine.bytes_per_second
         phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
         return machine.call_seconds * (1 + phases) + work / min(threads, LEAST_ITEMS)
