@@ -282,8 +282,8 @@ static void NAMED(finish_patch)(const winograd_job_t *job, const winograd_patch_
     }
 }
 
-/* Products of all points: the transformed tiles of a point stay in L2 while panels of weights stream past. `products`
- * begin at panel `first`, `weights` too. */
+/* Products of all points: the transformed tiles of a point stay in L2 while panels of weights stream past. `weights`
+ * and `products` begin at the first of the panels. */
 static void NAMED(multiply_points)(const winograd_job_t *job, int64_t panels, int64_t tiles, const REAL *source,
                                    int64_t source_plane, const REAL *weights, int64_t weight_plane, REAL *products,
                                    int64_t product_plane) {

@@ -18,7 +18,7 @@ typedef struct {
     int64_t block[2];   /* tile rows, counted over all planes, and tile columns of an item */
     int64_t panels;     /* of filters in an item that multiplies all tiles; 0: items are blocks of tiles */
     char *packed;       /* transformed weights: [group][point][panel][reduction][panel width]; NULL: none */
-    char *transformed;  /* with panels: the transformed source, [group][point][channel vector][tile][lane] */
+    char *transformed;  /* with panels: the transformed source, [group][point], see winograd.h */
     char *spoiled;      /* one byte an image, or one for a weight gradient: its result is not finite */
     /* Of a weight gradient: */
     int64_t pass_first; /* tile rows of this pass, of `pass_rows` */
