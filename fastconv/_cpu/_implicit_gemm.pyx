@@ -8,7 +8,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from ._bound cimport BoundProblem, Correlations, Kernel, operands_t
+from ._bound cimport INPUT, BoundProblem, Correlations, Kernel, operands_t
 from ._runtime cimport kernels_for, real_kernels_t, run_job
 from .correlation cimport correlation_t, epilogue_t
 
@@ -18,7 +18,7 @@ cdef extern from "gemm_job.h" nogil:
         correlation_t correlation
         epilogue_t epilogue
         int64_t block_entries, block_pixels, splits, pass_first, pass_blocks
-        bint pixels_are_columns, is_interleaved, is_weight_gradient
+        bint pixels_are_columns, is_interleaved, is_weight_gradient, owns_between
         char *packed
         char *partial
 
@@ -147,6 +147,7 @@ cdef class GemmKernel(Kernel):
         """The ``index``-th job on ``operands``."""
         cdef gemm_job_t job = self.jobs[index]
         job.correlation = self.sums.get(operands, index, &job.epilogue)
+        job.owns_between = self.sums.is_phased and operands.stride[INPUT][4] == 1
         _merge_axes(&job.correlation, &job.epilogue)
         return job
 

@@ -17,6 +17,8 @@ cdef extern from "winograd_job.h" nogil:
         epilogue_t epilogue
         int64_t points[2]
         int64_t outputs[2]
+        int64_t spacing[2]
+        int64_t phases[2]
         int64_t tiles[2]
         int64_t block[2]
         int64_t panels
@@ -74,10 +76,12 @@ cdef class _Job:
                 c.first[1 + axis] += (c.taps[1 + axis] - 1) * c.delta[1 + axis]
                 c.weight += (c.taps[1 + axis] - 1) * c.weight_stride[3 + axis] * self.itemsize
                 c.weight_stride[3 + axis] = -c.weight_stride[3 + axis]
-            c.delta[1 + axis] = 1
+                c.delta[1 + axis] = -c.delta[1 + axis]
             self.job.points[axis] = 1 if c.taps[1 + axis] == 1 else points
             self.job.outputs[axis] = self.job.points[axis] - c.taps[1 + axis] + 1
-            self.job.tiles[axis] = div_up(c.pixels[1 + axis], self.job.outputs[axis])
+            self.job.spacing[axis] = 1 if c.taps[1 + axis] == 1 else c.delta[1 + axis]
+            self.job.phases[axis] = max(min(self.job.spacing[axis], c.pixels[1 + axis]), 1)
+            self.job.tiles[axis] = div_up(div_up(c.pixels[1 + axis], self.job.spacing[axis]), self.job.outputs[axis])
         self._set_blocks(params, problem.direction == "backward_weight")
 
     cdef _set_sizes(self, problem):
@@ -90,13 +94,13 @@ cdef class _Job:
         for i in range(3):
             c.taps[i] = problem.kernel_size[i]
             c.pixels[i] = (problem.output_size if forward else problem.input_size)[i]
-            c.delta[i] = 1
+            c.delta[i] = problem.dilation[i]
 
     cdef _set_blocks(self, params, bint is_gradient):
         """Blocks of about ``params["tiles"]`` tiles, of whole tile rows where one fits, cut as evenly as possible."""
         cdef winograd_job_t *job = &self.job
         cdef int64_t most = params["tiles"]
-        cdef int64_t rows = job.correlation.batch * job.correlation.pixels[0] * job.tiles[0]
+        cdef int64_t rows = winograd_tile_rows(job)
         job.block[1] = div_up(job.tiles[1], div_up(job.tiles[1], most))
         job.block[0] = div_up(rows, div_up(rows, max(most // job.block[1], 1)))
         job.panels = params["panels"]

@@ -40,7 +40,10 @@ TYPICAL = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
 
 
 class Winograd(Algorithm):
-    """Kernels with 3 or 5 taps on h, w or both, at unit stride and dilation there; all directions."""
+    """Kernels with 3 or 5 taps on h, w or both, at unit stride there; all directions.
+
+    With dilation d the pixels d apart are planes of their own, on which the taps are neighbours.
+    """
 
     name = "winograd"
     dtypes = frozenset({"float32", "float64"})
@@ -52,8 +55,6 @@ class Winograd(Algorithm):
         if len(taps) != 1 or not taps <= {3, 5}:
             return False
         if set(problem.stride[1:]) != {1} or (problem.direction == "backward_input" and problem.stride[0] != 1):
-            return False
-        if any(size > 1 and step > 1 for size, step in zip(problem.kernel_size[1:], problem.dilation[1:], strict=True)):
             return False
         return min(problem.in_channels, problem.out_channels) >= 2 * problem.groups
 
@@ -160,9 +161,13 @@ def _shape(problem: ConvProblem, points: int) -> tuple[int, int]:
 
 def _tile_count(problem: ConvProblem, points: int) -> int:
     sizes = problem.input_size if problem.direction == "backward_input" else problem.output_size
-    of_axis = [points - size + 1 if size > 1 else 1 for size in problem.kernel_size[1:]]
-    planes = problem.batch * sizes[0]
-    return planes * math.prod(-(-size // results) for size, results in zip(sizes[1:], of_axis, strict=True))
+    tiles = problem.batch * sizes[0]
+    for size, taps, dilation in zip(sizes[1:], problem.kernel_size[1:], problem.dilation[1:], strict=True):
+        if taps == 1:
+            tiles *= size
+        else:
+            tiles *= min(dilation, size) * -(-size // dilation // (points - taps + 1))
+    return tiles
 
 
 def _channels(problem: ConvProblem) -> tuple[int, int]:

@@ -1,18 +1,7 @@
 /* Reads parts of the user's arrays: a correlation's source into a band, zeros outside of the array, and the output
  * gradient into column panels. Nothing outside an array is read. */
 static inline void NAMED(copy_line)(REAL *target, const REAL *source, int64_t stride, int64_t count) {
-    int64_t i = 0;
-    if (stride == 1) {
-        for (; i + LANES <= count; i += LANES)
-            *(NAMED(unaligned) *)(target + i) = *(const NAMED(unaligned) *)(source + i);
-        if (i < count && count >= LANES) { /* the last vector overlaps the one before */
-            *(NAMED(unaligned) *)(target + count - LANES) = *(const NAMED(unaligned) *)(source + count - LANES);
-            return;
-        }
-        for (; i < count; i++) target[i] = source[i];
-    } else {
-        for (; i < count; i++) target[i] = source[i * stride];
-    }
+    NAMED(copy_rows)(target, 0, source, 0, stride, count, 1);
 }
 
 static inline void NAMED(zero_line)(REAL *target, int64_t count) {

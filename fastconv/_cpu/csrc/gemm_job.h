@@ -17,8 +17,9 @@ typedef struct {
     int pixels_are_columns; /* vectors run along pixels (channels first), else along filters (channels last) */
     int is_interleaved;     /* the band of the source: channels are neighbours */
     int is_weight_gradient;
-    char *packed;  /* weights: [group][block of entries][panel][entry][panel width] */
-    char *partial; /* weight gradient: [split][group][entry][filter, rounded up to panels] */
+    int owns_between; /* what lies between neighbouring pixels of the result is the result's, too: of another phase */
+    char *packed;     /* weights: [group][block of entries][panel][entry][panel width] */
+    char *partial;    /* weight gradient: [split][group][entry][filter, rounded up to panels] */
 } gemm_job_t;
 
 /* Height of the row panels that `rows` rows are cut into: as even as possible and at most `tile_rows`. */

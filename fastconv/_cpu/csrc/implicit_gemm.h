@@ -26,6 +26,7 @@ typedef struct {
     const int64_t *column_offset;
     int64_t row_stride;
     int64_t column_stride;
+    int between;                /* elements between neighbouring columns are this call's, too */
     const epilogue_t *epilogue; /* NULL: none */
     const REAL *bias;           /* of row 0 or column 0 */
     int bias_by_row;
@@ -82,45 +83,80 @@ static inline void NAMED(run_tile)(const NAMED(row_operand_t) *a, const REAL *b,
         NAMED(lookup_tiles)[rows](depth, a->base, a->row + row, a->entry, b, c, ldc, accumulate);
 }
 
-/* One register tile: straight into the target where that lies in rows, else through a buffer. */
-static void NAMED(store_tile)(const NAMED(target_t) *t, const NAMED(row_operand_t) *a, const REAL *b, int64_t depth,
-                              int64_t row, int64_t column, int64_t columns, int columns_even, int accumulate,
-                              int last) {
-    const int64_t rows = min64(a->width, a->count - row);
-    const int64_t spacing = t->row_offset == NULL ? t->row_stride
-                            : rows > 1            ? t->row_offset[row + 1] - t->row_offset[row]
-                                                  : 0;
-    const int finish = last && t->epilogue != NULL;
-    if (columns_even && NAMED(is_even)(t->row_offset, spacing, row, rows)) {
-        REAL *target = t->base + NAMED(at)(t->row_offset, t->row_stride, row) +
-                       NAMED(at)(t->column_offset, t->column_stride, column);
-        NAMED(run_tile)(a, b, depth, row, rows, target, spacing, accumulate);
-        if (finish) NAMED(finish_tile)(t, target, spacing, row, rows, column, columns);
-        return;
+/* Columns of a panel that lie at a constant stride. */
+typedef struct {
+    int64_t first; /* column of the panel */
+    int64_t count;
+    int64_t offset; /* of the first, in a row of the target */
+    int64_t stride;
+} NAMED(column_run_t);
+
+static int64_t NAMED(column_runs)(const NAMED(target_t) *t, int64_t column, int64_t columns, NAMED(column_run_t) *run) {
+    int64_t runs = 0;
+    for (int64_t i = 0, end; i < columns; i = end) {
+        const int64_t offset = NAMED(at)(t->column_offset, t->column_stride, column + i);
+        int64_t stride = 1;
+        for (end = i + 1; end < columns; end++) {
+            const int64_t step = NAMED(at)(t->column_offset, t->column_stride, column + end) -
+                                 NAMED(at)(t->column_offset, t->column_stride, column + end - 1);
+            if (end == i + 1) stride = step;
+            if (step != stride) break;
+        }
+        run[runs++] = (NAMED(column_run_t)){i, end - i, offset, stride};
     }
-    REAL tile[TILE_ROWS * TILE_COLUMNS];
-    NAMED(run_tile)(a, b, depth, row, rows, tile, TILE_COLUMNS, 0);
-    for (int64_t i = 0; accumulate && i < rows; i++) {
-        const REAL *source = t->base + NAMED(at)(t->row_offset, t->row_stride, row + i);
-        for (int64_t j = 0; j < columns; j++)
-            tile[i * TILE_COLUMNS + j] += source[NAMED(at)(t->column_offset, t->column_stride, column + j)];
-    }
-    if (finish) NAMED(finish_tile)(t, tile, TILE_COLUMNS, row, rows, column, columns);
-    for (int64_t i = 0; i < rows; i++) {
-        REAL *target = t->base + NAMED(at)(t->row_offset, t->row_stride, row + i);
-        for (int64_t j = 0; j < columns; j++)
-            target[NAMED(at)(t->column_offset, t->column_stride, column + j)] = tile[i * TILE_COLUMNS + j];
-    }
+    return runs;
 }
 
-/* Rows [begin, end) of target (+)= a * b for one column panel. */
+/* One register tile by way of a buffer. Rows lie `spacing` apart, or where the table says if `rows_even` is not set. */
+static void NAMED(buffer_tile)(const NAMED(target_t) *t, const NAMED(row_operand_t) *a, const REAL *b, int64_t depth,
+                               int64_t row, int64_t rows, int64_t spacing, int rows_even, int64_t column,
+                               int64_t columns, const NAMED(column_run_t) *run, int64_t runs, int accumulate,
+                               int finish) {
+    REAL tile[TILE_ROWS * TILE_COLUMNS] __attribute__((aligned(64)));
+    REAL before[TILE_ROWS * TILE_COLUMNS] __attribute__((aligned(64)));
+    const int64_t together = rows_even ? rows : 1;
+    NAMED(run_tile)(a, b, depth, row, rows, tile, TILE_COLUMNS, 0);
+    if (accumulate) {
+        for (int64_t i = 0; i < rows; i += together)
+            for (int64_t k = 0; k < runs; k++)
+                NAMED(copy_rows)(before + i * TILE_COLUMNS + run[k].first, TILE_COLUMNS,
+                                 t->base + NAMED(at)(t->row_offset, t->row_stride, row + i) + run[k].offset, spacing,
+                                 run[k].stride, run[k].count, together);
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < columns; j++) tile[i * TILE_COLUMNS + j] += before[i * TILE_COLUMNS + j];
+    }
+    if (finish) NAMED(finish_tile)(t, tile, TILE_COLUMNS, row, rows, column, columns);
+    for (int64_t i = 0; i < rows; i += together)
+        for (int64_t k = 0; k < runs; k++)
+            NAMED(spread_rows)(t->base + NAMED(at)(t->row_offset, t->row_stride, row + i) + run[k].offset, spacing,
+                               run[k].stride, t->between, tile + i * TILE_COLUMNS + run[k].first, TILE_COLUMNS,
+                               run[k].count, together);
+}
+
+/* Rows [begin, end) of target (+)= a * b for one column panel, tile by tile: straight into the target where a tile lies
+ * in rows of neighbours. */
 static void NAMED(multiply_panel)(const NAMED(target_t) *t, const NAMED(row_operand_t) *a, const REAL *b, int64_t depth,
                                   int64_t begin, int64_t end, int64_t column, int64_t columns, int accumulate,
                                   int last) {
-    const int even = columns == TILE_COLUMNS && (t->column_offset != NULL || t->column_stride == 1) &&
-                     NAMED(is_even)(t->column_offset, 1, column, columns);
-    for (int64_t row = begin; row < end; row += a->width)
-        NAMED(store_tile)(t, a, b, depth, row, column, columns, even, accumulate, last);
+    NAMED(column_run_t) run[TILE_COLUMNS];
+    const int64_t runs = NAMED(column_runs)(t, column, columns, run);
+    const int columns_even = runs == 1 && columns == TILE_COLUMNS && run[0].stride == 1;
+    const int finish = last && t->epilogue != NULL;
+    for (int64_t row = begin; row < end; row += a->width) {
+        const int64_t rows = min64(a->width, a->count - row);
+        const int64_t spacing = t->row_offset == NULL ? t->row_stride
+                                : rows > 1            ? t->row_offset[row + 1] - t->row_offset[row]
+                                                      : 0;
+        const int rows_even = NAMED(is_even)(t->row_offset, spacing, row, rows);
+        if (!rows_even || !columns_even) {
+            NAMED(buffer_tile)(t, a, b, depth, row, rows, spacing, rows_even, column, columns, run, runs, accumulate,
+                               finish);
+            continue;
+        }
+        REAL *target = t->base + NAMED(at)(t->row_offset, t->row_stride, row) + run[0].offset;
+        NAMED(run_tile)(a, b, depth, row, rows, target, spacing, accumulate);
+        if (finish) NAMED(finish_tile)(t, target, spacing, row, rows, column, columns);
+    }
 }
 
 /* One panel of packed weights: block by block [entry][panel width], padded with zeros to whole column panels. */
@@ -227,6 +263,7 @@ static void NAMED(gemm_correlate)(const void *data, int64_t item, void *scratch)
         .column_offset = by_columns ? parts.result : NULL,
         .row_stride = c->result_stride[1],
         .column_stride = c->result_stride[1],
+        .between = by_columns && job->owns_between,
         .epilogue = NAMED(epilogue_is_empty)(e) ? NULL : e,
         .bias = e->bias == NULL ? NULL : (const REAL *)e->bias + filter,
         .bias_by_row = by_columns,

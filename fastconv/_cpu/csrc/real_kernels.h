@@ -9,8 +9,9 @@ typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(
 
 #include "epilogue.h"
 #include "gemm_tile.h"
-#include "gather.h"
 #include "pack.h"
+#include "rows.h"
+#include "gather.h"
 #include "implicit_gemm.h"
 #include "direct.h"
 #include "winograd_transform.h"

@@ -69,10 +69,12 @@ static void NAMED(gather_vectors)(const REAL *source, int64_t channel_stride, in
 
 /* A window of a plane for one vector of channels: rows from `top`, columns from `left`, zeros outside the plane. */
 typedef struct {
-    const REAL *plane;     /* channel 0 of the vector at (0, 0); NULL: all zeros */
-    const int64_t *stride; /* of the array: n, channel, d, h, w */
-    int64_t channels;      /* at most LANES */
-    int64_t height;        /* of the plane */
+    const REAL *plane; /* channel 0 of the vector at (0, 0); NULL: all zeros */
+    int64_t channel_stride;
+    int64_t row_stride;
+    int64_t column_stride;
+    int64_t channels; /* at most LANES */
+    int64_t height;   /* of the plane */
     int64_t width;
     int64_t top;
     int64_t left;
@@ -80,12 +82,34 @@ typedef struct {
     int64_t columns;
 } NAMED(window_t);
 
+/* The window of `rows` x `columns` that begins at (top, left) of the plane of elements origin + spacing * j of `plane`,
+ * which has the `stride` of its array and the `size` of its plane. */
+static NAMED(window_t) NAMED(window_of)(const winograd_job_t *job, const REAL *plane, const int64_t *stride,
+                                        const int64_t *size, const int64_t *origin, int64_t channels, int64_t top,
+                                        int64_t left, int64_t rows, int64_t columns) {
+    const winograd_inside_t h = winograd_inside(origin[0], job->spacing[0], size[1]);
+    const winograd_inside_t w = winograd_inside(origin[1], job->spacing[1], size[2]);
+    return (NAMED(window_t)){
+        .plane = plane == NULL ? NULL : plane + h.first * stride[3] + w.first * stride[4],
+        .channel_stride = stride[1],
+        .row_stride = stride[3] * job->spacing[0],
+        .column_stride = stride[4] * job->spacing[1],
+        .channels = channels,
+        .height = h.count,
+        .width = w.count,
+        .top = top - h.low,
+        .left = left - w.low,
+        .rows = rows,
+        .columns = columns,
+    };
+}
+
 /* To pixels[row][column][lane]. */
 static void NAMED(gather_window)(const NAMED(window_t) *window, REAL *pixels) {
-    const int64_t *stride = window->stride, columns = window->columns;
+    const int64_t columns = window->columns, row_stride = window->row_stride, column_stride = window->column_stride;
     const int64_t begin = min64(max64(-window->left, 0), columns);
     const int64_t end = max64(min64(window->width - window->left, columns), begin);
-    const int dense = stride[4] == 1 && stride[3] == window->width;
+    const int dense = column_stride == 1 && row_stride == window->width;
     for (int64_t row = 0; row < window->rows; row++, pixels += columns * LANES) {
         const int64_t h = window->top + row, first = window->left + begin;
         if (window->plane == NULL || h < 0 || h >= window->height) {
@@ -95,8 +119,8 @@ static void NAMED(gather_window)(const NAMED(window_t) *window, REAL *pixels) {
         /* In a dense plane lines may be read on into the next ones. */
         const int64_t room = dense ? (window->height - h) * window->width - first : end - begin;
         NAMED(zero_line)(pixels, begin * LANES);
-        NAMED(gather_vectors)(window->plane + h * stride[3] + first * stride[4], stride[1], stride[4], window->channels,
-                              end - begin, room, pixels + begin * LANES);
+        NAMED(gather_vectors)(window->plane + h * row_stride + first * column_stride, window->channel_stride,
+                              column_stride, window->channels, end - begin, room, pixels + begin * LANES);
         NAMED(zero_line)(pixels + end * LANES, (columns - end) * LANES);
     }
 }
@@ -109,17 +133,12 @@ static NAMED(window_t)
     const int64_t plane = patch->plane * c->step[0] + c->first[0] + vector / of_tap * c->delta[0];
     const REAL *source = (const REAL *)c->source + patch->image * c->source_stride[0] +
                          (group * c->channels + channel) * c->source_stride[1] + plane * c->source_stride[2];
-    return (NAMED(window_t)){
-        .plane = plane >= 0 && plane < c->source_size[0] ? source : NULL,
-        .stride = c->source_stride,
-        .channels = min64(LANES, c->channels - channel),
-        .height = c->source_size[1],
-        .width = c->source_size[2],
-        .top = patch->row * job->outputs[0] + c->first[1],
-        .left = patch->column * job->outputs[1] + c->first[2],
-        .rows = patch->rows * job->outputs[0] + job->points[0] - job->outputs[0],
-        .columns = patch->columns * job->outputs[1] + job->points[1] - job->outputs[1],
-    };
+    const int64_t origin[2] = {patch->phase[0] + c->first[1], patch->phase[1] + c->first[2]};
+    return NAMED(window_of)(job, plane >= 0 && plane < c->source_size[0] ? source : NULL, c->source_stride,
+                            c->source_size, origin, min64(LANES, c->channels - channel), patch->row * job->outputs[0],
+                            patch->column * job->outputs[1],
+                            patch->rows * job->outputs[0] + job->points[0] - job->outputs[0],
+                            patch->columns * job->outputs[1] + job->points[1] - job->outputs[1]);
 }
 
 /* Where a vector of the reduction of one tile of `tiles` lies in the transformed source. The last group is shorter. */
@@ -234,20 +253,27 @@ static void NAMED(scatter_vectors)(const REAL *pixels, int64_t count, int64_t fi
     }
 }
 
-/* Bias, add and activation on `count` pixels of the result. */
+/* Bias, add and activation on `count` pixels of the result, `stride` apart, and `add_stride` in what is added. */
 static void NAMED(finish_pixels)(const correlation_t *c, const epilogue_t *e, int64_t count, int64_t filter,
-                                 int64_t filters, REAL *result, const REAL *add) {
+                                 int64_t filters, REAL *result, int64_t stride, const REAL *add, int64_t add_stride) {
     const REAL *bias = e->bias == NULL ? NULL : (const REAL *)e->bias + filter;
     if (c->result_stride[1] == 1) {
         for (int64_t i = 0; i < count; i++)
-            NAMED(epilogue_run)(e, result + i * c->result_stride[4], 1, filters, bias, 1,
-                                add == NULL ? NULL : add + i * e->add_stride[4], e->add_stride[1]);
+            NAMED(epilogue_run)(e, result + i * stride, 1, filters, bias, 1, add == NULL ? NULL : add + i * add_stride,
+                                e->add_stride[1]);
         return;
     }
     for (int64_t j = 0; j < filters; j++)
-        NAMED(epilogue_run)(e, result + j * c->result_stride[1], c->result_stride[4], count,
-                            bias == NULL ? NULL : bias + j, 0, add == NULL ? NULL : add + j * e->add_stride[1],
-                            e->add_stride[4]);
+        NAMED(epilogue_run)(e, result + j * c->result_stride[1], stride, count, bias == NULL ? NULL : bias + j, 0,
+                            add == NULL ? NULL : add + j * e->add_stride[1], add_stride);
+}
+
+/* A patch's first element of an array of the result's shape. */
+static inline int64_t NAMED(patch_offset)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t filter,
+                                          const int64_t *stride) {
+    const int64_t h = patch->phase[0] + patch->row * job->outputs[0] * job->spacing[0];
+    const int64_t w = patch->phase[1] + patch->column * job->outputs[1] * job->spacing[1];
+    return patch->image * stride[0] + filter * stride[1] + patch->plane * stride[2] + h * stride[3] + w * stride[4];
 }
 
 /* The results of a patch for one vector of filters, from their products. */
@@ -255,30 +281,30 @@ static void NAMED(finish_patch)(const winograd_job_t *job, const winograd_patch_
                                 REAL *products, int64_t plane, REAL *pixels) {
     const correlation_t *c = &job->correlation;
     const epilogue_t *e = &job->epilogue;
-    const int64_t h = patch->row * job->outputs[0], w = patch->column * job->outputs[1];
     const int64_t filters = min64(LANES, c->filters - filter), all = group * c->filters + filter;
-    const int64_t columns = min64(c->pixels[2] - w, patch->columns * job->outputs[1]);
-    int64_t rows = min64(c->pixels[1] - h, patch->rows * job->outputs[0]), run = columns;
-    REAL *result = (REAL *)c->result + patch->image * c->result_stride[0] + all * c->result_stride[1] +
-                   patch->plane * c->result_stride[2] + h * c->result_stride[3] + w * c->result_stride[4];
-    const REAL *add = e->add == NULL
-                          ? NULL
-                          : (const REAL *)e->add + patch->image * e->add_stride[0] + all * e->add_stride[1] +
-                                patch->plane * e->add_stride[2] + h * e->add_stride[3] + w * e->add_stride[4];
+    const int64_t height = div_up(c->pixels[1] - patch->phase[0], job->spacing[0]) - patch->row * job->outputs[0];
+    const int64_t width = div_up(c->pixels[2] - patch->phase[1], job->spacing[1]) - patch->column * job->outputs[1];
+    const int64_t columns = min64(width, patch->columns * job->outputs[1]);
+    const int64_t row_stride = c->result_stride[3] * job->spacing[0], stride = c->result_stride[4] * job->spacing[1];
+    const int64_t add_row_stride = e->add_stride[3] * job->spacing[0], add_stride = e->add_stride[4] * job->spacing[1];
+    int64_t rows = min64(height, patch->rows * job->outputs[0]), run = columns;
+    REAL *result = (REAL *)c->result + NAMED(patch_offset)(job, patch, all, c->result_stride);
+    const REAL *add =
+        e->add == NULL ? NULL : (const REAL *)e->add + NAMED(patch_offset)(job, patch, all, e->add_stride);
+    if (columns <= 0) return; /* of the largest plane's tiles this one has fewer */
     if (!NAMED(transform_back)(job, patch, products + patch->tile * LANES, plane, columns, pixels))
         job->spoiled[patch->image] = 1;
     /* Rows that follow each other in memory are one run. */
-    if (c->result_stride[3] == columns * c->result_stride[4] &&
-        (add == NULL || e->add_stride[3] == columns * e->add_stride[4])) {
+    if (row_stride == columns * stride && (add == NULL || add_row_stride == columns * add_stride)) {
         run *= rows;
         rows = 1;
     }
     for (int64_t row = 0; row < rows; row++) {
-        REAL *target = result + row * c->result_stride[3];
-        NAMED(scatter_vectors)(pixels + row * columns * LANES, run, filters, target, c->result_stride[1],
-                               c->result_stride[4]);
+        REAL *target = result + row * row_stride;
+        NAMED(scatter_vectors)(pixels + row * columns * LANES, run, filters, target, c->result_stride[1], stride);
         if (!NAMED(epilogue_is_empty)(e))
-            NAMED(finish_pixels)(c, e, run, all, filters, target, add == NULL ? NULL : add + row * e->add_stride[3]);
+            NAMED(finish_pixels)(c, e, run, all, filters, target, stride,
+                                 add == NULL ? NULL : add + row * add_row_stride, add_stride);
     }
 }
 

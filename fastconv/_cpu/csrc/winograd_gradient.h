@@ -58,17 +58,10 @@ static NAMED(window_t)
     const correlation_t *c = &job->correlation;
     const REAL *gradient = (const REAL *)c->result + patch->image * c->result_stride[0] +
                            (group * c->filters + filter) * c->result_stride[1] + patch->plane * c->result_stride[2];
-    return (NAMED(window_t)){
-        .plane = filter < c->filters ? gradient : NULL,
-        .stride = c->result_stride,
-        .channels = min64(LANES, c->filters - filter),
-        .height = c->pixels[1],
-        .width = c->pixels[2],
-        .top = patch->row * job->outputs[0],
-        .left = patch->column * job->outputs[1],
-        .rows = patch->rows * job->outputs[0],
-        .columns = patch->columns * job->outputs[1],
-    };
+    return NAMED(window_of)(job, filter < c->filters ? gradient : NULL, c->result_stride, c->pixels, patch->phase,
+                            min64(LANES, c->filters - filter), patch->row * job->outputs[0],
+                            patch->column * job->outputs[1], patch->rows * job->outputs[0],
+                            patch->columns * job->outputs[1]);
 }
 
 /* One vector of channels of the source, or one vector of filters of the gradient, of all tiles of the pass. */
@@ -131,6 +124,19 @@ static void NAMED(winograd_product)(const void *data, int64_t item, void *scratc
     }
 }
 
+/* Columns [0, LANES) of `count` >= LANES rows of a panel, each to a line of its own. */
+static void NAMED(store_lines)(const REAL *rows, int64_t count, REAL *lines, int64_t line_stride) {
+    for (int64_t j = 0; j < count; j += LANES) {
+        const int64_t first = min64(j, count - LANES); /* the last square begins early */
+        NAMED(vector) square[LANES];
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) square[i] = *(const NAMED(vector) *)(rows + (first + i) * TILE_COLUMNS);
+        NAMED(transpose)(square);
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) *(NAMED(unaligned) *)(lines + i * line_stride + first) = square[i];
+    }
+}
+
 /* Sums of one panel of filters and one vector of the reduction to the weight's own strides. */
 static void NAMED(winograd_gradient)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
@@ -157,7 +163,12 @@ static void NAMED(winograd_gradient)(const void *data, int64_t item, void *scrat
                 (NAMED(tile_array_t)){taps + lane * area * TILE_COLUMNS + i, c->taps[2] * TILE_COLUMNS, TILE_COLUMNS},
                 &check);
     if (!NAMED(is_zero)(&check)) job->spoiled[0] = 1;
-    for (int64_t filter = 0; filter < filters; filter++)
+    int64_t stored = 0;
+    if (c->weight_stride[1] == area && taps_are_dense(c) && channels * area >= LANES)
+        for (; stored + LANES <= filters; stored += LANES)
+            NAMED(store_lines)(taps + stored, channels * area, weight + stored * c->weight_stride[0],
+                               c->weight_stride[0]);
+    for (int64_t filter = stored; filter < filters; filter++)
         for (int64_t lane = 0; lane < channels; lane++) {
             REAL *target = weight + filter * c->weight_stride[0] + lane * c->weight_stride[1];
             const REAL *tap = taps + lane * area * TILE_COLUMNS + filter;

@@ -10,16 +10,19 @@
 typedef enum { TRANSFORM_SOURCE, TRANSFORM_WEIGHT, TRANSFORM_RESULT } transform_kind_t;
 
 typedef struct {
-    correlation_t correlation; /* on h and w: step 1 and delta 1 */
+    correlation_t correlation; /* on h and w: step 1, and delta as `spacing` says */
     epilogue_t epilogue;
     int64_t points[2];  /* of a tile on h and w: 4 or 6, or 1 on an axis without taps */
     int64_t outputs[2]; /* results of a tile on h and w: points - taps + 1; the same unless 1 */
-    int64_t tiles[2];   /* of a plane */
-    int64_t block[2];   /* tile rows, counted over all planes, and tile columns of an item */
-    int64_t panels;     /* of filters in an item that multiplies all tiles; 0: items are blocks of tiles */
-    char *packed;       /* transformed weights: [group][point][panel][reduction][panel width]; NULL: none */
-    char *transformed;  /* with panels: the transformed source, [group][point], see winograd.h */
-    char *spoiled;      /* one byte an image, or one for a weight gradient: its result is not finite */
+    int64_t
+        spacing[2]; /* of the taps on h and w: pixels so far apart make a plane of their own, with neighbouring taps */
+    int64_t phases[2]; /* such planes on h and w that hold a pixel */
+    int64_t tiles[2];  /* of a plane */
+    int64_t block[2];  /* tile rows, counted over all planes, and tile columns of an item */
+    int64_t panels;    /* of filters in an item that multiplies all tiles; 0: items are blocks of tiles */
+    char *packed;      /* transformed weights: [group][point][panel][reduction][panel width]; NULL: none */
+    char *transformed; /* with panels: the transformed source, [group][point], see winograd.h */
+    char *spoiled;     /* one byte an image, or one for a weight gradient: its result is not finite */
     /* Of a weight gradient: */
     int64_t pass_first; /* tile rows of this pass, of `pass_rows` */
     int64_t pass_rows;
@@ -36,7 +39,7 @@ static inline int64_t winograd_panels(const winograd_job_t *job, int64_t tile_co
 }
 static inline int64_t winograd_points(const winograd_job_t *job) { return job->points[0] * job->points[1]; }
 static inline int64_t winograd_tile_rows(const winograd_job_t *job) {
-    return job->correlation.batch * job->correlation.pixels[0] * job->tiles[0];
+    return job->correlation.batch * job->correlation.pixels[0] * job->phases[0] * job->phases[1] * job->tiles[0];
 }
 
 /* Elements between the planes of two points: never a multiple of a large power of two, so that the planes of one tile
@@ -119,24 +122,36 @@ static inline int64_t winograd_gradient_bytes(const winograd_job_t *job, int64_t
 }
 
 /* A part of an item's tiles that lies in one plane: tile rows [row, row + rows), tile columns [column, column +
- * columns), of which the first is number `tile` of the item. */
+ * columns), of which the first is number `tile` of the item. The plane holds the pixels phase + spacing * i. */
 typedef struct {
-    int64_t image, plane, row, rows, column, columns, tile;
+    int64_t image, plane, phase[2], row, rows, column, columns, tile;
 } winograd_patch_t;
 
 /* The patch of tile rows [row, last) that begins at `row`, counted over all planes. */
 static inline winograd_patch_t winograd_patch(const winograd_job_t *job, int64_t row, int64_t last, int64_t column,
                                               int64_t columns, int64_t tile) {
-    const int64_t plane = row / job->tiles[0], first = row % job->tiles[0];
+    const int64_t phase = row / job->tiles[0], first = row % job->tiles[0];
+    const int64_t plane = phase / job->phases[1] / job->phases[0];
     return (winograd_patch_t){
         .image = plane / job->correlation.pixels[0],
         .plane = plane % job->correlation.pixels[0],
+        .phase = {phase / job->phases[1] % job->phases[0], phase % job->phases[1]},
         .row = first,
         .rows = min64(last - row, job->tiles[0] - first),
         .column = column,
         .columns = columns,
         .tile = tile,
     };
+}
+
+/* Those elements origin + spacing * j of an axis that lie inside: `count` from number `low` on, which is `first`. */
+typedef struct {
+    int64_t first, low, count;
+} winograd_inside_t;
+
+static inline winograd_inside_t winograd_inside(int64_t origin, int64_t spacing, int64_t size) {
+    const int64_t low = origin >= 0 ? -(origin / spacing) : div_up(-origin, spacing), first = origin + low * spacing;
+    return (winograd_inside_t){first, low, first < size ? div_up(size - first, spacing) : 0};
 }
 
 #endif
