@@ -56,6 +56,7 @@ EXTENSIONS = [
     extension("_runtime", "dispatch.c"),
     extension("_bound"),
     extension("_workspace"),
+    extension("_pages"),
     extension("_launch"),
     extension("_repeat"),
     extension("_channel_sums"),

@@ -15,7 +15,7 @@ import numpy as np
 from ._algorithm import Operands
 from ._arrays import dtype_name
 from ._config import thread_count
-from ._cpu import backend
+from ._cpu import _pages, backend
 from ._cpu._channel_sums import SumsLaunch
 from ._cpu._launch import ConvLaunch, GradientsLaunch, Launch
 from ._cpu._repeat import Entry
@@ -141,7 +141,7 @@ run_sums = Entry(repeats, _first_sums).call
 
 def execute(plan: Plan, call: ConvCall) -> np.ndarray:
     """Execute ``plan`` on the arrays of ``call``."""
-    result = call.out if call.out is not None else np.empty(call.result_shape, result_dtype(call))
+    result = call.out if call.out is not None else _pages.empty(call.result_shape, result_dtype(call))
     frame, problem = call.frame, plan.problem
     views = {"input": call.input, "weight": call.weight, "output": call.output}
     role = RESULT[problem.direction]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ._config import thread_count
+from ._cpu import _pages
 from ._cpu import pooling as backend
 from ._cpu._launch import Launch
 from ._cpu._pooling import PoolLaunch
@@ -116,7 +117,7 @@ def average_gradient(call: PoolCall, threads: int | None) -> np.ndarray:
 
 def _result(call: PoolCall) -> np.ndarray:
     assert call.input is not None
-    return call.out if call.out is not None else np.empty(call.result_shape, call.input.dtype.newbyteorder("="))
+    return call.out if call.out is not None else _pages.empty(call.result_shape, call.input.dtype.newbyteorder("="))
 
 
 def _rounded(dx: np.ndarray, dy: np.ndarray) -> np.ndarray:

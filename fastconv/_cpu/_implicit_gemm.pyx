@@ -18,7 +18,7 @@ cdef extern from "gemm_job.h" nogil:
         correlation_t correlation
         epilogue_t epilogue
         int64_t block_entries, block_pixels, splits, pass_first, pass_blocks
-        bint pixels_are_columns, is_interleaved, is_weight_gradient, owns_between
+        bint pixels_are_columns, is_interleaved, is_weight_gradient, in_place, owns_between
         char *packed
         char *partial
 
@@ -30,6 +30,7 @@ cdef extern from "gemm_job.h" nogil:
     int64_t tap_count(const correlation_t *c)
     int64_t entry_count(const correlation_t *c)
     int64_t pixel_count(const correlation_t *c)
+    bint gemm_is_in_place(const gemm_job_t *job, int64_t element_bytes)
     int64_t packed_weight_size(const gemm_job_t *job, int64_t tile_columns)
     int64_t gemm_partial_size(const gemm_job_t *job, int64_t tile_columns)
     int64_t gemm_pack_items(const gemm_job_t *job, int64_t tile_rows, int64_t tile_columns)
@@ -66,6 +67,25 @@ cdef void _merge_axes(correlation_t *c, epilogue_t *e) noexcept:
         c.source_size[2] = c.pixels[2]
         c.pixels[axis] = 1
         c.source_size[axis] = 1
+
+
+cdef void _narrow_result(correlation_t *c) noexcept:
+    """Let the weight gradient of a product of matrices, as in 1x1 convolutions, be that of the transposed product, where
+    this has fewer filters: the output gradient is packed, the source is read as it is."""
+    cdef int axis
+    cdef int64_t swapped
+    if c.filters <= c.channels:
+        return
+    for axis in range(3):
+        if c.taps[axis] != 1 or c.step[axis] != 1 or c.first[axis] != 0 or c.pixels[axis] != c.source_size[axis]:
+            return
+    c.source, c.result = c.result, c.source
+    c.channels, c.filters = c.filters, c.channels
+    c.weight_stride[0], c.weight_stride[1] = c.weight_stride[1], c.weight_stride[0]
+    for axis in range(5):
+        swapped = c.source_stride[axis]
+        c.source_stride[axis] = c.result_stride[axis]
+        c.result_stride[axis] = swapped
 
 
 cdef int64_t _balanced(int64_t total, int64_t most, int64_t multiple):
@@ -115,6 +135,8 @@ cdef class GemmKernel(Kernel):
         cdef int64_t blocks
         memset(&none, 0, sizeof(none))
         job.correlation = self.sums.get(&none, index, &job.epilogue)
+        if self.is_gradient:
+            _narrow_result(c)
         channels_last = self.sums.problem.layout == "channels_last"
         job.is_weight_gradient = self.is_gradient
         job.pixels_are_columns = not (channels_last and c.filters >= self.kernels.lanes)
@@ -147,8 +169,11 @@ cdef class GemmKernel(Kernel):
         """The ``index``-th job on ``operands``."""
         cdef gemm_job_t job = self.jobs[index]
         job.correlation = self.sums.get(operands, index, &job.epilogue)
+        if self.is_gradient:
+            _narrow_result(&job.correlation)
         job.owns_between = self.sums.is_phased and operands.stride[INPUT][4] == 1
         _merge_axes(&job.correlation, &job.epilogue)
+        job.in_place = gemm_is_in_place(&job, self.itemsize)
         return job
 
     cdef int _pack(self, const gemm_job_t *job, int threads) except -1:

@@ -8,10 +8,10 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memset
 
 from ._bound cimport ADD, BIAS, INPUT, OUTPUT, ROLES, WEIGHT, Kernel, operands_t
+from ._pages cimport empty
 from ._workspace cimport give_back, take
 
 _ROLES = {"input": INPUT, "weight": WEIGHT, "output": OUTPUT, "bias": BIAS, "add": ADD}
-cdef object _empty = np.empty
 cdef object _ndarray = np.ndarray
 
 # Less scratch memory than this is taken from the stack.
@@ -40,7 +40,7 @@ cdef void unpin(pins_t *pins) noexcept:
 cdef object result_for(object out, tuple shape, object dtype):
     """``out``, or a new array where it is None; None where ``out`` is not a plain array that fits."""
     if out is None:
-        return _empty(shape, dtype)
+        return empty(shape, dtype)
     if type(out) is not _ndarray or out.shape != shape or out.dtype != dtype or not out.flags.writeable:
         return None
     return out

@@ -30,6 +30,13 @@ def _round_up(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple
 
 
+def _gradient_rows(problem: ConvProblem) -> int:
+    """Rows of the weight gradient's product: entries, or the filters of a product of matrices that has more of them."""
+    is_matrix = problem.kernel_size == problem.stride == (1, 1, 1) and problem.input_size == problem.output_size
+    filters = problem.out_channels // problem.groups if is_matrix else 0
+    return max(math.prod(problem.weight_shape[1:]), filters)
+
+
 class ImplicitGemm(Algorithm):
     """Any problem in float32 and float64."""
 
@@ -57,7 +64,7 @@ class ImplicitGemm(Algorithm):
         pixels = problem.batch * math.prod(problem.output_size)
         if problem.direction == "backward_weight":
             depth = min(depth + depth // 2, max(pixels, 1))  # nothing but elements of a band streams past
-            total = math.prod(problem.weight_shape[1:])
+            total = _gradient_rows(problem)
             # A split costs no more than adding its blocks to one sum; a block of entries packs the gradient again.
             weight_bytes = math.prod(problem.weight_shape) * itemsize
             most = min(-(-LEAST_ITEMS // problem.groups), pixels // depth, PARTIAL_BYTES // max(weight_bytes, 1))
@@ -92,6 +99,8 @@ class ImplicitGemm(Algorithm):
         taps = math.prod(problem.kernel_size)
         if problem.direction == "backward_input":
             filters, channels = channels, filters
+        elif problem.direction == "backward_weight":
+            filters = filters * channels * taps // _gradient_rows(problem)
         # Panels of pixels are packed for rows of filters, otherwise filters are the columns.
         by_filters = problem.layout == "channels_first" and problem.direction != "backward_weight"
         lane_use = 1.0 if by_filters else filters / _round_up(filters, columns)
@@ -99,7 +108,7 @@ class ImplicitGemm(Algorithm):
         rate = machine.multiply_adds_per_second[problem.dtype] * 0.9 * lane_use * row_use
         packed_bytes = problem.multiply_adds / filters * itemsize * ((1 if by_filters else 0) + 2 / max(taps, 1))
         if problem.direction == "backward_weight":
-            packed_bytes += 2 * problem.multiply_adds / max(min(params["span"], channels * taps), 1) * itemsize
+            packed_bytes += 2 * problem.multiply_adds / max(min(params["span"], _gradient_rows(problem)), 1) * itemsize
         data_bytes = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape)) * itemsize
         weight_bytes = 4 * math.prod(problem.weight_shape) * itemsize
         # Strided pixels are packed one by one.

@@ -138,6 +138,35 @@ static inline band_t band_of(const correlation_t *c, const pixel_box_t *box, int
     return b;
 }
 
+/* Whether the source itself can stand in for every band: no tap leaves it, and pixels and taps lie at constant strides.
+ */
+static inline int is_own_band(const correlation_t *c) {
+    for (int axis = 0; axis < 3; axis++) {
+        const int64_t reach = (c->taps[axis] - 1) * c->delta[axis], last = (c->pixels[axis] - 1) * c->step[axis];
+        if (c->taps[axis] < 1 || (c->taps[axis] > 1 && c->step[axis] > 1)) return 0;
+        if (c->first[axis] + min64(reach, 0) < 0) return 0;
+        if (c->first[axis] + last + max64(reach, 0) >= c->source_size[axis]) return 0;
+    }
+    return c->batch == 1 || c->pixels[0] == 1;
+}
+
+/* The source as the band of a block: positions count from pixel 0 of the block's first plane, where `*begin` is. */
+static inline band_t own_band(const correlation_t *c, const pixel_box_t *box, int64_t channel, int64_t *begin) {
+    const int64_t n = box->plane_first / c->pixels[0], d = box->plane_first % c->pixels[0], *stride = c->source_stride;
+    band_t b = {.box = *box, .channel_stride = stride[1]};
+    *begin = n * stride[0] + channel * stride[1] + d * c->step[0] * stride[2];
+    for (int axis = 0; axis < 3; axis++) {
+        const int64_t origin = c->first[axis] + min64((c->taps[axis] - 1) * c->delta[axis], 0);
+        b.axis[axis] = (band_axis_t){.majors = 1, .major_step = 1};
+        b.stride[axis] = c->step[axis] * stride[2 + axis];
+        *begin += origin * stride[2 + axis];
+    }
+    b.segment_stride = c->pixels[0] == 1 ? stride[0] : b.stride[0];
+    b.box.row_first = b.box.column_first = 0;
+    b.box.columns = c->pixels[2];
+    return b;
+}
+
 /* Offsets of entries [first, first + count), of which the band holds the channels from that of `first` on. */
 static inline void entry_offsets(const correlation_t *c, const band_t *b, int64_t first, int64_t count,
                                  int64_t *offset) {

@@ -17,6 +17,7 @@ typedef struct {
     int pixels_are_columns; /* vectors run along pixels (channels first), else along filters (channels last) */
     int is_interleaved;     /* the band of the source: channels are neighbours */
     int is_weight_gradient;
+    int in_place;     /* the source stands in for its bands */
     int owns_between; /* what lies between neighbouring pixels of the result is the result's, too: of another phase */
     char *packed;     /* weights: [group][block of entries][panel][entry][panel width] */
     char *partial;    /* weight gradient: [split][group][entry][filter, rounded up to panels] */
@@ -25,6 +26,15 @@ typedef struct {
 /* Height of the row panels that `rows` rows are cut into: as even as possible and at most `tile_rows`. */
 static inline int64_t panel_height(int64_t rows, int64_t tile_rows) {
     return rows == 0 ? 1 : div_up(rows, div_up(rows, tile_rows));
+}
+
+/* Whether blocks of the source need not be copied. Rows of a register tile that are looked up at a stride of many lines
+ * would push each other out of the same few sets of a first-level cache. */
+static inline int gemm_is_in_place(const gemm_job_t *job, int64_t element_bytes) {
+    const correlation_t *c = &job->correlation;
+    if (!is_own_band(c)) return 0;
+    if (job->is_weight_gradient) return job->is_interleaved || c->source_stride[1] * element_bytes % 2048 != 0;
+    return job->pixels_are_columns || c->step[2] * c->source_stride[4] * element_bytes % 2048 != 0;
 }
 
 /* Whether the weights of one filter and channel lie in the order of the taps, without gaps. */

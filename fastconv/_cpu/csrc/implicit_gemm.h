@@ -11,6 +11,8 @@
  *   channels last:  rows = pixels, columns = filters, so that vectors are stored along the channels; the band is
  *                   broadcast from where it lies.
  *
+ * Where no tap leaves the source and few taps share an element, as in 1x1 convolutions, the source is its own band.
+ *
  * backward_weight, with the pixels p of all images as the reduction and the output gradient packed into column panels:
  *
  *     weight[q, f] = sum over p of source[q, p] * gradient[p, f]
@@ -228,16 +230,40 @@ static NAMED(scratch_t) NAMED(split_scratch)(const gemm_job_t *job, void *scratc
     };
 }
 
-/* The band of entries [first, first + count) and of the pixels of `box`, with the offsets of the entries. */
+/* The band of entries [first, first + count) and of the pixels of `box`, with the offsets of the entries; *base is
+ * where it begins. */
 static band_t NAMED(gather)(const gemm_job_t *job, int64_t group, const pixel_box_t *box, int64_t first, int64_t count,
-                            const NAMED(scratch_t) *parts) {
+                            const NAMED(scratch_t) *parts, const REAL **base) {
     const correlation_t *c = &job->correlation;
+    *base = parts->band;
     if (count == 0) return (band_t){.box = *box};
     const int64_t taps = tap_count(c), channel = first / taps, channels = (first + count - 1) / taps - channel + 1;
-    const band_t band = band_of(c, box, channels, job->is_interleaved);
-    NAMED(fill_band)(c, &band, group * c->channels + channel, channels, parts->band);
+    band_t band;
+    if (job->in_place) {
+        int64_t begin;
+        band = own_band(c, box, group * c->channels + channel, &begin);
+        *base = (const REAL *)c->source + begin;
+    } else {
+        band = band_of(c, box, channels, job->is_interleaved);
+        NAMED(fill_band)(c, &band, group * c->channels + channel, channels, parts->band);
+    }
     entry_offsets(c, &band, first, count, parts->entry);
     return band;
+}
+
+/* What vectors of pixels may be loaded from: the whole source in place of a band, else anywhere near the band. */
+static NAMED(room_t) NAMED(room_of)(const gemm_job_t *job) {
+    const correlation_t *c = &job->correlation;
+    if (!job->in_place) return (NAMED(room_t)){0, UINTPTR_MAX};
+    const int64_t size[5] = {c->batch, c->groups * c->channels, c->source_size[0], c->source_size[1],
+                             c->source_size[2]};
+    const REAL *low = (const REAL *)c->source, *high = low + 1;
+    for (int axis = 0; axis < 5; axis++) {
+        const int64_t extent = (size[axis] - 1) * c->source_stride[axis];
+        low += min64(extent, 0);
+        high += max64(extent, 0);
+    }
+    return (NAMED(room_t)){(uintptr_t)low, (uintptr_t)high};
 }
 
 /* Bytes of packed weights that stay in L2 beside the band while the column panels pass. */
@@ -254,6 +280,7 @@ static void NAMED(gemm_correlate)(const void *data, int64_t item, void *scratch)
     const int by_columns = job->pixels_are_columns;
     const NAMED(scratch_t) parts = NAMED(split_scratch)(job, scratch);
     const pixel_box_t box = pixel_box(c, pixel, pixels);
+    const NAMED(room_t) room = NAMED(room_of)(job);
 
     NAMED(result_offsets)(c, c->result_stride, pixel, pixels, parts.result);
     if (e->add != NULL) NAMED(result_offsets)(c, e->add_stride, pixel, pixels, parts.added);
@@ -279,7 +306,8 @@ static void NAMED(gemm_correlate)(const void *data, int64_t item, void *scratch)
     do { /* once even when the reduction is empty: the result is then the epilogue of 0 */
         const int64_t depth = min64(job->block_entries, entries - first);
         const int last = first + depth >= entries, accumulate = first > 0;
-        const band_t band = NAMED(gather)(job, group, &box, first, depth, &parts);
+        const REAL *base;
+        const band_t band = NAMED(gather)(job, group, &box, first, depth, &parts, &base);
         const REAL *weights = packed + first * entry_width;
         pixel_offsets(c, &band, pixel, pixels, parts.pixel);
         if (by_columns) {
@@ -291,13 +319,12 @@ static void NAMED(gemm_correlate)(const void *data, int64_t item, void *scratch)
             for (int64_t begin = 0; begin < c->filters; begin += most)
                 for (int64_t column = 0; column < pixels; column += TILE_COLUMNS) {
                     const int64_t columns = min64(TILE_COLUMNS, pixels - column);
-                    NAMED(pack_columns)(parts.band, parts.pixel + column, columns, parts.entry, depth, parts.panels);
+                    NAMED(pack_columns)(base, parts.pixel + column, columns, parts.entry, depth, room, parts.panels);
                     NAMED(multiply_panel)(&target, &rows, parts.panels, depth, begin, min64(begin + most, c->filters),
                                           column, columns, accumulate, last);
                 }
         } else {
-            const NAMED(row_operand_t) rows = {parts.band, pixels, panel_height(pixels, TILE_ROWS), parts.pixel,
-                                               parts.entry};
+            const NAMED(row_operand_t) rows = {base, pixels, panel_height(pixels, TILE_ROWS), parts.pixel, parts.entry};
             for (int64_t column = 0; column < c->filters; column += TILE_COLUMNS)
                 NAMED(multiply_panel)(&target, &rows, weights + column * depth, depth, 0, pixels, column,
                                       min64(TILE_COLUMNS, c->filters - column), accumulate, last);
@@ -363,10 +390,11 @@ static void NAMED(gemm_weight_gradient)(const void *data, int64_t item, void *sc
         int64_t pixels;
         const int64_t pixel = pixel_block(c, job->block_pixels, block, &pixels);
         const pixel_box_t box = pixel_box(c, pixel, pixels);
-        const band_t band = NAMED(gather)(job, group, &box, first, count, &parts);
+        const REAL *base;
+        const band_t band = NAMED(gather)(job, group, &box, first, count, &parts, &base);
         pixel_offsets(c, &band, pixel, pixels, parts.pixel);
         NAMED(pack_gradient)(c, group, pixel, pixels, parts.panels);
-        const NAMED(row_operand_t) rows = {parts.band, count, panel_height(count, TILE_ROWS), parts.entry, parts.pixel};
+        const NAMED(row_operand_t) rows = {base, count, panel_height(count, TILE_ROWS), parts.entry, parts.pixel};
         for (int64_t column = 0; column < width; column += TILE_COLUMNS)
             NAMED(multiply_panel)(&target, &rows, parts.panels + column * pixels, pixels, 0, count, column,
                                   TILE_COLUMNS, block > begin, 0);

@@ -96,6 +96,12 @@ static void NAMED(pack_transposed)(const REAL *lines, int64_t line_stride, int64
         for (int64_t i = 0; i < width; i++) panel[r * width + i] = lines[i * line_stride + r];
 }
 
+/* Addresses that may be read, `low` to `high`. */
+typedef struct {
+    uintptr_t low;
+    uintptr_t high;
+} NAMED(room_t);
+
 /* Neighbouring lanes of a vector of pixels that are neighbours in the band. */
 typedef struct {
     const REAL *base; /* of lane 0, had it been in the run */
@@ -113,10 +119,21 @@ ALWAYS_INLINE void NAMED(pack_runs)(const int count, const NAMED(run_t) *run, co
     }
 }
 
-/* LANES columns of a panel: `count` pixels of a band, zeros behind them. Up to a vector before and behind the band is
- * read. */
+/* Whether whole vectors can be loaded from the run at all of `count` offsets. */
+static inline int NAMED(has_room)(const REAL *base, const int64_t *offset, int64_t count, NAMED(room_t) room) {
+    int64_t least = count > 0 ? offset[0] : 0, most = least;
+    if (room.high == UINTPTR_MAX) return 1;
+    for (int64_t r = 1; r < count; r++) {
+        least = min64(least, offset[r]);
+        most = max64(most, offset[r]);
+    }
+    return (uintptr_t)(base + least) >= room.low && (uintptr_t)(base + most + LANES) <= room.high;
+}
+
+/* LANES columns of a panel: `count` pixels of a band, zeros behind them. Up to a vector before and behind the pixels is
+ * read, where there is room. */
 static void NAMED(pack_pixels)(const REAL *band, const int64_t *pixel, int64_t count, const int64_t *offset,
-                               int64_t depth, REAL *panel) {
+                               int64_t depth, NAMED(room_t) room, REAL *panel) {
     NAMED(run_t) run[4];
     int64_t runs = 0;
     for (int64_t i = 0; i < count; runs++) {
@@ -125,13 +142,18 @@ static void NAMED(pack_pixels)(const REAL *band, const int64_t *pixel, int64_t c
         if (runs < 4) {
             run[runs] = (NAMED(run_t)){.base = band + pixel[i] - i};
             for (int64_t lane = i; lane < end; lane++) run[runs].mask[lane] = -1;
+            if ((i > 0 || end < LANES) && !NAMED(has_room)(run[runs].base, offset, depth, room))
+                runs = 4; /* one by one */
         }
         i = end;
     }
     if (runs == 1 && count == LANES) {
+        /* The next panel is on its way into L2 while this one is multiplied. */
         const REAL *base = run[0].base;
-        for (int64_t r = 0; r < depth; r++)
+        for (int64_t r = 0; r < depth; r++) {
+            __builtin_prefetch(base + offset[r] + TILE_COLUMNS, 0, 2);
             *(NAMED(unaligned) *)(panel + r * TILE_COLUMNS) = *(const NAMED(unaligned) *)(base + offset[r]);
+        }
     } else if (runs == 0) {
         NAMED(pack_runs)(0, run, offset, depth, panel);
     } else if (runs == 1) {
@@ -151,7 +173,7 @@ static void NAMED(pack_pixels)(const REAL *band, const int64_t *pixel, int64_t c
 
 /* A column panel of `count` pixels of a band. */
 static void NAMED(pack_columns)(const REAL *band, const int64_t *pixel, int64_t count, const int64_t *offset,
-                                int64_t depth, REAL *panel) {
+                                int64_t depth, NAMED(room_t) room, REAL *panel) {
     for (int64_t i = 0; i < TILE_COLUMNS; i += LANES)
-        NAMED(pack_pixels)(band, pixel + i, max64(min64(count - i, LANES), 0), offset, depth, panel + i);
+        NAMED(pack_pixels)(band, pixel + i, max64(min64(count - i, LANES), 0), offset, depth, room, panel + i);
 }

@@ -1,0 +1,2 @@
+cpdef object empty(tuple shape, object dtype)
+cpdef release()

@@ -1,0 +1,134 @@
+# cython: cdivision=True
+"""Memory of large results: the pages of one that is gone are given to the next.
+
+The kernel hands out pages filled with zeros, which for a result of 50 MB takes longer than many a convolution into it.
+The C library keeps the memory of smaller arrays itself; here blocks of LARGE_BYTES and more are kept, the newest up to
+KEPT_BYTES, and new ones are asked for in huge pages.
+"""
+
+import numpy as np
+
+from cpython.buffer cimport PyBuffer_FillInfo
+from libc.stdint cimport int64_t, uintptr_t
+
+cdef extern from *:
+    """
+    #include <stddef.h>
+    #include <sys/mman.h>
+    #ifndef MAP_ANONYMOUS
+    #define MAP_ANONYMOUS MAP_ANON
+    #endif
+    static void *map_pages(size_t size) {
+        void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED) return NULL;
+    #ifdef MADV_HUGEPAGE
+        madvise(memory, size, MADV_HUGEPAGE);
+    #endif
+        return memory;
+    }
+    """
+    void *map_pages(size_t size) nogil
+    int munmap(void *memory, size_t size) nogil
+
+LARGE_BYTES = 2**25
+"""The GNU C library maps fresh pages for every block of this size, and for no smaller one that is asked for again."""
+KEPT_BYTES = 2**28
+"""All blocks together that no array uses."""
+
+cdef enum:
+    MOST_BLOCKS = 32
+    HUGE_PAGE = 1 << 21
+
+ctypedef struct block_t:
+    char *memory
+    int64_t size
+
+# The newest last. The GIL is held wherever it changes.
+cdef block_t _kept[MOST_BLOCKS]
+cdef int _count = 0
+cdef int64_t _kept_bytes = 0
+cdef int64_t _large_bytes = LARGE_BYTES
+cdef int64_t _most_kept_bytes = KEPT_BYTES
+cdef object _empty = np.empty
+cdef object _ndarray = np.ndarray
+
+
+cdef block_t _remove(int index) noexcept:
+    global _count, _kept_bytes
+    cdef block_t block = _kept[index]
+    cdef int i
+    _count -= 1
+    for i in range(index, _count):
+        _kept[i] = _kept[i + 1]
+    _kept_bytes -= block.size
+    return block
+
+
+cdef void _unmap(block_t block) noexcept:
+    munmap(block.memory, block.size)
+
+
+cdef block_t _take(int64_t size) noexcept:
+    """A block of ``size`` bytes and not much more; without memory where there is none to be had."""
+    cdef block_t block
+    cdef int i
+    for i in range(_count - 1, -1, -1):
+        if size <= _kept[i].size <= size + size // 4:
+            return _remove(i)
+    block.size = size
+    block.memory = <char *>map_pages(size)
+    if block.memory == NULL:
+        release()
+        block.memory = <char *>map_pages(size)
+    return block
+
+
+cdef void _give_back(block_t block) noexcept:
+    global _count, _kept_bytes
+    if block.size > _most_kept_bytes:
+        _unmap(block)
+        return
+    while _count == MOST_BLOCKS or _kept_bytes + block.size > _most_kept_bytes:
+        _unmap(_remove(0))
+    _kept[_count] = block
+    _count += 1
+    _kept_bytes += block.size
+
+
+cdef class _Pages:
+    """A block in use, as a writable buffer; what an array's ``base`` leads to."""
+
+    cdef block_t block
+
+    def __cinit__(self, int64_t size):
+        self.block = _take(size)
+        if self.block.memory == NULL:
+            raise MemoryError(f"no memory for a result of {size} bytes")
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.block.memory, self.block.size, 0, flags)
+
+    def __dealloc__(self):
+        if self.block.memory != NULL:
+            _give_back(self.block)
+
+
+cpdef object empty(tuple shape, object dtype):
+    """``np.empty(shape, dtype)``."""
+    cdef double size = dtype.itemsize
+    for length in shape:
+        size *= <int64_t>length
+    if not _large_bytes <= size < 1e15:
+        return _empty(shape, dtype)
+    return _ndarray(shape, dtype, _Pages((<int64_t>size + HUGE_PAGE - 1) & ~<int64_t>(HUGE_PAGE - 1)))
+
+
+cpdef release():
+    """Give the pages that no array uses back to the system."""
+    while _count > 0:
+        _unmap(_remove(0))
+
+
+def kept_bytes() -> int:
+    """Bytes that no array uses."""
+    return _kept_bytes
