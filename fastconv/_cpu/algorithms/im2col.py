@@ -40,7 +40,7 @@ SUMS_BYTES = 2**26
 """Bound of the partial sums of a weight gradient."""
 FEW_CHANNELS = 8
 """Fewer channels of a group are not worth copying pixel by pixel; rows of pixels are copied then."""
-BLAS_EFFICIENCY = 0.8
+BLAS_EFFICIENCY = 0.75
 
 
 class Im2col(Algorithm):
@@ -67,7 +67,8 @@ class Im2col(Algorithm):
         taps = math.prod(problem.kernel_size)
         copied = 0 if blocking.is_pointwise else passes * pixels * problem.in_channels * taps * itemsize
         calls = blocking.block_count * len(blocking.parts) * (4 + 2 * taps)
-        seconds = arithmetic + copied / machine.bytes_per_second + calls * machine.numpy_call_seconds
+        arrays = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape, problem.weight_shape)) * itemsize
+        seconds = arithmetic + (copied + arrays) / machine.bytes_per_second + calls * machine.numpy_call_seconds
         return 10 * machine.numpy_call_seconds + seconds / max(1, min(threads, blocking.task_count))
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:

@@ -14,14 +14,17 @@ from ..._algorithm import Algorithm, Machine, Operands, Params, Resources
 from ..._problem import ConvProblem
 from .. import _implicit_gemm, _runtime
 
-PANEL_BYTES = 20480
-"""One packed column panel: it stays in a first-level cache of 32 KiB beside the row panel that streams past."""
+PANEL_DEPTH = 320
+"""Reduction indices of one packed column panel. At the lower levels it stays in a first-level cache of 32 KiB beside the
+row panel that streams past; at AVX-512 it takes more, which the second level feeds as fast."""
 BLOCK_BYTES = 2**19
 """Entries times pixels of one block, as many bytes as the block would take if it were built."""
 GRADIENT_ENTRIES = 256
 """Rows at least that a packed block of the output gradient is multiplied by: packing it is spread over them."""
 PARTIAL_BYTES = 2**24
 """All partial sums of a weight gradient together."""
+START_PRODUCTS = 8
+"""Products of a sum that take as long as starting and storing it."""
 LEAST_ITEMS = 16
 """Work items wanted, so that threads find work; never decided by their number, which must not change the result."""
 
@@ -48,19 +51,18 @@ class ImplicitGemm(Algorithm):
         return True
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
-        first = self._blocking(problem, PANEL_BYTES, BLOCK_BYTES)
+        first = self._blocking(problem, PANEL_DEPTH, BLOCK_BYTES)
         found: list[Params] = [first]
-        for panel, block in ((2, 1), (1, 2), (2, 2), (1, 4), (0.5, 1)):
-            other = self._blocking(problem, int(PANEL_BYTES * panel), BLOCK_BYTES * block)
+        for deeper, larger in ((2, 1), (1, 2), (2, 2), (1, 4), (0.5, 1)):
+            other = self._blocking(problem, int(PANEL_DEPTH * deeper), BLOCK_BYTES * larger)
             if other not in found:
                 found.append(other)
         return found
 
-    def _blocking(self, problem: ConvProblem, panel_bytes: int, block_bytes: int) -> dict[str, int]:
-        """Block sizes: ``depth`` reduction indices by ``span`` pixels (columns of the weight gradient)."""
+    def _blocking(self, problem: ConvProblem, depth: int, block_bytes: int) -> dict[str, int]:
+        """Block sizes: at most ``depth`` reduction indices by ``span`` pixels (columns of the weight gradient)."""
         _, _, columns = _runtime.tile_sizes(problem.dtype)
         itemsize = np.dtype(problem.dtype).itemsize
-        depth = max(panel_bytes // (columns * itemsize), 8)
         pixels = problem.batch * math.prod(problem.output_size)
         if problem.direction == "backward_weight":
             depth = min(depth + depth // 2, max(pixels, 1))  # nothing but elements of a band streams past
@@ -106,14 +108,17 @@ class ImplicitGemm(Algorithm):
         lane_use = 1.0 if by_filters else filters / _round_up(filters, columns)
         row_use = min(1.0, (filters + 1) / (min(filters, rows) + 2)) if by_filters else 1.0
         rate = machine.multiply_adds_per_second[problem.dtype] * 0.9 * lane_use * row_use
-        packed_bytes = problem.multiply_adds / filters * itemsize * ((1 if by_filters else 0) + 2 / max(taps, 1))
+        if problem.direction != "backward_weight":
+            rate *= problem.reduction / (problem.reduction + START_PRODUCTS)
+        is_in_place = taps == 1 and all(pair == (0, 0) for pair in problem.padding)
+        # Strided pixels are copied one by one, where there is no code for the stride.
+        band = 0.0 if is_in_place else (2 if problem.stride[2] in (1, 2, 4) else 8) / max(taps, 1)
+        packed_bytes = problem.multiply_adds / filters * itemsize * ((1 if by_filters else 0) + band)
         if problem.direction == "backward_weight":
             packed_bytes += 2 * problem.multiply_adds / max(min(params["span"], _gradient_rows(problem)), 1) * itemsize
         data_bytes = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape)) * itemsize
         weight_bytes = 4 * math.prod(problem.weight_shape) * itemsize
-        # Strided pixels are packed one by one.
-        packing_rate = machine.bytes_per_second * (4 if problem.stride[2] == 1 else 1)
-        work = problem.multiply_adds / rate + packed_bytes / packing_rate
+        work = problem.multiply_adds / rate + packed_bytes / (4 * machine.bytes_per_second)
         work += (data_bytes + weight_bytes) / machine.bytes_per_second
         phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
         return machine.call_seconds * (1 + phases) + work / min(threads, LEAST_ITEMS)

@@ -195,7 +195,7 @@ static void NAMED(gemm_pack_weight)(const void *data, int64_t item, void *scratc
             continue;
         }
         const REAL *source = weight + tap[0] * stride[2] + tap[1] * stride[3] + tap[2] * stride[4];
-        for (int64_t i = 0; i < count; i++) panel[i] = source[i * stride[0]];
+        NAMED(copy_line)(panel, source, stride[0], count);
         for (int64_t i = count; i < height; i++) panel[i] = 0;
         if (++tap[2] < c->taps[2]) continue;
         tap[2] = 0;
@@ -401,6 +401,29 @@ static void NAMED(gemm_weight_gradient)(const void *data, int64_t item, void *sc
     }
 }
 
+/* Where the weight of an entry lies. */
+static inline int64_t NAMED(entry_offset)(const correlation_t *c, int64_t entry) {
+    const int64_t taps = tap_count(c), tap = entry % taps, *stride = c->weight_stride;
+    return entry / taps * stride[1] + tap / (c->taps[1] * c->taps[2]) * stride[2] +
+           tap / c->taps[2] % c->taps[1] * stride[3] + tap % c->taps[2] * stride[4];
+}
+
+/* Adds the splits in order and stores the gradients of `filters` neighbours in memory. */
+static void NAMED(store_filters)(const gemm_job_t *job, const REAL *sums, int64_t width, int64_t filters,
+                                 REAL *weight) {
+    const correlation_t *c = &job->correlation;
+    const int64_t entries = entry_count(c);
+    for (int64_t entry = 0; entry < entries; entry++, sums += width) {
+        NAMED(vector) sum[TILE_VECTORS];
+        for (int v = 0; v < TILE_VECTORS; v++) {
+            sum[v] = NAMED(load)(sums + v * LANES);
+            for (int64_t split = 1; split < job->splits; split++)
+                sum[v] += NAMED(load)(sums + v * LANES + split * c->groups * entries * width);
+        }
+        NAMED(copy_line)(weight + NAMED(entry_offset)(c, entry), (const REAL *)sum, 1, filters);
+    }
+}
+
 /* Adds the splits in order and stores the gradients of one panel of filters at the weight's own strides. */
 static void NAMED(gemm_weight_reduce)(const void *data, int64_t item, void *scratch) {
     const gemm_job_t *job = (const gemm_job_t *)data;
@@ -413,6 +436,10 @@ static void NAMED(gemm_weight_reduce)(const void *data, int64_t item, void *scra
     REAL *weight = (REAL *)c->weight + group * c->weight_group_stride + filter * stride[0];
     const int is_line = taps_are_dense(c) && stride[1] == taps;
     (void)scratch;
+    if (stride[0] == 1) {
+        NAMED(store_filters)(job, sums, width, min64(TILE_COLUMNS, c->filters - filter), weight);
+        return;
+    }
     for (int64_t first = 0; first < entries; first += LANES)
         for (int v = 0; v < TILE_VECTORS && filter + v * LANES < c->filters; v++) {
             const int64_t count = min64(LANES, entries - first),
@@ -431,11 +458,7 @@ static void NAMED(gemm_weight_reduce)(const void *data, int64_t item, void *scra
                     *(NAMED(unaligned) *)(line + first) = square[i];
                     continue;
                 }
-                for (int64_t j = 0; j < count; j++) {
-                    const int64_t tap = (first + j) % taps, w = tap % c->taps[2], h = tap / c->taps[2] % c->taps[1];
-                    line[(first + j) / taps * stride[1] + tap / (c->taps[1] * c->taps[2]) * stride[2] + h * stride[3] +
-                         w * stride[4]] = square[i][j];
-                }
+                for (int64_t j = 0; j < count; j++) line[NAMED(entry_offset)(c, first + j)] = square[i][j];
             }
         }
 }
