@@ -63,6 +63,7 @@ EXTENSIONS = [
     extension("_reference", "reference.c"),
     extension("_implicit_gemm"),
     extension("_direct"),
+    extension("_depthwise"),
     extension("_winograd"),
     extension("_pooling"),
 ]

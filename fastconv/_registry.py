@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._algorithm import Algorithm
+from ._cpu.algorithms.depthwise import Depthwise
 from ._cpu.algorithms.direct import Direct
 from ._cpu.algorithms.fft import Fft
 from ._cpu.algorithms.im2col import Im2col
@@ -13,6 +14,7 @@ from ._cpu.algorithms.winograd import Winograd
 CPU: tuple[Algorithm, ...] = (
     ImplicitGemm(),
     Direct(),
+    Depthwise(),
     Im2col(),
     Winograd(),
     Fft(),

@@ -122,6 +122,19 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "1x3x9x9 8x3x3x3 p1 DHWIO",
         "1x4x9x9 8x2x3x3 p1 g2 ODHWI",
     ),
+    "depthwise, channels last": (
+        "2x16x9x11 16x1x3x3 p1 g16 channels_last",
+        "1x37x7x17 37x1x3x3 p1 g37 channels_last DHWIO",
+        "2x83x12x9 83x1x3x3 s2 p1 g83 channels_last",
+        "1x48x15x20 48x1x5x5 p2 g48 channels_last",
+        "1x33x11x23 33x1x7x7 p3 g33 channels_last ODHWI",
+        "1x20x13x14 20x1x3x3 p2 d2 g20 channels_last",
+        "2x64x5x3 64x1x2x4 s1x2 p1x2 g64 channels_last",
+        "1x24x17x19 24x1x3x3 s3x2 p2 d2x3 g24 channels_last",
+        "1x40x3x7x8 40x1x3x3x3 s1x2x1 p1 g40 channels_last",
+        "3x70x29 70x1x5 p4:0 g70 channels_last",
+        "2x5x6x8 5x1x3x3 p-1:2x3:-2 g5 channels_last",
+    ),
 }
 """The named lists: what every algorithm is tested on."""
 

@@ -31,6 +31,9 @@ cdef class Correlations:
     cdef void _set_phase(self, int64_t index, int64_t itemsize, correlation_t *c, epilogue_t *epilogue) noexcept
 
 
+cdef void point_forward(correlation_t *c, int64_t itemsize) noexcept
+
+
 cdef class BoundProblem:
     cdef Py_buffer _buffers[ROLES]
     cdef int _pinned

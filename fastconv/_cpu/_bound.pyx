@@ -125,6 +125,17 @@ cdef class Correlations:
                 epilogue.add_stride[2 + i] *= stride
 
 
+cdef void point_forward(correlation_t *c, int64_t itemsize) noexcept:
+    """Walk the taps so that the source index grows, which is all that some kernels know."""
+    cdef int axis
+    for axis in range(3):
+        if c.delta[axis] < 0:
+            c.first[axis] += max(c.taps[axis] - 1, 0) * c.delta[axis]
+            c.weight += max(c.taps[axis] - 1, 0) * c.weight_stride[2 + axis] * itemsize
+            c.delta[axis] = -c.delta[axis]
+            c.weight_stride[2 + axis] = -c.weight_stride[2 + axis]
+
+
 cdef class BoundProblem:
     """A problem's sums on arrays, whose memory is pinned for as long as this lives."""
 
@@ -197,15 +208,14 @@ cdef class Kernel:
         raise NotImplementedError
 
     def execute(self, operands, resources):
-        """``Algorithm.execute``."""
+        """``Algorithm.execute``; whether it refuses."""
         cdef BoundProblem bound = BoundProblem(self.sums.problem, operands)
         cdef Py_buffer view
         if resources.workspace is None:
-            self.run(&bound.operands, operands.packed, NULL, 0, resources.threads)
-            return
+            return self.run(&bound.operands, operands.packed, NULL, 0, resources.threads) != 0
         PyObject_GetBuffer(resources.workspace, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
         try:
-            self.run(&bound.operands, operands.packed, <char *>view.buf, view.len, resources.threads)
+            return self.run(&bound.operands, operands.packed, <char *>view.buf, view.len, resources.threads) != 0
         finally:
             PyBuffer_Release(&view)
 

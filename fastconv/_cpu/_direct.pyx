@@ -4,7 +4,7 @@
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t
 
-from ._bound cimport Correlations, Kernel, operands_t
+from ._bound cimport Correlations, Kernel, operands_t, point_forward
 from ._runtime cimport kernels_for, real_kernels_t, run_job
 from .correlation cimport correlation_t, epilogue_t
 
@@ -44,20 +44,6 @@ MOST_LISTED = DIRECT_LISTED
 SLICE_BYTES = sizeof(direct_slice_t)
 
 
-cdef void _point_forward(correlation_t *c, int64_t itemsize, const int64_t *delta) noexcept:
-    """Walk the taps so that the source index grows, which is all that the kernels know."""
-    cdef int axis
-    for axis in range(3):
-        if c.taps[axis] <= 1:
-            # Any distance will do; all phases of a job have the same.
-            c.delta[axis] = delta[axis]
-        elif c.delta[axis] < 0:
-            c.first[axis] += (c.taps[axis] - 1) * c.delta[axis]
-            c.weight += (c.taps[axis] - 1) * c.weight_stride[2 + axis] * itemsize
-            c.delta[axis] = -c.delta[axis]
-            c.weight_stride[2 + axis] = -c.weight_stride[2 + axis]
-
-
 cdef class DirectKernel(Kernel):
     """The correlations of a problem with their layout; ``thread_bytes`` of the workspace are for every thread, before
     them come ``partial_bytes`` for parts of a weight gradient."""
@@ -92,6 +78,7 @@ cdef class DirectKernel(Kernel):
         cdef direct_phase_t *phases = &one
         cdef direct_job_t job = self.job
         cdef int64_t index
+        cdef int axis
         if self.partial_bytes + self.thread_bytes * threads > workspace_bytes:
             raise MemoryError("workspace smaller than the algorithm asked for")
         if job.phase_count > 1:
@@ -101,7 +88,10 @@ cdef class DirectKernel(Kernel):
         try:
             for index in range(job.phase_count):
                 phases[index].sum = self.sums.get(operands, index, &phases[index].epilogue)
-                _point_forward(&phases[index].sum, operands.itemsize, self.delta)
+                point_forward(&phases[index].sum, operands.itemsize)
+                for axis in range(3):
+                    # Without taps to be apart any distance will do; all phases of a job have the same.
+                    phases[index].sum.delta[axis] = self.delta[axis]
             job.phases = phases
             if self.is_gradient:
                 return self._weight_gradient(&job, workspace, threads)

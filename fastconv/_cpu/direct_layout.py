@@ -149,7 +149,9 @@ def _unit(problem: ConvProblem, total: Sum, band: Sizes, lanes: int, itemsize: i
     if problem.layout == "channels_last":
         run_bytes = LONG_RUN_BYTES if math.prod(total.taps) <= FEW_TAPS else RUN_BYTES
         vectors = max(vectors, run_bytes // (lanes * itemsize))
-    return lanes * min(vectors, UNIT_VECTORS, max(-(-total.groups * total.filters // lanes), 1))
+    of_all = max(-(-total.groups * total.filters // lanes), 1)
+    units = -(-of_all // min(vectors, UNIT_VECTORS))
+    return lanes * -(-of_all // units)
 
 
 def _halved(band: Sizes, floor: Sizes, total: Sum, multiple: int) -> Sizes:

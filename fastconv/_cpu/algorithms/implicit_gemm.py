@@ -15,8 +15,8 @@ from ..._problem import ConvProblem
 from .. import _implicit_gemm, _runtime
 
 PANEL_DEPTH = 320
-"""Reduction indices of one packed column panel. At the lower levels it stays in a first-level cache of 32 KiB beside the
-row panel that streams past; at AVX-512 it takes more, which the second level feeds as fast."""
+"""Reduction indices of one packed column panel. At the lower levels it stays in a first-level cache of 32 KiB beside
+the row panel that streams past; at AVX-512 it takes more, which the second level feeds as fast."""
 BLOCK_BYTES = 2**19
 """Entries times pixels of one block, as many bytes as the block would take if it were built."""
 GRADIENT_ENTRIES = 256

@@ -21,11 +21,10 @@ static void NAMED(copy_units)(REAL *to, const REAL *from, int64_t stride, int64_
     const int64_t unit = lanes->unit, pitch = lanes->pitch, filled = lanes->filled; /* no store can change them */
     for (int64_t i = 0; i < count; i++, to += LANES, from += stride) {
         REAL *vector = to;
-        if (lanes->stride == 1 && filled == unit) {
-            for (int64_t l = 0; l < unit; l += LANES, vector += pitch) NAMED(store)(vector, NAMED(load)(from + l));
-            continue;
-        }
-        for (int64_t l = 0; l < unit; l += LANES, vector += pitch)
+        int64_t l = 0;
+        if (lanes->stride == 1)
+            for (; l + LANES <= filled; l += LANES, vector += pitch) NAMED(store)(vector, NAMED(load)(from + l));
+        for (; l < unit; l += LANES, vector += pitch)
             for (int64_t lane = 0; lane < LANES; lane++)
                 vector[lane] = l + lane < filled ? from[lanes->offset[l + lane]] : 0;
     }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "channel_sums_job.h"
+#include "depthwise_job.h"
 #include "direct_job.h"
 #include "gemm_job.h"
 #include "kernels.h"
@@ -14,6 +15,8 @@
 #define STRING(x) STRING_(x)
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
+/* A vector used twice is loaded once: the compiler would rather read it from memory in both instructions. */
+#define LOADED_ONCE(vector) __asm__("" : "+v"(vector))
 /* For functions that are specialised by constant arguments. */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
