@@ -188,12 +188,14 @@ def test_a_zero_stride_out_gets_no_wrong_result_elsewhere() -> None:
 @pytest.mark.parametrize("algorithm", ["auto", *(algorithm.name for algorithm in ALGORITHMS)])
 def test_out_overlapping_the_inputs(algorithm: str) -> None:
     """As if there were no overlap: out is x, x shifted, x reversed, w, the residual, or all in one buffer."""
-    w = integers((3, 3, 3, 3), 2).astype(np.float32)
+    # With channels last there are eleven of them.
+    of_channels = {"depthwise": {"layout": "NHWC", "groups": 11}}.get(algorithm, {})
+    w = integers((11, 1, 3, 3) if of_channels else (3, 3, 3, 3), 2).astype(np.float32)
     values = integers((2, 3, 9, 11), 1).astype(np.float32)
     add = integers((2, 3, 9, 11), 5).astype(np.float32)
 
     def conv(x: np.ndarray, w: np.ndarray, **more: np.ndarray) -> np.ndarray:
-        return fastconv.conv2d(x, w, padding=1, algorithm=algorithm, **more)
+        return fastconv.conv2d(x, w, padding=1, algorithm=algorithm, **of_channels, **more)
 
     expected = conv(values, w)
     for make in (
@@ -213,10 +215,12 @@ def test_out_overlapping_the_inputs(algorithm: str) -> None:
         np.testing.assert_array_equal(conv(x, w, out=out), expected)
     residual = add.copy()
     np.testing.assert_array_equal(conv(values, w, add=residual, out=residual), conv(values, w, add=add))
-    square = integers((3, 3, 3, 3), 4).astype(np.float32)
+    # A shape that is an input's and a weight's at once.
+    square = integers((3, 1, 3, 3) if of_channels else (3, 3, 3, 3), 4).astype(np.float32)
+    of_square = {"padding": 1, "algorithm": algorithm} | ({"layout": "NHWC", "groups": 3} if of_channels else {})
     inside = square.copy()
-    wanted = fastconv.conv2d(square, square, padding=1, algorithm=algorithm)
-    np.testing.assert_array_equal(fastconv.conv2d(inside, inside, padding=1, algorithm=algorithm, out=inside), wanted)
+    wanted = fastconv.conv2d(square, square, **of_square)
+    np.testing.assert_array_equal(fastconv.conv2d(inside, inside, **of_square, out=inside), wanted)
 
 
 def test_lists_and_scalars_of_other_libraries() -> None:

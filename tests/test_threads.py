@@ -92,27 +92,35 @@ def test_a_call_inside_a_parallel_region_of_another_library() -> None:
 def test_a_signal_handler_may_call_the_library_in_the_middle_of_a_call(algorithm: str) -> None:
     """The handler's call must not work in the scratch memory of the call that it interrupts."""
     rng = np.random.default_rng(1)
-    x, w = rng.standard_normal((18, 8, 200, 200), np.float32), rng.standard_normal((8, 8, 3, 3), np.float32)
-    inner_x, inner_w = rng.standard_normal((1, 8, 40, 40), np.float32), rng.standard_normal((8, 8, 3, 3), np.float32)
-    expected = fastconv.conv2d(inner_x, inner_w, algorithm=algorithm, threads=1)
+    # Of a depthwise layer with channels last: sizes to suit, and a gradient of the input alone.
+    is_depthwise = algorithm == "depthwise"
+    of_all = {"algorithm": algorithm, "threads": 1} | ({"layout": "NHWC", "groups": 48} if is_depthwise else {})
+    w_shape = (48, 1, 9, 9) if is_depthwise else (8, 8, 3, 3)
+    x = rng.standard_normal((18, 100, 100, 48) if is_depthwise else (18, 8, 200, 200), np.float32)
+    inner_x = rng.standard_normal((1, 20, 20, 48) if is_depthwise else (1, 8, 40, 40), np.float32)
+    w, inner_w = rng.standard_normal(w_shape, np.float32), rng.standard_normal(w_shape, np.float32)
+    dy = x[:, 4:-4, 4:-4] if is_depthwise else x[:, :, 1:-1, 1:-1]
+    needs = (True, not is_depthwise, True)
+    expected = fastconv.conv2d(inner_x, inner_w, **of_all)
     within: list[bool] = []
 
     def handler(*_: object) -> None:
-        result = fastconv.conv2d(inner_x, inner_w, algorithm=algorithm, threads=1)
+        result = fastconv.conv2d(inner_x, inner_w, **of_all)
         within.append(np.array_equal(result, expected))
         signal.setitimer(signal.ITIMER_REAL, 0.003)
 
-    alone = fastconv.conv2d_backward(x[:, :, 1:-1, 1:-1], x, w, algorithm=algorithm, threads=1)
+    alone = fastconv.conv2d_backward(dy, x, w, **of_all, needs=needs)
     before = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0.003)
     try:
-        interrupted = fastconv.conv2d_backward(x[:, :, 1:-1, 1:-1], x, w, algorithm=algorithm, threads=1)
+        interrupted = fastconv.conv2d_backward(dy, x, w, **of_all, needs=needs)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert within
     assert all(within)
-    for left, right in zip(interrupted, alone, strict=True):
+    for left, right, needed in zip(interrupted, alone, needs, strict=True):
+        assert (left is not None) == needed
         np.testing.assert_array_equal(left, right)
 
 
