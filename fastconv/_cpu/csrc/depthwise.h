@@ -68,7 +68,8 @@ ALWAYS_INLINE void NAMED(depthwise_tile)(const int rows, const int pixels, const
                                          int64_t first_tap, int64_t last_tap) {
     const correlation_t *c = &m->phase->sum;
     NAMED(vector) sum[2][6][4];
-    if (pixels > 1) NAMED(depthwise_prefetch)(rows, pixels, vectors, m, h, pixel, channel);
+    if (pixels > 1 && max64(c->step[1], c->step[2]) <= 4)
+        NAMED(depthwise_prefetch)(rows, pixels, vectors, m, h, pixel, channel);
 #pragma GCC unroll 2
     for (int a = 0; a < rows; a++)
 #pragma GCC unroll 6

@@ -36,7 +36,7 @@ static void NAMED(fill_row)(const correlation_t *c, const band_t *b, int64_t cha
             REAL *line = row;
             for (int64_t i = 0; i < channels; i++, line += b->channel_stride, inside += channel_step) {
                 /* The next channel's row lies far away, where no prefetcher looks. */
-                for (int64_t j = 0; j < (end - begin) * step; j += 64 / REAL_BYTES)
+                for (int64_t j = 0; step <= 4 && j < (end - begin) * step; j += 64 / REAL_BYTES)
                     __builtin_prefetch(inside + channel_step + j, 0, 2);
                 if (is_narrow) {
                     if (begin > 0) *(NAMED(unaligned) *)line = (NAMED(vector)){0};
