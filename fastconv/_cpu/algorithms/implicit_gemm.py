@@ -116,6 +116,8 @@ class ImplicitGemm(Algorithm):
         packed_bytes = problem.multiply_adds / filters * itemsize * ((1 if by_filters else 0) + band)
         if problem.direction == "backward_weight":
             packed_bytes += 2 * problem.multiply_adds / max(min(params["span"], _gradient_rows(problem)), 1) * itemsize
+        if problem.direction == "backward_input" and problem.stride[2] > 1:
+            packed_bytes *= 4  # phases are short, and their results are spread
         data_bytes = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape)) * itemsize
         weight_bytes = 4 * math.prod(problem.weight_shape) * itemsize
         work = problem.multiply_adds / rate + packed_bytes / (4 * machine.bytes_per_second)
