@@ -122,6 +122,21 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "1x3x9x9 8x3x3x3 p1 DHWIO",
         "1x4x9x9 8x2x3x3 p1 g2 ODHWI",
     ),
+    "dilated, several channels": (
+        "2x4x7x5 6x4x3x3 p12 d12",
+        "1x8x33x35 7x8x3x3 p5x3 d5x3",
+        "1x20x13x29 35x20x1x5 p0x8 d1x4",
+        "1x4x3x9x11 5x4x3x3x3 p1x2x3 d1x2x3",
+        "2x17x11x10 33x17x3x3 p2 d2 channels_last",
+    ),
+    "wide": (
+        "1x35x9x10 37x35x3x3 p1",
+        "1x35x9x10 37x35x3x3 p1 channels_last DHWIO",
+        "1x35x9x10 37x35x3x3 p1 channels_last ODHWI",
+        "1x33x7x6 40x33x3x3 p1 DHWIO",
+        "1x5x16x32 9x5x1x1",
+        "1x4x5x6x7 3x4x1x1x1 s2",
+    ),
     "depthwise, channels last": (
         "2x16x9x11 16x1x3x3 p1 g16 channels_last",
         "1x37x7x17 37x1x3x3 p1 g37 channels_last DHWIO",

@@ -6,7 +6,7 @@ import numpy as np
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
 
-from ._bound cimport BoundProblem, Correlations, Kernel, operands_t
+from ._bound cimport BoundProblem, Correlations, Kernel, operands_t, point_forward
 from ._runtime cimport kernels_for, real_kernels_t, run_items
 from .correlation cimport correlation_t, epilogue_t
 
@@ -70,13 +70,8 @@ cdef class _Job:
             self._set_sizes(problem)
         else:
             self.job.correlation = bound.correlation(0, &self.job.epilogue)
+        point_forward(c, self.itemsize)
         for axis in range(2):
-            if c.delta[1 + axis] < 0:
-                # Taps that walk backwards over the source: the other way round.
-                c.first[1 + axis] += (c.taps[1 + axis] - 1) * c.delta[1 + axis]
-                c.weight += (c.taps[1 + axis] - 1) * c.weight_stride[3 + axis] * self.itemsize
-                c.weight_stride[3 + axis] = -c.weight_stride[3 + axis]
-                c.delta[1 + axis] = -c.delta[1 + axis]
             self.job.points[axis] = 1 if c.taps[1 + axis] == 1 else points
             self.job.outputs[axis] = self.job.points[axis] - c.taps[1 + axis] + 1
             self.job.spacing[axis] = 1 if c.taps[1 + axis] == 1 else c.delta[1 + axis]

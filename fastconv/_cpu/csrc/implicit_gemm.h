@@ -11,7 +11,7 @@
  *   channels last:  rows = pixels, columns = filters, so that vectors are stored along the channels; the band is
  *                   broadcast from where it lies.
  *
- * Where no tap leaves the source and few taps share an element, as in 1x1 convolutions, the source is its own band.
+ * Where no tap leaves the source, as in 1x1 convolutions, the source is its own band.
  *
  * backward_weight, with the pixels p of all images as the reduction and the output gradient packed into column panels:
  *

@@ -14,15 +14,14 @@ typedef struct {
     epilogue_t epilogue;
     int64_t points[2];  /* of a tile on h and w: 4 or 6, or 1 on an axis without taps */
     int64_t outputs[2]; /* results of a tile on h and w: points - taps + 1; the same unless 1 */
-    int64_t
-        spacing[2]; /* of the taps on h and w: pixels so far apart make a plane of their own, with neighbouring taps */
-    int64_t phases[2]; /* such planes on h and w that hold a pixel */
-    int64_t tiles[2];  /* of a plane */
-    int64_t block[2];  /* tile rows, counted over all planes, and tile columns of an item */
-    int64_t panels;    /* of filters in an item that multiplies all tiles; 0: items are blocks of tiles */
-    char *packed;      /* transformed weights: [group][point][panel][reduction][panel width]; NULL: none */
-    char *transformed; /* with panels: the transformed source, [group][point], see winograd.h */
-    char *spoiled;     /* one byte an image, or one for a weight gradient: its result is not finite */
+    int64_t spacing[2]; /* of the taps on h and w: pixels so far apart are a plane of their own */
+    int64_t phases[2];  /* such planes on h and w that hold a pixel */
+    int64_t tiles[2];   /* of a plane */
+    int64_t block[2];   /* tile rows, counted over all planes, and tile columns of an item */
+    int64_t panels;     /* of filters in an item that multiplies all tiles; 0: items are blocks of tiles */
+    char *packed;       /* transformed weights: [group][point][panel][reduction][panel width]; NULL: none */
+    char *transformed;  /* with panels: the transformed source, [group][point], see winograd.h */
+    char *spoiled;      /* one byte an image, or one for a weight gradient: its result is not finite */
     /* Of a weight gradient: */
     int64_t pass_first; /* tile rows of this pass, of `pass_rows` */
     int64_t pass_rows;
