@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import pytest
 
-from fastconv import ConvProblem, _registry, _select
+from fastconv import ConvProblem, _registry, _select, grad
 from fastconv._algorithm import Operands, Params
 from fastconv._cpu import backend
 from fastconv._cpu.algorithms import winograd
@@ -153,3 +153,21 @@ def test_packed_weights_give_the_same_bits(direction: str, panels: int) -> None:
     plan = _select.bind(problem, WINOGRAD, params, 2, "test")
     backend.execute(plan, Operands(**arrays, **{role: result}, packed=packed))
     assert result.tobytes() == run(problem, params, operands).tobytes()
+
+
+@pytest.mark.parametrize("sizes", [(4, 80, 3), (40, 400, 40)], ids=["one round", "two rounds"])
+def test_weight_gradients_in_splits_of_passes(sizes: tuple[int, int, int]) -> None:
+    """Enough tiles for several splits, and for several rounds over them: the same bits at any number of threads, and
+    the sum of them all."""
+    channels, size, filters = sizes
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, channels, size, size), np.float32)
+    dy = rng.standard_normal((1, filters, size, size), np.float32)
+    w_shape, settings = (filters, channels, 3, 3), {"padding": 1}
+    dw = grad.conv2d_weight(x, w_shape, dy, **settings, algorithm="winograd", threads=1)
+    for threads in (2, 3):
+        again = grad.conv2d_weight(x, w_shape, dy, **settings, algorithm="winograd", threads=threads)
+        np.testing.assert_array_equal(again, dw)
+    wide = (x.astype(np.float64), w_shape, dy.astype(np.float64))
+    exact = grad.conv2d_weight(*wide, **settings, algorithm="implicit_gemm")
+    assert abs(dw - exact).max() <= 1e-5 * abs(exact).max()

@@ -24,6 +24,7 @@ cdef extern from "kernels.h" nogil:
         item_fn winograd_panel
         item_fn winograd_operand
         item_fn winograd_product
+        item_fn winograd_split
         item_fn winograd_gradient
         item_fn channel_sums
 

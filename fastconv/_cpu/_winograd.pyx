@@ -25,7 +25,7 @@ cdef extern from "winograd_job.h" nogil:
         char *packed
         char *transformed
         char *spoiled
-        int64_t pass_first, pass_rows
+        int64_t pass_first, pass_rows, accumulates, splits, round_first, round_passes
         char *gradient
         char *sums
 
@@ -40,17 +40,26 @@ cdef extern from "winograd_job.h" nogil:
     int64_t winograd_tile_rows(const winograd_job_t *job)
     int64_t winograd_patch_size(const winograd_job_t *job, int64_t lanes)
     int64_t winograd_pass_source_size(const winograd_job_t *job, int64_t lanes)
-    int64_t winograd_pass_gradient_size(const winograd_job_t *job, int64_t tile_columns)
     int64_t winograd_operand_items(const winograd_job_t *job, int64_t tile_columns, int64_t lanes)
     int64_t winograd_product_items(const winograd_job_t *job, int64_t tile_columns)
-    int64_t winograd_gradient_bytes(const winograd_job_t *job, int64_t tile_columns, int64_t lanes,
-                                    int64_t element_bytes)
+    int64_t winograd_points(const winograd_job_t *job)
+    int64_t winograd_reduction(const winograd_job_t *job, int64_t lanes)
+    int64_t winograd_passes(const winograd_job_t *job)
+    int64_t winograd_split_passes(const winograd_job_t *job)
+    int64_t winograd_pass_tiles(const winograd_job_t *job)
+    int64_t winograd_pass_bytes(const winograd_job_t *job, int64_t tile_columns, int64_t lanes, int64_t element_bytes)
+    int64_t winograd_sums_bytes(const winograd_job_t *job, int64_t tile_columns, int64_t lanes, int64_t element_bytes)
     int64_t winograd_scratch_bytes(const winograd_job_t *job, int64_t tile_columns, int64_t lanes,
                                    int64_t element_bytes)
 
 
 # Tiles whose pixels are gathered together: they stay in L1.
 cdef int64_t GRADIENT_BLOCK_TILES = 28
+# Splits of the passes of a weight gradient at most, and bytes of all their sums; never decided by the threads.
+cdef int64_t MOST_SPLITS = 8
+cdef int64_t SPLIT_BYTES = 2**25
+# Products of one item of one round over the splits: KeyboardInterrupt waits for the items begun.
+cdef int64_t ROUND_MULTIPLY_ADDS = 2**27
 
 
 cdef class _Job:
@@ -103,8 +112,19 @@ cdef class _Job:
             job.pass_rows = max(most // job.tiles[1], 1)
             job.pass_rows = div_up(rows, div_up(rows, job.pass_rows))
             job.block[0] = min(job.block[0], max(GRADIENT_BLOCK_TILES // job.tiles[1], 1))
+            self._set_splits()
         if is_gradient or job.panels:
             job.block[1] = job.tiles[1]
+
+    cdef _set_splits(self):
+        cdef winograd_job_t *job = &self.job
+        cdef int64_t passes = winograd_passes(job), most = min(MOST_SPLITS, SPLIT_BYTES // max(self.sums_bytes(), 1))
+        cdef int64_t filters = round_up(job.correlation.filters, self.kernels.tile_columns)
+        cdef int64_t products = winograd_points(job) * winograd_reduction(job, self.kernels.lanes) * filters
+        job.splits = max(min(most, passes), 1)
+        job.splits = max(div_up(passes, winograd_split_passes(job)), 1) if passes else 1
+        job.round_passes = div_up(ROUND_MULTIPLY_ADDS,
+                                  max(products * winograd_pass_tiles(job) * job.correlation.groups, 1))
 
     cdef int64_t packed_bytes(self):
         return round_up(self.job.correlation.groups * self.itemsize * winograd_packed_size(
@@ -117,8 +137,11 @@ cdef class _Job:
     cdef int64_t scratch_bytes(self):
         return winograd_scratch_bytes(&self.job, self.kernels.tile_columns, self.kernels.lanes, self.itemsize)
 
-    cdef int64_t gradient_bytes(self):
-        return winograd_gradient_bytes(&self.job, self.kernels.tile_columns, self.kernels.lanes, self.itemsize)
+    cdef int64_t pass_bytes(self):
+        return winograd_pass_bytes(&self.job, self.kernels.tile_columns, self.kernels.lanes, self.itemsize)
+
+    cdef int64_t sums_bytes(self):
+        return winograd_sums_bytes(&self.job, self.kernels.tile_columns, self.kernels.lanes, self.itemsize)
 
     cdef int64_t patch_bytes(self):
         return round_up(winograd_patch_size(&self.job, self.kernels.lanes) * self.itemsize, 64)
@@ -132,11 +155,14 @@ cdef class _Job:
 def memory(problem, params):
     """(bytes shared by the threads: transformed weights, or with panels the transformed input; bytes of one thread).
 
-    For a weight gradient: both operands of a pass with all sums, and one patch of pixels.
+    For a weight gradient: all sums, and one patch of pixels; both operands of a pass are shared or, in splits, are not.
     """
     cdef _Job job = _Job(problem, params)
     if problem.direction == "backward_weight":
-        return job.gradient_bytes(), job.patch_bytes()
+        sums = job.job.splits * job.sums_bytes()
+        if job.job.splits > 1:
+            return sums, job.pass_bytes() + job.patch_bytes()
+        return sums + job.pass_bytes(), job.patch_bytes()
     return job.transformed_bytes() if job.job.panels else job.packed_bytes(), job.scratch_bytes()
 
 
@@ -206,24 +232,41 @@ def weight_gradient(problem, params, operands, resources):
 cdef bint _weight_gradient(_Job job, resources) except -1:
     cdef bytearray spoiled = bytearray(1)
     cdef unsigned char[::1] memory = resources.workspace
-    cdef int64_t groups = job.job.correlation.groups * job.itemsize, first
-    cdef int64_t shared = job.gradient_bytes()
-    if shared > memory.shape[0]:
+    cdef int64_t shared = job.job.splits * job.sums_bytes()
+    if shared + (0 if job.job.splits > 1 else job.pass_bytes()) > memory.shape[0]:
         raise MemoryError("workspace smaller than the algorithm asked for")
     job.job.spoiled = spoiled
-    job.job.transformed = <char *>&memory[0]
-    job.job.gradient = job.job.transformed + groups * winograd_pass_source_size(&job.job, job.kernels.lanes)
-    job.job.sums = job.job.gradient + groups * winograd_pass_gradient_size(&job.job, job.kernels.tile_columns)
-    for first in range(0, winograd_tile_rows(&job.job), job.job.pass_rows):
-        job.job.pass_first = first
-        run_items(job.kernels.winograd_operand, &job.job, winograd_operand_items(
-            &job.job, job.kernels.tile_columns, job.kernels.lanes), job.patch_bytes(), resources.workspace, shared,
-            resources.threads)
-        run_items(job.kernels.winograd_product, &job.job, winograd_product_items(&job.job, job.kernels.tile_columns),
-                  0, None, 0, resources.threads)
+    job.job.sums = <char *>&memory[0]
+    if job.job.splits > 1:
+        _add_splits(job, shared, resources)
+    else:
+        _add_passes(job, shared, resources)
     run_items(job.kernels.winograd_gradient, &job.job, winograd_pack_items(
         &job.job, job.kernels.tile_columns, job.kernels.lanes), 0, None, 0, resources.threads)
     return not spoiled[0]
+
+
+cdef _add_passes(_Job job, int64_t shared, resources):
+    """Pass by pass: its operands into the workspace, then its products."""
+    cdef int64_t groups = job.job.correlation.groups * job.itemsize, first
+    job.job.transformed = job.job.sums + shared
+    job.job.gradient = job.job.transformed + groups * winograd_pass_source_size(&job.job, job.kernels.lanes)
+    for first in range(0, winograd_tile_rows(&job.job), job.job.pass_rows):
+        job.job.pass_first, job.job.accumulates = first, first > 0
+        run_items(job.kernels.winograd_operand, &job.job, winograd_operand_items(
+            &job.job, job.kernels.tile_columns, job.kernels.lanes), job.patch_bytes(), resources.workspace,
+            shared + job.pass_bytes(), resources.threads)
+        run_items(job.kernels.winograd_product, &job.job, winograd_product_items(&job.job, job.kernels.tile_columns),
+                  0, None, 0, resources.threads)
+
+
+cdef _add_splits(_Job job, int64_t shared, resources):
+    """Round by round: some passes of every split."""
+    cdef int64_t first
+    for first in range(0, winograd_split_passes(&job.job), job.job.round_passes):
+        job.job.round_first = first
+        run_items(job.kernels.winograd_split, &job.job, job.job.splits, job.pass_bytes() + job.patch_bytes(),
+                  resources.workspace, shared, resources.threads)
 
 
 cdef class _Resources:

@@ -31,6 +31,7 @@ typedef struct {
     item_fn winograd_panel;
     item_fn winograd_operand; /* see winograd_gradient.h */
     item_fn winograd_product;
+    item_fn winograd_split;
     item_fn winograd_gradient;
     item_fn channel_sums; /* job: channel_sums_job_t, see channel_sums.h */
 } real_kernels_t;

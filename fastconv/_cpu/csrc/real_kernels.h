@@ -43,6 +43,7 @@ static const real_kernels_t NAMED(kernels) = {
     .winograd_panel = NAMED(winograd_panel),
     .winograd_operand = NAMED(winograd_operand),
     .winograd_product = NAMED(winograd_product),
+    .winograd_split = NAMED(winograd_split),
     .winograd_gradient = NAMED(winograd_gradient),
     .channel_sums = NAMED(channel_sums),
 };

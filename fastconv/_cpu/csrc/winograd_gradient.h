@@ -3,14 +3,15 @@
  *     weight = A^T [ sum over tiles of (G gradient G^T) * (B^T source B) ] A        m x m pixels a tile, r x r results
  *
  * The tiles are taken in passes over tile rows. In a pass both operands are transformed, once each, and then multiplied
- * with the tiles as the reduction; the sums of all passes are transformed back at the end. Layout:
+ * with the tiles as the reduction; the sums of all passes are transformed back at the end. Threads share a pass, or,
+ * where sums are small, take splits of the passes: they then read nothing that another one has written. Layout:
  *
  *     source   [point][strip][tile][strip width]      strips of TILE_ROWS vectors of channels, the last one narrower
  *     gradient [point][panel][tile][TILE_COLUMNS]
  *     sums     [point][panel][channel][TILE_COLUMNS]
  *
- * Numerics: every pass is summed from zero and passes are added in order; the bits depend on the size of a pass, never
- * on threads. */
+ * Numerics: every pass is summed from zero, passes are added in order and so are splits; the bits depend on the sizes
+ * of both, never on threads. */
 
 /* c[i][v] (+)= sum over tiles of a[tile][i] * b[tile][v]; rows of a are `a_stride` elements apart. */
 ALWAYS_INLINE void NAMED(gradient_tile_of)(const int rows, int64_t tiles, const REAL *a, int64_t a_stride,
@@ -120,8 +121,39 @@ static void NAMED(winograd_product)(const void *data, int64_t item, void *scratc
         const int64_t count = min64(width, reduction - strip);
         for (int64_t i = 0; i < count; i += TILE_ROWS)
             NAMED(gradient_tiles)[min64(TILE_ROWS, count - i)](tiles, source + strip * tiles + i, count, gradient,
-                                                               sums + (strip + i) * TILE_COLUMNS, job->pass_first > 0);
+                                                               sums + (strip + i) * TILE_COLUMNS, job->accumulates);
     }
+}
+
+/* One split: its passes of this round, in scratch of its own and into sums of its own. */
+static void NAMED(winograd_split)(const void *data, int64_t split, void *scratch) {
+    winograd_job_t job = *(const winograd_job_t *)data;
+    const int64_t own = winograd_split_passes(&job), first = split * own;
+    const int64_t begin = first + job.round_first, end = min64(begin + job.round_passes, first + own);
+    const int64_t groups = job.correlation.groups;
+    job.transformed = (char *)scratch;
+    job.gradient = (char *)((REAL *)scratch + groups * winograd_pass_source_size(&job, LANES));
+    job.sums += split * winograd_sums_bytes(&job, TILE_COLUMNS, LANES, REAL_BYTES);
+    char *pixels = (char *)scratch + winograd_pass_bytes(&job, TILE_COLUMNS, LANES, REAL_BYTES);
+    for (int64_t pass = begin; pass < min64(end, winograd_passes(&job)); pass++) {
+        job.pass_first = pass * job.pass_rows;
+        job.accumulates = pass > first;
+        for (int64_t item = 0; item < winograd_operand_items(&job, TILE_COLUMNS, LANES); item++)
+            NAMED(winograd_operand)(&job, item, pixels);
+        for (int64_t item = 0; item < winograd_product_items(&job, TILE_COLUMNS); item++)
+            NAMED(winograd_product)(&job, item, NULL);
+    }
+}
+
+/* Adds the sums of all splits to those of the first: the lines of one vector of channels, of all points. */
+static void NAMED(add_splits)(const winograd_job_t *job, REAL *sums, int64_t plane) {
+    const int64_t step = winograd_sums_bytes(job, TILE_COLUMNS, LANES, REAL_BYTES) / REAL_BYTES;
+    for (int64_t split = 1; split < job->splits; split++)
+        for (int64_t point = 0; point < winograd_points(job); point++) {
+            REAL *to = sums + point * plane;
+            const REAL *from = to + split * step;
+            for (int64_t i = 0; i < LANES * TILE_COLUMNS; i++) to[i] += from[i];
+        }
 }
 
 /* Columns [0, LANES) of `count` >= LANES rows of a panel, each to a line of its own. */
@@ -156,6 +188,7 @@ static void NAMED(winograd_gradient)(const void *data, int64_t item, void *scrat
                    channel * c->weight_stride[1] + d * c->weight_stride[2];
     NAMED(vector) check = {0};
     (void)scratch;
+    NAMED(add_splits)(job, sums, plane);
     for (int64_t lane = 0; lane < channels; lane++)
         for (int64_t i = 0; i < TILE_COLUMNS; i += LANES)
             transform(

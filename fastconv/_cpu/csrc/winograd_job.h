@@ -25,8 +25,12 @@ typedef struct {
     /* Of a weight gradient: */
     int64_t pass_first; /* tile rows of this pass, of `pass_rows` */
     int64_t pass_rows;
-    char *gradient; /* transformed output gradient: [group][point][panel][tile][panel width] */
-    char *sums;     /* [group][point][panel][reduction][panel width] */
+    int64_t accumulates;  /* the pass adds to the sums rather than begin them */
+    int64_t splits;       /* parts of the passes with sums of their own, added at the end; 1: a pass is shared */
+    int64_t round_first;  /* of every split, the first pass that an item adds */
+    int64_t round_passes; /* and how many */
+    char *gradient;       /* transformed output gradient: [group][point][panel][tile][panel width] */
+    char *sums;           /* [split][group][point][panel][reduction][panel width] */
 } winograd_job_t;
 
 /* Reduction: (tap d, channel), the channels of every tap filled up to whole vectors. */
@@ -111,13 +115,22 @@ static inline int64_t winograd_operand_items(const winograd_job_t *job, int64_t 
 static inline int64_t winograd_product_items(const winograd_job_t *job, int64_t tile_columns) {
     return job->correlation.groups * winograd_points(job) * winograd_panels(job, tile_columns);
 }
-/* Bytes shared by the threads: both operands of a pass and the sums. */
-static inline int64_t winograd_gradient_bytes(const winograd_job_t *job, int64_t tile_columns, int64_t lanes,
-                                              int64_t element_bytes) {
+static inline int64_t winograd_passes(const winograd_job_t *job) {
+    return div_up(winograd_tile_rows(job), job->pass_rows);
+}
+static inline int64_t winograd_split_passes(const winograd_job_t *job) {
+    return div_up(winograd_passes(job), job->splits);
+}
+/* Bytes of both operands of a pass, and of the sums of one split. */
+static inline int64_t winograd_pass_bytes(const winograd_job_t *job, int64_t tile_columns, int64_t lanes,
+                                          int64_t element_bytes) {
     return round_up(job->correlation.groups * element_bytes *
-                        (winograd_pass_source_size(job, lanes) + winograd_pass_gradient_size(job, tile_columns) +
-                         winograd_packed_size(job, tile_columns, lanes)),
+                        (winograd_pass_source_size(job, lanes) + winograd_pass_gradient_size(job, tile_columns)),
                     64);
+}
+static inline int64_t winograd_sums_bytes(const winograd_job_t *job, int64_t tile_columns, int64_t lanes,
+                                          int64_t element_bytes) {
+    return round_up(job->correlation.groups * element_bytes * winograd_packed_size(job, tile_columns, lanes), 64);
 }
 
 /* A part of an item's tiles that lies in one plane: tile rows [row, row + rows), tile columns [column, column +
