@@ -75,7 +75,7 @@ def test_all_blocks_and_threads_give_the_same_bits(problem: ConvProblem) -> None
     assert WINOGRAD.supports(problem)
     operands = integer_operands(problem)
     scale = np.abs(expected(problem)).max()
-    for points in (4, 6):
+    for points in (4, 5, 6):
         results = {
             (params["tiles"], params["panels"], threads): run(problem, params, operands, threads)
             for params in parameters(problem)
@@ -107,15 +107,15 @@ def matrices(points: int, taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     finite = np.array([0.0, *(sign * point for point in pairs for sign in (1, -1))])
     results = points - taps + 1
     to_result = np.zeros((results, points))
-    to_result[:, :-1] = finite ** np.arange(results)[:, None]
-    to_result[-1, -1] = 1
+    to_result[:, : len(finite)] = finite ** np.arange(results)[:, None]
     of_weight, of_source = np.zeros((points, taps)), np.zeros((points, points))
     for j, point in enumerate(finite):
         others = np.delete(finite, j)
         of_weight[j] = point ** np.arange(taps) / np.prod(point - others)
-        of_source[j, :-1] = np.poly(others)[::-1]
-    of_weight[-1, -1] = 1
-    of_source[-1] = np.poly(finite)[::-1]
+        of_source[j, : len(finite)] = np.poly(others)[::-1]
+    if points > len(finite):  # infinity
+        to_result[-1, -1] = of_weight[-1, -1] = 1
+        of_source[-1] = np.poly(finite)[::-1]
     return to_result, of_weight, of_source
 
 
@@ -132,7 +132,7 @@ def test_amplification(points: int, taps: int) -> None:
 
 def test_precision_decides_the_points() -> None:
     problem = ConvProblem.parse("forward 1x64x14x14 64x64x3x3 p1")
-    assert {params["points"] for params in WINOGRAD.parameters(problem)} == {4, 6}
+    assert {params["points"] for params in WINOGRAD.parameters(problem)} == {4, 5, 6}
     assert {params["points"] for params in WINOGRAD.parameters(problem.replace(precision="highest"))} == {4}
     assert _select.admitted(WINOGRAD, problem.replace(precision="highest"))
     assert not _select.admitted(WINOGRAD, problem.replace(precision="ieee"))

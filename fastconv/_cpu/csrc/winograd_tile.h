@@ -56,11 +56,12 @@ ALWAYS_INLINE void NAMED(transform_tile)(const transform_kind_t kind, const int 
 #define SIZES(X, kind)                                                                                                 \
     FORMS(X, kind, 4, 2)                                                                                               \
     FORMS(X, kind, 4, 3)                                                                                               \
+    FORMS(X, kind, 5, 3)                                                                                               \
     FORMS(X, kind, 6, 2)                                                                                               \
     FORMS(X, kind, 6, 3)                                                                                               \
     FORMS(X, kind, 6, 4)                                                                                               \
     FORMS(X, kind, 6, 5)
-#define SOURCE_SIZES(X) FORMS(X, SOURCE, 4, 1) FORMS(X, SOURCE, 6, 1)
+#define SOURCE_SIZES(X) FORMS(X, SOURCE, 4, 1) FORMS(X, SOURCE, 5, 1) FORMS(X, SOURCE, 6, 1)
 SOURCE_SIZES(TILE)
 SIZES(TILE, WEIGHT)
 SIZES(TILE, RESULT)

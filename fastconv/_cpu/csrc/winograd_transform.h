@@ -2,16 +2,17 @@
  *
  *     y = A^T [ (G g) * (B^T d) ],    d: t points, g: r taps, y: m = t - r + 1 results
  *
- * Interpolation points 0, +-1, infinity for t = 4 and 0, +-sqrt(1/2), +-sqrt(2), infinity for t = 6: B depends on the
- * points alone, A on m, G on r. Row j of G is p_j^k / N_j, column j of A^T p_j^i, with infinity giving the highest
- * power. Winograd, Arithmetic Complexity of Computations, SIAM 1980; Lavin and Gray, arXiv:1509.09308; these points
- * have a quarter of the error of 0, +-1, +-2: Barabasz et al., ACM TOMS 46 (2020). t = 1 is the identity.
+ * Interpolation points 0, +-1, infinity for t = 4 and 0, +-sqrt(1/2), +-sqrt(2), infinity for t = 6, without infinity
+ * for t = 5: B depends on the points alone, A on m, G on r. Row j of G is p_j^k / N_j, column j of A^T p_j^i, with
+ * infinity giving the highest power. Winograd, Arithmetic Complexity of Computations, SIAM 1980; Lavin and Gray,
+ * arXiv:1509.09308; these points have a quarter of the error of 0, +-1, +-2: Barabasz et al., ACM TOMS 46 (2020). t = 1
+ * is the identity.
  *
  * Numerics: with t = 4 and r = 3 integers stay exact (quarters appear in G alone). */
 #define WINOGRAD_MOST_POINTS 6
 #define WINOGRAD_MOST_TAPS 25 /* of a kernel of two axes */
 
-/* Squares of the points of t = 6; their product is 1. */
+/* Squares of the points of t = 5 and 6; their product is 1. */
 #define SMALL_SQUARE ((REAL)0.5)
 #define LARGE_SQUARE ((REAL)2)
 #define SMALL_POINT ((REAL)0.70710678118654752440)
@@ -34,7 +35,7 @@ ALWAYS_INLINE void NAMED(transform_source)(const int points, const NAMED(vector)
         o[2] = small_even - small_odd;
         o[3] = large_even + large_odd;
         o[4] = large_even - large_odd;
-        o[5] = (d[5] + d[1]) - (SMALL_SQUARE + LARGE_SQUARE) * d[3];
+        if (points == 6) o[5] = (d[5] + d[1]) - (SMALL_SQUARE + LARGE_SQUARE) * d[3];
     }
 }
 
@@ -56,7 +57,7 @@ ALWAYS_INLINE void NAMED(transform_result)(const int points, const int outputs, 
         if (outputs > 2) y[2] = SMALL_SQUARE * small_sum + LARGE_SQUARE * large_sum;
         if (outputs > 3) y[3] = SMALL_SQUARE * small_difference + LARGE_SQUARE * large_difference;
         if (outputs > 4) y[4] = SMALL_SQUARE * SMALL_SQUARE * small_sum + LARGE_SQUARE * LARGE_SQUARE * large_sum;
-        y[outputs - 1] += s[5];
+        if (points == 6) y[outputs - 1] += s[5];
     }
 }
 
@@ -82,5 +83,5 @@ ALWAYS_INLINE void NAMED(transform_weight)(const int points, const int taps, con
         u[j] = scale * (even + p * odd);
         u[j + 1] = scale * (even - p * odd);
     }
-    u[points - 1] = g[taps - 1];
+    if (points != 5) u[points - 1] = g[taps - 1];
 }
