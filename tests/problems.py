@@ -129,6 +129,12 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "1x4x3x9x11 5x4x3x3x3 p1x2x3 d1x2x3",
         "2x17x11x10 33x17x3x3 p2 d2 channels_last",
     ),
+    "strided, several channels": (
+        "2x8x13x14 20x8x3x3 p1 s2",
+        "1x17x10x9 33x17x4x4 p1:2x2:1 s2 channels_last",
+        "1x5x31 6x5x6 p2 s2",
+        "1x6x4x9x12 7x6x3x3x3 p1 s1x2x2",
+    ),
     "wide": (
         "1x35x9x10 37x35x3x3 p1",
         "1x35x9x10 37x35x3x3 p1 channels_last DHWIO",

@@ -6,7 +6,7 @@ import numpy as np
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
 
-from ._bound cimport BoundProblem, Correlations, Kernel, operands_t, point_forward
+from ._bound cimport ADD, BoundProblem, Correlations, Kernel, operands_t, point_forward
 from ._runtime cimport kernels_for, real_kernels_t, run_items
 from .correlation cimport correlation_t, epilogue_t
 
@@ -15,6 +15,11 @@ cdef extern from "winograd_job.h" nogil:
     ctypedef struct winograd_job_t:
         correlation_t correlation
         epilogue_t epilogue
+        int64_t taps[2]
+        int64_t source_parts[2]
+        int64_t result_parts[2]
+        int64_t origin[2]
+        int64_t lead[2]
         int64_t points[2]
         int64_t outputs[2]
         int64_t spacing[2]
@@ -62,6 +67,27 @@ cdef int64_t SPLIT_BYTES = 2**25
 cdef int64_t ROUND_MULTIPLY_ADDS = 2**27
 
 
+cdef int64_t _lead(int64_t stride, int64_t taps, int64_t before) noexcept:
+    """Absent taps to count first, so that ``before`` with them is a whole number of strides if it can be."""
+    cdef int64_t lead = (-before % stride + stride) % stride
+    return lead if taps + lead <= round_up(taps, stride) else 0
+
+
+cdef void _join_phases(int axis, BoundProblem bound, correlation_t *c, epilogue_t *e):
+    """Let an input gradient's correlation of phase 0 be that of the whole axis, as winograd_job.h has it."""
+    cdef correlation_t forward = bound.forward()
+    cdef int64_t stride = forward.step[axis], before = -forward.first[axis]
+    before += _lead(stride, forward.taps[axis], before)
+    c.weight = forward.weight
+    c.taps[axis] = forward.taps[axis]
+    c.weight_stride[2 + axis] = forward.weight_stride[2 + axis]
+    c.pixels[axis] = forward.source_size[axis]
+    c.result_stride[2 + axis] = forward.source_stride[2 + axis]
+    e.add_stride[2 + axis] = bound.operands.stride[ADD][2 + axis]
+    c.delta[axis] = 1
+    c.first[axis] = (before - (before % stride + stride) % stride) // stride - div_up(c.taps[axis], stride) + 1
+
+
 cdef class _Job:
     """The tiles of a problem; without operands for its sizes alone."""
 
@@ -70,8 +96,6 @@ cdef class _Job:
     cdef int64_t itemsize
 
     def __cinit__(self, problem, params, BoundProblem bound=None):
-        cdef correlation_t *c = &self.job.correlation
-        cdef int64_t points = params["points"]
         cdef int axis
         self.kernels = kernels_for(problem.dtype)
         self.itemsize = 4 if problem.dtype == "float32" else 8
@@ -79,13 +103,13 @@ cdef class _Job:
             self._set_sizes(problem)
         else:
             self.job.correlation = bound.correlation(0, &self.job.epilogue)
-        point_forward(c, self.itemsize)
+            if problem.direction == "backward_input":
+                for axis in range(1, 3):
+                    if problem.stride[axis] > 1:
+                        _join_phases(axis, bound, &self.job.correlation, &self.job.epilogue)
+        point_forward(&self.job.correlation, self.itemsize)
         for axis in range(2):
-            self.job.points[axis] = 1 if c.taps[1 + axis] == 1 else points
-            self.job.outputs[axis] = self.job.points[axis] - c.taps[1 + axis] + 1
-            self.job.spacing[axis] = 1 if c.taps[1 + axis] == 1 else c.delta[1 + axis]
-            self.job.phases[axis] = max(min(self.job.spacing[axis], c.pixels[1 + axis]), 1)
-            self.job.tiles[axis] = div_up(div_up(c.pixels[1 + axis], self.job.spacing[axis]), self.job.outputs[axis])
+            self._set_tiles(axis, problem, params["points"])
         self._set_blocks(params, problem.direction == "backward_weight")
 
     cdef _set_sizes(self, problem):
@@ -99,6 +123,25 @@ cdef class _Job:
             c.taps[i] = problem.kernel_size[i]
             c.pixels[i] = (problem.output_size if forward else problem.input_size)[i]
             c.delta[i] = problem.dilation[i]
+
+    cdef _set_tiles(self, int axis, problem, int64_t points):
+        cdef winograd_job_t *job = &self.job
+        cdef int64_t stride = problem.stride[1 + axis], taps = problem.kernel_size[1 + axis]
+        cdef int64_t size = job.correlation.pixels[1 + axis]
+        is_result = problem.direction == "backward_input"
+        job.source_parts[axis] = 1 if is_result else stride
+        job.result_parts[axis] = stride if is_result else 1
+        job.taps[axis] = div_up(taps, stride)
+        job.points[axis] = 1 if taps == 1 else points
+        job.outputs[axis] = job.points[axis] - job.taps[axis] + 1
+        job.spacing[axis] = 1 if taps == 1 else problem.dilation[1 + axis]
+        job.phases[axis] = max(min(job.spacing[axis], size), 1)
+        if is_result and stride > 1:
+            before = problem.padding[1 + axis][0]
+            job.lead[axis] = _lead(stride, taps, before)
+            job.origin[axis] = -((before + job.lead[axis]) % stride)
+            size = div_up(size - job.origin[axis], stride)
+        job.tiles[axis] = div_up(div_up(size, job.spacing[axis]), job.outputs[axis])
 
     cdef _set_blocks(self, params, bint is_gradient):
         """Blocks of about ``params["tiles"]`` tiles, of whole tile rows where one fits, cut as evenly as possible."""

@@ -1,4 +1,4 @@
-"""winograd: minimal filtering F(2, 3), F(3, 3), F(4, 3) and F(2, 5), in 1-D and 2-D; weight gradients alike.
+"""winograd: minimal filtering F(points - taps + 1, taps), 2 to 5 taps by 4 to 6 points, in 1-D and 2-D, strided too.
 
 Winograd, Arithmetic Complexity of Computations, SIAM 1980; Lavin and Gray, Fast Algorithms for Convolutional Neural
 Networks, arXiv:1509.09308. Transforms spread non-finite elements over a tile: an image whose result is not finite is
@@ -17,18 +17,39 @@ from ..._problem import ConvProblem
 from .. import _runtime, _winograd, epilogue
 from ..recompute import recompute, recompute_images
 
-AMPLIFICATION = {(4, 3): 3.87, (5, 3): 9.42, (6, 3): 9.42, (6, 5): 11.55}
+AMPLIFICATION = {
+    (4, 2): 3.42,
+    (5, 2): 5.43,
+    (6, 2): 8.47,
+    (4, 3): 3.87,
+    (5, 3): 6.05,
+    (6, 3): 9.42,
+    (6, 4): 10.38,
+    (6, 5): 11.55,
+}
 """By (points, taps): the largest over results i of sum over points j of |A_ij| |G_j| |B_j|, the rows' 2-norms: how much
 larger than the definition's the terms of one axis may be."""
 
-ROUNDOFFS_AT_HIGH = {(4, 3): (5.0, 1.0), (5, 3): (10.0, 4.6), (6, 3): (10.0, 4.6), (6, 5): (10.0, 4.6)}
+ROUNDOFFS_AT_HIGH = {
+    (4, 2): (7.0, 1.4),
+    (5, 2): (8.0, 3.0),
+    (6, 2): (16.0, 7.4),
+    (4, 3): (5.0, 1.0),
+    (5, 3): (8.0, 3.0),
+    (6, 3): (10.0, 4.6),
+    (6, 4): (10.0, 4.6),
+    (6, 5): (10.0, 4.6),
+}
 """By (points, taps): ``relative`` is a + b sqrt(reduction) roundoffs; measured, with a factor of 1.5 to spare."""
 
 HIGH_LIMIT = 1e-5
+MOST_STRIDED_TAPS = 6
 BLOCK_TILES = (56, 28, 112)
 """Tiles of an item that takes all filters."""
 PASS_TILES = (128, 64, 256)
-"""Tiles of one pass over the operands of a weight gradient: more are no better, and their sums would be less exact."""
+"""Tiles of one pass over the operands of a weight gradient: more pay only where sums are large, and are less exact."""
+CACHED_SUMS_BYTES = 2**25
+"""Sums of a weight gradient up to this size are not written to memory in every pass."""
 ITEM_PANELS = (1, 2)
 """Panels of filters of an item that takes all tiles."""
 LEAST_ITEMS = 8
@@ -40,9 +61,10 @@ TYPICAL = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
 
 
 class Winograd(Algorithm):
-    """Kernels with 3 or 5 taps on h, w or both, at unit stride there; all directions.
+    """Kernels of 2 to 5 taps on h, w or both, and of 3 to 6 at stride 2; all directions.
 
-    With dilation d the pixels d apart are planes of their own, on which the taps are neighbours.
+    With dilation d the pixels d apart are planes of their own, on which the taps are neighbours. With stride 2 even and
+    odd elements are channels of their own (in ``backward_input`` filters), with half of the taps.
     """
 
     name = "winograd"
@@ -51,11 +73,14 @@ class Winograd(Algorithm):
     multiplies_outside = True
 
     def supports(self, problem: ConvProblem) -> bool:
-        taps = set(problem.kernel_size[1:]) - {1}
-        if len(taps) != 1 or not taps <= {3, 5}:
+        if any(size > 1 and taps == 1 for size, taps in zip(problem.kernel_size[1:], _taps(problem), strict=True)):
             return False
-        if set(problem.stride[1:]) != {1} or (problem.direction == "backward_input" and problem.stride[0] != 1):
+        taps = set(_taps(problem)) - {1}
+        if len(taps) != 1 or not taps <= {2, 3, 4, 5}:
             return False
+        for size, stride, dilation in zip(problem.kernel_size, problem.stride, problem.dilation, strict=True):
+            if stride > 2 or (stride == 2 and (size == 1 or size > MOST_STRIDED_TAPS or dilation > 1)):
+                return False
         return min(problem.in_channels, problem.out_channels) >= 2 * problem.groups
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
@@ -99,13 +124,12 @@ class Winograd(Algorithm):
 
 def _points(problem: ConvProblem) -> list[int]:
     """Points of the tiles that the precision level admits, those with the largest error first."""
-    taps = max(problem.kernel_size[1:])
-    if taps == 5:
+    if max(_taps(problem)) > 3:
         return [6]
     if problem.dtype == "float32" and problem.precision in ("ieee", "highest"):
         return [4]
-    if problem.dtype == "float32" and problem.precision == "high" and _error_bound(problem, 6).relative > HIGH_LIMIT:
-        return [4]
+    if problem.dtype == "float32" and problem.precision == "high":
+        return [points for points in (6, 5) if _error_bound(problem, points).relative <= HIGH_LIMIT] + [4]
     return [6, 5, 4]
 
 
@@ -114,14 +138,14 @@ def _error_bound(problem: ConvProblem, points: int) -> ErrorBound:
 
     A weight gradient's sums are added up pass by pass, so that a pass alone decides the usual error.
     """
-    taps = max(problem.kernel_size[1:])
+    taps = max(_taps(problem))
     axes = sum(size > 1 for size in problem.kernel_size[1:])
     if problem.direction == "backward_weight":
         reduction = _tile_count(problem, points)
         chain = min(reduction, 2 * max(PASS_TILES))
     else:
         channels = problem.in_channels if problem.direction == "forward" else problem.out_channels
-        reduction = chain = channels // problem.groups * problem.kernel_size[0]
+        reduction = chain = channels // problem.groups * problem.kernel_size[0] * _source_parts(problem)
     if problem.dtype.startswith("complex"):
         reduction, chain = 4 * reduction, 4 * chain
     roundoff = unit_roundoff(problem)
@@ -155,19 +179,33 @@ def _parameters(problem: ConvProblem) -> list[Params]:
 
 def _shape(problem: ConvProblem, points: int) -> tuple[int, int]:
     """(points, results) of a tile, both axes together."""
-    taken = [(points, points - size + 1) if size > 1 else (1, 1) for size in problem.kernel_size[1:]]
+    taken = [(points, points - taps + 1) if taps > 1 else (1, 1) for taps in _taps(problem)]
     return math.prod(count for count, _ in taken), math.prod(results for _, results in taken)
 
 
 def _tile_count(problem: ConvProblem, points: int) -> int:
     sizes = problem.input_size if problem.direction == "backward_input" else problem.output_size
+    strides = problem.stride[1:] if problem.direction == "backward_input" else (1, 1)
     tiles = problem.batch * sizes[0]
-    for size, taps, dilation in zip(sizes[1:], problem.kernel_size[1:], problem.dilation[1:], strict=True):
+    for size, taps, dilation, stride in zip(sizes[1:], _taps(problem), problem.dilation[1:], strides, strict=True):
         if taps == 1:
             tiles *= size
         else:
-            tiles *= min(dilation, size) * -(-size // dilation // (points - taps + 1))
+            tiles *= min(dilation, size) * -(-size // dilation // stride // (points - taps + 1))
     return tiles
+
+
+def _taps(problem: ConvProblem) -> tuple[int, ...]:
+    """Taps on h and w of every part of a strided axis."""
+    return tuple(-(-size // stride) for size, stride in zip(problem.kernel_size[1:], problem.stride[1:], strict=True))
+
+
+def _result_parts(problem: ConvProblem) -> int:
+    return math.prod(problem.stride[1:]) if problem.direction == "backward_input" else 1
+
+
+def _source_parts(problem: ConvProblem) -> int:
+    return 1 if problem.direction == "backward_input" else math.prod(problem.stride[1:])
 
 
 def _channels(problem: ConvProblem) -> tuple[int, int]:
@@ -176,11 +214,13 @@ def _channels(problem: ConvProblem) -> tuple[int, int]:
     channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
     if problem.direction == "backward_input":
         channels, filters = filters, channels
-    return -(-channels // lanes) * lanes * problem.kernel_size[0], -(-filters // columns) * columns
+    reduction = -(-channels // lanes) * lanes * problem.kernel_size[0] * _source_parts(problem)
+    return reduction, -(-filters // columns) * columns * _result_parts(problem)
 
 
 def _panels(problem: ConvProblem) -> int:
-    return _channels(problem)[1] // _runtime.tile_sizes(problem.dtype)[2]
+    """Panels of one part's filters."""
+    return _channels(problem)[1] // _runtime.tile_sizes(problem.dtype)[2] // _result_parts(problem)
 
 
 def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
@@ -194,7 +234,10 @@ def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
     weights, sources = points * reduction * filters, points * reduction * tiles
     products = tiles * weights / (rate * 0.85)
     if problem.direction == "backward_weight":
-        moved = 3 * (sources + points * filters * tiles + weights)
+        # Operands of a pass leave the caches as it grows; all sums are read and written in every pass.
+        sums = weights * (2 if weights * itemsize > CACHED_SUMS_BYTES else 1)
+        moved = (0.35 + params["tiles"] / 350) * (sources + points * filters * tiles)
+        moved += (-(-tiles // params["tiles"]) + 0.5) * sums
         return problem.groups * (products + moved / copies)
     transforms = 1.5 * (sources + points * filters * tiles) / copies
     if params["panels"]:

@@ -4,9 +4,10 @@
  *
  *     result = A^T [ sum over c of (G weight G^T) * (B^T source B) ] A      for every tile of m x m results
  *
- * forward and backward_input at unit steps; h or w may be without taps (1-D forms), taps on d are part of the
- * reduction. An item owns a block of tile rows and tile columns: rows are counted over images and planes, so that small
- * planes share a block. Layout: lanes are channels everywhere,
+ * forward and backward_input; h or w may be without taps (1-D forms), taps on d and the parts of a strided source are
+ * in the reduction, those of a strided result are filters (winograd_job.h). An item owns a block of tile rows and tile
+ * columns: rows are counted over images and planes, so that small planes share a block. Layout: lanes are channels
+ * everywhere,
  *
  *     transformed source  [point][tile group][channel vector][tile of group][lane]
  *     transformed weights [point][panel][reduction][TILE_COLUMNS]
@@ -125,20 +126,29 @@ static void NAMED(gather_window)(const NAMED(window_t) *window, REAL *pixels) {
     }
 }
 
-/* The pixels under a patch for vector `vector` of the reduction. */
+/* Window `window` of the source under a patch, all parts. */
 static NAMED(window_t)
-    NAMED(source_window)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group, int64_t vector) {
+    NAMED(source_window)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group, int64_t window) {
     const correlation_t *c = &job->correlation;
-    const int64_t of_tap = div_up(c->channels, LANES), channel = vector % of_tap * LANES;
-    const int64_t plane = patch->plane * c->step[0] + c->first[0] + vector / of_tap * c->delta[0];
+    const int64_t of_tap = div_up(c->channels, LANES), channel = window % of_tap * LANES;
+    const int64_t plane = patch->plane * c->step[0] + c->first[0] + window / of_tap * c->delta[0];
+    const int64_t h_size = job->outputs[0] * job->source_parts[0], w_size = job->outputs[1] * job->source_parts[1];
     const REAL *source = (const REAL *)c->source + patch->image * c->source_stride[0] +
                          (group * c->channels + channel) * c->source_stride[1] + plane * c->source_stride[2];
     const int64_t origin[2] = {patch->phase[0] + c->first[1], patch->phase[1] + c->first[2]};
     return NAMED(window_of)(job, plane >= 0 && plane < c->source_size[0] ? source : NULL, c->source_stride,
-                            c->source_size, origin, min64(LANES, c->channels - channel), patch->row * job->outputs[0],
-                            patch->column * job->outputs[1],
-                            patch->rows * job->outputs[0] + job->points[0] - job->outputs[0],
-                            patch->columns * job->outputs[1] + job->points[1] - job->outputs[1]);
+                            c->source_size, origin, min64(LANES, c->channels - channel), patch->row * h_size,
+                            patch->column * w_size,
+                            patch->rows * h_size + (job->points[0] - job->outputs[0]) * job->source_parts[0],
+                            patch->columns * w_size + (job->points[1] - job->outputs[1]) * job->source_parts[1]);
+}
+
+/* Tile (row, column) of part `part` in the pixels of a window, which has `width` columns. */
+static inline NAMED(tile_array_t) NAMED(tile_at)(REAL *pixels, const int64_t *outputs, const int64_t *parts,
+                                                 int64_t part, int64_t row, int64_t column, int64_t width) {
+    const int64_t h = row * outputs[0] * parts[0] + part / parts[1];
+    const int64_t w = column * outputs[1] * parts[1] + part % parts[1];
+    return (NAMED(tile_array_t)){pixels + (h * width + w) * LANES, parts[0] * width * LANES, parts[1] * LANES};
 }
 
 /* Where a vector of the reduction of one tile of `tiles` lies in the transformed source. The last group is shorter. */
@@ -147,38 +157,37 @@ static inline int64_t NAMED(tile_offset)(int64_t tile, int64_t tiles, int64_t ve
     return (first * vectors + vector * height + tile - first) * LANES;
 }
 
-/* B^T d B of the tiles of a patch, vector `vector` of `vectors` of the reduction. */
+/* B^T d B of the tiles of a patch, window `number` of the source. */
 static void NAMED(transform_patch)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group,
-                                   int64_t vector, int64_t vectors, int64_t tiles, REAL *target, int64_t plane,
-                                   REAL *pixels) {
-    const NAMED(window_t) window = NAMED(source_window)(job, patch, group, vector);
+                                   int64_t number, int64_t tiles, REAL *target, int64_t plane, REAL *pixels) {
+    const NAMED(window_t) window = NAMED(source_window)(job, patch, group, number);
     const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_SOURCE, job->outputs);
-    const int64_t line = window.columns * LANES;
+    const int64_t parts = winograd_source_parts(job), vectors = winograd_windows(job, LANES) * parts;
     int64_t tile = patch->tile;
     NAMED(gather_window)(&window, pixels);
     for (int64_t row = 0; row < patch->rows; row++)
-        for (int64_t column = 0; column < patch->columns; column++, tile++) {
-            REAL *from = pixels + row * job->outputs[0] * line + column * job->outputs[1] * LANES;
-            REAL *to = target + NAMED(tile_offset)(tile, tiles, vector, vectors);
-            transform((NAMED(tile_array_t)){from, line, LANES},
-                      (NAMED(tile_array_t)){to, job->points[1] * plane, plane}, NULL);
-        }
+        for (int64_t column = 0; column < patch->columns; column++, tile++)
+            for (int64_t part = 0; part < parts; part++)
+                transform(
+                    NAMED(tile_at)(pixels, job->outputs, job->source_parts, part, row, column, window.columns),
+                    (NAMED(tile_array_t)){target + NAMED(tile_offset)(tile, tiles, number * parts + part, vectors),
+                                          job->points[1] * plane, plane},
+                    NULL);
 }
 
-/* A^T s A of the tiles of a patch for one vector of filters, to pixels[row][column][lane] with `width` columns. Tiles
- * go from right to left, so that what one writes beyond the width is overwritten by the next row. Returns whether all
- * results are finite. */
-static int NAMED(transform_back)(const winograd_job_t *job, const winograd_patch_t *patch, REAL *source, int64_t plane,
-                                 int64_t width, REAL *pixels) {
+/* A^T s A of the tiles of a patch for one vector of filters, all parts of it `part_size` elements apart, to
+ * pixels[row][column][lane] with `width` columns. Tiles go from right to left, so that what one writes beyond the width
+ * is overwritten by the next row. Returns whether all results are finite. */
+static int NAMED(transform_back)(const winograd_job_t *job, const winograd_patch_t *patch, REAL *source,
+                                 int64_t part_size, int64_t plane, int64_t width, REAL *pixels) {
     const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_RESULT, job->outputs);
     NAMED(vector) check = {0};
-    for (int64_t row = 0; row < patch->rows; row++)
-        for (int64_t column = patch->columns - 1; column >= 0; column--) {
-            REAL *from = source + (row * patch->columns + column) * LANES;
-            REAL *to = pixels + (row * job->outputs[0] * width + column * job->outputs[1]) * LANES;
-            transform((NAMED(tile_array_t)){from, job->points[1] * plane, plane},
-                      (NAMED(tile_array_t)){to, width * LANES, LANES}, &check);
-        }
+    for (int64_t row = 0; row < patch->rows; row++, source += patch->columns * LANES)
+        for (int64_t part = 0; part < winograd_result_parts(job); part++)
+            for (int64_t column = patch->columns - 1; column >= 0; column--)
+                transform(
+                    (NAMED(tile_array_t)){source + part * part_size + column * LANES, job->points[1] * plane, plane},
+                    NAMED(tile_at)(pixels, job->outputs, job->result_parts, part, row, column, width), &check);
     return NAMED(is_zero)(&check);
 }
 
@@ -268,40 +277,58 @@ static void NAMED(finish_pixels)(const correlation_t *c, const epilogue_t *e, in
                             add == NULL ? NULL : add + j * e->add_stride[1], add_stride);
 }
 
+/* The results of a patch on one axis that lie inside: `count` elements of its plane from element `first` on, which is
+ * number `skipped` of the patch. */
+typedef struct {
+    int64_t first, count, skipped;
+} NAMED(extent_t);
+
+static NAMED(extent_t)
+    NAMED(extent_of)(const winograd_job_t *job, const winograd_patch_t *patch, int axis, int64_t tile, int64_t tiles) {
+    const int64_t size = job->outputs[axis] * job->result_parts[axis], begin = tile * size + job->origin[axis];
+    const int64_t inside = div_up(job->correlation.pixels[1 + axis] - patch->phase[axis], job->spacing[axis]);
+    const int64_t first = max64(begin, 0);
+    return (NAMED(extent_t)){first, min64(begin + tiles * size, inside) - first, first - begin};
+}
+
 /* A patch's first element of an array of the result's shape. */
-static inline int64_t NAMED(patch_offset)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t filter,
-                                          const int64_t *stride) {
-    const int64_t h = patch->phase[0] + patch->row * job->outputs[0] * job->spacing[0];
-    const int64_t w = patch->phase[1] + patch->column * job->outputs[1] * job->spacing[1];
+static inline int64_t NAMED(patch_offset)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t first_row,
+                                          int64_t first_column, int64_t filter, const int64_t *stride) {
+    const int64_t h = patch->phase[0] + first_row * job->spacing[0];
+    const int64_t w = patch->phase[1] + first_column * job->spacing[1];
     return patch->image * stride[0] + filter * stride[1] + patch->plane * stride[2] + h * stride[3] + w * stride[4];
 }
 
-/* The results of a patch for one vector of filters, from their products. */
+/* The results of a patch for one vector of filters, from the products of its parts, `part_size` elements each. */
 static void NAMED(finish_patch)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group, int64_t filter,
-                                REAL *products, int64_t plane, REAL *pixels) {
+                                REAL *products, int64_t part_size, int64_t plane, REAL *pixels) {
     const correlation_t *c = &job->correlation;
     const epilogue_t *e = &job->epilogue;
     const int64_t filters = min64(LANES, c->filters - filter), all = group * c->filters + filter;
-    const int64_t height = div_up(c->pixels[1] - patch->phase[0], job->spacing[0]) - patch->row * job->outputs[0];
-    const int64_t width = div_up(c->pixels[2] - patch->phase[1], job->spacing[1]) - patch->column * job->outputs[1];
-    const int64_t columns = min64(width, patch->columns * job->outputs[1]);
+    const NAMED(extent_t) h = NAMED(extent_of)(job, patch, 0, patch->row, patch->rows);
+    const NAMED(extent_t) w = NAMED(extent_of)(job, patch, 1, patch->column, patch->columns);
+    /* What lies beyond the width must not overwrite another part. */
+    const int64_t width =
+        winograd_result_parts(job) == 1 ? w.count : patch->columns * job->outputs[1] * job->result_parts[1];
     const int64_t row_stride = c->result_stride[3] * job->spacing[0], stride = c->result_stride[4] * job->spacing[1];
     const int64_t add_row_stride = e->add_stride[3] * job->spacing[0], add_stride = e->add_stride[4] * job->spacing[1];
-    int64_t rows = min64(height, patch->rows * job->outputs[0]), run = columns;
-    REAL *result = (REAL *)c->result + NAMED(patch_offset)(job, patch, all, c->result_stride);
+    int64_t rows = h.count, run = w.count;
+    REAL *result = (REAL *)c->result + NAMED(patch_offset)(job, patch, h.first, w.first, all, c->result_stride);
     const REAL *add =
-        e->add == NULL ? NULL : (const REAL *)e->add + NAMED(patch_offset)(job, patch, all, e->add_stride);
-    if (columns <= 0) return; /* of the largest plane's tiles this one has fewer */
-    if (!NAMED(transform_back)(job, patch, products + patch->tile * LANES, plane, columns, pixels))
+        e->add == NULL ? NULL
+                       : (const REAL *)e->add + NAMED(patch_offset)(job, patch, h.first, w.first, all, e->add_stride);
+    if (rows <= 0 || run <= 0) return; /* of the largest plane's tiles this one has fewer */
+    if (!NAMED(transform_back)(job, patch, products + patch->tile * LANES, part_size, plane, width, pixels))
         job->spoiled[patch->image] = 1;
     /* Rows that follow each other in memory are one run. */
-    if (row_stride == columns * stride && (add == NULL || add_row_stride == columns * add_stride)) {
+    if (run == width && row_stride == run * stride && (add == NULL || add_row_stride == run * add_stride)) {
         run *= rows;
         rows = 1;
     }
     for (int64_t row = 0; row < rows; row++) {
         REAL *target = result + row * row_stride;
-        NAMED(scatter_vectors)(pixels + row * columns * LANES, run, filters, target, c->result_stride[1], stride);
+        const REAL *line = pixels + ((h.skipped + row) * width + w.skipped) * LANES;
+        NAMED(scatter_vectors)(line, run, filters, target, c->result_stride[1], stride);
         if (!NAMED(epilogue_is_empty)(e))
             NAMED(finish_pixels)(c, e, run, all, filters, target, stride,
                                  add == NULL ? NULL : add + row * add_row_stride, add_stride);
@@ -332,13 +359,16 @@ static void NAMED(multiply_points)(const winograd_job_t *job, int64_t panels, in
 static void NAMED(finish_tiles)(const winograd_job_t *job, int64_t group, int64_t row, int64_t last_row, int64_t column,
                                 int64_t columns, int64_t filter, int64_t count, REAL *products, int64_t plane,
                                 REAL *pixels) {
-    const int64_t tiles = (last_row - row) * columns;
+    const int64_t tiles = (last_row - row) * columns, parts = winograd_result_parts(job);
     winograd_patch_t patch;
     for (int64_t next = row; next < last_row; next += patch.rows) {
         patch =
             winograd_patch(job, next, min64(next + job->block[0], last_row), column, columns, (next - row) * columns);
-        for (int64_t i = 0; i < count; i += LANES)
-            NAMED(finish_patch)(job, &patch, group, filter + i, products + i * tiles, plane, pixels);
+        for (int64_t i = 0; i < count; i += LANES) {
+            const int64_t first = i / TILE_COLUMNS * TILE_COLUMNS * parts + i % TILE_COLUMNS;
+            NAMED(finish_patch)(job, &patch, group, filter + i, products + first * tiles, TILE_COLUMNS * tiles, plane,
+                                pixels);
+        }
     }
 }
 
@@ -363,24 +393,24 @@ static void NAMED(winograd_block)(const void *data, int64_t item, void *scratch)
     winograd_patch_t patch;
     for (int64_t next = row; next < last_row; next += patch.rows) {
         patch = winograd_patch(job, next, last_row, column, columns, (next - row) * columns);
-        for (int64_t vector = 0; vector < reduction / LANES; vector++)
-            NAMED(transform_patch)(job, &patch, group, vector, reduction / LANES, tiles, source, source_plane, pixels);
+        for (int64_t window = 0; window < winograd_windows(job, LANES); window++)
+            NAMED(transform_patch)(job, &patch, group, window, tiles, source, source_plane, pixels);
     }
     NAMED(multiply_points)(job, panels, tiles, source, source_plane, weights, weight_plane, products, product_plane);
     NAMED(finish_tiles)(job, group, row, last_row, column, columns, 0, c->filters, products, product_plane, pixels);
 }
 
-/* With panels: the transformed source of one vector of channels. */
+/* With panels: one window of the transformed source. */
 static void NAMED(winograd_source)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
     const int64_t rows = winograd_tile_rows(job), columns = job->tiles[1], tiles = rows * columns;
-    const int64_t vectors = winograd_reduction(job, LANES) / LANES, group = item / vectors;
+    const int64_t windows = winograd_windows(job, LANES), group = item / windows;
     REAL *target = (REAL *)job->transformed + group * winograd_transformed_size(job, LANES);
     winograd_patch_t patch;
     for (int64_t next = 0; next < rows; next += patch.rows) {
         patch = winograd_patch(job, next, min64(next + job->block[0], rows), 0, columns, next * columns);
-        NAMED(transform_patch)(job, &patch, group, item % vectors, vectors, tiles, target,
-                               winograd_plane(tiles * vectors * LANES), (REAL *)scratch);
+        NAMED(transform_patch)(job, &patch, group, item % windows, tiles, target,
+                               winograd_plane(tiles * winograd_reduction(job, LANES)), (REAL *)scratch);
     }
 }
 
@@ -388,28 +418,29 @@ static void NAMED(winograd_source)(const void *data, int64_t item, void *scratch
  * packed are transformed here, so that they never leave the cache. */
 static void NAMED(winograd_panel)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
-    const int64_t all = winograd_panels(job, TILE_COLUMNS), items = div_up(all, job->panels);
-    const int64_t group = item / items, first = item % items * job->panels, panels = min64(job->panels, all - first);
+    const int64_t all = winograd_part_panels(job, TILE_COLUMNS), items = div_up(all, job->panels);
+    const int64_t parts = winograd_result_parts(job), group = item / items, first = item % items * job->panels;
+    const int64_t count = min64(job->panels, all - first), panels = count * parts;
     const int64_t rows = winograd_tile_rows(job), tiles = rows * job->tiles[1], filter = first * TILE_COLUMNS;
     const int64_t reduction = winograd_reduction(job, LANES);
     const int64_t source_plane = winograd_plane(tiles * reduction);
     const int64_t product_plane = winograd_plane(tiles * panels * TILE_COLUMNS);
     const REAL *source = (const REAL *)job->transformed + group * winograd_transformed_size(job, LANES);
     const REAL *weights =
-        (const REAL *)job->packed + group * winograd_packed_size(job, TILE_COLUMNS, LANES) + filter * reduction;
-    int64_t weight_plane = winograd_plane(all * TILE_COLUMNS * reduction);
+        (const REAL *)job->packed + group * winograd_packed_size(job, TILE_COLUMNS, LANES) + filter * parts * reduction;
+    int64_t weight_plane = winograd_plane(all * parts * TILE_COLUMNS * reduction);
     REAL *products = (REAL *)scratch, *pixels = products + winograd_points(job) * product_plane;
     if (job->packed == NULL) {
         REAL *made = pixels + winograd_patch_size(job, LANES);
         weight_plane = winograd_plane(panels * TILE_COLUMNS * reduction);
-        for (int64_t panel = 0; panel < panels; panel++)
-            for (int64_t vector = 0; vector < reduction / LANES; vector++)
-                NAMED(transform_weights)(job, group, first + panel, vector,
-                                         made + (panel * reduction + vector * LANES) * TILE_COLUMNS, weight_plane);
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t window = 0; window < winograd_windows(job, LANES); window++)
+                NAMED(transform_weights)(job, group, first + i, window, made + i * parts * reduction * TILE_COLUMNS,
+                                         weight_plane);
         weights = made;
     }
     NAMED(multiply_points)(job, panels, tiles, source, source_plane, weights, weight_plane, products, product_plane);
     NAMED(finish_tiles)(job, group, 0, rows, 0, job->tiles[1], filter,
-                        min64(panels * TILE_COLUMNS, job->correlation.filters - filter), products, product_plane,
+                        min64(count * TILE_COLUMNS, job->correlation.filters - filter), products, product_plane,
                         pixels);
 }

@@ -53,6 +53,22 @@ EACH_ROWS(TILE)
 static const NAMED(gradient_tile_fn) NAMED(gradient_tiles)[TILE_ROWS + 1] = {NULL, EACH_ROWS(TILE)};
 #undef TILE
 
+/* Where one vector of the tiles of a pass lies in an operand: that of tile 0, and what is between tiles. */
+typedef struct {
+    REAL *first;
+    int64_t step;
+} NAMED(column_t);
+
+static inline NAMED(column_t) NAMED(strip_column)(REAL *source, int64_t entry, int64_t reduction, int64_t tiles) {
+    const int64_t width = TILE_ROWS * LANES, strip = entry / width * width;
+    return (NAMED(column_t)){source + strip * tiles + entry - strip, min64(width, reduction - strip)};
+}
+
+static inline NAMED(column_t) NAMED(panel_column)(REAL *gradient, int64_t filter, int64_t tiles) {
+    return (NAMED(column_t)){gradient + filter / TILE_COLUMNS * TILE_COLUMNS * tiles + filter % TILE_COLUMNS,
+                             TILE_COLUMNS};
+}
+
 /* The pixels of the output gradient under a patch for one vector of filters. */
 static NAMED(window_t)
     NAMED(gradient_window)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group, int64_t filter) {
@@ -65,40 +81,39 @@ static NAMED(window_t)
                             patch->columns * job->outputs[1]);
 }
 
-/* One vector of channels of the source, or one vector of filters of the gradient, of all tiles of the pass. */
+/* One window of the source, or one vector of filters of the gradient, of all tiles of the pass. */
 static void NAMED(winograd_operand)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
     const int64_t reduction = winograd_reduction(job, LANES), panels = winograd_panels(job, TILE_COLUMNS);
-    const int64_t of_group = (reduction + panels * TILE_COLUMNS) / LANES, group = item / of_group;
-    const int64_t vector = item % of_group, filter = vector * LANES - reduction;
-    const int is_source = filter < 0;
+    const int64_t windows = winograd_windows(job, LANES), of_group = windows + panels * TILE_VECTORS;
+    const int64_t group = item / of_group, number = item % of_group, filter = (number - windows) * LANES;
+    const int is_source = number < windows;
     const int64_t last_row = min64(job->pass_first + job->pass_rows, winograd_tile_rows(job));
-    const int64_t tiles = (last_row - job->pass_first) * job->tiles[1], width = TILE_ROWS * LANES;
-    const int64_t strip = vector * LANES / width * width;
-    const int64_t step = is_source ? min64(width, reduction - strip) : TILE_COLUMNS;
+    const int64_t tiles = (last_row - job->pass_first) * job->tiles[1];
     const int64_t plane = winograd_plane(is_source ? tiles * reduction : tiles * panels * TILE_COLUMNS);
+    const int64_t *parts = is_source ? job->source_parts : job->result_parts, count = parts[0] * parts[1];
     const NAMED(tile_transform_fn) transform =
         NAMED(tile_transform)(job, is_source ? TRANSFORM_SOURCE : TRANSFORM_WEIGHT, job->outputs);
-    REAL *target, *pixels = (REAL *)scratch;
-    if (is_source)
-        target = (REAL *)job->transformed + group * winograd_pass_source_size(job, LANES) + strip * tiles +
-                 vector * LANES - strip;
-    else
-        target = (REAL *)job->gradient + group * winograd_pass_gradient_size(job, TILE_COLUMNS) +
-                 filter / TILE_COLUMNS * TILE_COLUMNS * tiles + filter % TILE_COLUMNS;
+    REAL *const source = (REAL *)job->transformed + group * winograd_pass_source_size(job, LANES);
+    REAL *const gradient = (REAL *)job->gradient + group * winograd_pass_gradient_size(job, TILE_COLUMNS);
+    REAL *pixels = (REAL *)scratch;
     winograd_patch_t patch;
     for (int64_t next = job->pass_first; next < last_row; next += patch.rows) {
-        patch = winograd_patch(job, next, min64(next + job->block[0], last_row), 0, job->tiles[1], 0);
-        const NAMED(window_t) window = is_source ? NAMED(source_window)(job, &patch, group, vector)
+        patch = winograd_patch(job, next, min64(next + job->block[0], last_row), 0, job->tiles[1],
+                               (next - job->pass_first) * job->tiles[1]);
+        const NAMED(window_t) window = is_source ? NAMED(source_window)(job, &patch, group, number)
                                                  : NAMED(gradient_window)(job, &patch, group, filter);
-        const int64_t line = window.columns * LANES;
         NAMED(gather_window)(&window, pixels);
-        for (int64_t row = 0; row < patch.rows; row++)
-            for (int64_t column = 0; column < patch.columns; column++, target += step) {
-                REAL *from = pixels + row * job->outputs[0] * line + column * job->outputs[1] * LANES;
-                transform((NAMED(tile_array_t)){from, line, LANES},
-                          (NAMED(tile_array_t)){target, job->points[1] * plane, plane}, NULL);
-            }
+        for (int64_t part = 0; part < count; part++) {
+            const NAMED(column_t) to =
+                is_source ? NAMED(strip_column)(source, (number * count + part) * LANES, reduction, tiles)
+                          : NAMED(panel_column)(gradient, filter, tiles);
+            REAL *target = to.first + patch.tile * to.step;
+            for (int64_t row = 0; row < patch.rows; row++)
+                for (int64_t column = 0; column < patch.columns; column++, target += to.step)
+                    transform(NAMED(tile_at)(pixels, job->outputs, parts, part, row, column, window.columns),
+                              (NAMED(tile_array_t)){target, job->points[1] * plane, plane}, NULL);
+        }
     }
 }
 
@@ -145,14 +160,15 @@ static void NAMED(winograd_split)(const void *data, int64_t split, void *scratch
     }
 }
 
-/* Adds the sums of all splits to those of the first: the lines of one vector of channels, of all points. */
+/* Adds the sums of all splits to those of the first: the lines of one window, of all points. */
 static void NAMED(add_splits)(const winograd_job_t *job, REAL *sums, int64_t plane) {
     const int64_t step = winograd_sums_bytes(job, TILE_COLUMNS, LANES, REAL_BYTES) / REAL_BYTES;
+    const int64_t lines = winograd_source_parts(job) * LANES;
     for (int64_t split = 1; split < job->splits; split++)
         for (int64_t point = 0; point < winograd_points(job); point++) {
             REAL *to = sums + point * plane;
             const REAL *from = to + split * step;
-            for (int64_t i = 0; i < LANES * TILE_COLUMNS; i++) to[i] += from[i];
+            for (int64_t i = 0; i < lines * TILE_COLUMNS; i++) to[i] += from[i];
         }
 }
 
@@ -169,32 +185,45 @@ static void NAMED(store_lines)(const REAL *rows, int64_t count, REAL *lines, int
     }
 }
 
-/* Sums of one panel of filters and one vector of the reduction to the weight's own strides. */
+/* Taps of one channel from the lines of all parts, in rows of `pitch`, to those of the kernel, one after the other. */
+static void NAMED(close_ranks)(const correlation_t *c, int64_t pitch, const REAL *from, REAL *to) {
+    for (int64_t h = 0; h < c->taps[1]; h++)
+        for (int64_t w = 0; w < c->taps[2]; w++, to += TILE_COLUMNS)
+            for (int64_t i = 0; i < TILE_COLUMNS; i++) to[i] = from[(h * pitch + w) * TILE_COLUMNS + i];
+}
+
+/* Sums of one panel of filters and one window to the weight's own strides. */
 static void NAMED(winograd_gradient)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
     const correlation_t *c = &job->correlation;
     const int64_t reduction = winograd_reduction(job, LANES), panels = winograd_panels(job, TILE_COLUMNS);
-    const int64_t vectors = reduction / LANES, group = item / (panels * vectors);
-    const int64_t panel = item / vectors % panels, vector = item % vectors, of_tap = vectors / c->taps[0];
-    const int64_t d = vector / of_tap, channel = vector % of_tap * LANES, area = c->taps[1] * c->taps[2];
+    const int64_t windows = winograd_windows(job, LANES), group = item / (panels * windows);
+    const int64_t panel = item / windows % panels, window = item % windows, of_tap = windows / c->taps[0];
+    const int64_t d = window / of_tap, channel = window % of_tap * LANES, area = c->taps[1] * c->taps[2];
+    const int64_t parts = winograd_source_parts(job), pitch = job->taps[1] * job->source_parts[1];
+    const int64_t whole = job->taps[0] * job->source_parts[0] * pitch;
     const int64_t channels = min64(LANES, c->channels - channel);
     const int64_t filters = min64(TILE_COLUMNS, c->filters - panel * TILE_COLUMNS);
     const int64_t plane = winograd_plane(panels * TILE_COLUMNS * reduction);
-    const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_RESULT, c->taps + 1);
+    const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_RESULT, job->taps);
     REAL taps[LANES * WINOGRAD_MOST_TAPS * TILE_COLUMNS] __attribute__((aligned(64)));
+    REAL apart[WINOGRAD_MOST_TAPS * TILE_COLUMNS] __attribute__((aligned(64)));
     REAL *sums = (REAL *)job->sums + group * winograd_packed_size(job, TILE_COLUMNS, LANES) +
-                 (panel * reduction + vector * LANES) * TILE_COLUMNS;
+                 (panel * reduction + window * parts * LANES) * TILE_COLUMNS;
     REAL *weight = (REAL *)c->weight + group * c->weight_group_stride + panel * TILE_COLUMNS * c->weight_stride[0] +
                    channel * c->weight_stride[1] + d * c->weight_stride[2];
     NAMED(vector) check = {0};
     (void)scratch;
     NAMED(add_splits)(job, sums, plane);
-    for (int64_t lane = 0; lane < channels; lane++)
-        for (int64_t i = 0; i < TILE_COLUMNS; i += LANES)
-            transform(
-                (NAMED(tile_array_t)){sums + lane * TILE_COLUMNS + i, job->points[1] * plane, plane},
-                (NAMED(tile_array_t)){taps + lane * area * TILE_COLUMNS + i, c->taps[2] * TILE_COLUMNS, TILE_COLUMNS},
-                &check);
+    for (int64_t lane = 0; lane < channels; lane++) {
+        REAL *of_lane = whole == area ? taps + lane * area * TILE_COLUMNS : apart;
+        for (int64_t part = 0; part < parts; part++)
+            for (int64_t i = 0; i < TILE_COLUMNS; i += LANES)
+                transform((NAMED(tile_array_t)){sums + (part * LANES + lane) * TILE_COLUMNS + i, job->points[1] * plane,
+                                                plane},
+                          NAMED(taps_of)(of_lane + i, job->source_parts, part, pitch), &check);
+        if (whole != area) NAMED(close_ranks)(c, pitch, apart, taps + lane * area * TILE_COLUMNS);
+    }
     if (!NAMED(is_zero)(&check)) job->spoiled[0] = 1;
     int64_t stored = 0;
     if (c->weight_stride[1] == area && taps_are_dense(c) && channels * area >= LANES)

@@ -1,5 +1,14 @@
-/* What the Winograd kernels compute: a correlation with unit steps on h and w, its tiles and their cutting into items.
- */
+/* What the Winograd kernels compute: a correlation, its tiles and their cutting into items.
+ *
+ * A strided axis is taken apart: every stride-th element is a part of its own, and so is every stride-th tap. Between
+ * parts the steps are one:
+ *
+ *     forward:         result[p] = sum over r, j of  source[stride*(p + j) + r + first] * weight[stride*j + r]
+ *     backward_input:  result[stride*a + r + origin] = sum over j of  source[a + first - j] * weight[stride*j + r -
+ * lead]
+ *
+ * so that the parts of the source are channels, and those of the result filters, of a correlation with fewer taps. Taps
+ * that a part has not are zeros. */
 #ifndef FASTCONV_WINOGRAD_JOB_H
 #define FASTCONV_WINOGRAD_JOB_H
 
@@ -10,15 +19,20 @@
 typedef enum { TRANSFORM_SOURCE, TRANSFORM_WEIGHT, TRANSFORM_RESULT } transform_kind_t;
 
 typedef struct {
-    correlation_t correlation; /* on h and w: step 1, and delta as `spacing` says */
+    correlation_t correlation; /* on h and w: delta as `spacing` says, `step` only of the source's parts */
     epilogue_t epilogue;
-    int64_t points[2];  /* of a tile on h and w: 4 or 6, or 1 on an axis without taps */
-    int64_t outputs[2]; /* results of a tile on h and w: points - taps + 1; the same unless 1 */
+    int64_t taps[2];         /* of every part on h and w; the same unless 1 */
+    int64_t source_parts[2]; /* on h and w; 1 where there is no stride */
+    int64_t result_parts[2];
+    int64_t origin[2];  /* index of the result of part 0 of tile 0: 0 or less, by less than the parts */
+    int64_t lead[2];    /* absent taps of the result's parts that come first */
+    int64_t points[2];  /* of a tile on h and w: 4 to 6, or 1 on an axis without taps */
+    int64_t outputs[2]; /* results of a tile on h and w: points - taps + 1 of every part; the same unless 1 */
     int64_t spacing[2]; /* of the taps on h and w: pixels so far apart are a plane of their own */
     int64_t phases[2];  /* such planes on h and w that hold a pixel */
     int64_t tiles[2];   /* of a plane */
     int64_t block[2];   /* tile rows, counted over all planes, and tile columns of an item */
-    int64_t panels;     /* of filters in an item that multiplies all tiles; 0: items are blocks of tiles */
+    int64_t panels;     /* of filters, all parts, in an item that multiplies all tiles; 0: items are blocks of tiles */
     char *packed;       /* transformed weights: [group][point][panel][reduction][panel width]; NULL: none */
     char *transformed;  /* with panels: the transformed source, [group][point], see winograd.h */
     char *spoiled;      /* one byte an image, or one for a weight gradient: its result is not finite */
@@ -33,12 +47,27 @@ typedef struct {
     char *sums;           /* [split][group][point][panel][reduction][panel width] */
 } winograd_job_t;
 
-/* Reduction: (tap d, channel), the channels of every tap filled up to whole vectors. */
+static inline int64_t winograd_source_parts(const winograd_job_t *job) {
+    return job->source_parts[0] * job->source_parts[1];
+}
+static inline int64_t winograd_result_parts(const winograd_job_t *job) {
+    return job->result_parts[0] * job->result_parts[1];
+}
+
+/* Windows of the source: (tap d, vector of channels). Reduction: (window, part, lane). */
+static inline int64_t winograd_windows(const winograd_job_t *job, int64_t lanes) {
+    return job->correlation.taps[0] * div_up(job->correlation.channels, lanes);
+}
 static inline int64_t winograd_reduction(const winograd_job_t *job, int64_t lanes) {
-    return job->correlation.taps[0] * round_up(job->correlation.channels, lanes);
+    return winograd_windows(job, lanes) * winograd_source_parts(job) * lanes;
+}
+
+/* Panels of `tile_columns` filters: first all parts of the first of them. */
+static inline int64_t winograd_part_panels(const winograd_job_t *job, int64_t tile_columns) {
+    return div_up(job->correlation.filters, tile_columns);
 }
 static inline int64_t winograd_panels(const winograd_job_t *job, int64_t tile_columns) {
-    return div_up(job->correlation.filters, tile_columns);
+    return winograd_part_panels(job, tile_columns) * winograd_result_parts(job);
 }
 static inline int64_t winograd_points(const winograd_job_t *job) { return job->points[0] * job->points[1]; }
 static inline int64_t winograd_tile_rows(const winograd_job_t *job) {
@@ -63,24 +92,24 @@ static inline int64_t winograd_transformed_size(const winograd_job_t *job, int64
 
 /* Items of the loops: weights; blocks of tiles from source to result; or, with panels, the source and the result. */
 static inline int64_t winograd_pack_items(const winograd_job_t *job, int64_t tile_columns, int64_t lanes) {
-    return job->correlation.groups * winograd_panels(job, tile_columns) * winograd_reduction(job, lanes) / lanes;
+    return job->correlation.groups * winograd_part_panels(job, tile_columns) * winograd_windows(job, lanes);
 }
 static inline int64_t winograd_block_items(const winograd_job_t *job) {
     return job->correlation.groups * div_up(winograd_tile_rows(job), job->block[0]) *
            div_up(job->tiles[1], job->block[1]);
 }
 static inline int64_t winograd_source_items(const winograd_job_t *job, int64_t lanes) {
-    return job->correlation.groups * winograd_reduction(job, lanes) / lanes;
+    return job->correlation.groups * winograd_windows(job, lanes);
 }
 static inline int64_t winograd_panel_items(const winograd_job_t *job, int64_t tile_columns) {
-    return job->correlation.groups * div_up(winograd_panels(job, tile_columns), job->panels);
+    return job->correlation.groups * div_up(winograd_part_panels(job, tile_columns), job->panels);
 }
 
 /* Elements of the pixels under the tiles of one block, and of their results, for one vector of channels. */
 static inline int64_t winograd_patch_size(const winograd_job_t *job, int64_t lanes) {
     int64_t rows = job->block[0] * job->outputs[0] + job->points[0];
     int64_t columns = job->block[1] * job->outputs[1] + job->points[1];
-    return rows * columns * lanes;
+    return rows * columns * max64(winograd_source_parts(job), winograd_result_parts(job)) * lanes;
 }
 
 /* Bytes of one thread's scratch: what is transformed (the block's pixels, or the panels' weights), products, a patch.
@@ -90,7 +119,7 @@ static inline int64_t winograd_scratch_bytes(const winograd_job_t *job, int64_t 
     int64_t tiles = job->block[0] * job->block[1], panels = winograd_panels(job, tile_columns), left = tiles;
     if (job->panels > 0) {
         tiles = winograd_tile_rows(job) * job->tiles[1];
-        panels = job->panels;
+        panels = job->panels * winograd_result_parts(job);
         left = panels * tile_columns;
     }
     int64_t elements =
@@ -107,10 +136,10 @@ static inline int64_t winograd_pass_gradient_size(const winograd_job_t *job, int
     return winograd_points(job) *
            winograd_plane(winograd_pass_tiles(job) * winograd_panels(job, tile_columns) * tile_columns);
 }
-/* Items of the loops of a pass: vectors of channels and of filters to transform, then products. */
+/* Items of the loops of a pass: windows and vectors of filters to transform, then products. */
 static inline int64_t winograd_operand_items(const winograd_job_t *job, int64_t tile_columns, int64_t lanes) {
     return job->correlation.groups *
-           (winograd_reduction(job, lanes) + winograd_panels(job, tile_columns) * tile_columns) / lanes;
+           (winograd_windows(job, lanes) + winograd_panels(job, tile_columns) * tile_columns / lanes);
 }
 static inline int64_t winograd_product_items(const winograd_job_t *job, int64_t tile_columns) {
     return job->correlation.groups * winograd_points(job) * winograd_panels(job, tile_columns);

@@ -56,7 +56,9 @@ ALWAYS_INLINE void NAMED(transform_tile)(const transform_kind_t kind, const int 
 #define SIZES(X, kind)                                                                                                 \
     FORMS(X, kind, 4, 2)                                                                                               \
     FORMS(X, kind, 4, 3)                                                                                               \
+    FORMS(X, kind, 5, 2)                                                                                               \
     FORMS(X, kind, 5, 3)                                                                                               \
+    FORMS(X, kind, 5, 4)                                                                                               \
     FORMS(X, kind, 6, 2)                                                                                               \
     FORMS(X, kind, 6, 3)                                                                                               \
     FORMS(X, kind, 6, 4)                                                                                               \

@@ -2,21 +2,25 @@
  *
  *     y = A^T [ (G g) * (B^T d) ],    d: t points, g: r taps, y: m = t - r + 1 results
  *
- * Interpolation points 0, +-1, infinity for t = 4 and 0, +-sqrt(1/2), +-sqrt(2), infinity for t = 6, without infinity
- * for t = 5: B depends on the points alone, A on m, G on r. Row j of G is p_j^k / N_j, column j of A^T p_j^i, with
- * infinity giving the highest power. Winograd, Arithmetic Complexity of Computations, SIAM 1980; Lavin and Gray,
- * arXiv:1509.09308; these points have a quarter of the error of 0, +-1, +-2: Barabasz et al., ACM TOMS 46 (2020). t = 1
- * is the identity.
+ * Interpolation points 0, +-1, infinity for t = 4; +-3/8, +-5/4, infinity for t = 5; 0, +-sqrt(1/2), +-sqrt(2),
+ * infinity for t = 6: B depends on the points alone, A on m, G on r. Row j of G is p_j^k / N_j, column j of A^T p_j^i,
+ * with infinity giving the highest power. Winograd, Arithmetic Complexity of Computations, SIAM 1980; Lavin and Gray,
+ * arXiv:1509.09308; those of t = 6 have a quarter of the error of 0, +-1, +-2: Barabasz et al., ACM TOMS 46 (2020),
+ * those of t = 5 two thirds of the error of 0, +-sqrt(1/2), +-sqrt(2) (measured). t = 1 is the identity.
  *
  * Numerics: with t = 4 and r = 3 integers stay exact (quarters appear in G alone). */
 #define WINOGRAD_MOST_POINTS 6
-#define WINOGRAD_MOST_TAPS 25 /* of a kernel of two axes */
+#define WINOGRAD_MOST_TAPS 36 /* of a kernel of two axes, filled up to whole parts */
 
-/* Squares of the points of t = 5 and 6; their product is 1. */
+/* The pairs of points of t = 6, whose squares have the product 1, and of t = 5. */
 #define SMALL_SQUARE ((REAL)0.5)
 #define LARGE_SQUARE ((REAL)2)
 #define SMALL_POINT ((REAL)0.70710678118654752440)
 #define LARGE_POINT ((REAL)1.41421356237309504880)
+#define INNER_POINT ((REAL)0.375)
+#define OUTER_POINT ((REAL)1.25)
+#define INNER_SQUARE (INNER_POINT * INNER_POINT)
+#define OUTER_SQUARE (OUTER_POINT * OUTER_POINT)
 
 /* o = B^T d. */
 ALWAYS_INLINE void NAMED(transform_source)(const int points, const NAMED(vector) *d, NAMED(vector) *o) {
@@ -27,6 +31,14 @@ ALWAYS_INLINE void NAMED(transform_source)(const int points, const NAMED(vector)
         o[1] = d[1] + d[2];
         o[2] = d[2] - d[1];
         o[3] = d[3] - d[1];
+    } else if (points == 5) {
+        NAMED(vector) inner_odd = d[3] - OUTER_SQUARE * d[1], inner_even = INNER_POINT * (d[2] - OUTER_SQUARE * d[0]);
+        NAMED(vector) outer_odd = d[3] - INNER_SQUARE * d[1], outer_even = OUTER_POINT * (d[2] - INNER_SQUARE * d[0]);
+        o[0] = inner_odd + inner_even;
+        o[1] = inner_odd - inner_even;
+        o[2] = outer_odd + outer_even;
+        o[3] = outer_odd - outer_even;
+        o[4] = d[4] - (INNER_SQUARE + OUTER_SQUARE) * d[2] + INNER_SQUARE * OUTER_SQUARE * d[0];
     } else {
         NAMED(vector) small_even = d[4] - LARGE_SQUARE * d[2], small_odd = SMALL_POINT * (d[3] - LARGE_SQUARE * d[1]);
         NAMED(vector) large_even = d[4] - SMALL_SQUARE * d[2], large_odd = LARGE_POINT * (d[3] - SMALL_SQUARE * d[1]);
@@ -35,7 +47,7 @@ ALWAYS_INLINE void NAMED(transform_source)(const int points, const NAMED(vector)
         o[2] = small_even - small_odd;
         o[3] = large_even + large_odd;
         o[4] = large_even - large_odd;
-        if (points == 6) o[5] = (d[5] + d[1]) - (SMALL_SQUARE + LARGE_SQUARE) * d[3];
+        o[5] = (d[5] + d[1]) - (SMALL_SQUARE + LARGE_SQUARE) * d[3];
     }
 }
 
@@ -49,6 +61,14 @@ ALWAYS_INLINE void NAMED(transform_result)(const int points, const int outputs, 
         y[1] = s[1] - s[2];
         if (outputs > 2) y[2] = s[1] + s[2];
         y[outputs - 1] += s[3];
+    } else if (points == 5) {
+        NAMED(vector) inner_sum = s[0] + s[1], inner_difference = INNER_POINT * (s[0] - s[1]);
+        NAMED(vector) outer_sum = s[2] + s[3], outer_difference = OUTER_POINT * (s[2] - s[3]);
+        y[0] = inner_sum + outer_sum;
+        y[1] = inner_difference + outer_difference;
+        if (outputs > 2) y[2] = INNER_SQUARE * inner_sum + OUTER_SQUARE * outer_sum;
+        if (outputs > 3) y[3] = INNER_SQUARE * inner_difference + OUTER_SQUARE * outer_difference;
+        y[outputs - 1] += s[4];
     } else {
         NAMED(vector) small_sum = s[1] + s[2], small_difference = SMALL_POINT * (s[1] - s[2]);
         NAMED(vector) large_sum = s[3] + s[4], large_difference = LARGE_POINT * (s[3] - s[4]);
@@ -57,31 +77,51 @@ ALWAYS_INLINE void NAMED(transform_result)(const int points, const int outputs, 
         if (outputs > 2) y[2] = SMALL_SQUARE * small_sum + LARGE_SQUARE * large_sum;
         if (outputs > 3) y[3] = SMALL_SQUARE * small_difference + LARGE_SQUARE * large_difference;
         if (outputs > 4) y[4] = SMALL_SQUARE * SMALL_SQUARE * small_sum + LARGE_SQUARE * LARGE_SQUARE * large_sum;
-        if (points == 6) y[outputs - 1] += s[5];
+        y[outputs - 1] += s[5];
     }
 }
 
-/* u = G g for `taps` taps. */
+/* The values at a pair of points +-p of the polynomial with coefficients g: its even part, and p times the odd one. */
+ALWAYS_INLINE void NAMED(evaluate_pair)(const int taps, const NAMED(vector) *g, const REAL p, const REAL square,
+                                        NAMED(vector) *even, NAMED(vector) *odd) {
+    *even = g[0];
+    *odd = g[1];
+    if (taps > 2) *even += square * g[2];
+    if (taps > 3) *odd += square * g[3];
+    if (taps > 4) *even += square * square * g[4];
+    *odd *= p;
+}
+
+/* u = G g for `taps` taps. N_j is 2 for t = 4, 2 p (p^2 - q^2) for t = 5 and p times that for t = 6, q the other pair.
+ */
 ALWAYS_INLINE void NAMED(transform_weight)(const int points, const int taps, const NAMED(vector) *g, NAMED(vector) *u) {
-    const REAL point[WINOGRAD_MOST_POINTS] = {0, points == 4 ? 1 : SMALL_POINT, 0, LARGE_POINT};
-    const REAL small_square = SMALL_SQUARE, large_square = LARGE_SQUARE;
+    NAMED(vector) even, odd;
     if (points == 1) {
         u[0] = g[0];
-        return;
+    } else if (points == 4) {
+        NAMED(evaluate_pair)(taps, g, 1, 1, &even, &odd);
+        u[0] = g[0];
+        u[1] = (REAL)0.5 * (even + odd);
+        u[2] = (REAL)0.5 * (even - odd);
+        u[3] = g[taps - 1];
+    } else if (points == 5) {
+        const REAL scale = 1 / (2 * (INNER_SQUARE - OUTER_SQUARE));
+        NAMED(evaluate_pair)(taps, g, INNER_POINT, INNER_SQUARE, &even, &odd);
+        u[0] = scale / INNER_POINT * (even + odd);
+        u[1] = scale / INNER_POINT * (odd - even);
+        NAMED(evaluate_pair)(taps, g, OUTER_POINT, OUTER_SQUARE, &even, &odd);
+        u[2] = -scale / OUTER_POINT * (even + odd);
+        u[3] = -scale / OUTER_POINT * (odd - even);
+        u[4] = g[taps - 1];
+    } else {
+        const REAL scale = 1 / (2 * (SMALL_SQUARE - LARGE_SQUARE));
+        NAMED(evaluate_pair)(taps, g, SMALL_POINT, SMALL_SQUARE, &even, &odd);
+        u[0] = g[0];
+        u[1] = scale / SMALL_SQUARE * (even + odd);
+        u[2] = scale / SMALL_SQUARE * (even - odd);
+        NAMED(evaluate_pair)(taps, g, LARGE_POINT, LARGE_SQUARE, &even, &odd);
+        u[3] = -scale / LARGE_SQUARE * (even + odd);
+        u[4] = -scale / LARGE_SQUARE * (even - odd);
+        u[5] = g[taps - 1];
     }
-    u[0] = g[0];
-    for (int j = 1; j < points - 1; j += 2) {
-        /* 1 / N_j = 1 / (2 p^2 (p^2 - q^2)), q the other point; 1 / 2 for the only pair of t = 4 */
-        const REAL scale = points == 4 ? (REAL)0.5
-                           : j == 1    ? 1 / (2 * small_square * (small_square - large_square))
-                                       : 1 / (2 * large_square * (large_square - small_square));
-        const REAL p = point[j], square = points == 4 ? 1 : j == 1 ? small_square : large_square;
-        NAMED(vector) even = g[0], odd = g[1];
-        if (taps > 2) even += square * g[2];
-        if (taps > 3) odd += square * g[3];
-        if (taps > 4) even += square * square * g[4];
-        u[j] = scale * (even + p * odd);
-        u[j + 1] = scale * (even - p * odd);
-    }
-    if (points != 5) u[points - 1] = g[taps - 1];
 }

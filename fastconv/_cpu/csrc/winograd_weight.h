@@ -1,7 +1,29 @@
-/* Transformed weights: G weight G^T for one panel of filters and one vector of the reduction.
+/* Transformed weights: G weight G^T for one panel of filters and one window of the source.
  *
- * Taps are gathered from the weight's own strides to taps[channel][h][w][filter] and transformed with filters as lanes.
- * Whichever axis of the weight is contiguous, squares of LANES filters are transposed in registers. */
+ * Taps are gathered from the weight's own strides to taps[channel][h][w][filter], h and w filled up with zeros to whole
+ * parts, and transformed with filters as lanes. Whichever axis of the weight is contiguous, squares of LANES filters
+ * are transposed in registers. */
+
+/* The taps of a part as a tile, in rows of `pitch`. */
+static inline NAMED(tile_array_t) NAMED(taps_of)(REAL *taps, const int64_t *parts, int64_t part, int64_t pitch) {
+    return (NAMED(tile_array_t)){taps + (part / parts[1] * pitch + part % parts[1]) * TILE_COLUMNS,
+                                 parts[0] * pitch * TILE_COLUMNS, parts[1] * TILE_COLUMNS};
+}
+
+/* Those of a part of the source or of the result. The latter sees its taps from the last to the first. */
+static inline NAMED(tile_array_t) NAMED(part_taps)(const winograd_job_t *job, REAL *taps, int64_t part, int64_t pitch) {
+    if (winograd_result_parts(job) == 1) return NAMED(taps_of)(taps, job->source_parts, part, pitch);
+    NAMED(tile_array_t) tile = NAMED(taps_of)(taps, job->result_parts, part, pitch);
+    if (job->result_parts[0] > 1) {
+        tile.base += (job->taps[0] - 1) * tile.line;
+        tile.line = -tile.line;
+    }
+    if (job->result_parts[1] > 1) {
+        tile.base += (job->taps[1] - 1) * tile.step;
+        tile.step = -tile.step;
+    }
+    return tile;
+}
 
 /* The weights of one panel: `channels` <= LANES and `filters` <= TILE_COLUMNS of them. */
 typedef struct {
@@ -9,29 +31,33 @@ typedef struct {
     const int64_t *stride;
     int64_t channels;
     int64_t filters;
-    int64_t area;
-    int64_t at[WINOGRAD_MOST_TAPS]; /* offset of each tap */
-    int64_t low;                    /* the least of them */
-    int is_line;                    /* taps are neighbours in memory, in whatever order */
-    const REAL *end;                /* behind the last element of the whole array */
+    int64_t area;                      /* taps */
+    int64_t whole;                     /* with those that are filled up */
+    int64_t at[WINOGRAD_MOST_TAPS];    /* offset of each tap */
+    int64_t place[WINOGRAD_MOST_TAPS]; /* and number of its row in `taps` */
+    int64_t low;                       /* the least of them */
+    int is_line;                       /* taps are neighbours in memory, in whatever order */
+    const REAL *end;                   /* behind the last element of the whole array */
 } NAMED(panel_weights_t);
 
 static NAMED(panel_weights_t)
-    NAMED(panel_weights)(const winograd_job_t *job, int64_t group, int64_t panel, int64_t vector) {
+    NAMED(panel_weights)(const winograd_job_t *job, int64_t group, int64_t panel, int64_t window, int64_t pitch) {
     const correlation_t *c = &job->correlation;
-    const int64_t of_tap = div_up(c->channels, LANES), channel = vector % of_tap * LANES, *stride = c->weight_stride;
+    const int64_t of_tap = div_up(c->channels, LANES), channel = window % of_tap * LANES, *stride = c->weight_stride;
     NAMED(panel_weights_t)
     p = {
         .first = (const REAL *)c->weight + group * c->weight_group_stride + panel * TILE_COLUMNS * stride[0] +
-                 channel * stride[1] + vector / of_tap * stride[2],
+                 channel * stride[1] + window / of_tap * stride[2],
         .stride = stride,
         .channels = min64(LANES, c->channels - channel),
         .filters = min64(TILE_COLUMNS, c->filters - panel * TILE_COLUMNS),
         .area = c->taps[1] * c->taps[2],
+        .whole = job->taps[0] * job->source_parts[0] * job->result_parts[0] * pitch,
     };
     int64_t high = 0;
     for (int64_t tap = 0; tap < p.area; tap++) {
         p.at[tap] = tap / c->taps[2] * stride[3] + tap % c->taps[2] * stride[4];
+        p.place[tap] = (tap / c->taps[2] + job->lead[0]) * pitch + tap % c->taps[2] + job->lead[1];
         p.low = min64(p.low, p.at[tap]);
         high = max64(high, p.at[tap]);
     }
@@ -63,62 +89,71 @@ static void NAMED(transpose_lines)(const REAL *lines, int64_t filter_stride, int
 }
 
 static void NAMED(gather_taps)(const NAMED(panel_weights_t) *p, REAL *taps) {
-    const int64_t *stride = p->stride, area = p->area;
+    const int64_t *stride = p->stride, area = p->area, whole = p->whole;
     int64_t slot[LANES * WINOGRAD_MOST_TAPS];
-    if (p->channels < LANES || p->filters < TILE_COLUMNS) NAMED(zero_line)(taps, LANES * area * TILE_COLUMNS);
+    if (p->channels < LANES || p->filters < TILE_COLUMNS || area < whole)
+        NAMED(zero_line)(taps, LANES * whole * TILE_COLUMNS);
     if (stride[0] == 1) { /* lines of filters */
         for (int64_t i = 0; i < p->channels * area; i++) NAMED(copy_line)
-        (taps + i * TILE_COLUMNS, p->first + i / area * stride[1] + p->at[i % area], 1, p->filters);
+        (taps + (i / area * whole + p->place[i % area]) * TILE_COLUMNS,
+         p->first + i / area * stride[1] + p->at[i % area], 1, p->filters);
     } else if (stride[1] == 1) { /* lines of channels */
         for (int64_t tap = 0; tap < area; tap++) {
-            for (int64_t i = 0; i < p->channels; i++) slot[i] = i * area + tap;
+            for (int64_t i = 0; i < p->channels; i++) slot[i] = i * whole + p->place[tap];
             NAMED(transpose_lines)
             (p->first + p->at[tap], stride[0], p->filters, p->channels, p->channels, slot, taps);
         }
     } else if (p->is_line) { /* lines of taps, of all channels or of each */
         const int64_t lines = stride[1] == area ? 1 : p->channels, of_line = p->channels / lines;
         for (int64_t i = 0; i < of_line; i++)
-            for (int64_t tap = 0; tap < area; tap++) slot[i * area + p->at[tap] - p->low] = i * area + tap;
+            for (int64_t tap = 0; tap < area; tap++) slot[i * area + p->at[tap] - p->low] = i * whole + p->place[tap];
         for (int64_t line = 0; line < lines; line++) {
             const REAL *first = p->first + p->low + line * stride[1];
             /* What lies behind a line is of the array, too, up to its end. */
             const int64_t room = p->end - (first + max64((p->filters - 1) * stride[0], 0));
             NAMED(transpose_lines)
             (first, stride[0], p->filters, of_line * area, min64(room, max64(of_line * area, LANES)), slot,
-             taps + line * area * TILE_COLUMNS);
+             taps + line * whole * TILE_COLUMNS);
         }
     } else {
         for (int64_t i = 0; i < p->channels * area; i++)
             for (int64_t filter = 0; filter < p->filters; filter++)
-                taps[i * TILE_COLUMNS + filter] = p->first[filter * stride[0] + i / area * stride[1] + p->at[i % area]];
+                taps[(i / area * whole + p->place[i % area]) * TILE_COLUMNS + filter] =
+                    p->first[filter * stride[0] + i / area * stride[1] + p->at[i % area]];
     }
 }
 
-/* Panel `panel` of filters, vector `vector` of the reduction, of all points, to target[lane][filter] + point * plane.
- */
-static void NAMED(transform_weights)(const winograd_job_t *job, int64_t group, int64_t panel, int64_t vector,
+/* Part panel `panel` of the filters, window `window` of the source, of all parts and points, to
+ * target[part of the result][reduction][filter] + point * plane. */
+static void NAMED(transform_weights)(const winograd_job_t *job, int64_t group, int64_t panel, int64_t window,
                                      REAL *target, int64_t plane) {
-    const correlation_t *c = &job->correlation;
-    const NAMED(panel_weights_t) weights = NAMED(panel_weights)(job, group, panel, vector);
-    const int64_t area = weights.area;
+    const int64_t pitch = job->taps[1] * job->source_parts[1] * job->result_parts[1];
+    const int64_t sources = winograd_source_parts(job), results = winograd_result_parts(job);
+    const int64_t size = winograd_reduction(job, LANES) * TILE_COLUMNS;
+    const NAMED(panel_weights_t) weights = NAMED(panel_weights)(job, group, panel, window, pitch);
+    const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_WEIGHT, job->taps);
     REAL taps[LANES * WINOGRAD_MOST_TAPS * TILE_COLUMNS] __attribute__((aligned(64)));
     NAMED(gather_taps)(&weights, taps);
-    const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_WEIGHT, c->taps + 1);
-    for (int64_t lane = 0; lane < LANES; lane++)
-        for (int64_t i = 0; i < TILE_COLUMNS; i += LANES)
-            transform(
-                (NAMED(tile_array_t)){taps + lane * area * TILE_COLUMNS + i, c->taps[2] * TILE_COLUMNS, TILE_COLUMNS},
-                (NAMED(tile_array_t)){target + lane * TILE_COLUMNS + i, job->points[1] * plane, plane}, NULL);
+    for (int64_t part = 0; part < sources * results; part++) { /* of the source or of the result */
+        REAL *to =
+            target + (results > 1 ? part * size : 0) + (window * sources + part % sources) * LANES * TILE_COLUMNS;
+        for (int64_t lane = 0; lane < LANES; lane++, to += TILE_COLUMNS)
+            for (int64_t i = 0; i < TILE_COLUMNS; i += LANES) {
+                REAL *of_lane = taps + lane * weights.whole * TILE_COLUMNS + i;
+                transform(NAMED(part_taps)(job, of_lane, part, pitch),
+                          (NAMED(tile_array_t)){to + i, job->points[1] * plane, plane}, NULL);
+            }
+    }
 }
 
 static void NAMED(winograd_pack_weight)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
-    const int64_t reduction = winograd_reduction(job, LANES), panels = winograd_panels(job, TILE_COLUMNS);
-    const int64_t vectors = reduction / LANES, group = item / (panels * vectors);
-    const int64_t panel = item / vectors % panels, vector = item % vectors;
+    const int64_t reduction = winograd_reduction(job, LANES), panels = winograd_part_panels(job, TILE_COLUMNS);
+    const int64_t windows = winograd_windows(job, LANES), group = item / (panels * windows);
+    const int64_t panel = item / windows % panels, size = winograd_result_parts(job) * reduction * TILE_COLUMNS;
     (void)scratch;
-    NAMED(transform_weights)(job, group, panel, vector,
+    NAMED(transform_weights)(job, group, panel, item % windows,
                              (REAL *)job->packed + group * winograd_packed_size(job, TILE_COLUMNS, LANES) +
-                                 (panel * reduction + vector * LANES) * TILE_COLUMNS,
-                             winograd_plane(panels * TILE_COLUMNS * reduction));
+                                 panel * size,
+                             winograd_plane(panels * size));
 }
