@@ -134,6 +134,9 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "1x17x10x9 33x17x4x4 p1:2x2:1 s2 channels_last",
         "1x5x31 6x5x6 p2 s2",
         "1x6x4x9x12 7x6x3x3x3 p1 s1x2x2",
+        "1x3x29x27 18x3x7x7 p3 s2",
+        "1x3x25x23 10x3x11x11 p2 s4 channels_last",
+        "1x2x23x9 5x2x8x3 p1:4x1 s3x1",
     ),
     "wide": (
         "1x35x9x10 37x35x3x3 p1",

@@ -18,6 +18,8 @@ cdef extern from "winograd_job.h" nogil:
         int64_t taps[2]
         int64_t source_parts[2]
         int64_t result_parts[2]
+        int64_t source_lanes[2]
+        int64_t result_lanes[2]
         int64_t origin[2]
         int64_t lead[2]
         int64_t points[2]
@@ -129,8 +131,15 @@ cdef class _Job:
         cdef int64_t stride = problem.stride[1 + axis], taps = problem.kernel_size[1 + axis]
         cdef int64_t size = job.correlation.pixels[1 + axis]
         is_result = problem.direction == "backward_input"
-        job.source_parts[axis] = 1 if is_result else stride
-        job.result_parts[axis] = stride if is_result else 1
+        job.source_parts[axis] = job.result_parts[axis] = job.source_lanes[axis] = job.result_lanes[axis] = 1
+        if is_result and parts_are_lanes(problem):
+            job.result_lanes[axis] = stride
+        elif is_result:
+            job.result_parts[axis] = stride
+        elif parts_are_lanes(problem):
+            job.source_lanes[axis] = stride
+        else:
+            job.source_parts[axis] = stride
         job.taps[axis] = div_up(taps, stride)
         job.points[axis] = 1 if taps == 1 else points
         job.outputs[axis] = job.points[axis] - job.taps[axis] + 1
@@ -193,6 +202,11 @@ cdef class _Job:
         self.job.packed = packed
         run_items(self.kernels.winograd_pack_weight, &self.job,
                   winograd_pack_items(&self.job, self.kernels.tile_columns, self.kernels.lanes), 0, None, 0, threads)
+
+
+def parts_are_lanes(problem):
+    """Whether pairs of a channel and a part of the strided array are the lanes, since it has few channels."""
+    return max(problem.stride[1:]) > 1 and problem.in_channels // problem.groups < kernels_for(problem.dtype).lanes
 
 
 def memory(problem, params):

@@ -43,7 +43,9 @@ ROUNDOFFS_AT_HIGH = {
 """By (points, taps): ``relative`` is a + b sqrt(reduction) roundoffs; measured, with a factor of 1.5 to spare."""
 
 HIGH_LIMIT = 1e-5
+MOST_STRIDE = 4
 MOST_STRIDED_TAPS = 6
+"""Where the parts of a strided array, which are 2, are whole vectors of channels."""
 BLOCK_TILES = (56, 28, 112)
 """Tiles of an item that takes all filters."""
 PASS_TILES = (128, 64, 256)
@@ -61,10 +63,10 @@ TYPICAL = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
 
 
 class Winograd(Algorithm):
-    """Kernels of 2 to 5 taps on h, w or both, and of 3 to 6 at stride 2; all directions.
+    """Kernels of 2 to 5 taps on h, w or both, at stride s of s + 1 to 5 s; all directions.
 
-    With dilation d the pixels d apart are planes of their own, on which the taps are neighbours. With stride 2 even and
-    odd elements are channels of their own (in ``backward_input`` filters), with half of the taps.
+    With dilation d the pixels d apart are planes of their own, on which the taps are neighbours. With stride s the
+    elements s apart are channels of their own (in ``backward_input`` filters), with every s-th tap.
     """
 
     name = "winograd"
@@ -76,11 +78,16 @@ class Winograd(Algorithm):
         if any(size > 1 and taps == 1 for size, taps in zip(problem.kernel_size[1:], _taps(problem), strict=True)):
             return False
         taps = set(_taps(problem)) - {1}
+        is_narrow = _winograd.parts_are_lanes(problem)
+        most_stride, limit = (MOST_STRIDE, MOST_STRIDE * 5) if is_narrow else (2, MOST_STRIDED_TAPS)
         if len(taps) != 1 or not taps <= {2, 3, 4, 5}:
             return False
-        for size, stride, dilation in zip(problem.kernel_size, problem.stride, problem.dilation, strict=True):
-            if stride > 2 or (stride == 2 and (size == 1 or size > MOST_STRIDED_TAPS or dilation > 1)):
+        axes = zip(problem.kernel_size[1:], problem.stride[1:], problem.dilation[1:], strict=True)
+        for size, stride, dilation in axes:
+            if stride > 1 and (size == 1 or size > limit or stride > most_stride or dilation > 1):
                 return False
+        if problem.direction == "backward_input" and problem.stride[0] > 1:
+            return False
         return min(problem.in_channels, problem.out_channels) >= 2 * problem.groups
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
@@ -214,13 +221,17 @@ def _channels(problem: ConvProblem) -> tuple[int, int]:
     channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
     if problem.direction == "backward_input":
         channels, filters = filters, channels
-    reduction = -(-channels // lanes) * lanes * problem.kernel_size[0] * _source_parts(problem)
-    return reduction, -(-filters // columns) * columns * _result_parts(problem)
+    sources, results = _source_parts(problem), _result_parts(problem)
+    if _winograd.parts_are_lanes(problem):
+        channels, filters, sources, results = channels * sources, filters * results, 1, 1
+    reduction = -(-channels // lanes) * lanes * problem.kernel_size[0] * sources
+    return reduction, -(-filters // columns) * columns * results
 
 
 def _panels(problem: ConvProblem) -> int:
     """Panels of one part's filters."""
-    return _channels(problem)[1] // _runtime.tile_sizes(problem.dtype)[2] // _result_parts(problem)
+    panels = _channels(problem)[1] // _runtime.tile_sizes(problem.dtype)[2]
+    return panels if _winograd.parts_are_lanes(problem) else panels // _result_parts(problem)
 
 
 def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:

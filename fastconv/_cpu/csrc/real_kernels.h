@@ -17,6 +17,7 @@ typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(
 #include "depthwise.h"
 #include "winograd_transform.h"
 #include "winograd_tile.h"
+#include "winograd_lanes.h"
 #include "winograd_weight.h"
 #include "winograd.h"
 #include "winograd_gradient.h"

@@ -157,19 +157,27 @@ static inline int64_t NAMED(tile_offset)(int64_t tile, int64_t tiles, int64_t ve
     return (first * vectors + vector * height + tile - first) * LANES;
 }
 
+/* The pixels under a patch, window `number` of the source, to pixels[row][column][lane]; returns the columns. */
+static int64_t NAMED(gather_source)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group,
+                                    int64_t number, REAL *pixels) {
+    if (winograd_source_lanes(job) > 1) return NAMED(gather_lanes)(job, patch, group, number, pixels);
+    const NAMED(window_t) window = NAMED(source_window)(job, patch, group, number);
+    NAMED(gather_window)(&window, pixels);
+    return window.columns;
+}
+
 /* B^T d B of the tiles of a patch, window `number` of the source. */
 static void NAMED(transform_patch)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group,
                                    int64_t number, int64_t tiles, REAL *target, int64_t plane, REAL *pixels) {
-    const NAMED(window_t) window = NAMED(source_window)(job, patch, group, number);
     const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_SOURCE, job->outputs);
+    const int64_t width = NAMED(gather_source)(job, patch, group, number, pixels);
     const int64_t parts = winograd_source_parts(job), vectors = winograd_windows(job, LANES) * parts;
     int64_t tile = patch->tile;
-    NAMED(gather_window)(&window, pixels);
     for (int64_t row = 0; row < patch->rows; row++)
         for (int64_t column = 0; column < patch->columns; column++, tile++)
             for (int64_t part = 0; part < parts; part++)
                 transform(
-                    NAMED(tile_at)(pixels, job->outputs, job->source_parts, part, row, column, window.columns),
+                    NAMED(tile_at)(pixels, job->outputs, job->source_parts, part, row, column, width),
                     (NAMED(tile_array_t)){target + NAMED(tile_offset)(tile, tiles, number * parts + part, vectors),
                                           job->points[1] * plane, plane},
                     NULL);
@@ -299,6 +307,15 @@ static inline int64_t NAMED(patch_offset)(const winograd_job_t *job, const winog
     return patch->image * stride[0] + filter * stride[1] + patch->plane * stride[2] + h * stride[3] + w * stride[4];
 }
 
+/* As finish_patch where parts are lanes: of one vector of them. */
+static void NAMED(finish_lanes)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group, int64_t first,
+                                REAL *products, int64_t plane, REAL *pixels) {
+    const int64_t columns = patch->columns * job->outputs[1];
+    if (!NAMED(transform_back)(job, patch, products + patch->tile * LANES, 0, plane, columns, pixels))
+        job->spoiled[patch->image] = 1;
+    NAMED(scatter_lanes)(job, patch, group, first, columns, pixels);
+}
+
 /* The results of a patch for one vector of filters, from the products of its parts, `part_size` elements each. */
 static void NAMED(finish_patch)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group, int64_t filter,
                                 REAL *products, int64_t part_size, int64_t plane, REAL *pixels) {
@@ -365,9 +382,11 @@ static void NAMED(finish_tiles)(const winograd_job_t *job, int64_t group, int64_
         patch =
             winograd_patch(job, next, min64(next + job->block[0], last_row), column, columns, (next - row) * columns);
         for (int64_t i = 0; i < count; i += LANES) {
-            const int64_t first = i / TILE_COLUMNS * TILE_COLUMNS * parts + i % TILE_COLUMNS;
-            NAMED(finish_patch)(job, &patch, group, filter + i, products + first * tiles, TILE_COLUMNS * tiles, plane,
-                                pixels);
+            REAL *of_vector = products + (i / TILE_COLUMNS * TILE_COLUMNS * parts + i % TILE_COLUMNS) * tiles;
+            if (winograd_result_lanes(job) > 1)
+                NAMED(finish_lanes)(job, &patch, group, filter + i, of_vector, plane, pixels);
+            else
+                NAMED(finish_patch)(job, &patch, group, filter + i, of_vector, TILE_COLUMNS * tiles, plane, pixels);
         }
     }
 }
@@ -375,7 +394,6 @@ static void NAMED(finish_tiles)(const winograd_job_t *job, int64_t group, int64_
 /* From source to result: one block of tiles, all filters of a group. */
 static void NAMED(winograd_block)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
-    const correlation_t *c = &job->correlation;
     const int64_t column_blocks = div_up(job->tiles[1], job->block[1]);
     const int64_t row_blocks = div_up(winograd_tile_rows(job), job->block[0]);
     const int64_t group = item / (column_blocks * row_blocks), panels = winograd_panels(job, TILE_COLUMNS);
@@ -397,7 +415,8 @@ static void NAMED(winograd_block)(const void *data, int64_t item, void *scratch)
             NAMED(transform_patch)(job, &patch, group, window, tiles, source, source_plane, pixels);
     }
     NAMED(multiply_points)(job, panels, tiles, source, source_plane, weights, weight_plane, products, product_plane);
-    NAMED(finish_tiles)(job, group, row, last_row, column, columns, 0, c->filters, products, product_plane, pixels);
+    NAMED(finish_tiles)(job, group, row, last_row, column, columns, 0, winograd_filters(job), products, product_plane,
+                        pixels);
 }
 
 /* With panels: one window of the transformed source. */
@@ -441,6 +460,5 @@ static void NAMED(winograd_panel)(const void *data, int64_t item, void *scratch)
     }
     NAMED(multiply_points)(job, panels, tiles, source, source_plane, weights, weight_plane, products, product_plane);
     NAMED(finish_tiles)(job, group, 0, rows, 0, job->tiles[1], filter,
-                        min64(count * TILE_COLUMNS, job->correlation.filters - filter), products, product_plane,
-                        pixels);
+                        min64(count * TILE_COLUMNS, winograd_filters(job) - filter), products, product_plane, pixels);
 }

@@ -69,16 +69,19 @@ static inline NAMED(column_t) NAMED(panel_column)(REAL *gradient, int64_t filter
                              TILE_COLUMNS};
 }
 
-/* The pixels of the output gradient under a patch for one vector of filters. */
-static NAMED(window_t)
-    NAMED(gradient_window)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group, int64_t filter) {
+/* The pixels of the output gradient under a patch for one vector of filters, to pixels[row][column][lane]; returns the
+ * columns. */
+static int64_t NAMED(gather_gradient)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group,
+                                      int64_t filter, REAL *pixels) {
     const correlation_t *c = &job->correlation;
     const REAL *gradient = (const REAL *)c->result + patch->image * c->result_stride[0] +
                            (group * c->filters + filter) * c->result_stride[1] + patch->plane * c->result_stride[2];
-    return NAMED(window_of)(job, filter < c->filters ? gradient : NULL, c->result_stride, c->pixels, patch->phase,
-                            min64(LANES, c->filters - filter), patch->row * job->outputs[0],
-                            patch->column * job->outputs[1], patch->rows * job->outputs[0],
-                            patch->columns * job->outputs[1]);
+    const NAMED(window_t) window = NAMED(window_of)(job, filter < c->filters ? gradient : NULL, c->result_stride,
+                                                    c->pixels, patch->phase, min64(LANES, c->filters - filter),
+                                                    patch->row * job->outputs[0], patch->column * job->outputs[1],
+                                                    patch->rows * job->outputs[0], patch->columns * job->outputs[1]);
+    NAMED(gather_window)(&window, pixels);
+    return window.columns;
 }
 
 /* One window of the source, or one vector of filters of the gradient, of all tiles of the pass. */
@@ -101,9 +104,8 @@ static void NAMED(winograd_operand)(const void *data, int64_t item, void *scratc
     for (int64_t next = job->pass_first; next < last_row; next += patch.rows) {
         patch = winograd_patch(job, next, min64(next + job->block[0], last_row), 0, job->tiles[1],
                                (next - job->pass_first) * job->tiles[1]);
-        const NAMED(window_t) window = is_source ? NAMED(source_window)(job, &patch, group, number)
-                                                 : NAMED(gradient_window)(job, &patch, group, filter);
-        NAMED(gather_window)(&window, pixels);
+        const int64_t width = is_source ? NAMED(gather_source)(job, &patch, group, number, pixels)
+                                        : NAMED(gather_gradient)(job, &patch, group, filter, pixels);
         for (int64_t part = 0; part < count; part++) {
             const NAMED(column_t) to =
                 is_source ? NAMED(strip_column)(source, (number * count + part) * LANES, reduction, tiles)
@@ -111,7 +113,7 @@ static void NAMED(winograd_operand)(const void *data, int64_t item, void *scratc
             REAL *target = to.first + patch.tile * to.step;
             for (int64_t row = 0; row < patch.rows; row++)
                 for (int64_t column = 0; column < patch.columns; column++, target += to.step)
-                    transform(NAMED(tile_at)(pixels, job->outputs, parts, part, row, column, window.columns),
+                    transform(NAMED(tile_at)(pixels, job->outputs, parts, part, row, column, width),
                               (NAMED(tile_array_t)){target, job->points[1] * plane, plane}, NULL);
         }
     }
@@ -192,30 +194,50 @@ static void NAMED(close_ranks)(const correlation_t *c, int64_t pitch, const REAL
             for (int64_t i = 0; i < TILE_COLUMNS; i++) to[i] = from[(h * pitch + w) * TILE_COLUMNS + i];
 }
 
-/* Sums of one panel of filters and one window to the weight's own strides. */
+/* taps[channel][h][w][filter] of one panel and window to the weight's own strides. */
+static void NAMED(store_taps)(const winograd_job_t *job, int64_t group, int64_t panel, int64_t window,
+                              const REAL *taps) {
+    const correlation_t *c = &job->correlation;
+    const int64_t *stride = c->weight_stride, of_tap = winograd_windows(job, LANES) / c->taps[0];
+    const int64_t channel = window % of_tap * LANES, area = c->taps[1] * c->taps[2];
+    const int64_t channels = min64(LANES, c->channels - channel);
+    const int64_t filters = min64(TILE_COLUMNS, c->filters - panel * TILE_COLUMNS);
+    REAL *weight = (REAL *)c->weight + group * c->weight_group_stride + panel * TILE_COLUMNS * stride[0] +
+                   channel * stride[1] + window / of_tap * stride[2];
+    int64_t stored = 0;
+    if (stride[1] == area && taps_are_dense(c) && channels * area >= LANES)
+        for (; stored + LANES <= filters; stored += LANES)
+            NAMED(store_lines)(taps + stored, channels * area, weight + stored * stride[0], stride[0]);
+    for (int64_t filter = stored; filter < filters; filter++)
+        for (int64_t lane = 0; lane < channels; lane++) {
+            REAL *target = weight + filter * stride[0] + lane * stride[1];
+            const REAL *tap = taps + lane * area * TILE_COLUMNS + filter;
+            for (int64_t h = 0; h < c->taps[1]; h++)
+                for (int64_t w = 0; w < c->taps[2]; w++, tap += TILE_COLUMNS)
+                    target[h * stride[3] + w * stride[4]] = *tap;
+        }
+}
+
+/* Sums of one panel of filters and one window, all parts, to the weight. */
 static void NAMED(winograd_gradient)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
     const correlation_t *c = &job->correlation;
     const int64_t reduction = winograd_reduction(job, LANES), panels = winograd_panels(job, TILE_COLUMNS);
     const int64_t windows = winograd_windows(job, LANES), group = item / (panels * windows);
-    const int64_t panel = item / windows % panels, window = item % windows, of_tap = windows / c->taps[0];
-    const int64_t d = window / of_tap, channel = window % of_tap * LANES, area = c->taps[1] * c->taps[2];
+    const int64_t panel = item / windows % panels, window = item % windows;
     const int64_t parts = winograd_source_parts(job), pitch = job->taps[1] * job->source_parts[1];
     const int64_t whole = job->taps[0] * job->source_parts[0] * pitch;
-    const int64_t channels = min64(LANES, c->channels - channel);
-    const int64_t filters = min64(TILE_COLUMNS, c->filters - panel * TILE_COLUMNS);
+    const int64_t area = parts > 1 ? c->taps[1] * c->taps[2] : whole;
     const int64_t plane = winograd_plane(panels * TILE_COLUMNS * reduction);
     const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_RESULT, job->taps);
     REAL taps[LANES * WINOGRAD_MOST_TAPS * TILE_COLUMNS] __attribute__((aligned(64)));
     REAL apart[WINOGRAD_MOST_TAPS * TILE_COLUMNS] __attribute__((aligned(64)));
     REAL *sums = (REAL *)job->sums + group * winograd_packed_size(job, TILE_COLUMNS, LANES) +
                  (panel * reduction + window * parts * LANES) * TILE_COLUMNS;
-    REAL *weight = (REAL *)c->weight + group * c->weight_group_stride + panel * TILE_COLUMNS * c->weight_stride[0] +
-                   channel * c->weight_stride[1] + d * c->weight_stride[2];
     NAMED(vector) check = {0};
     (void)scratch;
     NAMED(add_splits)(job, sums, plane);
-    for (int64_t lane = 0; lane < channels; lane++) {
+    for (int64_t lane = 0; lane < LANES; lane++) {
         REAL *of_lane = whole == area ? taps + lane * area * TILE_COLUMNS : apart;
         for (int64_t part = 0; part < parts; part++)
             for (int64_t i = 0; i < TILE_COLUMNS; i += LANES)
@@ -225,17 +247,8 @@ static void NAMED(winograd_gradient)(const void *data, int64_t item, void *scrat
         if (whole != area) NAMED(close_ranks)(c, pitch, apart, taps + lane * area * TILE_COLUMNS);
     }
     if (!NAMED(is_zero)(&check)) job->spoiled[0] = 1;
-    int64_t stored = 0;
-    if (c->weight_stride[1] == area && taps_are_dense(c) && channels * area >= LANES)
-        for (; stored + LANES <= filters; stored += LANES)
-            NAMED(store_lines)(taps + stored, channels * area, weight + stored * c->weight_stride[0],
-                               c->weight_stride[0]);
-    for (int64_t filter = stored; filter < filters; filter++)
-        for (int64_t lane = 0; lane < channels; lane++) {
-            REAL *target = weight + filter * c->weight_stride[0] + lane * c->weight_stride[1];
-            const REAL *tap = taps + lane * area * TILE_COLUMNS + filter;
-            for (int64_t h = 0; h < c->taps[1]; h++)
-                for (int64_t w = 0; w < c->taps[2]; w++, tap += TILE_COLUMNS)
-                    target[h * c->weight_stride[3] + w * c->weight_stride[4]] = *tap;
-        }
+    if (winograd_source_lanes(job) > 1)
+        NAMED(scatter_lane_taps)(job, group, panel, window, taps);
+    else
+        NAMED(store_taps)(job, group, panel, window, taps);
 }

@@ -24,6 +24,8 @@ typedef struct {
     int64_t taps[2];         /* of every part on h and w; the same unless 1 */
     int64_t source_parts[2]; /* on h and w; 1 where there is no stride */
     int64_t result_parts[2];
+    int64_t source_lanes[2]; /* instead, with few channels: the pairs (channel, part) are lanes, winograd_lanes.h */
+    int64_t result_lanes[2];
     int64_t origin[2];  /* index of the result of part 0 of tile 0: 0 or less, by less than the parts */
     int64_t lead[2];    /* absent taps of the result's parts that come first */
     int64_t points[2];  /* of a tile on h and w: 4 to 6, or 1 on an axis without taps */
@@ -53,10 +55,24 @@ static inline int64_t winograd_source_parts(const winograd_job_t *job) {
 static inline int64_t winograd_result_parts(const winograd_job_t *job) {
     return job->result_parts[0] * job->result_parts[1];
 }
+static inline int64_t winograd_source_lanes(const winograd_job_t *job) {
+    return job->source_lanes[0] * job->source_lanes[1];
+}
+static inline int64_t winograd_result_lanes(const winograd_job_t *job) {
+    return job->result_lanes[0] * job->result_lanes[1];
+}
+
+/* Channels and filters with the parts that are lanes. */
+static inline int64_t winograd_channels(const winograd_job_t *job) {
+    return job->correlation.channels * winograd_source_lanes(job);
+}
+static inline int64_t winograd_filters(const winograd_job_t *job) {
+    return job->correlation.filters * winograd_result_lanes(job);
+}
 
 /* Windows of the source: (tap d, vector of channels). Reduction: (window, part, lane). */
 static inline int64_t winograd_windows(const winograd_job_t *job, int64_t lanes) {
-    return job->correlation.taps[0] * div_up(job->correlation.channels, lanes);
+    return job->correlation.taps[0] * div_up(winograd_channels(job), lanes);
 }
 static inline int64_t winograd_reduction(const winograd_job_t *job, int64_t lanes) {
     return winograd_windows(job, lanes) * winograd_source_parts(job) * lanes;
@@ -64,7 +80,7 @@ static inline int64_t winograd_reduction(const winograd_job_t *job, int64_t lane
 
 /* Panels of `tile_columns` filters: first all parts of the first of them. */
 static inline int64_t winograd_part_panels(const winograd_job_t *job, int64_t tile_columns) {
-    return div_up(job->correlation.filters, tile_columns);
+    return div_up(winograd_filters(job), tile_columns);
 }
 static inline int64_t winograd_panels(const winograd_job_t *job, int64_t tile_columns) {
     return winograd_part_panels(job, tile_columns) * winograd_result_parts(job);

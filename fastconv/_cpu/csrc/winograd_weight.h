@@ -40,8 +40,8 @@ typedef struct {
     const REAL *end;                   /* behind the last element of the whole array */
 } NAMED(panel_weights_t);
 
-static NAMED(panel_weights_t)
-    NAMED(panel_weights)(const winograd_job_t *job, int64_t group, int64_t panel, int64_t window, int64_t pitch) {
+static NAMED(panel_weights_t) NAMED(panel_weights)(const winograd_job_t *job, int64_t group, int64_t panel,
+                                                   int64_t window, int64_t pitch, int64_t whole) {
     const correlation_t *c = &job->correlation;
     const int64_t of_tap = div_up(c->channels, LANES), channel = window % of_tap * LANES, *stride = c->weight_stride;
     NAMED(panel_weights_t)
@@ -52,7 +52,7 @@ static NAMED(panel_weights_t)
         .channels = min64(LANES, c->channels - channel),
         .filters = min64(TILE_COLUMNS, c->filters - panel * TILE_COLUMNS),
         .area = c->taps[1] * c->taps[2],
-        .whole = job->taps[0] * job->source_parts[0] * job->result_parts[0] * pitch,
+        .whole = whole,
     };
     int64_t high = 0;
     for (int64_t tap = 0; tap < p.area; tap++) {
@@ -130,16 +130,21 @@ static void NAMED(transform_weights)(const winograd_job_t *job, int64_t group, i
     const int64_t pitch = job->taps[1] * job->source_parts[1] * job->result_parts[1];
     const int64_t sources = winograd_source_parts(job), results = winograd_result_parts(job);
     const int64_t size = winograd_reduction(job, LANES) * TILE_COLUMNS;
-    const NAMED(panel_weights_t) weights = NAMED(panel_weights)(job, group, panel, window, pitch);
+    const int64_t whole = job->taps[0] * job->source_parts[0] * job->result_parts[0] * pitch;
     const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_WEIGHT, job->taps);
     REAL taps[LANES * WINOGRAD_MOST_TAPS * TILE_COLUMNS] __attribute__((aligned(64)));
-    NAMED(gather_taps)(&weights, taps);
+    if (winograd_source_lanes(job) * winograd_result_lanes(job) > 1) {
+        NAMED(gather_lane_taps)(job, group, panel, window, taps);
+    } else {
+        const NAMED(panel_weights_t) weights = NAMED(panel_weights)(job, group, panel, window, pitch, whole);
+        NAMED(gather_taps)(&weights, taps);
+    }
     for (int64_t part = 0; part < sources * results; part++) { /* of the source or of the result */
         REAL *to =
             target + (results > 1 ? part * size : 0) + (window * sources + part % sources) * LANES * TILE_COLUMNS;
         for (int64_t lane = 0; lane < LANES; lane++, to += TILE_COLUMNS)
             for (int64_t i = 0; i < TILE_COLUMNS; i += LANES) {
-                REAL *of_lane = taps + lane * weights.whole * TILE_COLUMNS + i;
+                REAL *of_lane = taps + lane * whole * TILE_COLUMNS + i;
                 transform(NAMED(part_taps)(job, of_lane, part, pitch),
                           (NAMED(tile_array_t)){to + i, job->points[1] * plane, plane}, NULL);
             }
