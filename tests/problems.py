@@ -129,6 +129,15 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "1x4x3x9x11 5x4x3x3x3 p1x2x3 d1x2x3",
         "2x17x11x10 33x17x3x3 p2 d2 channels_last",
     ),
+    "few pixels": (
+        "2x330x5x7 70x330x1x1",
+        "5x20x2x2 64x20x1x1",
+        "2x48x6x6 64x48x1x1 s2",
+        "1x340x5x5 40x340x1x1 DHWIO",
+        "2x40x5x5 64x40x3x3 p1",
+        "2x130x4x4 32x65x1x1 g2",
+        "1x330x5x7 70x330x1x1 channels_last",
+    ),
     "wide": (
         "1x35x9x10 37x35x3x3 p1",
         "1x35x9x10 37x35x3x3 p1 channels_last DHWIO",

@@ -17,7 +17,7 @@ cdef extern from "gemm_job.h" nogil:
     ctypedef struct gemm_job_t:
         correlation_t correlation
         epilogue_t epilogue
-        int64_t block_entries, block_pixels, splits, pass_first, pass_blocks
+        int64_t block_entries, block_pixels, block_filters, splits, pass_first, pass_blocks
         bint pixels_are_columns, is_interleaved, is_weight_gradient, in_place, owns_between
         char *packed
         char *partial
@@ -31,6 +31,8 @@ cdef extern from "gemm_job.h" nogil:
     int64_t entry_count(const correlation_t *c)
     int64_t pixel_count(const correlation_t *c)
     bint gemm_is_in_place(const gemm_job_t *job, int64_t element_bytes)
+    bint gemm_packs_itself(const gemm_job_t *job)
+    int64_t panel_height(int64_t rows, int64_t tile_rows)
     int64_t packed_weight_size(const gemm_job_t *job, int64_t tile_columns)
     int64_t gemm_partial_size(const gemm_job_t *job, int64_t tile_columns)
     int64_t gemm_pack_items(const gemm_job_t *job, int64_t tile_rows, int64_t tile_columns)
@@ -132,14 +134,14 @@ cdef class GemmKernel(Kernel):
         cdef gemm_job_t *job = &self.jobs[index]
         cdef correlation_t *c = &job.correlation
         cdef operands_t none
-        cdef int64_t blocks
+        cdef int64_t blocks, width
         memset(&none, 0, sizeof(none))
         job.correlation = self.sums.get(&none, index, &job.epilogue)
         if self.is_gradient:
             _narrow_result(c)
         channels_last = self.sums.problem.layout == "channels_last"
         job.is_weight_gradient = self.is_gradient
-        job.pixels_are_columns = not (channels_last and c.filters >= self.kernels.lanes)
+        job.pixels_are_columns = params["columns"] == "pixels"
         job.is_interleaved = channels_last and (self.is_gradient or not job.pixels_are_columns)
         if self.is_gradient:
             job.block_pixels = _balanced(pixel_count(c), params["depth"], 1)
@@ -148,8 +150,13 @@ cdef class GemmKernel(Kernel):
             job.block_entries = _entries(c, params["span"])
             job.pass_blocks = div_up(PASS_MULTIPLY_ADDS, max(job.block_entries * c.filters * job.block_pixels, 1))
         else:
-            job.block_pixels = _balanced(pixel_count(c), params["span"], self.kernels.tile_columns)
+            width = self.kernels.tile_columns if job.pixels_are_columns else 1
+            job.block_pixels = _balanced(pixel_count(c), params["span"], width)
             job.block_entries = _entries(c, params["depth"])
+            width = self.kernels.tile_columns
+            if job.pixels_are_columns:
+                width = panel_height(c.filters, self.kernels.tile_rows)
+            job.block_filters = _balanced(c.filters, params["filters"], width)
         self.shared_bytes = max(self.shared_bytes, self._shared(job))
         self.thread_bytes = max(self.thread_bytes, self._scratch(job))
         _merge_axes(c, &job.epilogue)
@@ -203,7 +210,9 @@ cdef class GemmKernel(Kernel):
                 job.packed = weights
                 if self._shared(&job) > left:
                     raise MemoryError("workspace smaller than the algorithm asked for")
-                if packed is None:
+                if packed is None and gemm_packs_itself(&job):
+                    job.packed = NULL
+                elif packed is None:
                     self._pack(&job, threads)
                 else:
                     weights += self._shared(&job)

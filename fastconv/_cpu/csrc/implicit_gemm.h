@@ -52,6 +52,24 @@ static inline int64_t NAMED(at)(const int64_t *offset, int64_t stride, int64_t i
     return offset != NULL ? offset[i] : i * stride;
 }
 
+/* Rows of neighbours in memory, at the offsets of a table or at a constant stride. */
+typedef struct {
+    const REAL *base; /* NULL: none */
+    const int64_t *offset;
+    int64_t stride;
+    int64_t count;
+    int64_t length;
+} NAMED(lines_t);
+
+/* The columns of a product: one packed panel. Where `source` is set, row r of it lies at source + offset[r] and is
+ * packed while the first rows of the product are computed. */
+typedef struct {
+    REAL *panel;
+    const REAL *source;
+    const int64_t *offset;
+    NAMED(lines_t) ahead; /* what the next panel is packed from: it comes closer meanwhile */
+} NAMED(column_operand_t);
+
 /* Adds the epilogue to a tile in memory, rows `ld` apart. */
 static void NAMED(finish_tile)(const NAMED(target_t) *t, REAL *tile, int64_t ld, int64_t row, int64_t rows,
                                int64_t column, int64_t columns) {
@@ -77,12 +95,24 @@ static inline int NAMED(is_even)(const int64_t *offset, int64_t stride, int64_t 
 }
 
 /* The multiply-adds of one register tile. */
-static inline void NAMED(run_tile)(const NAMED(row_operand_t) *a, const REAL *b, int64_t depth, int64_t row,
-                                   int64_t rows, REAL *c, int64_t ldc, int accumulate) {
-    if (a->row == NULL)
-        NAMED(tiles)[rows](depth, a->base + row * depth, b, c, ldc, accumulate);
+static inline void NAMED(run_tile)(const NAMED(row_operand_t) *a, const NAMED(column_operand_t) *b, int64_t depth,
+                                   int64_t row, int64_t rows, REAL *c, int64_t ldc, int accumulate) {
+    if (a->row != NULL)
+        NAMED(lookup_tiles)[rows](depth, a->base, a->row + row, a->entry, b->panel, c, ldc, accumulate);
+    else if (b->source == NULL)
+        NAMED(tiles)[rows](depth, a->base + row * depth, b->panel, c, ldc, accumulate);
     else
-        NAMED(lookup_tiles)[rows](depth, a->base, a->row + row, a->entry, b, c, ldc, accumulate);
+        NAMED(packing_tiles)[rows](depth, a->base + row * depth, b->source, b->offset, b->panel, c, ldc, accumulate);
+}
+
+/* The part of `lines` on its way into L2 that rows [begin, end) of `all` are multiplied meanwhile. */
+static inline void NAMED(look_ahead)(const NAMED(lines_t) *lines, int64_t begin, int64_t end, int64_t all) {
+    if (lines->base == NULL) return;
+    for (int64_t i = lines->count * begin / all; i < lines->count * end / all; i++) {
+        const REAL *line = lines->base + NAMED(at)(lines->offset, lines->stride, i);
+        for (int64_t j = 0; j < lines->length; j += 64 / REAL_BYTES) __builtin_prefetch(line + j, 0, 2);
+        __builtin_prefetch(line + lines->length - 1, 0, 2);
+    }
 }
 
 /* Columns of a panel that lie at a constant stride. */
@@ -110,10 +140,10 @@ static int64_t NAMED(column_runs)(const NAMED(target_t) *t, int64_t column, int6
 }
 
 /* One register tile by way of a buffer. Rows lie `spacing` apart, or where the table says if `rows_even` is not set. */
-static void NAMED(buffer_tile)(const NAMED(target_t) *t, const NAMED(row_operand_t) *a, const REAL *b, int64_t depth,
-                               int64_t row, int64_t rows, int64_t spacing, int rows_even, int64_t column,
-                               int64_t columns, const NAMED(column_run_t) *run, int64_t runs, int accumulate,
-                               int finish) {
+static void NAMED(buffer_tile)(const NAMED(target_t) *t, const NAMED(row_operand_t) *a,
+                               const NAMED(column_operand_t) *b, int64_t depth, int64_t row, int64_t rows,
+                               int64_t spacing, int rows_even, int64_t column, int64_t columns,
+                               const NAMED(column_run_t) *run, int64_t runs, int accumulate, int finish) {
     REAL tile[TILE_ROWS * TILE_COLUMNS] __attribute__((aligned(64)));
     REAL before[TILE_ROWS * TILE_COLUMNS] __attribute__((aligned(64)));
     const int64_t together = rows_even ? rows : 1;
@@ -137,57 +167,55 @@ static void NAMED(buffer_tile)(const NAMED(target_t) *t, const NAMED(row_operand
 
 /* Rows [begin, end) of target (+)= a * b for one column panel, tile by tile: straight into the target where a tile lies
  * in rows of neighbours. */
-static void NAMED(multiply_panel)(const NAMED(target_t) *t, const NAMED(row_operand_t) *a, const REAL *b, int64_t depth,
-                                  int64_t begin, int64_t end, int64_t column, int64_t columns, int accumulate,
-                                  int last) {
+static void NAMED(multiply_panel)(const NAMED(target_t) *t, const NAMED(row_operand_t) *a, NAMED(column_operand_t) b,
+                                  int64_t depth, int64_t begin, int64_t end, int64_t column, int64_t columns,
+                                  int accumulate, int last) {
     NAMED(column_run_t) run[TILE_COLUMNS];
     const int64_t runs = NAMED(column_runs)(t, column, columns, run);
     const int columns_even = runs == 1 && columns == TILE_COLUMNS && run[0].stride == 1;
     const int finish = last && t->epilogue != NULL;
-    for (int64_t row = begin; row < end; row += a->width) {
+    for (int64_t row = begin; row < end; row += a->width, b.source = NULL) {
         const int64_t rows = min64(a->width, a->count - row);
         const int64_t spacing = t->row_offset == NULL ? t->row_stride
                                 : rows > 1            ? t->row_offset[row + 1] - t->row_offset[row]
                                                       : 0;
         const int rows_even = NAMED(is_even)(t->row_offset, spacing, row, rows);
+        NAMED(look_ahead)(&b.ahead, row - begin, row - begin + rows, end - begin);
         if (!rows_even || !columns_even) {
-            NAMED(buffer_tile)(t, a, b, depth, row, rows, spacing, rows_even, column, columns, run, runs, accumulate,
+            NAMED(buffer_tile)(t, a, &b, depth, row, rows, spacing, rows_even, column, columns, run, runs, accumulate,
                                finish);
             continue;
         }
         REAL *target = t->base + NAMED(at)(t->row_offset, t->row_stride, row) + run[0].offset;
-        NAMED(run_tile)(a, b, depth, row, rows, target, spacing, accumulate);
+        NAMED(run_tile)(a, &b, depth, row, rows, target, spacing, accumulate);
         if (finish) NAMED(finish_tile)(t, target, spacing, row, rows, column, columns);
     }
 }
 
-/* One panel of packed weights: block by block [entry][panel width], padded with zeros to whole column panels. */
-static void NAMED(gemm_pack_weight)(const void *data, int64_t item, void *scratch) {
-    const gemm_job_t *job = (const gemm_job_t *)data;
+/* Entries [begin, end) of the panel of weights from filter `first` on: [entry][panel width], a column panel padded with
+ * zeros. */
+static void NAMED(pack_weights)(const gemm_job_t *job, int64_t group, int64_t first, int64_t begin, int64_t end,
+                                REAL *panel) {
     const correlation_t *c = &job->correlation;
     const int64_t width = job->pixels_are_columns ? panel_height(c->filters, TILE_ROWS) : TILE_COLUMNS;
-    const int64_t panels = div_up(c->filters, width), group = item / panels, first = item % panels * width;
     const int64_t count = min64(width, c->filters - first), height = job->pixels_are_columns ? count : width;
-    const int64_t entries = entry_count(c), taps = tap_count(c), *stride = c->weight_stride;
-    const int64_t entry_width = packed_entry_width(job, TILE_COLUMNS);
+    const int64_t taps = tap_count(c), *stride = c->weight_stride;
     const REAL *weight = (const REAL *)c->weight + group * c->weight_group_stride + first * stride[0];
-    REAL *packed = (REAL *)job->packed + group * entries * entry_width, *panel = packed;
     const int is_whole = first + round_up(height, LANES) <= c->filters, is_dense = taps_are_dense(c);
-    const int is_line = is_whole && is_dense && stride[1] == taps;
     const int are_lines = is_whole && is_dense && taps >= LANES;
-    int64_t tap[3] = {0};
-    (void)scratch;
-    for (int64_t entry = 0; entry < entries; entry++, panel += height) {
-        if (entry % job->block_entries == 0) {
-            const int64_t depth = min64(job->block_entries, entries - entry);
-            panel = packed + entry * entry_width + first * depth;
-            if (is_line) {
-                NAMED(pack_transposed)(weight + entry, stride[0], height, depth, panel);
-                entry += depth - 1;
-                continue;
-            }
-        }
-        if (are_lines && entry % taps == 0 && taps <= job->block_entries - entry % job->block_entries) {
+    if (begin >= end) return;
+    if (is_whole && is_dense && stride[1] == taps) {
+        NAMED(pack_transposed)(weight + begin, stride[0], height, end - begin, panel);
+        return;
+    }
+    int64_t tap[3], rest = begin % taps;
+    for (int axis = 2; axis >= 0; axis--) {
+        tap[axis] = rest % c->taps[axis];
+        rest /= c->taps[axis];
+    }
+    weight += begin / taps * stride[1];
+    for (int64_t entry = begin; entry < end; entry++, panel += height) {
+        if (are_lines && entry % taps == 0 && entry + taps <= end) {
             NAMED(pack_transposed)(weight, stride[0], height, taps, panel);
             panel += (taps - 1) * height;
             entry += taps - 1;
@@ -207,6 +235,31 @@ static void NAMED(gemm_pack_weight)(const void *data, int64_t item, void *scratc
     }
 }
 
+/* The weights of a product of matrices that a column panel of `depth` entries is packed from. */
+static NAMED(lines_t)
+    NAMED(weight_lines)(const correlation_t *c, int64_t group, int64_t first, int64_t entry, int64_t depth) {
+    const int64_t *stride = c->weight_stride, filters = min64(TILE_COLUMNS, c->filters - first);
+    const REAL *base = (const REAL *)c->weight + group * c->weight_group_stride + first * stride[0] + entry * stride[1];
+    if (tap_count(c) == 1 && stride[1] == 1) return (NAMED(lines_t)){base, NULL, stride[0], filters, depth};
+    if (tap_count(c) == 1 && stride[0] == 1) return (NAMED(lines_t)){base, NULL, stride[1], depth, filters};
+    return (NAMED(lines_t)){0};
+}
+
+/* One panel of packed weights, block by block. */
+static void NAMED(gemm_pack_weight)(const void *data, int64_t item, void *scratch) {
+    const gemm_job_t *job = (const gemm_job_t *)data;
+    const correlation_t *c = &job->correlation;
+    const int64_t width = job->pixels_are_columns ? panel_height(c->filters, TILE_ROWS) : TILE_COLUMNS;
+    const int64_t panels = div_up(c->filters, width), group = item / panels, first = item % panels * width;
+    const int64_t entries = entry_count(c), entry_width = packed_entry_width(job, TILE_COLUMNS);
+    REAL *packed = (REAL *)job->packed + group * entries * entry_width;
+    (void)scratch;
+    for (int64_t begin = 0; begin < entries; begin += job->block_entries) {
+        const int64_t depth = min64(job->block_entries, entries - begin);
+        NAMED(pack_weights)(job, group, first, begin, begin + depth, packed + begin * entry_width + first * depth);
+    }
+}
+
 /* The parts of a thread's scratch. */
 typedef struct {
     REAL *band;
@@ -215,6 +268,7 @@ typedef struct {
     int64_t *pixel;
     int64_t *result; /* offsets of pixels in the result and in what is added to it */
     int64_t *added;
+    REAL *sums;
 } NAMED(scratch_t);
 
 static NAMED(scratch_t) NAMED(split_scratch)(const gemm_job_t *job, void *scratch) {
@@ -227,6 +281,7 @@ static NAMED(scratch_t) NAMED(split_scratch)(const gemm_job_t *job, void *scratc
         .pixel = (int64_t *)(first + s.pixels),
         .result = (int64_t *)(first + s.results),
         .added = (int64_t *)(first + s.added),
+        .sums = (REAL *)(first + s.sums),
     };
 }
 
@@ -251,6 +306,13 @@ static band_t NAMED(gather)(const gemm_job_t *job, int64_t group, const pixel_bo
     return band;
 }
 
+/* Whether a panel's columns are all there and neighbours in the band. */
+static inline int NAMED(is_run)(const int64_t *pixel, int64_t columns) {
+    int64_t run = 1;
+    while (run < columns && pixel[run] == *pixel + run) run++;
+    return run == TILE_COLUMNS;
+}
+
 /* What vectors of pixels may be loaded from: the whole source in place of a band, else anywhere near the band. */
 static NAMED(room_t) NAMED(room_of)(const gemm_job_t *job) {
     const correlation_t *c = &job->correlation;
@@ -266,17 +328,58 @@ static NAMED(room_t) NAMED(room_of)(const gemm_job_t *job) {
     return (NAMED(room_t)){(uintptr_t)low, (uintptr_t)high};
 }
 
+/* Pixels from number `pixel` on that lie `result_stride[4]` apart, at most `most`; *offset is that of the first. */
+static int64_t NAMED(result_run)(const correlation_t *c, int64_t pixel, int64_t most, int64_t *offset) {
+    const int64_t *stride = c->result_stride;
+    int64_t n, position[3], length = c->pixels[2];
+    NAMED(split_pixel)(c, pixel, &n, position);
+    *offset = n * stride[0] + position[0] * stride[2] + position[1] * stride[3] + position[2] * stride[4];
+    if (stride[3] == length * stride[4]) {
+        length *= c->pixels[1];
+        if (stride[2] == length * stride[4]) length *= c->pixels[0];
+    }
+    return min64(most, length - pixel % length);
+}
+
+/* A column panel of sums [pixel][TILE_COLUMNS], of which `filters` are wanted, to `result`, its filters' first pixels.
+ * Up to LANES rows behind the sums are read. */
+static void NAMED(store_turned)(const gemm_job_t *job, const REAL *sums, int64_t pixel, int64_t pixels, int64_t filters,
+                                REAL *result) {
+    const correlation_t *c = &job->correlation;
+    for (int64_t done = 0, run; done < pixels; done += run) {
+        int64_t offset;
+        run = NAMED(result_run)(c, pixel + done, pixels - done, &offset);
+        const int64_t count = min64(run, LANES), step = c->result_stride[4];
+        for (int64_t at = 0; at < run; at += LANES) {
+            const int64_t first = min64(at, run - count); /* the last vector overlaps the one before */
+            for (int64_t filter = 0; filter < filters; filter += LANES) {
+                NAMED(vector) square[LANES];
+#pragma GCC unroll 16
+                for (int i = 0; i < LANES; i++)
+                    square[i] = NAMED(load)(sums + (done + first + i) * TILE_COLUMNS + filter);
+                NAMED(transpose)(square);
+                NAMED(spread_rows)(result + filter * c->result_stride[1] + offset + first * step, c->result_stride[1],
+                                   step, job->owns_between, (const REAL *)square, LANES, count,
+                                   min64(LANES, filters - filter));
+            }
+        }
+    }
+}
+
 /* Bytes of packed weights that stay in L2 beside the band while the column panels pass. */
 #define WEIGHT_BYTES 262144
 
-/* forward and one phase of backward_input: one block of pixels of one group, all its filters. */
+/* forward and one phase of backward_input: one block of pixels and filters of one group. */
 static void NAMED(gemm_correlate)(const void *data, int64_t item, void *scratch) {
     const gemm_job_t *job = (const gemm_job_t *)data;
     const correlation_t *c = &job->correlation;
     const epilogue_t *e = &job->epilogue;
     const int64_t group = item % c->groups, entries = entry_count(c), filter = group * c->filters;
+    const int64_t parts_of_filters = div_up(c->filters, job->block_filters), block = item / c->groups;
+    const int64_t filter_begin = block % parts_of_filters * job->block_filters;
+    const int64_t filter_end = min64(filter_begin + job->block_filters, c->filters);
     int64_t pixels;
-    const int64_t pixel = pixel_block(c, job->block_pixels, item / c->groups, &pixels);
+    const int64_t pixel = pixel_block(c, job->block_pixels, block / parts_of_filters, &pixels);
     const int by_columns = job->pixels_are_columns;
     const NAMED(scratch_t) parts = NAMED(split_scratch)(job, scratch);
     const pixel_box_t box = pixel_box(c, pixel, pixels);
@@ -314,38 +417,54 @@ static void NAMED(gemm_correlate)(const void *data, int64_t item, void *scratch)
             const int64_t width = panel_height(c->filters, TILE_ROWS);
             const NAMED(row_operand_t) rows = {weights, c->filters, width, NULL, NULL};
             const int64_t panels = max64(WEIGHT_BYTES / REAL_BYTES / (max64(depth, 1) * width), 1);
-            const int64_t groups = div_up(c->filters, panels * width);
-            const int64_t most = round_up(div_up(c->filters, max64(groups, 1)), width);
-            for (int64_t begin = 0; begin < c->filters; begin += most)
+            const int64_t groups = div_up(filter_end - filter_begin, panels * width);
+            const int64_t most = round_up(div_up(filter_end - filter_begin, max64(groups, 1)), width);
+            for (int64_t begin = filter_begin; begin < filter_end; begin += most)
                 for (int64_t column = 0; column < pixels; column += TILE_COLUMNS) {
                     const int64_t columns = min64(TILE_COLUMNS, pixels - column);
-                    NAMED(pack_columns)(base, parts.pixel + column, columns, parts.entry, depth, room, parts.panels);
-                    NAMED(multiply_panel)(&target, &rows, parts.panels, depth, begin, min64(begin + most, c->filters),
-                                          column, columns, accumulate, last);
+                    const int64_t *pixel_offset = parts.pixel + column;
+                    NAMED(column_operand_t) panel = {.panel = parts.panels, .offset = parts.entry};
+                    if (column + TILE_COLUMNS < pixels)
+                        panel.ahead =
+                            (NAMED(lines_t)){base + pixel_offset[TILE_COLUMNS], parts.entry, 0, depth, TILE_COLUMNS};
+                    if (NAMED(is_run)(pixel_offset, columns))
+                        panel.source = base + *pixel_offset;
+                    else
+                        NAMED(pack_columns)(base, pixel_offset, columns, parts.entry, depth, room, parts.panels);
+                    NAMED(multiply_panel)(&target, &rows, panel, depth, begin, min64(begin + most, filter_end), column,
+                                          columns, accumulate, last);
                 }
         } else {
             const NAMED(row_operand_t) rows = {base, pixels, panel_height(pixels, TILE_ROWS), parts.pixel, parts.entry};
-            for (int64_t column = 0; column < c->filters; column += TILE_COLUMNS)
-                NAMED(multiply_panel)(&target, &rows, weights + column * depth, depth, 0, pixels, column,
-                                      min64(TILE_COLUMNS, c->filters - column), accumulate, last);
+            for (int64_t column = filter_begin; column < filter_end; column += TILE_COLUMNS) {
+                const int64_t columns = min64(TILE_COLUMNS, c->filters - column);
+                NAMED(column_operand_t) panel = {.panel = (REAL *)weights + column * depth};
+                if (job->packed == NULL) {
+                    NAMED(pack_weights)(job, group, column, first, first + depth, parts.panels);
+                    panel.panel = parts.panels;
+                    if (column + TILE_COLUMNS < filter_end)
+                        panel.ahead = NAMED(weight_lines)(c, group, column + TILE_COLUMNS, first, depth);
+                    else if (!last)
+                        panel.ahead = NAMED(weight_lines)(c, group, filter_begin, first + depth,
+                                                          min64(depth, entries - first - depth));
+                }
+                if (!gemm_is_turned(job)) {
+                    NAMED(multiply_panel)(&target, &rows, panel, depth, 0, pixels, column, columns, accumulate, last);
+                    continue;
+                }
+                REAL *sums = parts.sums + (entries > job->block_entries ? (column - filter_begin) * pixels : 0);
+                const NAMED(target_t) aside = {.base = sums, .row_stride = TILE_COLUMNS, .column_stride = 1};
+                NAMED(multiply_panel)(&aside, &rows, panel, depth, 0, pixels, 0, TILE_COLUMNS, accumulate, last);
+                if (!last) continue;
+                if (target.epilogue != NULL)
+                    NAMED(finish_tile)(&target, sums, TILE_COLUMNS, 0, pixels, column, columns);
+                NAMED(store_turned)(job, sums, pixel, pixels, columns, target.base + column * target.column_stride);
+            }
         }
         first += job->block_entries;
     } while (first < entries);
 }
 #undef WEIGHT_BYTES
-
-/* Pixels from number `pixel` on that lie `result_stride[4]` apart, at most `most`; *offset is that of the first. */
-static int64_t NAMED(result_run)(const correlation_t *c, int64_t pixel, int64_t most, int64_t *offset) {
-    const int64_t *stride = c->result_stride;
-    int64_t n, position[3], length = c->pixels[2];
-    NAMED(split_pixel)(c, pixel, &n, position);
-    *offset = n * stride[0] + position[0] * stride[2] + position[1] * stride[3] + position[2] * stride[4];
-    if (stride[3] == length * stride[4]) {
-        length *= c->pixels[1];
-        if (stride[2] == length * stride[4]) length *= c->pixels[0];
-    }
-    return min64(most, length - pixel % length);
-}
 
 /* The output gradient of one block of pixels: column panels [pixel][TILE_COLUMNS], the last filled up with zeros. */
 static void NAMED(pack_gradient)(const correlation_t *c, int64_t group, int64_t pixel, int64_t pixels, REAL *panels) {
@@ -396,8 +515,8 @@ static void NAMED(gemm_weight_gradient)(const void *data, int64_t item, void *sc
         NAMED(pack_gradient)(c, group, pixel, pixels, parts.panels);
         const NAMED(row_operand_t) rows = {base, count, panel_height(count, TILE_ROWS), parts.entry, parts.pixel};
         for (int64_t column = 0; column < width; column += TILE_COLUMNS)
-            NAMED(multiply_panel)(&target, &rows, parts.panels + column * pixels, pixels, 0, count, column,
-                                  TILE_COLUMNS, block > begin, 0);
+            NAMED(multiply_panel)(&target, &rows, (NAMED(column_operand_t)){.panel = parts.panels + column * pixels},
+                                  pixels, 0, count, column, TILE_COLUMNS, block > begin, 0);
     }
 }
 

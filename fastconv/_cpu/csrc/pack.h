@@ -148,12 +148,9 @@ static void NAMED(pack_pixels)(const REAL *band, const int64_t *pixel, int64_t c
         i = end;
     }
     if (runs == 1 && count == LANES) {
-        /* The next panel is on its way into L2 while this one is multiplied. */
         const REAL *base = run[0].base;
-        for (int64_t r = 0; r < depth; r++) {
-            __builtin_prefetch(base + offset[r] + TILE_COLUMNS, 0, 2);
+        for (int64_t r = 0; r < depth; r++)
             *(NAMED(unaligned) *)(panel + r * TILE_COLUMNS) = *(const NAMED(unaligned) *)(base + offset[r]);
-        }
     } else if (runs == 0) {
         NAMED(pack_runs)(0, run, offset, depth, panel);
     } else if (runs == 1) {
