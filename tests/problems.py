@@ -138,6 +138,12 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "2x130x4x4 32x65x1x1 g2",
         "1x330x5x7 70x330x1x1 channels_last",
     ),
+    "gradients stored as they are summed": (
+        "1x515x23x22 5x515x1x1",
+        "2x136x5x5 16x17x1x1 g8",
+        "1x6x5x5 530x6x1x1 DHWIO",
+        "1x515x4x5 5x515x1x1 channels_last",
+    ),
     "wide": (
         "1x35x9x10 37x35x3x3 p1",
         "1x35x9x10 37x35x3x3 p1 channels_last DHWIO",

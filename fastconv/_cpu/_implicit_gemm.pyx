@@ -31,6 +31,7 @@ cdef extern from "gemm_job.h" nogil:
     int64_t entry_count(const correlation_t *c)
     int64_t pixel_count(const correlation_t *c)
     bint gemm_is_in_place(const gemm_job_t *job, int64_t element_bytes)
+    bint gemm_sums_in_place(const gemm_job_t *job)
     bint gemm_packs_itself(const gemm_job_t *job)
     int64_t panel_height(int64_t rows, int64_t tile_rows)
     int64_t packed_weight_size(const gemm_job_t *job, int64_t tile_columns)
@@ -71,13 +72,10 @@ cdef void _merge_axes(correlation_t *c, epilogue_t *e) noexcept:
         c.source_size[axis] = 1
 
 
-cdef void _narrow_result(correlation_t *c) noexcept:
-    """Let the weight gradient of a product of matrices, as in 1x1 convolutions, be that of the transposed product, where
-    this has fewer filters: the output gradient is packed, the source is read as it is."""
+cdef void _swap_operands(correlation_t *c) noexcept:
+    """Let the weight gradient of a product of matrices, as in 1x1 convolutions, be that of the transposed product: the
+    source is packed, the output gradient is read as it is."""
     cdef int axis
-    cdef int64_t swapped
-    if c.filters <= c.channels:
-        return
     for axis in range(3):
         if c.taps[axis] != 1 or c.step[axis] != 1 or c.first[axis] != 0 or c.pixels[axis] != c.source_size[axis]:
             return
@@ -85,9 +83,7 @@ cdef void _narrow_result(correlation_t *c) noexcept:
     c.channels, c.filters = c.filters, c.channels
     c.weight_stride[0], c.weight_stride[1] = c.weight_stride[1], c.weight_stride[0]
     for axis in range(5):
-        swapped = c.source_stride[axis]
-        c.source_stride[axis] = c.result_stride[axis]
-        c.result_stride[axis] = swapped
+        c.source_stride[axis], c.result_stride[axis] = c.result_stride[axis], c.source_stride[axis]
 
 
 cdef int64_t _balanced(int64_t total, int64_t most, int64_t multiple):
@@ -112,7 +108,7 @@ cdef class GemmKernel(Kernel):
     cdef gemm_job_t *jobs
     cdef readonly int64_t shared_bytes, thread_bytes
     cdef int64_t itemsize
-    cdef bint is_gradient
+    cdef bint is_gradient, is_swapped
     cdef const real_kernels_t *kernels
 
     def __cinit__(self, problem, params):
@@ -121,6 +117,7 @@ cdef class GemmKernel(Kernel):
         self.kernels = kernels_for(problem.dtype)
         self.itemsize = 4 if problem.dtype == "float32" else 8
         self.is_gradient = problem.direction == "backward_weight"
+        self.is_swapped = self.is_gradient and params["columns"] == "channels"
         self.jobs = <gemm_job_t *>PyMem_Calloc(self.sums.count, sizeof(gemm_job_t))
         if self.jobs == NULL:
             raise MemoryError
@@ -137,8 +134,8 @@ cdef class GemmKernel(Kernel):
         cdef int64_t blocks, width
         memset(&none, 0, sizeof(none))
         job.correlation = self.sums.get(&none, index, &job.epilogue)
-        if self.is_gradient:
-            _narrow_result(c)
+        if self.is_swapped:
+            _swap_operands(c)
         channels_last = self.sums.problem.layout == "channels_last"
         job.is_weight_gradient = self.is_gradient
         job.pixels_are_columns = params["columns"] == "pixels"
@@ -148,7 +145,9 @@ cdef class GemmKernel(Kernel):
             blocks = max(div_up(pixel_count(c), job.block_pixels), 1)
             job.splits = div_up(blocks, div_up(blocks, params["splits"]))
             job.block_entries = _entries(c, params["span"])
-            job.pass_blocks = div_up(PASS_MULTIPLY_ADDS, max(job.block_entries * c.filters * job.block_pixels, 1))
+            width = self.kernels.tile_columns
+            job.block_filters = _balanced(c.filters, params["filters"], width)
+            job.pass_blocks = div_up(PASS_MULTIPLY_ADDS, max(job.block_entries * job.block_filters * job.block_pixels, 1))
         else:
             width = self.kernels.tile_columns if job.pixels_are_columns else 1
             job.block_pixels = _balanced(pixel_count(c), params["span"], width)
@@ -176,8 +175,8 @@ cdef class GemmKernel(Kernel):
         """The ``index``-th job on ``operands``."""
         cdef gemm_job_t job = self.jobs[index]
         job.correlation = self.sums.get(operands, index, &job.epilogue)
-        if self.is_gradient:
-            _narrow_result(&job.correlation)
+        if self.is_swapped:
+            _swap_operands(&job.correlation)
         job.owns_between = self.sums.is_phased and operands.stride[INPUT][4] == 1
         _merge_axes(&job.correlation, &job.epilogue)
         job.in_place = gemm_is_in_place(&job, self.itemsize)
@@ -233,6 +232,8 @@ cdef class GemmKernel(Kernel):
             job.pass_first = first
             run_job(self.kernels.gemm_weight_gradient, &job, gemm_weight_items(&job), self.thread_bytes,
                     workspace + self.shared_bytes, threads)
+        if gemm_sums_in_place(&job):
+            return 0
         return run_job(self.kernels.gemm_weight_reduce, &job, gemm_reduce_items(&job, self.kernels.tile_columns), 0, NULL,
                        threads)
 

@@ -26,8 +26,12 @@ TURNED_PRODUCTS = 0.75
 """Vectors of multiply-adds that take as long as turning and storing one vector of sums along filters ..."""
 CROSSING_PRODUCTS = 1.25
 """... and as adding one of a panel that goes on in the next image."""
+STORED_ROWS = 512
+"""Rows of one item of a weight gradient that is summed where it is stored: columns are packed for so many."""
 GRADIENT_ENTRIES = 256
 """Rows at least that a packed block of the output gradient is multiplied by: packing it is spread over them."""
+STORED_COPIES = 4
+"""Copies of an element into a panel that take as long as adding up and storing one of the weight gradient."""
 PARTIAL_BYTES = 2**24
 """All partial sums of a weight gradient together."""
 START_PRODUCTS = 4
@@ -40,11 +44,33 @@ def _round_up(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple
 
 
-def _gradient_rows(problem: ConvProblem) -> int:
-    """Rows of the weight gradient's product: entries, or the filters of a product of matrices that has more of them."""
-    is_matrix = problem.kernel_size == problem.stride == (1, 1, 1) and problem.input_size == problem.output_size
-    filters = problem.out_channels // problem.groups if is_matrix else 0
-    return max(math.prod(problem.weight_shape[1:]), filters)
+@dataclass(frozen=True)
+class _Gradient:
+    """The matrix product of one group of ``backward_weight``, with the columns packed."""
+
+    columns: str
+    """``filters``: the output gradient is packed; ``channels``, in products of matrices: the input is."""
+    rows: int
+    width: int
+    is_stored: bool
+    """Whether a product, were it not split, would be the weight gradient as it lies in memory."""
+
+    @classmethod
+    def of(cls, problem: ConvProblem) -> _Gradient:
+        filters = max(problem.out_channels // problem.groups, 1)
+        entries = max(math.prod(problem.weight_shape[1:]), 1)
+        is_matrix = problem.kernel_size == problem.stride == (1, 1, 1) and problem.input_size == problem.output_size
+        by_filters = cls("filters", entries, filters, is_matrix and problem.weight_layout == "DHWIO")
+        if not is_matrix:
+            return by_filters
+        by_channels = cls("channels", filters, entries, problem.weight_layout != "DHWIO")
+        pixels = problem.batch * math.prod(problem.output_size)
+        return min(by_channels, by_filters, key=lambda product: product.copied(pixels))
+
+    def copied(self, pixels: int) -> int:
+        """Elements copied, about: columns into panels, and sums that are not where they are stored."""
+        panels = pixels * self.width * -(-self.rows // GRADIENT_ENTRIES)
+        return panels + (0 if self.is_stored else STORED_COPIES * self.rows * self.width)
 
 
 def _is_in_place(problem: ConvProblem) -> bool:
@@ -126,14 +152,20 @@ class ImplicitGemm(Algorithm):
         pixels = problem.batch * math.prod(problem.output_size)
         if problem.direction == "backward_weight":
             depth = min(depth + depth // 2, max(pixels, 1))  # nothing but elements of a band streams past
-            total = _gradient_rows(problem)
-            # A split costs no more than adding its blocks to one sum; a block of entries packs the gradient again.
-            weight_bytes = math.prod(problem.weight_shape) * itemsize
-            most = min(-(-LEAST_ITEMS // problem.groups), pixels // depth, PARTIAL_BYTES // max(weight_bytes, 1))
-            splits = max(most, 1)
-            span = max(GRADIENT_ENTRIES, -(-total * splits * problem.groups // LEAST_ITEMS))
-            span = min(span, max(total, 1), max(block_bytes // itemsize // depth * 4, GRADIENT_ENTRIES))
-            return {"columns": "filters", "depth": depth, "span": span, "filters": 0, "splits": splits}
+            product = _Gradient.of(problem)
+            total, filters, splits = product.rows, product.width, 1
+            row_items = problem.groups * -(-total // STORED_ROWS)
+            if product.is_stored and row_items * -(-filters // (2 * columns)) >= LEAST_ITEMS // 2:
+                span = STORED_ROWS
+                filters = _round_up(max(-(-filters // -(-LEAST_ITEMS // row_items)), 2 * columns), columns)
+            else:
+                # A split costs no more than adding its blocks to one sum; a block of entries packs the gradient again.
+                weight_bytes = math.prod(problem.weight_shape) * itemsize
+                most = min(-(-LEAST_ITEMS // problem.groups), pixels // depth, PARTIAL_BYTES // max(weight_bytes, 1))
+                splits = max(most, 1)
+                span = max(GRADIENT_ENTRIES, -(-total * splits * problem.groups // LEAST_ITEMS))
+                span = min(span, max(total, 1), max(block_bytes // itemsize // depth * 4, GRADIENT_ENTRIES))
+            return {"columns": product.columns, "depth": depth, "span": span, "filters": filters, "splits": splits}
         depth = min(depth, max(problem.reduction, 1))
         size = _Product.of(problem)
         by_pixels = size.columns(depth) == "pixels"
@@ -171,13 +203,11 @@ class ImplicitGemm(Algorithm):
         """Padded tiles at the peak rate, band and panels packed from it as copies, the weights once per call."""
         _, _, columns = _runtime.tile_sizes(problem.dtype)
         itemsize = np.dtype(problem.dtype).itemsize
-        filters = max(problem.out_channels // problem.groups, 1)
-        channels = max(problem.in_channels // problem.groups, 1)
         taps = math.prod(problem.kernel_size)
-        size = _Product.of(problem)
+        size, gradient = _Product.of(problem), _Gradient.of(problem)
         rate = machine.multiply_adds_per_second[problem.dtype] * 0.9
         if problem.direction == "backward_weight":
-            filters = filters * channels * taps // _gradient_rows(problem)
+            filters = gradient.width
             rate *= filters / _round_up(filters, columns)
         else:
             filters = size.filters
@@ -188,12 +218,13 @@ class ImplicitGemm(Algorithm):
         band = 0.0 if _is_in_place(problem) else (2 if problem.stride[2] in (1, 2, 4) else 8) / max(taps, 1)
         packed_bytes = problem.multiply_adds / filters * itemsize * ((1 if by_pixels else 0) + band)
         if problem.direction == "backward_weight":
-            packed_bytes += 2 * problem.multiply_adds / max(min(params["span"], _gradient_rows(problem)), 1) * itemsize
+            packed_bytes += 2 * problem.multiply_adds / max(min(params["span"], gradient.rows), 1) * itemsize
         if problem.direction == "backward_input" and problem.stride[2] > 1:
             packed_bytes *= 4  # phases are short, and their results are spread
         data_bytes = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape)) * itemsize
-        is_product = problem.direction != "backward_weight"
-        packs_itself = is_product and params["columns"] == "filters" and size.pixels <= params["span"]
+        packs_itself = params["columns"] == "filters" and size.pixels <= params["span"]
+        if problem.direction == "backward_weight":
+            packs_itself = gradient.is_stored and params["splits"] == 1
         weight_bytes = (1 if packs_itself else 4) * math.prod(problem.weight_shape) * itemsize
         work = problem.multiply_adds / rate + packed_bytes / (4 * machine.bytes_per_second)
         work += (data_bytes + weight_bytes) / machine.bytes_per_second

@@ -82,10 +82,16 @@ static inline int64_t gemm_split_blocks(const gemm_job_t *job) {
     return div_up(pixel_block_count(&job->correlation, job->block_pixels), job->splits);
 }
 static inline int64_t gemm_weight_items(const gemm_job_t *job) {
-    return job->splits * job->correlation.groups * div_up(entry_count(&job->correlation), job->block_entries);
+    const correlation_t *c = &job->correlation;
+    return job->splits * c->groups * div_up(entry_count(c), job->block_entries) *
+           div_up(c->filters, job->block_filters);
 }
 static inline int64_t gemm_reduce_items(const gemm_job_t *job, int64_t tile_columns) {
     return job->correlation.groups * div_up(job->correlation.filters, tile_columns);
+}
+/* Whether a weight gradient is summed where it is stored. */
+static inline int gemm_sums_in_place(const gemm_job_t *job) {
+    return job->splits == 1 && tap_count(&job->correlation) == 1 && job->correlation.weight_stride[0] == 1;
 }
 /* Elements of all partial sums. */
 static inline int64_t gemm_partial_size(const gemm_job_t *job, int64_t tile_columns) {
@@ -113,10 +119,9 @@ static inline gemm_scratch_t gemm_scratch(const gemm_job_t *job, int64_t tile_co
     const int64_t depth = job->is_weight_gradient ? pixels : entries;
     const pixel_box_t box = largest_box(c, pixels);
     const band_t band = band_of(c, &box, channels, job->is_interleaved);
-    const int64_t columns = job->is_weight_gradient ? round_up(c->filters, tile_columns) : tile_columns;
     gemm_scratch_t s = {.band = round_up(lanes * element_bytes, 64)};
     s.panels = s.band + round_up((band.size + 2 * lanes) * element_bytes, 64);
-    s.entries = s.panels + round_up(depth * columns * element_bytes, 64);
+    s.entries = s.panels + round_up(depth * tile_columns * element_bytes, 64);
     s.pixels = s.entries + round_up(entries * 8, 64);
     s.results = s.pixels + round_up((pixels + tile_columns) * 8, 64);
     s.added = s.results + round_up((pixels + tile_columns) * 8, 64);

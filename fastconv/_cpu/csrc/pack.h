@@ -78,6 +78,16 @@ static void NAMED(pack_transposed)(const REAL *lines, int64_t line_stride, int64
     const int64_t vectors = div_up(width, LANES), whole = width % LANES == 0 ? depth : depth - vectors * LANES / width;
     NAMED(vector) block[4 * LANES];
     int64_t r = 0;
+    for (; width % LANES == 0 && r + LANES <= whole; r += LANES)
+        for (int64_t v = 0; v < vectors; v++) {
+            NAMED(vector) square[LANES];
+#pragma GCC unroll 16
+            for (int i = 0; i < LANES; i++)
+                square[i] = *(const NAMED(unaligned) *)(lines + (v * LANES + i) * line_stride + r);
+            NAMED(transpose)(square);
+#pragma GCC unroll 16
+            for (int i = 0; i < LANES; i++) *(NAMED(unaligned) *)(panel + (r + i) * width + v * LANES) = square[i];
+        }
     for (; r + LANES <= whole; r += LANES) {
         for (int64_t v = 0; v < vectors; v++) {
             NAMED(vector) square[LANES];
