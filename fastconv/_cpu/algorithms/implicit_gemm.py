@@ -64,13 +64,15 @@ class _Gradient:
         if not is_matrix:
             return by_filters
         by_channels = cls("channels", filters, entries, problem.weight_layout != "DHWIO")
-        pixels = problem.batch * math.prod(problem.output_size)
-        return min(by_channels, by_filters, key=lambda product: product.copied(pixels))
+        return min(by_channels, by_filters, key=lambda product: product.copied(problem))
 
-    def copied(self, pixels: int) -> int:
+    def copied(self, problem: ConvProblem) -> float:
         """Elements copied, about: columns into panels, and sums that are not where they are stored."""
-        panels = pixels * self.width * -(-self.rows // GRADIENT_ENTRIES)
-        return panels + (0 if self.is_stored else STORED_COPIES * self.rows * self.width)
+        panels: float = self.width * -(-self.rows // GRADIENT_ENTRIES)
+        if problem.layout == "channels_last":  # columns are copied by vectors, rows looked up many lines apart
+            panels = panels / 4 + self.rows
+        stored = 0 if self.is_stored else STORED_COPIES * self.rows * self.width
+        return problem.batch * math.prod(problem.output_size) * panels + stored
 
 
 def _is_in_place(problem: ConvProblem) -> bool:
@@ -88,14 +90,16 @@ class _Product:
     """Pixels of one image: what lies behind them belongs to another place in the result."""
     reduction: int
     is_channels_last: bool
+    pixel_step: int
+    """Elements between neighbouring pixels of the source, where channels are last."""
     tile: tuple[int, int, int]
 
     @classmethod
     def of(cls, problem: ConvProblem) -> _Product:
-        filters = problem.out_channels
+        filters, pixel_step = problem.out_channels, problem.in_channels * problem.stride[2]
         sizes: tuple[int, ...] = problem.output_size
         if problem.direction == "backward_input":
-            filters = problem.in_channels
+            filters, pixel_step = problem.in_channels, problem.out_channels
             sizes = tuple(-(-size // stride) for size, stride in zip(problem.input_size, problem.stride, strict=True))
         return cls(
             max(filters // problem.groups, 1),
@@ -103,6 +107,7 @@ class _Product:
             max(math.prod(sizes), 1),
             max(problem.reduction, 1),
             problem.layout == "channels_last",
+            pixel_step,
             _runtime.tile_sizes(problem.dtype),
         )
 
@@ -180,7 +185,9 @@ class ImplicitGemm(Algorithm):
         else:
             span = min(size.pixels, most)
             items = problem.groups * -(-size.pixels // span)
-            filters = _round_up(max(-(-size.filters // -(-LEAST_ITEMS // items)), 2 * columns), columns)
+            # Items copy pixels that lie at such strides (gemm_is_in_place).
+            fewest = (4 if size.is_channels_last and size.pixel_step * itemsize % 2048 == 0 else 2) * columns
+            filters = _round_up(max(-(-size.filters // -(-LEAST_ITEMS // items)), fewest), columns)
         return {
             "columns": size.columns(depth),
             "depth": depth,
