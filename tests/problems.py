@@ -138,6 +138,21 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "1x3x25x23 10x3x11x11 p2 s4 channels_last",
         "1x2x23x9 5x2x8x3 p1:4x1 s3x1",
     ),
+    "few pixels": (
+        "2x330x5x7 70x330x1x1",
+        "5x20x2x2 64x20x1x1",
+        "2x48x6x6 64x48x1x1 s2",
+        "1x340x5x5 40x340x1x1 DHWIO",
+        "2x40x5x5 64x40x3x3 p1",
+        "2x130x4x4 32x65x1x1 g2",
+        "1x330x5x7 70x330x1x1 channels_last",
+    ),
+    "gradients stored as they are summed": (
+        "1x515x23x22 5x515x1x1",
+        "2x136x5x5 16x17x1x1 g8",
+        "1x6x5x5 530x6x1x1 DHWIO",
+        "1x515x4x5 5x515x1x1 channels_last",
+    ),
     "wide": (
         "1x35x9x10 37x35x3x3 p1",
         "1x35x9x10 37x35x3x3 p1 channels_last DHWIO",

@@ -17,7 +17,7 @@ cdef extern from "gemm_job.h" nogil:
     ctypedef struct gemm_job_t:
         correlation_t correlation
         epilogue_t epilogue
-        int64_t block_entries, block_pixels, splits, pass_first, pass_blocks
+        int64_t block_entries, block_pixels, block_filters, splits, pass_first, pass_blocks
         bint pixels_are_columns, is_interleaved, is_weight_gradient, in_place, owns_between
         char *packed
         char *partial
@@ -31,6 +31,9 @@ cdef extern from "gemm_job.h" nogil:
     int64_t entry_count(const correlation_t *c)
     int64_t pixel_count(const correlation_t *c)
     bint gemm_is_in_place(const gemm_job_t *job, int64_t element_bytes)
+    bint gemm_sums_in_place(const gemm_job_t *job)
+    bint gemm_packs_itself(const gemm_job_t *job)
+    int64_t panel_height(int64_t rows, int64_t tile_rows)
     int64_t packed_weight_size(const gemm_job_t *job, int64_t tile_columns)
     int64_t gemm_partial_size(const gemm_job_t *job, int64_t tile_columns)
     int64_t gemm_pack_items(const gemm_job_t *job, int64_t tile_rows, int64_t tile_columns)
@@ -69,13 +72,10 @@ cdef void _merge_axes(correlation_t *c, epilogue_t *e) noexcept:
         c.source_size[axis] = 1
 
 
-cdef void _narrow_result(correlation_t *c) noexcept:
-    """Let the weight gradient of a product of matrices, as in 1x1 convolutions, be that of the transposed product, where
-    this has fewer filters: the output gradient is packed, the source is read as it is."""
+cdef void _swap_operands(correlation_t *c) noexcept:
+    """Let the weight gradient of a product of matrices, as in 1x1 convolutions, be that of the transposed product: the
+    source is packed, the output gradient is read as it is."""
     cdef int axis
-    cdef int64_t swapped
-    if c.filters <= c.channels:
-        return
     for axis in range(3):
         if c.taps[axis] != 1 or c.step[axis] != 1 or c.first[axis] != 0 or c.pixels[axis] != c.source_size[axis]:
             return
@@ -83,9 +83,7 @@ cdef void _narrow_result(correlation_t *c) noexcept:
     c.channels, c.filters = c.filters, c.channels
     c.weight_stride[0], c.weight_stride[1] = c.weight_stride[1], c.weight_stride[0]
     for axis in range(5):
-        swapped = c.source_stride[axis]
-        c.source_stride[axis] = c.result_stride[axis]
-        c.result_stride[axis] = swapped
+        c.source_stride[axis], c.result_stride[axis] = c.result_stride[axis], c.source_stride[axis]
 
 
 cdef int64_t _balanced(int64_t total, int64_t most, int64_t multiple):
@@ -110,7 +108,7 @@ cdef class GemmKernel(Kernel):
     cdef gemm_job_t *jobs
     cdef readonly int64_t shared_bytes, thread_bytes
     cdef int64_t itemsize
-    cdef bint is_gradient
+    cdef bint is_gradient, is_swapped
     cdef const real_kernels_t *kernels
 
     def __cinit__(self, problem, params):
@@ -119,6 +117,7 @@ cdef class GemmKernel(Kernel):
         self.kernels = kernels_for(problem.dtype)
         self.itemsize = 4 if problem.dtype == "float32" else 8
         self.is_gradient = problem.direction == "backward_weight"
+        self.is_swapped = self.is_gradient and params["columns"] == "channels"
         self.jobs = <gemm_job_t *>PyMem_Calloc(self.sums.count, sizeof(gemm_job_t))
         if self.jobs == NULL:
             raise MemoryError
@@ -132,24 +131,31 @@ cdef class GemmKernel(Kernel):
         cdef gemm_job_t *job = &self.jobs[index]
         cdef correlation_t *c = &job.correlation
         cdef operands_t none
-        cdef int64_t blocks
+        cdef int64_t blocks, width
         memset(&none, 0, sizeof(none))
         job.correlation = self.sums.get(&none, index, &job.epilogue)
-        if self.is_gradient:
-            _narrow_result(c)
+        if self.is_swapped:
+            _swap_operands(c)
         channels_last = self.sums.problem.layout == "channels_last"
         job.is_weight_gradient = self.is_gradient
-        job.pixels_are_columns = not (channels_last and c.filters >= self.kernels.lanes)
+        job.pixels_are_columns = params["columns"] == "pixels"
         job.is_interleaved = channels_last and (self.is_gradient or not job.pixels_are_columns)
         if self.is_gradient:
             job.block_pixels = _balanced(pixel_count(c), params["depth"], 1)
             blocks = max(div_up(pixel_count(c), job.block_pixels), 1)
             job.splits = div_up(blocks, div_up(blocks, params["splits"]))
             job.block_entries = _entries(c, params["span"])
-            job.pass_blocks = div_up(PASS_MULTIPLY_ADDS, max(job.block_entries * c.filters * job.block_pixels, 1))
+            width = self.kernels.tile_columns
+            job.block_filters = _balanced(c.filters, params["filters"], width)
+            job.pass_blocks = div_up(PASS_MULTIPLY_ADDS, max(job.block_entries * job.block_filters * job.block_pixels, 1))
         else:
-            job.block_pixels = _balanced(pixel_count(c), params["span"], self.kernels.tile_columns)
+            width = self.kernels.tile_columns if job.pixels_are_columns else 1
+            job.block_pixels = _balanced(pixel_count(c), params["span"], width)
             job.block_entries = _entries(c, params["depth"])
+            width = self.kernels.tile_columns
+            if job.pixels_are_columns:
+                width = panel_height(c.filters, self.kernels.tile_rows)
+            job.block_filters = _balanced(c.filters, params["filters"], width)
         self.shared_bytes = max(self.shared_bytes, self._shared(job))
         self.thread_bytes = max(self.thread_bytes, self._scratch(job))
         _merge_axes(c, &job.epilogue)
@@ -169,8 +175,8 @@ cdef class GemmKernel(Kernel):
         """The ``index``-th job on ``operands``."""
         cdef gemm_job_t job = self.jobs[index]
         job.correlation = self.sums.get(operands, index, &job.epilogue)
-        if self.is_gradient:
-            _narrow_result(&job.correlation)
+        if self.is_swapped:
+            _swap_operands(&job.correlation)
         job.owns_between = self.sums.is_phased and operands.stride[INPUT][4] == 1
         _merge_axes(&job.correlation, &job.epilogue)
         job.in_place = gemm_is_in_place(&job, self.itemsize)
@@ -203,7 +209,9 @@ cdef class GemmKernel(Kernel):
                 job.packed = weights
                 if self._shared(&job) > left:
                     raise MemoryError("workspace smaller than the algorithm asked for")
-                if packed is None:
+                if packed is None and gemm_packs_itself(&job):
+                    job.packed = NULL
+                elif packed is None:
                     self._pack(&job, threads)
                 else:
                     weights += self._shared(&job)
@@ -224,6 +232,8 @@ cdef class GemmKernel(Kernel):
             job.pass_first = first
             run_job(self.kernels.gemm_weight_gradient, &job, gemm_weight_items(&job), self.thread_bytes,
                     workspace + self.shared_bytes, threads)
+        if gemm_sums_in_place(&job):
+            return 0
         return run_job(self.kernels.gemm_weight_reduce, &job, gemm_reduce_items(&job, self.kernels.tile_columns), 0, NULL,
                        threads)
 

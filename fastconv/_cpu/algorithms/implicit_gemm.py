@@ -7,6 +7,7 @@ gathering of pixels in place of the copy of the right-hand matrix (Chetlur et al
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,11 +20,21 @@ PANEL_DEPTH = 320
 the row panel that streams past; at AVX-512 it takes more, which the second level feeds as fast."""
 BLOCK_BYTES = 2**19
 """Entries times pixels of one block, as many bytes as the block would take if it were built."""
+WEIGHT_BYTES = 2**18
+"""Packed weights of one item of a product of matrices, which stay in L2 while its pixels pass."""
+TURNED_PRODUCTS = 0.75
+"""Vectors of multiply-adds that take as long as turning and storing one vector of sums along filters ..."""
+CROSSING_PRODUCTS = 1.25
+"""... and as adding one of a panel that goes on in the next image."""
+STORED_ROWS = 512
+"""Rows of one item of a weight gradient that is summed where it is stored: columns are packed for so many."""
 GRADIENT_ENTRIES = 256
 """Rows at least that a packed block of the output gradient is multiplied by: packing it is spread over them."""
+STORED_COPIES = 4
+"""Copies of an element into a panel that take as long as adding up and storing one of the weight gradient."""
 PARTIAL_BYTES = 2**24
 """All partial sums of a weight gradient together."""
-START_PRODUCTS = 8
+START_PRODUCTS = 4
 """Products of a sum that take as long as starting and storing it."""
 LEAST_ITEMS = 16
 """Work items wanted, so that threads find work; never decided by their number, which must not change the result."""
@@ -33,11 +44,91 @@ def _round_up(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple
 
 
-def _gradient_rows(problem: ConvProblem) -> int:
-    """Rows of the weight gradient's product: entries, or the filters of a product of matrices that has more of them."""
-    is_matrix = problem.kernel_size == problem.stride == (1, 1, 1) and problem.input_size == problem.output_size
-    filters = problem.out_channels // problem.groups if is_matrix else 0
-    return max(math.prod(problem.weight_shape[1:]), filters)
+@dataclass(frozen=True)
+class _Gradient:
+    """The matrix product of one group of ``backward_weight``, with the columns packed."""
+
+    columns: str
+    """``filters``: the output gradient is packed; ``channels``, in products of matrices: the input is."""
+    rows: int
+    width: int
+    is_stored: bool
+    """Whether a product, were it not split, would be the weight gradient as it lies in memory."""
+
+    @classmethod
+    def of(cls, problem: ConvProblem) -> _Gradient:
+        filters = max(problem.out_channels // problem.groups, 1)
+        entries = max(math.prod(problem.weight_shape[1:]), 1)
+        is_matrix = problem.kernel_size == problem.stride == (1, 1, 1) and problem.input_size == problem.output_size
+        by_filters = cls("filters", entries, filters, is_matrix and problem.weight_layout == "DHWIO")
+        if not is_matrix:
+            return by_filters
+        by_channels = cls("channels", filters, entries, problem.weight_layout != "DHWIO")
+        return min(by_channels, by_filters, key=lambda product: product.copied(problem))
+
+    def copied(self, problem: ConvProblem) -> float:
+        """Elements copied, about: columns into panels, and sums that are not where they are stored."""
+        panels: float = self.width * -(-self.rows // GRADIENT_ENTRIES)
+        if problem.layout == "channels_last":  # columns are copied by vectors, rows looked up many lines apart
+            panels = panels / 4 + self.rows
+        stored = 0 if self.is_stored else STORED_COPIES * self.rows * self.width
+        return problem.batch * math.prod(problem.output_size) * panels + stored
+
+
+def _is_in_place(problem: ConvProblem) -> bool:
+    """Whether the source is read where it lies (``gemm_is_in_place`` knows of more)."""
+    return math.prod(problem.kernel_size) == 1 and all(pair == (0, 0) for pair in problem.padding)
+
+
+@dataclass(frozen=True)
+class _Product:
+    """The matrix product of one group in one stride phase of ``forward`` or ``backward_input``."""
+
+    filters: int
+    pixels: int
+    plane: int
+    """Pixels of one image: what lies behind them belongs to another place in the result."""
+    reduction: int
+    is_channels_last: bool
+    pixel_step: int
+    """Elements between neighbouring pixels of the source, where channels are last."""
+    tile: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, problem: ConvProblem) -> _Product:
+        filters, pixel_step = problem.out_channels, problem.in_channels * problem.stride[2]
+        sizes: tuple[int, ...] = problem.output_size
+        if problem.direction == "backward_input":
+            filters, pixel_step = problem.in_channels, problem.out_channels
+            sizes = tuple(-(-size // stride) for size, stride in zip(problem.input_size, problem.stride, strict=True))
+        return cls(
+            max(filters // problem.groups, 1),
+            max(problem.batch * math.prod(sizes), 1),
+            max(math.prod(sizes), 1),
+            max(problem.reduction, 1),
+            problem.layout == "channels_last",
+            pixel_step,
+            _runtime.tile_sizes(problem.dtype),
+        )
+
+    def columns(self, depth: int) -> str:
+        """What vectors run along."""
+        lanes, _, _ = self.tile
+        if self.is_channels_last:
+            return "filters" if self.filters >= lanes else "pixels"
+        return min(("pixels", "filters"), key=lambda columns: self.cost(columns, depth))
+
+    def cost(self, columns: str, depth: int) -> float:
+        """Multiply-adds with vectors along ``columns``, padded to whole tiles, and as many as the stores cost."""
+        lanes, rows, width = self.tile
+        results = self.pixels * self.filters
+        if columns == "filters" or self.is_channels_last:  # spread pixels of few channels are as slow as whole panels
+            turned = 0.0 if self.is_channels_last else TURNED_PRODUCTS * lanes * results
+            return self.pixels * _round_up(self.filters, width) * self.reduction + turned
+        row_use = min(1.0, (self.filters + 1) / (min(self.filters, rows) + 2))
+        products = _round_up(self.pixels, width) * self.filters * self.reduction / row_use
+        blocks = -(-self.reduction // depth)
+        return products + CROSSING_PRODUCTS * lanes * results * blocks * min(1.0, width / self.plane)
 
 
 class ImplicitGemm(Algorithm):
@@ -59,28 +150,51 @@ class ImplicitGemm(Algorithm):
                 found.append(other)
         return found
 
-    def _blocking(self, problem: ConvProblem, depth: int, block_bytes: int) -> dict[str, int]:
-        """Block sizes: at most ``depth`` reduction indices by ``span`` pixels (columns of the weight gradient)."""
+    def _blocking(self, problem: ConvProblem, depth: int, block_bytes: int) -> Params:
+        """Block sizes: at most ``depth`` reduction indices by ``span`` pixels (rows of the weight gradient)."""
         _, _, columns = _runtime.tile_sizes(problem.dtype)
         itemsize = np.dtype(problem.dtype).itemsize
         pixels = problem.batch * math.prod(problem.output_size)
         if problem.direction == "backward_weight":
             depth = min(depth + depth // 2, max(pixels, 1))  # nothing but elements of a band streams past
-            total = _gradient_rows(problem)
-            # A split costs no more than adding its blocks to one sum; a block of entries packs the gradient again.
-            weight_bytes = math.prod(problem.weight_shape) * itemsize
-            most = min(-(-LEAST_ITEMS // problem.groups), pixels // depth, PARTIAL_BYTES // max(weight_bytes, 1))
-            splits = max(most, 1)
-            span = max(GRADIENT_ENTRIES, -(-total * splits * problem.groups // LEAST_ITEMS))
-            span = min(span, max(total, 1), max(block_bytes // itemsize // depth * 4, GRADIENT_ENTRIES))
-            return {"depth": depth, "span": span, "splits": splits}
-        if problem.direction == "backward_input":
-            pixels = problem.batch * math.prod(
-                -(-size // stride) for size, stride in zip(problem.input_size, problem.stride, strict=True)
-            )
+            product = _Gradient.of(problem)
+            total, filters, splits = product.rows, product.width, 1
+            row_items = problem.groups * -(-total // STORED_ROWS)
+            if product.is_stored and row_items * -(-filters // (2 * columns)) >= LEAST_ITEMS // 2:
+                span = STORED_ROWS
+                filters = _round_up(max(-(-filters // -(-LEAST_ITEMS // row_items)), 2 * columns), columns)
+            else:
+                # A split costs no more than adding its blocks to one sum; a block of entries packs the gradient again.
+                weight_bytes = math.prod(problem.weight_shape) * itemsize
+                most = min(-(-LEAST_ITEMS // problem.groups), pixels // depth, PARTIAL_BYTES // max(weight_bytes, 1))
+                splits = max(most, 1)
+                span = max(GRADIENT_ENTRIES, -(-total * splits * problem.groups // LEAST_ITEMS))
+                span = min(span, max(total, 1), max(block_bytes // itemsize // depth * 4, GRADIENT_ENTRIES))
+            return {"columns": product.columns, "depth": depth, "span": span, "filters": filters, "splits": splits}
         depth = min(depth, max(problem.reduction, 1))
-        span = self._span(pixels, block_bytes // itemsize // depth, columns, LEAST_ITEMS // problem.groups)
-        return {"depth": depth, "span": span, "splits": 1}
+        size = _Product.of(problem)
+        by_pixels = size.columns(depth) == "pixels"
+        most = max(block_bytes // itemsize // depth, 1)
+        if not _is_in_place(problem):  # every item copies its part of the source
+            span = self._span(size.pixels, most, columns, LEAST_ITEMS // problem.groups)
+            filters = size.filters
+        elif by_pixels:
+            filters = min(max(WEIGHT_BYTES // itemsize // depth, 1), size.filters)
+            items = problem.groups * -(-size.filters // filters)
+            span = self._span(size.pixels, most, columns, -(-LEAST_ITEMS // items))
+        else:
+            span = min(size.pixels, most)
+            items = problem.groups * -(-size.pixels // span)
+            # Items copy pixels that lie at such strides (gemm_is_in_place).
+            fewest = (4 if size.is_channels_last and size.pixel_step * itemsize % 2048 == 0 else 2) * columns
+            filters = _round_up(max(-(-size.filters // -(-LEAST_ITEMS // items)), fewest), columns)
+        return {
+            "columns": size.columns(depth),
+            "depth": depth,
+            "span": span,
+            "filters": filters,
+            "splits": 1,
+        }
 
     @staticmethod
     def _span(total: int, most: int, columns: int, items: int) -> int:
@@ -94,32 +208,31 @@ class ImplicitGemm(Algorithm):
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """Padded tiles at the peak rate, band and panels packed from it as copies, the weights once per call."""
-        _, rows, columns = _runtime.tile_sizes(problem.dtype)
+        _, _, columns = _runtime.tile_sizes(problem.dtype)
         itemsize = np.dtype(problem.dtype).itemsize
-        filters = max(problem.out_channels // problem.groups, 1)
-        channels = max(problem.in_channels // problem.groups, 1)
         taps = math.prod(problem.kernel_size)
-        if problem.direction == "backward_input":
-            filters, channels = channels, filters
-        elif problem.direction == "backward_weight":
-            filters = filters * channels * taps // _gradient_rows(problem)
-        # Panels of pixels are packed for rows of filters, otherwise filters are the columns.
-        by_filters = problem.layout == "channels_first" and problem.direction != "backward_weight"
-        lane_use = 1.0 if by_filters else filters / _round_up(filters, columns)
-        row_use = min(1.0, (filters + 1) / (min(filters, rows) + 2)) if by_filters else 1.0
-        rate = machine.multiply_adds_per_second[problem.dtype] * 0.9 * lane_use * row_use
-        if problem.direction != "backward_weight":
-            rate *= problem.reduction / (problem.reduction + START_PRODUCTS)
-        is_in_place = taps == 1 and all(pair == (0, 0) for pair in problem.padding)
-        # Strided pixels are copied one by one, where there is no code for the stride.
-        band = 0.0 if is_in_place else (2 if problem.stride[2] in (1, 2, 4) else 8) / max(taps, 1)
-        packed_bytes = problem.multiply_adds / filters * itemsize * ((1 if by_filters else 0) + band)
+        size, gradient = _Product.of(problem), _Gradient.of(problem)
+        rate = machine.multiply_adds_per_second[problem.dtype] * 0.9
         if problem.direction == "backward_weight":
-            packed_bytes += 2 * problem.multiply_adds / max(min(params["span"], _gradient_rows(problem)), 1) * itemsize
+            filters = gradient.width
+            rate *= filters / _round_up(filters, columns)
+        else:
+            filters = size.filters
+            rate *= size.pixels * filters * size.reduction / size.cost(params["columns"], params["depth"])
+            rate *= problem.reduction / (problem.reduction + START_PRODUCTS)
+        by_pixels = params["columns"] == "pixels"
+        # Strided pixels are copied one by one, where there is no code for the stride.
+        band = 0.0 if _is_in_place(problem) else (2 if problem.stride[2] in (1, 2, 4) else 8) / max(taps, 1)
+        packed_bytes = problem.multiply_adds / filters * itemsize * ((1 if by_pixels else 0) + band)
+        if problem.direction == "backward_weight":
+            packed_bytes += 2 * problem.multiply_adds / max(min(params["span"], gradient.rows), 1) * itemsize
         if problem.direction == "backward_input" and problem.stride[2] > 1:
             packed_bytes *= 4  # phases are short, and their results are spread
         data_bytes = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape)) * itemsize
-        weight_bytes = 4 * math.prod(problem.weight_shape) * itemsize
+        packs_itself = params["columns"] == "filters" and size.pixels <= params["span"]
+        if problem.direction == "backward_weight":
+            packs_itself = gradient.is_stored and params["splits"] == 1
+        weight_bytes = (1 if packs_itself else 4) * math.prod(problem.weight_shape) * itemsize
         work = problem.multiply_adds / rate + packed_bytes / (4 * machine.bytes_per_second)
         work += (data_bytes + weight_bytes) / machine.bytes_per_second
         phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1

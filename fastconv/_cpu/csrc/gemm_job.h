@@ -11,15 +11,16 @@ typedef struct {
     epilogue_t epilogue;
     int64_t block_entries; /* (channel, tap) pairs of one block: the reduction, or in the weight gradient the rows */
     int64_t block_pixels;  /* pixels of one block: of one item, or in the weight gradient the reduction */
+    int64_t block_filters; /* filters of one item: whole panels */
     int64_t splits;        /* weight gradient: parts of the blocks of pixels whose sums are added at the end */
     int64_t pass_first;    /* weight gradient: of every split, the blocks that one pass over the items adds */
     int64_t pass_blocks;
-    int pixels_are_columns; /* vectors run along pixels (channels first), else along filters (channels last) */
-    int is_interleaved;     /* the band of the source: channels are neighbours */
+    int pixels_are_columns; /* vectors run along pixels, else along filters */
+    int is_interleaved;     /* the band of the source: channels are neighbours (channels last) */
     int is_weight_gradient;
     int in_place;     /* the source stands in for its bands */
     int owns_between; /* what lies between neighbouring pixels of the result is the result's, too: of another phase */
-    char *packed;     /* weights: [group][block of entries][panel][entry][panel width] */
+    char *packed;     /* weights, NULL: items pack them: [group][block of entries][panel][entry][panel width] */
     char *partial;    /* weight gradient: [split][group][entry][filter, rounded up to panels] */
 } gemm_job_t;
 
@@ -56,6 +57,17 @@ static inline int64_t packed_weight_size(const gemm_job_t *job, int64_t tile_col
     return packed_entry_width(job, tile_columns) * entry_count(&job->correlation) * job->correlation.groups;
 }
 
+/* Whether vectors along filters are stored along pixels: sums are then kept in scratch, [panel][pixel][TILE_COLUMNS].
+ */
+static inline int gemm_is_turned(const gemm_job_t *job) {
+    return !job->is_weight_gradient && !job->pixels_are_columns && !job->is_interleaved;
+}
+
+/* Whether an item packs the weights that it uses, because no other one uses them. */
+static inline int gemm_packs_itself(const gemm_job_t *job) {
+    return !job->pixels_are_columns && pixel_block_count(&job->correlation, job->block_pixels) <= 1;
+}
+
 /* Items of the four loops. */
 static inline int64_t gemm_pack_items(const gemm_job_t *job, int64_t tile_rows, int64_t tile_columns) {
     int64_t filters = job->correlation.filters;
@@ -63,16 +75,23 @@ static inline int64_t gemm_pack_items(const gemm_job_t *job, int64_t tile_rows, 
     return job->correlation.groups * div_up(filters, width);
 }
 static inline int64_t gemm_correlate_items(const gemm_job_t *job) {
-    return job->correlation.groups * pixel_block_count(&job->correlation, job->block_pixels);
+    const correlation_t *c = &job->correlation;
+    return c->groups * pixel_block_count(c, job->block_pixels) * div_up(c->filters, job->block_filters);
 }
 static inline int64_t gemm_split_blocks(const gemm_job_t *job) {
     return div_up(pixel_block_count(&job->correlation, job->block_pixels), job->splits);
 }
 static inline int64_t gemm_weight_items(const gemm_job_t *job) {
-    return job->splits * job->correlation.groups * div_up(entry_count(&job->correlation), job->block_entries);
+    const correlation_t *c = &job->correlation;
+    return job->splits * c->groups * div_up(entry_count(c), job->block_entries) *
+           div_up(c->filters, job->block_filters);
 }
 static inline int64_t gemm_reduce_items(const gemm_job_t *job, int64_t tile_columns) {
     return job->correlation.groups * div_up(job->correlation.filters, tile_columns);
+}
+/* Whether a weight gradient is summed where it is stored. */
+static inline int gemm_sums_in_place(const gemm_job_t *job) {
+    return job->splits == 1 && tap_count(&job->correlation) == 1 && job->correlation.weight_stride[0] == 1;
 }
 /* Elements of all partial sums. */
 static inline int64_t gemm_partial_size(const gemm_job_t *job, int64_t tile_columns) {
@@ -88,6 +107,7 @@ typedef struct {
     int64_t pixels;
     int64_t results;
     int64_t added;
+    int64_t sums;
     int64_t bytes;
 } gemm_scratch_t;
 
@@ -99,14 +119,19 @@ static inline gemm_scratch_t gemm_scratch(const gemm_job_t *job, int64_t tile_co
     const int64_t depth = job->is_weight_gradient ? pixels : entries;
     const pixel_box_t box = largest_box(c, pixels);
     const band_t band = band_of(c, &box, channels, job->is_interleaved);
-    const int64_t columns = job->is_weight_gradient ? round_up(c->filters, tile_columns) : tile_columns;
     gemm_scratch_t s = {.band = round_up(lanes * element_bytes, 64)};
     s.panels = s.band + round_up((band.size + 2 * lanes) * element_bytes, 64);
-    s.entries = s.panels + round_up(depth * columns * element_bytes, 64);
+    s.entries = s.panels + round_up(depth * tile_columns * element_bytes, 64);
     s.pixels = s.entries + round_up(entries * 8, 64);
     s.results = s.pixels + round_up((pixels + tile_columns) * 8, 64);
     s.added = s.results + round_up((pixels + tile_columns) * 8, 64);
-    s.bytes = s.added + round_up((pixels + tile_columns) * 8, 64);
+    s.sums = s.added + round_up((pixels + tile_columns) * 8, 64);
+    s.bytes = s.sums;
+    if (gemm_is_turned(job)) {
+        /* The panel of a sum of one block is stored before the next begins. */
+        const int64_t panels = entries < entry_count(c) ? job->block_filters : tile_columns;
+        s.bytes += round_up((pixels * panels + lanes * tile_columns) * element_bytes, 64);
+    }
     return s;
 }
 

@@ -3,21 +3,25 @@
  *     c[i][j] (+)= sum over r of  a[i, r] * b[r][j],   i < rows <= TILE_ROWS,  j < TILE_COLUMNS,  r < depth
  *
  * Layout: b is packed [depth][TILE_COLUMNS] (vectors); c has row stride `ldc` and contiguous columns at any address; a
- * (broadcast) is packed, a[r * rows + i], or looked up, a[row[i] + entry[r]]. Preconditions: a and b readable for depth
- * entries; c writable for rows x TILE_COLUMNS. Numerics: one chain of (fused where the ISA has it) multiply-adds per
- * element that starts at zero; with `accumulate` its end is added to c, so that long sums are sums of blocks. */
+ * (broadcast) is packed, a[r * rows + i], or looked up, a[row[i] + entry[r]]. A tile that packs b looks its rows up in
+ * source[entry[r]] and writes them into b for the tiles that follow. Preconditions: a and b readable for depth entries;
+ * c writable for rows x TILE_COLUMNS. Numerics: one chain of (fused where the ISA has it) multiply-adds per element
+ * that starts at zero; with `accumulate` its end is added to c, so that long sums are sums of blocks. */
 typedef void (*NAMED(tile_fn))(int64_t depth, const REAL *a, const REAL *b, REAL *c, int64_t ldc, int accumulate);
+typedef void (*NAMED(packing_tile_fn))(int64_t depth, const REAL *a, const REAL *source, const int64_t *entry, REAL *b,
+                                       REAL *c, int64_t ldc, int accumulate);
 typedef void (*NAMED(lookup_tile_fn))(int64_t depth, const REAL *a, const int64_t *row, const int64_t *entry,
                                       const REAL *b, REAL *c, int64_t ldc, int accumulate);
 
-ALWAYS_INLINE void NAMED(tile_body)(const int rows, const int is_packed, int64_t depth, const REAL *a,
-                                    const int64_t *row, const int64_t *entry, const REAL *b, REAL *c, int64_t ldc,
-                                    int accumulate) {
+ALWAYS_INLINE void NAMED(tile_body)(const int rows, const int is_packed, const int is_packing, int64_t depth,
+                                    const REAL *a, const int64_t *row, const int64_t *entry, const REAL *source,
+                                    REAL *b, REAL *c, int64_t ldc, int accumulate) {
     NAMED(vector) sum[TILE_ROWS][TILE_VECTORS];
     const REAL *line[TILE_ROWS];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) {
         __builtin_prefetch(c + i * ldc, 1);
+        __builtin_prefetch(c + i * ldc + LANES, 1);
         __builtin_prefetch(c + i * ldc + TILE_COLUMNS - 1, 1);
         if (!is_packed) line[i] = a + row[i];
 #pragma GCC unroll 2
@@ -27,8 +31,11 @@ ALWAYS_INLINE void NAMED(tile_body)(const int rows, const int is_packed, int64_t
     for (int64_t r = 0; r < depth; r++) {
         NAMED(vector) columns[TILE_VECTORS];
 #pragma GCC unroll 2
-        for (int v = 0; v < TILE_VECTORS; v++)
-            columns[v] = *(const NAMED(unaligned) *)(b + r * TILE_COLUMNS + v * LANES);
+        for (int v = 0; v < TILE_VECTORS; v++) {
+            REAL *packed = b + r * TILE_COLUMNS + v * LANES;
+            columns[v] = *(const NAMED(unaligned) *)(is_packing ? source + entry[r] + v * LANES : packed);
+            if (is_packing) *(NAMED(unaligned) *)packed = columns[v];
+        }
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
             const REAL factor = is_packed ? a[r * rows + i] : line[i][entry[r]];
@@ -57,11 +64,15 @@ ALWAYS_INLINE void NAMED(tile_body)(const int rows, const int is_packed, int64_t
 #define TILE(rows)                                                                                                     \
     static void JOIN(NAMED(tile), rows)(int64_t depth, const REAL *a, const REAL *b, REAL *c, int64_t ldc,             \
                                         int accumulate) {                                                              \
-        NAMED(tile_body)(rows, 1, depth, a, NULL, NULL, b, c, ldc, accumulate);                                        \
+        NAMED(tile_body)(rows, 1, 0, depth, a, NULL, NULL, NULL, (REAL *)b, c, ldc, accumulate);                       \
+    }                                                                                                                  \
+    static void JOIN(NAMED(packing_tile), rows)(int64_t depth, const REAL *a, const REAL *source,                      \
+                                                const int64_t *entry, REAL *b, REAL *c, int64_t ldc, int accumulate) { \
+        NAMED(tile_body)(rows, 1, 1, depth, a, NULL, entry, source, b, c, ldc, accumulate);                            \
     }                                                                                                                  \
     static void JOIN(NAMED(lookup_tile), rows)(int64_t depth, const REAL *a, const int64_t *row, const int64_t *entry, \
                                                const REAL *b, REAL *c, int64_t ldc, int accumulate) {                  \
-        NAMED(tile_body)(rows, 0, depth, a, row, entry, b, c, ldc, accumulate);                                        \
+        NAMED(tile_body)(rows, 0, 0, depth, a, row, entry, NULL, (REAL *)b, c, ldc, accumulate);                       \
     }
 EACH_ROWS(TILE)
 #undef TILE
@@ -72,4 +83,7 @@ static const NAMED(tile_fn) NAMED(tiles)[TILE_ROWS + 1] = {NULL, EACH_ROWS(TILE)
 #undef TILE
 #define TILE(rows) JOIN(NAMED(lookup_tile), rows),
 static const NAMED(lookup_tile_fn) NAMED(lookup_tiles)[TILE_ROWS + 1] = {NULL, EACH_ROWS(TILE)};
+#undef TILE
+#define TILE(rows) JOIN(NAMED(packing_tile), rows),
+static const NAMED(packing_tile_fn) NAMED(packing_tiles)[TILE_ROWS + 1] = {NULL, EACH_ROWS(TILE)};
 #undef TILE

@@ -21,173 +21,30 @@
  * every block is summed from zero and blocks are added in order, so the bits depend on the reduction's blocks alone,
  * never on threads or on the other blocks. */
 
-/* Where element (i, j) of a product goes: rows and columns lie at constant strides or at the offsets of a table. */
-typedef struct {
-    REAL *base;
-    const int64_t *row_offset; /* NULL: row_stride */
-    const int64_t *column_offset;
-    int64_t row_stride;
-    int64_t column_stride;
-    int between;                /* elements between neighbouring columns are this call's, too */
-    const epilogue_t *epilogue; /* NULL: none */
-    const REAL *bias;           /* of row 0 or column 0 */
-    int bias_by_row;
-    const REAL *add;
-    const int64_t *add_row_offset;
-    const int64_t *add_column_offset;
-    int64_t add_row_stride;
-    int64_t add_column_stride;
-} NAMED(target_t);
-
-/* The rows of a product: packed panels, one behind the other, or elements of a band. */
-typedef struct {
-    const REAL *base;
-    int64_t count;      /* rows in all panels */
-    int64_t width;      /* of every panel but the last */
-    const int64_t *row; /* NULL: packed; else offsets in the band */
-    const int64_t *entry;
-} NAMED(row_operand_t);
-
-static inline int64_t NAMED(at)(const int64_t *offset, int64_t stride, int64_t i) {
-    return offset != NULL ? offset[i] : i * stride;
-}
-
-/* Adds the epilogue to a tile in memory, rows `ld` apart. */
-static void NAMED(finish_tile)(const NAMED(target_t) *t, REAL *tile, int64_t ld, int64_t row, int64_t rows,
-                               int64_t column, int64_t columns) {
-    REAL added[TILE_COLUMNS];
-    for (int64_t i = 0; i < rows; i++) {
-        const REAL *bias = t->bias == NULL ? NULL : t->bias + (t->bias_by_row ? row + i : column);
-        if (t->add != NULL) {
-            const REAL *add = t->add + NAMED(at)(t->add_row_offset, t->add_row_stride, row + i);
-            for (int64_t j = 0; j < columns; j++)
-                added[j] = add[NAMED(at)(t->add_column_offset, t->add_column_stride, column + j)];
-        }
-        NAMED(epilogue_run)(t->epilogue, tile + i * ld, 1, columns, bias, t->bias_by_row ? 0 : 1,
-                            t->add == NULL ? NULL : added, 1);
-    }
-}
-
-/* Whether entries [first, first + count) lie one `stride` after the other. */
-static inline int NAMED(is_even)(const int64_t *offset, int64_t stride, int64_t first, int64_t count) {
-    if (offset != NULL)
-        for (int64_t i = first + 1; i < first + count; i++)
-            if (offset[i] - offset[i - 1] != stride) return 0;
-    return 1;
-}
-
-/* The multiply-adds of one register tile. */
-static inline void NAMED(run_tile)(const NAMED(row_operand_t) *a, const REAL *b, int64_t depth, int64_t row,
-                                   int64_t rows, REAL *c, int64_t ldc, int accumulate) {
-    if (a->row == NULL)
-        NAMED(tiles)[rows](depth, a->base + row * depth, b, c, ldc, accumulate);
-    else
-        NAMED(lookup_tiles)[rows](depth, a->base, a->row + row, a->entry, b, c, ldc, accumulate);
-}
-
-/* Columns of a panel that lie at a constant stride. */
-typedef struct {
-    int64_t first; /* column of the panel */
-    int64_t count;
-    int64_t offset; /* of the first, in a row of the target */
-    int64_t stride;
-} NAMED(column_run_t);
-
-static int64_t NAMED(column_runs)(const NAMED(target_t) *t, int64_t column, int64_t columns, NAMED(column_run_t) *run) {
-    int64_t runs = 0;
-    for (int64_t i = 0, end; i < columns; i = end) {
-        const int64_t offset = NAMED(at)(t->column_offset, t->column_stride, column + i);
-        int64_t stride = 1;
-        for (end = i + 1; end < columns; end++) {
-            const int64_t step = NAMED(at)(t->column_offset, t->column_stride, column + end) -
-                                 NAMED(at)(t->column_offset, t->column_stride, column + end - 1);
-            if (end == i + 1) stride = step;
-            if (step != stride) break;
-        }
-        run[runs++] = (NAMED(column_run_t)){i, end - i, offset, stride};
-    }
-    return runs;
-}
-
-/* One register tile by way of a buffer. Rows lie `spacing` apart, or where the table says if `rows_even` is not set. */
-static void NAMED(buffer_tile)(const NAMED(target_t) *t, const NAMED(row_operand_t) *a, const REAL *b, int64_t depth,
-                               int64_t row, int64_t rows, int64_t spacing, int rows_even, int64_t column,
-                               int64_t columns, const NAMED(column_run_t) *run, int64_t runs, int accumulate,
-                               int finish) {
-    REAL tile[TILE_ROWS * TILE_COLUMNS] __attribute__((aligned(64)));
-    REAL before[TILE_ROWS * TILE_COLUMNS] __attribute__((aligned(64)));
-    const int64_t together = rows_even ? rows : 1;
-    NAMED(run_tile)(a, b, depth, row, rows, tile, TILE_COLUMNS, 0);
-    if (accumulate) {
-        for (int64_t i = 0; i < rows; i += together)
-            for (int64_t k = 0; k < runs; k++)
-                NAMED(copy_rows)(before + i * TILE_COLUMNS + run[k].first, TILE_COLUMNS,
-                                 t->base + NAMED(at)(t->row_offset, t->row_stride, row + i) + run[k].offset, spacing,
-                                 run[k].stride, run[k].count, together);
-        for (int64_t i = 0; i < rows; i++)
-            for (int64_t j = 0; j < columns; j++) tile[i * TILE_COLUMNS + j] += before[i * TILE_COLUMNS + j];
-    }
-    if (finish) NAMED(finish_tile)(t, tile, TILE_COLUMNS, row, rows, column, columns);
-    for (int64_t i = 0; i < rows; i += together)
-        for (int64_t k = 0; k < runs; k++)
-            NAMED(spread_rows)(t->base + NAMED(at)(t->row_offset, t->row_stride, row + i) + run[k].offset, spacing,
-                               run[k].stride, t->between, tile + i * TILE_COLUMNS + run[k].first, TILE_COLUMNS,
-                               run[k].count, together);
-}
-
-/* Rows [begin, end) of target (+)= a * b for one column panel, tile by tile: straight into the target where a tile lies
- * in rows of neighbours. */
-static void NAMED(multiply_panel)(const NAMED(target_t) *t, const NAMED(row_operand_t) *a, const REAL *b, int64_t depth,
-                                  int64_t begin, int64_t end, int64_t column, int64_t columns, int accumulate,
-                                  int last) {
-    NAMED(column_run_t) run[TILE_COLUMNS];
-    const int64_t runs = NAMED(column_runs)(t, column, columns, run);
-    const int columns_even = runs == 1 && columns == TILE_COLUMNS && run[0].stride == 1;
-    const int finish = last && t->epilogue != NULL;
-    for (int64_t row = begin; row < end; row += a->width) {
-        const int64_t rows = min64(a->width, a->count - row);
-        const int64_t spacing = t->row_offset == NULL ? t->row_stride
-                                : rows > 1            ? t->row_offset[row + 1] - t->row_offset[row]
-                                                      : 0;
-        const int rows_even = NAMED(is_even)(t->row_offset, spacing, row, rows);
-        if (!rows_even || !columns_even) {
-            NAMED(buffer_tile)(t, a, b, depth, row, rows, spacing, rows_even, column, columns, run, runs, accumulate,
-                               finish);
-            continue;
-        }
-        REAL *target = t->base + NAMED(at)(t->row_offset, t->row_stride, row) + run[0].offset;
-        NAMED(run_tile)(a, b, depth, row, rows, target, spacing, accumulate);
-        if (finish) NAMED(finish_tile)(t, target, spacing, row, rows, column, columns);
-    }
-}
-
-/* One panel of packed weights: block by block [entry][panel width], padded with zeros to whole column panels. */
-static void NAMED(gemm_pack_weight)(const void *data, int64_t item, void *scratch) {
-    const gemm_job_t *job = (const gemm_job_t *)data;
+/* Entries [begin, end) of the panel of weights from filter `first` on: [entry][panel width], a column panel padded with
+ * zeros. */
+static void NAMED(pack_weights)(const gemm_job_t *job, int64_t group, int64_t first, int64_t begin, int64_t end,
+                                REAL *panel) {
     const correlation_t *c = &job->correlation;
     const int64_t width = job->pixels_are_columns ? panel_height(c->filters, TILE_ROWS) : TILE_COLUMNS;
-    const int64_t panels = div_up(c->filters, width), group = item / panels, first = item % panels * width;
     const int64_t count = min64(width, c->filters - first), height = job->pixels_are_columns ? count : width;
-    const int64_t entries = entry_count(c), taps = tap_count(c), *stride = c->weight_stride;
-    const int64_t entry_width = packed_entry_width(job, TILE_COLUMNS);
+    const int64_t taps = tap_count(c), *stride = c->weight_stride;
     const REAL *weight = (const REAL *)c->weight + group * c->weight_group_stride + first * stride[0];
-    REAL *packed = (REAL *)job->packed + group * entries * entry_width, *panel = packed;
     const int is_whole = first + round_up(height, LANES) <= c->filters, is_dense = taps_are_dense(c);
-    const int is_line = is_whole && is_dense && stride[1] == taps;
     const int are_lines = is_whole && is_dense && taps >= LANES;
-    int64_t tap[3] = {0};
-    (void)scratch;
-    for (int64_t entry = 0; entry < entries; entry++, panel += height) {
-        if (entry % job->block_entries == 0) {
-            const int64_t depth = min64(job->block_entries, entries - entry);
-            panel = packed + entry * entry_width + first * depth;
-            if (is_line) {
-                NAMED(pack_transposed)(weight + entry, stride[0], height, depth, panel);
-                entry += depth - 1;
-                continue;
-            }
-        }
-        if (are_lines && entry % taps == 0 && taps <= job->block_entries - entry % job->block_entries) {
+    if (begin >= end) return;
+    if (is_whole && is_dense && stride[1] == taps) {
+        NAMED(pack_transposed)(weight + begin, stride[0], height, end - begin, panel);
+        return;
+    }
+    int64_t tap[3], rest = begin % taps;
+    for (int axis = 2; axis >= 0; axis--) {
+        tap[axis] = rest % c->taps[axis];
+        rest /= c->taps[axis];
+    }
+    weight += begin / taps * stride[1];
+    for (int64_t entry = begin; entry < end; entry++, panel += height) {
+        if (are_lines && entry % taps == 0 && entry + taps <= end) {
             NAMED(pack_transposed)(weight, stride[0], height, taps, panel);
             panel += (taps - 1) * height;
             entry += taps - 1;
@@ -207,6 +64,31 @@ static void NAMED(gemm_pack_weight)(const void *data, int64_t item, void *scratc
     }
 }
 
+/* The weights of a product of matrices that a column panel of `depth` entries is packed from. */
+static NAMED(lines_t)
+    NAMED(weight_lines)(const correlation_t *c, int64_t group, int64_t first, int64_t entry, int64_t depth) {
+    const int64_t *stride = c->weight_stride, filters = min64(TILE_COLUMNS, c->filters - first);
+    const REAL *base = (const REAL *)c->weight + group * c->weight_group_stride + first * stride[0] + entry * stride[1];
+    if (tap_count(c) == 1 && stride[1] == 1) return (NAMED(lines_t)){base, NULL, stride[0], filters, depth};
+    if (tap_count(c) == 1 && stride[0] == 1) return (NAMED(lines_t)){base, NULL, stride[1], depth, filters};
+    return (NAMED(lines_t)){0};
+}
+
+/* One panel of packed weights, block by block. */
+static void NAMED(gemm_pack_weight)(const void *data, int64_t item, void *scratch) {
+    const gemm_job_t *job = (const gemm_job_t *)data;
+    const correlation_t *c = &job->correlation;
+    const int64_t width = job->pixels_are_columns ? panel_height(c->filters, TILE_ROWS) : TILE_COLUMNS;
+    const int64_t panels = div_up(c->filters, width), group = item / panels, first = item % panels * width;
+    const int64_t entries = entry_count(c), entry_width = packed_entry_width(job, TILE_COLUMNS);
+    REAL *packed = (REAL *)job->packed + group * entries * entry_width;
+    (void)scratch;
+    for (int64_t begin = 0; begin < entries; begin += job->block_entries) {
+        const int64_t depth = min64(job->block_entries, entries - begin);
+        NAMED(pack_weights)(job, group, first, begin, begin + depth, packed + begin * entry_width + first * depth);
+    }
+}
+
 /* The parts of a thread's scratch. */
 typedef struct {
     REAL *band;
@@ -215,6 +97,7 @@ typedef struct {
     int64_t *pixel;
     int64_t *result; /* offsets of pixels in the result and in what is added to it */
     int64_t *added;
+    REAL *sums;
 } NAMED(scratch_t);
 
 static NAMED(scratch_t) NAMED(split_scratch)(const gemm_job_t *job, void *scratch) {
@@ -227,6 +110,7 @@ static NAMED(scratch_t) NAMED(split_scratch)(const gemm_job_t *job, void *scratc
         .pixel = (int64_t *)(first + s.pixels),
         .result = (int64_t *)(first + s.results),
         .added = (int64_t *)(first + s.added),
+        .sums = (REAL *)(first + s.sums),
     };
 }
 
@@ -251,6 +135,13 @@ static band_t NAMED(gather)(const gemm_job_t *job, int64_t group, const pixel_bo
     return band;
 }
 
+/* Whether a panel's columns are all there and neighbours in the band. */
+static inline int NAMED(is_run)(const int64_t *pixel, int64_t columns) {
+    int64_t run = 1;
+    while (run < columns && pixel[run] == *pixel + run) run++;
+    return run == TILE_COLUMNS;
+}
+
 /* What vectors of pixels may be loaded from: the whole source in place of a band, else anywhere near the band. */
 static NAMED(room_t) NAMED(room_of)(const gemm_job_t *job) {
     const correlation_t *c = &job->correlation;
@@ -266,74 +157,6 @@ static NAMED(room_t) NAMED(room_of)(const gemm_job_t *job) {
     return (NAMED(room_t)){(uintptr_t)low, (uintptr_t)high};
 }
 
-/* Bytes of packed weights that stay in L2 beside the band while the column panels pass. */
-#define WEIGHT_BYTES 262144
-
-/* forward and one phase of backward_input: one block of pixels of one group, all its filters. */
-static void NAMED(gemm_correlate)(const void *data, int64_t item, void *scratch) {
-    const gemm_job_t *job = (const gemm_job_t *)data;
-    const correlation_t *c = &job->correlation;
-    const epilogue_t *e = &job->epilogue;
-    const int64_t group = item % c->groups, entries = entry_count(c), filter = group * c->filters;
-    int64_t pixels;
-    const int64_t pixel = pixel_block(c, job->block_pixels, item / c->groups, &pixels);
-    const int by_columns = job->pixels_are_columns;
-    const NAMED(scratch_t) parts = NAMED(split_scratch)(job, scratch);
-    const pixel_box_t box = pixel_box(c, pixel, pixels);
-    const NAMED(room_t) room = NAMED(room_of)(job);
-
-    NAMED(result_offsets)(c, c->result_stride, pixel, pixels, parts.result);
-    if (e->add != NULL) NAMED(result_offsets)(c, e->add_stride, pixel, pixels, parts.added);
-    const NAMED(target_t) target = {
-        .base = (REAL *)c->result + filter * c->result_stride[1],
-        .row_offset = by_columns ? NULL : parts.result,
-        .column_offset = by_columns ? parts.result : NULL,
-        .row_stride = c->result_stride[1],
-        .column_stride = c->result_stride[1],
-        .between = by_columns && job->owns_between,
-        .epilogue = NAMED(epilogue_is_empty)(e) ? NULL : e,
-        .bias = e->bias == NULL ? NULL : (const REAL *)e->bias + filter,
-        .bias_by_row = by_columns,
-        .add = e->add == NULL ? NULL : (const REAL *)e->add + filter * e->add_stride[1],
-        .add_row_offset = by_columns ? NULL : parts.added,
-        .add_column_offset = by_columns ? parts.added : NULL,
-        .add_row_stride = e->add_stride[1],
-        .add_column_stride = e->add_stride[1],
-    };
-    const int64_t entry_width = packed_entry_width(job, TILE_COLUMNS);
-    const REAL *packed = (const REAL *)job->packed + group * entries * entry_width;
-    int64_t first = 0;
-    do { /* once even when the reduction is empty: the result is then the epilogue of 0 */
-        const int64_t depth = min64(job->block_entries, entries - first);
-        const int last = first + depth >= entries, accumulate = first > 0;
-        const REAL *base;
-        const band_t band = NAMED(gather)(job, group, &box, first, depth, &parts, &base);
-        const REAL *weights = packed + first * entry_width;
-        pixel_offsets(c, &band, pixel, pixels, parts.pixel);
-        if (by_columns) {
-            const int64_t width = panel_height(c->filters, TILE_ROWS);
-            const NAMED(row_operand_t) rows = {weights, c->filters, width, NULL, NULL};
-            const int64_t panels = max64(WEIGHT_BYTES / REAL_BYTES / (max64(depth, 1) * width), 1);
-            const int64_t groups = div_up(c->filters, panels * width);
-            const int64_t most = round_up(div_up(c->filters, max64(groups, 1)), width);
-            for (int64_t begin = 0; begin < c->filters; begin += most)
-                for (int64_t column = 0; column < pixels; column += TILE_COLUMNS) {
-                    const int64_t columns = min64(TILE_COLUMNS, pixels - column);
-                    NAMED(pack_columns)(base, parts.pixel + column, columns, parts.entry, depth, room, parts.panels);
-                    NAMED(multiply_panel)(&target, &rows, parts.panels, depth, begin, min64(begin + most, c->filters),
-                                          column, columns, accumulate, last);
-                }
-        } else {
-            const NAMED(row_operand_t) rows = {base, pixels, panel_height(pixels, TILE_ROWS), parts.pixel, parts.entry};
-            for (int64_t column = 0; column < c->filters; column += TILE_COLUMNS)
-                NAMED(multiply_panel)(&target, &rows, weights + column * depth, depth, 0, pixels, column,
-                                      min64(TILE_COLUMNS, c->filters - column), accumulate, last);
-        }
-        first += job->block_entries;
-    } while (first < entries);
-}
-#undef WEIGHT_BYTES
-
 /* Pixels from number `pixel` on that lie `result_stride[4]` apart, at most `most`; *offset is that of the first. */
 static int64_t NAMED(result_run)(const correlation_t *c, int64_t pixel, int64_t most, int64_t *offset) {
     const int64_t *stride = c->result_stride;
@@ -347,45 +170,215 @@ static int64_t NAMED(result_run)(const correlation_t *c, int64_t pixel, int64_t 
     return min64(most, length - pixel % length);
 }
 
-/* The output gradient of one block of pixels: column panels [pixel][TILE_COLUMNS], the last filled up with zeros. */
-static void NAMED(pack_gradient)(const correlation_t *c, int64_t group, int64_t pixel, int64_t pixels, REAL *panels) {
-    const REAL *gradient = (const REAL *)c->result + group * c->filters * c->result_stride[1];
-    const int64_t filter_step = c->result_stride[1], pixel_step = c->result_stride[4];
+/* A column panel of sums [pixel][TILE_COLUMNS], of which `filters` are wanted, to `result`, its filters' first pixels.
+ * Up to LANES rows behind the sums are read. */
+static void NAMED(store_turned)(const gemm_job_t *job, const REAL *sums, int64_t pixel, int64_t pixels, int64_t filters,
+                                REAL *result) {
+    const correlation_t *c = &job->correlation;
     for (int64_t done = 0, run; done < pixels; done += run) {
         int64_t offset;
         run = NAMED(result_run)(c, pixel + done, pixels - done, &offset);
-        for (int64_t filter = 0; filter < c->filters; filter += TILE_COLUMNS) {
-            const REAL *source = gradient + offset + filter * filter_step;
-            const int64_t count = min64(TILE_COLUMNS, c->filters - filter);
-            REAL *panel = panels + filter * pixels + done * TILE_COLUMNS;
-            if (pixel_step == 1 && count == TILE_COLUMNS) {
-                NAMED(pack_transposed)(source, filter_step, TILE_COLUMNS, run, panel);
-                continue;
-            }
-            for (int64_t r = 0; r < run; r++, panel += TILE_COLUMNS, source += pixel_step) {
-                NAMED(copy_line)(panel, source, filter_step, count);
-                NAMED(zero_line)(panel + count, TILE_COLUMNS - count);
+        const int64_t count = min64(run, LANES), step = c->result_stride[4];
+        for (int64_t at = 0; at < run; at += LANES) {
+            const int64_t first = min64(at, run - count); /* the last vector overlaps the one before */
+            for (int64_t filter = 0; filter < filters; filter += LANES) {
+                NAMED(vector) square[LANES];
+#pragma GCC unroll 16
+                for (int i = 0; i < LANES; i++)
+                    square[i] = NAMED(load)(sums + (done + first + i) * TILE_COLUMNS + filter);
+                NAMED(transpose)(square);
+                NAMED(spread_rows)(result + filter * c->result_stride[1] + offset + first * step, c->result_stride[1],
+                                   step, job->owns_between, (const REAL *)square, LANES, count,
+                                   min64(LANES, filters - filter));
             }
         }
     }
 }
 
-/* backward_weight: one block of entries of one group over one pass of one split of the pixels. */
+/* Bytes of packed weights that stay in L2 beside the band while the column panels pass. */
+#define WEIGHT_BYTES 262144
+
+/* What one item multiplies at a time: entries [first, first + depth) of its pixels and filters. */
+typedef struct {
+    const gemm_job_t *job;
+    NAMED(scratch_t) parts;
+    int64_t group;
+    int64_t pixel;
+    int64_t pixels;
+    int64_t filter_begin;
+    int64_t filter_end;
+    int64_t first;
+    int64_t depth;
+    const REAL *base; /* the band */
+    int accumulate;
+    int last;
+} NAMED(block_t);
+
+/* Vectors along pixels: a panel of them is packed for as many filters as stay in L2. */
+static void NAMED(multiply_by_pixels)(const NAMED(block_t) *b, const NAMED(target_t) *target, const REAL *weights) {
+    const correlation_t *c = &b->job->correlation;
+    const NAMED(room_t) room = NAMED(room_of)(b->job);
+    const int64_t width = panel_height(c->filters, TILE_ROWS), filters = b->filter_end - b->filter_begin;
+    const NAMED(row_operand_t) rows = {weights, c->filters, width, NULL, NULL};
+    const int64_t panels = max64(WEIGHT_BYTES / REAL_BYTES / (max64(b->depth, 1) * width), 1);
+    const int64_t most = round_up(div_up(filters, max64(div_up(filters, panels * width), 1)), width);
+    for (int64_t begin = b->filter_begin; begin < b->filter_end; begin += most)
+        for (int64_t column = 0; column < b->pixels; column += TILE_COLUMNS) {
+            const int64_t columns = min64(TILE_COLUMNS, b->pixels - column), *pixel = b->parts.pixel + column;
+            NAMED(column_operand_t) panel = {.panel = b->parts.panels, .offset = b->parts.entry};
+            if (b->job->in_place && column + TILE_COLUMNS < b->pixels)
+                panel.ahead =
+                    (NAMED(lines_t)){b->base + pixel[TILE_COLUMNS], b->parts.entry, 0, b->depth, TILE_COLUMNS};
+            if (NAMED(is_run)(pixel, columns))
+                panel.source = b->base + *pixel;
+            else
+                NAMED(pack_columns)(b->base, pixel, columns, b->parts.entry, b->depth, room, b->parts.panels);
+            NAMED(multiply_panel)(target, &rows, panel, b->depth, begin, min64(begin + most, b->filter_end), column,
+                                  columns, b->accumulate, b->last);
+        }
+}
+#undef WEIGHT_BYTES
+
+/* Vectors along filters: the band is looked up where it lies. `weights`: NULL: every panel is packed before its use. */
+static void NAMED(multiply_by_filters)(const NAMED(block_t) *b, const NAMED(target_t) *target, const REAL *weights) {
+    const correlation_t *c = &b->job->correlation;
+    const int64_t entries = entry_count(c), depth = b->depth, next = b->first + depth;
+    const NAMED(row_operand_t) rows = {b->base, b->pixels, panel_height(b->pixels, TILE_ROWS), b->parts.pixel,
+                                       b->parts.entry};
+    for (int64_t column = b->filter_begin; column < b->filter_end; column += TILE_COLUMNS) {
+        const int64_t columns = min64(TILE_COLUMNS, c->filters - column);
+        NAMED(column_operand_t) panel = {.panel = b->parts.panels};
+        if (weights != NULL) {
+            panel.panel = (REAL *)weights + column * depth;
+        } else {
+            NAMED(pack_weights)(b->job, b->group, column, b->first, next, b->parts.panels);
+            if (column + TILE_COLUMNS < b->filter_end)
+                panel.ahead = NAMED(weight_lines)(c, b->group, column + TILE_COLUMNS, b->first, depth);
+            else if (!b->last)
+                panel.ahead = NAMED(weight_lines)(c, b->group, b->filter_begin, next, min64(depth, entries - next));
+        }
+        if (!gemm_is_turned(b->job)) {
+            NAMED(multiply_panel)(target, &rows, panel, depth, 0, b->pixels, column, columns, b->accumulate, b->last);
+            continue;
+        }
+        const int is_one_block = entries <= b->job->block_entries;
+        REAL *sums = b->parts.sums + (is_one_block ? 0 : (column - b->filter_begin) * b->pixels);
+        const NAMED(target_t) aside = {.base = sums, .row_stride = TILE_COLUMNS, .column_stride = 1};
+        NAMED(multiply_panel)(&aside, &rows, panel, depth, 0, b->pixels, 0, TILE_COLUMNS, b->accumulate, 0);
+        if (!b->last) continue;
+        if (target->epilogue != NULL) NAMED(finish_tile)(target, sums, TILE_COLUMNS, 0, b->pixels, column, columns);
+        NAMED(store_turned)(b->job, sums, b->pixel, b->pixels, columns, target->base + column * target->column_stride);
+    }
+}
+
+/* forward and one phase of backward_input: one block of pixels and filters of one group. */
+static void NAMED(gemm_correlate)(const void *data, int64_t item, void *scratch) {
+    const gemm_job_t *job = (const gemm_job_t *)data;
+    const correlation_t *c = &job->correlation;
+    const epilogue_t *e = &job->epilogue;
+    const int64_t group = item % c->groups, entries = entry_count(c), filter = group * c->filters;
+    const int64_t parts_of_filters = div_up(c->filters, job->block_filters), part = item / c->groups;
+    const int by_columns = job->pixels_are_columns;
+    NAMED(block_t) b = {.job = job, .parts = NAMED(split_scratch)(job, scratch), .group = group};
+    b.pixel = pixel_block(c, job->block_pixels, part / parts_of_filters, &b.pixels);
+    b.filter_begin = part % parts_of_filters * job->block_filters;
+    b.filter_end = min64(b.filter_begin + job->block_filters, c->filters);
+    const pixel_box_t box = pixel_box(c, b.pixel, b.pixels);
+
+    NAMED(result_offsets)(c, c->result_stride, b.pixel, b.pixels, b.parts.result);
+    if (e->add != NULL) NAMED(result_offsets)(c, e->add_stride, b.pixel, b.pixels, b.parts.added);
+    const NAMED(target_t) target = {
+        .base = (REAL *)c->result + filter * c->result_stride[1],
+        .row_offset = by_columns ? NULL : b.parts.result,
+        .column_offset = by_columns ? b.parts.result : NULL,
+        .row_stride = c->result_stride[1],
+        .column_stride = c->result_stride[1],
+        .between = by_columns && job->owns_between,
+        .epilogue = NAMED(epilogue_is_empty)(e) ? NULL : e,
+        .bias = e->bias == NULL ? NULL : (const REAL *)e->bias + filter,
+        .bias_by_row = by_columns,
+        .add = e->add == NULL ? NULL : (const REAL *)e->add + filter * e->add_stride[1],
+        .add_row_offset = by_columns ? NULL : b.parts.added,
+        .add_column_offset = by_columns ? b.parts.added : NULL,
+        .add_row_stride = e->add_stride[1],
+        .add_column_stride = e->add_stride[1],
+    };
+    const int64_t entry_width = packed_entry_width(job, TILE_COLUMNS);
+    do { /* once even when the reduction is empty: the result is then the epilogue of 0 */
+        b.depth = min64(job->block_entries, entries - b.first);
+        b.last = b.first + b.depth >= entries;
+        b.accumulate = b.first > 0;
+        const band_t band = NAMED(gather)(job, group, &box, b.first, b.depth, &b.parts, &b.base);
+        pixel_offsets(c, &band, b.pixel, b.pixels, b.parts.pixel);
+        const REAL *weights = (const REAL *)job->packed;
+        if (weights != NULL) weights += (group * entries + b.first) * entry_width;
+        if (by_columns)
+            NAMED(multiply_by_pixels)(&b, &target, weights);
+        else
+            NAMED(multiply_by_filters)(&b, &target, weights);
+        b.first += job->block_entries;
+    } while (b.first < entries);
+}
+
+/* The output gradient of one block of pixels and one panel of filters: [pixel][TILE_COLUMNS], filled up with zeros. */
+static void NAMED(pack_gradient)(const correlation_t *c, int64_t group, int64_t pixel, int64_t pixels, int64_t filter,
+                                 REAL *panel) {
+    const int64_t filter_step = c->result_stride[1], pixel_step = c->result_stride[4];
+    const REAL *gradient = (const REAL *)c->result + (group * c->filters + filter) * filter_step;
+    const int64_t count = min64(TILE_COLUMNS, c->filters - filter);
+    for (int64_t done = 0, run; done < pixels; done += run) {
+        int64_t offset;
+        run = NAMED(result_run)(c, pixel + done, pixels - done, &offset);
+        const REAL *source = gradient + offset;
+        if (pixel_step == 1 && count == TILE_COLUMNS) {
+            NAMED(pack_transposed)(source, filter_step, TILE_COLUMNS, run, panel);
+            panel += run * TILE_COLUMNS;
+            continue;
+        }
+        for (int64_t r = 0; r < run; r++, panel += TILE_COLUMNS, source += pixel_step) {
+            NAMED(copy_line)(panel, source, filter_step, count);
+            NAMED(zero_line)(panel + count, TILE_COLUMNS - count);
+        }
+    }
+}
+
+/* What such a panel is packed from, or the first part of it. */
+static NAMED(lines_t)
+    NAMED(gradient_lines)(const correlation_t *c, int64_t group, int64_t pixel, int64_t pixels, int64_t filter) {
+    int64_t offset;
+    const int64_t run = NAMED(result_run)(c, pixel, pixels, &offset);
+    const int64_t filter_step = c->result_stride[1], count = min64(TILE_COLUMNS, c->filters - filter);
+    const REAL *base = (const REAL *)c->result + (group * c->filters + filter) * filter_step + offset;
+    if (c->result_stride[4] != 1) return (NAMED(lines_t)){base, NULL, c->result_stride[4], run, count};
+    /* Whole images, of which the channels are neighbours. */
+    if (filter_step == run) return (NAMED(lines_t)){base, NULL, c->result_stride[0], pixels / run, run * count};
+    return (NAMED(lines_t)){base, NULL, filter_step, count, run};
+}
+
+/* backward_weight: one block of entries and filters of one group over one pass of one split of the pixels. */
 static void NAMED(gemm_weight_gradient)(const void *data, int64_t item, void *scratch) {
     const gemm_job_t *job = (const gemm_job_t *)data;
     const correlation_t *c = &job->correlation;
     const int64_t entries = entry_count(c), width = round_up(c->filters, TILE_COLUMNS);
-    const int64_t per_split = div_up(entries, job->block_entries), group = item / per_split % c->groups;
-    const int64_t split = item / per_split / c->groups, first = item % per_split * job->block_entries;
+    const int64_t parts_of_filters = div_up(c->filters, job->block_filters), block_item = item / parts_of_filters;
+    const int64_t filter_begin = item % parts_of_filters * job->block_filters;
+    const int64_t filter_end = min64(filter_begin + job->block_filters, c->filters);
+    const int64_t per_split = div_up(entries, job->block_entries), group = block_item / per_split % c->groups;
+    const int64_t split = block_item / per_split / c->groups, first = block_item % per_split * job->block_entries;
     const int64_t count = min64(job->block_entries, entries - first);
     const int64_t blocks = pixel_block_count(c, job->block_pixels), part = gemm_split_blocks(job);
     const int64_t begin = min64(split * part, blocks), end = min64(begin + part, blocks);
     const int64_t pass = begin + job->pass_first, stop = min64(pass + job->pass_blocks, end);
     const NAMED(scratch_t) parts = NAMED(split_scratch)(job, scratch);
+    const int in_place = gemm_sums_in_place(job);
     REAL *sums = (REAL *)job->partial + ((split * c->groups + group) * entries + first) * width;
-    const NAMED(target_t) target = {.base = sums, .row_stride = width, .column_stride = 1};
-
-    if (begin == end && job->pass_first == 0) NAMED(zero_line)(sums, count * width);
+    NAMED(target_t) target = {.base = sums, .row_stride = width, .column_stride = 1};
+    if (in_place) {
+        target.base = (REAL *)c->weight + group * c->weight_group_stride + first * c->weight_stride[1];
+        target.row_stride = c->weight_stride[1];
+    } else if (begin == end && job->pass_first == 0 && filter_begin == 0) {
+        NAMED(zero_line)(sums, count * width);
+    }
     for (int64_t block = pass; block < stop; block++) {
         int64_t pixels;
         const int64_t pixel = pixel_block(c, job->block_pixels, block, &pixels);
@@ -393,11 +386,20 @@ static void NAMED(gemm_weight_gradient)(const void *data, int64_t item, void *sc
         const REAL *base;
         const band_t band = NAMED(gather)(job, group, &box, first, count, &parts, &base);
         pixel_offsets(c, &band, pixel, pixels, parts.pixel);
-        NAMED(pack_gradient)(c, group, pixel, pixels, parts.panels);
         const NAMED(row_operand_t) rows = {base, count, panel_height(count, TILE_ROWS), parts.entry, parts.pixel};
-        for (int64_t column = 0; column < width; column += TILE_COLUMNS)
-            NAMED(multiply_panel)(&target, &rows, parts.panels + column * pixels, pixels, 0, count, column,
-                                  TILE_COLUMNS, block > begin, 0);
+        for (int64_t column = filter_begin; column < filter_end; column += TILE_COLUMNS) {
+            const int64_t columns = in_place ? min64(TILE_COLUMNS, c->filters - column) : TILE_COLUMNS;
+            NAMED(pack_gradient)(c, group, pixel, pixels, column, parts.panels);
+            NAMED(column_operand_t) panel = {.panel = parts.panels};
+            if (column + TILE_COLUMNS < filter_end) {
+                panel.ahead = NAMED(gradient_lines)(c, group, pixel, pixels, column + TILE_COLUMNS);
+            } else if (block + 1 < stop) {
+                int64_t count_ahead;
+                const int64_t pixel_ahead = pixel_block(c, job->block_pixels, block + 1, &count_ahead);
+                panel.ahead = NAMED(gradient_lines)(c, group, pixel_ahead, count_ahead, filter_begin);
+            }
+            NAMED(multiply_panel)(&target, &rows, panel, pixels, 0, count, column, columns, block > begin, 0);
+        }
     }
 }
 

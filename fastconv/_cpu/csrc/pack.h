@@ -78,6 +78,16 @@ static void NAMED(pack_transposed)(const REAL *lines, int64_t line_stride, int64
     const int64_t vectors = div_up(width, LANES), whole = width % LANES == 0 ? depth : depth - vectors * LANES / width;
     NAMED(vector) block[4 * LANES];
     int64_t r = 0;
+    for (; width % LANES == 0 && r + LANES <= whole; r += LANES)
+        for (int64_t v = 0; v < vectors; v++) {
+            NAMED(vector) square[LANES];
+#pragma GCC unroll 16
+            for (int i = 0; i < LANES; i++)
+                square[i] = *(const NAMED(unaligned) *)(lines + (v * LANES + i) * line_stride + r);
+            NAMED(transpose)(square);
+#pragma GCC unroll 16
+            for (int i = 0; i < LANES; i++) *(NAMED(unaligned) *)(panel + (r + i) * width + v * LANES) = square[i];
+        }
     for (; r + LANES <= whole; r += LANES) {
         for (int64_t v = 0; v < vectors; v++) {
             NAMED(vector) square[LANES];
@@ -148,12 +158,9 @@ static void NAMED(pack_pixels)(const REAL *band, const int64_t *pixel, int64_t c
         i = end;
     }
     if (runs == 1 && count == LANES) {
-        /* The next panel is on its way into L2 while this one is multiplied. */
         const REAL *base = run[0].base;
-        for (int64_t r = 0; r < depth; r++) {
-            __builtin_prefetch(base + offset[r] + TILE_COLUMNS, 0, 2);
+        for (int64_t r = 0; r < depth; r++)
             *(NAMED(unaligned) *)(panel + r * TILE_COLUMNS) = *(const NAMED(unaligned) *)(base + offset[r]);
-        }
     } else if (runs == 0) {
         NAMED(pack_runs)(0, run, offset, depth, panel);
     } else if (runs == 1) {

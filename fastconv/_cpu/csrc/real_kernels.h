@@ -12,6 +12,7 @@ typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(
 #include "pack.h"
 #include "rows.h"
 #include "gather.h"
+#include "gemm_panel.h"
 #include "implicit_gemm.h"
 #include "direct.h"
 #include "depthwise.h"
