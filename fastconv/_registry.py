@@ -8,12 +8,14 @@ from ._cpu.algorithms.direct import Direct
 from ._cpu.algorithms.fft import Fft
 from ._cpu.algorithms.im2col import Im2col
 from ._cpu.algorithms.implicit_gemm import ImplicitGemm
+from ._cpu.algorithms.narrow import Narrow
 from ._cpu.algorithms.reference import Reference
 from ._cpu.algorithms.winograd import Winograd
 
 CPU: tuple[Algorithm, ...] = (
     ImplicitGemm(),
     Direct(),
+    Narrow(),
     Depthwise(),
     Im2col(),
     Winograd(),

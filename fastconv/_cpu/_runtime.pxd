@@ -16,6 +16,8 @@ cdef extern from "kernels.h" nogil:
         item_fn direct_correlate
         item_fn direct_weight_gradient
         item_fn direct_weight_reduce
+        item_fn narrow_pack
+        item_fn narrow_correlate
         item_fn depthwise_pack
         item_fn depthwise_correlate
         item_fn winograd_pack_weight

@@ -139,8 +139,9 @@ typedef struct {
     REAL *target;
     int64_t target_row;
     int64_t target_unit;
-    int64_t row;  /* the next one to be summed */
-    int64_t next; /* and its vector */
+    int64_t row;       /* the next one to be summed */
+    int64_t next;      /* and its vector */
+    prefetch_t *ahead; /* NULL: nothing */
 } NAMED(sweep_t);
 
 /* `tiles` tiles one after the other; each takes `height` rows. */
@@ -151,6 +152,7 @@ ALWAYS_INLINE void NAMED(strip_of)(const int most, const int width, const int sp
     const NAMED(sweep_t) s = *sweep;
     int64_t row = s.row, next = s.next;
     for (; tiles > 0; tiles--) {
+        if (s.ahead != NULL) ask_for_share(s.ahead);
         const REAL *source[WIDEST];
         REAL *target[WIDEST];
 #pragma GCC unroll 8

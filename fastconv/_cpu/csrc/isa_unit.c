@@ -9,6 +9,8 @@
 #include "direct_job.h"
 #include "gemm_job.h"
 #include "kernels.h"
+#include "narrow_job.h"
+#include "prefetch.h"
 #include "winograd_job.h"
 
 #define STRING_(x) #x

@@ -23,6 +23,8 @@ typedef struct {
     item_fn direct_correlate; /* job: direct_job_t, see direct.h */
     item_fn direct_weight_gradient;
     item_fn direct_weight_reduce;
+    item_fn narrow_pack; /* job: narrow_job_t, see narrow.h; item: one filter of one phase */
+    item_fn narrow_correlate;
     item_fn depthwise_pack;       /* job: depthwise_phase_t, see depthwise.h; item: one tap */
     item_fn depthwise_correlate;  /* job: depthwise_job_t */
     item_fn winograd_pack_weight; /* job: winograd_job_t, see winograd_weight.h and winograd.h */

@@ -15,6 +15,7 @@ typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(
 #include "gemm_panel.h"
 #include "implicit_gemm.h"
 #include "direct.h"
+#include "narrow.h"
 #include "depthwise.h"
 #include "winograd_transform.h"
 #include "winograd_tile.h"
@@ -37,6 +38,8 @@ static const real_kernels_t NAMED(kernels) = {
     .direct_correlate = NAMED(direct_correlate),
     .direct_weight_gradient = NAMED(direct_weight_gradient),
     .direct_weight_reduce = NAMED(direct_weight_reduce),
+    .narrow_pack = NAMED(narrow_pack),
+    .narrow_correlate = NAMED(narrow_correlate),
     .depthwise_pack = NAMED(depthwise_pack),
     .depthwise_correlate = NAMED(depthwise_correlate),
     .winograd_pack_weight = NAMED(winograd_pack_weight),
