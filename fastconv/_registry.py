@@ -6,6 +6,7 @@ from ._algorithm import Algorithm
 from ._cpu.algorithms.depthwise import Depthwise
 from ._cpu.algorithms.direct import Direct
 from ._cpu.algorithms.fft import Fft
+from ._cpu.algorithms.grouped import Grouped
 from ._cpu.algorithms.im2col import Im2col
 from ._cpu.algorithms.implicit_gemm import ImplicitGemm
 from ._cpu.algorithms.narrow import Narrow
@@ -17,6 +18,7 @@ CPU: tuple[Algorithm, ...] = (
     Direct(),
     Narrow(),
     Depthwise(),
+    Grouped(),
     Im2col(),
     Winograd(),
     Fft(),

@@ -173,6 +173,23 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "1x40x3x7x8 40x1x3x3x3 s1x2x1 p1 g40 channels_last",
         "3x70x29 70x1x5 p4:0 g70 channels_last",
         "2x5x6x8 5x1x3x3 p-1:2x3:-2 g5 channels_last",
+        "1x35x11x29 35x1x11x9 p5x4 g35 channels_last",
+        "1x17x20x20 17x1x6x7 p3 s2 g17 channels_last",
+        "1x16x30x9 16x1x8x1 p3x0 g16 channels_last",
+        "3x18x9x33 18x1x2x17 p0x8 g18 channels_last DHWIO",
+        "1x16x3x4 16x1x3x3 p4 g16 channels_last",
+    ),
+    "grouped, channels last": (
+        "2x64x5x15 64x4x3x3 p1 g16 channels_last",
+        "1x40x7x17 40x8x3x3 p1 g5 channels_last DHWIO",
+        "1x32x12x20 64x16x5x5 p2 s2 g2 channels_last",
+        "1x32x6x50 64x1x1x3 g32 channels_last ODHWI",
+        "1x36x9x9 36x2x3x3 d2 p2 g18 channels_last",
+        "1x64x3x4x9 64x32x3x3x3 p1 s1x2x2 g2 channels_last",
+        "2x32x9x9 32x2x3x3 p1 s2x3 g16 channels_last",
+        "1x24x6x7 24x8x2x7 p3 g3 channels_last",
+        "1x16x4x3 32x8x3x3 p1 g2 channels_last",
+        "1x48x30 48x2x5 p4 d2 g24 channels_last",
     ),
 }
 """The named lists: what every algorithm is tested on."""

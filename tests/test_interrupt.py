@@ -18,6 +18,9 @@ PROBLEMS = (
     "forward 1x2x20000 2x2x999",
     "forward 1x16x48x48 16x1x31x31 p15 g16 channels_last",
     "backward_input 1x16x48x48 16x1x31x31 p15 g16 channels_last",
+    "backward_weight 1x16x48x48 16x1x31x31 p15 g16 channels_last",
+    "forward 1x64x24x24 64x32x7x7 p3 g2 channels_last",
+    "backward_weight 1x64x24x24 64x32x7x7 p3 g2 channels_last",
     "backward_input 1x2x48x48 64x2x5x5 p2",
     "backward_weight 1x32x48x48 32x32x5x5 p2",
 )

@@ -17,6 +17,7 @@ from operands import RESULT, accepted, compute, integer_operands, placed, repro,
 from problems import NARROW, SHAPES, describe, problems
 
 LISTS = ("basic", "tails", "dilated", "strided", "grouped", "depthwise", "padded", "1-D", "3-D", "1x1", "channels last")
+LISTS += ("depthwise, channels last", "grouped, channels last")
 VALUES = (np.nan, np.inf, -np.inf)
 
 

@@ -20,6 +20,12 @@ cdef extern from "kernels.h" nogil:
         item_fn narrow_correlate
         item_fn depthwise_pack
         item_fn depthwise_correlate
+        item_fn depthwise_gradient
+        item_fn depthwise_reduce
+        item_fn grouped_pack
+        item_fn grouped_correlate
+        item_fn grouped_gradient
+        item_fn grouped_reduce
         item_fn winograd_pack_weight
         item_fn winograd_block
         item_fn winograd_source

@@ -176,7 +176,7 @@ static void NAMED(depthwise_band)(const NAMED(depthwise_image_t) *m, int64_t n, 
     const int in_vectors = channels >= LANES && c->source_stride[1] == 1 && c->result_stride[1] == 1;
     const int in_pairs = c->step[1] == 1 && c->delta[1] == 1 && c->taps[1] > 1;
     int64_t begin, end;
-    depthwise_interior(c, &begin, &end);
+    depthwise_interior(c, c->first[2], c->taps[2], &begin, &end);
     for (int64_t rows; h < last; h += rows) {
         rows = in_vectors && in_pairs && h + 2 <= last ? 2 : 1;
         const int64_t wide = rows == 2 ? 2 : 4;

@@ -25,8 +25,14 @@ typedef struct {
     item_fn direct_weight_reduce;
     item_fn narrow_pack; /* job: narrow_job_t, see narrow.h; item: one filter of one phase */
     item_fn narrow_correlate;
-    item_fn depthwise_pack;       /* job: depthwise_phase_t, see depthwise.h; item: one tap */
-    item_fn depthwise_correlate;  /* job: depthwise_job_t */
+    item_fn depthwise_pack;      /* job: depthwise_phase_t, see depthwise.h; item: one tap */
+    item_fn depthwise_correlate; /* job: depthwise_job_t */
+    item_fn depthwise_gradient;  /* job: depthwise_gradient_job_t, see depthwise_weight.h */
+    item_fn depthwise_reduce;
+    item_fn grouped_pack; /* job: depthwise_phase_t, see grouped.h; item: one vector of filters */
+    item_fn grouped_correlate;
+    item_fn grouped_gradient; /* see grouped_weight.h */
+    item_fn grouped_reduce;
     item_fn winograd_pack_weight; /* job: winograd_job_t, see winograd_weight.h and winograd.h */
     item_fn winograd_block;
     item_fn winograd_source;

@@ -17,6 +17,9 @@ typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(
 #include "direct.h"
 #include "narrow.h"
 #include "depthwise.h"
+#include "depthwise_weight.h"
+#include "grouped.h"
+#include "grouped_weight.h"
 #include "winograd_transform.h"
 #include "winograd_tile.h"
 #include "winograd_lanes.h"
@@ -42,6 +45,12 @@ static const real_kernels_t NAMED(kernels) = {
     .narrow_correlate = NAMED(narrow_correlate),
     .depthwise_pack = NAMED(depthwise_pack),
     .depthwise_correlate = NAMED(depthwise_correlate),
+    .depthwise_gradient = NAMED(depthwise_gradient),
+    .depthwise_reduce = NAMED(depthwise_reduce),
+    .grouped_pack = NAMED(grouped_pack),
+    .grouped_correlate = NAMED(grouped_correlate),
+    .grouped_gradient = NAMED(grouped_gradient),
+    .grouped_reduce = NAMED(grouped_reduce),
     .winograd_pack_weight = NAMED(winograd_pack_weight),
     .winograd_block = NAMED(winograd_block),
     .winograd_source = NAMED(winograd_source),

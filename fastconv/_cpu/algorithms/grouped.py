@@ -1,0 +1,72 @@
+"""grouped: few channels in every group, channels last, filters of several groups as lanes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..._algorithm import Algorithm, Machine, Operands, Params, Resources
+from ..._problem import ConvProblem
+from .. import _depthwise, _runtime, epilogue
+from ..recompute import recompute
+from .depthwise import LEAST_ITEMS, all_pixels_reach, band_rows, gradient_bytes, parts_of, splits_of
+
+EFFICIENCY = 0.6
+"""Share of the peak rate."""
+
+
+class Grouped(Algorithm):
+    """Small groups of channels-last arrays, in float32 and float64."""
+
+    name = "grouped"
+    dtypes = frozenset({"float32", "float64"})
+    multiplies_outside = True
+
+    def supports(self, problem: ConvProblem) -> bool:
+        """Where the channels that a vector of filters needs are one vector or its groups fill vectors."""
+        if problem.layout != "channels_last" or problem.groups == 1:
+            return False
+        if problem.direction == "backward_weight" and not all_pixels_reach(problem):
+            return False
+        lanes, _, _ = _runtime.tile_sizes(problem.dtype)
+        channels, filters = _group_sizes(problem)
+        if channels > _depthwise.MOST_CHANNELS or filters == 1:
+            return False
+        if filters % lanes == 0:
+            return True
+        return lanes % filters == 0 and channels <= filters and problem.groups * channels >= lanes
+
+    def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
+        if problem.direction == "backward_weight":
+            return gradient_bytes(problem)
+        lanes, _, _ = _runtime.tile_sizes(problem.dtype)
+        channels, filters = _group_sizes(problem)
+        phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
+        vectors = -(-problem.groups * filters // lanes) * (phases + math.prod(problem.kernel_size) * channels)
+        return vectors * lanes * np.dtype(problem.dtype).itemsize
+
+    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        """Multiply-adds and the arrays once."""
+        shapes = problem.input_shape, problem.output_shape, problem.weight_shape
+        data_seconds = sum(map(math.prod, shapes)) * np.dtype(problem.dtype).itemsize / machine.bytes_per_second
+        phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
+        work = problem.multiply_adds / (machine.multiply_adds_per_second[problem.dtype] * EFFICIENCY) + data_seconds
+        return machine.call_seconds * 2 * phases + work / min(threads, LEAST_ITEMS)
+
+    def bind(self, problem: ConvProblem, params: Params) -> _depthwise.GroupedKernel | _depthwise.GroupedGradient:
+        if problem.direction == "backward_weight":
+            return _depthwise.GroupedGradient(problem, splits_of(problem), parts_of(problem))
+        return _depthwise.GroupedKernel(problem, band_rows(problem))
+
+    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
+        if self.bind(problem, params).execute(operands, resources):
+            recompute(problem, operands, resources.threads)
+            if problem.direction != "backward_weight":
+                epilogue.apply(problem, operands)
+
+
+def _group_sizes(problem: ConvProblem) -> tuple[int, int]:
+    """(channels of the source, channels of the result) of one group."""
+    sizes = problem.in_channels // problem.groups, problem.out_channels // problem.groups
+    return sizes[::-1] if problem.direction == "backward_input" else sizes
