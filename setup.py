@@ -64,6 +64,7 @@ EXTENSIONS = [
     extension("_implicit_gemm"),
     extension("_direct"),
     extension("_depthwise"),
+    extension("_planes"),
     extension("_winograd"),
     extension("_pooling"),
 ]

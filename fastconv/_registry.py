@@ -8,6 +8,7 @@ from ._cpu.algorithms.direct import Direct
 from ._cpu.algorithms.fft import Fft
 from ._cpu.algorithms.im2col import Im2col
 from ._cpu.algorithms.implicit_gemm import ImplicitGemm
+from ._cpu.algorithms.planes import Planes
 from ._cpu.algorithms.reference import Reference
 from ._cpu.algorithms.winograd import Winograd
 
@@ -15,6 +16,7 @@ CPU: tuple[Algorithm, ...] = (
     ImplicitGemm(),
     Direct(),
     Depthwise(),
+    Planes(),
     Im2col(),
     Winograd(),
     Fft(),

@@ -18,6 +18,9 @@ cdef extern from "kernels.h" nogil:
         item_fn direct_weight_reduce
         item_fn depthwise_pack
         item_fn depthwise_correlate
+        item_fn planes_correlate
+        item_fn planes_weight_gradient
+        item_fn planes_weight_reduce
         item_fn winograd_pack_weight
         item_fn winograd_block
         item_fn winograd_source

@@ -9,6 +9,7 @@
 #include "direct_job.h"
 #include "gemm_job.h"
 #include "kernels.h"
+#include "planes_job.h"
 #include "winograd_job.h"
 
 #define STRING_(x) #x

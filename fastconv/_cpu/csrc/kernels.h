@@ -23,8 +23,11 @@ typedef struct {
     item_fn direct_correlate; /* job: direct_job_t, see direct.h */
     item_fn direct_weight_gradient;
     item_fn direct_weight_reduce;
-    item_fn depthwise_pack;       /* job: depthwise_phase_t, see depthwise.h; item: one tap */
-    item_fn depthwise_correlate;  /* job: depthwise_job_t */
+    item_fn depthwise_pack;      /* job: depthwise_phase_t, see depthwise.h; item: one tap */
+    item_fn depthwise_correlate; /* job: depthwise_job_t */
+    item_fn planes_correlate;    /* job: planes_job_t, see planes.h and planes_weight.h */
+    item_fn planes_weight_gradient;
+    item_fn planes_weight_reduce;
     item_fn winograd_pack_weight; /* job: winograd_job_t, see winograd_weight.h and winograd.h */
     item_fn winograd_block;
     item_fn winograd_source;

@@ -15,6 +15,8 @@ typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(
 #include "implicit_gemm.h"
 #include "direct.h"
 #include "depthwise.h"
+#include "planes.h"
+#include "planes_weight.h"
 #include "winograd_transform.h"
 #include "winograd_tile.h"
 #include "winograd_weight.h"
@@ -37,6 +39,9 @@ static const real_kernels_t NAMED(kernels) = {
     .direct_weight_reduce = NAMED(direct_weight_reduce),
     .depthwise_pack = NAMED(depthwise_pack),
     .depthwise_correlate = NAMED(depthwise_correlate),
+    .planes_correlate = NAMED(planes_correlate),
+    .planes_weight_gradient = NAMED(planes_weight_gradient),
+    .planes_weight_reduce = NAMED(planes_weight_reduce),
     .winograd_pack_weight = NAMED(winograd_pack_weight),
     .winograd_block = NAMED(winograd_block),
     .winograd_source = NAMED(winograd_source),
