@@ -154,6 +154,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "2x3x10x40 3x1x3x3 p-1:2x3:-2 g3",
         "2x3x10x40 3x1x3x3 s2 p-1:2x3:-2 g3",
         "1x1x200x240 1x1x7x7 p3",
+        "1x1x17x1024 1x1x3x3 p1",
         "8x160x7x7 160x1x3x3 p1 g160",
     ),
     "depthwise, channels last": (

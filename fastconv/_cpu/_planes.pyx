@@ -17,7 +17,7 @@ cdef extern from "planes_job.h" nogil:
 
     ctypedef struct planes_job_t:
         const planes_phase_t *phases
-        int64_t row_phases, sides, block, band, before, after, pitch, partials
+        int64_t row_phases, sides, block, band, before, after, pitch, gradient_pitch, partials
         char *partial
         int64_t masks_at, columns_at, factors_at, source_at, gradient_at, sums_at
 
@@ -48,6 +48,7 @@ cdef class PlanesKernel(Kernel):
         job.row_phases = job.sides = layout.sides
         job.block, job.band, job.partials = layout.block, layout.band, layout.partials
         job.before, job.after, job.pitch = layout.before, layout.after, layout.pitch
+        job.gradient_pitch = layout.gradient_pitch
         job.masks_at, job.columns_at, job.factors_at, job.source_at, job.gradient_at, job.sums_at = layout.starts
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,

@@ -30,7 +30,7 @@ MOST_MULTIPLY_ADDS = 2**25
 """Of one item; about ten milliseconds at the lowest ISA level."""
 MOST_PARTS = 256
 """Parts of a weight gradient that are summed apart."""
-EFFICIENCY = 0.85
+EFFICIENCY = 0.95
 """Share of the peak rate with all lanes in use."""
 START_PRODUCTS = 4
 """Products of a sum that take as long as starting and storing it."""
@@ -38,9 +38,6 @@ START_VECTORS = 64
 """Vectors that are multiplied in the time that it takes to start a plane."""
 EXPOSED = 0.75
 """Share of the time of reading and writing the arrays that no arithmetic hides."""
-PAGE_BYTES = 4096
-SHARED_SETS = 0.3
-"""What is left of the rate where all rows of a tile share the sets of a first-level cache."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +47,15 @@ class Layout:
     sides: int
     block: int
     band: int
-    before: int
-    after: int
-    pitch: int
     partials: int
     starts: tuple[int, ...]
     """Bytes at which masks, their columns, factors, copies of the source and of the gradient, and sums start."""
     thread_bytes: int
     partial_bytes: int
+    before: int
+    after: int
+    pitch: int
+    gradient_pitch: int
 
 
 @functools.lru_cache(maxsize=1024)
@@ -72,7 +70,10 @@ def layout_of(problem: ConvProblem) -> Layout:
         pixels, source = (-(-source[0] // step), -(-source[1] // step)), pixels
         sides, step = step, 1
     before, after = _reach(problem, max(pixels[1], lanes), source[1])
-    pitch = before + source[1] + after
+    pitch, gradient_pitch = (
+        _apart(before + source[1] + after, itemsize),
+        _apart(max(pixels[1] * sides, lanes), itemsize),
+    )
     most = max(BAND_BYTES // (pitch * step * itemsize * _planes.ROWS), 1) * _planes.ROWS
     band = min(most, pixels[0])
     positions = problem.batch * -(-pixels[0] // band)
@@ -94,13 +95,14 @@ def layout_of(problem: ConvProblem) -> Layout:
         sides * vectors * 8,
         height * taps * itemsize,
         ((band - 1) * step + height) * pitch * itemsize,
-        band * max(pixels[1] * sides, lanes) * itemsize,
+        band * gradient_pitch * itemsize,
         block * sum_bytes if is_gradient else 0,
     ]
     starts = [0]
     for size in sizes:
         starts.append(starts[-1] + _lines(size))
-    return Layout(sides, block, band, before, after, pitch, partials, tuple(starts[1:-1]), starts[-1], partial_bytes)
+    widths = {"before": before, "after": after, "pitch": pitch, "gradient_pitch": gradient_pitch}
+    return Layout(sides, block, band, partials, tuple(starts[1:-1]), starts[-1], partial_bytes, **widths)
 
 
 def _reach(problem: ConvProblem, pixels: int, source: int) -> tuple[int, int]:
@@ -109,6 +111,11 @@ def _reach(problem: ConvProblem, pixels: int, source: int) -> tuple[int, int]:
     if problem.direction == "backward_input":
         return max(taps - 1 - before, 0), max(pixels + max(before, 0) + 1 - source, 0)
     return max(before, 0), max(pixels * step + taps + step - 2 - before - source, 0)
+
+
+def _apart(columns: int, itemsize: int) -> int:
+    """A row length at which the rows of a tile do not share sets of a first-level cache."""
+    return next(size for size in range(columns, columns + 64) if size * itemsize % 1024 >= 128 or size < 32)
 
 
 def _lines(size: int) -> int:
@@ -152,8 +159,6 @@ class Planes(Algorithm):
         efficiency = EFFICIENCY * pixels / (-(-pixels // lanes) * lanes)
         if problem.direction != "backward_weight":
             efficiency *= products / (products + START_PRODUCTS)
-        if problem.input_size[2] * itemsize % PAGE_BYTES == 0:
-            efficiency *= SHARED_SETS
         work = (problem.multiply_adds / efficiency + problem.batch * problem.groups * START_VECTORS * lanes) / peak
         elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
         work += EXPOSED * elements * itemsize / machine.bytes_per_second

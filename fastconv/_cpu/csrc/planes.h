@@ -42,7 +42,8 @@ static NAMED(extent_t)
 }
 
 /* Rows [begin, end) of a plane with strides `stride` (h, w) of an array that lies in `extent`: `before` and `after`
- * elements around each row may be read. Where they may not, the rows are copied to `copy`, `pitch` apart. */
+ * elements around each row may be read. Where they may not, or where the rows of a tile would all lie in the same sets
+ * of a first-level cache, they are copied to `copy`, `pitch` apart. */
 static NAMED(plane_t) NAMED(plane_at)(const REAL *base, const int64_t *stride, const int64_t *size,
                                       const NAMED(extent_t) *extent, int64_t before, int64_t after, int64_t begin,
                                       int64_t end, REAL *copy, int64_t pitch, const REAL *zeros) {
@@ -53,7 +54,9 @@ static NAMED(plane_t) NAMED(plane_at)(const REAL *base, const int64_t *stride, c
     /* Of a negative stride the last row is the first in memory. */
     const int64_t first = min64(begin * stride[0], (end - 1) * stride[0]);
     const int64_t last = max64(begin * stride[0], (end - 1) * stride[0]) + size[1];
-    if (stride[1] == 1 && before <= base + first - extent->low && after <= extent->high - (base + last)) return plane;
+    if (stride[1] == 1 && stride[0] * REAL_BYTES % PLANES_SETS != 0 && before <= base + first - extent->low &&
+        after <= extent->high - (base + last))
+        return plane;
     NAMED(copy_rows)(copy + before, pitch, base + begin * stride[0], stride[0], stride[1], size[1], end - begin);
     plane.base = copy + before - begin * pitch;
     plane.pitch = pitch;

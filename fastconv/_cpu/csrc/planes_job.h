@@ -7,6 +7,7 @@
 #include "integers.h"
 
 #define PLANES_ROWS 7     /* of pixels in a register tile; most images have a multiple of 7 */
+#define PLANES_SETS 4096  /* bytes: lines so far apart share a set of a first-level cache */
 #define PLANES_AHEAD 2048 /* bytes: prefetches go so far ahead, at least */
 
 typedef struct {
@@ -17,14 +18,15 @@ typedef struct {
 typedef struct {
     const planes_phase_t *phases; /* one, or the 2 x 2 stride phases of backward_input, rows before columns */
     int64_t row_phases;
-    int64_t sides;    /* column phases: 1 or 2 */
-    int64_t block;    /* channels of an item */
-    int64_t band;     /* rows of pixels of an item, in every phase */
-    int64_t before;   /* columns that are read in front of a source row, at most */
-    int64_t after;    /* and behind it */
-    int64_t pitch;    /* elements of a copied row of the source: both and its width */
-    int64_t partials; /* weight gradient: parts of the bands of all images, summed apart */
-    char *partial;    /* weight gradient: [part][channel][tap]; NULL with one part */
+    int64_t sides;          /* column phases: 1 or 2 */
+    int64_t block;          /* channels of an item */
+    int64_t band;           /* rows of pixels of an item, in every phase */
+    int64_t before;         /* columns that are read in front of a source row, at most */
+    int64_t after;          /* and behind it */
+    int64_t pitch;          /* elements of a copied row of the source: both and its width */
+    int64_t gradient_pitch; /* weight gradient: of a copied row of the output gradient */
+    int64_t partials;       /* weight gradient: parts of the bands of all images, summed apart */
+    char *partial;          /* weight gradient: [part][channel][tap]; NULL with one part */
     /* bytes from the start of scratch, where the zeros of a row lie */
     int64_t masks_at;    /* which lanes count: [side][vector of a row][width tap; weight gradient: and the pixels] */
     int64_t columns_at;  /* for [side][vector of a row] its masks */

@@ -99,7 +99,7 @@ static void NAMED(planes_gradient_channel)(const planes_job_t *job, NAMED(planes
                                (REAL *)(memory + job->source_at), job->pitch, (const REAL *)memory + job->before);
     t->gradient = NAMED(plane_at)((const REAL *)c->result + n * c->result_stride[0] + channel * c->result_stride[1],
                                   c->result_stride + 3, c->pixels + 1, &t->gradient_extent, 0, reach, begin, end,
-                                  (REAL *)(memory + job->gradient_at), c->pixels[2] + reach, NULL);
+                                  (REAL *)(memory + job->gradient_at), job->gradient_pitch, NULL);
     const NAMED(planes_gradient_fn) *blocks = NAMED(planes_gradient_blocks)(c);
     for (int64_t h = begin, height; h < end; h += height) {
         height = planes_height(end - h);
