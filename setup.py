@@ -65,6 +65,7 @@ EXTENSIONS = [
     extension("_direct"),
     extension("_depthwise"),
     extension("_narrow"),
+    extension("_planes"),
     extension("_winograd"),
     extension("_pooling"),
 ]

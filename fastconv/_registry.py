@@ -10,6 +10,7 @@ from ._cpu.algorithms.grouped import Grouped
 from ._cpu.algorithms.im2col import Im2col
 from ._cpu.algorithms.implicit_gemm import ImplicitGemm
 from ._cpu.algorithms.narrow import Narrow
+from ._cpu.algorithms.planes import Planes
 from ._cpu.algorithms.reference import Reference
 from ._cpu.algorithms.winograd import Winograd
 
@@ -19,6 +20,7 @@ CPU: tuple[Algorithm, ...] = (
     Narrow(),
     Depthwise(),
     Grouped(),
+    Planes(),
     Im2col(),
     Winograd(),
     Fft(),

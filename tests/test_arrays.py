@@ -189,8 +189,8 @@ def test_a_zero_stride_out_gets_no_wrong_result_elsewhere() -> None:
 def test_out_overlapping_the_inputs(algorithm: str) -> None:
     """As if there were no overlap: out is x, x shifted, x reversed, w, the residual, or all in one buffer."""
     # With channels last there are eleven of them.
-    of_channels = {"depthwise": {"layout": "NHWC", "groups": 11}}.get(algorithm, {})
-    w = integers((11, 1, 3, 3) if of_channels else (3, 3, 3, 3), 2).astype(np.float32)
+    of_channels = {"depthwise": {"layout": "NHWC", "groups": 11}, "planes": {"groups": 3}}.get(algorithm, {})
+    w = integers((of_channels["groups"], 1, 3, 3) if of_channels else (3, 3, 3, 3), 2).astype(np.float32)
     values = integers((2, 3, 9, 11), 1).astype(np.float32)
     add = integers((2, 3, 9, 11), 5).astype(np.float32)
 
@@ -216,8 +216,10 @@ def test_out_overlapping_the_inputs(algorithm: str) -> None:
     residual = add.copy()
     np.testing.assert_array_equal(conv(values, w, add=residual, out=residual), conv(values, w, add=add))
     # A shape that is an input's and a weight's at once.
-    square = integers((3, 1, 3, 3) if of_channels else (3, 3, 3, 3), 4).astype(np.float32)
-    of_square = {"padding": 1, "algorithm": algorithm} | ({"layout": "NHWC", "groups": 3} if of_channels else {})
+    shape = {"depthwise": (3, 1, 3, 3), "planes": (1, 1, 3, 3)}.get(algorithm, (3, 3, 3, 3))
+    square = integers(shape, 4).astype(np.float32)
+    of_channels = {"layout": "NHWC", "groups": 3} if algorithm == "depthwise" else {}
+    of_square = {"padding": 1, "algorithm": algorithm} | of_channels
     inside = square.copy()
     wanted = fastconv.conv2d(square, square, **of_square)
     np.testing.assert_array_equal(fastconv.conv2d(inside, inside, **of_square, out=inside), wanted)

@@ -23,6 +23,8 @@ PROBLEMS = (
     "backward_weight 1x64x24x24 64x32x7x7 p3 g2 channels_last",
     "backward_input 1x2x48x48 64x2x5x5 p2",
     "backward_weight 1x32x48x48 32x32x5x5 p2",
+    "backward_weight 1x16x48x48 16x1x7x7 p3 g16",
+    "backward_weight 1x16x48x48 16x1x5x5 s2 p2 g16",
 )
 
 CODE = """

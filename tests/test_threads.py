@@ -95,8 +95,9 @@ def test_a_signal_handler_may_call_the_library_in_the_middle_of_a_call(algorithm
     rng = np.random.default_rng(1)
     # Of a depthwise layer with channels last: sizes to suit. Some compute no gradient of the weight.
     is_depthwise = algorithm == "depthwise"
-    of_all = {"algorithm": algorithm, "threads": 1} | ({"layout": "NHWC", "groups": 48} if is_depthwise else {})
-    w_shape = (48, 1, 9, 9) if is_depthwise else (8, 8, 3, 3)
+    of_groups = {"depthwise": {"layout": "NHWC", "groups": 48}, "planes": {"groups": 8}}.get(algorithm, {})
+    of_all = {"algorithm": algorithm, "threads": 1} | of_groups
+    w_shape = {"depthwise": (48, 1, 9, 9), "planes": (8, 1, 3, 3)}.get(algorithm, (8, 8, 3, 3))
     x = rng.standard_normal((18, 100, 100, 48) if is_depthwise else (18, 8, 200, 200), np.float32)
     inner_x = rng.standard_normal((1, 20, 20, 48) if is_depthwise else (1, 8, 40, 40), np.float32)
     w, inner_w = rng.standard_normal(w_shape, np.float32), rng.standard_normal(w_shape, np.float32)

@@ -26,6 +26,9 @@ cdef extern from "kernels.h" nogil:
         item_fn grouped_correlate
         item_fn grouped_gradient
         item_fn grouped_reduce
+        item_fn planes_correlate
+        item_fn planes_weight_gradient
+        item_fn planes_weight_reduce
         item_fn winograd_pack_weight
         item_fn winograd_block
         item_fn winograd_source

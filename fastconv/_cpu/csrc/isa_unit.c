@@ -11,6 +11,7 @@
 #include "kernels.h"
 #include "narrow_job.h"
 #include "prefetch.h"
+#include "planes_job.h"
 #include "winograd_job.h"
 
 #define STRING_(x) #x

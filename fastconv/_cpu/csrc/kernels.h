@@ -33,6 +33,9 @@ typedef struct {
     item_fn grouped_correlate;
     item_fn grouped_gradient; /* see grouped_weight.h */
     item_fn grouped_reduce;
+    item_fn planes_correlate; /* job: planes_job_t, see planes.h and planes_weight.h */
+    item_fn planes_weight_gradient;
+    item_fn planes_weight_reduce;
     item_fn winograd_pack_weight; /* job: winograd_job_t, see winograd_weight.h and winograd.h */
     item_fn winograd_block;
     item_fn winograd_source;

@@ -20,6 +20,8 @@ typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(
 #include "depthwise_weight.h"
 #include "grouped.h"
 #include "grouped_weight.h"
+#include "planes.h"
+#include "planes_weight.h"
 #include "winograd_transform.h"
 #include "winograd_tile.h"
 #include "winograd_lanes.h"
@@ -51,6 +53,9 @@ static const real_kernels_t NAMED(kernels) = {
     .grouped_correlate = NAMED(grouped_correlate),
     .grouped_gradient = NAMED(grouped_gradient),
     .grouped_reduce = NAMED(grouped_reduce),
+    .planes_correlate = NAMED(planes_correlate),
+    .planes_weight_gradient = NAMED(planes_weight_gradient),
+    .planes_weight_reduce = NAMED(planes_weight_reduce),
     .winograd_pack_weight = NAMED(winograd_pack_weight),
     .winograd_block = NAMED(winograd_block),
     .winograd_source = NAMED(winograd_source),
