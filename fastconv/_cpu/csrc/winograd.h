@@ -289,14 +289,14 @@ static void NAMED(finish_pixels)(const correlation_t *c, const epilogue_t *e, in
  * number `skipped` of the patch. */
 typedef struct {
     int64_t first, count, skipped;
-} NAMED(extent_t);
+} NAMED(inside_t);
 
-static NAMED(extent_t)
-    NAMED(extent_of)(const winograd_job_t *job, const winograd_patch_t *patch, int axis, int64_t tile, int64_t tiles) {
+static NAMED(inside_t)
+    NAMED(inside_of)(const winograd_job_t *job, const winograd_patch_t *patch, int axis, int64_t tile, int64_t tiles) {
     const int64_t size = job->outputs[axis] * job->result_parts[axis], begin = tile * size + job->origin[axis];
     const int64_t inside = div_up(job->correlation.pixels[1 + axis] - patch->phase[axis], job->spacing[axis]);
     const int64_t first = max64(begin, 0);
-    return (NAMED(extent_t)){first, min64(begin + tiles * size, inside) - first, first - begin};
+    return (NAMED(inside_t)){first, min64(begin + tiles * size, inside) - first, first - begin};
 }
 
 /* A patch's first element of an array of the result's shape. */
@@ -322,8 +322,8 @@ static void NAMED(finish_patch)(const winograd_job_t *job, const winograd_patch_
     const correlation_t *c = &job->correlation;
     const epilogue_t *e = &job->epilogue;
     const int64_t filters = min64(LANES, c->filters - filter), all = group * c->filters + filter;
-    const NAMED(extent_t) h = NAMED(extent_of)(job, patch, 0, patch->row, patch->rows);
-    const NAMED(extent_t) w = NAMED(extent_of)(job, patch, 1, patch->column, patch->columns);
+    const NAMED(inside_t) h = NAMED(inside_of)(job, patch, 0, patch->row, patch->rows);
+    const NAMED(inside_t) w = NAMED(inside_of)(job, patch, 1, patch->column, patch->columns);
     /* What lies beyond the width must not overwrite another part. */
     const int64_t width =
         winograd_result_parts(job) == 1 ? w.count : patch->columns * job->outputs[1] * job->result_parts[1];
