@@ -16,7 +16,8 @@ from fastconv import ConvProblem, _registry
 from operands import RESULT, accepted, compute, integer_operands, placed, repro, rounded
 from problems import NARROW, SHAPES, describe, problems
 
-LISTS = ("basic", "tails", "dilated", "strided", "grouped", "depthwise", "padded", "1-D", "3-D", "1x1", "channels last")
+LISTS = ("basic", "tails", "dilated", "strided", "grouped", "depthwise", "planes", "padded", "1-D", "3-D", "1x1")
+LISTS += ("channels last",)
 VALUES = (np.nan, np.inf, -np.inf)
 
 
