@@ -16,8 +16,8 @@ from fastconv import ConvProblem, _registry
 from operands import RESULT, accepted, compute, integer_operands, placed, repro, rounded
 from problems import NARROW, SHAPES, describe, problems
 
-LISTS = ("basic", "tails", "dilated", "strided", "grouped", "depthwise", "padded", "1-D", "3-D", "1x1", "channels last")
-LISTS += ("depthwise, channels last", "grouped, channels last")
+LISTS = ("basic", "tails", "dilated", "strided", "grouped", "depthwise", "planes", "padded", "1-D", "3-D", "1x1")
+LISTS += ("channels last", "depthwise, channels last", "grouped, channels last", "strided, several channels")
 VALUES = (np.nan, np.inf, -np.inf)
 
 
