@@ -89,20 +89,29 @@ def test_a_call_inside_a_parallel_region_of_another_library() -> None:
         assert all(pool.map(inner, range(8)))
 
 
+# A layer that each algorithm accepts: layout, groups, shape of the weight, height and width.
+LAYERS = {
+    "depthwise": ("NHWC", 48, (48, 1, 9, 9), 100),
+    "grouped": ("NHWC", 12, (48, 4, 3, 3), 100),
+    "planes": ("NCHW", 8, (8, 1, 3, 3), 200),
+}
+
+
 @pytest.mark.parametrize("algorithm", [a.name for a in ALGORITHMS if a.name != "reference"])
 def test_a_signal_handler_may_call_the_library_in_the_middle_of_a_call(algorithm: str) -> None:
     """The handler's call must not work in the scratch memory of the call that it interrupts."""
     rng = np.random.default_rng(1)
-    # Of a depthwise layer with channels last: sizes to suit. Some compute no gradient of the weight.
-    is_depthwise = algorithm == "depthwise"
-    of_groups = {"depthwise": {"layout": "NHWC", "groups": 48}, "planes": {"groups": 8}}.get(algorithm, {})
-    of_all = {"algorithm": algorithm, "threads": 1} | of_groups
-    w_shape = {"depthwise": (48, 1, 9, 9), "planes": (8, 1, 3, 3)}.get(algorithm, (8, 8, 3, 3))
-    x = rng.standard_normal((18, 100, 100, 48) if is_depthwise else (18, 8, 200, 200), np.float32)
-    inner_x = rng.standard_normal((1, 20, 20, 48) if is_depthwise else (1, 8, 40, 40), np.float32)
+    layout, groups, w_shape, size = LAYERS.get(algorithm, ("NCHW", 1, (8, 8, 3, 3), 200))
+    of_all = {"algorithm": algorithm, "threads": 1, "layout": layout, "groups": groups}
+    channels, cut = groups * w_shape[1], w_shape[2] - 1
+
+    def image(batch: int, size: int) -> np.ndarray:
+        shape = (batch, size, size, channels) if layout == "NHWC" else (batch, channels, size, size)
+        return rng.standard_normal(shape, np.float32)
+
+    x, dy, inner_x = image(18, size), image(18, size - cut), image(1, size // 5)
     w, inner_w = rng.standard_normal(w_shape, np.float32), rng.standard_normal(w_shape, np.float32)
-    dy = x[:, 4:-4, 4:-4] if is_depthwise else x[:, :, 1:-1, 1:-1]
-    needs = (True, algorithm not in ("depthwise", "narrow"), True)
+    needs = (True, algorithm != "narrow", True)  # narrow computes no gradient of the weight
     expected = fastconv.conv2d(inner_x, inner_w, **of_all)
     within: list[bool] = []
 
