@@ -17,6 +17,8 @@ from .. import _implicit_gemm, _runtime
 PANEL_DEPTH = 320
 """Reduction indices of one packed column panel. At the lower levels it stays in a first-level cache of 32 KiB beside
 the row panel that streams past; at AVX-512 it takes more, which the second level feeds as fast."""
+DEEPER = 1.25
+"""A panel takes the whole reduction up to so many times its depth, rather than adding up two blocks."""
 BLOCK_BYTES = 2**19
 """Entries times pixels of one block, as many bytes as the block would take if it were built."""
 GRADIENT_ENTRIES = 256
@@ -78,7 +80,8 @@ class ImplicitGemm(Algorithm):
             pixels = problem.batch * math.prod(
                 -(-size // stride) for size, stride in zip(problem.input_size, problem.stride, strict=True)
             )
-        depth = min(depth, max(problem.reduction, 1))
+        if problem.reduction <= DEEPER * depth:
+            depth = max(problem.reduction, 1)
         span = self._span(pixels, block_bytes // itemsize // depth, columns, LEAST_ITEMS // problem.groups)
         return {"depth": depth, "span": span, "splits": 1}
 
