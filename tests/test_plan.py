@@ -91,6 +91,7 @@ def test_packed_weights_of_every_algorithm(algorithm: str, direction: str) -> No
     """A problem that every algorithm takes, or is left out by name; the packed call has the bits of the plain one."""
     candidates = [
         ("conv2d", (1, 8, 12, 12), (16, 8, 3, 3), "NCHW"),
+        ("conv2d", (1, 8, 12, 12), (8, 8, 3, 3), "NCHW"),
         ("depthwise_conv2d", (1, 8, 12, 12), (8, 1, 3, 3), "NCHW"),
         ("depthwise_conv2d", (1, 12, 12, 20), (20, 1, 3, 3), "NHWC"),
         ("conv1d", (1, 1, 4096), (1, 1, 512), "NCW"),

@@ -18,6 +18,8 @@ from .. import _implicit_gemm, _runtime
 PANEL_DEPTH = 320
 """Reduction indices of one packed column panel. At the lower levels it stays in a first-level cache of 32 KiB beside
 the row panel that streams past; at AVX-512 it takes more, which the second level feeds as fast."""
+DEEPER = 1.25
+"""A panel takes the whole reduction up to so many times its depth, rather than adding up two blocks."""
 BLOCK_BYTES = 2**19
 """Entries times pixels of one block, as many bytes as the block would take if it were built."""
 WEIGHT_BYTES = 2**18
@@ -171,7 +173,8 @@ class ImplicitGemm(Algorithm):
                 span = max(GRADIENT_ENTRIES, -(-total * splits * problem.groups // LEAST_ITEMS))
                 span = min(span, max(total, 1), max(block_bytes // itemsize // depth * 4, GRADIENT_ENTRIES))
             return {"columns": product.columns, "depth": depth, "span": span, "filters": filters, "splits": splits}
-        depth = min(depth, max(problem.reduction, 1))
+        if problem.reduction <= DEEPER * depth:
+            depth = max(problem.reduction, 1)
         size = _Product.of(problem)
         by_pixels = size.columns(depth) == "pixels"
         most = max(block_bytes // itemsize // depth, 1)

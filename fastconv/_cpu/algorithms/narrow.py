@@ -15,10 +15,12 @@ FILTERS = range(3, 9)
 """Result channels of a group: with fewer, tiles that slide along the height reuse what they load better."""
 EFFICIENCY = 0.95
 """Share of the peak rate that long sums reach."""
-START_PRODUCTS = 4
+START_PRODUCTS = 8
 """Products of a sum that take as long as starting it and adding it to the result."""
 WEIGHT_BYTES = 64
 """Bytes that are moved in the time of packing a weight, which lies between those of other phases."""
+SINGLE_BYTES = 12
+"""The same for a result whose neighbours are of other channels."""
 MOST_SCRATCH_BYTES = 2**22
 """Of one thread; wide dilations need more."""
 
@@ -54,6 +56,9 @@ class Narrow(Algorithm):
         moved = arrays * itemsize + math.prod(problem.weight_shape) * WEIGHT_BYTES
         work = problem.multiply_adds / rate + moved / machine.bytes_per_second
         work += 2 * copied * itemsize / (4 * machine.bytes_per_second)
+        if problem.layout == "channels_last":
+            results = total.batch * total.groups * total.filters * math.prod(total.pixels) * math.prod(total.phases)
+            work += results * SINGLE_BYTES / machine.bytes_per_second
         return machine.call_seconds * 2 + work / min(threads, LEAST_ITEMS)
 
     def bind(self, problem: ConvProblem, params: Params) -> _narrow.NarrowKernel:

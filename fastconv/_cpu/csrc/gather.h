@@ -8,6 +8,31 @@ static inline void NAMED(zero_line)(REAL *target, int64_t count) {
     for (int64_t i = 0; i < count; i++) target[i] = 0;
 }
 
+/* `count` pixels, `step` apart, of `channels` neighbouring channels into slots of `slot` elements. */
+ALWAYS_INLINE void NAMED(copy_pixels_of)(const int channels, REAL *target, int64_t slot, const REAL *source,
+                                         int64_t step, int64_t count) {
+    for (int64_t i = 0; i < count; i++, target += slot, source += step)
+#pragma GCC unroll 4
+        for (int j = 0; j < channels; j++) target[j] = source[j];
+}
+
+static void NAMED(copy_pixels)(REAL *target, int64_t slot, const REAL *source, int64_t step, int64_t channel_step,
+                               int64_t channels, int64_t count) {
+    if (channel_step == 1 && step == channels && slot == channels) {
+        NAMED(copy_line)(target, source, 1, count * channels);
+        return;
+    }
+    switch (channel_step == 1 ? channels : 0) {
+    case 1: NAMED(copy_pixels_of)(1, target, slot, source, step, count); break;
+    case 2: NAMED(copy_pixels_of)(2, target, slot, source, step, count); break;
+    case 3: NAMED(copy_pixels_of)(3, target, slot, source, step, count); break;
+    case 4: NAMED(copy_pixels_of)(4, target, slot, source, step, count); break;
+    default:
+        for (int64_t i = 0; i < count; i++)
+            NAMED(copy_line)(target + i * slot, source + i * step, channel_step, channels);
+    }
+}
+
 /* Slots [*begin, *end) of `count`, the first at source index `first` and the next `step` further, lie inside. */
 static inline void NAMED(clip)(int64_t first, int64_t step, int64_t count, int64_t size, int64_t *begin, int64_t *end) {
     *begin = first >= 0 ? 0 : min64(step == 1 ? -first : div_up(-first, step), count);
@@ -26,8 +51,8 @@ static void NAMED(fill_row)(const correlation_t *c, const band_t *b, int64_t cha
         const REAL *inside = source + (first + begin * c->step[2]) * c->source_stride[4];
         if (b->channel_stride == 1) { /* interleaved */
             NAMED(zero_line)(row, begin * b->stride[2]);
-            for (int64_t i = begin; i < end; i++, inside += step)
-                NAMED(copy_line)(row + i * b->stride[2], inside, channel_step, channels);
+            NAMED(copy_pixels)(row + begin * b->stride[2], b->stride[2], inside, step, channel_step, channels,
+                               end - begin);
             NAMED(zero_line)(row + end * b->stride[2], (axis->pitch - end) * b->stride[2]);
         } else {
             /* Short borders are zeroed as whole vectors, which the copy then overwrites. */

@@ -31,19 +31,22 @@ ALWAYS_INLINE NAMED(vector) NAMED(load_second)(const REAL *from) {
     return NAMED(every_other)(NAMED(load)(from), NAMED(load)(from + LANES), 0);
 }
 
+/* LANES elements that lie 2 or 4 apart, of which the first is number `first` of its pair or four. */
+ALWAYS_INLINE NAMED(vector) NAMED(load_every)(const REAL *from, const int stride, const int first) {
+    const int odd = first > 0;
+    const NAMED(vector) low = NAMED(every_other)(NAMED(load)(from), NAMED(load)(from + LANES), odd);
+    if (stride == 2) return low;
+    const REAL *then = from + 2 * LANES;
+    return NAMED(every_other)(low, NAMED(every_other)(NAMED(load)(then), NAMED(load)(then + LANES), odd), odd);
+}
+
 /* Every second or fourth element; nothing after the last one is read. */
 ALWAYS_INLINE void NAMED(copy_every)(REAL *to, const REAL *from, const int stride, int64_t count) {
     int64_t i = 0;
-    for (; i + LANES < count; i += LANES) {
-        const REAL *at = from + i * stride;
-        NAMED(vector) found = stride == 2
-                                  ? NAMED(load_second)(at)
-                                  : NAMED(every_other)(NAMED(load_second)(at), NAMED(load_second)(at + 2 * LANES), 0);
-        NAMED(store)(to + i, found);
-    }
-    if (stride == 2 && count > LANES) {
-        const REAL *at = from + 2 * (count - LANES) - 1;
-        NAMED(store)(to + count - LANES, NAMED(every_other)(NAMED(load)(at), NAMED(load)(at + LANES), 1));
+    for (; i + LANES < count; i += LANES) NAMED(store)(to + i, NAMED(load_every)(from + i * stride, stride, 0));
+    if (count > LANES) {
+        const int64_t last = count - LANES; /* begins early, not to end late */
+        NAMED(store)(to + last, NAMED(load_every)(from + last * stride - (stride - 1), stride, stride - 1));
     } else {
         for (; i < count; i++) to[i] = from[i * stride];
     }
