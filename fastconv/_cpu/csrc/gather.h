@@ -26,8 +26,12 @@ static void NAMED(fill_row)(const correlation_t *c, const band_t *b, int64_t cha
         const REAL *inside = source + (first + begin * c->step[2]) * c->source_stride[4];
         if (b->channel_stride == 1) { /* interleaved */
             NAMED(zero_line)(row, begin * b->stride[2]);
-            for (int64_t i = begin; i < end; i++, inside += step)
+            for (int64_t i = begin; i < end; i++, inside += step) {
+                /* Parts of pixels do not follow one another: no prefetcher finds the next. */
+                for (int64_t j = 0; channel_step == 1 && step > channels && j < channels; j += 64 / REAL_BYTES)
+                    __builtin_prefetch(inside + step + j, 0, 2);
                 NAMED(copy_line)(row + i * b->stride[2], inside, channel_step, channels);
+            }
             NAMED(zero_line)(row + end * b->stride[2], (axis->pitch - end) * b->stride[2]);
         } else {
             /* Short borders are zeroed as whole vectors, which the copy then overwrites. */
