@@ -101,6 +101,20 @@ cdef int64_t _entries(const correlation_t *c, int64_t most):
     return taps * _balanced(c.channels, most // taps, 1)
 
 
+# Of one item that clears a result.
+cdef int64_t CLEARED_BYTES = 2**20
+
+
+cdef struct memory_t:
+    char *first
+    int64_t size_bytes
+
+
+cdef void _clear(const void *job, int64_t item, void *scratch) noexcept nogil:
+    cdef const memory_t *memory = <const memory_t *>job
+    memset(memory.first + item * CLEARED_BYTES, 0, min(CLEARED_BYTES, memory.size_bytes - item * CLEARED_BYTES))
+
+
 cdef class GemmKernel(Kernel):
     """The correlations of a problem with their blocking; ``shared_bytes`` of the workspace are for packed weights or
     partial sums, then come ``thread_bytes`` for every thread."""
@@ -108,6 +122,7 @@ cdef class GemmKernel(Kernel):
     cdef gemm_job_t *jobs
     cdef readonly int64_t shared_bytes, thread_bytes
     cdef int64_t itemsize
+    cdef int64_t input_shape[5]
     cdef bint is_gradient, is_swapped
     cdef const real_kernels_t *kernels
 
@@ -115,6 +130,8 @@ cdef class GemmKernel(Kernel):
         cdef int64_t index
         self.sums = Correlations(problem)
         self.kernels = kernels_for(problem.dtype)
+        for index in range(5):
+            self.input_shape[index] = problem.input_shape[index]
         self.itemsize = 4 if problem.dtype == "float32" else 8
         self.is_gradient = problem.direction == "backward_weight"
         self.is_swapped = self.is_gradient and params["columns"] == "channels"
@@ -194,18 +211,52 @@ cdef class GemmKernel(Kernel):
             return self._weight_gradient(operands, workspace, threads)
         return self._correlate(operands, packed, workspace, threads)
 
+    cdef bint _has_empty_sums(self, const operands_t *operands) noexcept:
+        """Whether some phases of a dense result are nothing but zeros."""
+        cdef gemm_job_t job
+        cdef int64_t index, size = 1, last = 0
+        cdef int axis
+        cdef bint found = False
+        for index in range(self.sums.count):
+            job = self._job(index, operands)
+            found = found or entry_count(&job.correlation) == 0
+        if not self.sums.is_phased or not found:
+            return False
+        if job.epilogue.bias != NULL or job.epilogue.add != NULL or job.epilogue.activation != 0:
+            return False
+        for axis in range(5):
+            if operands.stride[INPUT][axis] < 0:
+                return False
+            size *= self.input_shape[axis]
+            last += (self.input_shape[axis] - 1) * operands.stride[INPUT][axis]
+        return last == size - 1
+
+    cdef int _clear_result(self, const operands_t *operands, int threads) except -1:
+        """Zeros in the whole of a dense backward_input result: one pass, where a phase would touch every line, too."""
+        cdef memory_t memory
+        cdef int axis
+        memory.first, memory.size_bytes = operands.data[INPUT], self.itemsize
+        for axis in range(5):
+            memory.size_bytes *= self.input_shape[axis]
+        return run_job(_clear, &memory, div_up(memory.size_bytes, CLEARED_BYTES), 0, NULL, threads)
+
     cdef int _correlate(self, const operands_t *operands, object packed, char *workspace, int threads) except -1:
         """forward or backward_input. ``packed``: what ``pack`` returned, or None: pack into the workspace."""
         cdef gemm_job_t job
         cdef Py_buffer view
         cdef char *weights = workspace
         cdef int64_t index, left = self.shared_bytes
+        cdef bint is_cleared = self._has_empty_sums(operands)
+        if is_cleared:
+            self._clear_result(operands, threads)
         if packed is not None:
             PyObject_GetBuffer(packed, &view, PyBUF_SIMPLE)
             weights, left = <char *>view.buf, view.len
         try:
             for index in range(self.sums.count):
                 job = self._job(index, operands)
+                if is_cleared and entry_count(&job.correlation) == 0:
+                    continue
                 job.packed = weights
                 if self._shared(&job) > left:
                     raise MemoryError("workspace smaller than the algorithm asked for")

@@ -89,7 +89,7 @@ class _Product:
     filters: int
     pixels: int
     plane: int
-    """Pixels of one image: what lies behind them belongs to another place in the result."""
+    """Neighbouring pixels of one image, in the source and in the result; what lies behind them is somewhere else."""
     reduction: int
     is_channels_last: bool
     pixel_step: int
@@ -103,10 +103,11 @@ class _Product:
         if problem.direction == "backward_input":
             filters, pixel_step = problem.in_channels, problem.out_channels
             sizes = tuple(-(-size // stride) for size, stride in zip(problem.input_size, problem.stride, strict=True))
+        is_strided = problem.stride[2] > 1 and (problem.direction == "backward_input" or _is_in_place(problem))
         return cls(
             max(filters // problem.groups, 1),
             max(problem.batch * math.prod(sizes), 1),
-            max(math.prod(sizes), 1),
+            1 if is_strided else max(math.prod(sizes), 1),
             max(problem.reduction, 1),
             problem.layout == "channels_last",
             pixel_step,

@@ -28,8 +28,12 @@ static void NAMED(copy_pixels)(REAL *target, int64_t slot, const REAL *source, i
     case 3: NAMED(copy_pixels_of)(3, target, slot, source, step, count); break;
     case 4: NAMED(copy_pixels_of)(4, target, slot, source, step, count); break;
     default:
-        for (int64_t i = 0; i < count; i++)
-            NAMED(copy_line)(target + i * slot, source + i * step, channel_step, channels);
+        for (int64_t i = 0; i < count; i++, source += step) {
+            /* Parts of pixels do not follow one another: no prefetcher finds the next. */
+            for (int64_t j = 0; channel_step == 1 && step > channels && j < channels; j += 64 / REAL_BYTES)
+                __builtin_prefetch(source + step + j, 0, 2);
+            NAMED(copy_line)(target + i * slot, source, channel_step, channels);
+        }
     }
 }
 
