@@ -90,15 +90,16 @@ def test_activation_with_and_without_bias_and_add(activation: Any) -> None:
 def test_packed_weights_of_every_algorithm(algorithm: str, direction: str) -> None:
     """A problem that every algorithm takes, or is left out by name; the packed call has the bits of the plain one."""
     candidates = [
-        ("conv2d", (1, 8, 12, 12), (16, 8, 3, 3), "NCHW"),
-        ("conv2d", (1, 8, 12, 12), (8, 8, 3, 3), "NCHW"),
-        ("depthwise_conv2d", (1, 8, 12, 12), (8, 1, 3, 3), "NCHW"),
-        ("depthwise_conv2d", (1, 12, 12, 20), (20, 1, 3, 3), "NHWC"),
-        ("conv1d", (1, 1, 4096), (1, 1, 512), "NCW"),
+        ("conv2d", (1, 8, 12, 12), (16, 8, 3, 3), {"layout": "NCHW"}),
+        ("conv2d", (1, 8, 12, 12), (8, 8, 3, 3), {"layout": "NCHW"}),
+        ("depthwise_conv2d", (1, 8, 12, 12), (8, 1, 3, 3), {"layout": "NCHW"}),
+        ("depthwise_conv2d", (1, 12, 12, 20), (20, 1, 3, 3), {"layout": "NHWC"}),
+        ("conv2d", (1, 12, 12, 32), (32, 4, 3, 3), {"layout": "NHWC", "groups": 8}),
+        ("conv1d", (1, 1, 4096), (1, 1, 512), {"layout": "NCW"}),
     ]
     tried = 0
-    for name, x_shape, w_shape, layout in candidates:
-        settings = {"direction": direction, "layout": layout}
+    for name, x_shape, w_shape, geometry in candidates:
+        settings = {"direction": direction, **geometry}
         problem = fastconv.plan(name, x_shape, w_shape, "float32", **settings).choice.problem
         if not backend.accepts(_registry.find(algorithm), problem):
             continue
@@ -107,7 +108,7 @@ def test_packed_weights_of_every_algorithm(algorithm: str, direction: str) -> No
         assert planned.choice.algorithm.name == algorithm
         rng = np.random.default_rng(1)
         w = rng.standard_normal(w_shape).astype(np.float32)
-        forward = fastconv.plan(name, x_shape, w_shape, layout=layout)
+        forward = fastconv.plan(name, x_shape, w_shape, **geometry)
         shape = x_shape if direction == "forward" else forward.result_shape
         source = rng.standard_normal(shape).astype(np.float32)
         np.testing.assert_array_equal(planned(source, planned.pack(w)), planned(source, w))

@@ -28,6 +28,7 @@ class Depthwise(Algorithm):
 
     name = "depthwise"
     dtypes = frozenset({"float32", "float64"})
+    multiplies_outside = True
 
     def supports(self, problem: ConvProblem) -> bool:
         is_depthwise = problem.groups == problem.in_channels == problem.out_channels

@@ -2,13 +2,21 @@
  *
  *     result[p, c] = sum over t of  source[p*step + first + t*delta, c] * factors[t, c]
  *
- * A tile is one or two rows of pixels of one, two or four vectors of channels. Two rows, where taps and pixels are
- * neighbours along h, share every source row that both need. Taps outside the source are left out, for which finite
- * weights are a precondition of forward: there the definition multiplies them by zeros. Layout: channels
- * that are neighbours in memory, at least a vector of them, else one element at a time; the last vector of channels
- * begins early rather than end late, and so does the last tile of a row. Numerics: one chain of multiply-adds per
- * element over the taps in the order of the source; no block and no thread changes it. */
-#define DEPTHWISE_PIXELS (TILE_ROWS > 8 ? 6 : 3)
+ * A tile is one or two rows of pixels of one vector of channels. Two rows, where taps and pixels are neighbours along
+ * h, share every source row that both need; where they are neighbours along w, up to three taps of a row share every
+ * vector of the source. Taps outside a row are multiplied by zeros, rows outside the source are left out: finite
+ * weights are a precondition. Layout: channels that are neighbours in memory, at least a vector of them, else one
+ * element at a time; the last vector of channels begins early rather than end late, and so does the last tile of a row.
+ * Numerics: one chain of multiply-adds per element over the taps in the order of the source; no block and no thread
+ * changes it. */
+#define DEPTHWISE_PIXELS (TILE_ROWS > 8 ? 12 : 4)
+#define DEPTHWISE_FEW (TILE_ROWS > 8 ? 4 : 2)
+#define DEPTHWISE_TAPS 3
+/* Weights that stay in a first-level cache beside the pixels of a tile. */
+#define DEPTHWISE_BYTES 24576
+
+/* What taps outside a row read. */
+static const REAL NAMED(depthwise_zeros)[LANES];
 
 typedef struct {
     const depthwise_phase_t *phase;
@@ -19,30 +27,60 @@ typedef struct {
     int64_t d; /* of the plane */
 } NAMED(depthwise_image_t);
 
-/* Source row `slice` and tap row `i` of pixels from `pixel` on; `lo` to `hi`: the rows of the tile that take part. */
-ALWAYS_INLINE void NAMED(depthwise_row)(NAMED(vector) (*sum)[6][4], const int lo, const int hi, const int pixels,
-                                        const int vectors, const NAMED(depthwise_image_t) *m, const REAL *line,
-                                        const REAL *factors, int64_t first_tap, int64_t last_tap) {
+/* `taps` neighbours of a row of taps for the rows `lo` to `hi` of the tile; the first reads column `column` of `line`
+ * for the first pixel. `inside`: so do all taps for all pixels; otherwise those that do not read zeros. */
+ALWAYS_INLINE void NAMED(depthwise_taps_of)(NAMED(vector) (*sum)[DEPTHWISE_PIXELS], const int lo, const int hi,
+                                            const int pixels, const int taps, const int inside,
+                                            const NAMED(depthwise_image_t) *m, const REAL *line, int64_t column,
+                                            const REAL *factors) {
     const correlation_t *c = &m->phase->sum;
-    const int64_t tap_step = c->delta[2] * c->source_stride[4], pixel_step = c->step[2] * c->source_stride[4];
+    const int64_t apart = taps > 1 ? c->delta[2] : c->step[2], step = apart * c->source_stride[4];
     const int64_t row_step = c->taps[2] * m->channels; /* from a tap row to the next */
-    line += first_tap * tap_step;
-    factors += first_tap * m->channels;
-    for (int64_t k = first_tap; k < last_tap; k++, line += tap_step, factors += m->channels) {
-        NAMED(vector) factor[2][4];
+    NAMED(vector) factor[2][DEPTHWISE_TAPS];
+#pragma GCC unroll 2
+    for (int a = lo; a <= hi; a++)
+#pragma GCC unroll 3
+        for (int t = 0; t < taps; t++) factor[a][t] = NAMED(load)(factors - a * row_step + t * m->channels);
+    line += column * c->source_stride[4];
+#pragma GCC unroll 14
+    for (int q = 0; q < pixels + taps - 1; q++, line += step, column += apart) {
+        const int reads = inside || (column >= 0 && column < c->source_size[2]);
+        NAMED(vector) x = NAMED(load)(reads ? line : NAMED(depthwise_zeros));
+        if (lo < hi || taps > 1) LOADED_ONCE(x);
 #pragma GCC unroll 2
         for (int a = lo; a <= hi; a++)
-#pragma GCC unroll 4
-            for (int v = 0; v < vectors; v++) factor[a][v] = NAMED(load)(factors - a * row_step + v * LANES);
-#pragma GCC unroll 6
-        for (int p = 0; p < pixels; p++)
-#pragma GCC unroll 4
-            for (int v = 0; v < vectors; v++) {
-                NAMED(vector) x = NAMED(load)(line + p * pixel_step + v * LANES);
-                if (lo < hi) LOADED_ONCE(x);
-#pragma GCC unroll 2
-                for (int a = lo; a <= hi; a++) sum[a][p][v] += x * factor[a][v];
-            }
+#pragma GCC unroll 3
+            for (int t = 0; t < taps; t++)
+                if (q >= t && q - t < pixels) sum[a][q - t] += x * factor[a][t];
+    }
+}
+
+/* Source row `line` of tap row `factors` into the rows `lo` to `hi` of the tile. */
+ALWAYS_INLINE void NAMED(depthwise_row)(NAMED(vector) (*sum)[DEPTHWISE_PIXELS], const int lo, const int hi,
+                                        const int pixels, const NAMED(depthwise_image_t) *m, const REAL *line,
+                                        int64_t column, const REAL *factors) {
+    const correlation_t *c = &m->phase->sum;
+    const int slides = pixels > 1 && c->step[2] == c->delta[2];
+    for (int64_t t = 0, taps; t < c->taps[2]; t += taps) {
+        const int64_t left = c->taps[2] - t, first = column + t * c->delta[2];
+        const REAL *at = factors + t * m->channels;
+        taps = !slides || left == 1 ? 1 : left == 2 || left == 4 ? 2 : 3;
+        const int64_t last = first + (pixels - 1) * c->step[2] + (taps - 1) * c->delta[2];
+        if (last < 0 || first >= c->source_size[2]) continue;
+        const int inside = first >= 0 && last < c->source_size[2];
+#define TAPS(taps)                                                                                                     \
+    if (inside)                                                                                                        \
+        NAMED(depthwise_taps_of)(sum, lo, hi, pixels, taps, 1, m, line, first, at);                                    \
+    else                                                                                                               \
+        NAMED(depthwise_taps_of)(sum, lo, hi, pixels, taps, 0, m, line, first, at);
+        if (taps == 3) {
+            TAPS(3)
+        } else if (taps == 2) {
+            TAPS(2)
+        } else {
+            TAPS(1)
+        }
+#undef TAPS
     }
 }
 
@@ -62,77 +100,78 @@ ALWAYS_INLINE void NAMED(depthwise_prefetch)(const int rows, const int pixels, c
                 __builtin_prefetch(at + row * c->source_stride[3] + p * c->source_stride[4] + v * LANES, 0, 2);
 }
 
-/* A tile of `rows` rows from h on. Taps [first_tap, last_tap) on w lie inside the source for all its pixels. */
-ALWAYS_INLINE void NAMED(depthwise_tile)(const int rows, const int pixels, const int vectors,
-                                         const NAMED(depthwise_image_t) *m, int64_t h, int64_t pixel, int64_t channel,
-                                         int64_t first_tap, int64_t last_tap) {
+ALWAYS_INLINE void NAMED(depthwise_tile)(const int rows, const int pixels, const NAMED(depthwise_image_t) *m, int64_t h,
+                                         int64_t pixel, int64_t channel) {
     const correlation_t *c = &m->phase->sum;
-    NAMED(vector) sum[2][6][4];
+    const int64_t column = pixel * c->step[2] + c->first[2];
+    NAMED(vector) sum[2][DEPTHWISE_PIXELS];
     if (pixels > 1 && max64(c->step[1], c->step[2]) <= 4)
-        NAMED(depthwise_prefetch)(rows, pixels, vectors, m, h, pixel, channel);
+        NAMED(depthwise_prefetch)(rows, pixels, 1, m, h, pixel, channel);
 #pragma GCC unroll 2
     for (int a = 0; a < rows; a++)
-#pragma GCC unroll 6
-        for (int p = 0; p < pixels; p++)
-#pragma GCC unroll 4
-            for (int v = 0; v < vectors; v++) sum[a][p][v] = (NAMED(vector)){0};
+#pragma GCC unroll 12
+        for (int p = 0; p < pixels; p++) {
+            sum[a][p] = (NAMED(vector)){0};
+            /* Stores wait for their lines in order; the sums take long enough to fetch them. */
+            __builtin_prefetch(
+                m->result + (h + a) * c->result_stride[3] + (pixel + p) * c->result_stride[4] + channel + LANES - 1, 1);
+        }
     for (int64_t slice = 0; slice < c->taps[0]; slice++) {
         const int64_t d = m->d * c->step[0] + c->first[0] + slice * c->delta[0];
         if (d < 0 || d >= c->source_size[0]) continue;
         for (int64_t i = 0; i < c->taps[1] + rows - 1; i++) {
             const int64_t row = h * c->step[1] + c->first[1] + i * c->delta[1];
             if (row < 0 || row >= c->source_size[1]) continue;
-            const REAL *line = m->source + d * c->source_stride[2] + row * c->source_stride[3] +
-                               (pixel * c->step[2] + c->first[2]) * c->source_stride[4] + channel;
+            const REAL *line = m->source + d * c->source_stride[2] + row * c->source_stride[3] + channel;
             const REAL *factors = m->factors + (slice * c->taps[1] + i) * c->taps[2] * m->channels + channel;
             if (rows == 1 || i == 0)
-                NAMED(depthwise_row)(sum, 0, 0, pixels, vectors, m, line, factors, first_tap, last_tap);
+                NAMED(depthwise_row)(sum, 0, 0, pixels, m, line, column, factors);
             else if (i == c->taps[1])
-                NAMED(depthwise_row)(sum, 1, 1, pixels, vectors, m, line, factors, first_tap, last_tap);
+                NAMED(depthwise_row)(sum, 1, 1, pixels, m, line, column, factors);
             else
-                NAMED(depthwise_row)(sum, 0, 1, pixels, vectors, m, line, factors, first_tap, last_tap);
+                NAMED(depthwise_row)(sum, 0, 1, pixels, m, line, column, factors);
         }
     }
 #pragma GCC unroll 2
     for (int a = 0; a < rows; a++)
-#pragma GCC unroll 6
+#pragma GCC unroll 12
         for (int p = 0; p < pixels; p++)
-#pragma GCC unroll 4
-            for (int v = 0; v < vectors; v++)
-                NAMED(store)(m->result + (h + a) * c->result_stride[3] + (pixel + p) * c->result_stride[4] + channel +
-                                 v * LANES,
-                             sum[a][p][v]);
+            NAMED(store)(m->result + (h + a) * c->result_stride[3] + (pixel + p) * c->result_stride[4] + channel,
+                         sum[a][p]);
 }
 
-/* All pixels of `rows` rows for some vectors of channels. */
-ALWAYS_INLINE void NAMED(depthwise_sweep)(const int rows, const int vectors, const NAMED(depthwise_image_t) *m,
-                                          int64_t h, int64_t channel, int64_t begin, int64_t end) {
+#define TILE(name, rows, pixels)                                                                                       \
+    static void NAMED(name)(const NAMED(depthwise_image_t) *m, int64_t h, int64_t pixel, int64_t channel) {            \
+        NAMED(depthwise_tile)(rows, pixels, m, h, pixel, channel);                                                     \
+    }
+TILE(depthwise_1_many, 1, DEPTHWISE_PIXELS)
+TILE(depthwise_1_few, 1, DEPTHWISE_FEW)
+TILE(depthwise_1_one, 1, 1)
+TILE(depthwise_2_many, 2, DEPTHWISE_PIXELS)
+TILE(depthwise_2_few, 2, DEPTHWISE_FEW)
+TILE(depthwise_2_one, 2, 1)
+#undef TILE
+
+/* [rows - 1][many, few or one pixel] */
+static void (*const NAMED(depthwise_tiles)[2][3])(const NAMED(depthwise_image_t) *, int64_t, int64_t, int64_t) = {
+    {NAMED(depthwise_1_many), NAMED(depthwise_1_few), NAMED(depthwise_1_one)},
+    {NAMED(depthwise_2_many), NAMED(depthwise_2_few), NAMED(depthwise_2_one)},
+};
+
+/* All pixels of `rows` rows, for as many channels at a time as have their weights stay in a first-level cache. */
+static void NAMED(depthwise_sweep)(int64_t rows, const NAMED(depthwise_image_t) *m, int64_t h) {
     const correlation_t *c = &m->phase->sum;
-    for (int64_t pixel = 0; pixel < c->pixels[2]; pixel++) {
-        if (pixel == begin && end - begin >= DEPTHWISE_PIXELS) {
-            for (; pixel < end; pixel += DEPTHWISE_PIXELS)
-                NAMED(depthwise_tile)(rows, DEPTHWISE_PIXELS, vectors, m, h, min64(pixel, end - DEPTHWISE_PIXELS),
-                                      channel, 0, c->taps[2]);
-            pixel = end;
-            if (pixel == c->pixels[2]) return;
+    const int64_t pixels = c->pixels[2], fitting = DEPTHWISE_BYTES / (depthwise_taps(c) * VECTOR_BYTES + 1);
+    const int64_t width = max64(fitting, 1) * LANES;
+    for (int64_t first = 0; first < m->channels; first += width)
+        for (int64_t pixel = 0, taken; pixel < pixels; pixel += taken) {
+            const int size = pixels - pixel >= DEPTHWISE_PIXELS ? 0 : pixels >= DEPTHWISE_FEW ? 1 : 2;
+            taken = size == 0 ? DEPTHWISE_PIXELS : size == 1 ? DEPTHWISE_FEW : 1;
+            for (int64_t channel = first; channel < min64(first + width, m->channels); channel += LANES)
+                NAMED(depthwise_tiles)[rows - 1][size](m, h, min64(pixel, pixels - taken),
+                                                       min64(channel, m->channels - LANES));
         }
-        const int64_t left = pixel * c->step[2] + c->first[2], delta = c->delta[2];
-        const int64_t first = left < 0 ? div_up(-left, delta) : 0;
-        const int64_t last = left < c->source_size[2] ? min64(div_up(c->source_size[2] - left, delta), c->taps[2]) : 0;
-        NAMED(depthwise_tile)(rows, 1, vectors, m, h, pixel, channel, first, last);
-    }
 }
-
-#define SWEEP(rows, vectors)                                                                                           \
-    static void NAMED(depthwise_##rows##x##vectors)(const NAMED(depthwise_image_t) *m, int64_t h, int64_t channel,     \
-                                                    int64_t begin, int64_t end) {                                      \
-        NAMED(depthwise_sweep)(rows, vectors, m, h, channel, begin, end);                                              \
-    }
-SWEEP(1, 1)
-SWEEP(1, 4)
-SWEEP(2, 1)
-SWEEP(2, 2)
-#undef SWEEP
 
 /* One row element by element, at any strides. */
 static void NAMED(depthwise_elements)(const NAMED(depthwise_image_t) *m, int64_t h) {
@@ -172,31 +211,14 @@ static void NAMED(depthwise_finish)(const NAMED(depthwise_image_t) *m, int64_t n
 /* Rows [h, last) of one plane of image n, all channels. */
 static void NAMED(depthwise_band)(const NAMED(depthwise_image_t) *m, int64_t n, int64_t h, int64_t last) {
     const correlation_t *c = &m->phase->sum;
-    const int64_t channels = m->channels;
-    const int in_vectors = channels >= LANES && c->source_stride[1] == 1 && c->result_stride[1] == 1;
+    const int in_vectors = m->channels >= LANES && c->source_stride[1] == 1 && c->result_stride[1] == 1;
     const int in_pairs = c->step[1] == 1 && c->delta[1] == 1 && c->taps[1] > 1;
-    int64_t begin, end;
-    depthwise_interior(c, c->first[2], c->taps[2], &begin, &end);
     for (int64_t rows; h < last; h += rows) {
         rows = in_vectors && in_pairs && h + 2 <= last ? 2 : 1;
-        const int64_t wide = rows == 2 ? 2 : 4;
-        for (int64_t channel = 0; in_vectors && channel < channels;) {
-            if (channels - channel >= wide * LANES) {
-                if (rows == 2)
-                    NAMED(depthwise_2x2)(m, h, channel, begin, end);
-                else
-                    NAMED(depthwise_1x4)(m, h, channel, begin, end);
-                channel += wide * LANES;
-                continue;
-            }
-            const int64_t at = min64(channel, channels - LANES);
-            if (rows == 2)
-                NAMED(depthwise_2x1)(m, h, at, begin, end);
-            else
-                NAMED(depthwise_1x1)(m, h, at, begin, end);
-            channel += LANES;
-        }
-        if (!in_vectors) NAMED(depthwise_elements)(m, h);
+        if (in_vectors)
+            NAMED(depthwise_sweep)(rows, m, h);
+        else
+            NAMED(depthwise_elements)(m, h);
         for (int64_t row = h; row < h + rows && !NAMED(epilogue_is_empty)(&m->phase->epilogue); row++)
             NAMED(depthwise_finish)(m, n, row);
     }
@@ -235,3 +257,6 @@ static void NAMED(depthwise_pack)(const void *data, int64_t item, void *scratch)
     if (!(check == 0)) *phase->spoiled = 1;
 }
 #undef DEPTHWISE_PIXELS
+#undef DEPTHWISE_FEW
+#undef DEPTHWISE_TAPS
+#undef DEPTHWISE_BYTES
