@@ -13,7 +13,7 @@ LATENCY_SECONDS = 0.5
 
 # Forward and backward_input write a result with as many images as the input, hence few channels on that side.
 PROBLEMS = (
-    "forward 1x64x48x48 2x64x5x5 p2",
+    "forward 1x64x48x48 3x64x5x5 p2",
     "forward 1x16x48x48 16x1x31x31 p15 g16",
     "forward 1x2x20000 2x2x999",
     "forward 1x16x48x48 16x1x31x31 p15 g16 channels_last",
@@ -21,7 +21,7 @@ PROBLEMS = (
     "backward_weight 1x16x48x48 16x1x31x31 p15 g16 channels_last",
     "forward 1x64x24x24 64x32x7x7 p3 g2 channels_last",
     "backward_weight 1x64x24x24 64x32x7x7 p3 g2 channels_last",
-    "backward_input 1x2x48x48 64x2x5x5 p2",
+    "backward_input 1x3x48x48 64x3x5x5 p2",
     "backward_weight 1x32x48x48 32x32x5x5 p2",
     "backward_weight 1x16x48x48 16x1x7x7 p3 g16",
     "backward_weight 1x16x48x48 16x1x5x5 s2 p2 g16",

@@ -250,7 +250,7 @@ def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
         moved = (0.35 + params["tiles"] / 350) * (sources + points * filters * tiles)
         moved += (-(-tiles // params["tiles"]) + 0.5) * sums
         return problem.groups * (products + moved / copies)
-    transforms = 1.5 * (sources + points * filters * tiles) / copies
+    transforms = 1.2 * (sources + points * filters * tiles) / copies
     if params["panels"]:
         items = -(-_panels(problem) // params["panels"])
         moved = 0.8 * weights + (1 + 0.1 * items) * sources
