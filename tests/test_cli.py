@@ -206,6 +206,8 @@ def test_verify_passes(run):
         "forward 2x6x9x9 4x6x3x3 p1 float16",
         "forward 1x2x5x6x7 3x2x2x3x3 s2 float64",
         "forward 1x20x9x9 20x1x3x3 p1 g20 float32 channels_last",
+        "forward 1x32x9x9 32x4x3x3 p1 g8 float32 channels_last",
+        "forward 1x5x14x15 5x1x3x3 p1 g5 float32",
     )
     status, out, _ = run("verify", *texts, "--seed", "3")
     assert status == 0

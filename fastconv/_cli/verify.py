@@ -25,6 +25,7 @@ PROBLEMS = (
     "forward 1x12x11x13 18x4x3x5 s2x1 p1x2 d1x2 g3 float32 channels_last DHWIO",
     "forward 2x24x12x12 24x1x5x5 p2 g24 float32",
     "forward 2x37x9x14 37x1x3x3 s2x1 p1 g37 float32 channels_last",
+    "forward 2x32x9x11 32x4x3x3 p1 g8 float32 channels_last",
     "forward 1x1x65x67 1x1x31x31 p15 float32",
     "forward 1x4x20x20 6x4x7x7 p-1:2 float64 ODHWI",
     "forward 1x3x6x7x8 4x3x3x3x3 p1 float32",
