@@ -50,7 +50,7 @@ BLOCK_TILES = (56, 28, 112)
 """Tiles of an item that takes all filters."""
 PASS_TILES = (128, 64, 256)
 """Tiles of one pass over the operands of a weight gradient: more pay only where sums are large, and are less exact."""
-CACHED_SUMS_BYTES = 2**25
+CACHED_SUMS_BYTES = 2**24
 """Sums of a weight gradient up to this size are not written to memory in every pass."""
 ITEM_PANELS = (1, 2)
 """Panels of filters of an item that takes all tiles."""
@@ -246,7 +246,9 @@ def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
     products = tiles * weights / (rate * 0.85)
     if problem.direction == "backward_weight":
         # Operands of a pass leave the caches as it grows; all sums are read and written in every pass.
-        sums = weights * (2 if weights * itemsize > CACHED_SUMS_BYTES else 1)
+        sums = (
+            weights * (1.5 if weights * itemsize > CACHED_SUMS_BYTES else 1) * (1.4 if max(problem.stride) > 1 else 1)
+        )
         moved = (0.35 + params["tiles"] / 350) * (sources + points * filters * tiles)
         moved += (-(-tiles // params["tiles"]) + 0.5) * sums
         return problem.groups * (products + moved / copies)
