@@ -219,7 +219,7 @@ def test_out_overlapping_the_inputs(algorithm: str) -> None:
         np.testing.assert_array_equal(conv(x, w, out=out), expected)
     residual = add.copy()
     np.testing.assert_array_equal(conv(values, w, add=residual, out=residual), conv(values, w, add=add))
-    if algorithm == "grouped":
+    if algorithm == "grouped":  # no shape of its inputs is one of its weights
         return
     # A shape that is an input's and a weight's at once.
     shape = {"depthwise": (3, 1, 3, 3), "planes": (1, 1, 3, 3)}.get(algorithm, (3, 3, 3, 3))

@@ -15,15 +15,8 @@ import numpy as np
 
 from .._problem import ConvProblem, Sizes
 from . import _runtime
+from .direct_layout import LEAST_ITEMS, LEAST_MULTIPLY_ADDS, MOST_MULTIPLY_ADDS, SCRATCH_BYTES
 
-SCRATCH_BYTES = 2**18
-"""Scratch of one item: half of a second-level cache of 512 KiB. Items whose least box needs more take more."""
-LEAST_ITEMS = 32
-"""Work items wanted, so that threads find work."""
-LEAST_MULTIPLY_ADDS = 2**20
-"""An item is not cut for the sake of their number below this."""
-MOST_MULTIPLY_ADDS = 2**25
-"""Of one item; about ten milliseconds at the lowest ISA level."""
 LEAST_CHANNELS = 4
 """Channels that are summed together at least, so that there is more to sum than to add up."""
 RUNNING_ON = 0.97

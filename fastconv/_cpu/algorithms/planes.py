@@ -11,25 +11,18 @@ import numpy as np
 from ..._algorithm import Algorithm, Machine, Operands, Params, Resources
 from ..._problem import ConvProblem
 from .. import _planes, _runtime
+from ..direct_layout import LEAST_ITEMS, LEAST_MULTIPLY_ADDS, MOST_MULTIPLY_ADDS, MOST_PARTS
 
 HEIGHTS = (3, 5, 7)
 """Kernel heights there is code for."""
 MOST_WIDTH = 8
 """Kernel widths, at most."""
-LEAST_ITEMS = 32
-"""Work items wanted, so that threads find work; never decided by their number."""
 BAND_BYTES = 2**16
 """A band of the source, at most."""
 ITEM_BYTES = 2**16
 """What an item reads, where channels are put together in one."""
 SUM_BYTES = 2**14
 """Sums of the channels of an item of a weight gradient."""
-LEAST_MULTIPLY_ADDS = 2**20
-"""The pixels of a weight gradient are not shared among items below this."""
-MOST_MULTIPLY_ADDS = 2**25
-"""Of one item; about ten milliseconds at the lowest ISA level."""
-MOST_PARTS = 256
-"""Parts of a weight gradient that are summed apart."""
 EFFICIENCY = 0.95
 """Share of the peak rate with all lanes in use."""
 START_PRODUCTS = 4

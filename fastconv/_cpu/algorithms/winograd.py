@@ -63,7 +63,8 @@ TYPICAL = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
 
 
 class Winograd(Algorithm):
-    """Kernels of 2 to 5 taps on h, w or both, at stride s of s + 1 to 5 s; all directions.
+    """Kernels of 2 to 5 taps on h, w or both; with 3 to 6 at stride 2, and, of fewer channels than a vector has, with
+    s + 1 to 5 s at strides s to 4; all directions.
 
     With dilation d the pixels d apart are planes of their own, on which the taps are neighbours. With stride s the
     elements s apart are channels of their own (in ``backward_input`` filters), with every s-th tap.
@@ -251,6 +252,8 @@ def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
         )
         moved = (0.35 + params["tiles"] / 350) * (sources + points * filters * tiles)
         moved += (-(-tiles // params["tiles"]) + 0.5) * sums
+        rows = _runtime.tile_sizes(problem.dtype)[1]
+        products *= -(-reduction // rows) * rows / reduction  # a register tile of few rows takes as long as a whole one
         return problem.groups * (products + moved / copies)
     transforms = 1.2 * (sources + points * filters * tiles) / copies
     if params["panels"]:

@@ -218,8 +218,8 @@ typedef void (*NAMED(planes_block_fn))(const NAMED(planes_turn_t) *t, int64_t h)
     static void NAMED(name##_##rows)(const NAMED(planes_turn_t) *t, int64_t h) {                                       \
         NAMED(planes_block)(rows, taps, step, sides, t, h);                                                            \
     }
-/* By rows less one. */
-#define BLOCKS(name, ...)                                                                                              \
+/* A BLOCK for each number of rows, by rows less one. */
+#define BLOCKS(function, name, ...)                                                                                    \
     BLOCK(name, 1, __VA_ARGS__)                                                                                        \
     BLOCK(name, 2, __VA_ARGS__)                                                                                        \
     BLOCK(name, 3, __VA_ARGS__)                                                                                        \
@@ -227,21 +227,21 @@ typedef void (*NAMED(planes_block_fn))(const NAMED(planes_turn_t) *t, int64_t h)
     BLOCK(name, 5, __VA_ARGS__)                                                                                        \
     BLOCK(name, 6, __VA_ARGS__)                                                                                        \
     BLOCK(name, 7, __VA_ARGS__)                                                                                        \
-    static const NAMED(planes_block_fn)                                                                                \
+    static const NAMED(function)                                                                                       \
         NAMED(name)[PLANES_ROWS] = {NAMED(name##_1), NAMED(name##_2), NAMED(name##_3), NAMED(name##_4),                \
                                     NAMED(name##_5), NAMED(name##_6), NAMED(name##_7)};
-BLOCKS(planes_3, 3, 1, 1)
-BLOCKS(planes_5, 5, 1, 1)
-BLOCKS(planes_7, 7, 1, 1)
-BLOCKS(planes_3_strided, 3, 2, 1)
-BLOCKS(planes_5_strided, 5, 2, 1)
-BLOCKS(planes_7_strided, 7, 2, 1)
-BLOCKS(planes_1_spread, 1, 1, 2)
-BLOCKS(planes_2_spread, 2, 1, 2)
-BLOCKS(planes_3_spread, 3, 1, 2)
-BLOCKS(planes_4_spread, 4, 1, 2)
+BLOCKS(planes_block_fn, planes_3, 3, 1, 1)
+BLOCKS(planes_block_fn, planes_5, 5, 1, 1)
+BLOCKS(planes_block_fn, planes_7, 7, 1, 1)
+BLOCKS(planes_block_fn, planes_3_strided, 3, 2, 1)
+BLOCKS(planes_block_fn, planes_5_strided, 5, 2, 1)
+BLOCKS(planes_block_fn, planes_7_strided, 7, 2, 1)
+BLOCKS(planes_block_fn, planes_1_spread, 1, 1, 2)
+BLOCKS(planes_block_fn, planes_2_spread, 2, 1, 2)
+BLOCKS(planes_block_fn, planes_3_spread, 3, 1, 2)
+BLOCKS(planes_block_fn, planes_4_spread, 4, 1, 2)
 #undef BLOCK
-#undef BLOCKS
+/* BLOCKS goes on in planes_weight.h, with another BLOCK. */
 
 static const NAMED(planes_block_fn) *NAMED(planes_blocks)(const planes_job_t *job, const correlation_t *c) {
     static const NAMED(planes_block_fn) *const spread[] = {NAMED(planes_1_spread), NAMED(planes_2_spread),

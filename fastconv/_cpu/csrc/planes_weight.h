@@ -59,24 +59,12 @@ typedef void (*NAMED(planes_gradient_fn))(const NAMED(planes_gradient_t) *t, int
     static void NAMED(name##_##rows)(const NAMED(planes_gradient_t) *t, int64_t h) {                                   \
         NAMED(planes_gradient_block)(rows, taps, step, t, h);                                                          \
     }
-/* By rows less one. */
-#define BLOCKS(name, ...)                                                                                              \
-    BLOCK(name, 1, __VA_ARGS__)                                                                                        \
-    BLOCK(name, 2, __VA_ARGS__)                                                                                        \
-    BLOCK(name, 3, __VA_ARGS__)                                                                                        \
-    BLOCK(name, 4, __VA_ARGS__)                                                                                        \
-    BLOCK(name, 5, __VA_ARGS__)                                                                                        \
-    BLOCK(name, 6, __VA_ARGS__)                                                                                        \
-    BLOCK(name, 7, __VA_ARGS__)                                                                                        \
-    static const NAMED(planes_gradient_fn)                                                                             \
-        NAMED(name)[PLANES_ROWS] = {NAMED(name##_1), NAMED(name##_2), NAMED(name##_3), NAMED(name##_4),                \
-                                    NAMED(name##_5), NAMED(name##_6), NAMED(name##_7)};
-BLOCKS(planes_gradient_3, 3, 1)
-BLOCKS(planes_gradient_5, 5, 1)
-BLOCKS(planes_gradient_7, 7, 1)
-BLOCKS(planes_gradient_3_strided, 3, 2)
-BLOCKS(planes_gradient_5_strided, 5, 2)
-BLOCKS(planes_gradient_7_strided, 7, 2)
+BLOCKS(planes_gradient_fn, planes_gradient_3, 3, 1)
+BLOCKS(planes_gradient_fn, planes_gradient_5, 5, 1)
+BLOCKS(planes_gradient_fn, planes_gradient_7, 7, 1)
+BLOCKS(planes_gradient_fn, planes_gradient_3_strided, 3, 2)
+BLOCKS(planes_gradient_fn, planes_gradient_5_strided, 5, 2)
+BLOCKS(planes_gradient_fn, planes_gradient_7_strided, 7, 2)
 #undef BLOCK
 #undef BLOCKS
 
