@@ -52,8 +52,6 @@ PASS_TILES = (128, 64, 256)
 """Tiles of one pass over the operands of a weight gradient: more pay only where sums are large, and are less exact."""
 CACHED_SUMS_BYTES = 2**24
 """Sums of a weight gradient up to this size are not written to memory in every pass."""
-CACHED_PASS_BYTES = 2**24
-"""Neither are the operands of a pass up to this size."""
 ITEM_PANELS = (1, 2)
 """Panels of filters of an item that takes all tiles."""
 LEAST_ITEMS = 8
@@ -248,13 +246,13 @@ def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
     weights, sources = points * reduction * filters, points * reduction * tiles
     products = tiles * weights / (rate * 0.85)
     if problem.direction == "backward_weight":
-        # Operands of a pass, of all groups, leave the caches as it grows; all sums are read and written in every pass.
+        # Operands of a pass leave the caches as it grows, and where those of all groups come before the first products;
+        # all sums are read and written in every pass.
         sums = (
             weights * (1.5 if weights * itemsize > CACHED_SUMS_BYTES else 1) * (1.4 if max(problem.stride) > 1 else 1)
         )
         operands = sources + points * filters * tiles
-        pass_bytes = problem.groups * operands * min(params["tiles"] / tiles, 1) * itemsize if tiles else 0
-        moved = (0.35 + params["tiles"] / 350 + (1.7 if pass_bytes > CACHED_PASS_BYTES else 0)) * operands
+        moved = (0.35 + params["tiles"] / 350 + (1.7 if problem.groups > 1 else 0)) * operands
         moved += (-(-tiles // params["tiles"]) + 0.5) * sums
         return problem.groups * (products + moved / copies)
     transforms = 1.2 * (sources + points * filters * tiles) / copies
