@@ -16,6 +16,7 @@ ISA_LEVELS = {
     "x86_64_v2": BASELINE,
     "x86_64_v3": ["-march=x86-64-v3"],
     "x86_64_v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+    "avx512_bf16": ["-march=x86-64-v4", "-mprefer-vector-width=512", "-mavx512bf16"],
 }
 
 # No -ffast-math: at link time it would change the floating-point mode of the whole process.
@@ -67,6 +68,7 @@ EXTENSIONS = [
     extension("_narrow"),
     extension("_planes"),
     extension("_winograd"),
+    extension("_split_bf16"),
     extension("_pooling"),
 ]
 

@@ -32,6 +32,7 @@ cdef class Correlations:
 
 
 cdef void point_forward(correlation_t *c, int64_t itemsize) noexcept
+cdef void merge_axes(correlation_t *c, epilogue_t *e) noexcept
 
 
 cdef class BoundProblem:

@@ -136,6 +136,30 @@ cdef void point_forward(correlation_t *c, int64_t itemsize) noexcept:
             c.weight_stride[2 + axis] = -c.weight_stride[2 + axis]
 
 
+cdef void merge_axes(correlation_t *c, epilogue_t *e) noexcept:
+    """Make one long axis of axes that are read and written whole and without taps, as in 1x1 convolutions."""
+    cdef int axis
+    for axis in range(1, -1, -1):
+        if axis == 0 and c.pixels[1] != 1:
+            return
+        if c.taps[axis] != 1 or c.taps[2] != 1 or c.step[axis] != 1 or c.step[2] != 1:
+            return
+        if c.first[axis] != 0 or c.first[2] != 0 or c.pixels[2] != c.source_size[2]:
+            return
+        if c.pixels[axis] != c.source_size[axis]:
+            return
+        if c.source_stride[2 + axis] != c.source_stride[4] * c.pixels[2]:
+            return
+        if c.result_stride[2 + axis] != c.result_stride[4] * c.pixels[2]:
+            return
+        if e.add != NULL and e.add_stride[2 + axis] != e.add_stride[4] * c.pixels[2]:
+            return
+        c.pixels[2] *= c.pixels[axis]
+        c.source_size[2] = c.pixels[2]
+        c.pixels[axis] = 1
+        c.source_size[axis] = 1
+
+
 cdef class BoundProblem:
     """A problem's sums on arrays, whose memory is pinned for as long as this lives."""
 

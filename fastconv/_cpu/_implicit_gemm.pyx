@@ -8,7 +8,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from ._bound cimport INPUT, BoundProblem, Correlations, Kernel, operands_t
+from ._bound cimport INPUT, BoundProblem, Correlations, Kernel, merge_axes, operands_t
 from ._runtime cimport kernels_for, real_kernels_t, run_job
 from .correlation cimport correlation_t, epilogue_t
 
@@ -46,30 +46,6 @@ cdef extern from "gemm_job.h" nogil:
 
 # Arithmetic of one item of one pass over a weight gradient: KeyboardInterrupt waits for the items begun.
 cdef int64_t PASS_MULTIPLY_ADDS = 2**27
-
-
-cdef void _merge_axes(correlation_t *c, epilogue_t *e) noexcept:
-    """Make one long axis of axes that are read and written whole and without taps, as in 1x1 convolutions."""
-    cdef int axis
-    for axis in range(1, -1, -1):
-        if axis == 0 and c.pixels[1] != 1:
-            return
-        if c.taps[axis] != 1 or c.taps[2] != 1 or c.step[axis] != 1 or c.step[2] != 1:
-            return
-        if c.first[axis] != 0 or c.first[2] != 0 or c.pixels[2] != c.source_size[2]:
-            return
-        if c.pixels[axis] != c.source_size[axis]:
-            return
-        if c.source_stride[2 + axis] != c.source_stride[4] * c.pixels[2]:
-            return
-        if c.result_stride[2 + axis] != c.result_stride[4] * c.pixels[2]:
-            return
-        if e.add != NULL and e.add_stride[2 + axis] != e.add_stride[4] * c.pixels[2]:
-            return
-        c.pixels[2] *= c.pixels[axis]
-        c.source_size[2] = c.pixels[2]
-        c.pixels[axis] = 1
-        c.source_size[axis] = 1
 
 
 cdef void _swap_operands(correlation_t *c) noexcept:
@@ -175,7 +151,7 @@ cdef class GemmKernel(Kernel):
             job.block_filters = _balanced(c.filters, params["filters"], width)
         self.shared_bytes = max(self.shared_bytes, self._shared(job))
         self.thread_bytes = max(self.thread_bytes, self._scratch(job))
-        _merge_axes(c, &job.epilogue)
+        merge_axes(c, &job.epilogue)
         self.thread_bytes = max(self.thread_bytes, self._scratch(job))
 
     cdef int64_t _shared(self, const gemm_job_t *job) noexcept:
@@ -195,7 +171,7 @@ cdef class GemmKernel(Kernel):
         if self.is_swapped:
             _swap_operands(&job.correlation)
         job.owns_between = self.sums.is_phased and operands.stride[INPUT][4] == 1
-        _merge_axes(&job.correlation, &job.epilogue)
+        merge_axes(&job.correlation, &job.epilogue)
         job.in_place = gemm_is_in_place(&job, self.itemsize)
         return job
 

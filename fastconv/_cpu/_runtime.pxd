@@ -42,11 +42,17 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct pool_kernels_t:
         item_fn maximum, maximum_indices, average, average_gradient, maximum_gradient
 
+    ctypedef struct split_kernels_t:
+        int64_t tile_lines
+        double rate, sum_roundoffs
+        item_fn pack_weight, correlate
+
     ctypedef struct kernels_t:
         const char *name
         const real_kernels_t *float32
         const real_kernels_t *float64
         const pool_kernels_t *pooling
+        const split_kernels_t *split
 
     const kernels_t *kernels_select(const char *max_isa)
     const char *kernels_level_name(int64_t level)
@@ -54,6 +60,7 @@ cdef extern from "kernels.h" nogil:
 
 
 cdef const real_kernels_t *kernels_for(str dtype) except NULL
+cdef const split_kernels_t *split_kernels() noexcept
 cdef const pool_kernels_t *pool_kernels_for(int pool_type) noexcept
 cdef int run_items(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, object workspace,
                    int64_t workspace_offset, int threads) except -1

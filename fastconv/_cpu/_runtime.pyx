@@ -156,6 +156,11 @@ cdef const real_kernels_t *kernels_for(str dtype) except NULL:
     raise TypeError(f"no kernels for dtype {dtype}")
 
 
+cdef const split_kernels_t *split_kernels() noexcept:
+    """The kernels of bfloat16 pieces at the level in use; NULL: it has none."""
+    return _kernels.split
+
+
 cdef const pool_kernels_t *pool_kernels_for(int pool_type) noexcept:
     """The pooling kernels of one pool_type_t at the level in use."""
     return &_kernels.pooling[pool_type]

@@ -1,5 +1,6 @@
 /* One ISA level: setup.py compiles this file once per row of its table with that row's flags and
- * -DISA_LEVEL=<identifier>. Everything is static but the table, so that no wide code leaks into other levels. */
+ * -DISA_LEVEL=<identifier>. Everything is static but the tables, so that no wide code leaks into other levels. A level
+ * with REAL_KERNELS_OF shares the kernels of real numbers and of pooling with that one and has kernels of pieces. */
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
@@ -12,12 +13,16 @@
 #include "narrow_job.h"
 #include "prefetch.h"
 #include "planes_job.h"
+#include "split_job.h"
 #include "winograd_job.h"
 
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
+/* The name of a table of the level `level`, or of this one. */
+#define NAMED_OF(level, name) JOIN(JOIN(fastconv_, name), JOIN(_, level))
+#define LEVEL_NAMED(name) NAMED_OF(ISA_LEVEL, name)
 /* A vector used twice is loaded once: the compiler would rather read it from memory in both instructions. */
 #define LOADED_ONCE(vector) __asm__("" : "+v"(vector))
 /* For functions that are specialised by constant arguments. */
@@ -26,6 +31,20 @@
 /* clang-format off */
 #include STRING(isa/ISA_LEVEL.h)
 /* clang-format on */
+
+#ifdef REAL_KERNELS_OF
+
+#define REAL float
+#define NAMED(name) JOIN(name, _float32)
+#define REAL_MATH(name) JOIN(name, f)
+#include "split_kernels.h"
+extern const real_kernels_t NAMED_OF(REAL_KERNELS_OF, kernels_float32), NAMED_OF(REAL_KERNELS_OF, kernels_float64);
+extern const pool_kernels_t NAMED_OF(REAL_KERNELS_OF, pooling)[];
+const kernels_t LEVEL_NAMED(kernels) = {ISA_NAME, &NAMED_OF(REAL_KERNELS_OF, kernels_float32),
+                                        &NAMED_OF(REAL_KERNELS_OF, kernels_float64), NAMED_OF(REAL_KERNELS_OF, pooling),
+                                        &split_kernels};
+
+#else
 
 #define REAL float
 #define REAL_BYTES 4
@@ -49,4 +68,7 @@
 
 #include "pooling_types.h"
 
-const kernels_t JOIN(fastconv_kernels_, ISA_LEVEL) = {ISA_NAME, &kernels_float32, &kernels_float64, pooling_kernels};
+const kernels_t LEVEL_NAMED(kernels) = {ISA_NAME, &LEVEL_NAMED(kernels_float32), &LEVEL_NAMED(kernels_float64),
+                                        LEVEL_NAMED(pooling), NULL};
+
+#endif

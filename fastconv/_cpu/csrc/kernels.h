@@ -47,11 +47,21 @@ typedef struct {
     item_fn channel_sums; /* job: channel_sums_job_t, see channel_sums.h */
 } real_kernels_t;
 
+/* Of the levels that multiply bfloat16; job: split_job_t, see split_job.h. */
+typedef struct {
+    int64_t tile_lines;
+    double rate;          /* multiply-adds a second over those of float32 */
+    double sum_roundoffs; /* typical error of a sum of n products, in roundoffs, over the square root of n; measured */
+    item_fn pack_weight;  /* split_weight.h; item: one panel of filters of one group */
+    item_fn correlate;    /* split_correlate.h */
+} split_kernels_t;
+
 typedef struct {
     const char *name; /* as FASTCONV_MAX_ISA and show_runtime() spell it */
     const real_kernels_t *float32;
     const real_kernels_t *float64;
     const pool_kernels_t *pooling; /* POOL_TYPES rows, see pooling_job.h */
+    const split_kernels_t *split;  /* NULL: none */
 } kernels_t;
 
 /* The table in use: the highest level that this CPU runs and FASTCONV_MAX_ISA allows. NULL for an unknown `max_isa`;

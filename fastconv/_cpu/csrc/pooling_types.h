@@ -85,7 +85,7 @@
 #define GRADIENTS(type)                                                                                                \
     .average_gradient = pool_average_gradient_##type, .maximum_gradient = pool_maximum_gradient_##type
 
-static const pool_kernels_t pooling_kernels[POOL_TYPES] = {
+const pool_kernels_t LEVEL_NAMED(pooling)[POOL_TYPES] = {
     [POOL_FLOAT32] = {MAXIMA(float32), .average = pool_average_float32, GRADIENTS(float32)},
     [POOL_FLOAT64] = {MAXIMA(float64), .average = pool_average_float64, GRADIENTS(float64)},
     [POOL_INT8] = {MAXIMA(int8)},

@@ -31,7 +31,7 @@ typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(
 #include "peak.h"
 #include "channel_sums.h"
 
-static const real_kernels_t NAMED(kernels) = {
+const real_kernels_t LEVEL_NAMED(NAMED(kernels)) = {
     .lanes = LANES,
     .tile_rows = TILE_ROWS,
     .tile_columns = TILE_COLUMNS,

@@ -8,3 +8,6 @@ LEVEL(x86_64_v3, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
 LEVEL(x86_64_v4, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                      __builtin_cpu_supports("avx512vl"))
+LEVEL(avx512_bf16, __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl") &&
+                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+                       __builtin_cpu_supports("avx512dq"))

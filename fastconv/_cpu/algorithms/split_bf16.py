@@ -1,0 +1,126 @@
+"""split_bf16: float32 as sums of bfloat16 pieces, multiplied by dot-product or matrix instructions.
+
+One product of pieces keeps 8 bits, three keep 16, six keep 24: Henry, Tang and Heinecke, Leveraging the bfloat16
+Artificial Intelligence Datatype For Higher-Precision Computations, ARITH 2019 (arXiv:1904.06376). Infinities have no
+pieces and the instructions flush subnormal numbers: a problem whose magnitudes are out of range is computed again by
+im2col, so that NaN and Inf come out where the definition puts them.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from ..._algorithm import Algorithm, ErrorBound, Machine, Operands, Params, Resources
+from ..._problem import ConvProblem
+from .. import _split_bf16, epilogue, lowering
+from ..recompute import recompute
+
+PRODUCTS = {"medium": 1, "high": 3, "highest": 6}
+"""Of pieces, by precision level; other levels than these ask for float32 products."""
+ROUNDOFF = {1: 2.0**-8, 3: 2.0**-16, 6: 2.0**-24}
+"""Of the product of two elements, by products of pieces: those left out, and the last pieces' rounding."""
+TYPICAL_ROUNDOFF = {1: 3e-3, 3: 5e-6, 6: 2e-7}
+"""Largest error of sums of exact products over their largest, on typical data; measured."""
+NARROW_PRODUCTS = {"bfloat16": 1, "float16": 3}
+"""Of dtypes that are one piece, and two, exactly."""
+LEAST_CHANNELS = 4
+"""Of a group: fewer would fill too little of the 32 that are multiplied at once."""
+SOURCE_BYTES = (2**19, 2**20, 2**18)
+"""Of the converted source of one item."""
+
+
+class SplitBf16(Algorithm):
+    """forward and backward_input on ISA levels that multiply bfloat16; exact for integers of up to 8 bits."""
+
+    name = "split_bf16"
+    dtypes = frozenset({"float32", "bfloat16", "float16"})
+
+    def supports(self, problem: ConvProblem) -> bool:
+        if problem.direction == "backward_weight" or not _split_bf16.is_available() or not _products(problem):
+            return False
+        return min(problem.in_channels, problem.out_channels) // problem.groups >= LEAST_CHANNELS
+
+    def parameters(self, problem: ConvProblem) -> list[Params]:
+        return [{"products": _products(problem), "bytes": size} for size in SOURCE_BYTES]
+
+    def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
+        kernel = _kernel(problem, params["products"], params["bytes"])
+        return kernel.shared_bytes + threads * kernel.thread_bytes
+
+    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        return machine.call_seconds * 3 + _seconds(problem, params, machine) / threads
+
+    def error_bound(self, problem: ConvProblem) -> ErrorBound:
+        """Of the pieces, and of float32 sums of all products; what underflows is next to nothing of the largest."""
+        products = _products(problem) or 6
+        terms = products * problem.reduction + 4
+        gamma = 2.0**-24 * terms / (1 - 2.0**-24 * terms)
+        exact = problem.dtype in NARROW_PRODUCTS
+        pieces, typical = (2.0**-22, 0.0) if exact else (ROUNDOFF[products], TYPICAL_ROUNDOFF[products])
+        sums = 2.0**-24 * _split_bf16.sum_roundoffs() * math.sqrt(terms)
+        return ErrorBound(elementwise=None, normwise=1.05 * pieces + gamma, relative=1.2 * math.hypot(typical, sums))
+
+    def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
+        blank = np.zeros(1, _memory_dtype(problem))
+        data, output = (
+            np.lib.stride_tricks.as_strided(blank, shape, (0,) * 5, writeable=True)
+            for shape in (problem.input_shape, problem.output_shape)
+        )
+        kernel = _kernel(problem, params["products"], params["bytes"])
+        return kernel.pack(_in_memory(problem, Operands(data, weight, output)), threads)
+
+    def bind(self, problem: ConvProblem, params: Params) -> _split_bf16.SplitKernel | None:
+        # Arrays of bfloat16 do not export their memory; ``execute`` looks at them as integers.
+        return None if problem.dtype == "bfloat16" else _kernel(problem, params["products"], params["bytes"])
+
+    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
+        kernel = _kernel(problem, params["products"], params["bytes"])
+        if not kernel.execute(_in_memory(problem, operands), resources):
+            return
+        target = lowering.lowered(problem, frozenset({"float32"}))
+        assert target is not None
+        wide, carry_back = lowering.lower(problem, target, operands)
+        recompute(target, wide, resources.threads)
+        epilogue.apply(target, wide)
+        carry_back()
+
+
+@functools.lru_cache(maxsize=1024)
+def _kernel(problem: ConvProblem, products: int, size: int) -> _split_bf16.SplitKernel:
+    return _split_bf16.SplitKernel(problem, {"products": products, "bytes": size})
+
+
+def _products(problem: ConvProblem) -> int:
+    """Products of pieces that the dtype or the precision level asks for; 0: none will do."""
+    return NARROW_PRODUCTS.get(problem.dtype) or PRODUCTS.get(problem.precision, 0)
+
+
+def _memory_dtype(problem: ConvProblem) -> type:
+    return np.float32 if problem.dtype == "float32" else np.uint16
+
+
+def _in_memory(problem: ConvProblem, operands: Operands) -> Operands:
+    """The operands as arrays that export their memory."""
+    if problem.dtype == "float32":
+        return operands
+    arrays = {
+        name: None if (array := getattr(operands, name)) is None else array.view(np.uint16)
+        for name in ("input", "weight", "output", "bias", "add")
+    }
+    return Operands(**arrays, packed=operands.packed)  # type: ignore[arg-type]
+
+
+def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
+    """Products near the peak rate, and the conversion of source and weights and the storing of sums as copies."""
+    channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
+    if problem.direction == "backward_input":
+        channels, filters = filters, channels
+    filled = -(-channels // 32) * 32 * -(-filters // 32) * 32 / (channels * filters)
+    rate = machine.multiply_adds_per_second["float32"] * _split_bf16.rate()
+    products = params["products"] * problem.multiply_adds * filled / (0.85 * rate)
+    moved = 4 * (2 * math.prod(problem.input_shape) + 2 * math.prod(problem.output_shape))
+    weights = 12 * math.prod(problem.weight_shape)
+    return products + (moved + weights) / machine.bytes_per_second

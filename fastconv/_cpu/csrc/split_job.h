@@ -1,0 +1,156 @@
+/* What split_bf16 computes, and how its operands lie in memory while it does.
+ *
+ * Formula. Every float32 is the sum of `pieces` bfloat16 numbers, x = x0 + x1 + x2, each 2^-8 of the one before. A
+ * product of two is the sum of `products` products of pieces, in float32: 1 (x0 w0), 3 (+ x0 w1, x1 w0), 6 (+ x1 w1,
+ * x0 w2, x2 w0). What is left out is 2^-8, 2^-16 and 2^-24 of |x w|.
+ *
+ * Layout. A line is 64 bytes: 32 channels of one pixel, one piece. A block of the source is kept as
+ *
+ *     [block of 32 channels][piece][images / interleaved][phase d][phase h][phase w][d][h][w][interleaved image]
+ *
+ * so that a tap is a constant number of lines, whatever padding, stride and dilation: outside of the array there are
+ * lines of zeros, and the elements s apart that a strided axis reads together are neighbours, one phase for each residue
+ * that a tap needs. Weights are [32 filters][32 channels][tap][piece][half of the filters][pair of channels][16 filters],
+ * the two channels of a pair beside each other as the dot-product instructions want them. A tile is TILE_LINES lines
+ * that follow one another; what it computes for lines that are no pixel of the result is dropped. */
+#ifndef FASTCONV_SPLIT_JOB_H
+#define FASTCONV_SPLIT_JOB_H
+
+#include "correlation.h"
+#include "integers.h"
+
+#define LINE_CHANNELS 32
+#define PANEL_FILTERS 32 /* of one pass over tiles: two halves of a vector */
+
+typedef enum { ELEMENT_FLOAT32, ELEMENT_BFLOAT16, ELEMENT_FLOAT16 } element_t;
+
+/* One axis of the source block. Slot i of phase m holds the source index  first pixel * step + origin + m-th residue +
+ * i * step. */
+typedef struct {
+    int64_t step;
+    int64_t delta; /* between taps, which gives the residues */
+    int64_t origin;
+    int64_t phases;
+    int64_t reach; /* slots beyond the first pixel's */
+} split_axis_t;
+
+/* One sum of the problem: the whole of it, or a stride phase of an input gradient. */
+typedef struct {
+    correlation_t correlation;
+    epilogue_t epilogue;
+    const int64_t *tap_lines; /* [tap]: lines from a pixel's first line to those that the tap reads */
+    char *packed;
+} split_sum_t;
+
+typedef struct {
+    const split_sum_t *sums; /* all of the same source */
+    int64_t sum_count;
+    element_t element;
+    int64_t element_bytes;
+    int64_t pieces;
+    int64_t products;
+    split_axis_t axis[3];
+    int64_t pixels[3]; /* the most of any sum */
+    int64_t block[3];  /* pixels of one item */
+    int64_t images;    /* interleaved */
+    int64_t image_sets; /* sets of `images` of one item */
+    int64_t chunk;     /* blocks of channels between two passes over the sums */
+    int64_t block_filters; /* of one item: whole panels */
+    uint32_t *largest; /* bits of the largest magnitudes: [0] of the source, [1] of the weights */
+} split_job_t;
+
+static inline const correlation_t *split_shape(const split_job_t *job) { return &job->sums[0].correlation; }
+static inline int64_t split_taps(const correlation_t *c) { return c->taps[0] * c->taps[1] * c->taps[2]; }
+static inline int64_t split_channel_blocks(const split_job_t *job) {
+    return div_up(split_shape(job)->channels, LINE_CHANNELS);
+}
+static inline int64_t split_panels(const split_job_t *job) { return div_up(split_shape(job)->filters, PANEL_FILTERS); }
+
+/* Slots of one phase of an axis, lines of one phase of all axes, and of one set of images. */
+static inline int64_t split_slots(const split_job_t *job, int axis) { return job->block[axis] + job->axis[axis].reach; }
+static inline int64_t split_phase_lines(const split_job_t *job) {
+    return split_slots(job, 0) * split_slots(job, 1) * split_slots(job, 2) * job->images;
+}
+static inline int64_t split_set_lines(const split_job_t *job) {
+    return job->axis[0].phases * job->axis[1].phases * job->axis[2].phases * split_phase_lines(job);
+}
+/* Tiles read up to TILE_LINES - 1 lines past the end; an odd number of lines keeps pieces apart in the cache's sets. */
+static inline int64_t split_piece_bytes(const split_job_t *job, int64_t tile_lines) {
+    return ((job->image_sets * split_set_lines(job) + tile_lines) | 1) * 64;
+}
+static inline int64_t split_block_bytes(const split_job_t *job, int64_t tile_lines) {
+    return job->pieces * split_piece_bytes(job, tile_lines) + 4 * 64;
+}
+
+/* Tiles of a set of images whose block has these pixels: row by row, or through the slots between the rows. */
+typedef struct {
+    int is_flat;
+    int64_t row_tiles; /* of one row, or of the set if flat */
+    int64_t set_tiles;
+} split_tiling_t;
+
+static inline split_tiling_t split_tiling(const split_job_t *job, const int64_t pixels[3], int64_t tile_lines) {
+    const int64_t rows = pixels[0] * pixels[1], row_tiles = div_up(pixels[2] * job->images, tile_lines);
+    const int64_t last = ((pixels[0] - 1) * split_slots(job, 1) + pixels[1] - 1) * split_slots(job, 2) + pixels[2];
+    const int64_t flat_tiles = div_up(last * job->images, tile_lines);
+    if (flat_tiles < rows * row_tiles) return (split_tiling_t){1, flat_tiles, flat_tiles};
+    return (split_tiling_t){0, row_tiles, rows * row_tiles};
+}
+/* Lines of sums that an item needs, an even number of tiles. Smaller blocks at the borders never need more. */
+static inline int64_t split_sum_lines(const split_job_t *job, int64_t tile_lines) {
+    const int64_t rows = job->block[0] * job->block[1];
+    const int64_t tiles = rows * div_up(job->block[2] * job->images, tile_lines) * job->image_sets;
+    return round_up(tiles, 2) * tile_lines;
+}
+
+static inline int64_t split_packed_panel_bytes(const split_job_t *job, const correlation_t *c) {
+    return div_up(c->channels, LINE_CHANNELS) * split_taps(c) * job->pieces * (PANEL_FILTERS * LINE_CHANNELS * 2);
+}
+static inline int64_t split_packed_bytes(const split_job_t *job, const correlation_t *c) {
+    return c->groups * div_up(c->filters, PANEL_FILTERS) * split_packed_panel_bytes(job, c);
+}
+
+/* Where the parts of one thread's scratch begin, in bytes, each aligned to 64. */
+typedef struct {
+    int64_t sums;   /* float [chunked: sum, panel][half][line][16] */
+    int64_t tiles;  /* int64_t: first line of every tile */
+    int64_t lines;  /* int64_t [pixel]: line of a pixel in the sums of image 0 of set 0 */
+    int64_t places; /* int64_t [pixel]: where it is stored, in elements */
+    int64_t added;  /* int64_t [pixel]: where its addend lies */
+    int64_t steps;  /* int64_t [tap]: bytes */
+    int64_t bytes;
+} split_scratch_t;
+
+static inline int split_is_chunked(const split_job_t *job) { return job->chunk < split_channel_blocks(job); }
+static inline int64_t split_sums_bytes(const split_job_t *job, int64_t tile_lines) {
+    return split_sum_lines(job, tile_lines) * PANEL_FILTERS * 4;
+}
+
+static inline split_scratch_t split_scratch(const split_job_t *job, int64_t tile_lines) {
+    const int64_t blocks = min64(job->chunk, split_channel_blocks(job));
+    const int64_t kept = split_is_chunked(job) ? job->sum_count * div_up(job->block_filters, PANEL_FILTERS) : 1;
+    const int64_t pixels = job->block[0] * job->block[1] * job->block[2];
+    int64_t taps = 0;
+    for (int64_t i = 0; i < job->sum_count; i++) taps = max64(taps, split_taps(&job->sums[i].correlation));
+    split_scratch_t s = {.sums = round_up(blocks * split_block_bytes(job, tile_lines), 64)};
+    s.tiles = s.sums + kept * split_sums_bytes(job, tile_lines);
+    s.lines = s.tiles + round_up(split_sum_lines(job, tile_lines) / tile_lines * 8 + 16, 64);
+    s.places = s.lines + round_up(pixels * 8, 64);
+    s.added = s.places + round_up(pixels * 8, 64);
+    s.steps = s.added + round_up(pixels * 8, 64);
+    s.bytes = s.steps + round_up(taps * 8, 64);
+    return s;
+}
+
+/* Items: [group][sets of images][block of d][of h][of w][filters]. */
+static inline int64_t split_items(const split_job_t *job) {
+    const correlation_t *c = split_shape(job);
+    int64_t items = c->groups * div_up(c->batch, job->images * job->image_sets) * div_up(c->filters, job->block_filters);
+    for (int axis = 0; axis < 3; axis++) items *= div_up(job->pixels[axis], job->block[axis]);
+    return items;
+}
+static inline int64_t split_pack_items(const split_job_t *job) {
+    return split_shape(job)->groups * split_panels(job);
+}
+
+#endif

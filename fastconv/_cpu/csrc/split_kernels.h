@@ -1,0 +1,19 @@
+/* Everything that a level with bfloat16 products has beside the kernels of real numbers. */
+#include "epilogue.h"
+#include "split_pieces.h"
+#include "split_tiles.h"
+#include "split_store.h"
+/* clang-format off */
+#include SPLIT_TILES
+/* clang-format on */
+#include "split_source.h"
+#include "split_weight.h"
+#include "split_correlate.h"
+
+static const split_kernels_t split_kernels = {
+    .tile_lines = TILE_LINES,
+    .rate = SPLIT_RATE,
+    .sum_roundoffs = SPLIT_SUM_ROUNDOFFS,
+    .pack_weight = split_pack_weight,
+    .correlate = split_correlate,
+};
