@@ -17,7 +17,11 @@ ISA_LEVELS = {
     "x86_64_v3": ["-march=x86-64-v3"],
     "x86_64_v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
     "avx512_bf16": ["-march=x86-64-v4", "-mprefer-vector-width=512", "-mavx512bf16"],
+    "amx": ["-march=x86-64-v4", "-mprefer-vector-width=512", "-mamx-tile", "-mamx-bf16"],
 }
+
+# The level "amx" with its tile instructions in software, for tests on machines without them.
+EMULATION = ["-DEMULATED_TILES"] if os.environ.get("FASTCONV_EMULATE_AMX") else []
 
 # No -ffast-math: at link time it would change the floating-point mode of the whole process.
 C_FLAGS = [
@@ -79,35 +83,40 @@ class BuildKernels(build_ext):
     def build_extensions(self) -> None:
         if platform.machine().lower() not in ("x86_64", "amd64"):
             raise SystemExit(f"fastconv: no kernels for {platform.machine()} yet; x86-64 is supported")
-        openmp = [OPENMP_FLAG] if self.compiles_with(OPENMP_FLAG) else []
+        program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+        openmp = [OPENMP_FLAG] if self.builds(program, [OPENMP_FLAG]) else []
         if not openmp:
             print("fastconv: the compiler has no OpenMP; building for one thread")
         for extension in self.extensions:
-            extension.extra_compile_args = [*BASELINE, *CYTHON_FLAGS, *openmp]
+            extension.extra_compile_args = [*BASELINE, *CYTHON_FLAGS, *openmp, *EMULATION]
             extension.extra_link_args = list(openmp)
             if extension.name.endswith("._runtime"):
                 extension.extra_objects = [self.compile_level(name, flags) for name, flags in ISA_LEVELS.items()]
         super().build_extensions()
 
     def compile_level(self, identifier: str, flags: list[str]) -> str:
+        """The object of one level; one without kernels if the compiler does not know its instructions."""
         folder = os.path.join(self.build_temp, "isa", identifier)
+        if not self.builds("int main(void) { return 0; }\n", flags):
+            print(f"fastconv: the compiler does not know {' '.join(flags)}; building without the level {identifier}")
+            flags = [*BASELINE, "-DNOT_COMPILED"]
         return self.compiler.compile(
             [os.path.join(CSRC, "isa_unit.c")],
             output_dir=folder,
             include_dirs=[CSRC],
             macros=[("ISA_LEVEL", identifier)],
-            extra_preargs=[*C_FLAGS, *flags],
+            extra_preargs=[*C_FLAGS, *flags, *EMULATION],
         )[0]
 
-    def compiles_with(self, flag: str) -> bool:
-        """Whether the compiler accepts ``flag`` and links a program that uses OpenMP."""
+    def builds(self, program: str, flags: list[str]) -> bool:
+        """Whether the compiler accepts ``flags`` and links the C program with them."""
         with tempfile.TemporaryDirectory() as folder:
             source = os.path.join(folder, "probe.c")
             with open(source, "w") as file:
-                file.write("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
+                file.write(program)
             try:
-                objects = self.compiler.compile([source], output_dir=folder, extra_preargs=[flag])
-                self.compiler.link_executable(objects, os.path.join(folder, "probe"), extra_postargs=[flag])
+                objects = self.compiler.compile([source], output_dir=folder, extra_preargs=flags)
+                self.compiler.link_executable(objects, os.path.join(folder, "probe"), extra_postargs=flags)
             except Exception:
                 return False
         return True

@@ -45,7 +45,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct split_kernels_t:
         int64_t tile_lines
         double rate, sum_roundoffs
-        item_fn pack_weight, correlate
+        item_fn pack_weight, correlate, gradient_convert, gradient_multiply, gradient_store
 
     ctypedef struct kernels_t:
         const char *name

@@ -22,7 +22,7 @@ cdef extern from "split_job.h" nogil:
         ELEMENT_FLOAT32
 
     ctypedef struct split_axis_t:
-        int64_t step, delta, origin, phases, reach
+        int64_t step, delta, origin, phases, reach, shared
 
     ctypedef struct split_sum_t:
         correlation_t correlation
@@ -40,6 +40,12 @@ cdef extern from "split_job.h" nogil:
         int64_t block[3]
         int64_t images, image_sets, chunk, block_filters
         uint32_t *largest
+        bint is_paired
+        int64_t part_pixels[2]
+        int64_t pass_ "pass"
+        char *lines
+        char *gradient
+        float *totals
 
     ctypedef struct split_tiling_t:
         int64_t set_tiles
@@ -56,6 +62,13 @@ cdef extern from "split_job.h" nogil:
     int64_t split_channel_blocks(const split_job_t *job)
     int64_t split_panels(const split_job_t *job)
     int64_t split_packed_bytes(const split_job_t *job, const correlation_t *c)
+    int64_t split_images(const split_job_t *job)
+    int64_t split_passes(const split_job_t *job)
+    int64_t split_channel_panels(const split_job_t *job)
+    int64_t split_totals_bytes(const split_job_t *job)
+    int64_t split_lines_bytes(const split_job_t *job)
+    int64_t split_gradients_bytes(const split_job_t *job)
+    int64_t split_gradient_scratch_bytes(const split_job_t *job)
     int64_t split_items(const split_job_t *job)
     int64_t split_pack_items(const split_job_t *job)
     split_tiling_t split_tiling(const split_job_t *job, const int64_t *pixels, int64_t tile_lines)
@@ -71,6 +84,10 @@ cdef enum:
 # Sums of one item, and panels times taps that a block of the source is worth converting for.
 cdef int64_t MOST_LINES = 1024
 cdef int64_t LEAST_PRODUCTS = 32
+# Of one tile of a weight gradient, and of one pass: more would add up more roundings.
+cdef int64_t GRADIENT_LINES = 16
+cdef int64_t LEAST_PASS_LINES = 128
+cdef int64_t MOST_PASS_LINES = 2048
 # Work items wanted, so that threads find work; never decided by their number.
 cdef int64_t LEAST_ITEMS = 8
 
@@ -115,7 +132,7 @@ cdef class _Blocks:
     cdef split_job_t job
     cdef split_sum_t *sums
     cdef int64_t *tap_lines
-    cdef int64_t packed_bytes, thread_bytes
+    cdef int64_t shared_bytes, thread_bytes
     cdef bint is_merged
 
     def __dealloc__(self):
@@ -143,18 +160,31 @@ cdef class _Blocks:
         for index in range(job.sum_count):
             kernel._set_sum(&none, index, is_merged, &self.sums[index])
             taps += split_taps(&self.sums[index].correlation)
-        self._set_axes(kernel.sums.is_phased)
-        self._set_blocks(kernel.kernels.tile_lines, params["bytes"])
+        job.is_paired = kernel.is_gradient
+        self._set_axes()
+        self._set_shared()
+        if kernel.is_gradient:
+            self._set_halves()
+            self._set_pass(params["bytes"])
+        else:
+            self._set_items(kernel.kernels.tile_lines, params["bytes"])
+        if job.block[2] < job.pixels[2]:
+            job.axis[2].shared = 0
         self.tap_lines = <int64_t *>PyMem_Calloc(max(taps, 1), sizeof(int64_t))
         if self.tap_lines == NULL:
             raise MemoryError
         self._set_tap_lines()
+        if kernel.is_gradient:
+            self.shared_bytes = split_totals_bytes(job) + split_lines_bytes(job) + split_gradients_bytes(job)
+            self.thread_bytes = split_gradient_scratch_bytes(job)
+            return self
+        self.shared_bytes = HEADER_BYTES
         for index in range(job.sum_count):
-            self.packed_bytes += split_packed_bytes(job, &self.sums[index].correlation)
+            self.shared_bytes += split_packed_bytes(job, &self.sums[index].correlation)
         self.thread_bytes = split_scratch(job, kernel.kernels.tile_lines).bytes
         return self
 
-    cdef _set_axes(self, bint is_phased):
+    cdef _set_axes(self):
         """What the taps of all sums read, from the first pixel on."""
         cdef split_job_t *job = &self.job
         cdef split_axis_t *axis
@@ -177,47 +207,76 @@ cdef class _Blocks:
                 if c.taps[a] > 0:
                     axis.reach = max(axis.reach, (c.first[a] - axis.origin + (c.taps[a] - 1) * c.delta[a]) // axis.step)
 
-    cdef _set_blocks(self, int64_t tile_lines, int64_t source_bytes):
-        """Pixels of an item: whole images, else whole planes, rows, or parts of a row, cut evenly, so that its lines
-        take about ``source_bytes``."""
+    cdef _set_shared(self):
+        """Zeros that rows share: as many as there are before the first pixel and after the last."""
+        cdef split_axis_t *axis = &self.job.axis[2]
+        cdef int64_t after = axis.origin + self.job.pixels[2] + axis.reach - self.sums[0].correlation.source_size[2]
+        if axis.step == 1:
+            axis.shared = max(min(-axis.origin, after), 0)
+
+    cdef _set_halves(self):
+        """An odd number of images: the pairs are the halves of each."""
         cdef split_job_t *job = &self.job
-        cdef correlation_t *c = &self.sums[0].correlation
-        cdef int64_t blocks = split_channel_blocks(job), lines, set_lines, pixels = 1, most, panels, items
         cdef int axis
+        if self.sums[0].correlation.batch % 2 == 0:
+            return
+        for axis in (1, 0):
+            if job.pixels[axis] > 1:
+                job.part_pixels[axis] = job.pixels[axis] = div_up(job.pixels[axis], 2)
+                return
+
+    cdef _set_items(self, int64_t tile_lines, int64_t source_bytes):
+        """Items whose converted source takes about ``source_bytes``, of all filters if there are enough of them."""
+        cdef split_job_t *job = &self.job
+        cdef int64_t blocks = split_channel_blocks(job), lines, most, panels, items
         job.chunk = blocks
         lines = source_bytes // (blocks * job.pieces * 64)
         if lines < MOST_LINES // 4:
             job.chunk = max(source_bytes // (MOST_LINES * job.pieces * 64), 1)
             lines = MOST_LINES
-        lines = max(min(lines, MOST_LINES), 2 * tile_lines)
-        for axis in range(3):
-            job.block[axis] = job.pixels[axis]
-            pixels *= job.pixels[axis]
-        self._set_images(tile_lines, lines)
-        set_lines = pixels * job.images
-        job.image_sets = max(min(lines // max(set_lines, 1), div_up(c.batch, job.images)), 1)
-        most = max(lines // job.images, 1)
-        for axis in range(3):
-            pixels //= max(job.pixels[axis], 1)
-            job.block[axis] = max(most // max(pixels, 1), 1)
-            if axis == 2:
-                job.block[2] = round_up(job.block[2], 2 * tile_lines)
-            job.block[axis] = min(job.block[axis], max(job.pixels[axis], 1))
-            job.block[axis] = div_up(max(job.pixels[axis], 1), div_up(max(job.pixels[axis], 1), job.block[axis]))
-            if axis == 2 and job.block[2] < job.pixels[2]:
-                job.block[2] = min(round_up(job.block[2], tile_lines), job.pixels[2])
-            most = max(most // job.block[axis], 1)
+        self._cut(tile_lines, max(min(lines, MOST_LINES), 2 * tile_lines))
         panels = split_panels(job)
         job.block_filters = panels * PANEL_FILTERS
         items = split_items(job)
         if items < LEAST_ITEMS:
-            most = max(LEAST_PRODUCTS // max(split_taps(c), 1), 1)
+            most = max(LEAST_PRODUCTS // max(split_taps(&self.sums[0].correlation), 1), 1)
             job.block_filters = max(panels // div_up(LEAST_ITEMS, items), min(most, panels)) * PANEL_FILTERS
+
+    cdef _set_pass(self, int64_t operand_bytes):
+        """Passes whose converted operands take about ``operand_bytes``."""
+        cdef split_job_t *job = &self.job
+        cdef int64_t blocks = 2 * (split_channel_panels(job) + split_panels(job))
+        job.chunk, job.block_filters = split_channel_blocks(job), split_panels(job) * PANEL_FILTERS
+        blocks *= self.sums[0].correlation.groups
+        blocks = operand_bytes // (blocks * job.pieces * 64)
+        self._cut(GRADIENT_LINES, min(max(blocks, LEAST_PASS_LINES), MOST_PASS_LINES))
+
+    cdef _cut(self, int64_t tile_lines, int64_t lines):
+        """Blocks of about so many lines: whole images, else whole planes, rows, or parts of a row, cut evenly."""
+        cdef split_job_t *job = &self.job
+        cdef int64_t size, pixels = 1, most
+        cdef int axis
+        for axis in range(3):
+            job.block[axis] = job.pixels[axis]
+            pixels *= max(job.pixels[axis], 1)
+        self._set_images(tile_lines, lines)
+        most = max(lines // job.images, 1)
+        job.image_sets = max(min(most // pixels, div_up(split_images(job), job.images)), 1)
+        for axis in range(3):
+            size = max(job.pixels[axis], 1)
+            pixels //= size
+            job.block[axis] = max(most // pixels, 1)
+            if axis == 2:
+                job.block[2] = round_up(job.block[2], 2 * tile_lines)
+            job.block[axis] = div_up(size, div_up(size, min(job.block[axis], size)))
+            if axis == 2 and job.block[2] < size:
+                job.block[2] = min(round_up(job.block[2], tile_lines), size)
+            most = max(most // job.block[axis], 1)
 
     cdef _set_images(self, int64_t tile_lines, int64_t lines):
         """Images interleaved so that their tiles hold as few lines that are no pixels as possible."""
         cdef split_job_t *job = &self.job
-        cdef int64_t images, batch = self.sums[0].correlation.batch
+        cdef int64_t images, batch = split_images(job)
         cdef double cost, least = 0
         best = 1
         for images in (1, 2, 4, 8):
@@ -253,10 +312,11 @@ cdef class _Blocks:
 
 
 cdef class SplitKernel(Kernel):
-    """The sums of a forward or backward_input problem; refuses where magnitudes are out of range."""
+    """The sums of a problem; refuses where magnitudes are out of range."""
 
     cdef _Blocks plain, merged
     cdef int element, element_bytes
+    cdef bint is_gradient
     cdef const split_kernels_t *kernels
     cdef readonly int64_t shared_bytes, thread_bytes
 
@@ -265,9 +325,10 @@ cdef class SplitKernel(Kernel):
         self.kernels = split_kernels()
         self.element = ELEMENTS[problem.dtype]
         self.element_bytes = 4 if problem.dtype == "float32" else 2
+        self.is_gradient = problem.direction == "backward_weight"
         self.plain = _Blocks.of(self, params, False)
         self.merged = _Blocks.of(self, params, True)
-        self.shared_bytes = HEADER_BYTES + round_up(max(self.plain.packed_bytes, self.merged.packed_bytes), 64)
+        self.shared_bytes = round_up(max(self.plain.shared_bytes, self.merged.shared_bytes), 64)
         self.thread_bytes = round_up(max(self.plain.thread_bytes, self.merged.thread_bytes), 64)
 
     cdef void _set_sum(self, const operands_t *operands, int64_t index, bint merges, split_sum_t *sum) noexcept:
@@ -309,8 +370,8 @@ cdef class SplitKernel(Kernel):
         cdef split_job_t job = blocks.job
         cdef split_sum_t *sums
         cdef uint32_t largest[2]
-        cdef char *weights = workspace
         cdef Py_buffer view
+        cdef char *weights = workspace
         if self.shared_bytes + self.thread_bytes * threads > workspace_bytes:
             raise MemoryError("workspace smaller than the algorithm asked for")
         if packed is not None:
@@ -320,17 +381,35 @@ cdef class SplitKernel(Kernel):
         job.sums, job.largest = sums, largest
         largest[0] = largest[1] = 0
         try:
-            if packed is None:
-                self._pack(&job, threads)
+            if self.is_gradient:
+                self._weight_gradient(&job, workspace, threads)
             else:
-                largest[1] = (<const uint32_t *>weights)[0]
-            run_job(self.kernels.correlate, &job, split_items(&job), self.thread_bytes,
-                    workspace + self.shared_bytes, threads)
+                if packed is None:
+                    self._pack(&job, threads)
+                else:
+                    largest[1] = (<const uint32_t *>weights)[0]
+                run_job(self.kernels.correlate, &job, split_items(&job), self.thread_bytes,
+                        workspace + self.shared_bytes, threads)
         finally:
             PyMem_Free(sums)
             if packed is not None:
                 PyBuffer_Release(&view)
         return not _is_in_range(largest)
+
+    cdef int _weight_gradient(self, split_job_t *job, char *workspace, int threads) except -1:
+        """Pass by pass: its operands, then their products, added to the totals."""
+        cdef int64_t number, groups = self.sums.problem.groups
+        cdef int64_t channels = split_channel_panels(job), filters = split_panels(job)
+        job.totals = <float *>workspace
+        job.lines = workspace + split_totals_bytes(job)
+        job.gradient = job.lines + split_lines_bytes(job)
+        for number in range(split_passes(job)):
+            job.pass_ = number
+            run_job(self.kernels.gradient_convert, job, groups * 2 * (channels + filters), self.thread_bytes,
+                    workspace + self.shared_bytes, threads)
+            run_job(self.kernels.gradient_multiply, job, groups * channels * filters, self.thread_bytes,
+                    workspace + self.shared_bytes, threads)
+        return run_job(self.kernels.gradient_store, job, self.sums.problem.out_channels, 0, NULL, threads)
 
     cdef int _pack(self, const split_job_t *job, int threads) except -1:
         return run_job(self.kernels.pack_weight, job, split_pack_items(job), 0, NULL, threads)

@@ -22,29 +22,34 @@ PRODUCTS = {"medium": 1, "high": 3, "highest": 6}
 """Of pieces, by precision level; other levels than these ask for float32 products."""
 ROUNDOFF = {1: 2.0**-8, 3: 2.0**-16, 6: 2.0**-24}
 """Of the product of two elements, by products of pieces: those left out, and the last pieces' rounding."""
-TYPICAL_ROUNDOFF = {1: 3e-3, 3: 5e-6, 6: 2e-7}
+TYPICAL_ROUNDOFF = {1: 3e-3, 3: 6e-6, 6: 3e-7}
 """Largest error of sums of exact products over their largest, on typical data; measured."""
 NARROW_PRODUCTS = {"bfloat16": 1, "float16": 3}
-"""Of dtypes that are one piece, and two, exactly."""
+"""Of dtypes whose elements are one piece, and two, exactly."""
+PASS_PIXELS = 4096
+"""Most pixels that one pass of a weight gradient adds up."""
 LEAST_CHANNELS = 4
 """Of a group: fewer would fill too little of the 32 that are multiplied at once."""
 SOURCE_BYTES = (2**19, 2**20, 2**18)
 """Of the converted source of one item."""
+PASS_BYTES = (2**21, 2**23, 2**20)
+"""Of the converted operands of one pass of a weight gradient."""
 
 
 class SplitBf16(Algorithm):
-    """forward and backward_input on ISA levels that multiply bfloat16; exact for integers of up to 8 bits."""
+    """On ISA levels that multiply bfloat16; exact for integers of up to 8 bits."""
 
     name = "split_bf16"
     dtypes = frozenset({"float32", "bfloat16", "float16"})
 
     def supports(self, problem: ConvProblem) -> bool:
-        if problem.direction == "backward_weight" or not _split_bf16.is_available() or not _products(problem):
+        if not _split_bf16.is_available() or not _products(problem):
             return False
         return min(problem.in_channels, problem.out_channels) // problem.groups >= LEAST_CHANNELS
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
-        return [{"products": _products(problem), "bytes": size} for size in SOURCE_BYTES]
+        sizes = PASS_BYTES if problem.direction == "backward_weight" else SOURCE_BYTES
+        return [{"products": _products(problem), "bytes": size} for size in sizes]
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
         kernel = _kernel(problem, params["products"], params["bytes"])
@@ -56,14 +61,18 @@ class SplitBf16(Algorithm):
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
         """Of the pieces, and of float32 sums of all products; what underflows is next to nothing of the largest."""
         products = _products(problem) or 6
-        terms = products * problem.reduction + 4
+        terms = chain = products * problem.reduction + 4
+        if problem.direction == "backward_weight":
+            chain = min(terms, products * PASS_PIXELS)
         gamma = 2.0**-24 * terms / (1 - 2.0**-24 * terms)
-        exact = problem.dtype in NARROW_PRODUCTS
-        pieces, typical = (2.0**-22, 0.0) if exact else (ROUNDOFF[products], TYPICAL_ROUNDOFF[products])
-        sums = 2.0**-24 * _split_bf16.sum_roundoffs() * math.sqrt(terms)
+        is_exact = problem.dtype == "bfloat16"
+        pieces, typical = (0.0, 0.0) if is_exact else (ROUNDOFF[products], TYPICAL_ROUNDOFF[products])
+        sums = 2.0**-24 * max(_split_bf16.sum_roundoffs() * math.sqrt(chain), 4)
         return ErrorBound(elementwise=None, normwise=1.05 * pieces + gamma, relative=1.2 * math.hypot(typical, sums))
 
     def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
+        if problem.direction == "backward_weight":
+            return None
         blank = np.zeros(1, _memory_dtype(problem))
         data, output = (
             np.lib.stride_tricks.as_strided(blank, shape, (0,) * 5, writeable=True)

@@ -32,7 +32,11 @@
 #include STRING(isa/ISA_LEVEL.h)
 /* clang-format on */
 
-#ifdef REAL_KERNELS_OF
+#ifdef NOT_COMPILED /* the compiler knows no such instructions */
+
+const kernels_t LEVEL_NAMED(kernels) = {.name = ISA_NAME};
+
+#elif defined(REAL_KERNELS_OF)
 
 #define REAL float
 #define NAMED(name) JOIN(name, _float32)

@@ -54,6 +54,9 @@ typedef struct {
     double sum_roundoffs; /* typical error of a sum of n products, in roundoffs, over the square root of n; measured */
     item_fn pack_weight;  /* split_weight.h; item: one panel of filters of one group */
     item_fn correlate;    /* split_correlate.h */
+    item_fn gradient_convert; /* split_gradient.h */
+    item_fn gradient_multiply;
+    item_fn gradient_store;
 } split_kernels_t;
 
 typedef struct {

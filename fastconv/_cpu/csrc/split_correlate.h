@@ -79,8 +79,8 @@ static void compute_panel(split_item_t *i, const split_sum_t *sum, int64_t panel
     const correlation_t *c = &sum->correlation;
     const int64_t *tiles = (const int64_t *)(i->scratch + i->parts.tiles);
     const int64_t panels = split_panels(job), taps = split_taps(c), panel_bytes = split_packed_panel_bytes(job, c);
-    tiles_t t = {.block_bytes = split_block_bytes(job, TILE_LINES), .blocks = blocks, .taps = taps};
-    t.piece_bytes = split_piece_bytes(job, TILE_LINES);
+    tiles_t t = {.block_bytes = split_block_bytes(job), .blocks = blocks, .taps = taps};
+    t.piece_bytes = split_piece_bytes(job);
     t.tap_bytes = (const int64_t *)(i->scratch + i->parts.steps);
     t.weights = sum->packed + (i->group * panels + panel) * panel_bytes;
     t.weights += block * taps * job->pieces * (PANEL_FILTERS * LINE_CHANNELS * 2);
@@ -92,7 +92,9 @@ static void compute_panel(split_item_t *i, const split_sum_t *sum, int64_t panel
         t.sums = sums + tile * TILE_LINES * 16;
         multiply_tiles(&t, job->products, store);
         store->ready = (tile + 2) * TILE_LINES;
+#ifndef STORES_BETWEEN_STEPS
         while (unit_is_ready(store)) store_unit(store);
+#endif
     }
 }
 
@@ -128,11 +130,15 @@ static void split_correlate(const void *job_, int64_t item, void *scratch) {
     const split_job_t *job = job_;
     const int64_t blocks = split_channel_blocks(job);
     split_item_t i = split_item(job, item, scratch);
+    magnitude_t magnitude = {_mm512_setzero_si512()};
     begin_tiles();
     for (int64_t block = 0; block < blocks; block += job->chunk) {
         const int64_t count = min64(job->chunk, blocks - block);
-        split_source(job, i.group, i.image, i.pixel, block, block + count, i.scratch);
+        for (int64_t b = 0; b < count; b++)
+            split_block(job, &magnitude, i.group, block + b, i.image, i.pixel,
+                        i.scratch + b * split_block_bytes(job));
         for (int64_t number = 0; number < job->sum_count; number++) compute_sum(&i, number, block, count);
     }
     end_tiles();
+    tell_magnitude(&job->largest[0], &magnitude);
 }

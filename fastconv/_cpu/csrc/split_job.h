@@ -31,7 +31,8 @@ typedef struct {
     int64_t delta; /* between taps, which gives the residues */
     int64_t origin;
     int64_t phases;
-    int64_t reach; /* slots beyond the first pixel's */
+    int64_t reach;  /* slots beyond the first pixel's */
+    int64_t shared; /* slots of zeros after a row that are those before the next one; of the last axis */
 } split_axis_t;
 
 /* One sum of the problem: the whole of it, or a stride phase of an input gradient. */
@@ -43,7 +44,7 @@ typedef struct {
 } split_sum_t;
 
 typedef struct {
-    const split_sum_t *sums; /* all of the same source */
+    const split_sum_t *sums; /* all of the same source; of a weight gradient one, whose result is the output gradient */
     int64_t sum_count;
     element_t element;
     int64_t element_bytes;
@@ -52,35 +53,53 @@ typedef struct {
     split_axis_t axis[3];
     int64_t pixels[3]; /* the most of any sum */
     int64_t block[3];  /* pixels of one item */
-    int64_t images;    /* interleaved */
-    int64_t image_sets; /* sets of `images` of one item */
-    int64_t chunk;     /* blocks of channels between two passes over the sums */
+    int64_t images;        /* interleaved: images, or pairs of them */
+    int64_t image_sets;    /* sets of `images` of one item */
+    int64_t chunk;         /* blocks of channels between two passes over the sums */
     int64_t block_filters; /* of one item: whole panels */
-    uint32_t *largest; /* bits of the largest magnitudes: [0] of the source, [1] of the weights */
+    uint32_t *largest;     /* bits of the largest magnitudes: [0] of the source, [1] of the other operand */
+    /* A weight gradient: */
+    int is_paired;          /* lines hold 16 channels of two images, which are the pair */
+    int64_t part_pixels[2]; /* images are cut in halves of so many pixels, [axis], and those are the pair; 0: not along it */
+    int64_t pass;
+    char *lines;    /* of the pass: [group][block of channels], as of an item */
+    char *gradient; /* of the pass: [group][16 filters][tile][piece][16 filters][16 lines], pairs of images */
+    float *totals;  /* [group][panel of filters][panel of channels][tap][half of filters][half of channels][16][16] */
 } split_job_t;
 
 static inline const correlation_t *split_shape(const split_job_t *job) { return &job->sums[0].correlation; }
 static inline int64_t split_taps(const correlation_t *c) { return c->taps[0] * c->taps[1] * c->taps[2]; }
+static inline int64_t split_line_channels(const split_job_t *job) {
+    return job->is_paired ? LINE_CHANNELS / 2 : LINE_CHANNELS;
+}
 static inline int64_t split_channel_blocks(const split_job_t *job) {
-    return div_up(split_shape(job)->channels, LINE_CHANNELS);
+    return div_up(split_shape(job)->channels, split_line_channels(job));
+}
+/* Images, or pairs of images or of their halves. */
+static inline int64_t split_is_halved(const split_job_t *job) {
+    return job->part_pixels[0] + job->part_pixels[1] > 0;
+}
+static inline int64_t split_images(const split_job_t *job) {
+    const int64_t batch = split_shape(job)->batch;
+    return !job->is_paired || split_is_halved(job) ? batch : div_up(batch, 2);
 }
 static inline int64_t split_panels(const split_job_t *job) { return div_up(split_shape(job)->filters, PANEL_FILTERS); }
 
 /* Slots of one phase of an axis, lines of one phase of all axes, and of one set of images. */
-static inline int64_t split_slots(const split_job_t *job, int axis) { return job->block[axis] + job->axis[axis].reach; }
+static inline int64_t split_slots(const split_job_t *job, int axis) {
+    return job->block[axis] + job->axis[axis].reach - job->axis[axis].shared;
+}
 static inline int64_t split_phase_lines(const split_job_t *job) {
-    return split_slots(job, 0) * split_slots(job, 1) * split_slots(job, 2) * job->images;
+    return (split_slots(job, 0) * split_slots(job, 1) * split_slots(job, 2) + job->axis[2].shared) * job->images;
 }
 static inline int64_t split_set_lines(const split_job_t *job) {
     return job->axis[0].phases * job->axis[1].phases * job->axis[2].phases * split_phase_lines(job);
 }
-/* Tiles read up to TILE_LINES - 1 lines past the end; an odd number of lines keeps pieces apart in the cache's sets. */
-static inline int64_t split_piece_bytes(const split_job_t *job, int64_t tile_lines) {
-    return ((job->image_sets * split_set_lines(job) + tile_lines) | 1) * 64;
+/* Tiles read up to 15 lines past the end; an odd number of lines keeps pieces apart in the cache's sets. */
+static inline int64_t split_piece_bytes(const split_job_t *job) {
+    return ((job->image_sets * split_set_lines(job) + 16) | 1) * 64;
 }
-static inline int64_t split_block_bytes(const split_job_t *job, int64_t tile_lines) {
-    return job->pieces * split_piece_bytes(job, tile_lines) + 4 * 64;
-}
+static inline int64_t split_block_bytes(const split_job_t *job) { return job->pieces * split_piece_bytes(job) + 4 * 64; }
 
 /* Tiles of a set of images whose block has these pixels: row by row, or through the slots between the rows. */
 typedef struct {
@@ -101,6 +120,39 @@ static inline int64_t split_sum_lines(const split_job_t *job, int64_t tile_lines
     const int64_t rows = job->block[0] * job->block[1];
     const int64_t tiles = rows * div_up(job->block[2] * job->images, tile_lines) * job->image_sets;
     return round_up(tiles, 2) * tile_lines;
+}
+
+/* Whether the weights of one filter and channel lie in the order of the taps, without gaps. */
+static inline int split_taps_are_dense(const correlation_t *c) {
+    const int64_t *stride = c->weight_stride;
+    return (stride[4] == 1 || c->taps[2] == 1) && (stride[3] == c->taps[2] || c->taps[1] == 1) &&
+           (stride[2] == c->taps[1] * c->taps[2] || c->taps[0] == 1);
+}
+
+/* A weight gradient: tiles of a pass, at most, and bytes of one block of 16 filters and of the parts of the workspace. */
+static inline int64_t split_pass_tiles(const split_job_t *job) {
+    return job->image_sets * job->block[0] * job->block[1] * div_up(job->block[2] * job->images, 16);
+}
+static inline int64_t split_gradient_bytes(const split_job_t *job) { return split_pass_tiles(job) * job->pieces * 1024; }
+static inline int64_t split_channel_panels(const split_job_t *job) { return div_up(split_channel_blocks(job), 2); }
+static inline int64_t split_passes(const split_job_t *job) {
+    int64_t passes = div_up(split_images(job), job->images * job->image_sets);
+    for (int axis = 0; axis < 3; axis++) passes *= div_up(job->pixels[axis], job->block[axis]);
+    return passes;
+}
+static inline int64_t split_totals_bytes(const split_job_t *job) {
+    const correlation_t *c = split_shape(job);
+    return c->groups * split_panels(job) * split_channel_panels(job) * split_taps(c) * 4096;
+}
+static inline int64_t split_lines_bytes(const split_job_t *job) {
+    return split_shape(job)->groups * 2 * split_channel_panels(job) * split_block_bytes(job);
+}
+static inline int64_t split_gradients_bytes(const split_job_t *job) {
+    return split_shape(job)->groups * 2 * split_panels(job) * split_gradient_bytes(job);
+}
+/* Of one thread: the lines of one filter of a set, or where tiles begin. */
+static inline int64_t split_gradient_scratch_bytes(const split_job_t *job) {
+    return round_up(max64(job->pieces * split_pass_tiles(job) * 64, split_pass_tiles(job) * 8), 64);
 }
 
 static inline int64_t split_packed_panel_bytes(const split_job_t *job, const correlation_t *c) {
@@ -132,7 +184,7 @@ static inline split_scratch_t split_scratch(const split_job_t *job, int64_t tile
     const int64_t pixels = job->block[0] * job->block[1] * job->block[2];
     int64_t taps = 0;
     for (int64_t i = 0; i < job->sum_count; i++) taps = max64(taps, split_taps(&job->sums[i].correlation));
-    split_scratch_t s = {.sums = round_up(blocks * split_block_bytes(job, tile_lines), 64)};
+    split_scratch_t s = {.sums = round_up(blocks * split_block_bytes(job), 64)};
     s.tiles = s.sums + kept * split_sums_bytes(job, tile_lines);
     s.lines = s.tiles + round_up(split_sum_lines(job, tile_lines) / tile_lines * 8 + 16, 64);
     s.places = s.lines + round_up(pixels * 8, 64);
@@ -145,7 +197,7 @@ static inline split_scratch_t split_scratch(const split_job_t *job, int64_t tile
 /* Items: [group][sets of images][block of d][of h][of w][filters]. */
 static inline int64_t split_items(const split_job_t *job) {
     const correlation_t *c = split_shape(job);
-    int64_t items = c->groups * div_up(c->batch, job->images * job->image_sets) * div_up(c->filters, job->block_filters);
+    int64_t items = c->groups * div_up(split_images(job), job->images * job->image_sets) * div_up(c->filters, job->block_filters);
     for (int axis = 0; axis < 3; axis++) items *= div_up(job->pixels[axis], job->block[axis]);
     return items;
 }

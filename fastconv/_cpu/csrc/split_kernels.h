@@ -9,6 +9,7 @@
 #include "split_source.h"
 #include "split_weight.h"
 #include "split_correlate.h"
+#include "split_gradient.h"
 
 static const split_kernels_t split_kernels = {
     .tile_lines = TILE_LINES,
@@ -16,4 +17,7 @@ static const split_kernels_t split_kernels = {
     .sum_roundoffs = SPLIT_SUM_ROUNDOFFS,
     .pack_weight = split_pack_weight,
     .correlate = split_correlate,
+    .gradient_convert = split_gradient_convert,
+    .gradient_multiply = split_gradient_multiply,
+    .gradient_store = split_gradient_store,
 };

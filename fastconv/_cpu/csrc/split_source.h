@@ -5,22 +5,37 @@
 
 typedef struct {
     const split_job_t *job;
-    int64_t channels;    /* of this block, at most LINE_CHANNELS */
-    int64_t line_step;   /* bytes from a pixel's line to the next one's */
-    int64_t piece_bytes; /* from a line to its next piece */
-    int64_t pixel_bytes; /* of the source: from a pixel to the next one read */
+    int64_t channels; /* of this block */
+    int64_t line_step;    /* bytes from a pixel's line to the next one's */
+    int64_t piece_bytes;  /* from a line to its next piece */
+    int64_t pixel_bytes;  /* of the source: from a pixel to the next one read */
+    int64_t channel_bytes;
     magnitude_t magnitude;
 } lines_t;
 
-/* Up to 16 pixels; channels of one pixel are `channel_bytes` apart. */
-ALWAYS_INLINE void turn_pixels(lines_t *l, const element_t element, const int64_t pieces, const char *from,
-                               int64_t channel_bytes, int64_t pixel_stride, int64_t count, char *lines) {
+/* Where the two numbers of a pair begin in the source: of neighbouring channels, or of the two images; NULL: zeros. */
+typedef struct {
+    const char *first, *second;
+} pair_t;
+
+ALWAYS_INLINE pair_t next_pixels(const lines_t *l, pair_t from, int64_t count) {
+    if (from.first != NULL) from.first += count * l->pixel_bytes;
+    if (from.second != NULL) from.second += count * l->pixel_bytes;
+    return from;
+}
+
+/* Up to 16 pixels. */
+ALWAYS_INLINE void turn_pixels(lines_t *l, const element_t element, const int64_t pieces, const int is_paired,
+                               pair_t from, int64_t pixel_stride, int64_t count, char *lines) {
     _Alignas(64) __m512i pairs[3][16];
     for (int64_t pair = 0; pair < 16; pair++) {
-        const int64_t channel = 2 * pair;
+        const int64_t first = is_paired ? pair : 2 * pair, second = is_paired ? pair : 2 * pair + 1;
+        const int64_t before = is_paired ? 0 : 1; /* `second` is the source's second channel */
         __m512 a = _mm512_setzero_ps(), b = a;
-        if (channel < l->channels) a = load_apart(element, from + channel * channel_bytes, pixel_stride, count);
-        if (channel + 1 < l->channels) b = load_apart(element, from + (channel + 1) * channel_bytes, pixel_stride, count);
+        if (first < l->channels && from.first != NULL)
+            a = load_apart(element, from.first + first * l->channel_bytes, pixel_stride, count);
+        if (second < l->channels && from.second != NULL)
+            b = load_apart(element, from.second + (second - before) * l->channel_bytes, pixel_stride, count);
         note_magnitude(&l->magnitude, a);
         note_magnitude(&l->magnitude, b);
         for (int64_t piece = 0; piece < pieces; piece++) pairs[piece][pair] = take_pieces(&a, &b);
@@ -41,48 +56,57 @@ ALWAYS_INLINE void turn_pixels(lines_t *l, const element_t element, const int64_
 }
 
 /* One pixel whose channels are neighbours. */
-ALWAYS_INLINE void split_pixel(lines_t *l, const element_t element, const int64_t pieces, const char *from, char *line) {
-    const int64_t second = element == ELEMENT_FLOAT32 ? 64 : 32;
-    __m512 a = load_elements(element, from, first_lanes(l->channels)), b = _mm512_setzero_ps();
-    if (l->channels > 16) b = load_elements(element, from + second, first_lanes(l->channels - 16));
+ALWAYS_INLINE void split_pixel(lines_t *l, const element_t element, const int64_t pieces, const int is_paired,
+                               pair_t from, char *line) {
+    const int64_t vector_bytes = element == ELEMENT_FLOAT32 ? 64 : 32;
+    __m512 a = _mm512_setzero_ps(), b = a;
+    if (from.first != NULL) a = load_elements(element, from.first, first_lanes(l->channels));
+    if (is_paired && from.second != NULL) b = load_elements(element, from.second, first_lanes(l->channels));
+    if (!is_paired && l->channels > 16) b = load_elements(element, from.first + vector_bytes, first_lanes(l->channels - 16));
     note_magnitude(&l->magnitude, a);
     note_magnitude(&l->magnitude, b);
     for (int64_t piece = 0; piece < pieces; piece++) {
-        const __m512i halves = take_pieces(&a, &b); /* pairs (a[i], b[i]): to [a ..., b ...] */
-        const __m512i low = _mm512_and_si512(halves, _mm512_set1_epi32(0xffff)), high = _mm512_srli_epi32(halves, 16);
-        const __m256i first = _mm512_cvtepi32_epi16(low), then = _mm512_cvtepi32_epi16(high);
-        _mm512_store_si512(line + piece * l->piece_bytes, _mm512_inserti64x4(_mm512_castsi256_si512(first), then, 1));
+        __m512i line_of_piece = take_pieces(&a, &b);
+        if (!is_paired) { /* pairs (a[i], b[i]) to [a ..., b ...] */
+            const __m256i low = _mm512_cvtepi32_epi16(line_of_piece);
+            const __m256i high = _mm512_cvtepi32_epi16(_mm512_srli_epi32(line_of_piece, 16));
+            line_of_piece = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+        }
+        _mm512_store_si512(line + piece * l->piece_bytes, line_of_piece);
     }
 }
 
-ALWAYS_INLINE void split_run_of(lines_t *l, const element_t element, const int64_t pieces, const char *from,
-                                int64_t count, char *lines) {
+ALWAYS_INLINE void split_run_of(lines_t *l, const element_t element, const int64_t pieces, const int is_paired,
+                                pair_t from, int64_t count, char *lines) {
     const int64_t bytes = element == ELEMENT_FLOAT32 ? 4 : 2;
-    const int64_t channel_bytes = split_shape(l->job)->source_stride[1] * bytes;
-    if (channel_bytes == bytes) {
+    if (l->channel_bytes == bytes) {
         for (int64_t i = 0; i < count; i++)
-            split_pixel(l, element, pieces, from + i * l->pixel_bytes, lines + i * l->line_step);
+            split_pixel(l, element, pieces, is_paired, next_pixels(l, from, i), lines + i * l->line_step);
         return;
     }
     for (int64_t i = 0; i < count; i += 16)
-        turn_pixels(l, element, pieces, from + i * l->pixel_bytes, channel_bytes, l->pixel_bytes / bytes,
-                    min64(count - i, 16), lines + i * l->line_step);
+        turn_pixels(l, element, pieces, is_paired, next_pixels(l, from, i), l->pixel_bytes / bytes, min64(count - i, 16),
+                    lines + i * l->line_step);
 }
 
 /* `count` pixels of one row. */
-static void split_run(lines_t *l, const char *from, int64_t count, char *lines) {
-    const int64_t pieces = l->job->pieces;
+static void split_run(lines_t *l, pair_t from, int64_t count, char *lines) {
+#define RUN_OF(element, pieces)                                                                                        \
+    if (l->job->is_paired)                                                                                             \
+        split_run_of(l, element, pieces, 1, from, count, lines);                                                       \
+    else                                                                                                               \
+        split_run_of(l, element, pieces, 0, from, count, lines);
     switch (l->job->element) {
-    case ELEMENT_BFLOAT16: split_run_of(l, ELEMENT_BFLOAT16, 1, from, count, lines); break;
-    case ELEMENT_FLOAT16: split_run_of(l, ELEMENT_FLOAT16, pieces, from, count, lines); break;
+    case ELEMENT_BFLOAT16: RUN_OF(ELEMENT_BFLOAT16, 1) break;
+    case ELEMENT_FLOAT16: RUN_OF(ELEMENT_FLOAT16, 2) break;
     default:
-        if (pieces == 1)
-            split_run_of(l, ELEMENT_FLOAT32, 1, from, count, lines);
-        else if (pieces == 2)
-            split_run_of(l, ELEMENT_FLOAT32, 2, from, count, lines);
-        else
-            split_run_of(l, ELEMENT_FLOAT32, 3, from, count, lines);
+        switch (l->job->pieces) {
+        case 1: RUN_OF(ELEMENT_FLOAT32, 1) break;
+        case 2: RUN_OF(ELEMENT_FLOAT32, 2) break;
+        default: RUN_OF(ELEMENT_FLOAT32, 3)
+        }
     }
+#undef RUN_OF
 }
 
 static void clear_lines(const lines_t *l, char *lines, int64_t count) {
@@ -92,61 +116,90 @@ static void clear_lines(const lines_t *l, char *lines, int64_t count) {
 }
 
 /* Slots of one row of one phase: source indices from `index` on, a step apart. */
-static void split_row(lines_t *l, const char *row, int64_t index, int64_t step, int64_t slots, char *lines) {
+static void split_row(lines_t *l, pair_t row, int64_t index, int64_t step, int64_t slots, char *lines) {
     const int64_t size = split_shape(l->job)->source_size[2];
     const int64_t before = index >= 0 ? 0 : min64(div_up(-index, step), slots);
-    const int64_t end = index >= size ? before : max64(min64(div_up(size - index, step), slots), before);
+    int64_t end = index >= size ? before : max64(min64(div_up(size - index, step), slots), before);
+    if (row.first == NULL && row.second == NULL) end = before;
     clear_lines(l, lines, before);
-    if (end > before)
-        split_run(l, row + (index + before * step) * (l->pixel_bytes / step), end - before, lines + before * l->line_step);
+    if (end > before) {
+        const int64_t skipped = (index + before * step) * (l->pixel_bytes / step);
+        if (row.first != NULL) row.first += skipped;
+        if (row.second != NULL) row.second += skipped;
+        split_run(l, row, end - before, lines + before * l->line_step);
+    }
     clear_lines(l, lines + end * l->line_step, slots - end);
 }
 
+/* An image, or the part of one from pixel `first` on. NULL: none. */
+typedef struct {
+    const char *source;
+    int64_t first[3];
+} part_t;
+
 static int64_t residue_of(const split_axis_t *axis, int64_t phase) { return phase * axis->delta % axis->step; }
 
-/* One block of channels of one image: all phases of all axes. `pixel`: the first one of the item's block. */
-static void split_image(lines_t *l, const char *source, const int64_t pixel[3], char *lines) {
-    const split_job_t *job = l->job;
+/* The row of a part that slot (d, h) of these phases holds; NULL outside of the array. */
+static const char *slot_row(const split_job_t *job, const part_t *part, const int64_t phase[2], int64_t d, int64_t h) {
     const correlation_t *c = split_shape(job);
     const split_axis_t *axis = job->axis;
-    int64_t first[3], line = 0;
-    for (int a = 0; a < 3; a++) first[a] = pixel[a] * axis[a].step + axis[a].origin;
-    l->pixel_bytes = c->source_stride[4] * axis[2].step * job->element_bytes;
-    for (int64_t pd = 0; pd < axis[0].phases; pd++)
-        for (int64_t ph = 0; ph < axis[1].phases; ph++)
-            for (int64_t pw = 0; pw < axis[2].phases; pw++)
-                for (int64_t d = 0; d < split_slots(job, 0); d++)
-                    for (int64_t h = 0; h < split_slots(job, 1); h++, line += split_slots(job, 2)) {
-                        const int64_t at_d = first[0] + residue_of(&axis[0], pd) + d * axis[0].step;
-                        const int64_t at_h = first[1] + residue_of(&axis[1], ph) + h * axis[1].step;
-                        char *row = lines + line * l->line_step;
-                        if (at_d < 0 || at_d >= c->source_size[0] || at_h < 0 || at_h >= c->source_size[1]) {
-                            clear_lines(l, row, split_slots(job, 2));
-                            continue;
-                        }
-                        const int64_t offset = at_d * c->source_stride[2] + at_h * c->source_stride[3];
-                        split_row(l, source + offset * job->element_bytes, first[2] + residue_of(&axis[2], pw),
-                                  axis[2].step, split_slots(job, 2), row);
-                    }
+    if (part->source == NULL) return NULL;
+    const int64_t at_d = (part->first[0] + d) * axis[0].step + axis[0].origin + residue_of(&axis[0], phase[0]);
+    const int64_t at_h = (part->first[1] + h) * axis[1].step + axis[1].origin + residue_of(&axis[1], phase[1]);
+    if (at_d < 0 || at_d >= c->source_size[0] || at_h < 0 || at_h >= c->source_size[1]) return NULL;
+    return part->source + (at_d * c->source_stride[2] + at_h * c->source_stride[3]) * job->element_bytes;
 }
 
-/* Blocks of channels `first` to `last` of the item's images, from image number `image` on. */
-static void split_source(const split_job_t *job, int64_t group, int64_t image, const int64_t pixel[3], int64_t first,
-                         int64_t last, char *lines) {
-    const correlation_t *c = split_shape(job);
-    lines_t l = {.job = job, .line_step = job->images * 64, .magnitude = {_mm512_setzero_si512()}};
-    l.piece_bytes = split_piece_bytes(job, TILE_LINES);
-    for (int64_t set = 0; set < job->image_sets; set++)
-        for (int64_t block = first; block < last; block++)
-            for (int64_t n = 0; n < job->images && image + n < c->batch; n++) {
-                const int64_t channel = block * LINE_CHANNELS, number = image + set * job->images + n;
-                if (number >= c->batch) break;
-                l.channels = min64(c->channels - channel, LINE_CHANNELS);
-                const int64_t at = number * c->source_stride[0] +
-                                   (group * c->channels + channel) * c->source_stride[1];
-                split_image(&l, c->source + at * job->element_bytes, pixel,
-                            lines + (block - first) * split_block_bytes(job, TILE_LINES) +
-                                (set * split_set_lines(job) + n) * 64);
+/* One block of channels of one image or pair: all phases of all axes. */
+static void split_parts(lines_t *l, const part_t *a, const part_t *b, char *lines) {
+    const split_job_t *job = l->job;
+    const split_axis_t *axis = job->axis;
+    const int64_t slots = split_slots(job, 2), shared = axis[2].shared;
+    int64_t phase[2];
+    for (phase[0] = 0; phase[0] < axis[0].phases; phase[0]++)
+        for (phase[1] = 0; phase[1] < axis[1].phases; phase[1]++)
+            for (int64_t pw = 0; pw < axis[2].phases; pw++) {
+                const int64_t index = a->first[2] * axis[2].step + axis[2].origin + residue_of(&axis[2], pw);
+                for (int64_t d = 0; d < split_slots(job, 0); d++)
+                    for (int64_t h = 0; h < split_slots(job, 1); h++, lines += slots * l->line_step) {
+                        pair_t row = {slot_row(job, a, phase, d, h), slot_row(job, b, phase, d, h)};
+                        if (!job->is_paired && row.second != NULL) row.second += l->channel_bytes;
+                        split_row(l, row, index, axis[2].step, slots, lines);
+                    }
+                clear_lines(l, lines, shared);
+                lines += shared * l->line_step;
             }
-    tell_magnitude(&job->largest[0], &l.magnitude);
+}
+
+/* The image or half of number `number`, as it lies in the source from channel 0 on. */
+static part_t part_of(const split_job_t *job, int64_t number, const int64_t pixel[3]) {
+    const correlation_t *c = split_shape(job);
+    const int64_t halves = split_is_halved(job) ? 2 : 1, image = number / halves;
+    part_t part = {.first = {pixel[0], pixel[1], pixel[2]}};
+    for (int axis = 0; axis < 2; axis++) part.first[axis] += number % halves * job->part_pixels[axis];
+    if (image < c->batch) part.source = c->source + image * c->source_stride[0] * job->element_bytes;
+    return part;
+}
+
+/* One block of channels of all images of an item from number `image` on, or of all pairs. */
+static void split_block(const split_job_t *job, magnitude_t *magnitude, int64_t group, int64_t block, int64_t image,
+                        const int64_t pixel[3], char *lines) {
+    const correlation_t *c = split_shape(job);
+    const int64_t channel = block * split_line_channels(job), piece_bytes = split_piece_bytes(job);
+    const int64_t offset = (group * c->channels + channel) * c->source_stride[1] * job->element_bytes;
+    lines_t l = {.job = job, .line_step = job->images * 64, .magnitude = *magnitude, .piece_bytes = piece_bytes};
+    l.channels = min64(c->channels - channel, split_line_channels(job));
+    l.pixel_bytes = c->source_stride[4] * job->axis[2].step * job->element_bytes;
+    l.channel_bytes = c->source_stride[1] * job->element_bytes;
+    for (int64_t set = 0; set < job->image_sets; set++)
+        for (int64_t n = 0; n < job->images; n++) {
+            const int64_t number = image + set * job->images + n;
+            part_t a = part_of(job, job->is_paired ? 2 * number : number, pixel), b = a;
+            if (job->is_paired) b = part_of(job, 2 * number + 1, pixel);
+            if (a.source != NULL) a.source += offset;
+            if (b.source != NULL) b.source += offset;
+            if (a.source == NULL && !job->is_paired) continue; /* what is computed of these lines is dropped */
+            split_parts(&l, &a, &b, lines + (set * split_set_lines(job) + n) * 64);
+        }
+    *magnitude = l.magnitude;
 }

@@ -40,9 +40,7 @@ static void pack_block(const split_job_t *job, const correlation_t *c, magnitude
                        int64_t filters, int64_t channels, char *to) {
     const int64_t taps = split_taps(c), bytes = job->element_bytes, tap_bytes = job->pieces * 2048;
     const int64_t *stride = c->weight_stride;
-    const int is_dense = (stride[4] == 1 || c->taps[2] == 1) && (stride[3] == c->taps[2] || c->taps[1] == 1) &&
-                         (stride[2] == c->taps[1] * c->taps[2] || c->taps[0] == 1);
-    if (is_dense && stride[1] == taps && stride[0] != 1 && taps <= MOST_TURNED_TAPS) {
+    if (split_taps_are_dense(c) && stride[1] == taps && stride[0] != 1 && taps <= MOST_TURNED_TAPS) {
         _Alignas(64) float turned[LINE_CHANNELS * MOST_TURNED_TAPS * 16];
         turn_runs(job->element, weight, stride[0] * bytes, filters, channels * taps, turned);
         for (int64_t pair = 0; pair < 16; pair++)

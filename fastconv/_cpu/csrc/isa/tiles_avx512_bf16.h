@@ -11,26 +11,26 @@ ALWAYS_INLINE __m512bh pair_of(const char *line, int64_t pair) {
     return (__m512bh)_mm512_set1_epi32(((const int32_t *)line)[pair]);
 }
 
-/* One piece of the source by one of the weights: 32 channels. */
-ALWAYS_INLINE void add_products(__m512 sums[2][2 * TILE_LINES], const char *first, const char *second,
-                                const char *weights) {
-#pragma GCC unroll 2
+/* One piece by one piece: 16 pairs. Rows of pairs 64 bytes apart from `first` and `second` on, `rows` of each, by two
+ * columns of vectors. */
+ALWAYS_INLINE void add_products(__m512 *sums[2], const int rows, const char *first, const char *second, const char *left,
+                                const char *right) {
+    __m512 *const left_sums = sums[0], *const right_sums = sums[1];
     for (int64_t pair = 0; pair < 16; pair++) {
-        const __m512bh low = (__m512bh)_mm512_load_si512(weights + pair * 64);
-        const __m512bh high = (__m512bh)_mm512_load_si512(weights + 1024 + pair * 64);
+        const __m512bh low = (__m512bh)_mm512_load_si512(left + pair * 64);
+        const __m512bh high = (__m512bh)_mm512_load_si512(right + pair * 64);
 #pragma GCC unroll 14
-        for (int line = 0; line < 2 * TILE_LINES; line++) {
-            const char *at = line < TILE_LINES ? first + line * 64 : second + (line - TILE_LINES) * 64;
-            const __m512bh pixel = pair_of(at, pair);
-            sums[0][line] = _mm512_dpbf16_ps(sums[0][line], pixel, low);
-            sums[1][line] = _mm512_dpbf16_ps(sums[1][line], pixel, high);
+        for (int row = 0; row < 2 * rows; row++) {
+            const __m512bh value = pair_of(row < rows ? first + row * 64 : second + (row - rows) * 64, pair);
+            left_sums[row] = _mm512_dpbf16_ps(left_sums[row], value, low);
+            right_sums[row] = _mm512_dpbf16_ps(right_sums[row], value, high);
         }
     }
 }
 
 ALWAYS_INLINE void multiply_by(const tiles_t *t, const int products, const signed char (*order)[2]) {
     const int64_t pieces = products == 1 ? 1 : products == 3 ? 2 : 3;
-    __m512 sums[2][2 * TILE_LINES];
+    __m512 left[2 * TILE_LINES], right[2 * TILE_LINES], *sums[2] = {left, right};
     for (int half = 0; half < 2; half++)
 #pragma GCC unroll 14
         for (int line = 0; line < 2 * TILE_LINES; line++)
@@ -43,7 +43,8 @@ ALWAYS_INLINE void multiply_by(const tiles_t *t, const int products, const signe
             const char *first = t->lines[0] + at, *second = t->lines[1] + at;
             for (int p = 0; p < products; p++) {
                 const int64_t piece = order[p][0] * t->piece_bytes;
-                add_products(sums, first + piece, second + piece, weights + order[p][1] * 2048);
+                const char *panel = weights + order[p][1] * 2048;
+                add_products(sums, TILE_LINES, first + piece, second + piece, panel, panel + 1024);
             }
         }
     for (int half = 0; half < 2; half++)
@@ -61,4 +62,42 @@ static void multiply_tiles(const tiles_t *t, int64_t products, split_store_t *st
         multiply_by(t, 3, SPLIT_ORDER_3);
     else
         multiply_by(t, 6, SPLIT_ORDER_6);
+}
+
+#define GRADIENT_ROWS 4 /* twice: 8 filters at once */
+
+ALWAYS_INLINE void multiply_gradient_by(const gradient_tiles_t *t, const int products, const signed char (*order)[2]) {
+    const int64_t pieces = products == 1 ? 1 : products == 3 ? 2 : 3;
+    for (int64_t filter = 0; filter < 32; filter += 2 * GRADIENT_ROWS) {
+        const char *gradient = t->gradient[filter / 16] + filter % 16 * 64;
+        __m512 left[2 * GRADIENT_ROWS], right[2 * GRADIENT_ROWS], *sums[2] = {left, right};
+#pragma GCC unroll 8
+        for (int row = 0; row < 2 * GRADIENT_ROWS; row++) left[row] = right[row] = _mm512_setzero_ps();
+        for (int64_t tile = 0; tile < t->count; tile++, gradient += pieces * 1024)
+            for (int p = 0; p < products; p++) {
+                const int64_t at = t->tiles[tile] + order[p][0] * t->piece_bytes;
+                const char *rows = gradient + order[p][1] * 1024;
+                add_products(sums, GRADIENT_ROWS, rows, rows + GRADIENT_ROWS * 64, t->lines[0] + at, t->lines[1] + at);
+            }
+        float *totals = t->totals + filter / 16 * 512 + filter % 16 * 16;
+#pragma GCC unroll 8
+        for (int row = 0; row < 2 * GRADIENT_ROWS; row++, totals += 16) {
+            if (t->goes_on) {
+                left[row] = _mm512_add_ps(_mm512_load_ps(totals), left[row]);
+                right[row] = _mm512_add_ps(_mm512_load_ps(totals + 256), right[row]);
+            }
+            _mm512_store_ps(totals, left[row]);
+            _mm512_store_ps(totals + 256, right[row]);
+        }
+    }
+}
+
+static void multiply_gradient(const gradient_tiles_t *t, int64_t products) {
+    static const signed char one[1][2] = {{0, 0}};
+    if (products == 1)
+        multiply_gradient_by(t, 1, one);
+    else if (products == 3)
+        multiply_gradient_by(t, 3, SPLIT_ORDER_3);
+    else
+        multiply_gradient_by(t, 6, SPLIT_ORDER_6);
 }
