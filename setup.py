@@ -72,6 +72,7 @@ EXTENSIONS = [
     extension("_narrow"),
     extension("_planes"),
     extension("_winograd"),
+    extension("_split_blocks"),
     extension("_split_bf16"),
     extension("_pooling"),
 ]

@@ -89,10 +89,15 @@ class Algorithm:
     dtypes: ClassVar[frozenset[str]]
     """Problem dtypes computed natively. Others reach the algorithm lowered to one of these by the backend."""
     exact_on_integers: ClassVar[bool] = True
-    """Equal to integer arithmetic, bit for bit, while no partial sum exceeds the significand."""
+    """Equal to integer arithmetic, bit for bit, for integers of up to 8 bits and while no partial sum exceeds the
+    significand."""
     multiplies_outside: ClassVar[bool] = False
     """backward_input multiplies weights by zeros that the definition does not have, so that non-finite weights must
     be computed by another algorithm."""
+
+    def is_available(self) -> bool:
+        """Whether the machine, at the ISA level in use, has the instructions that the algorithm is made of."""
+        return True
 
     def supports(self, problem: ConvProblem) -> bool:
         """Whether ``execute`` accepts the problem; its dtype is one of ``dtypes``."""

@@ -42,8 +42,11 @@ class SplitBf16(Algorithm):
     name = "split_bf16"
     dtypes = frozenset({"float32", "bfloat16", "float16"})
 
+    def is_available(self) -> bool:
+        return _split_bf16.is_available()
+
     def supports(self, problem: ConvProblem) -> bool:
-        if not _split_bf16.is_available() or not _products(problem):
+        if not self.is_available() or not _products(problem):
             return False
         return min(problem.in_channels, problem.out_channels) // problem.groups >= LEAST_CHANNELS
 
@@ -67,6 +70,7 @@ class SplitBf16(Algorithm):
         gamma = 2.0**-24 * terms / (1 - 2.0**-24 * terms)
         is_exact = problem.dtype == "bfloat16"
         pieces, typical = (0.0, 0.0) if is_exact else (ROUNDOFF[products], TYPICAL_ROUNDOFF[products])
+        typical *= 1 + 2 / math.sqrt(max(problem.reduction, 4))  # few errors cancel less
         sums = 2.0**-24 * max(_split_bf16.sum_roundoffs() * math.sqrt(chain), 4)
         return ErrorBound(elementwise=None, normwise=1.05 * pieces + gamma, relative=1.2 * math.hypot(typical, sums))
 

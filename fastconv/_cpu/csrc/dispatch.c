@@ -1,12 +1,8 @@
 /* Picks the kernel table for this CPU. Compiled with the baseline's flags: it runs everywhere. */
-#include <cpuid.h>
 #include <stddef.h>
 #include <string.h>
-#ifdef __linux__
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
 
+#include "isa/tile_permission.h"
 #include "kernels.h"
 
 #define LEVEL(identifier, test) extern const kernels_t fastconv_kernels_##identifier;
@@ -22,23 +18,6 @@ static const kernels_t *const levels[] = {
 static const int64_t level_count = (int64_t)(sizeof levels / sizeof levels[0]);
 
 const char *kernels_level_name(int64_t level) { return level >= 0 && level < level_count ? levels[level]->name : NULL; }
-
-/* Whether the CPU has AMX-TILE and AMX-BF16 and the kernel lets this process use the tile registers. */
-static int tiles_are_usable(void) {
-#if defined(EMULATED_TILES)
-    return 1;
-#elif defined(__linux__) && defined(SYS_arch_prctl)
-    const unsigned tile_bits = 1u << 22 | 1u << 24, request_permission = 0x1023, tile_data = 18;
-    static int is_permitted = -1;
-    unsigned a, b, c, d;
-    if (is_permitted < 0)
-        is_permitted = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & tile_bits) == tile_bits &&
-                       syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
-    return is_permitted;
-#else
-    return 0;
-#endif
-}
 
 int kernels_level_usable(int64_t level) {
     int64_t index = 0;
