@@ -11,7 +11,7 @@ typedef struct {
     int64_t group, image, sets, filter, filters; /* the first image; filters of the item */
     int64_t pixel[3];                           /* the block's first */
     int64_t tiles;                              /* of all sets */
-    int64_t sum_floats;                         /* of one panel of one sum */
+    int64_t kept_lines;                         /* of the sums of one panel */
 } split_item_t;
 
 static split_item_t split_item(const split_job_t *job, int64_t item, char *scratch) {
@@ -30,7 +30,7 @@ static split_item_t split_item(const split_job_t *job, int64_t item, char *scrat
     i.image = item % sets * of_sets;
     i.sets = min64(job->image_sets, div_up(c->batch - i.image, job->images));
     i.group = item / sets;
-    i.sum_floats = split_sums_bytes(job, TILE_LINES) / 4;
+    i.kept_lines = split_kept_lines(job, TILE_LINES);
     return i;
 }
 
@@ -84,12 +84,13 @@ static void compute_panel(split_item_t *i, const split_sum_t *sum, int64_t panel
     t.tap_bytes = (const int64_t *)(i->scratch + i->parts.steps);
     t.weights = sum->packed + (i->group * panels + panel) * panel_bytes;
     t.weights += block * taps * job->pieces * (PANEL_FILTERS * LINE_CHANNELS * 2);
-    t.half_floats = i->sum_floats / 2;
+    t.half_floats = i->kept_lines * 16;
     t.goes_on = block > 0;
     for (int64_t tile = 0; tile < i->tiles; tile += 2) {
         t.lines[0] = i->scratch + tiles[tile] * 64;
         t.lines[1] = i->scratch + tiles[tile + 1] * 64;
-        t.sums = sums + tile * TILE_LINES * 16;
+        t.sums = sums + tile * TILE_LINES % i->kept_lines * 16;
+        while (unit_is_due(store, 2 * TILE_LINES)) store_unit(store);
         multiply_tiles(&t, job->products, store);
         store->ready = (tile + 2) * TILE_LINES;
 #ifndef STORES_BETWEEN_STEPS
@@ -110,13 +111,13 @@ static void compute_sum(split_item_t *i, int64_t number, int64_t block, int64_t 
     store.lines = (const int64_t *)(i->scratch + i->parts.lines);
     store.places = (const int64_t *)(i->scratch + i->parts.places);
     store.added = (const int64_t *)(i->scratch + i->parts.added);
-    store.half_floats = i->sum_floats / 2;
-    if (is_last) store.units = i->sets * div_up(store.pixels, 16) * job->images * 2;
+    store.kept_lines = i->kept_lines;
+    if (is_last) store.units = i->sets * div_up(store.pixels, 16) * job->images;
     for (int64_t tap = 0; tap < split_taps(&sum->correlation); tap++) steps[tap] = sum->tap_lines[tap] * 64;
     for (int64_t panel = 0; panel < panels; panel++) {
         float *sums = (float *)(i->scratch + i->parts.sums);
         if (split_is_chunked(job))
-            sums += (number * div_up(job->block_filters, PANEL_FILTERS) + panel) * i->sum_floats;
+            sums += (number * div_up(job->block_filters, PANEL_FILTERS) + panel) * i->kept_lines * PANEL_FILTERS;
         store.sums = sums;
         store.filter = i->filter + panel * PANEL_FILTERS;
         store.filters = min64(sum->correlation.filters - store.filter, PANEL_FILTERS);
@@ -130,13 +131,11 @@ static void split_correlate(const void *job_, int64_t item, void *scratch) {
     const split_job_t *job = job_;
     const int64_t blocks = split_channel_blocks(job);
     split_item_t i = split_item(job, item, scratch);
-    magnitude_t magnitude = {_mm512_setzero_si512()};
+    magnitude_t magnitude = NO_MAGNITUDE;
     begin_tiles();
     for (int64_t block = 0; block < blocks; block += job->chunk) {
         const int64_t count = min64(job->chunk, blocks - block);
-        for (int64_t b = 0; b < count; b++)
-            split_block(job, &magnitude, i.group, block + b, i.image, i.pixel,
-                        i.scratch + b * split_block_bytes(job));
+        split_source(job, &magnitude, i.group, block, block + count, i.image, i.pixel, i.scratch);
         for (int64_t number = 0; number < job->sum_count; number++) compute_sum(&i, number, block, count);
     }
     end_tiles();

@@ -109,7 +109,7 @@ static void split_gradient_convert(const void *job_, int64_t item, void *scratch
     const pass_t p = pass_of(job);
     const int64_t blocks = 2 * split_channel_panels(job), group = item / (blocks + gradient_blocks(job));
     const int64_t block = item % (blocks + gradient_blocks(job));
-    magnitude_t magnitude = {_mm512_setzero_si512()};
+    magnitude_t magnitude = NO_MAGNITUDE;
     if (block >= blocks) {
         convert_gradient(job, &p, &magnitude, group, block - blocks, scratch);
         tell_magnitude(&job->largest[1], &magnitude);
@@ -121,7 +121,7 @@ static void split_gradient_convert(const void *job_, int64_t item, void *scratch
         memset(lines, 0, split_block_bytes(job));
         return;
     }
-    split_block(job, &magnitude, group, block, p.image, p.pixel, lines);
+    split_source(job, &magnitude, group, block, block + 1, p.image, p.pixel, lines);
     for (int64_t piece = 0; piece < job->pieces; piece++) memset(lines + piece * piece_bytes + used, 0, piece_bytes - used);
     tell_magnitude(&job->largest[0], &magnitude);
 }
@@ -171,7 +171,7 @@ ALWAYS_INLINE void store_run(const element_t element, const float *totals, int64
             if (4 * quarter >= channels) break;
             turn_quarter(rows, quarter, columns);
             for (int64_t i = 0; i < 4 && 4 * quarter + i < channels; i++)
-                store_elements(element, to + ((4 * quarter + i) * taps + first) * bytes, first_lanes(count),
+                store_elements(element, 0, to + ((4 * quarter + i) * taps + first) * bytes, first_lanes(count),
                                _mm512_castsi512_ps(columns[i]));
         }
     }
@@ -192,7 +192,7 @@ ALWAYS_INLINE void store_filter(const split_job_t *job, const element_t element,
         char *at = to + (td * stride[2] + th * stride[3] + tw * stride[4]) * bytes;
         const __m512 values = _mm512_load_ps(totals + tap * 1024);
         if (stride[1] == 1)
-            store_elements(element, at, first_lanes(channels), values);
+            store_elements(element, 0, at, first_lanes(channels), values);
         else
             store_apart(element, at, places, channels, values);
     }

@@ -115,11 +115,22 @@ static inline split_tiling_t split_tiling(const split_job_t *job, const int64_t 
     if (flat_tiles < rows * row_tiles) return (split_tiling_t){1, flat_tiles, flat_tiles};
     return (split_tiling_t){0, row_tiles, rows * row_tiles};
 }
-/* Lines of sums that an item needs, an even number of tiles. Smaller blocks at the borders never need more. */
-static inline int64_t split_sum_lines(const split_job_t *job, int64_t tile_lines) {
-    const int64_t rows = job->block[0] * job->block[1];
-    const int64_t tiles = rows * div_up(job->block[2] * job->images, tile_lines) * job->image_sets;
-    return round_up(tiles, 2) * tile_lines;
+static inline int split_is_chunked(const split_job_t *job) { return job->chunk < split_channel_blocks(job); }
+/* The narrowest row of any block. */
+static inline int64_t split_least_width(const split_job_t *job) {
+    const int64_t last = (job->pixels[2] - 1) % job->block[2] + 1; /* of a stride phase one less */
+    return max64(last - (job->sum_count > 1), 1);
+}
+/* Lines of sums that are kept, of an even number of tiles: all of an item's between chunks of channels and of volumes,
+ * else those that 16 pixels of all interleaved images may lie between, and some tiles of which none is stored yet. Rows
+ * of tiles are less than a tile apart, or tiles would not be flat. */
+static inline int64_t split_kept_lines(const split_job_t *job, int64_t tile_lines) {
+    const int64_t row_lines = round_up(job->block[2] * job->images, tile_lines), rows = job->block[0] * job->block[1];
+    const int64_t all = round_up(rows * row_lines * job->image_sets, 2 * tile_lines);
+    if (split_is_chunked(job) || job->block[0] > 1) return all;
+    const int64_t gap = max64((split_slots(job, 2) - job->block[2] + 1) * job->images, tile_lines);
+    const int64_t gaps = (15 / split_least_width(job) + 1) * gap;
+    return min64(all, round_up(16 * job->images + gaps + 6 * tile_lines, 2 * tile_lines));
 }
 
 /* Whether the weights of one filter and channel lie in the order of the taps, without gaps. */
@@ -164,7 +175,7 @@ static inline int64_t split_packed_bytes(const split_job_t *job, const correlati
 
 /* Where the parts of one thread's scratch begin, in bytes, each aligned to 64. */
 typedef struct {
-    int64_t sums;   /* float [chunked: sum, panel][half][line][16] */
+    int64_t sums;   /* float [chunked: sum, panel][half][line modulo those kept][16] */
     int64_t tiles;  /* int64_t: first line of every tile */
     int64_t lines;  /* int64_t [pixel]: line of a pixel in the sums of image 0 of set 0 */
     int64_t places; /* int64_t [pixel]: where it is stored, in elements */
@@ -173,20 +184,18 @@ typedef struct {
     int64_t bytes;
 } split_scratch_t;
 
-static inline int split_is_chunked(const split_job_t *job) { return job->chunk < split_channel_blocks(job); }
-static inline int64_t split_sums_bytes(const split_job_t *job, int64_t tile_lines) {
-    return split_sum_lines(job, tile_lines) * PANEL_FILTERS * 4;
-}
 
 static inline split_scratch_t split_scratch(const split_job_t *job, int64_t tile_lines) {
     const int64_t blocks = min64(job->chunk, split_channel_blocks(job));
     const int64_t kept = split_is_chunked(job) ? job->sum_count * div_up(job->block_filters, PANEL_FILTERS) : 1;
     const int64_t pixels = job->block[0] * job->block[1] * job->block[2];
+    const int64_t rows = job->block[0] * job->block[1] * job->image_sets;
+    const int64_t tiles = rows * div_up(job->block[2] * job->images, tile_lines);
     int64_t taps = 0;
     for (int64_t i = 0; i < job->sum_count; i++) taps = max64(taps, split_taps(&job->sums[i].correlation));
     split_scratch_t s = {.sums = round_up(blocks * split_block_bytes(job), 64)};
-    s.tiles = s.sums + kept * split_sums_bytes(job, tile_lines);
-    s.lines = s.tiles + round_up(split_sum_lines(job, tile_lines) / tile_lines * 8 + 16, 64);
+    s.tiles = s.sums + kept * split_kept_lines(job, tile_lines) * PANEL_FILTERS * 4;
+    s.lines = s.tiles + round_up((tiles + 1) * 8, 64);
     s.places = s.lines + round_up(pixels * 8, 64);
     s.added = s.places + round_up(pixels * 8, 64);
     s.steps = s.added + round_up(pixels * 8, 64);

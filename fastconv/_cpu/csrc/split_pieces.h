@@ -6,7 +6,8 @@
 #include <immintrin.h>
 
 typedef struct {
-    __m512i largest; /* of the lanes */
+    __m512i largest;        /* of the lanes */
+    __m512i largest_halves; /* of bfloat16 lanes */
 } magnitude_t;
 
 ALWAYS_INLINE void note_magnitude(magnitude_t *m, __m512 values) {
@@ -14,9 +15,18 @@ ALWAYS_INLINE void note_magnitude(magnitude_t *m, __m512 values) {
     m->largest = _mm512_max_epu32(m->largest, bits);
 }
 
+/* Of pairs of bfloat16, which are the upper halves of float32. */
+ALWAYS_INLINE void note_pairs(magnitude_t *m, __m512i pairs) {
+    m->largest_halves = _mm512_max_epu16(m->largest_halves, _mm512_and_si512(pairs, _mm512_set1_epi16(0x7fff)));
+}
+
+static const magnitude_t NO_MAGNITUDE;
+
 /* Many threads may tell what they found; the maximum does not depend on their order. */
 static void tell_magnitude(uint32_t *largest, const magnitude_t *m) {
-    const uint32_t found = _mm512_reduce_max_epu32(m->largest);
+    const __m512i odd = _mm512_and_si512(m->largest_halves, _mm512_set1_epi32((int)0xffff0000));
+    const __m512i halves = _mm512_max_epu32(odd, _mm512_slli_epi32(m->largest_halves, 16));
+    const uint32_t found = _mm512_reduce_max_epu32(_mm512_max_epu32(m->largest, halves));
     uint32_t known = __atomic_load_n(largest, __ATOMIC_RELAXED);
     while (found > known && !__atomic_compare_exchange_n(largest, &known, found, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 }
@@ -55,6 +65,11 @@ ALWAYS_INLINE __m512 load_apart(const element_t element, const char *from, int64
     float values[16] = {0};
     for (int64_t i = 0; i < count; i++) values[i] = load_element(element, from + i * bytes);
     return _mm512_loadu_ps(values);
+}
+
+/* Neighbouring bfloat16 elements in dwords. */
+ALWAYS_INLINE __m512i load_halves(const char *from, int64_t count) {
+    return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(first_lanes(count), from));
 }
 
 /* The largest piece of every lane of two vectors, as pairs (low half: of a); what is left stays in them. */

@@ -5,13 +5,17 @@
 
 typedef struct {
     const split_job_t *job;
-    int64_t channels; /* of this block */
-    int64_t line_step;    /* bytes from a pixel's line to the next one's */
-    int64_t piece_bytes;  /* from a line to its next piece */
-    int64_t pixel_bytes;  /* of the source: from a pixel to the next one read */
-    int64_t channel_bytes;
+    int64_t channels;      /* of these blocks */
+    int64_t line_step;     /* bytes from a pixel's line to the next one's */
+    int64_t piece_bytes;   /* from a line to its next piece */
+    int64_t block_bytes;   /* and to the same of the next block of channels */
+    int64_t pixel_bytes;   /* of the source: from a pixel to the next one read */
+    int64_t channel_bytes; /* and from a channel to the next one */
     magnitude_t magnitude;
 } lines_t;
+
+/* Bytes before they are read that elements are asked for. */
+#define SOURCE_AHEAD 256
 
 /* Where the two numbers of a pair begin in the source: of neighbouring channels, or of the two images; NULL: zeros. */
 typedef struct {
@@ -24,21 +28,38 @@ ALWAYS_INLINE pair_t next_pixels(const lines_t *l, pair_t from, int64_t count) {
     return from;
 }
 
+/* One pair of channels or images of up to 16 pixels, as pieces. */
+ALWAYS_INLINE void load_pair(lines_t *l, const element_t element, const int64_t pieces, const char *first,
+                             const char *second, int64_t pixel_stride, int64_t count, __m512i *to) {
+    if (first != NULL) __builtin_prefetch(first + SOURCE_AHEAD);
+    if (second != NULL) __builtin_prefetch(second + SOURCE_AHEAD);
+    if (element == ELEMENT_BFLOAT16 && pixel_stride == 1) {
+        __m512i pair = _mm512_setzero_si512();
+        if (first != NULL) pair = load_halves(first, count);
+        if (second != NULL) pair = _mm512_or_si512(pair, _mm512_slli_epi32(load_halves(second, count), 16));
+        note_pairs(&l->magnitude, pair);
+        *to = pair;
+        return;
+    }
+    __m512 a = _mm512_setzero_ps(), b = a;
+    if (first != NULL) a = load_apart(element, first, pixel_stride, count);
+    if (second != NULL) b = load_apart(element, second, pixel_stride, count);
+    note_magnitude(&l->magnitude, a);
+    note_magnitude(&l->magnitude, b);
+    for (int64_t piece = 0; piece < pieces; piece++) to[piece * 16] = take_pieces(&a, &b);
+}
+
 /* Up to 16 pixels. */
 ALWAYS_INLINE void turn_pixels(lines_t *l, const element_t element, const int64_t pieces, const int is_paired,
                                pair_t from, int64_t pixel_stride, int64_t count, char *lines) {
     _Alignas(64) __m512i pairs[3][16];
+    const int64_t step = (is_paired ? 1 : 2) * l->channel_bytes;
     for (int64_t pair = 0; pair < 16; pair++) {
-        const int64_t first = is_paired ? pair : 2 * pair, second = is_paired ? pair : 2 * pair + 1;
-        const int64_t before = is_paired ? 0 : 1; /* `second` is the source's second channel */
-        __m512 a = _mm512_setzero_ps(), b = a;
-        if (first < l->channels && from.first != NULL)
-            a = load_apart(element, from.first + first * l->channel_bytes, pixel_stride, count);
-        if (second < l->channels && from.second != NULL)
-            b = load_apart(element, from.second + (second - before) * l->channel_bytes, pixel_stride, count);
-        note_magnitude(&l->magnitude, a);
-        note_magnitude(&l->magnitude, b);
-        for (int64_t piece = 0; piece < pieces; piece++) pairs[piece][pair] = take_pieces(&a, &b);
+        const int is_there = (is_paired ? pair : 2 * pair) < l->channels;
+        const int is_second_there = (is_paired ? pair : 2 * pair + 1) < l->channels;
+        load_pair(l, element, pieces, is_there && from.first != NULL ? from.first + pair * step : NULL,
+                  is_second_there && from.second != NULL ? from.second + pair * step : NULL, pixel_stride, count,
+                  &pairs[0][pair]);
     }
     for (int64_t piece = 0; piece < pieces; piece++) {
         const char *rows[16];
@@ -55,14 +76,21 @@ ALWAYS_INLINE void turn_pixels(lines_t *l, const element_t element, const int64_
     }
 }
 
-/* One pixel whose channels are neighbours. */
+/* One block of one pixel whose channels are neighbours. */
 ALWAYS_INLINE void split_pixel(lines_t *l, const element_t element, const int64_t pieces, const int is_paired,
-                               pair_t from, char *line) {
+                               pair_t from, int64_t channels, char *line) {
     const int64_t vector_bytes = element == ELEMENT_FLOAT32 ? 64 : 32;
+    if (element == ELEMENT_BFLOAT16 && !is_paired) {
+        const __mmask32 mask = channels >= 32 ? 0xffffffff : (1u << channels) - 1;
+        const __m512i halves = _mm512_maskz_loadu_epi16(mask, from.first);
+        note_pairs(&l->magnitude, halves);
+        _mm512_store_si512(line, halves);
+        return;
+    }
     __m512 a = _mm512_setzero_ps(), b = a;
-    if (from.first != NULL) a = load_elements(element, from.first, first_lanes(l->channels));
-    if (is_paired && from.second != NULL) b = load_elements(element, from.second, first_lanes(l->channels));
-    if (!is_paired && l->channels > 16) b = load_elements(element, from.first + vector_bytes, first_lanes(l->channels - 16));
+    if (from.first != NULL) a = load_elements(element, from.first, first_lanes(channels));
+    if (is_paired && from.second != NULL) b = load_elements(element, from.second, first_lanes(channels));
+    if (!is_paired && channels > 16) b = load_elements(element, from.first + vector_bytes, first_lanes(channels - 16));
     note_magnitude(&l->magnitude, a);
     note_magnitude(&l->magnitude, b);
     for (int64_t piece = 0; piece < pieces; piece++) {
@@ -78,15 +106,22 @@ ALWAYS_INLINE void split_pixel(lines_t *l, const element_t element, const int64_
 
 ALWAYS_INLINE void split_run_of(lines_t *l, const element_t element, const int64_t pieces, const int is_paired,
                                 pair_t from, int64_t count, char *lines) {
-    const int64_t bytes = element == ELEMENT_FLOAT32 ? 4 : 2;
-    if (l->channel_bytes == bytes) {
-        for (int64_t i = 0; i < count; i++)
-            split_pixel(l, element, pieces, is_paired, next_pixels(l, from, i), lines + i * l->line_step);
+    const int64_t bytes = element == ELEMENT_FLOAT32 ? 4 : 2, width = split_line_channels(l->job);
+    if (l->channel_bytes != bytes) {
+        for (int64_t i = 0; i < count; i += 16)
+            turn_pixels(l, element, pieces, is_paired, next_pixels(l, from, i), l->pixel_bytes / bytes,
+                        min64(count - i, 16), lines + i * l->line_step);
         return;
     }
-    for (int64_t i = 0; i < count; i += 16)
-        turn_pixels(l, element, pieces, is_paired, next_pixels(l, from, i), l->pixel_bytes / bytes, min64(count - i, 16),
-                    lines + i * l->line_step);
+    for (int64_t i = 0; i < count; i++, from = next_pixels(l, from, 1)) {
+        pair_t block = from;
+        char *line = lines + i * l->line_step;
+        for (int64_t channel = 0; channel < l->channels; channel += width, line += l->block_bytes) {
+            split_pixel(l, element, pieces, is_paired, block, min64(l->channels - channel, width), line);
+            if (block.first != NULL) block.first += width * bytes;
+            if (block.second != NULL) block.second += width * bytes;
+        }
+    }
 }
 
 /* `count` pixels of one row. */
@@ -110,9 +145,10 @@ static void split_run(lines_t *l, pair_t from, int64_t count, char *lines) {
 }
 
 static void clear_lines(const lines_t *l, char *lines, int64_t count) {
-    for (int64_t piece = 0; piece < l->job->pieces; piece++)
-        for (int64_t i = 0; i < count; i++)
-            _mm512_store_si512(lines + piece * l->piece_bytes + i * l->line_step, _mm512_setzero_si512());
+    for (int64_t channel = 0; channel < l->channels; channel += split_line_channels(l->job), lines += l->block_bytes)
+        for (int64_t piece = 0; piece < l->job->pieces; piece++)
+            for (int64_t i = 0; i < count; i++)
+                _mm512_store_si512(lines + piece * l->piece_bytes + i * l->line_step, _mm512_setzero_si512());
 }
 
 /* Slots of one row of one phase: source indices from `index` on, a step apart. */
@@ -181,14 +217,15 @@ static part_t part_of(const split_job_t *job, int64_t number, const int64_t pixe
     return part;
 }
 
-/* One block of channels of all images of an item from number `image` on, or of all pairs. */
-static void split_block(const split_job_t *job, magnitude_t *magnitude, int64_t group, int64_t block, int64_t image,
-                        const int64_t pixel[3], char *lines) {
+/* `channels` from number `channel` on, a block or, channels last, some, of all images of an item from number `image` on, or
+ * of all pairs. */
+static void split_images_of(const split_job_t *job, magnitude_t *magnitude, int64_t group, int64_t channel,
+                            int64_t channels, int64_t image, const int64_t pixel[3], char *lines) {
     const correlation_t *c = split_shape(job);
-    const int64_t channel = block * split_line_channels(job), piece_bytes = split_piece_bytes(job);
     const int64_t offset = (group * c->channels + channel) * c->source_stride[1] * job->element_bytes;
-    lines_t l = {.job = job, .line_step = job->images * 64, .magnitude = *magnitude, .piece_bytes = piece_bytes};
-    l.channels = min64(c->channels - channel, split_line_channels(job));
+    lines_t l = {.job = job, .line_step = job->images * 64, .magnitude = *magnitude, .channels = channels};
+    l.piece_bytes = split_piece_bytes(job);
+    l.block_bytes = split_block_bytes(job);
     l.pixel_bytes = c->source_stride[4] * job->axis[2].step * job->element_bytes;
     l.channel_bytes = c->source_stride[1] * job->element_bytes;
     for (int64_t set = 0; set < job->image_sets; set++)
@@ -202,4 +239,14 @@ static void split_block(const split_job_t *job, magnitude_t *magnitude, int64_t 
             split_parts(&l, &a, &b, lines + (set * split_set_lines(job) + n) * 64);
         }
     *magnitude = l.magnitude;
+}
+
+/* Blocks of channels `first` to `last`. */
+static void split_source(const split_job_t *job, magnitude_t *magnitude, int64_t group, int64_t first, int64_t last,
+                         int64_t image, const int64_t pixel[3], char *lines) {
+    const correlation_t *c = split_shape(job);
+    const int64_t width = split_line_channels(job), end = min64(last * width, c->channels);
+    const int64_t at_once = c->source_stride[1] == 1 ? end - first * width : width;
+    for (int64_t channel = first * width; channel < end; channel += at_once, lines += split_block_bytes(job))
+        split_images_of(job, magnitude, group, channel, min64(at_once, end - channel), image, pixel, lines);
 }

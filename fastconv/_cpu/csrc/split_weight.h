@@ -71,7 +71,7 @@ static void pack_block(const split_job_t *job, const correlation_t *c, magnitude
 static void split_pack_weight(const void *job_, int64_t item, void *scratch) {
     const split_job_t *job = job_;
     const int64_t panels = split_panels(job), group = item / panels, filter = item % panels * PANEL_FILTERS;
-    magnitude_t magnitude = {_mm512_setzero_si512()};
+    magnitude_t magnitude = NO_MAGNITUDE;
     (void)scratch;
     for (int64_t number = 0; number < job->sum_count; number++) {
         const correlation_t *c = &job->sums[number].correlation;

@@ -109,8 +109,8 @@ ALWAYS_INLINE void multiply_by(const tiles_t *t, const int products, split_store
         _tile_zero(3);
     }
     const char *weights = t->weights;
-    /* Two tiles are four units to store. */
-    const int64_t wait = max64(steps / 4, 1), at_once = div_up(4, max64(steps, 1));
+    /* Two tiles are two units to store. */
+    const int64_t wait = max64(steps / 2, 1), at_once = div_up(2, max64(steps, 1));
     int64_t until_store = STEPS_BETWEEN_STORES(products), until_unit = wait;
     for (int64_t block = 0; block < t->blocks; block++)
         for (int64_t tap = 0; tap < t->taps; tap++, weights += pieces * 2048) {
