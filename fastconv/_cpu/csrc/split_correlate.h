@@ -1,17 +1,17 @@
 /* forward and backward_input of split_bf16: a block of the source as lines, then every panel of filters on its tiles.
  *
  * Layout, formula and numerics: split_job.h. An item converts its block chunk by chunk of channels; the sums of a block
- * of more than one chunk are kept, and go on from what the chunk before left. The order of every sum is that of channels
- * and taps, whatever the item's size. */
+ * of more than one chunk are kept, and go on from what the chunk before left. The order of every sum is that of
+ * channels and taps, whatever the item's size. */
 
 typedef struct {
     const split_job_t *job;
     split_scratch_t parts;
     char *scratch;
     int64_t group, image, sets, filter, filters; /* the first image; filters of the item */
-    int64_t pixel[3];                           /* the block's first */
-    int64_t tiles;                              /* of all sets */
-    int64_t kept_lines;                         /* of the sums of one panel */
+    int64_t pixel[3];                            /* the block's first */
+    int64_t tiles;                               /* of all sets */
+    int64_t kept_lines;                          /* of the sums of one panel */
 } split_item_t;
 
 static split_item_t split_item(const split_job_t *job, int64_t item, char *scratch) {

@@ -44,8 +44,8 @@ static const char *gradient_row(const split_job_t *job, const pass_t *p, int64_t
     if (part.source == NULL) return NULL;
     const int64_t halves = split_is_halved(job) ? 2 : 1, at_d = part.first[0] + d, at_h = part.first[1] + h;
     if (at_d >= c->pixels[0] || at_h >= c->pixels[1]) return NULL;
-    const int64_t at = number / halves * c->result_stride[0] + filter * c->result_stride[1] + at_d * c->result_stride[2] +
-                       at_h * c->result_stride[3] + part.first[2] * c->result_stride[4];
+    const int64_t at = number / halves * c->result_stride[0] + filter * c->result_stride[1] +
+                       at_d * c->result_stride[2] + at_h * c->result_stride[3] + part.first[2] * c->result_stride[4];
     return c->result + at * job->element_bytes;
 }
 
@@ -122,7 +122,8 @@ static void split_gradient_convert(const void *job_, int64_t item, void *scratch
         return;
     }
     split_source(job, &magnitude, group, block, block + 1, p.image, p.pixel, lines);
-    for (int64_t piece = 0; piece < job->pieces; piece++) memset(lines + piece * piece_bytes + used, 0, piece_bytes - used);
+    for (int64_t piece = 0; piece < job->pieces; piece++)
+        memset(lines + piece * piece_bytes + used, 0, piece_bytes - used);
     tell_magnitude(&job->largest[0], &magnitude);
 }
 
@@ -206,9 +207,10 @@ static void split_gradient_store(const void *job_, int64_t item, void *scratch) 
     (void)scratch;
     for (int64_t channel = 0; channel < c->channels; channel += 16) {
         const int64_t panel = (group * split_panels(job) + filter / 32) * panels + channel / 32;
-        const float *totals = job->totals + panel * split_taps(c) * 1024 + filter / 16 % 2 * 512 + channel / 16 % 2 * 256 +
-                              filter % 16 * 16;
-        const int64_t at = group * c->weight_group_stride + filter * c->weight_stride[0] + channel * c->weight_stride[1];
+        const float *totals = job->totals + panel * split_taps(c) * 1024 + filter / 16 % 2 * 512 +
+                              channel / 16 % 2 * 256 + filter % 16 * 16;
+        const int64_t at =
+            group * c->weight_group_stride + filter * c->weight_stride[0] + channel * c->weight_stride[1];
         char *to = c->weight + at * job->element_bytes;
         const int64_t channels = min64(c->channels - channel, 16);
         switch (job->element) {

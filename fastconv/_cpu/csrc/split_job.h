@@ -9,10 +9,10 @@
  *     [block of 32 channels][piece][images / interleaved][phase d][phase h][phase w][d][h][w][interleaved image]
  *
  * so that a tap is a constant number of lines, whatever padding, stride and dilation: outside of the array there are
- * lines of zeros, and the elements s apart that a strided axis reads together are neighbours, one phase for each residue
- * that a tap needs. Weights are [32 filters][32 channels][tap][piece][half of the filters][pair of channels][16 filters],
- * the two channels of a pair beside each other as the dot-product instructions want them. A tile is TILE_LINES lines
- * that follow one another; what it computes for lines that are no pixel of the result is dropped. */
+ * lines of zeros, and the elements s apart that a strided axis reads together are neighbours, one phase for each
+ * residue that a tap needs. Weights are [32 filters][32 channels][tap][piece][half of the filters][pair of channels][16
+ * filters], the two channels of a pair beside each other as the dot-product instructions want them. A tile is
+ * TILE_LINES lines that follow one another; what it computes for lines that are no pixel of the result is dropped. */
 #ifndef FASTCONV_SPLIT_JOB_H
 #define FASTCONV_SPLIT_JOB_H
 
@@ -51,8 +51,8 @@ typedef struct {
     int64_t pieces;
     int64_t products;
     split_axis_t axis[3];
-    int64_t pixels[3]; /* the most of any sum */
-    int64_t block[3];  /* pixels of one item */
+    int64_t pixels[3];     /* the most of any sum */
+    int64_t block[3];      /* pixels of one item */
     int64_t images;        /* interleaved: images, or pairs of them */
     int64_t image_sets;    /* sets of `images` of one item */
     int64_t chunk;         /* blocks of channels between two passes over the sums */
@@ -60,7 +60,8 @@ typedef struct {
     uint32_t *largest;     /* bits of the largest magnitudes: [0] of the source, [1] of the other operand */
     /* A weight gradient: */
     int is_paired;          /* lines hold 16 channels of two images, which are the pair */
-    int64_t part_pixels[2]; /* images are cut in halves of so many pixels, [axis], and those are the pair; 0: not along it */
+    int64_t part_pixels[2]; /* images are cut in halves of so many pixels, [axis], and those are the pair; 0: not along
+                               it */
     int64_t pass;
     char *lines;    /* of the pass: [group][block of channels], as of an item */
     char *gradient; /* of the pass: [group][16 filters][tile][piece][16 filters][16 lines], pairs of images */
@@ -76,9 +77,7 @@ static inline int64_t split_channel_blocks(const split_job_t *job) {
     return div_up(split_shape(job)->channels, split_line_channels(job));
 }
 /* Images, or pairs of images or of their halves. */
-static inline int64_t split_is_halved(const split_job_t *job) {
-    return job->part_pixels[0] + job->part_pixels[1] > 0;
-}
+static inline int64_t split_is_halved(const split_job_t *job) { return job->part_pixels[0] + job->part_pixels[1] > 0; }
 static inline int64_t split_images(const split_job_t *job) {
     const int64_t batch = split_shape(job)->batch;
     return !job->is_paired || split_is_halved(job) ? batch : div_up(batch, 2);
@@ -99,7 +98,9 @@ static inline int64_t split_set_lines(const split_job_t *job) {
 static inline int64_t split_piece_bytes(const split_job_t *job) {
     return ((job->image_sets * split_set_lines(job) + 16) | 1) * 64;
 }
-static inline int64_t split_block_bytes(const split_job_t *job) { return job->pieces * split_piece_bytes(job) + 4 * 64; }
+static inline int64_t split_block_bytes(const split_job_t *job) {
+    return job->pieces * split_piece_bytes(job) + 4 * 64;
+}
 
 /* Tiles of a set of images whose block has these pixels: row by row, or through the slots between the rows. */
 typedef struct {
@@ -140,11 +141,14 @@ static inline int split_taps_are_dense(const correlation_t *c) {
            (stride[2] == c->taps[1] * c->taps[2] || c->taps[0] == 1);
 }
 
-/* A weight gradient: tiles of a pass, at most, and bytes of one block of 16 filters and of the parts of the workspace. */
+/* A weight gradient: tiles of a pass, at most, and bytes of one block of 16 filters and of the parts of the workspace.
+ */
 static inline int64_t split_pass_tiles(const split_job_t *job) {
     return job->image_sets * job->block[0] * job->block[1] * div_up(job->block[2] * job->images, 16);
 }
-static inline int64_t split_gradient_bytes(const split_job_t *job) { return split_pass_tiles(job) * job->pieces * 1024; }
+static inline int64_t split_gradient_bytes(const split_job_t *job) {
+    return split_pass_tiles(job) * job->pieces * 1024;
+}
 static inline int64_t split_channel_panels(const split_job_t *job) { return div_up(split_channel_blocks(job), 2); }
 static inline int64_t split_passes(const split_job_t *job) {
     int64_t passes = div_up(split_images(job), job->images * job->image_sets);
@@ -184,7 +188,6 @@ typedef struct {
     int64_t bytes;
 } split_scratch_t;
 
-
 static inline split_scratch_t split_scratch(const split_job_t *job, int64_t tile_lines) {
     const int64_t blocks = min64(job->chunk, split_channel_blocks(job));
     const int64_t kept = split_is_chunked(job) ? job->sum_count * div_up(job->block_filters, PANEL_FILTERS) : 1;
@@ -206,12 +209,11 @@ static inline split_scratch_t split_scratch(const split_job_t *job, int64_t tile
 /* Items: [group][sets of images][block of d][of h][of w][filters]. */
 static inline int64_t split_items(const split_job_t *job) {
     const correlation_t *c = split_shape(job);
-    int64_t items = c->groups * div_up(split_images(job), job->images * job->image_sets) * div_up(c->filters, job->block_filters);
+    int64_t items =
+        c->groups * div_up(split_images(job), job->images * job->image_sets) * div_up(c->filters, job->block_filters);
     for (int axis = 0; axis < 3; axis++) items *= div_up(job->pixels[axis], job->block[axis]);
     return items;
 }
-static inline int64_t split_pack_items(const split_job_t *job) {
-    return split_shape(job)->groups * split_panels(job);
-}
+static inline int64_t split_pack_items(const split_job_t *job) { return split_shape(job)->groups * split_panels(job); }
 
 #endif

@@ -1,8 +1,8 @@
 /* Elements of any type as float32, float32 as bfloat16 pieces, and 16 rows of 16 dwords turned into columns.
  *
- * Numerics. The pieces of x are x rounded to 8 bits, what is left (exact) rounded to 8 bits, ...: rounding is to nearest,
- * ties away from zero. Magnitudes that the pieces cannot hold are found by `largest`, the maximum of all magnitudes' bits:
- * NaN is above infinity, and both are above every finite number. */
+ * Numerics. The pieces of x are x rounded to 8 bits, what is left (exact) rounded to 8 bits, ...: rounding is to
+ * nearest, ties away from zero. Magnitudes that the pieces cannot hold are found by `largest`, the maximum of all
+ * magnitudes' bits: NaN is above infinity, and both are above every finite number. */
 #include <immintrin.h>
 
 typedef struct {
@@ -28,10 +28,13 @@ static void tell_magnitude(uint32_t *largest, const magnitude_t *m) {
     const __m512i halves = _mm512_max_epu32(odd, _mm512_slli_epi32(m->largest_halves, 16));
     const uint32_t found = _mm512_reduce_max_epu32(_mm512_max_epu32(m->largest, halves));
     uint32_t known = __atomic_load_n(largest, __ATOMIC_RELAXED);
-    while (found > known && !__atomic_compare_exchange_n(largest, &known, found, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    while (found > known &&
+           !__atomic_compare_exchange_n(largest, &known, found, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 }
 
-ALWAYS_INLINE __mmask16 first_lanes(int64_t count) { return count >= 16 ? 0xffff : count <= 0 ? 0 : (__mmask16)((1u << count) - 1); }
+ALWAYS_INLINE __mmask16 first_lanes(int64_t count) {
+    return count >= 16 ? 0xffff : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
+}
 
 /* The first `count` (at most 16) of neighbouring elements, zeros in the other lanes; nothing else is read. */
 ALWAYS_INLINE __m512 load_elements(const element_t element, const char *from, const __mmask16 mask) {
@@ -57,8 +60,7 @@ ALWAYS_INLINE __m512 load_apart(const element_t element, const char *from, int64
         const int64_t span = 2 * count - 1;
         const __m512 low = _mm512_maskz_loadu_ps(first_lanes(span), from);
         const __m512 high = _mm512_maskz_loadu_ps(first_lanes(span - 16), from + 64);
-        const __m512i even =
-            _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+        const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
         return _mm512_permutex2var_ps(low, even, high);
     }
     const int64_t bytes = stride * (element == ELEMENT_FLOAT32 ? 4 : 2);

@@ -217,8 +217,8 @@ static part_t part_of(const split_job_t *job, int64_t number, const int64_t pixe
     return part;
 }
 
-/* `channels` from number `channel` on, a block or, channels last, some, of all images of an item from number `image` on, or
- * of all pairs. */
+/* `channels` from number `channel` on, a block or, channels last, some, of all images of an item from number `image`
+ * on, or of all pairs. */
 static void split_images_of(const split_job_t *job, magnitude_t *magnitude, int64_t group, int64_t channel,
                             int64_t channels, int64_t image, const int64_t pixel[3], char *lines) {
     const correlation_t *c = split_shape(job);

@@ -1,7 +1,7 @@
 /* Sums of tiles to the result: up to 16 pixels by 32 filters at a time, epilogue included.
  *
- * Layout. Sums are float [half of a panel][line][16 filters]; lines are kept modulo `kept_lines`, so that they stay in a
- * first-level cache. A unit is 16 pixels of one image that follow one another in the item's block. Where filters are
+ * Layout. Sums are float [half of a panel][line][16 filters]; lines are kept modulo `kept_lines`, so that they stay in
+ * a first-level cache. A unit is 16 pixels of one image that follow one another in the item's block. Where filters are
  * neighbours in the result (channels last) each pixel is stored as it is, else the unit is turned. Numerics: float32;
  * narrower results are rounded once, to nearest, ties to even. */
 
@@ -9,13 +9,13 @@ typedef struct {
     const split_job_t *job;
     const split_sum_t *sum;
     const float *sums;
-    int64_t kept_lines; /* of each half */
+    int64_t kept_lines;                    /* of each half */
     const int64_t *lines, *places, *added; /* [pixel] of the block, as in split_scratch_t */
     int64_t pixels;
-    int64_t set_lines;   /* of the sums of one set of images */
-    int64_t image, sets; /* the item's first image; its sets */
+    int64_t set_lines;              /* of the sums of one set of images */
+    int64_t image, sets;            /* the item's first image; its sets */
     int64_t group, filter, filters; /* of the panel */
-    int64_t next, units, ready; /* units stored, all of them; lines computed */
+    int64_t next, units, ready;     /* units stored, all of them; lines computed */
 } split_store_t;
 
 /* A vector of results: bias and addend are there already. NaN stays. */
@@ -132,7 +132,8 @@ ALWAYS_INLINE void store_turned(const split_store_t *s, const element_t element,
             for (int64_t i = 0; i < 4 && filter + i < s->filters; i++) {
                 const __m512 v = _mm512_castsi512_ps(columns[i]);
                 if (plain)
-                    store_elements(element, 0, u->result + (filter + i) * filter_bytes + u->places[0] * bytes, 0xffff, v);
+                    store_elements(element, 0, u->result + (filter + i) * filter_bytes + u->places[0] * bytes, 0xffff,
+                                   v);
                 else
                     store_filter_of(s, element, u, filter + i, v);
             }
@@ -157,8 +158,8 @@ static void store_unit(split_store_t *s) {
     u.filter = s->group * c->filters + s->filter;
     u.result = c->result + (image * c->result_stride[0] + u.filter * c->result_stride[1]) * job->element_bytes;
     if (epilogue->add != NULL)
-        u.addend = epilogue->add +
-                   (image * epilogue->add_stride[0] + u.filter * epilogue->add_stride[1]) * job->element_bytes;
+        u.addend =
+            epilogue->add + (image * epilogue->add_stride[0] + u.filter * epilogue->add_stride[1]) * job->element_bytes;
     const int by_pixels = c->result_stride[1] == 1 && (epilogue->add == NULL || epilogue->add_stride[1] == 1);
     const int no_epilogue = epilogue_is_empty_float32(epilogue);
     const int are_neighbours = u.count == 16 && u.places[15] - u.places[0] == 15;

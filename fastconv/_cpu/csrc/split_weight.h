@@ -9,8 +9,8 @@ ALWAYS_INLINE void put_pair(const split_job_t *job, magnitude_t *magnitude, __m5
         _mm512_store_si512(to + piece * (PANEL_FILTERS * LINE_CHANNELS * 2), take_pieces(&a, &b));
 }
 
-/* `count` runs of `run` neighbouring elements, `apart` bytes from each other, as float [element][16]; zeros for the runs
- * that are not there. */
+/* `count` runs of `run` neighbouring elements, `apart` bytes from each other, as float [element][16]; zeros for the
+ * runs that are not there. */
 static void turn_runs(const element_t element, const char *from, int64_t apart, int64_t count, int64_t run, float *to) {
     const int64_t bytes = element == ELEMENT_FLOAT32 ? 4 : 2;
     for (int64_t first = 0; first < run; first += 16) {
@@ -27,15 +27,15 @@ static void turn_runs(const element_t element, const char *from, int64_t apart, 
             __m512i columns[4];
             turn_quarter(rows, quarter, columns);
             for (int i = 0; i < 4; i++)
-                if (first + 4 * quarter + i < run)
-                    _mm512_storeu_si512(to + (first + 4 * quarter + i) * 16, columns[i]);
+                if (first + 4 * quarter + i < run) _mm512_storeu_si512(to + (first + 4 * quarter + i) * 16, columns[i]);
         }
     }
 }
 
 #define MOST_TURNED_TAPS 32
 
-/* One block of channels for 16 filters. `weight`: the first filter's first channel; `to`: the first tap's first pair. */
+/* One block of channels for 16 filters. `weight`: the first filter's first channel; `to`: the first tap's first pair.
+ */
 static void pack_block(const split_job_t *job, const correlation_t *c, magnitude_t *magnitude, const char *weight,
                        int64_t filters, int64_t channels, char *to) {
     const int64_t taps = split_taps(c), bytes = job->element_bytes, tap_bytes = job->pieces * 2048;

@@ -1,8 +1,8 @@
 /* multiply_tiles by TDPBF16PS: 16 lines of 32 channels by 32 channels of 16 filters at a time.
  *
  * Preconditions: lines and weights are aligned to 64 bytes (a tile load that crosses cache lines takes six times as
- * long). Numerics: subnormal numbers are taken as and become 0. Registers: 0 to 3 sums (lines 0, 1 by halves 0, 1 of the
- * filters), 4, 5 lines, 6, 7 weights. */
+ * long). Numerics: subnormal numbers are taken as and become 0. Registers: 0 to 3 sums (lines 0, 1 by halves 0, 1 of
+ * the filters), 4, 5 lines, 6, 7 weights. */
 #ifdef EMULATED_TILES
 #include "isa/emulated_tiles.h"
 #endif
@@ -48,11 +48,11 @@ typedef struct {
 /* All products of one tile of each. The order is that of SPLIT_ORDER_3 and SPLIT_ORDER_6, `a` being the source. */
 ALWAYS_INLINE void multiply_step(const operand_t a, const operand_t b, const int products) {
 #define LOAD_A(number)                                                                                                 \
-    _tile_loadd(4, a.first + (number)*a.piece, 64);                                                                    \
-    _tile_loadd(5, a.second + (number)*a.piece, 64);
+    _tile_loadd(4, a.first + (number) * a.piece, 64);                                                                  \
+    _tile_loadd(5, a.second + (number) * a.piece, 64);
 #define LOAD_B(number)                                                                                                 \
-    _tile_loadd(6, b.first + (number)*b.piece, 64);                                                                    \
-    _tile_loadd(7, b.second + (number)*b.piece, 64);
+    _tile_loadd(6, b.first + (number) * b.piece, 64);                                                                  \
+    _tile_loadd(7, b.second + (number) * b.piece, 64);
 #define MULTIPLY /* the intrinsics take digits, not expressions */                                                     \
     _tile_dpbf16ps(0, 4, 6);                                                                                           \
     _tile_dpbf16ps(1, 4, 7);                                                                                           \

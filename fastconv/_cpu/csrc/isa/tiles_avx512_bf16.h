@@ -12,30 +12,27 @@ ALWAYS_INLINE __m512bh pair_of(const char *line, int64_t pair) {
 }
 
 /* One piece by one piece: 16 pairs. Rows of pairs 64 bytes apart from `first` and `second` on, `rows` of each, by two
- * columns of vectors. */
-ALWAYS_INLINE void add_products(__m512 *sums[2], const int rows, const char *first, const char *second, const char *left,
-                                const char *right) {
-    __m512 *const left_sums = sums[0], *const right_sums = sums[1];
+ * columns of vectors. Every index is a constant once the loops are unrolled: the sums are registers. */
+ALWAYS_INLINE void add_products(__m512 sum[][2], const int rows, const char *first, const char *second,
+                                const char *left, const char *right) {
     for (int64_t pair = 0; pair < 16; pair++) {
         const __m512bh low = (__m512bh)_mm512_load_si512(left + pair * 64);
         const __m512bh high = (__m512bh)_mm512_load_si512(right + pair * 64);
 #pragma GCC unroll 14
         for (int row = 0; row < 2 * rows; row++) {
             const __m512bh value = pair_of(row < rows ? first + row * 64 : second + (row - rows) * 64, pair);
-            left_sums[row] = _mm512_dpbf16_ps(left_sums[row], value, low);
-            right_sums[row] = _mm512_dpbf16_ps(right_sums[row], value, high);
+            sum[row][0] = _mm512_dpbf16_ps(sum[row][0], value, low);
+            sum[row][1] = _mm512_dpbf16_ps(sum[row][1], value, high);
         }
     }
 }
 
 ALWAYS_INLINE void multiply_by(const tiles_t *t, const int products, const signed char (*order)[2]) {
     const int64_t pieces = products == 1 ? 1 : products == 3 ? 2 : 3;
-    __m512 left[2 * TILE_LINES], right[2 * TILE_LINES], *sums[2] = {left, right};
-    for (int half = 0; half < 2; half++)
+    float *const left = t->sums, *const right = t->sums + t->half_floats;
+    __m512 sum[2 * TILE_LINES][2];
 #pragma GCC unroll 14
-        for (int line = 0; line < 2 * TILE_LINES; line++)
-            sums[half][line] =
-                t->goes_on ? _mm512_load_ps(t->sums + half * t->half_floats + line * 16) : _mm512_setzero_ps();
+    for (int line = 0; line < 2 * TILE_LINES; line++) sum[line][0] = sum[line][1] = _mm512_setzero_ps();
     const char *weights = t->weights;
     for (int64_t block = 0; block < t->blocks; block++)
         for (int64_t tap = 0; tap < t->taps; tap++, weights += pieces * 2048) {
@@ -44,13 +41,18 @@ ALWAYS_INLINE void multiply_by(const tiles_t *t, const int products, const signe
             for (int p = 0; p < products; p++) {
                 const int64_t piece = order[p][0] * t->piece_bytes;
                 const char *panel = weights + order[p][1] * 2048;
-                add_products(sums, TILE_LINES, first + piece, second + piece, panel, panel + 1024);
+                add_products(sum, TILE_LINES, first + piece, second + piece, panel, panel + 1024);
             }
         }
-    for (int half = 0; half < 2; half++)
 #pragma GCC unroll 14
-        for (int line = 0; line < 2 * TILE_LINES; line++)
-            _mm512_store_ps(t->sums + half * t->half_floats + line * 16, sums[half][line]);
+    for (int line = 0; line < 2 * TILE_LINES; line++) {
+        if (t->goes_on) {
+            sum[line][0] = _mm512_add_ps(_mm512_load_ps(left + line * 16), sum[line][0]);
+            sum[line][1] = _mm512_add_ps(_mm512_load_ps(right + line * 16), sum[line][1]);
+        }
+        _mm512_store_ps(left + line * 16, sum[line][0]);
+        _mm512_store_ps(right + line * 16, sum[line][1]);
+    }
 }
 
 static void multiply_tiles(const tiles_t *t, int64_t products, split_store_t *store) {
@@ -70,24 +72,24 @@ ALWAYS_INLINE void multiply_gradient_by(const gradient_tiles_t *t, const int pro
     const int64_t pieces = products == 1 ? 1 : products == 3 ? 2 : 3;
     for (int64_t filter = 0; filter < 32; filter += 2 * GRADIENT_ROWS) {
         const char *gradient = t->gradient[filter / 16] + filter % 16 * 64;
-        __m512 left[2 * GRADIENT_ROWS], right[2 * GRADIENT_ROWS], *sums[2] = {left, right};
+        __m512 sum[2 * GRADIENT_ROWS][2];
 #pragma GCC unroll 8
-        for (int row = 0; row < 2 * GRADIENT_ROWS; row++) left[row] = right[row] = _mm512_setzero_ps();
+        for (int row = 0; row < 2 * GRADIENT_ROWS; row++) sum[row][0] = sum[row][1] = _mm512_setzero_ps();
         for (int64_t tile = 0; tile < t->count; tile++, gradient += pieces * 1024)
             for (int p = 0; p < products; p++) {
                 const int64_t at = t->tiles[tile] + order[p][0] * t->piece_bytes;
                 const char *rows = gradient + order[p][1] * 1024;
-                add_products(sums, GRADIENT_ROWS, rows, rows + GRADIENT_ROWS * 64, t->lines[0] + at, t->lines[1] + at);
+                add_products(sum, GRADIENT_ROWS, rows, rows + GRADIENT_ROWS * 64, t->lines[0] + at, t->lines[1] + at);
             }
         float *totals = t->totals + filter / 16 * 512 + filter % 16 * 16;
 #pragma GCC unroll 8
         for (int row = 0; row < 2 * GRADIENT_ROWS; row++, totals += 16) {
             if (t->goes_on) {
-                left[row] = _mm512_add_ps(_mm512_load_ps(totals), left[row]);
-                right[row] = _mm512_add_ps(_mm512_load_ps(totals + 256), right[row]);
+                sum[row][0] = _mm512_add_ps(_mm512_load_ps(totals), sum[row][0]);
+                sum[row][1] = _mm512_add_ps(_mm512_load_ps(totals + 256), sum[row][1]);
             }
-            _mm512_store_ps(totals, left[row]);
-            _mm512_store_ps(totals + 256, right[row]);
+            _mm512_store_ps(totals, sum[row][0]);
+            _mm512_store_ps(totals + 256, sum[row][1]);
         }
     }
 }
