@@ -20,9 +20,6 @@ ISA_LEVELS = {
     "amx": ["-march=x86-64-v4", "-mprefer-vector-width=512", "-mamx-tile", "-mamx-bf16"],
 }
 
-# The level "amx" with its tile instructions in software, for tests on machines without them.
-EMULATION = ["-DEMULATED_TILES"] if os.environ.get("FASTCONV_EMULATE_AMX") else []
-
 # No -ffast-math: at link time it would change the floating-point mode of the whole process.
 C_FLAGS = [
     "-O3",
@@ -89,7 +86,7 @@ class BuildKernels(build_ext):
         if not openmp:
             print("fastconv: the compiler has no OpenMP; building for one thread")
         for extension in self.extensions:
-            extension.extra_compile_args = [*BASELINE, *CYTHON_FLAGS, *openmp, *EMULATION]
+            extension.extra_compile_args = [*BASELINE, *CYTHON_FLAGS, *openmp]
             extension.extra_link_args = list(openmp)
             if extension.name.endswith("._runtime"):
                 extension.extra_objects = [self.compile_level(name, flags) for name, flags in ISA_LEVELS.items()]
@@ -106,7 +103,7 @@ class BuildKernels(build_ext):
             output_dir=folder,
             include_dirs=[CSRC],
             macros=[("ISA_LEVEL", identifier)],
-            extra_preargs=[*C_FLAGS, *flags, *EMULATION],
+            extra_preargs=[*C_FLAGS, *flags],
         )[0]
 
     def builds(self, program: str, flags: list[str]) -> bool:

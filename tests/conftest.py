@@ -9,11 +9,14 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import emulation
 import worst_errors
 
 # Waiting threads sleep: on a busy machine with few cores, spinning ones take the time from those with work. Read when
 # libgomp is loaded, hence before anything imports fastconv.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+emulation.use_library()
 
 EXAMPLES = int(os.environ.get("FASTCONV_TEST_EXAMPLES", "0"))
 """Random examples per test; 0: the short, repeatable run of continuous integration."""

@@ -71,6 +71,7 @@ cdef extern from *:
     void PyEval_RestoreThread(PyThreadState *state) nogil
 
 cdef const kernels_t *_kernels = NULL
+cdef kernels_t _with_other_kernels
 cdef bint _pool_used = False
 cdef bint _forked_with_pool = False
 cdef int _active_calls = 0
@@ -111,6 +112,17 @@ def select_isa(max_isa=None) -> str:
         raise ValueError(f"FASTCONV_MAX_ISA: got {max_isa!r}; allowed: {names}")
     _kernels = chosen
     return chosen.name.decode()
+
+
+def use_split_kernels_of(size_t address) -> None:
+    """Take the kernels of bfloat16 pieces from the kernels_t at ``address``, which has to stay there.
+
+    For tests of a level that this machine does not run, compiled with its instructions in software.
+    """
+    global _kernels, _with_other_kernels
+    _with_other_kernels = _kernels[0]
+    _with_other_kernels.split = (<const kernels_t *>address).split
+    _kernels = &_with_other_kernels
 
 
 def isa() -> str:

@@ -20,8 +20,9 @@ from ..recompute import recompute
 
 PRODUCTS = {"medium": 1, "high": 3, "highest": 6}
 """Of pieces, by precision level; other levels than these ask for float32 products."""
-ROUNDOFF = {1: 2.0**-8, 3: 2.0**-16, 6: 2.0**-24}
-"""Of the product of two elements, by products of pieces: those left out, and the last pieces' rounding."""
+ROUNDOFF = {1: 2.01 * 2.0**-8, 3: 3.01 * 2.0**-16, 6: 4.01 * 2.0**-24}
+"""Largest error of the product of two elements, by products of pieces: of those left out, and of the last pieces, each
+of which is rounded to 8 bits."""
 TYPICAL_ROUNDOFF = {1: 3e-3, 3: 6e-6, 6: 3e-7}
 """Largest error of sums of exact products over their largest, on typical data; measured."""
 NARROW_PRODUCTS = {"bfloat16": 1, "float16": 3}
@@ -77,7 +78,7 @@ class SplitBf16(Algorithm):
     def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
         if problem.direction == "backward_weight":
             return None
-        blank = np.zeros(1, _memory_dtype(problem))
+        blank: np.ndarray = np.zeros(1, _memory_dtype(problem))
         data, output = (
             np.lib.stride_tricks.as_strided(blank, shape, (0,) * 5, writeable=True)
             for shape in (problem.input_shape, problem.output_shape)

@@ -10,9 +10,7 @@
 
 /* Whether the CPU has AMX-TILE and AMX-BF16 and the kernel lets this process use the tile registers. */
 static int tiles_are_usable(void) {
-#if defined(EMULATED_TILES)
-    return 1;
-#elif defined(__linux__) && defined(SYS_arch_prctl)
+#if defined(__linux__) && defined(SYS_arch_prctl)
     const unsigned tile_bits = 1u << 22 | 1u << 24, request_permission = 0x1023, tile_data = 18;
     unsigned a, b, c, d;
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & tile_bits) == tile_bits &&

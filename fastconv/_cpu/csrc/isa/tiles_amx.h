@@ -4,7 +4,7 @@
  * long). Numerics: subnormal numbers are taken as and become 0. Registers: 0 to 3 sums (lines 0, 1 by halves 0, 1 of
  * the filters), 4, 5 lines, 6, 7 weights. */
 #ifdef EMULATED_TILES
-#include "isa/emulated_tiles.h"
+#include "emulated_tiles.h"
 #endif
 
 #define TILE_LINES 16

@@ -1,5 +1,5 @@
 /* The tile instructions that isa/tiles_amx.h uses, in AVX-512: so that its code is tested on machines without AMX
- * (setup.py, FASTCONV_EMULATE_AMX). Registers as begin_tiles configures them: 8 of 16 rows of 64 bytes. */
+ * (test_split_bf16.py). Registers as begin_tiles configures them: 8 of 16 rows of 64 bytes. */
 static __thread struct {
     _Alignas(64) char row[16][64];
 } emulated_tile[8];
