@@ -17,7 +17,7 @@ from fastconv._cpu import backend
 from fastconv._select import plan_for
 
 RESULT = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}
-ALGORITHMS: tuple[Algorithm, ...] = _registry.CPU
+ALGORITHMS: tuple[Algorithm, ...] = tuple(algorithm for algorithm in _registry.CPU if algorithm.is_available())
 THREADS = (1, 2, 3)
 
 LARGEST_INTEGER = {"float32": 2**24, "float64": 2**53, "float16": 2**11, "bfloat16": 2**8, "int8": 2**31 - 1}

@@ -29,7 +29,7 @@ NARROW_PRODUCTS = {"bfloat16": 1, "float16": 3}
 """Of dtypes whose elements are one piece, and two, exactly."""
 PASS_PIXELS = 4096
 """Most pixels that one pass of a weight gradient adds up."""
-LEAST_CHANNELS = 4
+LEAST_CHANNELS = 3
 """Of a group: fewer would fill too little of the 32 that are multiplied at once."""
 SOURCE_BYTES = (2**19, 2**20, 2**18)
 """Of the converted source of one item."""
