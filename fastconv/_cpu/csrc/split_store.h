@@ -44,11 +44,31 @@ ALWAYS_INLINE __m256i narrowed(const element_t element, const int may_be_nan, __
 ALWAYS_INLINE void store_elements(const element_t element, const int may_be_nan, char *to, __mmask16 mask, __m512 v) {
     if (element == ELEMENT_FLOAT32)
         _mm512_mask_storeu_ps(to, mask, v);
+    else if (mask == 0xffff)
+        _mm256_storeu_si256((void *)to, narrowed(element, may_be_nan, v));
     else
         _mm256_mask_storeu_epi16(to, mask, narrowed(element, may_be_nan, v));
 }
 
+/* To every second element; those between them, another stride phase's, are not touched. */
+ALWAYS_INLINE void store_every_second(const element_t element, char *to, int64_t count, __m512 v) {
+    if (element == ELEMENT_FLOAT32) {
+        const __m512i low = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+        const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+        _mm512_mask_storeu_ps(to, 0x5555 & first_lanes(2 * count), _mm512_permutexvar_ps(low, v));
+        _mm512_mask_storeu_ps(to + 64, 0x5555 & first_lanes(2 * count - 16), _mm512_permutexvar_ps(high, v));
+        return;
+    }
+    const __mmask32 mask = 0x55555555 & (count >= 16 ? 0xffffffff : (1u << 2 * count) - 1);
+    _mm512_mask_storeu_epi16(to, mask, _mm512_cvtepu16_epi32(narrowed(element, 1, v)));
+}
+
 ALWAYS_INLINE void store_apart(const element_t element, char *to, const int64_t *places, int64_t count, __m512 v) {
+    const int64_t bytes = element == ELEMENT_FLOAT32 ? 4 : 2;
+    if (count > 1 && places[1] - places[0] == 2 && places[count - 1] - places[0] == 2 * (count - 1)) {
+        store_every_second(element, to + places[0] * bytes, count, v);
+        return;
+    }
     if (element == ELEMENT_FLOAT32) {
         float values[16];
         _mm512_storeu_ps(values, v);
@@ -76,10 +96,27 @@ typedef struct {
     const char *addend; /* NULL: none */
 } unit_t;
 
+/* All filters of a panel of one pixel, by whole vectors: masked stores of narrowed lanes are slow. */
+ALWAYS_INLINE void store_panel(const element_t element, char *to, __m512 low, __m512 high) {
+    if (element == ELEMENT_FLOAT32) {
+        _mm512_storeu_ps(to, low);
+        _mm512_storeu_ps(to + 64, high);
+        return;
+    }
+    const __m256i first = narrowed(element, 0, low), second = narrowed(element, 0, high);
+    _mm512_storeu_si512(to, _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1));
+}
+
 /* Pixels whose filters are neighbours, here and in the addend. `plain`: no epilogue. */
 ALWAYS_INLINE void store_pixels(const split_store_t *s, const element_t element, const int plain, const unit_t *u) {
     const epilogue_t *epilogue = &s->sum->epilogue;
     const int64_t bytes = element == ELEMENT_FLOAT32 ? 4 : 2;
+    if (plain && s->filters == PANEL_FILTERS) {
+        for (int64_t i = 0; i < u->count; i++)
+            store_panel(element, u->result + u->places[i] * bytes, _mm512_load_ps(u->lines[i]),
+                        _mm512_load_ps(u->lines[i] + 16 * s->kept_lines));
+        return;
+    }
     for (int64_t i = 0; i < u->count; i++)
         for (int64_t half = 0; half < s->filters; half += 16) {
             const __mmask16 mask = first_lanes(s->filters - half);
