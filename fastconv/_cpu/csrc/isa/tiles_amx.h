@@ -20,6 +20,9 @@
 /* A tile store after a long time without one takes as long as 40 multiplications. */
 #define STEPS_BETWEEN_STORES(products) ((products) == 1 ? 16 : (products) == 3 ? 6 : 3)
 
+/* The intrinsics of tile loads do not tell the compiler that they read memory. */
+#define WRITTEN_BEFORE_TILES_ARE_LOADED __asm__ volatile("" ::: "memory")
+
 typedef struct {
     uint8_t palette, start_row, reserved[14];
     uint16_t row_bytes[16];
@@ -96,6 +99,7 @@ ALWAYS_INLINE void multiply_step(const operand_t a, const operand_t b, const int
 ALWAYS_INLINE void multiply_by(const tiles_t *t, const int products, split_store_t *store) {
     const int64_t pieces = products == 1 ? 1 : products == 3 ? 2 : 3, steps = t->blocks * t->taps;
     _Alignas(64) char unread[1024];
+    WRITTEN_BEFORE_TILES_ARE_LOADED;
     float *first = t->sums, *second = t->sums + TILE_LINES * 16;
     if (t->goes_on) {
         _tile_loadd(0, first, 64);
@@ -148,6 +152,7 @@ ALWAYS_INLINE void multiply_gradient_by(const gradient_tiles_t *t, const int pro
     _Alignas(64) float sums[4][256];
     _Alignas(64) char unread[1024];
     int64_t until_store = STEPS_BETWEEN_STORES(products);
+    WRITTEN_BEFORE_TILES_ARE_LOADED;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
