@@ -14,6 +14,7 @@ import numpy as np
 
 from fastconv import _accuracy, suites
 from fastconv._normalize.tuning import pass_names
+from fastconv._problem import PRECISIONS
 from fastconv._tune import EFFORTS
 
 from . import machine, report
@@ -50,6 +51,7 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--layers", type=_words, metavar="TEXT,...", help="only those with this in name or problem")
     parser.add_argument("--layout", choices=tuple(LAYOUTS), help="of all problems (default: their own, NCHW)")
     parser.add_argument("--dtype", choices=REAL_DTYPES, help="of all problems (default: their own)")
+    parser.add_argument("--precision", choices=PRECISIONS, help="of all float32 problems (default: high)")
     parser.add_argument("--batch", type=int, help="of all problems (default: their own)")
     parser.add_argument("--threads", type=int, default=1, help="of every contestant (default: 1)")
     parser.add_argument("--peers", type=_words, metavar="NAME,...", help="only these of the installed ones; or none")
@@ -67,7 +69,7 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """The subcommand."""
     a = arguments
-    wanted = layers(a.problems, a.passes, a.layers, a.dtype, a.layout, a.batch)
+    wanted = layers(a.problems, a.passes, a.layers, a.dtype, a.layout, a.batch, a.precision)
     peers = chosen_peers(a.peers)
     own = [peer for peer in OWN if a.tuned or not isinstance(peer, FastconvTuned)]
     FastconvTuned.effort = a.tuned or FastconvTuned.effort

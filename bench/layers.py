@@ -49,6 +49,7 @@ def layers(
     dtype: str | None = None,
     layout: str | None = None,
     batch: int | None = None,
+    precision: str | None = None,
 ) -> list[Layer]:
     """All passes of what ``words`` name, pass by pass, without repetitions.
 
@@ -56,7 +57,7 @@ def layers(
     problem. ValueError where a word names nothing, a dtype has no peers, or nothing is left.
     """
     layout = None if layout is None else LAYOUTS[layout]
-    changes = {"dtype": dtype, "layout": layout, "batch": batch}
+    changes = {"dtype": dtype, "layout": layout, "batch": batch, "precision": precision}
     changes = {field: value for field, value in changes.items() if value is not None}
     named = [(name, problem.replace(**changes)) for word in words for name, problem in _named(word)]
     for _, problem in named:

@@ -43,7 +43,7 @@ cdef extern from "kernels.h" nogil:
         item_fn maximum, maximum_indices, average, average_gradient, maximum_gradient
 
     ctypedef struct split_kernels_t:
-        int64_t tile_lines
+        int64_t tile_lines, source_bytes
         double rate, sum_roundoffs
         item_fn pack_weight, correlate, gradient_convert, gradient_multiply, gradient_store
 

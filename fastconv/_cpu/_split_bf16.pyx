@@ -36,6 +36,12 @@ def rate() -> float:
     return kernels.rate if kernels != NULL else 0.0
 
 
+def source_bytes() -> int:
+    """Bytes of an item's converted source, which stays in the second-level cache, at the level in use."""
+    cdef const split_kernels_t *kernels = split_kernels()
+    return kernels.source_bytes if kernels != NULL else 1
+
+
 def sum_roundoffs() -> float:
     """Error of a sum of n products in roundoffs of float32, over the square root of n, at the level in use."""
     cdef const split_kernels_t *kernels = split_kernels()

@@ -31,8 +31,8 @@ PASS_PIXELS = 4096
 """Most pixels that one pass of a weight gradient adds up."""
 LEAST_CHANNELS = 3
 """Of a group: fewer would fill too little of the 32 that are multiplied at once."""
-SOURCE_BYTES = (2**19, 2**20, 2**18)
-"""Of the converted source of one item."""
+SOURCE_SIZES = (1.0, 2.0, 0.5)
+"""Of the converted source of one item, over what stays in cache."""
 PASS_BYTES = (2**21, 2**23, 2**20)
 """Of the converted operands of one pass of a weight gradient."""
 
@@ -52,7 +52,9 @@ class SplitBf16(Algorithm):
         return min(problem.in_channels, problem.out_channels) // problem.groups >= LEAST_CHANNELS
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
-        sizes = PASS_BYTES if problem.direction == "backward_weight" else SOURCE_BYTES
+        sizes = [int(size * _split_bf16.source_bytes()) for size in SOURCE_SIZES]
+        if problem.direction == "backward_weight":
+            sizes = list(PASS_BYTES)
         return [{"products": _products(problem), "bytes": size} for size in sizes]
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:

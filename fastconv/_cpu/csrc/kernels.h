@@ -52,6 +52,7 @@ typedef struct {
     int64_t tile_lines;
     double rate;          /* multiply-adds a second over those of float32 */
     double sum_roundoffs; /* typical error of a sum of n products, in roundoffs, over the square root of n; measured */
+    int64_t source_bytes; /* of an item's converted source, which stays in L2 */
     item_fn pack_weight;  /* split_weight.h; item: one panel of filters of one group */
     item_fn correlate;    /* split_correlate.h */
     item_fn gradient_convert; /* split_gradient.h */

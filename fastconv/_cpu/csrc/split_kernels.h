@@ -15,6 +15,7 @@ static const split_kernels_t split_kernels = {
     .tile_lines = TILE_LINES,
     .rate = SPLIT_RATE,
     .sum_roundoffs = SPLIT_SUM_ROUNDOFFS,
+    .source_bytes = SPLIT_SOURCE_BYTES,
     .pack_weight = split_pack_weight,
     .correlate = split_correlate,
     .gradient_convert = split_gradient_convert,

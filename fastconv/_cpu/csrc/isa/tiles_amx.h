@@ -9,6 +9,7 @@
 
 #define TILE_LINES 16
 #define SPLIT_RATE 11.8 /* on random data: the clock gives way */
+#define SPLIT_SOURCE_BYTES (1 << 20)
 #ifdef EMULATED_TILES
 #define SPLIT_SUM_ROUNDOFFS 0.7 /* as of single multiply-adds */
 #else

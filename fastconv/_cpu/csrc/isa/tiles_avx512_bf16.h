@@ -2,6 +2,7 @@
 #define TILE_LINES 7
 /* Multiply-adds of bfloat16 a second over those of float32. */
 #define SPLIT_RATE 2
+#define SPLIT_SOURCE_BYTES (1 << 19)
 #define SPLIT_SUM_ROUNDOFFS 0.7
 
 ALWAYS_INLINE void begin_tiles(void) {}
