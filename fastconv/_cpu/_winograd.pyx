@@ -27,6 +27,8 @@ cdef extern from "winograd_job.h" nogil:
         int64_t spacing[2]
         int64_t phases[2]
         int64_t tiles[2]
+        int64_t ragged[2]
+        int64_t early[2]
         int64_t block[2]
         int64_t panels
         char *packed
@@ -150,7 +152,12 @@ cdef class _Job:
             job.lead[axis] = _lead(stride, taps, before)
             job.origin[axis] = -((before + job.lead[axis]) % stride)
             size = div_up(size - job.origin[axis], stride)
-        job.tiles[axis] = div_up(div_up(size, job.spacing[axis]), job.outputs[axis])
+        size = div_up(size, job.spacing[axis])
+        job.tiles[axis] = div_up(size, job.outputs[axis])
+        # By so many results the tiles are too many. Five points have no point 0 that could be left out.
+        beyond = 0 if problem.direction == "backward_weight" else job.tiles[axis] * job.outputs[axis] - size
+        job.ragged[axis] = beyond > 0
+        job.early[axis] = beyond > 1 and points != 5
 
     cdef _set_blocks(self, params, bint is_gradient):
         """Blocks of about ``params["tiles"]`` tiles, of whole tile rows where one fits, cut as evenly as possible."""

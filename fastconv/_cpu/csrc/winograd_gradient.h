@@ -76,10 +76,10 @@ static int64_t NAMED(gather_gradient)(const winograd_job_t *job, const winograd_
     const correlation_t *c = &job->correlation;
     const REAL *gradient = (const REAL *)c->result + patch->image * c->result_stride[0] +
                            (group * c->filters + filter) * c->result_stride[1] + patch->plane * c->result_stride[2];
-    const NAMED(window_t) window = NAMED(window_of)(job, filter < c->filters ? gradient : NULL, c->result_stride,
-                                                    c->pixels, patch->phase, min64(LANES, c->filters - filter),
-                                                    patch->row * job->outputs[0], patch->column * job->outputs[1],
-                                                    patch->rows * job->outputs[0], patch->columns * job->outputs[1]);
+    const NAMED(window_t) window =
+        NAMED(window_of)(job, filter < c->filters ? gradient : NULL, c->result_stride, c->pixels, patch->phase,
+                         min64(LANES, c->filters - filter), patch->begin[0], patch->begin[1],
+                         patch->rows * job->outputs[0], patch->columns * job->outputs[1]);
     NAMED(gather_window)(&window, pixels);
     return window.columns;
 }
@@ -92,24 +92,23 @@ static void NAMED(winograd_operand)(const void *data, int64_t item, void *scratc
     const int64_t group = item / of_group, number = item % of_group, filter = (number - windows) * LANES;
     const int is_source = number < windows;
     const int64_t last_row = min64(job->pass_first + job->pass_rows, winograd_tile_rows(job));
-    const int64_t tiles = (last_row - job->pass_first) * job->tiles[1];
-    const int64_t plane = winograd_plane(is_source ? tiles * reduction : tiles * panels * TILE_COLUMNS);
+    const winograd_tiles_t tiles = winograd_tiles(job, job->pass_first, last_row, 0, job->tiles[1]);
+    const int64_t all = tiles.first[4];
+    const int64_t plane = winograd_plane(is_source ? all * reduction : all * panels * TILE_COLUMNS);
     const int64_t *parts = is_source ? job->source_parts : job->result_parts, count = parts[0] * parts[1];
     const NAMED(tile_transform_fn) transform =
         NAMED(tile_transform)(job, is_source ? TRANSFORM_SOURCE : TRANSFORM_WEIGHT, job->outputs);
     REAL *const source = (REAL *)job->transformed + group * winograd_pass_source_size(job, LANES);
     REAL *const gradient = (REAL *)job->gradient + group * winograd_pass_gradient_size(job, TILE_COLUMNS);
     REAL *pixels = (REAL *)scratch;
-    winograd_patch_t patch;
-    for (int64_t next = job->pass_first; next < last_row; next += patch.rows) {
-        patch = winograd_patch(job, next, min64(next + job->block[0], last_row), 0, job->tiles[1],
-                               (next - job->pass_first) * job->tiles[1]);
+    winograd_patch_t patch = winograd_before_patches(&tiles);
+    while (winograd_next_patch(job, &tiles, job->block[0], &patch)) {
         const int64_t width = is_source ? NAMED(gather_source)(job, &patch, group, number, pixels)
                                         : NAMED(gather_gradient)(job, &patch, group, filter, pixels);
         for (int64_t part = 0; part < count; part++) {
             const NAMED(column_t) to =
-                is_source ? NAMED(strip_column)(source, (number * count + part) * LANES, reduction, tiles)
-                          : NAMED(panel_column)(gradient, filter, tiles);
+                is_source ? NAMED(strip_column)(source, (number * count + part) * LANES, reduction, all)
+                          : NAMED(panel_column)(gradient, filter, all);
             REAL *target = to.first + patch.tile * to.step;
             for (int64_t row = 0; row < patch.rows; row++)
                 for (int64_t column = 0; column < patch.columns; column++, target += to.step)

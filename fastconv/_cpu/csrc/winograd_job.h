@@ -33,6 +33,8 @@ typedef struct {
     int64_t spacing[2]; /* of the taps on h and w: pixels so far apart are a plane of their own */
     int64_t phases[2];  /* such planes on h and w that hold a pixel */
     int64_t tiles[2];   /* of a plane */
+    int64_t ragged[2];  /* 1: the last tile of a plane has fewer results than the others, and needs fewer points */
+    int64_t early[2];   /* results by which that tile begins early: they are the previous one's */
     int64_t block[2];   /* tile rows, counted over all planes, and tile columns of an item */
     int64_t panels;     /* of filters, all parts, in an item that multiplies all tiles; 0: items are blocks of tiles */
     char *packed;       /* transformed weights: [group][point][panel][reduction][panel width]; NULL: none */
@@ -178,27 +180,96 @@ static inline int64_t winograd_sums_bytes(const winograd_job_t *job, int64_t til
     return round_up(job->correlation.groups * element_bytes * winograd_packed_size(job, tile_columns, lanes), 64);
 }
 
-/* A part of an item's tiles that lies in one plane: tile rows [row, row + rows), tile columns [column, column +
- * columns), of which the first is number `tile` of the item. The plane holds the pixels phase + spacing * i. */
+/* The tiles of an item: tile rows [row, last_row), counted over all planes, of tile columns [column, last_column).
+ *
+ * A ragged plane's last tile, of which the last result lies outside, needs no point at infinity, since that is in the
+ * last result alone. One with two results outside begins early by one; then its result 0 is not wanted either, nor the
+ * point 0. The tiles are numbered so that those which need a point follow each other, by kind:
+ *
+ *     0: last of its row    1: neither    2: last of its column    3: last of both */
 typedef struct {
-    int64_t image, plane, phase[2], row, rows, column, columns, tile;
+    int64_t row, last_row, column, last_column;
+    int64_t first[5]; /* number of the first tile of each kind, and of all tiles */
+} winograd_tiles_t;
+
+static inline winograd_tiles_t winograd_tiles(const winograd_job_t *job, int64_t row, int64_t last_row, int64_t column,
+                                              int64_t last_column) {
+    const int64_t last_rows = job->ragged[0] ? last_row / job->tiles[0] - row / job->tiles[0] : 0;
+    const int64_t last_columns = job->ragged[1] && last_column == job->tiles[1];
+    const int64_t rows = last_row - row - last_rows, columns = last_column - column - last_columns;
+    winograd_tiles_t tiles = {row, last_row, column, last_column, {0}};
+    tiles.first[1] = rows * last_columns;
+    tiles.first[2] = tiles.first[1] + rows * columns;
+    tiles.first[3] = tiles.first[2] + last_rows * columns;
+    tiles.first[4] = tiles.first[3] + last_rows * last_columns;
+    return tiles;
+}
+
+/* Whether the ragged last tile of an axis needs a point. */
+static inline int winograd_needs(const winograd_job_t *job, int axis, int64_t point) {
+    return !job->ragged[axis] || !(point == job->points[axis] - 1 || (point == 0 && job->early[axis]));
+}
+
+/* The tiles that need a point are numbers [*first, *last). */
+static inline void winograd_tiles_of_point(const winograd_job_t *job, const winograd_tiles_t *tiles, int64_t point,
+                                           int64_t *first, int64_t *last) {
+    *first = tiles->first[winograd_needs(job, 1, point % job->points[1]) ? 0 : 1];
+    *last = tiles->first[!winograd_needs(job, 0, point / job->points[1])   ? 2
+                         : !winograd_needs(job, 1, point % job->points[1]) ? 3
+                                                                           : 4];
+}
+
+/* Tiles of one kind that lie in one plane: `rows` x `columns`. The plane holds the pixels phase + spacing * i. */
+typedef struct {
+    int64_t image, plane, phase[2];
+    int64_t begin[2]; /* results, of every part, of the plane that come before */
+    int64_t early[2]; /* results of the patch that are another one's and come first */
+    int64_t rows, columns;
+    int64_t tile; /* number of the first tile; they are counted row by row */
+    /* Of the walk over all patches: */
+    int kind;
+    int64_t row, last_row; /* tile rows that its kinds share */
+    int64_t next[4];       /* number of the next tile of every kind */
 } winograd_patch_t;
 
-/* The patch of tile rows [row, last) that begins at `row`, counted over all planes. */
-static inline winograd_patch_t winograd_patch(const winograd_job_t *job, int64_t row, int64_t last, int64_t column,
-                                              int64_t columns, int64_t tile) {
-    const int64_t phase = row / job->tiles[0], first = row % job->tiles[0];
-    const int64_t plane = phase / job->phases[1] / job->phases[0];
-    return (winograd_patch_t){
-        .image = plane / job->correlation.pixels[0],
-        .plane = plane % job->correlation.pixels[0],
-        .phase = {phase / job->phases[1] % job->phases[0], phase % job->phases[1]},
-        .row = first,
-        .rows = min64(last - row, job->tiles[0] - first),
-        .column = column,
-        .columns = columns,
-        .tile = tile,
-    };
+static inline winograd_patch_t winograd_before_patches(const winograd_tiles_t *tiles) {
+    winograd_patch_t patch = {.kind = 3, .last_row = tiles->row};
+    for (int kind = 0; kind < 4; kind++) patch.next[kind] = tiles->first[kind];
+    return patch;
+}
+
+/* Goes to the next patch of up to `most_rows` tile rows; 0: there is none. */
+static inline int winograd_next_patch(const winograd_job_t *job, const winograd_tiles_t *tiles, int64_t most_rows,
+                                      winograd_patch_t *patch) {
+    while (patch->kind < 3 || patch->last_row < tiles->last_row) {
+        if (++patch->kind == 4) {
+            patch->kind = 0;
+            patch->row = patch->last_row;
+            patch->last_row =
+                min64(min64(patch->row + most_rows, tiles->last_row), (patch->row / job->tiles[0] + 1) * job->tiles[0]);
+        }
+        const int is_last[2] = {patch->kind >= 2, patch->kind % 3 == 0};
+        const int64_t phase = patch->row / job->tiles[0], plane = phase / job->phases[1] / job->phases[0];
+        const int64_t first[2] = {patch->row - phase * job->tiles[0], tiles->column};
+        const int64_t last[2] = {patch->last_row - phase * job->tiles[0], tiles->last_column};
+        int64_t size[2];
+        for (int axis = 0; axis < 2; axis++) {
+            const int64_t inner = max64(min64(last[axis], job->tiles[axis] - job->ragged[axis]), first[axis]);
+            size[axis] = is_last[axis] ? last[axis] - inner : inner - first[axis];
+            patch->early[axis] = is_last[axis] ? job->early[axis] : 0;
+            patch->begin[axis] = (is_last[axis] ? inner : first[axis]) * job->outputs[axis] - patch->early[axis];
+        }
+        patch->image = plane / job->correlation.pixels[0];
+        patch->plane = plane % job->correlation.pixels[0];
+        patch->phase[0] = phase / job->phases[1] % job->phases[0];
+        patch->phase[1] = phase % job->phases[1];
+        patch->rows = size[0];
+        patch->columns = size[1];
+        patch->tile = patch->next[patch->kind];
+        patch->next[patch->kind] += size[0] * size[1];
+        if (size[0] * size[1] > 0) return 1;
+    }
+    return 0;
 }
 
 /* Those elements origin + spacing * j of an axis that lie inside: `count` from number `low` on, which is `first`. */
