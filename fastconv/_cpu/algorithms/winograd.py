@@ -244,7 +244,7 @@ def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
     itemsize = np.dtype(problem.dtype).itemsize
     rate, copies = machine.multiply_adds_per_second[problem.dtype], machine.bytes_per_second / itemsize
     weights, sources = points * reduction * filters, points * reduction * tiles
-    products = tiles * weights / (rate * 0.85)
+    products = _winograd.needed_share(problem, params) * tiles * weights / (rate * 0.85)
     if problem.direction == "backward_weight":
         # Operands of a pass leave the caches as it grows, and where those of all groups come before the first products;
         # all sums are read and written in every pass.

@@ -9,7 +9,7 @@
  * columns: rows are counted over images and planes, so that small planes share a block. Layout: lanes are channels
  * everywhere,
  *
- *     transformed source  [point][tile group][channel vector][tile of group][lane]
+ *     transformed source  [point][tile group][vector of the reduction][tile of group][lane]
  *     transformed weights [point][panel][reduction][TILE_COLUMNS]
  *     products            [point][filter vector][tile][lane]
  *
@@ -171,14 +171,16 @@ static void NAMED(transform_patch)(const winograd_job_t *job, const winograd_pat
                                    int64_t number, int64_t tiles, REAL *target, int64_t plane, REAL *pixels) {
     const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_SOURCE, job->outputs);
     const int64_t width = NAMED(gather_source)(job, patch, group, number, pixels);
-    const int64_t parts = winograd_source_parts(job), vectors = winograd_windows(job, LANES) * parts;
+    const int64_t parts = winograd_source_parts(job), windows = winograd_windows(job, LANES);
     int64_t tile = patch->tile;
     for (int64_t row = 0; row < patch->rows; row++)
         for (int64_t column = 0; column < patch->columns; column++, tile++)
             for (int64_t part = 0; part < parts; part++)
                 transform(
                     NAMED(tile_at)(pixels, job->outputs, job->source_parts, part, row, column, width),
-                    (NAMED(tile_array_t)){target + NAMED(tile_offset)(tile, tiles, number * parts + part, vectors),
+                    (NAMED(tile_array_t)){target + NAMED(tile_offset)(tile, tiles,
+                                                                      winograd_part_place(job, part) * windows + number,
+                                                                      windows * parts),
                                           job->points[1] * plane, plane},
                     NULL);
 }
@@ -356,20 +358,22 @@ static void NAMED(finish_patch)(const winograd_job_t *job, const winograd_patch_
  * weights that come then. */
 static void NAMED(multiply_tiles)(const winograd_job_t *job, const winograd_tiles_t *tiles, int64_t point,
                                   const REAL *source, const REAL *weights, const REAL *next, REAL *products) {
-    const int64_t reduction = winograd_reduction(job, LANES), vectors = reduction / LANES, all = tiles->first[4];
-    int64_t first, last;
-    winograd_tiles_of_point(job, tiles, point, &first, &last);
-    const int64_t pieces = max64(div_up(last, TILE_ROWS) - first / TILE_ROWS, 1);
+    const int64_t vectors = winograd_reduction(job, LANES) / LANES, all = tiles->first[4];
+    const winograd_span_t reduction = winograd_vectors_of_point(job, point, LANES);
+    const winograd_span_t needed = winograd_tiles_of_point(job, tiles, point);
+    const int64_t pieces = max64(div_up(needed.last, TILE_ROWS) - needed.first / TILE_ROWS, 1);
     const int64_t fetch = round_up(LANES * TILE_COLUMNS / pieces, 64 / REAL_BYTES);
     for (int v = 0; v < TILE_VECTORS; v++) {
-        NAMED(zero_line)(products + v * all * LANES, first * LANES);
-        NAMED(zero_line)(products + (v * all + last) * LANES, (all - last) * LANES);
+        NAMED(zero_line)(products + v * all * LANES, needed.first * LANES);
+        NAMED(zero_line)(products + (v * all + needed.last) * LANES, (all - needed.last) * LANES);
     }
-    for (int64_t tile = first, end; tile < last; tile = end, next += fetch * vectors) {
+    for (int64_t tile = needed.first, end; tile < needed.last; tile = end, next += fetch * vectors) {
         const int64_t group = tile / TILE_ROWS * TILE_ROWS, height = min64(TILE_ROWS, all - group);
-        end = min64(group + height, last);
-        NAMED(winograd_tiles)[end - tile](vectors, source + NAMED(tile_offset)(tile, all, 0, vectors), height * LANES,
-                                          weights, products + tile * LANES, all * LANES, next, fetch);
+        end = min64(group + height, needed.last);
+        NAMED(winograd_tiles)
+        [end - tile](reduction.last - reduction.first, source + NAMED(tile_offset)(tile, all, reduction.first, vectors),
+                     height *LANES, weights + reduction.first *LANES *TILE_COLUMNS, products + tile *LANES, all *LANES,
+                     next, fetch);
     }
 }
 
@@ -383,8 +387,11 @@ static void NAMED(multiply_points)(const winograd_job_t *job, int64_t panels, co
         for (int64_t panel = 0; panel < panels; panel++) {
             const REAL *b = weights + point * weight_plane + panel * size;
             const REAL *next = panel + 1 < panels ? b + size : weights + (point + 1) * weight_plane;
-            NAMED(multiply_tiles)(job, tiles, point, source + point * source_plane, b, next,
-                                  products + point * product_plane + panel * TILE_COLUMNS * tiles->first[4]);
+            REAL *c = products + point * product_plane + panel * TILE_COLUMNS * tiles->first[4];
+            if (winograd_panel_has(job, panel, point))
+                NAMED(multiply_tiles)(job, tiles, point, source + point * source_plane, b, next, c);
+            else
+                NAMED(zero_line)(c, TILE_COLUMNS * tiles->first[4]);
         }
 }
 

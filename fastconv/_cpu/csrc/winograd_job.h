@@ -72,7 +72,7 @@ static inline int64_t winograd_filters(const winograd_job_t *job) {
     return job->correlation.filters * winograd_result_lanes(job);
 }
 
-/* Windows of the source: (tap d, vector of channels). Reduction: (window, part, lane). */
+/* Windows of the source: (tap d, vector of channels). Reduction: (part, window, lane). */
 static inline int64_t winograd_windows(const winograd_job_t *job, int64_t lanes) {
     return job->correlation.taps[0] * div_up(winograd_channels(job), lanes);
 }
@@ -180,16 +180,27 @@ static inline int64_t winograd_sums_bytes(const winograd_job_t *job, int64_t til
     return round_up(job->correlation.groups * element_bytes * winograd_packed_size(job, tile_columns, lanes), 64);
 }
 
-/* The tiles of an item: tile rows [row, last_row), counted over all planes, of tile columns [column, last_column).
+/* Pairs (h, w) of an axis' inner things, 0, and its last one, 1, are kept in the order
  *
- * A ragged plane's last tile, of which the last result lies outside, needs no point at infinity, since that is in the
- * last result alone. One with two results outside begins early by one; then its result 0 is not wanted either, nor the
- * point 0. The tiles are numbered so that those which need a point follow each other, by kind:
+ *     0: (0, 1)    1: (0, 0)    2: (1, 0)    3: (1, 1)
  *
- *     0: last of its row    1: neither    2: last of its column    3: last of both */
+ * in which those without the last one on h, on w or on both follow each other. first[kind] is where a kind begins,
+ * first[4] the end. */
+typedef struct {
+    int64_t first, last;
+} winograd_span_t;
+
+static inline winograd_span_t winograd_span(const int64_t *first, int with_last_h, int with_last_w) {
+    return (winograd_span_t){first[with_last_w ? 0 : 1], first[!with_last_h ? 2 : !with_last_w ? 3 : 4]};
+}
+
+/* The tiles of an item, tile rows [row, last_row), counted over all planes, of tile columns [column, last_column), are
+ * numbered by such kinds. A ragged plane's last tile, of which the last result lies outside, needs no point at
+ * infinity, which is in the last result alone. One with two results outside begins early by one; then its result 0 is
+ * not wanted either, nor the point 0. */
 typedef struct {
     int64_t row, last_row, column, last_column;
-    int64_t first[5]; /* number of the first tile of each kind, and of all tiles */
+    int64_t first[5];
 } winograd_tiles_t;
 
 static inline winograd_tiles_t winograd_tiles(const winograd_job_t *job, int64_t row, int64_t last_row, int64_t column,
@@ -205,18 +216,60 @@ static inline winograd_tiles_t winograd_tiles(const winograd_job_t *job, int64_t
     return tiles;
 }
 
-/* Whether the ragged last tile of an axis needs a point. */
-static inline int winograd_needs(const winograd_job_t *job, int axis, int64_t point) {
+/* Whether the ragged last tile of an axis needs a point of it. */
+static inline int winograd_last_needs(const winograd_job_t *job, int axis, int64_t point) {
     return !job->ragged[axis] || !(point == job->points[axis] - 1 || (point == 0 && job->early[axis]));
 }
 
-/* The tiles that need a point are numbers [*first, *last). */
-static inline void winograd_tiles_of_point(const winograd_job_t *job, const winograd_tiles_t *tiles, int64_t point,
-                                           int64_t *first, int64_t *last) {
-    *first = tiles->first[winograd_needs(job, 1, point % job->points[1]) ? 0 : 1];
-    *last = tiles->first[!winograd_needs(job, 0, point / job->points[1])   ? 2
-                         : !winograd_needs(job, 1, point % job->points[1]) ? 3
-                                                                           : 4];
+/* The tiles that need a point. */
+static inline winograd_span_t winograd_tiles_of_point(const winograd_job_t *job, const winograd_tiles_t *tiles,
+                                                      int64_t point) {
+    return winograd_span(tiles->first, winograd_last_needs(job, 0, point / job->points[1]),
+                         winograd_last_needs(job, 1, point % job->points[1]));
+}
+
+/* Whether the weights of a part on an axis are not all zero at a point of it. The polynomial of a part without its last
+ * tap has no value at infinity, that of one without its first tap none at 0, which is not one of five points. */
+static inline int winograd_part_has(const winograd_job_t *job, int axis, int64_t part, int64_t point) {
+    const int64_t last_tap = job->taps[axis] - 1, size = job->correlation.taps[1 + axis];
+    const int at_infinity = point == job->points[axis] - 1, at_zero = point == 0 && job->points[axis] != 5;
+    if (job->source_parts[axis] > 1) return !(at_infinity && job->source_parts[axis] * last_tap + part >= size);
+    if (job->result_parts[axis] == 1) return 1;
+    return !(at_infinity && part < job->lead[axis]) &&
+           !(at_zero && job->result_parts[axis] * last_tap + part - job->lead[axis] >= size);
+}
+
+static inline int winograd_panel_has(const winograd_job_t *job, int64_t panel, int64_t point) {
+    const int64_t part = panel % winograd_result_parts(job);
+    return winograd_part_has(job, 0, part / job->result_parts[1], point / job->points[1]) &&
+           winograd_part_has(job, 1, part % job->result_parts[1], point % job->points[1]);
+}
+
+/* Parts of the source, of which an axis has one or two, are in the reduction by the kinds above. */
+static inline int64_t winograd_part_place(const winograd_job_t *job, int64_t part) {
+    return job->source_parts[1] == 2 && part < 2 ? 1 - part : part;
+}
+
+/* The vectors of the reduction whose weights are not zeros at a point. */
+static inline winograd_span_t winograd_vectors_of_point(const winograd_job_t *job, int64_t point, int64_t lanes) {
+    const int64_t h = job->source_parts[0] - 1, w = job->source_parts[1] - 1, windows = winograd_windows(job, lanes);
+    const int64_t first[5] = {0, w * windows, (w + 1) * windows, (w + 1 + h) * windows, (w + 1) * (h + 1) * windows};
+    return winograd_span(first, winograd_part_has(job, 0, h, point / job->points[1]),
+                         winograd_part_has(job, 1, w, point % job->points[1]));
+}
+
+/* The share of all products that is computed. */
+static inline double winograd_needed_share(const winograd_job_t *job, int64_t lanes) {
+    const winograd_tiles_t tiles = winograd_tiles(job, 0, winograd_tile_rows(job), 0, job->tiles[1]);
+    const int64_t parts = winograd_result_parts(job), reduction = winograd_reduction(job, lanes) / lanes;
+    int64_t needed = 0;
+    for (int64_t point = 0; point < winograd_points(job); point++) {
+        const winograd_span_t t = winograd_tiles_of_point(job, &tiles, point);
+        const winograd_span_t v = winograd_vectors_of_point(job, point, lanes);
+        for (int64_t part = 0; part < parts; part++)
+            needed += winograd_panel_has(job, part, point) * (t.last - t.first) * (v.last - v.first);
+    }
+    return (double)needed / (double)max64(winograd_points(job) * tiles.first[4] * reduction * parts, 1);
 }
 
 /* Tiles of one kind that lie in one plane: `rows` x `columns`. The plane holds the pixels phase + spacing * i. */
