@@ -354,26 +354,40 @@ static void NAMED(finish_patch)(const winograd_job_t *job, const winograd_patch_
     }
 }
 
-/* Products of one point and one panel: those of the tiles that need the point, zeros for the others. `next`: the
- * weights that come then. */
-static void NAMED(multiply_tiles)(const winograd_job_t *job, const winograd_tiles_t *tiles, int64_t point,
-                                  const REAL *source, const REAL *weights, const REAL *next, REAL *products) {
-    const int64_t vectors = winograd_reduction(job, LANES) / LANES, all = tiles->first[4];
-    const winograd_span_t reduction = winograd_vectors_of_point(job, point, LANES);
-    const winograd_span_t needed = winograd_tiles_of_point(job, tiles, point);
-    const int64_t pieces = max64(div_up(needed.last, TILE_ROWS) - needed.first / TILE_ROWS, 1);
-    const int64_t fetch = round_up(LANES * TILE_COLUMNS / pieces, 64 / REAL_BYTES);
+/* What a point needs: tiles, and vectors of the reduction. */
+typedef struct {
+    winograd_span_t tiles;
+    winograd_span_t vectors;
+    int64_t fetch; /* elements of the weights to come, per vector */
+} NAMED(needs_t);
+
+static NAMED(needs_t)
+    NAMED(needs_of)(const winograd_job_t *job, const winograd_tiles_t *tiles, winograd_point_t point, int64_t vectors) {
+    NAMED(needs_t)
+    needs = {winograd_tiles_of_point(job, tiles, point), winograd_vectors_of_point(job, point, LANES), 0};
+    const int64_t groups = div_up(needs.tiles.last, TILE_ROWS) - needs.tiles.first / TILE_ROWS;
+    const int64_t used = max64(groups * (needs.vectors.last - needs.vectors.first), 1);
+    needs.fetch = round_up(div_up(vectors * LANES * TILE_COLUMNS, used), 64 / REAL_BYTES);
+    return needs;
+}
+
+/* Products of one point and one panel: those of the tiles that need the point, zeros for the others of `all`. `next`:
+ * the weights that come then; `ahead`: what else is asked for meanwhile. */
+static void NAMED(multiply_tiles)(const NAMED(needs_t) *needs, int64_t all, int64_t vectors, const REAL *source,
+                                  const REAL *weights, const REAL *next, REAL *products, prefetch_t *ahead) {
+    const winograd_span_t span = needs->tiles;
+    const int64_t first = needs->vectors.first, count = needs->vectors.last - first;
     for (int v = 0; v < TILE_VECTORS; v++) {
-        NAMED(zero_line)(products + v * all * LANES, needed.first * LANES);
-        NAMED(zero_line)(products + (v * all + needed.last) * LANES, (all - needed.last) * LANES);
+        NAMED(zero_line)(products + v * all * LANES, span.first * LANES);
+        NAMED(zero_line)(products + (v * all + span.last) * LANES, (all - span.last) * LANES);
     }
-    for (int64_t tile = needed.first, end; tile < needed.last; tile = end, next += fetch * vectors) {
+    for (int64_t tile = span.first, end; tile < span.last; tile = end, next += needs->fetch * count) {
         const int64_t group = tile / TILE_ROWS * TILE_ROWS, height = min64(TILE_ROWS, all - group);
-        end = min64(group + height, needed.last);
+        end = min64(group + height, span.last);
+        for (int i = 0; i < 2; i++) ask_for_share(&ahead[i]);
         NAMED(winograd_tiles)
-        [end - tile](reduction.last - reduction.first, source + NAMED(tile_offset)(tile, all, reduction.first, vectors),
-                     height *LANES, weights + reduction.first *LANES *TILE_COLUMNS, products + tile *LANES, all *LANES,
-                     next, fetch);
+        [end - tile](count, source + NAMED(tile_offset)(tile, all, first, vectors), height *LANES,
+                     weights + first *LANES *TILE_COLUMNS, products + tile *LANES, all *LANES, next, needs->fetch);
     }
 }
 
@@ -381,18 +395,22 @@ static void NAMED(multiply_tiles)(const winograd_job_t *job, const winograd_tile
  * and `products` begin at the first of the panels. */
 static void NAMED(multiply_points)(const winograd_job_t *job, int64_t panels, const winograd_tiles_t *tiles,
                                    const REAL *source, int64_t source_plane, const REAL *weights, int64_t weight_plane,
-                                   REAL *products, int64_t product_plane) {
-    const int64_t size = TILE_COLUMNS * winograd_reduction(job, LANES);
-    for (int64_t point = 0; point < winograd_points(job); point++)
+                                   REAL *products, int64_t product_plane, prefetch_t *ahead) {
+    const int64_t vectors = winograd_reduction(job, LANES) / LANES, size = vectors * LANES * TILE_COLUMNS;
+    const int64_t all = tiles->first[4];
+    for (int64_t point = 0; point < winograd_points(job); point++) {
+        const winograd_point_t at = winograd_point(job, point);
+        const NAMED(needs_t) needs = NAMED(needs_of)(job, tiles, at, vectors);
         for (int64_t panel = 0; panel < panels; panel++) {
             const REAL *b = weights + point * weight_plane + panel * size;
             const REAL *next = panel + 1 < panels ? b + size : weights + (point + 1) * weight_plane;
-            REAL *c = products + point * product_plane + panel * TILE_COLUMNS * tiles->first[4];
-            if (winograd_panel_has(job, panel, point))
-                NAMED(multiply_tiles)(job, tiles, point, source + point * source_plane, b, next, c);
+            REAL *c = products + point * product_plane + panel * TILE_COLUMNS * all;
+            if (winograd_panel_has(job, panel, at))
+                NAMED(multiply_tiles)(&needs, all, vectors, source + point * source_plane, b, next, c, ahead);
             else
-                NAMED(zero_line)(c, TILE_COLUMNS * tiles->first[4]);
+                NAMED(zero_line)(c, TILE_COLUMNS * all);
         }
+    }
 }
 
 /* The results of tiles for `count` filters from `filter` on, where the products begin. */
@@ -410,29 +428,78 @@ static void NAMED(finish_tiles)(const winograd_job_t *job, int64_t group, const 
         }
 }
 
-/* From source to result: one block of tiles, all filters of a group. */
+/* Of an array that the outer caches do not hold anyway; more at a time would displace the transformed tiles from L2. */
+#ifndef MOST_BYTES_AHEAD
+#define MOST_BYTES_AHEAD (1 << 19)
+#define LEAST_BYTES_OF_ARRAY (5 << 19)
+#endif
+
+/* The tiles of one block of a group. */
+static winograd_tiles_t NAMED(block_tiles)(const winograd_job_t *job, int64_t block) {
+    const int64_t column_blocks = div_up(job->tiles[1], job->block[1]);
+    const int64_t row = block / column_blocks * job->block[0], column = block % column_blocks * job->block[1];
+    return winograd_tiles(job, row, min64(row + job->block[0], winograd_tile_rows(job)), column,
+                          min64(column + job->block[1], job->tiles[1]));
+}
+
+/* What lies under the tiles of a block in its first plane: pixels from tile * size + origin on, `overlap` more than
+ * that. Only where a row of pixels is one run of memory; other layouts gain nothing. */
+static prefetch_t NAMED(under_tiles)(const winograd_job_t *job, const winograd_tiles_t *tiles, const char *array,
+                                     const int64_t *stride, const int64_t *plane, int64_t channels,
+                                     const int64_t *parts, const int64_t *origin, int64_t overlap) {
+    const int64_t image = tiles->row / job->tiles[0], row = tiles->row % job->tiles[0];
+    const int64_t begin[2] = {row, tiles->column};
+    const int64_t end[2] = {min64(row + tiles->last_row - tiles->row, job->tiles[0]), tiles->last_column};
+    int64_t first[2], count[2];
+    for (int axis = 0; axis < 2; axis++) {
+        const int64_t size = job->outputs[axis] * parts[axis];
+        first[axis] = max64(begin[axis] * size + origin[axis], 0);
+        count[axis] = min64(end[axis] * size + origin[axis] + overlap, plane[1 + axis]) - first[axis];
+    }
+    const int64_t bytes = count[1] * channels * REAL_BYTES, all = count[0] * bytes;
+    const int64_t of_array = job->correlation.batch * plane[1] * plane[2] * channels * REAL_BYTES;
+    if (stride[1] != 1 || stride[4] != channels || job->phases[0] * job->phases[1] > 1 || plane[0] > 1 ||
+        job->correlation.groups > 1 || count[1] <= 0 || all > MOST_BYTES_AHEAD || of_array < LEAST_BYTES_OF_ARRAY)
+        return (prefetch_t){.runs = 0};
+    const int64_t offset = image * stride[0] + first[0] * stride[3] + first[1] * stride[4];
+    const int64_t calls = winograd_points(job) * winograd_panels(job, TILE_COLUMNS);
+    return (prefetch_t){
+        .run = array + offset * REAL_BYTES,
+        .step = stride[3] * REAL_BYTES,
+        .runs = count[0],
+        .lines = div_up(bytes, LINE_BYTES),
+        .share = div_up(div_up(all, LINE_BYTES), calls * div_up(tiles->first[4], TILE_ROWS)),
+    };
+}
+
+/* From source to result: one block of tiles, all filters of a group. Meanwhile the pixels of the next one are asked
+ * for, and where its own results go. */
 static void NAMED(winograd_block)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
-    const int64_t column_blocks = div_up(job->tiles[1], job->block[1]);
-    const int64_t row_blocks = div_up(winograd_tile_rows(job), job->block[0]);
-    const int64_t group = item / (column_blocks * row_blocks), panels = winograd_panels(job, TILE_COLUMNS);
-    const int64_t row = item / column_blocks % row_blocks * job->block[0];
-    const int64_t column = item % column_blocks * job->block[1];
-    const winograd_tiles_t tiles = winograd_tiles(job, row, min64(row + job->block[0], winograd_tile_rows(job)), column,
-                                                  min64(column + job->block[1], job->tiles[1]));
+    const correlation_t *c = &job->correlation;
+    const int64_t blocks = winograd_block_items(job) / c->groups, group = item / blocks;
+    const int64_t panels = winograd_panels(job, TILE_COLUMNS), reduction = winograd_reduction(job, LANES);
+    const winograd_tiles_t tiles = NAMED(block_tiles)(job, item % blocks);
+    const winograd_tiles_t next = NAMED(block_tiles)(job, min64(item % blocks + 1, blocks - 1));
     const int64_t count = tiles.first[4];
-    const int64_t reduction = winograd_reduction(job, LANES);
     const int64_t source_plane = winograd_plane(count * reduction);
     const int64_t weight_plane = winograd_plane(panels * TILE_COLUMNS * reduction);
     const int64_t product_plane = winograd_plane(count * panels * TILE_COLUMNS);
     const REAL *weights = (const REAL *)job->packed + group * winograd_packed_size(job, TILE_COLUMNS, LANES);
     REAL *source = (REAL *)scratch, *products = source + winograd_points(job) * source_plane;
     REAL *pixels = products + winograd_points(job) * product_plane;
+    prefetch_t ahead[2] = {
+        NAMED(under_tiles)(job, &next, c->source, c->source_stride, c->source_size, c->channels, job->source_parts,
+                           c->first + 1, job->points[0]),
+        NAMED(under_tiles)(job, &tiles, c->result, c->result_stride, c->pixels, c->filters, job->result_parts,
+                           job->origin, 0),
+    };
     winograd_patch_t patch = winograd_before_patches(&tiles);
     while (winograd_next_patch(job, &tiles, job->block[0], &patch))
         for (int64_t window = 0; window < winograd_windows(job, LANES); window++)
             NAMED(transform_patch)(job, &patch, group, window, count, source, source_plane, pixels);
-    NAMED(multiply_points)(job, panels, &tiles, source, source_plane, weights, weight_plane, products, product_plane);
+    NAMED(multiply_points)(job, panels, &tiles, source, source_plane, weights, weight_plane, products, product_plane,
+                           ahead);
     NAMED(finish_tiles)(job, group, &tiles, 0, winograd_filters(job), products, product_plane, pixels);
 }
 
@@ -474,7 +541,9 @@ static void NAMED(winograd_panel)(const void *data, int64_t item, void *scratch)
                                          weight_plane);
         weights = made;
     }
-    NAMED(multiply_points)(job, panels, &tiles, source, source_plane, weights, weight_plane, products, product_plane);
+    prefetch_t ahead[2] = {{.runs = 0}, {.runs = 0}};
+    NAMED(multiply_points)(job, panels, &tiles, source, source_plane, weights, weight_plane, products, product_plane,
+                           ahead);
     NAMED(finish_tiles)(job, group, &tiles, filter, min64(count * TILE_COLUMNS, winograd_filters(job) - filter),
                         products, product_plane, pixels);
 }

@@ -131,8 +131,8 @@ static void NAMED(winograd_product)(const void *data, int64_t item, void *scratc
     const int64_t point = item / panels % points, panel = item % panels, width = TILE_ROWS * LANES;
     const int64_t last_row = min64(job->pass_first + job->pass_rows, winograd_tile_rows(job));
     const winograd_tiles_t tiles = winograd_tiles(job, job->pass_first, last_row, 0, job->tiles[1]);
-    const winograd_span_t needed = winograd_tiles_of_point(job, &tiles, point);
-    const winograd_span_t vectors = winograd_vectors_of_point(job, point, LANES);
+    const winograd_span_t needed = winograd_tiles_of_point(job, &tiles, winograd_point(job, point));
+    const winograd_span_t vectors = winograd_vectors_of_point(job, winograd_point(job, point), LANES);
     const int64_t all = tiles.first[4], first = vectors.first * LANES, last = vectors.last * LANES;
     const REAL *source = (const REAL *)job->transformed + group * winograd_pass_source_size(job, LANES) +
                          point * winograd_plane(all * reduction);

@@ -221,11 +221,19 @@ static inline int winograd_last_needs(const winograd_job_t *job, int axis, int64
     return !job->ragged[axis] || !(point == job->points[axis] - 1 || (point == 0 && job->early[axis]));
 }
 
+/* A point of both axes. */
+typedef struct {
+    int64_t h, w;
+} winograd_point_t;
+
+static inline winograd_point_t winograd_point(const winograd_job_t *job, int64_t point) {
+    return (winograd_point_t){point / job->points[1], point % job->points[1]};
+}
+
 /* The tiles that need a point. */
 static inline winograd_span_t winograd_tiles_of_point(const winograd_job_t *job, const winograd_tiles_t *tiles,
-                                                      int64_t point) {
-    return winograd_span(tiles->first, winograd_last_needs(job, 0, point / job->points[1]),
-                         winograd_last_needs(job, 1, point % job->points[1]));
+                                                      winograd_point_t point) {
+    return winograd_span(tiles->first, winograd_last_needs(job, 0, point.h), winograd_last_needs(job, 1, point.w));
 }
 
 /* Whether the weights of a part on an axis are not all zero at a point of it. The polynomial of a part without its last
@@ -239,10 +247,11 @@ static inline int winograd_part_has(const winograd_job_t *job, int axis, int64_t
            !(at_zero && job->result_parts[axis] * last_tap + part - job->lead[axis] >= size);
 }
 
-static inline int winograd_panel_has(const winograd_job_t *job, int64_t panel, int64_t point) {
+static inline int winograd_panel_has(const winograd_job_t *job, int64_t panel, winograd_point_t point) {
+    if (winograd_result_parts(job) == 1) return 1;
     const int64_t part = panel % winograd_result_parts(job);
-    return winograd_part_has(job, 0, part / job->result_parts[1], point / job->points[1]) &&
-           winograd_part_has(job, 1, part % job->result_parts[1], point % job->points[1]);
+    return winograd_part_has(job, 0, part / job->result_parts[1], point.h) &&
+           winograd_part_has(job, 1, part % job->result_parts[1], point.w);
 }
 
 /* Parts of the source, of which an axis has one or two, are in the reduction by the kinds above. */
@@ -251,11 +260,11 @@ static inline int64_t winograd_part_place(const winograd_job_t *job, int64_t par
 }
 
 /* The vectors of the reduction whose weights are not zeros at a point. */
-static inline winograd_span_t winograd_vectors_of_point(const winograd_job_t *job, int64_t point, int64_t lanes) {
+static inline winograd_span_t winograd_vectors_of_point(const winograd_job_t *job, winograd_point_t point,
+                                                        int64_t lanes) {
     const int64_t h = job->source_parts[0] - 1, w = job->source_parts[1] - 1, windows = winograd_windows(job, lanes);
     const int64_t first[5] = {0, w * windows, (w + 1) * windows, (w + 1 + h) * windows, (w + 1) * (h + 1) * windows};
-    return winograd_span(first, winograd_part_has(job, 0, h, point / job->points[1]),
-                         winograd_part_has(job, 1, w, point % job->points[1]));
+    return winograd_span(first, winograd_part_has(job, 0, h, point.h), winograd_part_has(job, 1, w, point.w));
 }
 
 /* The share of all products that is computed. */
@@ -263,7 +272,8 @@ static inline double winograd_needed_share(const winograd_job_t *job, int64_t la
     const winograd_tiles_t tiles = winograd_tiles(job, 0, winograd_tile_rows(job), 0, job->tiles[1]);
     const int64_t parts = winograd_result_parts(job), reduction = winograd_reduction(job, lanes) / lanes;
     int64_t needed = 0;
-    for (int64_t point = 0; point < winograd_points(job); point++) {
+    for (int64_t i = 0; i < winograd_points(job); i++) {
+        const winograd_point_t point = winograd_point(job, i);
         const winograd_span_t t = winograd_tiles_of_point(job, &tiles, point);
         const winograd_span_t v = winograd_vectors_of_point(job, point, lanes);
         for (int64_t part = 0; part < parts; part++)
