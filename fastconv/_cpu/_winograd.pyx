@@ -27,6 +27,8 @@ cdef extern from "winograd_job.h" nogil:
         int64_t spacing[2]
         int64_t phases[2]
         int64_t tiles[2]
+        int64_t ragged[2]
+        int64_t early[2]
         int64_t block[2]
         int64_t panels
         char *packed
@@ -56,10 +58,13 @@ cdef extern from "winograd_job.h" nogil:
     int64_t winograd_pass_tiles(const winograd_job_t *job)
     int64_t winograd_pass_bytes(const winograd_job_t *job, int64_t tile_columns, int64_t lanes, int64_t element_bytes)
     int64_t winograd_sums_bytes(const winograd_job_t *job, int64_t tile_columns, int64_t lanes, int64_t element_bytes)
+    double winograd_needed_share(const winograd_job_t *job, int64_t lanes)
     int64_t winograd_scratch_bytes(const winograd_job_t *job, int64_t tile_columns, int64_t lanes,
                                    int64_t element_bytes)
 
 
+# On an axis with more tiles it does not pay to treat the last one of a plane by itself.
+cdef int64_t MOST_TILES_BESIDE_RAGGED = 12
 # Tiles whose pixels are gathered together: they stay in L1.
 cdef int64_t GRADIENT_BLOCK_TILES = 28
 # Splits of the passes of a weight gradient at most, and bytes of all their sums; never decided by the threads.
@@ -150,7 +155,12 @@ cdef class _Job:
             job.lead[axis] = _lead(stride, taps, before)
             job.origin[axis] = -((before + job.lead[axis]) % stride)
             size = div_up(size - job.origin[axis], stride)
-        job.tiles[axis] = div_up(div_up(size, job.spacing[axis]), job.outputs[axis])
+        size = div_up(size, job.spacing[axis])
+        job.tiles[axis] = div_up(size, job.outputs[axis])
+        # By so many results the tiles are too many. Five points have no point 0 that could be left out.
+        beyond = job.tiles[axis] * job.outputs[axis] - size
+        job.ragged[axis] = beyond > 0 and job.tiles[axis] <= MOST_TILES_BESIDE_RAGGED
+        job.early[axis] = job.ragged[axis] and beyond > 1 and points != 5
 
     cdef _set_blocks(self, params, bint is_gradient):
         """Blocks of about ``params["tiles"]`` tiles, of whole tile rows where one fits, cut as evenly as possible."""
@@ -221,6 +231,12 @@ def memory(problem, params):
             return sums, job.pass_bytes() + job.patch_bytes()
         return sums + job.pass_bytes(), job.patch_bytes()
     return job.transformed_bytes() if job.job.panels else job.packed_bytes(), job.scratch_bytes()
+
+
+def needed_share(problem, params):
+    """The share of all products that is computed."""
+    cdef _Job job = _Job(problem, params)
+    return winograd_needed_share(&job.job, job.kernels.lanes)
 
 
 def pack(problem, params, operands, int threads):

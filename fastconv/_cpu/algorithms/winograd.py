@@ -52,6 +52,8 @@ PASS_TILES = (128, 64, 256)
 """Tiles of one pass over the operands of a weight gradient: more pay only where sums are large, and are less exact."""
 CACHED_SUMS_BYTES = 2**24
 """Sums of a weight gradient up to this size are not written to memory in every pass."""
+CACHED_ITEM_BYTES = 2**20
+"""Transformed tiles and products of an item up to this size stay in the cache between their stages."""
 ITEM_PANELS = (1, 2)
 """Panels of filters of an item that takes all tiles."""
 LEAST_ITEMS = 8
@@ -236,15 +238,15 @@ def _panels(problem: ConvProblem) -> int:
 
 
 def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
-    """Products near the peak rate, transforms as copies, and what is read again from cache: weights for every block of
-    tiles, or tiles for every item of panels."""
+    """Products near the peak rate, transforms as copies, dearer where what they make leaves the cache, and what is read
+    again from cache: weights for every block of tiles, or tiles for every item of panels."""
     points, _ = _shape(problem, params["points"])
     reduction, filters = _channels(problem)
     tiles = _tile_count(problem, params["points"])
     itemsize = np.dtype(problem.dtype).itemsize
     rate, copies = machine.multiply_adds_per_second[problem.dtype], machine.bytes_per_second / itemsize
     weights, sources = points * reduction * filters, points * reduction * tiles
-    products = tiles * weights / (rate * 0.85)
+    products = _winograd.needed_share(problem, params) * tiles * weights / (rate * 0.85)
     if problem.direction == "backward_weight":
         # Operands of a pass leave the caches as it grows, and where those of all groups come before the first products;
         # all sums are read and written in every pass.
@@ -255,10 +257,13 @@ def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
         moved = (0.35 + params["tiles"] / 350 + (1.7 if problem.groups > 1 else 0)) * operands
         moved += (-(-tiles // params["tiles"]) + 0.5) * sums
         return problem.groups * (products + moved / copies)
-    transforms = 1.2 * (sources + points * filters * tiles) / copies
     if params["panels"]:
         items = -(-_panels(problem) // params["panels"])
         moved = 0.8 * weights + (1 + 0.1 * items) * sources
+        held = sources + points * filters * tiles / items
     else:
-        moved = (2.5 + 0.15 * -(-tiles // params["tiles"])) * weights
+        moved = (2.5 + 0.1 * -(-tiles // params["tiles"])) * weights
+        held = points * (reduction + filters) * min(params["tiles"], tiles)
+    spilled = max(held * itemsize / CACHED_ITEM_BYTES - 1, 0)
+    transforms = (1.2 + 0.15 * spilled) * (sources + points * filters * tiles) / copies
     return problem.groups * (products + transforms + moved / copies)

@@ -3,13 +3,14 @@
  *     result[p, c] = sum over t of  source[p*step + first + t*delta, c] * factors[t, c]
  *
  * A tile is one or two rows of pixels of one vector of channels. Two rows, where taps and pixels are neighbours along
- * h, share every source row that both need; where they are neighbours along w, up to three taps of a row share every
- * vector of the source. Taps outside a row are multiplied by zeros, rows outside the source are left out: finite
- * weights are a precondition. Layout: channels that are neighbours in memory, at least a vector of them, else one
- * element at a time; the last vector of channels begins early rather than end late, and so does the last tile of a row.
- * Numerics: one chain of multiply-adds per element over the taps in the order of the source; no block and no thread
- * changes it. */
+ * h, share every source row that both need; where they are neighbours along w, or pixels are two taps apart, up to
+ * three taps of a row share every vector of the source. Taps outside a row are multiplied by zeros, rows outside the
+ * source are left out: finite weights are a precondition. Layout: channels that are neighbours in memory, at least a
+ * vector of them, else one element at a time; the last vector of channels begins early rather than end late, and so
+ * does the last tile of a row. Numerics: one chain of multiply-adds per element over the taps in the order of the
+ * source; no block and no thread changes it. */
 #define DEPTHWISE_PIXELS (TILE_ROWS > 8 ? 12 : 4)
+#define DEPTHWISE_SOME (TILE_ROWS > 8 ? 7 : 3)
 #define DEPTHWISE_FEW (TILE_ROWS > 8 ? 4 : 2)
 #define DEPTHWISE_TAPS 3
 /* Weights that stay in a first-level cache beside the pixels of a tile. */
@@ -27,10 +28,11 @@ typedef struct {
     int64_t d; /* of the plane */
 } NAMED(depthwise_image_t);
 
-/* `taps` neighbours of a row of taps for the rows `lo` to `hi` of the tile; the first reads column `column` of `line`
- * for the first pixel. `inside`: so do all taps for all pixels; otherwise those that do not read zeros. */
+/* `taps` neighbours of a row of taps for the rows `lo` to `hi` of the tile, whose pixels are `spread` taps apart; the
+ * first reads column `column` of `line` for the first pixel. `inside`: so do all taps for all pixels; otherwise those
+ * that do not read zeros. */
 ALWAYS_INLINE void NAMED(depthwise_taps_of)(NAMED(vector) (*sum)[DEPTHWISE_PIXELS], const int lo, const int hi,
-                                            const int pixels, const int taps, const int inside,
+                                            const int pixels, const int taps, const int spread, const int inside,
                                             const NAMED(depthwise_image_t) *m, const REAL *line, int64_t column,
                                             const REAL *factors) {
     const correlation_t *c = &m->phase->sum;
@@ -42,8 +44,8 @@ ALWAYS_INLINE void NAMED(depthwise_taps_of)(NAMED(vector) (*sum)[DEPTHWISE_PIXEL
 #pragma GCC unroll 3
         for (int t = 0; t < taps; t++) factor[a][t] = NAMED(load)(factors - a * row_step + t * m->channels);
     line += column * c->source_stride[4];
-#pragma GCC unroll 14
-    for (int q = 0; q < pixels + taps - 1; q++, line += step, column += apart) {
+#pragma GCC unroll 26
+    for (int q = 0; q < (pixels - 1) * spread + taps; q++, line += step, column += apart) {
         const int reads = inside || (column >= 0 && column < c->source_size[2]);
         NAMED(vector) x = NAMED(load)(reads ? line : NAMED(depthwise_zeros));
         if (lo < hi || taps > 1) LOADED_ONCE(x);
@@ -51,34 +53,40 @@ ALWAYS_INLINE void NAMED(depthwise_taps_of)(NAMED(vector) (*sum)[DEPTHWISE_PIXEL
         for (int a = lo; a <= hi; a++)
 #pragma GCC unroll 3
             for (int t = 0; t < taps; t++)
-                if (q >= t && q - t < pixels) sum[a][q - t] += x * factor[a][t];
+                if (q >= t && (q - t) % spread == 0 && (q - t) / spread < pixels)
+                    sum[a][(q - t) / spread] += x * factor[a][t];
     }
 }
 
-/* Source row `line` of tap row `factors` into the rows `lo` to `hi` of the tile. */
+/* Source row `line` of tap row `factors` into the rows `lo` to `hi` of a tile of `rows`. */
 ALWAYS_INLINE void NAMED(depthwise_row)(NAMED(vector) (*sum)[DEPTHWISE_PIXELS], const int lo, const int hi,
-                                        const int pixels, const NAMED(depthwise_image_t) *m, const REAL *line,
-                                        int64_t column, const REAL *factors) {
+                                        const int rows, const int pixels, const NAMED(depthwise_image_t) *m,
+                                        const REAL *line, int64_t column, const REAL *factors) {
     const correlation_t *c = &m->phase->sum;
-    const int slides = pixels > 1 && c->step[2] == c->delta[2];
+    const int next = pixels > 1 && c->step[2] == c->delta[2];
+    const int second = pixels > 1 && rows == 1 && c->step[2] == 2 * c->delta[2];
     for (int64_t t = 0, taps; t < c->taps[2]; t += taps) {
         const int64_t left = c->taps[2] - t, first = column + t * c->delta[2];
         const REAL *at = factors + t * m->channels;
-        taps = !slides || left == 1 ? 1 : left == 2 || left == 4 ? 2 : 3;
+        taps = !(next || second) || left == 1 ? 1 : left == 2 || left == 4 ? 2 : 3;
         const int64_t last = first + (pixels - 1) * c->step[2] + (taps - 1) * c->delta[2];
         if (last < 0 || first >= c->source_size[2]) continue;
         const int inside = first >= 0 && last < c->source_size[2];
-#define TAPS(taps)                                                                                                     \
+#define TAPS(taps, spread)                                                                                             \
     if (inside)                                                                                                        \
-        NAMED(depthwise_taps_of)(sum, lo, hi, pixels, taps, 1, m, line, first, at);                                    \
+        NAMED(depthwise_taps_of)(sum, lo, hi, pixels, taps, spread, 1, m, line, first, at);                            \
     else                                                                                                               \
-        NAMED(depthwise_taps_of)(sum, lo, hi, pixels, taps, 0, m, line, first, at);
-        if (taps == 3) {
-            TAPS(3)
+        NAMED(depthwise_taps_of)(sum, lo, hi, pixels, taps, spread, 0, m, line, first, at);
+        if (second && taps == 3) {
+            TAPS(3, 2)
+        } else if (second && taps == 2) {
+            TAPS(2, 2)
+        } else if (taps == 3) {
+            TAPS(3, 1)
         } else if (taps == 2) {
-            TAPS(2)
+            TAPS(2, 1)
         } else {
-            TAPS(1)
+            TAPS(1, 1)
         }
 #undef TAPS
     }
@@ -125,11 +133,11 @@ ALWAYS_INLINE void NAMED(depthwise_tile)(const int rows, const int pixels, const
             const REAL *line = m->source + d * c->source_stride[2] + row * c->source_stride[3] + channel;
             const REAL *factors = m->factors + (slice * c->taps[1] + i) * c->taps[2] * m->channels + channel;
             if (rows == 1 || i == 0)
-                NAMED(depthwise_row)(sum, 0, 0, pixels, m, line, column, factors);
+                NAMED(depthwise_row)(sum, 0, 0, rows, pixels, m, line, column, factors);
             else if (i == c->taps[1])
-                NAMED(depthwise_row)(sum, 1, 1, pixels, m, line, column, factors);
+                NAMED(depthwise_row)(sum, 1, 1, rows, pixels, m, line, column, factors);
             else
-                NAMED(depthwise_row)(sum, 0, 1, pixels, m, line, column, factors);
+                NAMED(depthwise_row)(sum, 0, 1, rows, pixels, m, line, column, factors);
         }
     }
 #pragma GCC unroll 2
@@ -145,18 +153,32 @@ ALWAYS_INLINE void NAMED(depthwise_tile)(const int rows, const int pixels, const
         NAMED(depthwise_tile)(rows, pixels, m, h, pixel, channel);                                                     \
     }
 TILE(depthwise_1_many, 1, DEPTHWISE_PIXELS)
+TILE(depthwise_1_some, 1, DEPTHWISE_SOME)
 TILE(depthwise_1_few, 1, DEPTHWISE_FEW)
 TILE(depthwise_1_one, 1, 1)
 TILE(depthwise_2_many, 2, DEPTHWISE_PIXELS)
+TILE(depthwise_2_some, 2, DEPTHWISE_SOME)
 TILE(depthwise_2_few, 2, DEPTHWISE_FEW)
 TILE(depthwise_2_one, 2, 1)
 #undef TILE
 
-/* [rows - 1][many, few or one pixel] */
-static void (*const NAMED(depthwise_tiles)[2][3])(const NAMED(depthwise_image_t) *, int64_t, int64_t, int64_t) = {
-    {NAMED(depthwise_1_many), NAMED(depthwise_1_few), NAMED(depthwise_1_one)},
-    {NAMED(depthwise_2_many), NAMED(depthwise_2_few), NAMED(depthwise_2_one)},
+/* [rows - 1][many, some, few or one pixel] */
+static void (*const NAMED(depthwise_tiles)[2][4])(const NAMED(depthwise_image_t) *, int64_t, int64_t, int64_t) = {
+    {NAMED(depthwise_1_many), NAMED(depthwise_1_some), NAMED(depthwise_1_few), NAMED(depthwise_1_one)},
+    {NAMED(depthwise_2_many), NAMED(depthwise_2_some), NAMED(depthwise_2_few), NAMED(depthwise_2_one)},
 };
+
+/* The next tile of a row of which `left` of `pixels` are to do: a number of the table above and, in *taken, its pixels.
+ * As few pixels as can be are computed twice. */
+static inline int NAMED(depthwise_next)(int64_t left, int64_t pixels, int64_t *taken) {
+    static const int sizes[] = {DEPTHWISE_PIXELS, DEPTHWISE_SOME, DEPTHWISE_FEW, 1};
+    int size = 0;
+    if (left > DEPTHWISE_PIXELS && left <= 2 * DEPTHWISE_SOME) size = 1;
+    if (left < DEPTHWISE_PIXELS) size = left <= DEPTHWISE_FEW || left == 2 * DEPTHWISE_FEW ? 2 : 1;
+    while (sizes[size] > pixels) size++;
+    *taken = sizes[size];
+    return size;
+}
 
 /* All pixels of `rows` rows, for as many channels at a time as have their weights stay in a first-level cache. */
 static void NAMED(depthwise_sweep)(int64_t rows, const NAMED(depthwise_image_t) *m, int64_t h) {
@@ -165,8 +187,7 @@ static void NAMED(depthwise_sweep)(int64_t rows, const NAMED(depthwise_image_t) 
     const int64_t width = max64(fitting, 1) * LANES;
     for (int64_t first = 0; first < m->channels; first += width)
         for (int64_t pixel = 0, taken; pixel < pixels; pixel += taken) {
-            const int size = pixels - pixel >= DEPTHWISE_PIXELS ? 0 : pixels >= DEPTHWISE_FEW ? 1 : 2;
-            taken = size == 0 ? DEPTHWISE_PIXELS : size == 1 ? DEPTHWISE_FEW : 1;
+            const int size = NAMED(depthwise_next)(pixels - pixel, pixels, &taken);
             for (int64_t channel = first; channel < min64(first + width, m->channels); channel += LANES)
                 NAMED(depthwise_tiles)[rows - 1][size](m, h, min64(pixel, pixels - taken),
                                                        min64(channel, m->channels - LANES));
@@ -257,6 +278,7 @@ static void NAMED(depthwise_pack)(const void *data, int64_t item, void *scratch)
     if (!(check == 0)) *phase->spoiled = 1;
 }
 #undef DEPTHWISE_PIXELS
+#undef DEPTHWISE_SOME
 #undef DEPTHWISE_FEW
 #undef DEPTHWISE_TAPS
 #undef DEPTHWISE_BYTES

@@ -9,7 +9,7 @@
  * columns: rows are counted over images and planes, so that small planes share a block. Layout: lanes are channels
  * everywhere,
  *
- *     transformed source  [point][tile group][channel vector][tile of group][lane]
+ *     transformed source  [point][tile group][vector of the reduction][tile of group][lane]
  *     transformed weights [point][panel][reduction][TILE_COLUMNS]
  *     products            [point][filter vector][tile][lane]
  *
@@ -137,8 +137,8 @@ static NAMED(window_t)
                          (group * c->channels + channel) * c->source_stride[1] + plane * c->source_stride[2];
     const int64_t origin[2] = {patch->phase[0] + c->first[1], patch->phase[1] + c->first[2]};
     return NAMED(window_of)(job, plane >= 0 && plane < c->source_size[0] ? source : NULL, c->source_stride,
-                            c->source_size, origin, min64(LANES, c->channels - channel), patch->row * h_size,
-                            patch->column * w_size,
+                            c->source_size, origin, min64(LANES, c->channels - channel),
+                            patch->begin[0] * job->source_parts[0], patch->begin[1] * job->source_parts[1],
                             patch->rows * h_size + (job->points[0] - job->outputs[0]) * job->source_parts[0],
                             patch->columns * w_size + (job->points[1] - job->outputs[1]) * job->source_parts[1]);
 }
@@ -171,14 +171,16 @@ static void NAMED(transform_patch)(const winograd_job_t *job, const winograd_pat
                                    int64_t number, int64_t tiles, REAL *target, int64_t plane, REAL *pixels) {
     const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_SOURCE, job->outputs);
     const int64_t width = NAMED(gather_source)(job, patch, group, number, pixels);
-    const int64_t parts = winograd_source_parts(job), vectors = winograd_windows(job, LANES) * parts;
+    const int64_t parts = winograd_source_parts(job), windows = winograd_windows(job, LANES);
     int64_t tile = patch->tile;
     for (int64_t row = 0; row < patch->rows; row++)
         for (int64_t column = 0; column < patch->columns; column++, tile++)
             for (int64_t part = 0; part < parts; part++)
                 transform(
                     NAMED(tile_at)(pixels, job->outputs, job->source_parts, part, row, column, width),
-                    (NAMED(tile_array_t)){target + NAMED(tile_offset)(tile, tiles, number * parts + part, vectors),
+                    (NAMED(tile_array_t)){target + NAMED(tile_offset)(tile, tiles,
+                                                                      winograd_part_place(job, part) * windows + number,
+                                                                      windows * parts),
                                           job->points[1] * plane, plane},
                     NULL);
 }
@@ -203,16 +205,16 @@ static int NAMED(transform_back)(const winograd_job_t *job, const winograd_patch
  *
  *     c[v][i][lane] = sum over r of  a[r / LANES][i][r % LANES] * b[r][v][lane]
  *
- * with `vectors` vectors of the reduction, c's rows `c_stride` elements apart. Meanwhile the weights to come are
- * fetched into L2, `fetch` elements from `next` on per vector. */
-ALWAYS_INLINE void NAMED(winograd_tile_of)(const int tiles, int64_t vectors, const REAL *a, const REAL *b, REAL *c,
-                                           int64_t c_stride, const REAL *next, int64_t fetch) {
+ * with `vectors` vectors of the reduction; a's are `a_stride` elements apart, c's rows `c_stride`. Meanwhile the
+ * weights to come are fetched into L2, `fetch` elements from `next` on per vector. */
+ALWAYS_INLINE void NAMED(winograd_tile_of)(const int tiles, int64_t vectors, const REAL *a, int64_t a_stride,
+                                           const REAL *b, REAL *c, int64_t c_stride, const REAL *next, int64_t fetch) {
     NAMED(vector) sum[TILE_ROWS][TILE_VECTORS];
 #pragma GCC unroll 16
     for (int i = 0; i < tiles; i++)
 #pragma GCC unroll 2
         for (int v = 0; v < TILE_VECTORS; v++) sum[i][v] = (NAMED(vector)){0};
-    for (int64_t q = 0; q < vectors; q++, a += tiles * LANES, next += fetch) {
+    for (int64_t q = 0; q < vectors; q++, a += a_stride, next += fetch) {
         for (int64_t i = 0; i < fetch; i += 64 / REAL_BYTES) __builtin_prefetch(next + i, 0, 2);
 #pragma GCC unroll 4
         for (int lane = 0; lane < LANES; lane++, b += TILE_COLUMNS) {
@@ -231,12 +233,12 @@ ALWAYS_INLINE void NAMED(winograd_tile_of)(const int tiles, int64_t vectors, con
         for (int v = 0; v < TILE_VECTORS; v++) *(NAMED(vector) *)(c + v * c_stride + i * LANES) = sum[i][v];
 }
 
-typedef void (*NAMED(winograd_tile_fn))(int64_t vectors, const REAL *a, const REAL *b, REAL *c, int64_t c_stride,
-                                        const REAL *next, int64_t fetch);
+typedef void (*NAMED(winograd_tile_fn))(int64_t vectors, const REAL *a, int64_t a_stride, const REAL *b, REAL *c,
+                                        int64_t c_stride, const REAL *next, int64_t fetch);
 #define TILE(rows)                                                                                                     \
-    static void JOIN(NAMED(winograd_tile), rows)(int64_t vectors, const REAL *a, const REAL *b, REAL *c,               \
-                                                 int64_t c_stride, const REAL *next, int64_t fetch) {                  \
-        NAMED(winograd_tile_of)(rows, vectors, a, b, c, c_stride, next, fetch);                                        \
+    static void JOIN(NAMED(winograd_tile), rows)(int64_t vectors, const REAL *a, int64_t a_stride, const REAL *b,      \
+                                                 REAL *c, int64_t c_stride, const REAL *next, int64_t fetch) {         \
+        NAMED(winograd_tile_of)(rows, vectors, a, a_stride, b, c, c_stride, next, fetch);                              \
     }
 EACH_ROWS(TILE)
 #undef TILE
@@ -292,11 +294,11 @@ typedef struct {
 } NAMED(inside_t);
 
 static NAMED(inside_t)
-    NAMED(inside_of)(const winograd_job_t *job, const winograd_patch_t *patch, int axis, int64_t tile, int64_t tiles) {
-    const int64_t size = job->outputs[axis] * job->result_parts[axis], begin = tile * size + job->origin[axis];
+    NAMED(inside_of)(const winograd_job_t *job, const winograd_patch_t *patch, int axis, int64_t tiles) {
+    const int64_t parts = job->result_parts[axis], begin = patch->begin[axis] * parts + job->origin[axis];
     const int64_t inside = div_up(job->correlation.pixels[1 + axis] - patch->phase[axis], job->spacing[axis]);
-    const int64_t first = max64(begin, 0);
-    return (NAMED(inside_t)){first, min64(begin + tiles * size, inside) - first, first - begin};
+    const int64_t first = max64(begin + patch->early[axis] * parts, 0);
+    return (NAMED(inside_t)){first, min64(begin + tiles * job->outputs[axis] * parts, inside) - first, first - begin};
 }
 
 /* A patch's first element of an array of the result's shape. */
@@ -322,11 +324,11 @@ static void NAMED(finish_patch)(const winograd_job_t *job, const winograd_patch_
     const correlation_t *c = &job->correlation;
     const epilogue_t *e = &job->epilogue;
     const int64_t filters = min64(LANES, c->filters - filter), all = group * c->filters + filter;
-    const NAMED(inside_t) h = NAMED(inside_of)(job, patch, 0, patch->row, patch->rows);
-    const NAMED(inside_t) w = NAMED(inside_of)(job, patch, 1, patch->column, patch->columns);
+    const NAMED(inside_t) h = NAMED(inside_of)(job, patch, 0, patch->rows);
+    const NAMED(inside_t) w = NAMED(inside_of)(job, patch, 1, patch->columns);
     /* What lies beyond the width must not overwrite another part. */
     const int64_t width =
-        winograd_result_parts(job) == 1 ? w.count : patch->columns * job->outputs[1] * job->result_parts[1];
+        winograd_result_parts(job) == 1 ? w.skipped + w.count : patch->columns * job->outputs[1] * job->result_parts[1];
     const int64_t row_stride = c->result_stride[3] * job->spacing[0], stride = c->result_stride[4] * job->spacing[1];
     const int64_t add_row_stride = e->add_stride[3] * job->spacing[0], add_stride = e->add_stride[4] * job->spacing[1];
     int64_t rows = h.count, run = w.count;
@@ -352,85 +354,165 @@ static void NAMED(finish_patch)(const winograd_job_t *job, const winograd_patch_
     }
 }
 
+/* What a point needs: tiles, and vectors of the reduction. */
+typedef struct {
+    winograd_span_t tiles;
+    winograd_span_t vectors;
+    int64_t fetch; /* elements of the weights to come, per vector */
+} NAMED(needs_t);
+
+static NAMED(needs_t)
+    NAMED(needs_of)(const winograd_job_t *job, const winograd_tiles_t *tiles, winograd_point_t point, int64_t vectors) {
+    NAMED(needs_t)
+    needs = {winograd_tiles_of_point(job, tiles, point), winograd_vectors_of_point(job, point, LANES), 0};
+    const int64_t groups = div_up(needs.tiles.last, TILE_ROWS) - needs.tiles.first / TILE_ROWS;
+    const int64_t used = max64(groups * (needs.vectors.last - needs.vectors.first), 1);
+    needs.fetch = round_up(div_up(vectors * LANES * TILE_COLUMNS, used), 64 / REAL_BYTES);
+    return needs;
+}
+
+/* Products of one point and one panel: those of the tiles that need the point, zeros for the others of `all`. `next`:
+ * the weights that come then; `ahead`: what else is asked for meanwhile. */
+static void NAMED(multiply_tiles)(const NAMED(needs_t) *needs, int64_t all, int64_t vectors, const REAL *source,
+                                  const REAL *weights, const REAL *next, REAL *products, prefetch_t *ahead) {
+    const winograd_span_t span = needs->tiles;
+    const int64_t first = needs->vectors.first, count = needs->vectors.last - first;
+    for (int v = 0; v < TILE_VECTORS; v++) {
+        NAMED(zero_line)(products + v * all * LANES, span.first * LANES);
+        NAMED(zero_line)(products + (v * all + span.last) * LANES, (all - span.last) * LANES);
+    }
+    for (int64_t tile = span.first, end; tile < span.last; tile = end, next += needs->fetch * count) {
+        const int64_t group = tile / TILE_ROWS * TILE_ROWS, height = min64(TILE_ROWS, all - group);
+        end = min64(group + height, span.last);
+        for (int i = 0; i < 2; i++) ask_for_share(&ahead[i]);
+        NAMED(winograd_tiles)
+        [end - tile](count, source + NAMED(tile_offset)(tile, all, first, vectors), height *LANES,
+                     weights + first *LANES *TILE_COLUMNS, products + tile *LANES, all *LANES, next, needs->fetch);
+    }
+}
+
 /* Products of all points: the transformed tiles of a point stay in L2 while panels of weights stream past. `weights`
  * and `products` begin at the first of the panels. */
-static void NAMED(multiply_points)(const winograd_job_t *job, int64_t panels, int64_t tiles, const REAL *source,
-                                   int64_t source_plane, const REAL *weights, int64_t weight_plane, REAL *products,
-                                   int64_t product_plane) {
-    const int64_t reduction = winograd_reduction(job, LANES), size = TILE_COLUMNS * reduction;
-    const int64_t fetch = round_up(LANES * TILE_COLUMNS / div_up(tiles, TILE_ROWS), 64 / REAL_BYTES);
-    for (int64_t point = 0; point < winograd_points(job); point++)
+static void NAMED(multiply_points)(const winograd_job_t *job, int64_t panels, const winograd_tiles_t *tiles,
+                                   const REAL *source, int64_t source_plane, const REAL *weights, int64_t weight_plane,
+                                   REAL *products, int64_t product_plane, prefetch_t *ahead) {
+    const int64_t vectors = winograd_reduction(job, LANES) / LANES, size = vectors * LANES * TILE_COLUMNS;
+    const int64_t all = tiles->first[4];
+    for (int64_t point = 0; point < winograd_points(job); point++) {
+        const winograd_point_t at = winograd_point(job, point);
+        const NAMED(needs_t) needs = NAMED(needs_of)(job, tiles, at, vectors);
         for (int64_t panel = 0; panel < panels; panel++) {
             const REAL *b = weights + point * weight_plane + panel * size;
             const REAL *next = panel + 1 < panels ? b + size : weights + (point + 1) * weight_plane;
-            REAL *c = products + point * product_plane + panel * TILE_VECTORS * tiles * LANES;
-            for (int64_t tile = 0; tile < tiles; tile += TILE_ROWS, next += fetch * reduction / LANES)
-                NAMED(winograd_tiles)[min64(TILE_ROWS, tiles - tile)](reduction / LANES,
-                                                                      source + point * source_plane + tile * reduction,
-                                                                      b, c + tile * LANES, tiles * LANES, next, fetch);
+            REAL *c = products + point * product_plane + panel * TILE_COLUMNS * all;
+            if (winograd_panel_has(job, panel, at))
+                NAMED(multiply_tiles)(&needs, all, vectors, source + point * source_plane, b, next, c, ahead);
+            else
+                NAMED(zero_line)(c, TILE_COLUMNS * all);
         }
+    }
 }
 
-/* The results of tile rows [row, last_row), tile columns [column, column + columns) for `count` filters from `filter`
- * on, where the products begin. */
-static void NAMED(finish_tiles)(const winograd_job_t *job, int64_t group, int64_t row, int64_t last_row, int64_t column,
-                                int64_t columns, int64_t filter, int64_t count, REAL *products, int64_t plane,
-                                REAL *pixels) {
-    const int64_t tiles = (last_row - row) * columns, parts = winograd_result_parts(job);
-    winograd_patch_t patch;
-    for (int64_t next = row; next < last_row; next += patch.rows) {
-        patch =
-            winograd_patch(job, next, min64(next + job->block[0], last_row), column, columns, (next - row) * columns);
+/* The results of tiles for `count` filters from `filter` on, where the products begin. */
+static void NAMED(finish_tiles)(const winograd_job_t *job, int64_t group, const winograd_tiles_t *tiles, int64_t filter,
+                                int64_t count, REAL *products, int64_t plane, REAL *pixels) {
+    const int64_t all = tiles->first[4], parts = winograd_result_parts(job);
+    winograd_patch_t patch = winograd_before_patches(tiles);
+    while (winograd_next_patch(job, tiles, job->block[0], &patch))
         for (int64_t i = 0; i < count; i += LANES) {
-            REAL *of_vector = products + (i / TILE_COLUMNS * TILE_COLUMNS * parts + i % TILE_COLUMNS) * tiles;
+            REAL *of_vector = products + (i / TILE_COLUMNS * TILE_COLUMNS * parts + i % TILE_COLUMNS) * all;
             if (winograd_result_lanes(job) > 1)
                 NAMED(finish_lanes)(job, &patch, group, filter + i, of_vector, plane, pixels);
             else
-                NAMED(finish_patch)(job, &patch, group, filter + i, of_vector, TILE_COLUMNS * tiles, plane, pixels);
+                NAMED(finish_patch)(job, &patch, group, filter + i, of_vector, TILE_COLUMNS * all, plane, pixels);
         }
-    }
 }
 
-/* From source to result: one block of tiles, all filters of a group. */
+/* Of an array that the outer caches do not hold anyway; more at a time would displace the transformed tiles from L2. */
+#ifndef MOST_BYTES_AHEAD
+#define MOST_BYTES_AHEAD (1 << 19)
+#define LEAST_BYTES_OF_ARRAY (5 << 19)
+#endif
+
+/* The tiles of one block of a group. */
+static winograd_tiles_t NAMED(block_tiles)(const winograd_job_t *job, int64_t block) {
+    const int64_t column_blocks = div_up(job->tiles[1], job->block[1]);
+    const int64_t row = block / column_blocks * job->block[0], column = block % column_blocks * job->block[1];
+    return winograd_tiles(job, row, min64(row + job->block[0], winograd_tile_rows(job)), column,
+                          min64(column + job->block[1], job->tiles[1]));
+}
+
+/* What lies under the tiles of a block in its first plane: pixels from tile * size + origin on, `overlap` more than
+ * that. Only where a row of pixels is one run of memory; other layouts gain nothing. */
+static prefetch_t NAMED(under_tiles)(const winograd_job_t *job, const winograd_tiles_t *tiles, const char *array,
+                                     const int64_t *stride, const int64_t *plane, int64_t channels,
+                                     const int64_t *parts, const int64_t *origin, int64_t overlap) {
+    const int64_t image = tiles->row / job->tiles[0], row = tiles->row % job->tiles[0];
+    const int64_t begin[2] = {row, tiles->column};
+    const int64_t end[2] = {min64(row + tiles->last_row - tiles->row, job->tiles[0]), tiles->last_column};
+    int64_t first[2], count[2];
+    for (int axis = 0; axis < 2; axis++) {
+        const int64_t size = job->outputs[axis] * parts[axis];
+        first[axis] = max64(begin[axis] * size + origin[axis], 0);
+        count[axis] = min64(end[axis] * size + origin[axis] + overlap, plane[1 + axis]) - first[axis];
+    }
+    const int64_t bytes = count[1] * channels * REAL_BYTES, all = count[0] * bytes;
+    const int64_t of_array = job->correlation.batch * plane[1] * plane[2] * channels * REAL_BYTES;
+    if (stride[1] != 1 || stride[4] != channels || job->phases[0] * job->phases[1] > 1 || plane[0] > 1 ||
+        job->correlation.groups > 1 || count[1] <= 0 || all > MOST_BYTES_AHEAD || of_array < LEAST_BYTES_OF_ARRAY)
+        return (prefetch_t){.runs = 0};
+    const int64_t offset = image * stride[0] + first[0] * stride[3] + first[1] * stride[4];
+    const int64_t calls = winograd_points(job) * winograd_panels(job, TILE_COLUMNS);
+    return (prefetch_t){
+        .run = array + offset * REAL_BYTES,
+        .step = stride[3] * REAL_BYTES,
+        .runs = count[0],
+        .lines = div_up(bytes, LINE_BYTES),
+        .share = div_up(div_up(all, LINE_BYTES), calls * div_up(tiles->first[4], TILE_ROWS)),
+    };
+}
+
+/* From source to result: one block of tiles, all filters of a group. Meanwhile the pixels of the next one are asked
+ * for, and where its own results go. */
 static void NAMED(winograd_block)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
-    const int64_t column_blocks = div_up(job->tiles[1], job->block[1]);
-    const int64_t row_blocks = div_up(winograd_tile_rows(job), job->block[0]);
-    const int64_t group = item / (column_blocks * row_blocks), panels = winograd_panels(job, TILE_COLUMNS);
-    const int64_t row = item / column_blocks % row_blocks * job->block[0];
-    const int64_t column = item % column_blocks * job->block[1];
-    const int64_t last_row = min64(row + job->block[0], winograd_tile_rows(job));
-    const int64_t columns = min64(job->block[1], job->tiles[1] - column), tiles = (last_row - row) * columns;
-    const int64_t reduction = winograd_reduction(job, LANES);
-    const int64_t source_plane = winograd_plane(tiles * reduction);
+    const correlation_t *c = &job->correlation;
+    const int64_t blocks = winograd_block_items(job) / c->groups, group = item / blocks;
+    const int64_t panels = winograd_panels(job, TILE_COLUMNS), reduction = winograd_reduction(job, LANES);
+    const winograd_tiles_t tiles = NAMED(block_tiles)(job, item % blocks);
+    const winograd_tiles_t next = NAMED(block_tiles)(job, min64(item % blocks + 1, blocks - 1));
+    const int64_t count = tiles.first[4];
+    const int64_t source_plane = winograd_plane(count * reduction);
     const int64_t weight_plane = winograd_plane(panels * TILE_COLUMNS * reduction);
-    const int64_t product_plane = winograd_plane(tiles * panels * TILE_COLUMNS);
+    const int64_t product_plane = winograd_plane(count * panels * TILE_COLUMNS);
     const REAL *weights = (const REAL *)job->packed + group * winograd_packed_size(job, TILE_COLUMNS, LANES);
     REAL *source = (REAL *)scratch, *products = source + winograd_points(job) * source_plane;
     REAL *pixels = products + winograd_points(job) * product_plane;
-    winograd_patch_t patch;
-    for (int64_t next = row; next < last_row; next += patch.rows) {
-        patch = winograd_patch(job, next, last_row, column, columns, (next - row) * columns);
+    prefetch_t ahead[2] = {
+        NAMED(under_tiles)(job, &next, c->source, c->source_stride, c->source_size, c->channels, job->source_parts,
+                           c->first + 1, job->points[0]),
+        NAMED(under_tiles)(job, &tiles, c->result, c->result_stride, c->pixels, c->filters, job->result_parts,
+                           job->origin, 0),
+    };
+    winograd_patch_t patch = winograd_before_patches(&tiles);
+    while (winograd_next_patch(job, &tiles, job->block[0], &patch))
         for (int64_t window = 0; window < winograd_windows(job, LANES); window++)
-            NAMED(transform_patch)(job, &patch, group, window, tiles, source, source_plane, pixels);
-    }
-    NAMED(multiply_points)(job, panels, tiles, source, source_plane, weights, weight_plane, products, product_plane);
-    NAMED(finish_tiles)(job, group, row, last_row, column, columns, 0, winograd_filters(job), products, product_plane,
-                        pixels);
+            NAMED(transform_patch)(job, &patch, group, window, count, source, source_plane, pixels);
+    NAMED(multiply_points)(job, panels, &tiles, source, source_plane, weights, weight_plane, products, product_plane,
+                           ahead);
+    NAMED(finish_tiles)(job, group, &tiles, 0, winograd_filters(job), products, product_plane, pixels);
 }
 
 /* With panels: one window of the transformed source. */
 static void NAMED(winograd_source)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
-    const int64_t rows = winograd_tile_rows(job), columns = job->tiles[1], tiles = rows * columns;
-    const int64_t windows = winograd_windows(job, LANES), group = item / windows;
+    const winograd_tiles_t tiles = winograd_tiles(job, 0, winograd_tile_rows(job), 0, job->tiles[1]);
+    const int64_t windows = winograd_windows(job, LANES), group = item / windows, count = tiles.first[4];
     REAL *target = (REAL *)job->transformed + group * winograd_transformed_size(job, LANES);
-    winograd_patch_t patch;
-    for (int64_t next = 0; next < rows; next += patch.rows) {
-        patch = winograd_patch(job, next, min64(next + job->block[0], rows), 0, columns, next * columns);
-        NAMED(transform_patch)(job, &patch, group, item % windows, tiles, target,
-                               winograd_plane(tiles * winograd_reduction(job, LANES)), (REAL *)scratch);
-    }
+    winograd_patch_t patch = winograd_before_patches(&tiles);
+    while (winograd_next_patch(job, &tiles, job->block[0], &patch))
+        NAMED(transform_patch)(job, &patch, group, item % windows, count, target,
+                               winograd_plane(count * winograd_reduction(job, LANES)), (REAL *)scratch);
 }
 
 /* With panels: from the transformed source to the result, all tiles, some panels of filters. Weights that are not
@@ -440,10 +522,11 @@ static void NAMED(winograd_panel)(const void *data, int64_t item, void *scratch)
     const int64_t all = winograd_part_panels(job, TILE_COLUMNS), items = div_up(all, job->panels);
     const int64_t parts = winograd_result_parts(job), group = item / items, first = item % items * job->panels;
     const int64_t count = min64(job->panels, all - first), panels = count * parts;
-    const int64_t rows = winograd_tile_rows(job), tiles = rows * job->tiles[1], filter = first * TILE_COLUMNS;
+    const winograd_tiles_t tiles = winograd_tiles(job, 0, winograd_tile_rows(job), 0, job->tiles[1]);
+    const int64_t filter = first * TILE_COLUMNS;
     const int64_t reduction = winograd_reduction(job, LANES);
-    const int64_t source_plane = winograd_plane(tiles * reduction);
-    const int64_t product_plane = winograd_plane(tiles * panels * TILE_COLUMNS);
+    const int64_t source_plane = winograd_plane(tiles.first[4] * reduction);
+    const int64_t product_plane = winograd_plane(tiles.first[4] * panels * TILE_COLUMNS);
     const REAL *source = (const REAL *)job->transformed + group * winograd_transformed_size(job, LANES);
     const REAL *weights =
         (const REAL *)job->packed + group * winograd_packed_size(job, TILE_COLUMNS, LANES) + filter * parts * reduction;
@@ -458,7 +541,9 @@ static void NAMED(winograd_panel)(const void *data, int64_t item, void *scratch)
                                          weight_plane);
         weights = made;
     }
-    NAMED(multiply_points)(job, panels, tiles, source, source_plane, weights, weight_plane, products, product_plane);
-    NAMED(finish_tiles)(job, group, 0, rows, 0, job->tiles[1], filter,
-                        min64(count * TILE_COLUMNS, winograd_filters(job) - filter), products, product_plane, pixels);
+    prefetch_t ahead[2] = {{.runs = 0}, {.runs = 0}};
+    NAMED(multiply_points)(job, panels, &tiles, source, source_plane, weights, weight_plane, products, product_plane,
+                           ahead);
+    NAMED(finish_tiles)(job, group, &tiles, filter, min64(count * TILE_COLUMNS, winograd_filters(job) - filter),
+                        products, product_plane, pixels);
 }

@@ -76,11 +76,15 @@ static int64_t NAMED(gather_gradient)(const winograd_job_t *job, const winograd_
     const correlation_t *c = &job->correlation;
     const REAL *gradient = (const REAL *)c->result + patch->image * c->result_stride[0] +
                            (group * c->filters + filter) * c->result_stride[1] + patch->plane * c->result_stride[2];
-    const NAMED(window_t) window = NAMED(window_of)(job, filter < c->filters ? gradient : NULL, c->result_stride,
-                                                    c->pixels, patch->phase, min64(LANES, c->filters - filter),
-                                                    patch->row * job->outputs[0], patch->column * job->outputs[1],
-                                                    patch->rows * job->outputs[0], patch->columns * job->outputs[1]);
+    const NAMED(window_t) window =
+        NAMED(window_of)(job, filter < c->filters ? gradient : NULL, c->result_stride, c->pixels, patch->phase,
+                         min64(LANES, c->filters - filter), patch->begin[0], patch->begin[1],
+                         patch->rows * job->outputs[0], patch->columns * job->outputs[1]);
     NAMED(gather_window)(&window, pixels);
+    /* What is another patch's counts once. */
+    NAMED(zero_line)(pixels, patch->early[0] * window.columns * LANES);
+    for (int64_t row = 0; row < window.rows && patch->early[1] > 0; row++)
+        NAMED(zero_line)(pixels + row * window.columns * LANES, patch->early[1] * LANES);
     return window.columns;
 }
 
@@ -92,24 +96,24 @@ static void NAMED(winograd_operand)(const void *data, int64_t item, void *scratc
     const int64_t group = item / of_group, number = item % of_group, filter = (number - windows) * LANES;
     const int is_source = number < windows;
     const int64_t last_row = min64(job->pass_first + job->pass_rows, winograd_tile_rows(job));
-    const int64_t tiles = (last_row - job->pass_first) * job->tiles[1];
-    const int64_t plane = winograd_plane(is_source ? tiles * reduction : tiles * panels * TILE_COLUMNS);
+    const winograd_tiles_t tiles = winograd_tiles(job, job->pass_first, last_row, 0, job->tiles[1]);
+    const int64_t all = tiles.first[4];
+    const int64_t plane = winograd_plane(is_source ? all * reduction : all * panels * TILE_COLUMNS);
     const int64_t *parts = is_source ? job->source_parts : job->result_parts, count = parts[0] * parts[1];
     const NAMED(tile_transform_fn) transform =
         NAMED(tile_transform)(job, is_source ? TRANSFORM_SOURCE : TRANSFORM_WEIGHT, job->outputs);
     REAL *const source = (REAL *)job->transformed + group * winograd_pass_source_size(job, LANES);
     REAL *const gradient = (REAL *)job->gradient + group * winograd_pass_gradient_size(job, TILE_COLUMNS);
     REAL *pixels = (REAL *)scratch;
-    winograd_patch_t patch;
-    for (int64_t next = job->pass_first; next < last_row; next += patch.rows) {
-        patch = winograd_patch(job, next, min64(next + job->block[0], last_row), 0, job->tiles[1],
-                               (next - job->pass_first) * job->tiles[1]);
+    winograd_patch_t patch = winograd_before_patches(&tiles);
+    while (winograd_next_patch(job, &tiles, job->block[0], &patch)) {
         const int64_t width = is_source ? NAMED(gather_source)(job, &patch, group, number, pixels)
                                         : NAMED(gather_gradient)(job, &patch, group, filter, pixels);
         for (int64_t part = 0; part < count; part++) {
             const NAMED(column_t) to =
-                is_source ? NAMED(strip_column)(source, (number * count + part) * LANES, reduction, tiles)
-                          : NAMED(panel_column)(gradient, filter, tiles);
+                is_source ? NAMED(strip_column)(source, (winograd_part_place(job, part) * windows + number) * LANES,
+                                                reduction, all)
+                          : NAMED(panel_column)(gradient, filter, all);
             REAL *target = to.first + patch.tile * to.step;
             for (int64_t row = 0; row < patch.rows; row++)
                 for (int64_t column = 0; column < patch.columns; column++, target += to.step)
@@ -125,20 +129,27 @@ static void NAMED(winograd_product)(const void *data, int64_t item, void *scratc
     const int64_t reduction = winograd_reduction(job, LANES), panels = winograd_panels(job, TILE_COLUMNS);
     const int64_t points = winograd_points(job), group = item / (points * panels);
     const int64_t point = item / panels % points, panel = item % panels, width = TILE_ROWS * LANES;
-    const int64_t rows = min64(job->pass_rows, winograd_tile_rows(job) - job->pass_first);
-    const int64_t tiles = rows * job->tiles[1];
+    const int64_t last_row = min64(job->pass_first + job->pass_rows, winograd_tile_rows(job));
+    const winograd_tiles_t tiles = winograd_tiles(job, job->pass_first, last_row, 0, job->tiles[1]);
+    const winograd_span_t needed = winograd_tiles_of_point(job, &tiles, winograd_point(job, point));
+    const winograd_span_t vectors = winograd_vectors_of_point(job, winograd_point(job, point), LANES);
+    const int64_t all = tiles.first[4], first = vectors.first * LANES, last = vectors.last * LANES;
     const REAL *source = (const REAL *)job->transformed + group * winograd_pass_source_size(job, LANES) +
-                         point * winograd_plane(tiles * reduction);
+                         point * winograd_plane(all * reduction);
     const REAL *gradient = (const REAL *)job->gradient + group * winograd_pass_gradient_size(job, TILE_COLUMNS) +
-                           point * winograd_plane(tiles * panels * TILE_COLUMNS) + panel * TILE_COLUMNS * tiles;
+                           point * winograd_plane(all * panels * TILE_COLUMNS) +
+                           (panel * all + needed.first) * TILE_COLUMNS;
     REAL *sums = (REAL *)job->sums + group * winograd_packed_size(job, TILE_COLUMNS, LANES) +
                  point * winograd_plane(panels * TILE_COLUMNS * reduction) + panel * TILE_COLUMNS * reduction;
     (void)scratch;
-    for (int64_t strip = 0; strip < reduction; strip += width) {
-        const int64_t count = min64(width, reduction - strip);
-        for (int64_t i = 0; i < count; i += TILE_ROWS)
-            NAMED(gradient_tiles)[min64(TILE_ROWS, count - i)](tiles, source + strip * tiles + i, count, gradient,
-                                                               sums + (strip + i) * TILE_COLUMNS, job->accumulates);
+    NAMED(zero_line)(sums, first * TILE_COLUMNS);
+    NAMED(zero_line)(sums + last * TILE_COLUMNS, (reduction - last) * TILE_COLUMNS);
+    for (int64_t strip = first / width * width; strip < last; strip += width) {
+        const int64_t count = min64(width, reduction - strip), end = min64(count, last - strip);
+        const REAL *of_strip = source + strip * all + needed.first * count;
+        for (int64_t i = max64(first - strip, 0); i < end; i += TILE_ROWS)
+            NAMED(gradient_tiles)[min64(TILE_ROWS, end - i)](needed.last - needed.first, of_strip + i, count, gradient,
+                                                             sums + (strip + i) * TILE_COLUMNS, job->accumulates);
     }
 }
 
@@ -162,15 +173,14 @@ static void NAMED(winograd_split)(const void *data, int64_t split, void *scratch
     }
 }
 
-/* Adds the sums of all splits to those of the first: the lines of one window, of all points. */
+/* Adds the sums of all splits to those of the first: of one vector of the reduction, at all points. */
 static void NAMED(add_splits)(const winograd_job_t *job, REAL *sums, int64_t plane) {
     const int64_t step = winograd_sums_bytes(job, TILE_COLUMNS, LANES, REAL_BYTES) / REAL_BYTES;
-    const int64_t lines = winograd_source_parts(job) * LANES;
     for (int64_t split = 1; split < job->splits; split++)
         for (int64_t point = 0; point < winograd_points(job); point++) {
             REAL *to = sums + point * plane;
             const REAL *from = to + split * step;
-            for (int64_t i = 0; i < lines * TILE_COLUMNS; i++) to[i] += from[i];
+            for (int64_t i = 0; i < LANES * TILE_COLUMNS; i++) to[i] += from[i];
         }
 }
 
@@ -233,17 +243,20 @@ static void NAMED(winograd_gradient)(const void *data, int64_t item, void *scrat
     REAL taps[LANES * WINOGRAD_MOST_TAPS * TILE_COLUMNS] __attribute__((aligned(64)));
     REAL apart[WINOGRAD_MOST_TAPS * TILE_COLUMNS] __attribute__((aligned(64)));
     REAL *sums = (REAL *)job->sums + group * winograd_packed_size(job, TILE_COLUMNS, LANES) +
-                 (panel * reduction + window * parts * LANES) * TILE_COLUMNS;
+                 (panel * reduction + window * LANES) * TILE_COLUMNS;
     NAMED(vector) check = {0};
     (void)scratch;
-    NAMED(add_splits)(job, sums, plane);
+    for (int64_t part = 0; part < parts; part++)
+        NAMED(add_splits)(job, sums + part * windows * LANES * TILE_COLUMNS, plane);
     for (int64_t lane = 0; lane < LANES; lane++) {
         REAL *of_lane = whole == area ? taps + lane * area * TILE_COLUMNS : apart;
         for (int64_t part = 0; part < parts; part++)
             for (int64_t i = 0; i < TILE_COLUMNS; i += LANES)
-                transform((NAMED(tile_array_t)){sums + (part * LANES + lane) * TILE_COLUMNS + i, job->points[1] * plane,
-                                                plane},
-                          NAMED(taps_of)(of_lane + i, job->source_parts, part, pitch), &check);
+                transform(
+                    (NAMED(tile_array_t)){
+                        sums + (winograd_part_place(job, part) * windows * LANES + lane) * TILE_COLUMNS + i,
+                        job->points[1] * plane, plane},
+                    NAMED(taps_of)(of_lane + i, job->source_parts, part, pitch), &check);
         if (whole != area) NAMED(close_ranks)(c, pitch, apart, taps + lane * area * TILE_COLUMNS);
     }
     if (!NAMED(is_zero)(&check)) job->spoiled[0] = 1;

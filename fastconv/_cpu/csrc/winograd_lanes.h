@@ -34,8 +34,8 @@ static int64_t NAMED(gather_lanes)(const winograd_job_t *job, const winograd_pat
     for (int64_t row = 0; row < rows; row++)
         for (int64_t i = 0; i < lanes; i++) {
             const NAMED(lane_t) lane = NAMED(lane_of)(split, first + i);
-            const int64_t h = (patch->row * job->outputs[0] + row) * split[0] + lane.part[0] + c->first[1];
-            const int64_t w = patch->column * job->outputs[1] * split[1] + lane.part[1] + c->first[2];
+            const int64_t h = (patch->begin[0] + row) * split[0] + lane.part[0] + c->first[1];
+            const int64_t w = patch->begin[1] * split[1] + lane.part[1] + c->first[2];
             int64_t begin;
             const int64_t count = NAMED(lane_range)(w, split[1], columns, c->source_size[2], &begin);
             if (h < 0 || h >= c->source_size[1]) continue;
@@ -114,20 +114,20 @@ static void NAMED(scatter_lanes)(const winograd_job_t *job, const winograd_patch
     const correlation_t *c = &job->correlation;
     const epilogue_t *e = &job->epilogue;
     const int64_t *split = job->result_lanes, *stride = c->result_stride;
-    const int64_t lanes = min64(LANES, c->filters * split[0] * split[1] - first);
-    for (int64_t row = 0; row < patch->rows * job->outputs[0]; row++)
+    const int64_t lanes = min64(LANES, c->filters * split[0] * split[1] - first), early = patch->early[1];
+    for (int64_t row = patch->early[0]; row < patch->rows * job->outputs[0]; row++)
         for (int64_t i = 0; i < lanes; i++) {
             const NAMED(lane_t) lane = NAMED(lane_of)(split, first + i);
             const int64_t filter = group * c->filters + lane.channel;
-            const int64_t h = (patch->row * job->outputs[0] + row) * split[0] + lane.part[0] + job->origin[0];
-            const int64_t left = patch->column * job->outputs[1] * split[1] + lane.part[1] + job->origin[1];
+            const int64_t h = (patch->begin[0] + row) * split[0] + lane.part[0] + job->origin[0];
+            const int64_t left = (patch->begin[1] + early) * split[1] + lane.part[1] + job->origin[1];
             int64_t begin;
-            const int64_t count = NAMED(lane_range)(left, split[1], columns, c->pixels[2], &begin);
+            const int64_t count = NAMED(lane_range)(left, split[1], columns - early, c->pixels[2], &begin);
             const int64_t w = left + begin * split[1], step = split[1] * stride[4];
             if (h < 0 || h >= c->pixels[1]) continue;
             REAL *to = (REAL *)c->result + patch->image * stride[0] + filter * stride[1] + patch->plane * stride[2] +
                        h * stride[3] + w * stride[4];
-            const REAL *from = pixels + (row * columns + begin) * LANES + i;
+            const REAL *from = pixels + (row * columns + early + begin) * LANES + i;
             for (int64_t j = 0; j < count; j++) to[j * step] = from[j * LANES];
             if (NAMED(epilogue_is_empty)(e)) continue;
             const int64_t *add_stride = e->add_stride;

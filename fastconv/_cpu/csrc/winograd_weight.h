@@ -129,6 +129,7 @@ static void NAMED(transform_weights)(const winograd_job_t *job, int64_t group, i
                                      REAL *target, int64_t plane) {
     const int64_t pitch = job->taps[1] * job->source_parts[1] * job->result_parts[1];
     const int64_t sources = winograd_source_parts(job), results = winograd_result_parts(job);
+    const int64_t windows = winograd_windows(job, LANES);
     const int64_t size = winograd_reduction(job, LANES) * TILE_COLUMNS;
     const int64_t whole = job->taps[0] * job->source_parts[0] * job->result_parts[0] * pitch;
     const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_WEIGHT, job->taps);
@@ -140,8 +141,8 @@ static void NAMED(transform_weights)(const winograd_job_t *job, int64_t group, i
         NAMED(gather_taps)(&weights, taps);
     }
     for (int64_t part = 0; part < sources * results; part++) { /* of the source or of the result */
-        REAL *to =
-            target + (results > 1 ? part * size : 0) + (window * sources + part % sources) * LANES * TILE_COLUMNS;
+        const int64_t place = winograd_part_place(job, part % sources);
+        REAL *to = target + (results > 1 ? part * size : 0) + (place * windows + window) * LANES * TILE_COLUMNS;
         for (int64_t lane = 0; lane < LANES; lane++, to += TILE_COLUMNS)
             for (int64_t i = 0; i < TILE_COLUMNS; i += LANES) {
                 REAL *of_lane = taps + lane * whole * TILE_COLUMNS + i;
