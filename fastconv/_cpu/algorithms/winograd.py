@@ -52,6 +52,8 @@ PASS_TILES = (128, 64, 256)
 """Tiles of one pass over the operands of a weight gradient: more pay only where sums are large, and are less exact."""
 CACHED_SUMS_BYTES = 2**24
 """Sums of a weight gradient up to this size are not written to memory in every pass."""
+CACHED_WEIGHTS_BYTES = 5 * 2**19
+"""Transformed weights of an item of panels up to this size mostly stay in L2 until they are multiplied."""
 ITEM_PANELS = (1, 2)
 """Panels of filters of an item that takes all tiles."""
 LEAST_ITEMS = 8
@@ -258,7 +260,9 @@ def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
     transforms = 1.2 * (sources + points * filters * tiles) / copies
     if params["panels"]:
         items = -(-_panels(problem) // params["panels"])
-        moved = 0.8 * weights + (1 + 0.1 * items) * sources
+        item_bytes = weights * itemsize * params["panels"] / _panels(problem)
+        moved = math.prod(_taps(problem)) * reduction * filters
+        moved += (0.45 if item_bytes > CACHED_WEIGHTS_BYTES else 0.33) * weights + (1 + 0.1 * items) * sources
     else:
         moved = (2.5 + 0.15 * -(-tiles // params["tiles"])) * weights
     return problem.groups * (products + transforms + moved / copies)
