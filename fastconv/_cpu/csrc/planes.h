@@ -134,32 +134,6 @@ ALWAYS_INLINE void NAMED(sum_tile)(NAMED(vector) *sum, const int rows, const int
     }
 }
 
-static __attribute__((noinline)) void NAMED(store_few)(REAL *to, NAMED(vector) value, int64_t count) {
-    if (count > 0) NAMED(copy_few)(to, (const REAL *)&value, count);
-}
-
-/* How many of the first `count` < LANES lanes are stored at a time, and as many again up to the last; 0: too few. */
-ALWAYS_INLINE int64_t NAMED(store_part)(int64_t count) {
-    return count >= LANES / 2 ? LANES / 2 : count >= LANES / 4 ? LANES / 4 : 0;
-}
-
-/* The first `count` lanes; `last` shuffles a part of them that ends with the last to the front. */
-ALWAYS_INLINE void NAMED(store_some)(REAL *to, NAMED(vector) value, int64_t count, MASK last) {
-    const int64_t part = NAMED(store_part)(count);
-    const NAMED(vector) high = __builtin_shuffle(value, last);
-    if (count >= LANES) {
-        NAMED(store)(to, value);
-    } else if (part == LANES / 2) {
-        memcpy(to, &value, LANES / 2 * sizeof *to);
-        memcpy(to + count - LANES / 2, &high, LANES / 2 * sizeof *to);
-    } else if (part == LANES / 4 && part > 0) {
-        memcpy(to, &value, LANES / 4 * sizeof *to);
-        memcpy(to + count - LANES / 4, &high, LANES / 4 * sizeof *to);
-    } else {
-        NAMED(store_few)(to, value, count);
-    }
-}
-
 /* Asks for the rows that follow `rows` rows of some vectors, at least PLANES_AHEAD bytes on: each row is a stream of
  * its own, and too short for the hardware to foresee. */
 ALWAYS_INLINE void NAMED(prefetch_rows)(const REAL *from, int64_t pitch, const int rows, const int vectors,
