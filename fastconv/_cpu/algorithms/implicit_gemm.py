@@ -101,7 +101,7 @@ class _Product:
     reduction: int
     is_channels_last: bool
     has_lines: bool
-    """Whether all weights of a filter are neighbours."""
+    """Whether the weights of a filter are a line in the order of the reduction."""
     pixel_step: int
     """Elements between neighbouring pixels of the source, where channels are last."""
     tile: tuple[int, int, int]
@@ -120,7 +120,7 @@ class _Product:
             1 if is_strided else max(math.prod(sizes), 1),
             max(problem.reduction, 1),
             problem.layout == "channels_last",
-            problem.direction == "forward" and problem.weight_layout != "DHWIO",
+            problem.direction == "forward" and problem.weight_layout == "OIDHW",
             pixel_step,
             _runtime.tile_sizes(problem.dtype),
         )
