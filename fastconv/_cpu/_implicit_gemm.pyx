@@ -18,7 +18,7 @@ cdef extern from "gemm_job.h" nogil:
         correlation_t correlation
         epilogue_t epilogue
         int64_t block_entries, block_pixels, block_filters, splits, pass_first, pass_blocks
-        bint pixels_are_columns, is_interleaved, is_weight_gradient, in_place, owns_between
+        bint pixels_are_columns, is_interleaved, is_weight_gradient, in_place, owns_between, looks_up_weights
         char *packed
         char *partial
 
@@ -32,8 +32,8 @@ cdef extern from "gemm_job.h" nogil:
     int64_t pixel_count(const correlation_t *c)
     bint gemm_is_in_place(const gemm_job_t *job, int64_t element_bytes)
     bint gemm_sums_in_place(const gemm_job_t *job)
-    bint gemm_packs_itself(const gemm_job_t *job)
-    int64_t panel_height(int64_t rows, int64_t tile_rows)
+    bint gemm_packs_weights(const gemm_job_t *job)
+    int64_t gemm_filter_rows(const gemm_job_t *job, int64_t tile_rows)
     int64_t packed_weight_size(const gemm_job_t *job, int64_t tile_columns)
     int64_t gemm_partial_size(const gemm_job_t *job, int64_t tile_columns)
     int64_t gemm_pack_items(const gemm_job_t *job, int64_t tile_rows, int64_t tile_columns)
@@ -142,12 +142,15 @@ cdef class GemmKernel(Kernel):
             job.block_filters = _balanced(c.filters, params["filters"], width)
             job.pass_blocks = div_up(PASS_MULTIPLY_ADDS, max(job.block_entries * job.block_filters * job.block_pixels, 1))
         else:
+            job.looks_up_weights = params["weights"] == "in_place"
             width = self.kernels.tile_columns if job.pixels_are_columns else 1
+            if job.looks_up_weights:
+                width = self.kernels.lanes
             job.block_pixels = _balanced(pixel_count(c), params["span"], width)
             job.block_entries = _entries(c, params["depth"])
             width = self.kernels.tile_columns
             if job.pixels_are_columns:
-                width = panel_height(c.filters, self.kernels.tile_rows)
+                width = gemm_filter_rows(job, self.kernels.tile_rows)
             job.block_filters = _balanced(c.filters, params["filters"], width)
         self.shared_bytes = max(self.shared_bytes, self._shared(job))
         self.thread_bytes = max(self.thread_bytes, self._scratch(job))
@@ -236,13 +239,13 @@ cdef class GemmKernel(Kernel):
                 job.packed = weights
                 if self._shared(&job) > left:
                     raise MemoryError("workspace smaller than the algorithm asked for")
-                if packed is None and gemm_packs_itself(&job):
-                    job.packed = NULL
-                elif packed is None:
-                    self._pack(&job, threads)
-                else:
+                if packed is not None:
                     weights += self._shared(&job)
                     left -= self._shared(&job)
+                elif gemm_packs_weights(&job):
+                    self._pack(&job, threads)
+                else:
+                    job.packed = NULL
                 run_job(self.kernels.gemm_correlate, &job, gemm_correlate_items(&job), self.thread_bytes,
                         workspace + self.shared_bytes, threads)
         finally:

@@ -22,6 +22,14 @@ DEEPER = 1.25
 """A panel takes the whole reduction up to so many times its depth, rather than adding up two blocks."""
 BLOCK_BYTES = 2**19
 """Entries times pixels of one block, as many bytes as the block would take if it were built."""
+IN_PLACE_DEEPER = 4
+"""Where weights are looked up in place, panels of so many times the depth stay in L2 while all weights pass."""
+IN_PLACE_FILTERS = 256
+"""Filters at least of an item that packs all of its pixels' panels."""
+COLUMN_FILTERS = 10
+"""Filters whose products take as long as packing a panel of pixels."""
+PACKING_PRODUCTS = 1.25
+"""Vectors of multiply-adds that take as long as packing one vector of weights."""
 WEIGHT_BYTES = 2**18
 """Packed weights of one item of a product of matrices, which stay in L2 while its pixels pass."""
 TURNED_PRODUCTS = 0.75
@@ -92,6 +100,8 @@ class _Product:
     """Neighbouring pixels of one image, in the source and in the result; what lies behind them is somewhere else."""
     reduction: int
     is_channels_last: bool
+    has_lines: bool
+    """Whether the weights of a filter are a line in the order of the reduction."""
     pixel_step: int
     """Elements between neighbouring pixels of the source, where channels are last."""
     tile: tuple[int, int, int]
@@ -110,28 +120,36 @@ class _Product:
             1 if is_strided else max(math.prod(sizes), 1),
             max(problem.reduction, 1),
             problem.layout == "channels_last",
+            problem.direction == "forward" and problem.weight_layout == "OIDHW",
             pixel_step,
             _runtime.tile_sizes(problem.dtype),
         )
 
-    def columns(self, depth: int) -> str:
-        """What vectors run along."""
+    def operands(self, depth: int) -> tuple[str, str]:
+        """What vectors run along, and whether weights are packed or looked up in place."""
         lanes, _, _ = self.tile
         if self.is_channels_last:
-            return "filters" if self.filters >= lanes else "pixels"
-        return min(("pixels", "filters"), key=lambda columns: self.cost(columns, depth))
+            return "filters" if self.filters >= lanes else "pixels", "packed"
+        packing = PACKING_PRODUCTS * lanes * self.filters * self.reduction
+        costs = {(along, "packed"): self.cost(along, "packed", depth) + packing for along in ("pixels", "filters")}
+        if self.has_lines:
+            costs["pixels", "in_place"] = self.cost("pixels", "in_place", IN_PLACE_DEEPER * depth)
+        return min(costs, key=costs.__getitem__)
 
-    def cost(self, columns: str, depth: int) -> float:
+    def cost(self, columns: str, weights: str, depth: int) -> float:
         """Multiply-adds with vectors along ``columns``, padded to whole tiles, and as many as the stores cost."""
         lanes, rows, width = self.tile
-        results = self.pixels * self.filters
+        results, pixels = self.pixels * self.filters, self.pixels
         if columns == "filters" or self.is_channels_last:  # spread pixels of few channels are as slow as whole panels
             turned = 0.0 if self.is_channels_last else TURNED_PRODUCTS * lanes * results
-            return self.pixels * _round_up(self.filters, width) * self.reduction + turned
+            return pixels * _round_up(self.filters, width) * self.reduction + turned
+        crossing = CROSSING_PRODUCTS * lanes * results * -(-self.reduction // depth) * min(1.0, width / self.plane)
+        if weights == "in_place":
+            if pixels % lanes > lanes // 4:  # fewer are single columns
+                pixels = _round_up(pixels, lanes)
+            return pixels * (self.filters + COLUMN_FILTERS) * self.reduction + crossing
         row_use = min(1.0, (self.filters + 1) / (min(self.filters, rows) + 2))
-        products = _round_up(self.pixels, width) * self.filters * self.reduction / row_use
-        blocks = -(-self.reduction // depth)
-        return products + CROSSING_PRODUCTS * lanes * results * blocks * min(1.0, width / self.plane)
+        return _round_up(pixels, width) * self.filters * self.reduction / row_use + crossing
 
 
 class ImplicitGemm(Algorithm):
@@ -174,15 +192,23 @@ class ImplicitGemm(Algorithm):
                 span = max(GRADIENT_ENTRIES, -(-total * splits * problem.groups // LEAST_ITEMS))
                 span = min(span, max(total, 1), max(block_bytes // itemsize // depth * 4, GRADIENT_ENTRIES))
             return {"columns": product.columns, "depth": depth, "span": span, "filters": filters, "splits": splits}
+        size = _Product.of(problem)
+        vectors, weights = size.operands(depth)
+        if weights == "in_place":
+            depth *= IN_PLACE_DEEPER
         if problem.reduction <= DEEPER * depth:
             depth = max(problem.reduction, 1)
-        size = _Product.of(problem)
-        by_pixels = size.columns(depth) == "pixels"
         most = max(block_bytes // itemsize // depth, 1)
-        if not _is_in_place(problem):  # every item copies its part of the source
+        if weights == "in_place":  # every item packs its pixels
+            most = max(most // columns * columns, columns)
+            span = self._span(size.pixels, most, columns, LEAST_ITEMS // problem.groups)
+            items = problem.groups * -(-size.pixels // span)
+            fewest = IN_PLACE_FILTERS if _is_in_place(problem) and problem.stride[2] == 1 else 2 * IN_PLACE_FILTERS
+            filters = max(-(-size.filters // -(-LEAST_ITEMS // items)), min(fewest, size.filters))
+        elif not _is_in_place(problem):  # every item copies its part of the source
             span = self._span(size.pixels, most, columns, LEAST_ITEMS // problem.groups)
             filters = size.filters
-        elif by_pixels:
+        elif vectors == "pixels":
             filters = min(max(WEIGHT_BYTES // itemsize // depth, 1), size.filters)
             items = problem.groups * -(-size.filters // filters)
             span = self._span(size.pixels, most, columns, -(-LEAST_ITEMS // items))
@@ -193,7 +219,8 @@ class ImplicitGemm(Algorithm):
             fewest = (4 if size.is_channels_last and size.pixel_step * itemsize % 2048 == 0 else 2) * columns
             filters = _round_up(max(-(-size.filters // -(-LEAST_ITEMS // items)), fewest), columns)
         return {
-            "columns": size.columns(depth),
+            "columns": vectors,
+            "weights": weights,
             "depth": depth,
             "span": span,
             "filters": filters,
@@ -222,7 +249,8 @@ class ImplicitGemm(Algorithm):
             rate *= filters / _round_up(filters, columns)
         else:
             filters = size.filters
-            rate *= size.pixels * filters * size.reduction / size.cost(params["columns"], params["depth"])
+            products = size.cost(params["columns"], params["weights"], params["depth"])
+            rate *= size.pixels * filters * size.reduction / products
             rate *= problem.reduction / (problem.reduction + START_PRODUCTS)
         by_pixels = params["columns"] == "pixels"
         # Strided pixels are copied one by one, where there is no code for the stride.
@@ -233,17 +261,20 @@ class ImplicitGemm(Algorithm):
         if problem.direction == "backward_input" and problem.stride[2] > 1:
             packed_bytes *= 4  # phases are short, and their results are spread
         data_bytes = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape)) * itemsize
-        packs_itself = params["columns"] == "filters" and size.pixels <= params["span"]
         if problem.direction == "backward_weight":
-            packs_itself = gradient.is_stored and params["splits"] == 1
-        weight_bytes = (1 if packs_itself else 4) * math.prod(problem.weight_shape) * itemsize
-        work = problem.multiply_adds / rate + packed_bytes / (4 * machine.bytes_per_second)
-        work += (data_bytes + weight_bytes) / machine.bytes_per_second
+            is_direct = gradient.is_stored and params["splits"] == 1
+        else:
+            is_direct = params["weights"] == "in_place" or (not by_pixels and size.pixels <= params["span"])
+        weight_bytes = (1 if is_direct else 4) * math.prod(problem.weight_shape) * itemsize
+        work, weight_seconds = problem.multiply_adds / rate, weight_bytes / machine.bytes_per_second
+        is_streaming = problem.direction != "backward_weight" and params["weights"] == "in_place"
+        work = max(work, weight_seconds) if is_streaming else work + weight_seconds
+        work += packed_bytes / (4 * machine.bytes_per_second) + data_bytes / machine.bytes_per_second
         phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
         return machine.call_seconds * (1 + phases) + work / min(threads, LEAST_ITEMS)
 
     def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
-        if problem.direction == "backward_weight":
+        if problem.direction == "backward_weight" or params["weights"] == "in_place":
             return None
         # Packing reads the weights alone; the data arrays only have to have their shapes.
         blank = np.zeros(1, problem.dtype)

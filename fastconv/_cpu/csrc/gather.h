@@ -44,8 +44,53 @@ static inline void NAMED(clip)(int64_t first, int64_t step, int64_t count, int64
     if (*end < *begin) *end = *begin;
 }
 
+/* What may be read of a correlation's source. */
+static NAMED(room_t) NAMED(source_room)(const correlation_t *c) {
+    const int64_t size[5] = {c->batch, c->groups * c->channels, c->source_size[0], c->source_size[1],
+                             c->source_size[2]};
+    const REAL *low = (const REAL *)c->source, *high = low + 1;
+    for (int axis = 0; axis < 5; axis++) {
+        const int64_t extent = (size[axis] - 1) * c->source_stride[axis];
+        low += min64(extent, 0);
+        high += max64(extent, 0);
+    }
+    return (NAMED(room_t)){(uintptr_t)low, (uintptr_t)high};
+}
+
+/* Rows of at most a vector for many channels: slots [begin, end) of `pitch` are elements `step` apart from `inside` on,
+ * the others zeros. Returns 0 where two vectors do not hold these elements, or there is no room to load them. */
+static int NAMED(fill_short_rows)(const REAL *inside, int64_t step, int64_t channel_step, int64_t begin, int64_t end,
+                                  int64_t channels, NAMED(room_t) room, int64_t pitch, int64_t channel_stride,
+                                  REAL *row) {
+    const int64_t last = (channels - 1) * channel_step, reach = (end - begin - 1) * step;
+    const int64_t second = reach < LANES ? 0 : LANES; /* the other vector */
+    NAMED(lane_index) which, mask, last_part;
+    if (pitch > LANES) return 0;
+    if (end > begin && (step < 0 || reach >= 2 * LANES || (uintptr_t)(inside + min64(last, 0)) < room.low ||
+                        (uintptr_t)(inside + max64(last, 0) + second + LANES) > room.high))
+        return 0;
+    for (int i = 0; i < LANES; i++) {
+        which[i] = i > begin && i < end ? (i - begin) * step : 0;
+        mask[i] = i >= begin && i < end ? -1 : 0;
+        last_part[i] = (i + pitch - NAMED(store_part)(pitch)) % LANES;
+    }
+    for (int64_t i = 0; i < channels; i++, row += channel_stride, inside += channel_step) {
+        NAMED(lane_index) value = {0};
+        if (end > begin) {
+            /* The next channels' rows lie far away, where no prefetcher looks. */
+            __builtin_prefetch(inside + 4 * channel_step, 0, 2);
+            if (second > 0) __builtin_prefetch(inside + 4 * channel_step + reach, 0, 2);
+            value =
+                (NAMED(lane_index))__builtin_shuffle(NAMED(load)(inside), NAMED(load)(inside + second), which) & mask;
+        }
+        NAMED(store_some)(row, (NAMED(vector))value, pitch, last_part);
+    }
+    return 1;
+}
+
 /* One row of slots of all channels of the band: `source` is the row at channel 0, NULL outside the array. */
-static void NAMED(fill_row)(const correlation_t *c, const band_t *b, int64_t channels, const REAL *source, REAL *row) {
+static void NAMED(fill_row)(const correlation_t *c, const band_t *b, int64_t channels, const REAL *source,
+                            NAMED(room_t) room, REAL *row) {
     const band_axis_t *axis = &b->axis[2];
     const int64_t step = c->step[2] * c->source_stride[4], channel_step = c->source_stride[1];
     for (int64_t major = 0; major < axis->majors; major++, row += axis->pitch * b->stride[2]) {
@@ -58,7 +103,8 @@ static void NAMED(fill_row)(const correlation_t *c, const band_t *b, int64_t cha
             NAMED(copy_pixels)(row + begin * b->stride[2], b->stride[2], inside, step, channel_step, channels,
                                end - begin);
             NAMED(zero_line)(row + end * b->stride[2], (axis->pitch - end) * b->stride[2]);
-        } else {
+        } else if (!NAMED(fill_short_rows)(inside, step, channel_step, begin, end, channels, room, axis->pitch,
+                                           b->channel_stride, row)) {
             /* Short borders are zeroed as whole vectors, which the copy then overwrites. */
             const int64_t after = axis->pitch - end;
             const int is_narrow = axis->pitch >= LANES && begin <= LANES && after <= LANES;
@@ -83,6 +129,7 @@ static void NAMED(fill_row)(const correlation_t *c, const band_t *b, int64_t cha
 /* The band of `channels` channels from number `channel` (over all groups) on. */
 static void NAMED(fill_band)(const correlation_t *c, const band_t *b, int64_t channel, int64_t channels, REAL *band) {
     const band_axis_t *depth = &b->axis[0], *height = &b->axis[1];
+    const NAMED(room_t) room = NAMED(source_room)(c);
     for (int64_t segment = 0; segment < b->box.segments; segment++) {
         const int64_t plane = b->box.plane_first + segment, n = plane / c->pixels[0], d = plane % c->pixels[0];
         const int64_t row_first = segment == 0 ? b->box.row_first : 0;
@@ -99,7 +146,7 @@ static void NAMED(fill_band)(const correlation_t *c, const band_t *b, int64_t ch
                 const int is_inside =
                     source_d >= 0 && source_d < c->source_size[0] && source_h >= 0 && source_h < c->source_size[1];
                 const REAL *row = image + source_d * c->source_stride[2] + source_h * c->source_stride[3];
-                NAMED(fill_row)(c, b, channels, is_inside ? row : NULL,
+                NAMED(fill_row)(c, b, channels, is_inside ? row : NULL, room,
                                 band + segment * b->segment_stride + slab * b->stride[0] + slot * b->stride[1]);
             }
         }

@@ -20,8 +20,9 @@ typedef struct {
     int is_weight_gradient;
     int in_place;     /* the source stands in for its bands */
     int owns_between; /* what lies between neighbouring pixels of the result is the result's, too: of another phase */
-    char *packed;     /* weights, NULL: items pack them: [group][block of entries][panel][entry][panel width] */
-    char *partial;    /* weight gradient: [split][group][entry][filter, rounded up to panels] */
+    int looks_up_weights; /* where they lie, for columns of pixels */
+    char *packed;         /* weights, NULL: items pack them: [group][block of entries][panel][entry][panel width] */
+    char *partial;        /* weight gradient: [split][group][entry][filter, rounded up to panels] */
 } gemm_job_t;
 
 /* Height of the row panels that `rows` rows are cut into: as even as possible and at most `tile_rows`. */
@@ -36,6 +37,12 @@ static inline int gemm_is_in_place(const gemm_job_t *job, int64_t element_bytes)
     if (!is_own_band(c)) return 0;
     if (job->is_weight_gradient) return job->is_interleaved || c->source_stride[1] * element_bytes % 2048 != 0;
     return job->pixels_are_columns || c->step[2] * c->source_stride[4] * element_bytes % 2048 != 0;
+}
+
+/* Height of the panels that filters are cut into as rows. Where weights at a stride of a power of two are looked up,
+ * their lines share a set of a first-level cache, which has room for 8. */
+static inline int64_t gemm_filter_rows(const gemm_job_t *job, int64_t tile_rows) {
+    return panel_height(job->correlation.filters, job->looks_up_weights ? min64(tile_rows, 8) : tile_rows);
 }
 
 /* Whether the weights of one filter and channel lie in the order of the taps, without gaps. */
@@ -54,6 +61,7 @@ static inline int64_t packed_entry_width(const gemm_job_t *job, int64_t tile_col
     return job->pixels_are_columns ? filters : round_up(filters, tile_columns);
 }
 static inline int64_t packed_weight_size(const gemm_job_t *job, int64_t tile_columns) {
+    if (job->looks_up_weights) return 0;
     return packed_entry_width(job, tile_columns) * entry_count(&job->correlation) * job->correlation.groups;
 }
 
@@ -63,9 +71,10 @@ static inline int gemm_is_turned(const gemm_job_t *job) {
     return !job->is_weight_gradient && !job->pixels_are_columns && !job->is_interleaved;
 }
 
-/* Whether an item packs the weights that it uses, because no other one uses them. */
-static inline int gemm_packs_itself(const gemm_job_t *job) {
-    return !job->pixels_are_columns && pixel_block_count(&job->correlation, job->block_pixels) <= 1;
+/* Whether weights are packed beforehand. Of one block of pixels, an item packs what it uses and no other one does. */
+static inline int gemm_packs_weights(const gemm_job_t *job) {
+    if (job->pixels_are_columns) return !job->looks_up_weights;
+    return pixel_block_count(&job->correlation, job->block_pixels) > 1;
 }
 
 /* Items of the four loops. */
@@ -107,6 +116,8 @@ typedef struct {
     int64_t pixels;
     int64_t results;
     int64_t added;
+    int64_t filters;
+    int64_t weights;
     int64_t sums;
     int64_t bytes;
 } gemm_scratch_t;
@@ -121,11 +132,14 @@ static inline gemm_scratch_t gemm_scratch(const gemm_job_t *job, int64_t tile_co
     const band_t band = band_of(c, &box, channels, job->is_interleaved);
     gemm_scratch_t s = {.band = round_up(lanes * element_bytes, 64)};
     s.panels = s.band + round_up((band.size + 2 * lanes) * element_bytes, 64);
-    s.entries = s.panels + round_up(depth * tile_columns * element_bytes, 64);
+    const int64_t columns = job->looks_up_weights ? round_up(pixels, tile_columns) : tile_columns;
+    s.entries = s.panels + round_up(depth * columns * element_bytes, 64);
     s.pixels = s.entries + round_up(entries * 8, 64);
     s.results = s.pixels + round_up((pixels + tile_columns) * 8, 64);
     s.added = s.results + round_up((pixels + tile_columns) * 8, 64);
-    s.sums = s.added + round_up((pixels + tile_columns) * 8, 64);
+    s.filters = s.added + round_up((pixels + tile_columns) * 8, 64);
+    s.weights = s.filters + (job->looks_up_weights ? round_up(c->filters * 8, 64) : 0);
+    s.sums = s.weights + (job->looks_up_weights ? round_up(entries * 8, 64) : 0);
     s.bytes = s.sums;
     if (gemm_is_turned(job)) {
         /* The panel of a sum of one block is stored before the next begins. */

@@ -2,9 +2,9 @@
  *
  *     target[i, j] (+)= sum over r of  a[i, r] * b[r, j],   any number of rows i,  j < TILE_COLUMNS,  r < depth
  *
- * Layout: rows are packed or looked up in a band, columns are a packed panel; the target lies at constant strides or at
- * the offsets of tables. Tiles that do not lie in rows of neighbours go by way of a buffer. Preconditions and numerics
- * are those of the tile. */
+ * Layout: rows are packed or looked up, in a band or in the weights, columns are a packed panel; the target lies at
+ * constant strides or at the offsets of tables. Tiles that do not lie in rows of neighbours go by way of a buffer.
+ * Preconditions and numerics are those of the tile. */
 
 /* Where element (i, j) of a product goes: rows and columns lie at constant strides or at the offsets of a table. */
 typedef struct {
@@ -24,12 +24,12 @@ typedef struct {
     int64_t add_column_stride;
 } NAMED(target_t);
 
-/* The rows of a product: packed panels, one behind the other, or elements of a band. */
+/* The rows of a product: packed panels, one behind the other, or elements of a band or of the weights. */
 typedef struct {
     const REAL *base;
     int64_t count;      /* rows in all panels */
     int64_t width;      /* of every panel but the last */
-    const int64_t *row; /* NULL: packed; else offsets in the band */
+    const int64_t *row; /* NULL: packed; else offsets of what is looked up */
     const int64_t *entry;
 } NAMED(row_operand_t);
 
@@ -46,10 +46,12 @@ typedef struct {
     int64_t length;
 } NAMED(lines_t);
 
-/* The columns of a product: one packed panel. Where `source` is set, row r of it lies at source + offset[r] and is
- * packed while the first rows of the product are computed. */
+/* The columns of a product: one packed panel of TILE_COLUMNS; beside rows that are looked up one of LANES, too, or of
+ * `width` < LANES dot products with rows that run along the reduction (gemm_dot.h). Where `source` is set, row r of it
+ * lies at source + offset[r] and is packed while the first rows of the product are computed. */
 typedef struct {
     REAL *panel;
+    int64_t width;
     const REAL *source;
     const int64_t *offset;
     NAMED(lines_t) ahead; /* what the next panel is packed from: it comes closer meanwhile */
@@ -82,7 +84,11 @@ static inline int NAMED(is_even)(const int64_t *offset, int64_t stride, int64_t 
 /* The multiply-adds of one register tile. */
 static inline void NAMED(run_tile)(const NAMED(row_operand_t) *a, const NAMED(column_operand_t) *b, int64_t depth,
                                    int64_t row, int64_t rows, REAL *c, int64_t ldc, int accumulate) {
-    if (a->row != NULL)
+    if (b->width < LANES)
+        NAMED(dots)(rows, b->width, depth, a->base + *a->entry, a->row + row, b->panel, c, ldc, accumulate);
+    else if (b->width == LANES)
+        NAMED(narrow_tiles)[rows](depth, a->base, a->row + row, a->entry, b->panel, c, ldc, accumulate);
+    else if (a->row != NULL)
         NAMED(lookup_tiles)[rows](depth, a->base, a->row + row, a->entry, b->panel, c, ldc, accumulate);
     else if (b->source == NULL)
         NAMED(tiles)[rows](depth, a->base + row * depth, b->panel, c, ldc, accumulate);
@@ -157,7 +163,7 @@ static void NAMED(multiply_panel)(const NAMED(target_t) *t, const NAMED(row_oper
                                   int accumulate, int last) {
     NAMED(column_run_t) run[TILE_COLUMNS];
     const int64_t runs = NAMED(column_runs)(t, column, columns, run);
-    const int columns_even = runs == 1 && columns == TILE_COLUMNS && run[0].stride == 1;
+    const int columns_even = runs == 1 && columns == b.width && run[0].stride == 1;
     const int finish = last && t->epilogue != NULL;
     for (int64_t row = begin; row < end; row += a->width, b.source = NULL) {
         const int64_t rows = min64(a->width, a->count - row);

@@ -4,35 +4,36 @@
  *
  * Layout: b is packed [depth][TILE_COLUMNS] (vectors); c has row stride `ldc` and contiguous columns at any address; a
  * (broadcast) is packed, a[r * rows + i], or looked up, a[row[i] + entry[r]]. A tile that packs b looks its rows up in
- * source[entry[r]] and writes them into b for the tiles that follow. Preconditions: a and b readable for depth entries;
- * c writable for rows x TILE_COLUMNS. Numerics: one chain of (fused where the ISA has it) multiply-adds per element
- * that starts at zero; with `accumulate` its end is added to c, so that long sums are sums of blocks. */
+ * source[entry[r]] and writes them into b for the tiles that follow. A narrow tile has one vector of columns, LANES in
+ * place of TILE_COLUMNS. Preconditions: a and b readable for depth entries; c writable for rows x TILE_COLUMNS.
+ * Numerics: one chain of (fused where the ISA has it) multiply-adds per element that starts at zero; with `accumulate`
+ * its end is added to c, so that long sums are sums of blocks. */
 typedef void (*NAMED(tile_fn))(int64_t depth, const REAL *a, const REAL *b, REAL *c, int64_t ldc, int accumulate);
 typedef void (*NAMED(packing_tile_fn))(int64_t depth, const REAL *a, const REAL *source, const int64_t *entry, REAL *b,
                                        REAL *c, int64_t ldc, int accumulate);
 typedef void (*NAMED(lookup_tile_fn))(int64_t depth, const REAL *a, const int64_t *row, const int64_t *entry,
                                       const REAL *b, REAL *c, int64_t ldc, int accumulate);
 
-ALWAYS_INLINE void NAMED(tile_body)(const int rows, const int is_packed, const int is_packing, int64_t depth,
-                                    const REAL *a, const int64_t *row, const int64_t *entry, const REAL *source,
-                                    REAL *b, REAL *c, int64_t ldc, int accumulate) {
+ALWAYS_INLINE void NAMED(tile_body)(const int rows, const int vectors, const int is_packed, const int is_packing,
+                                    int64_t depth, const REAL *a, const int64_t *row, const int64_t *entry,
+                                    const REAL *source, REAL *b, REAL *c, int64_t ldc, int accumulate) {
     NAMED(vector) sum[TILE_ROWS][TILE_VECTORS];
     const REAL *line[TILE_ROWS];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) {
         __builtin_prefetch(c + i * ldc, 1);
-        __builtin_prefetch(c + i * ldc + LANES, 1);
-        __builtin_prefetch(c + i * ldc + TILE_COLUMNS - 1, 1);
+        if (vectors > 1) __builtin_prefetch(c + i * ldc + LANES, 1);
+        __builtin_prefetch(c + i * ldc + vectors * LANES - 1, 1);
         if (!is_packed) line[i] = a + row[i];
 #pragma GCC unroll 2
-        for (int v = 0; v < TILE_VECTORS; v++) sum[i][v] = (NAMED(vector)){0};
+        for (int v = 0; v < vectors; v++) sum[i][v] = (NAMED(vector)){0};
     }
 #pragma GCC unroll 2
     for (int64_t r = 0; r < depth; r++) {
         NAMED(vector) columns[TILE_VECTORS];
 #pragma GCC unroll 2
-        for (int v = 0; v < TILE_VECTORS; v++) {
-            REAL *packed = b + r * TILE_COLUMNS + v * LANES;
+        for (int v = 0; v < vectors; v++) {
+            REAL *packed = b + (r * vectors + v) * LANES;
             columns[v] = *(const NAMED(unaligned) *)(is_packing ? source + entry[r] + v * LANES : packed);
             if (is_packing) *(NAMED(unaligned) *)packed = columns[v];
         }
@@ -40,13 +41,13 @@ ALWAYS_INLINE void NAMED(tile_body)(const int rows, const int is_packed, const i
         for (int i = 0; i < rows; i++) {
             const REAL factor = is_packed ? a[r * rows + i] : line[i][entry[r]];
 #pragma GCC unroll 2
-            for (int v = 0; v < TILE_VECTORS; v++) sum[i][v] += columns[v] * factor;
+            for (int v = 0; v < vectors; v++) sum[i][v] += columns[v] * factor;
         }
     }
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 2
-        for (int v = 0; v < TILE_VECTORS; v++) {
+        for (int v = 0; v < vectors; v++) {
             NAMED(unaligned) *target = (NAMED(unaligned) *)(c + i * ldc + v * LANES);
             if (accumulate) sum[i][v] += *target;
             *target = sum[i][v];
@@ -64,15 +65,19 @@ ALWAYS_INLINE void NAMED(tile_body)(const int rows, const int is_packed, const i
 #define TILE(rows)                                                                                                     \
     static void JOIN(NAMED(tile), rows)(int64_t depth, const REAL *a, const REAL *b, REAL *c, int64_t ldc,             \
                                         int accumulate) {                                                              \
-        NAMED(tile_body)(rows, 1, 0, depth, a, NULL, NULL, NULL, (REAL *)b, c, ldc, accumulate);                       \
+        NAMED(tile_body)(rows, TILE_VECTORS, 1, 0, depth, a, NULL, NULL, NULL, (REAL *)b, c, ldc, accumulate);         \
     }                                                                                                                  \
     static void JOIN(NAMED(packing_tile), rows)(int64_t depth, const REAL *a, const REAL *source,                      \
                                                 const int64_t *entry, REAL *b, REAL *c, int64_t ldc, int accumulate) { \
-        NAMED(tile_body)(rows, 1, 1, depth, a, NULL, entry, source, b, c, ldc, accumulate);                            \
+        NAMED(tile_body)(rows, TILE_VECTORS, 1, 1, depth, a, NULL, entry, source, b, c, ldc, accumulate);              \
     }                                                                                                                  \
     static void JOIN(NAMED(lookup_tile), rows)(int64_t depth, const REAL *a, const int64_t *row, const int64_t *entry, \
                                                const REAL *b, REAL *c, int64_t ldc, int accumulate) {                  \
-        NAMED(tile_body)(rows, 0, 0, depth, a, row, entry, NULL, (REAL *)b, c, ldc, accumulate);                       \
+        NAMED(tile_body)(rows, TILE_VECTORS, 0, 0, depth, a, row, entry, NULL, (REAL *)b, c, ldc, accumulate);         \
+    }                                                                                                                  \
+    static void JOIN(NAMED(narrow_tile), rows)(int64_t depth, const REAL *a, const int64_t *row, const int64_t *entry, \
+                                               const REAL *b, REAL *c, int64_t ldc, int accumulate) {                  \
+        NAMED(tile_body)(rows, 1, 0, 0, depth, a, row, entry, NULL, (REAL *)b, c, ldc, accumulate);                    \
     }
 EACH_ROWS(TILE)
 #undef TILE
@@ -86,4 +91,7 @@ static const NAMED(lookup_tile_fn) NAMED(lookup_tiles)[TILE_ROWS + 1] = {NULL, E
 #undef TILE
 #define TILE(rows) JOIN(NAMED(packing_tile), rows),
 static const NAMED(packing_tile_fn) NAMED(packing_tiles)[TILE_ROWS + 1] = {NULL, EACH_ROWS(TILE)};
+#undef TILE
+#define TILE(rows) JOIN(NAMED(narrow_tile), rows),
+static const NAMED(lookup_tile_fn) NAMED(narrow_tiles)[TILE_ROWS + 1] = {NULL, EACH_ROWS(TILE)};
 #undef TILE

@@ -7,7 +7,8 @@
  *     result[f, p] = sum over q of weight[f, q] * source[q, p]
  *
  *   channels first: rows = filters, columns = pixels, so that vectors are stored along the width; a column panel is
- *                   packed from the band into L1 and multiplied by all packed weights;
+ *                   packed from the band into L1 and multiplied by all packed weights; of few pixels, all panels of an
+ *                   item are packed first, and the weights are read once, where they lie;
  *   channels last:  rows = pixels, columns = filters, so that vectors are stored along the channels; the band is
  *                   broadcast from where it lies.
  *
@@ -97,6 +98,8 @@ typedef struct {
     int64_t *pixel;
     int64_t *result; /* offsets of pixels in the result and in what is added to it */
     int64_t *added;
+    int64_t *filter; /* offsets in the weights */
+    int64_t *weight;
     REAL *sums;
 } NAMED(scratch_t);
 
@@ -110,6 +113,8 @@ static NAMED(scratch_t) NAMED(split_scratch)(const gemm_job_t *job, void *scratc
         .pixel = (int64_t *)(first + s.pixels),
         .result = (int64_t *)(first + s.results),
         .added = (int64_t *)(first + s.added),
+        .filter = (int64_t *)(first + s.filters),
+        .weight = (int64_t *)(first + s.weights),
         .sums = (REAL *)(first + s.sums),
     };
 }
@@ -144,17 +149,7 @@ static inline int NAMED(is_run)(const int64_t *pixel, int64_t columns) {
 
 /* What vectors of pixels may be loaded from: the whole source in place of a band, else anywhere near the band. */
 static NAMED(room_t) NAMED(room_of)(const gemm_job_t *job) {
-    const correlation_t *c = &job->correlation;
-    if (!job->in_place) return (NAMED(room_t)){0, UINTPTR_MAX};
-    const int64_t size[5] = {c->batch, c->groups * c->channels, c->source_size[0], c->source_size[1],
-                             c->source_size[2]};
-    const REAL *low = (const REAL *)c->source, *high = low + 1;
-    for (int axis = 0; axis < 5; axis++) {
-        const int64_t extent = (size[axis] - 1) * c->source_stride[axis];
-        low += min64(extent, 0);
-        high += max64(extent, 0);
-    }
-    return (NAMED(room_t)){(uintptr_t)low, (uintptr_t)high};
+    return job->in_place ? NAMED(source_room)(&job->correlation) : (NAMED(room_t)){0, UINTPTR_MAX};
 }
 
 /* Pixels from number `pixel` on that lie `result_stride[4]` apart, at most `most`; *offset is that of the first. */
@@ -225,16 +220,58 @@ static void NAMED(multiply_by_pixels)(const NAMED(block_t) *b, const NAMED(targe
     for (int64_t begin = b->filter_begin; begin < b->filter_end; begin += most)
         for (int64_t column = 0; column < b->pixels; column += TILE_COLUMNS) {
             const int64_t columns = min64(TILE_COLUMNS, b->pixels - column), *pixel = b->parts.pixel + column;
-            NAMED(column_operand_t) panel = {.panel = b->parts.panels, .offset = b->parts.entry};
+            NAMED(column_operand_t)
+            panel = {.panel = b->parts.panels, .width = TILE_COLUMNS, .offset = b->parts.entry};
             if (b->job->in_place && column + TILE_COLUMNS < b->pixels)
                 panel.ahead =
                     (NAMED(lines_t)){b->base + pixel[TILE_COLUMNS], b->parts.entry, 0, b->depth, TILE_COLUMNS};
             if (NAMED(is_run)(pixel, columns))
                 panel.source = b->base + *pixel;
             else
-                NAMED(pack_columns)(b->base, pixel, columns, b->parts.entry, b->depth, room, b->parts.panels);
+                NAMED(pack_columns)(b->base, pixel, columns, b->parts.entry, b->depth, room, TILE_COLUMNS,
+                                    b->parts.panels);
             NAMED(multiply_panel)(target, &rows, panel, b->depth, begin, min64(begin + most, b->filter_end), column,
                                   columns, b->accumulate, b->last);
+        }
+}
+
+/* Width of the panel of the next of `left` pixels: at the end one vector, and single pixels if weights are `lines`. */
+static inline int64_t NAMED(next_width)(int64_t left, int lines) {
+    const int64_t single = lines ? MOST_DOTS : 0;
+    return left > LANES + single ? TILE_COLUMNS : left > single ? LANES : left;
+}
+
+/* Vectors along pixels: all panels of them are packed, then the weights pass, as they are. */
+static void NAMED(multiply_by_weights)(const NAMED(block_t) *b, const NAMED(target_t) *target) {
+    const gemm_job_t *job = b->job;
+    const correlation_t *c = &job->correlation;
+    const int64_t *stride = c->weight_stride, taps = max64(tap_count(c), 1);
+    const NAMED(row_operand_t) rows = {
+        .base = (const REAL *)c->weight + b->group * c->weight_group_stride + b->first / taps * stride[1],
+        .count = c->filters,
+        .width = gemm_filter_rows(job, TILE_ROWS),
+        .row = b->parts.filter,
+        .entry = b->parts.weight,
+    };
+    /* The offsets of weights are those of a band that has every tap once. */
+    const band_axis_t axis = {.pitch = 1, .is_per_tap = 1};
+    const band_t weights = {
+        .axis = {axis, axis, axis}, .stride = {stride[2], stride[3], stride[4]}, .channel_stride = stride[1]};
+    const int lines = stride[1] == taps && taps_are_dense(c);
+    const int64_t most = round_up(max64(WEIGHT_BYTES / 4 / REAL_BYTES / max64(b->depth, 1), 1), rows.width);
+    entry_offsets(c, &weights, b->first, b->depth, b->parts.weight);
+    for (int64_t i = b->filter_begin; i < b->filter_end; i++) b->parts.filter[i] = i * stride[0];
+    for (int64_t column = 0, width; column < b->pixels; column += width) {
+        width = NAMED(next_width)(b->pixels - column, lines);
+        NAMED(pack_columns)(b->base, b->parts.pixel + column, min64(width, b->pixels - column), b->parts.entry,
+                            b->depth, NAMED(room_of)(job), width, b->parts.panels + column * b->depth);
+    }
+    for (int64_t begin = b->filter_begin; begin < b->filter_end; begin += most)
+        for (int64_t column = 0, width; column < b->pixels; column += width) {
+            width = NAMED(next_width)(b->pixels - column, lines);
+            const NAMED(column_operand_t) panel = {.panel = b->parts.panels + column * b->depth, .width = width};
+            NAMED(multiply_panel)(target, &rows, panel, b->depth, begin, min64(begin + most, b->filter_end), column,
+                                  min64(width, b->pixels - column), b->accumulate, b->last);
         }
 }
 #undef WEIGHT_BYTES
@@ -247,7 +284,7 @@ static void NAMED(multiply_by_filters)(const NAMED(block_t) *b, const NAMED(targ
                                        b->parts.entry};
     for (int64_t column = b->filter_begin; column < b->filter_end; column += TILE_COLUMNS) {
         const int64_t columns = min64(TILE_COLUMNS, c->filters - column);
-        NAMED(column_operand_t) panel = {.panel = b->parts.panels};
+        NAMED(column_operand_t) panel = {.panel = b->parts.panels, .width = TILE_COLUMNS};
         if (weights != NULL) {
             panel.panel = (REAL *)weights + column * depth;
         } else {
@@ -312,7 +349,9 @@ static void NAMED(gemm_correlate)(const void *data, int64_t item, void *scratch)
         pixel_offsets(c, &band, b.pixel, b.pixels, b.parts.pixel);
         const REAL *weights = (const REAL *)job->packed;
         if (weights != NULL) weights += (group * entries + b.first) * entry_width;
-        if (by_columns)
+        if (job->looks_up_weights)
+            NAMED(multiply_by_weights)(&b, &target);
+        else if (by_columns)
             NAMED(multiply_by_pixels)(&b, &target, weights);
         else
             NAMED(multiply_by_filters)(&b, &target, weights);
@@ -390,7 +429,7 @@ static void NAMED(gemm_weight_gradient)(const void *data, int64_t item, void *sc
         for (int64_t column = filter_begin; column < filter_end; column += TILE_COLUMNS) {
             const int64_t columns = in_place ? min64(TILE_COLUMNS, c->filters - column) : TILE_COLUMNS;
             NAMED(pack_gradient)(c, group, pixel, pixels, column, parts.panels);
-            NAMED(column_operand_t) panel = {.panel = parts.panels};
+            NAMED(column_operand_t) panel = {.panel = parts.panels, .width = TILE_COLUMNS};
             if (column + TILE_COLUMNS < filter_end) {
                 panel.ahead = NAMED(gradient_lines)(c, group, pixel, pixels, column + TILE_COLUMNS);
             } else if (block + 1 < stop) {

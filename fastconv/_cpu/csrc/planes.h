@@ -109,6 +109,7 @@ typedef struct {
     NAMED(extent_t) extent; /* of the source */
     NAMED(plane_t) plane;
     NAMED(side_t) side[2];
+    const struct NAMED(short_rows) *short_rows;
     int64_t width; /* elements of a row of results */
     REAL *result;  /* row 0 of the plane, or of `job->band` rows on their way */
     int64_t result_row;
@@ -131,32 +132,6 @@ ALWAYS_INLINE void NAMED(sum_tile)(NAMED(vector) *sum, const int rows, const int
             for (int a = 0; a < rows; a++)
                 if (i - a * step >= 0 && i - a * step < taps) sum[a] += x * factor[i - a * step];
         }
-    }
-}
-
-static __attribute__((noinline)) void NAMED(store_few)(REAL *to, NAMED(vector) value, int64_t count) {
-    if (count > 0) NAMED(copy_few)(to, (const REAL *)&value, count);
-}
-
-/* How many of the first `count` < LANES lanes are stored at a time, and as many again up to the last; 0: too few. */
-ALWAYS_INLINE int64_t NAMED(store_part)(int64_t count) {
-    return count >= LANES / 2 ? LANES / 2 : count >= LANES / 4 ? LANES / 4 : 0;
-}
-
-/* The first `count` lanes; `last` shuffles a part of them that ends with the last to the front. */
-ALWAYS_INLINE void NAMED(store_some)(REAL *to, NAMED(vector) value, int64_t count, MASK last) {
-    const int64_t part = NAMED(store_part)(count);
-    const NAMED(vector) high = __builtin_shuffle(value, last);
-    if (count >= LANES) {
-        NAMED(store)(to, value);
-    } else if (part == LANES / 2) {
-        memcpy(to, &value, LANES / 2 * sizeof *to);
-        memcpy(to + count - LANES / 2, &high, LANES / 2 * sizeof *to);
-    } else if (part == LANES / 4 && part > 0) {
-        memcpy(to, &value, LANES / 4 * sizeof *to);
-        memcpy(to + count - LANES / 4, &high, LANES / 4 * sizeof *to);
-    } else {
-        NAMED(store_few)(to, value, count);
     }
 }
 
@@ -241,12 +216,14 @@ BLOCKS(planes_block_fn, planes_2_spread, 2, 1, 2)
 BLOCKS(planes_block_fn, planes_3_spread, 3, 1, 2)
 BLOCKS(planes_block_fn, planes_4_spread, 4, 1, 2)
 #undef BLOCK
-/* BLOCKS goes on in planes_weight.h, with another BLOCK. */
+/* BLOCKS goes on in planes_short.h and planes_weight.h, with another BLOCK. */
+#include "planes_short.h"
 
 static const NAMED(planes_block_fn) *NAMED(planes_blocks)(const planes_job_t *job, const correlation_t *c) {
     static const NAMED(planes_block_fn) *const spread[] = {NAMED(planes_1_spread), NAMED(planes_2_spread),
                                                            NAMED(planes_3_spread), NAMED(planes_4_spread)};
     if (job->sides == 2) return spread[c->taps[1] - 1];
+    if (NAMED(rows_are_short)(job, c)) return NAMED(planes_short_blocks)(c);
     switch (c->taps[1]) {
     case 3: return c->step[1] == 1 ? NAMED(planes_3) : NAMED(planes_3_strided);
     case 5: return c->step[1] == 1 ? NAMED(planes_5) : NAMED(planes_5_strided);
@@ -320,8 +297,12 @@ static void NAMED(planes_correlate)(const void *data, int64_t item, void *scratc
     const int64_t bands = planes_bands(job), blocks = div_up(c->groups, job->block), n = item / bands / blocks;
     const int64_t begin = item % bands * job->band, first = item / bands % blocks * job->block;
     char *memory = (char *)scratch;
+    NAMED(short_rows_t) short_rows;
     NAMED(planes_turn_t)
-    t = {.job = job, .extent = NAMED(extent_of)(c->source, c->source_stride, c, c->source_size)};
+    t = {.job = job,
+         .extent = NAMED(extent_of)(c->source, c->source_stride, c, c->source_size),
+         .short_rows = &short_rows};
+    if (NAMED(rows_are_short)(job, c)) NAMED(make_short_rows)(c, &short_rows);
     for (int64_t i = 0; i < job->pitch; i++) ((REAL *)memory)[i] = 0;
     MASK *masks = (MASK *)(memory + job->masks_at);
     const MASK **columns = (const MASK **)(memory + job->columns_at);

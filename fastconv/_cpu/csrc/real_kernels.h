@@ -12,6 +12,7 @@ typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(
 #include "pack.h"
 #include "rows.h"
 #include "gather.h"
+#include "gemm_dot.h"
 #include "gemm_panel.h"
 #include "implicit_gemm.h"
 #include "direct.h"
@@ -70,3 +71,5 @@ const real_kernels_t LEVEL_NAMED(NAMED(kernels)) = {
 #undef LANES
 #undef TILE_COLUMNS
 #undef EACH_ROWS
+#undef MOST_DOTS
+#undef DOT_ROWS

@@ -21,6 +21,43 @@ ALWAYS_INLINE void NAMED(copy_few)(REAL *to, const REAL *from, int64_t count) {
 #undef HALVES
 }
 
+static __attribute__((noinline)) void NAMED(store_few)(REAL *to, NAMED(vector) value, int64_t count) {
+    if (count > 0) NAMED(copy_few)(to, (const REAL *)&value, count);
+}
+
+/* How many of the first `count` < LANES lanes are stored at a time, and as many again up to the last; 0: too few. */
+ALWAYS_INLINE int64_t NAMED(store_part)(int64_t count) {
+    return count >= LANES / 2 ? LANES / 2 : count >= LANES / 4 ? LANES / 4 : 0;
+}
+
+/* The first `count` lanes; `last` shuffles a part of them that ends with the last to the front. */
+ALWAYS_INLINE void NAMED(store_some)(REAL *to, NAMED(vector) value, int64_t count, NAMED(lane_index) last) {
+    const int64_t part = NAMED(store_part)(count);
+    const NAMED(vector) high = __builtin_shuffle(value, last);
+    if (count >= LANES) {
+        NAMED(store)(to, value);
+    } else if (part == LANES / 2) {
+        memcpy(to, &value, LANES / 2 * sizeof *to);
+        memcpy(to + count - LANES / 2, &high, LANES / 2 * sizeof *to);
+    } else if (part == LANES / 4 && part > 0) {
+        memcpy(to, &value, LANES / 4 * sizeof *to);
+        memcpy(to + count - LANES / 4, &high, LANES / 4 * sizeof *to);
+    } else {
+        NAMED(store_few)(to, value, count);
+    }
+}
+
+/* The sum of all lanes, by halves. */
+ALWAYS_INLINE REAL NAMED(lane_sum)(NAMED(vector) value) {
+#pragma GCC unroll 4
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        NAMED(lane_index) other;
+        for (int i = 0; i < LANES; i++) other[i] = (i + half) % LANES;
+        value += __builtin_shuffle(value, other);
+    }
+    return value[0];
+}
+
 /* Lanes 0, 2, 4, ... (odd: 1, 3, 5, ...) of the 2 * LANES that start at `from`. */
 ALWAYS_INLINE NAMED(vector) NAMED(every_other)(NAMED(vector) low, NAMED(vector) high, int odd) {
     NAMED(lane_index) which;

@@ -1,0 +1,71 @@
+"""implicit_gemm with weights looked up where they lie: all blocks and widths of panels, and nothing outside is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from fastconv import ConvProblem, _registry, _select
+from guarded import check
+from problems import describe
+
+GEMM = _registry.find("implicit_gemm")
+SHAPES = (
+    "1x40x7x7 33x40x1x1",
+    "1x37x1x1 21x37x1x1",
+    "1x5x1x2 19x5x1x1",
+    "3x16x5x7 18x16x1x1",
+    "1x19x7x7 16x19x3x3 p1",
+    "2x6x14x14 20x6x3x3 s2 p1",
+    "1x7x15x13 9x7x3x3 s2 p2:0x1:3",
+    "1x8x4x4 17x8x3x3 p1",
+    "2x8x9x33 8x8x1x1 s2",
+    "1x12x6x6 10x6x3x3 p1 g2",
+    "1x6x31 18x6x5 p2 d2",
+    "1x3x4x5x6 7x3x2x3x2 p1",
+    "1x20x7x9 24x20x1x1 +bias+relu",
+    "2x20x3x3 8x20x3x3 p1 +bias+add",
+)
+CASES = [
+    ConvProblem.parse(text)
+    for shape in SHAPES
+    for text in (f"forward {shape}", f"backward_input {shape.partition(' +')[0]}")
+]
+LAYOUTS = [problem.replace(weight_layout=layout) for problem in CASES[:8] for layout in ("DHWIO", "ODHWI")]
+DOUBLES = [problem.replace(dtype="float64") for problem in CASES[:12]]
+BLOCKS = ((4096, 128, 512), (24, 32, 16), (7, 16, 1))
+"""(depth, span, filters)"""
+
+
+@pytest.fixture
+def in_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every plan looks weights up in place, in blocks of these sizes."""
+    depth, span, filters = request.param
+    params = {"columns": "pixels", "weights": "in_place", "depth": depth, "span": span, "filters": filters, "splits": 1}
+    monkeypatch.setattr(type(GEMM), "parameters", lambda self, problem: [params])
+    _select.forget_plans()
+    yield
+    _select.forget_plans()
+
+
+@pytest.mark.parametrize("problem", [*CASES, *LAYOUTS, *DOUBLES], ids=describe)
+@pytest.mark.parametrize("in_place", BLOCKS, indirect=True, ids=str)
+def test_weights_in_place(problem: ConvProblem, in_place: None) -> None:
+    check(problem, "implicit_gemm", "end", threads=3)
+    check(problem, "implicit_gemm", "start")
+    assert GEMM.pack(problem, GEMM.parameters(problem)[0], None, 1) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "weights"),
+    [
+        ("forward 1x2048x7x7 512x2048x1x1", "in_place"),
+        ("forward 1x512x14x14 512x512x3x3 s2 p1", "in_place"),
+        ("forward 1x48x1x1 64x48x1x1", "in_place"),
+        ("forward 8x64x56x56 64x64x1x1", "packed"),
+        ("forward 1x512x7x7 512x512x1x1 channels_last", "packed"),
+    ],
+)
+def test_weights_of_few_pixels_are_not_packed(text: str, weights: str) -> None:
+    assert GEMM.parameters(ConvProblem.parse(text))[0]["weights"] == weights
