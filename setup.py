@@ -66,6 +66,7 @@ EXTENSIONS = [
     extension("_depthwise"),
     extension("_narrow"),
     extension("_planes"),
+    extension("_spectral"),
     extension("_winograd"),
     extension("_pooling"),
 ]

@@ -12,6 +12,7 @@
 #include "narrow_job.h"
 #include "prefetch.h"
 #include "planes_job.h"
+#include "spectral_job.h"
 #include "winograd_job.h"
 
 #define STRING_(x) #x
