@@ -14,11 +14,13 @@ from .correlation cimport correlation_t, epilogue_t
 
 cdef extern from "spectral_job.h" nogil:
     const int TRANSFORM_STAGES
+    const int SPECTRAL_COPIES
 
     ctypedef struct transform_t:
         int64_t size, stages
         int64_t radix[TRANSFORM_STAGES]
-        int64_t twiddle_count
+        int64_t part[TRANSFORM_STAGES]
+        int64_t first_twiddle[TRANSFORM_STAGES]
         const char *twiddles
 
     ctypedef struct spectral_job_t:
@@ -37,11 +39,19 @@ cdef extern from "spectral_job.h" nogil:
     int64_t spectral_gradient_items(const spectral_job_t *job)
 
 
-cdef void _set_transform(transform_t *t, tables, radices, const char *twiddles):
+COPIED_ROWS = SPECTRAL_COPIES
+"""Rows that a thread may copy at a time."""
+
+
+cdef void _set_transform(transform_t *t, made, const char *twiddles):
     cdef int i
-    t.size, t.stages, t.twiddles, t.twiddle_count = tables.size, len(radices), twiddles, tables.twiddles.size
+    cdef int64_t part = made.size, twiddle = 0
+    t.size, t.stages, t.twiddles = made.size, len(made.radices), twiddles
     for i in range(t.stages):
-        t.radix[i] = radices[i]
+        t.radix[i] = made.radices[i]
+        part //= t.radix[i]
+        t.part[i], t.first_twiddle[i] = part, twiddle
+        twiddle += 2 * (t.radix[i] - 1) * part
 
 
 cdef class SpectralKernel(Kernel):
@@ -63,8 +73,8 @@ cdef class SpectralKernel(Kernel):
         self.shared_bytes, self.thread_bytes = layout.shared_bytes, layout.thread_bytes
         memset(&self.job, 0, sizeof(spectral_job_t))
         self.pinned = []
-        _set_transform(&self.job.down, layout.down, layout.down.radices, self._memory(layout.down.twiddles))
-        _set_transform(&self.job.across, layout.across, layout.across.radices, self._memory(layout.across.twiddles))
+        _set_transform(&self.job.down, layout.down, self._memory(layout.down.twiddles))
+        _set_transform(&self.job.across, layout.across, self._memory(layout.across.twiddles))
         self.job.turns = NULL if layout.turns is None else self._memory(layout.turns)
         self.job.results = layout.results
         self.job.tiles = layout.tiles

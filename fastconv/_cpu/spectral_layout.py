@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._problem import ConvProblem
-from . import _runtime
+from . import _runtime, _spectral
 
 SIZES = (16, 32, 48, 64, 80, 96, 128, 160, 192, 256)
 """Of transforms: products of 3, 4, 5 and 8, and of every vector length."""
@@ -80,7 +80,8 @@ def layout_of(problem: ConvProblem, height: int, width: int) -> Layout:
     channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
     if problem.direction == "backward_input":
         channels, filters = filters, channels
-    tile_bytes, rows_bytes = height * width * complex_bytes, lanes * width * complex_bytes
+    tile_bytes = height * width * complex_bytes
+    rows_bytes = (max(2 * lanes, _spectral.COPIED_ROWS) + 2) * width * dtype.itemsize
     shared_bytes = problem.groups * channels * filters * tile_bytes
     spectra = channels if channels * filters > 1 else 0
     partials, is_gradient = 1, problem.direction == "backward_weight"
@@ -98,7 +99,7 @@ def layout_of(problem: ConvProblem, height: int, width: int) -> Layout:
         tiles,
         partials,
         shared_bytes,
-        tile_bytes * (1 + spectra) + rows_bytes,
+        (1 + spectra) * tile_bytes + rows_bytes,
     )
 
 

@@ -8,12 +8,23 @@
  * nothing but products of spectra is made of them. Twiddles are rounded from float64. Numerics: a stage of radix r adds
  * about log2(r) + 1 roundings to every element, none larger than the norm of the sequence. */
 #define COMPLEX NAMED(complex)
+#ifdef __FMA__
+#define FUSES 1
+#else
+#define FUSES 0
+#endif
 
 typedef struct {
     NAMED(vector) re, im;
 } COMPLEX;
 
-ALWAYS_INLINE COMPLEX NAMED(complex_at)(const REAL *at) { return (COMPLEX){NAMED(load)(at), NAMED(load)(at + LANES)}; }
+ALWAYS_INLINE COMPLEX NAMED(complex_of)(const REAL *re, const REAL *im) {
+    COMPLEX x = {NAMED(load)(re), NAMED(load)(im)};
+    LOADED_ONCE(x.re);
+    LOADED_ONCE(x.im);
+    return x;
+}
+ALWAYS_INLINE COMPLEX NAMED(complex_at)(const REAL *at) { return NAMED(complex_of)(at, at + LANES); }
 ALWAYS_INLINE void NAMED(put_complex)(REAL *at, COMPLEX x) {
     NAMED(store)(at, x.re);
     NAMED(store)(at + LANES, x.im);
@@ -28,39 +39,52 @@ ALWAYS_INLINE COMPLEX NAMED(product)(COMPLEX a, COMPLEX b) {
 ALWAYS_INLINE COMPLEX NAMED(product_conj)(COMPLEX a, COMPLEX b) {
     return (COMPLEX){a.re * b.re + a.im * b.im, a.im * b.re - a.re * b.im};
 }
+/* a + b * factor, a - b * factor */
+ALWAYS_INLINE COMPLEX NAMED(plus_times)(COMPLEX a, COMPLEX b, NAMED(vector) factor) {
+    return (COMPLEX){a.re + b.re * factor, a.im + b.im * factor};
+}
+ALWAYS_INLINE COMPLEX NAMED(minus_times)(COMPLEX a, COMPLEX b, NAMED(vector) factor) {
+    return (COMPLEX){a.re - b.re * factor, a.im - b.im * factor};
+}
 /* -i * a; inverse: i * a. */
 ALWAYS_INLINE COMPLEX NAMED(quarter)(COMPLEX a, const int inverse) {
     return inverse ? (COMPLEX){-a.im, a.re} : (COMPLEX){a.im, -a.re};
 }
 
-ALWAYS_INLINE void NAMED(butterfly_4)(COMPLEX *a, COMPLEX *b, COMPLEX *c, COMPLEX *d, const int inverse) {
-    const COMPLEX sum = NAMED(plus)(*a, *c), difference = NAMED(minus)(*a, *c);
-    const COMPLEX odd = NAMED(plus)(*b, *d), turned = NAMED(quarter)(NAMED(minus)(*b, *d), inverse);
-    *a = NAMED(plus)(sum, odd);
-    *b = NAMED(plus)(difference, turned);
-    *c = NAMED(minus)(sum, odd);
-    *d = NAMED(minus)(difference, turned);
+ALWAYS_INLINE void NAMED(butterfly_4)(COMPLEX *x, const int inverse) {
+    const COMPLEX sum = NAMED(plus)(x[0], x[2]), difference = NAMED(minus)(x[0], x[2]);
+    const COMPLEX odd = NAMED(plus)(x[1], x[3]), turned = NAMED(quarter)(NAMED(minus)(x[1], x[3]), inverse);
+    x[0] = NAMED(plus)(sum, odd);
+    x[1] = NAMED(plus)(difference, turned);
+    x[2] = NAMED(minus)(sum, odd);
+    x[3] = NAMED(minus)(difference, turned);
 }
 
-ALWAYS_INLINE void NAMED(butterfly_8)(COMPLEX *x, const int inverse) {
+/* Without twiddles (`twisted`) there is little to multiply for units that do nothing else: some differences are taken
+ * there, with the help of a 1 that the compiler does not see. They are rounded alike. */
+ALWAYS_INLINE void NAMED(butterfly_8)(COMPLEX *x, const int inverse, const int twisted) {
     COMPLEX even[4], odd[4];
+    NAMED(vector) one = (REAL)1 - (NAMED(vector)){0};
+    LOADED_ONCE(one);
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
         even[i] = NAMED(plus)(x[i], x[i + 4]);
-        odd[i] = NAMED(minus)(x[i], x[i + 4]);
+        odd[i] = FUSES && !twisted ? NAMED(minus_times)(x[i], x[i + 4], one) : NAMED(minus)(x[i], x[i + 4]);
     }
-    /* Eighths of a turn: (1 -+ i) / sqrt(2) times 1 and -+i. */
-    const REAL half = (REAL)0.70710678118654752440;
-    odd[1] = NAMED(scaled)(NAMED(plus)(odd[1], NAMED(quarter)(odd[1], inverse)), half);
-    odd[2] = NAMED(quarter)(odd[2], inverse);
-    odd[3] = NAMED(scaled)(NAMED(minus)(NAMED(quarter)(odd[3], inverse), odd[3]), half);
-    NAMED(butterfly_4)(&even[0], &even[1], &even[2], &even[3], inverse);
-    NAMED(butterfly_4)(&odd[0], &odd[1], &odd[2], &odd[3], inverse);
+    NAMED(butterfly_4)(even, inverse);
+    /* odd[1] and odd[3] are to be turned by one and three eighths: times (1 -+ i) / sqrt(2) and (-1 -+ i) / sqrt(2). */
+    const NAMED(vector) half = (REAL)0.70710678118654752440 - (NAMED(vector)){0};
+    const COMPLEX first = NAMED(plus)(odd[1], NAMED(quarter)(odd[1], inverse));
+    const COMPLEX third = NAMED(minus)(NAMED(quarter)(odd[3], inverse), odd[3]);
+    const COMPLEX turned = NAMED(quarter)(odd[2], inverse);
+    const COMPLEX sum = NAMED(plus)(odd[0], turned), difference = NAMED(minus)(odd[0], turned);
+    const COMPLEX both = NAMED(plus)(first, third), apart = NAMED(quarter)(NAMED(minus)(first, third), inverse);
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        x[2 * i] = even[i];
-        x[2 * i + 1] = odd[i];
-    }
+    for (int i = 0; i < 4; i++) x[2 * i] = even[i];
+    x[1] = NAMED(plus_times)(sum, both, half);
+    x[3] = NAMED(plus_times)(difference, apart, half);
+    x[5] = NAMED(minus_times)(sum, both, half);
+    x[7] = NAMED(minus_times)(difference, apart, half);
 }
 
 ALWAYS_INLINE void NAMED(butterfly_3)(COMPLEX *x, const int inverse) {
@@ -91,89 +115,180 @@ ALWAYS_INLINE void NAMED(butterfly_5)(COMPLEX *x, const int inverse) {
     x[3] = NAMED(minus)(b, turned_b);
 }
 
+ALWAYS_INLINE void NAMED(butterfly)(const int radix, COMPLEX *x, const int inverse, const int twisted) {
+    if (radix == 3) NAMED(butterfly_3)(x, inverse);
+    if (radix == 4) NAMED(butterfly_4)(x, inverse);
+    if (radix == 5) NAMED(butterfly_5)(x, inverse);
+    if (radix == 8) NAMED(butterfly_8)(x, inverse, twisted);
+}
+
+/* x[k] times twiddle k, for the inverse times its conjugate. */
+ALWAYS_INLINE void NAMED(twist)(const int radix, COMPLEX *x, const REAL *twiddles, const int inverse) {
+#pragma GCC unroll 8
+    for (int k = 1; k < radix; k++) {
+        const COMPLEX by = {twiddles[2 * (k - 1)] - (NAMED(vector)){0}, twiddles[2 * (k - 1) + 1] - (NAMED(vector)){0}};
+        x[k] = inverse ? NAMED(product_conj)(x[k], by) : NAMED(product)(x[k], by);
+    }
+}
+
 /* One stage: `blocks` blocks of radix * part points each; twiddles[part][radix - 1][re, im], all 1 and absent where
- * part is 1. */
-ALWAYS_INLINE void NAMED(stage)(const int radix, const int inverse, REAL *data, int64_t blocks, int64_t part,
-                                const REAL *twiddles) {
+ * part is 1. `turns` are factors of the points, before a forward stage or after one of the inverse. */
+ALWAYS_INLINE void NAMED(stage)(const int radix, const int inverse, const int turned, const int twisted, REAL *data,
+                                int64_t blocks, int64_t part, const REAL *twiddles, const REAL *turns) {
     const int64_t step = part * 2 * LANES;
-    for (int64_t j = 0; j < part; j++, data += 2 * LANES, twiddles += 2 * (radix - 1)) {
+    for (int64_t j = 0; j < part; j++, data += 2 * LANES, turns += turned * 2 * LANES, twiddles += 2 * (radix - 1)) {
         REAL *at = data;
         for (int64_t b = 0; b < blocks; b++, at += radix * step) {
-            COMPLEX x[8], twiddle[8];
+            COMPLEX x[8];
 #pragma GCC unroll 8
-            for (int k = 0; k < radix; k++) x[k] = NAMED(complex_at)(at + k * step);
-            if (part > 1) {
-#pragma GCC unroll 8
-                for (int k = 1; k < radix; k++) {
-                    twiddle[k].re = twiddles[2 * (k - 1)] - (NAMED(vector)){0};
-                    twiddle[k].im = twiddles[2 * (k - 1) + 1] - (NAMED(vector)){0};
-                    if (inverse) x[k] = NAMED(product_conj)(x[k], twiddle[k]);
-                }
+            for (int k = 0; k < radix; k++) {
+                x[k] = NAMED(complex_at)(at + k * step);
+                if (turned && !inverse) x[k] = NAMED(product)(x[k], NAMED(complex_at)(turns + k * step));
             }
-            if (radix == 3) NAMED(butterfly_3)(x, inverse);
-            if (radix == 4) NAMED(butterfly_4)(&x[0], &x[1], &x[2], &x[3], inverse);
-            if (radix == 5) NAMED(butterfly_5)(x, inverse);
-            if (radix == 8) NAMED(butterfly_8)(x, inverse);
-            if (part > 1 && !inverse)
+            if (inverse && twisted) NAMED(twist)(radix, x, twiddles, 1);
+            NAMED(butterfly)(radix, x, inverse, twisted);
+            if (!inverse && twisted) NAMED(twist)(radix, x, twiddles, 0);
 #pragma GCC unroll 8
-                for (int k = 1; k < radix; k++) x[k] = NAMED(product)(x[k], twiddle[k]);
-#pragma GCC unroll 8
-            for (int k = 0; k < radix; k++) NAMED(put_complex)(at + k * step, x[k]);
+            for (int k = 0; k < radix; k++) {
+                if (turned && inverse) x[k] = NAMED(product_conj)(x[k], NAMED(complex_at)(turns + k * step));
+                NAMED(put_complex)(at + k * step, x[k]);
+            }
         }
     }
 }
 
-typedef void (*NAMED(stage_fn))(REAL *data, int64_t blocks, int64_t part, const REAL *twiddles);
-#define STAGE(radix)                                                                                                   \
-    static void NAMED(stage_##radix)(REAL *data, int64_t blocks, int64_t part, const REAL *twiddles) {                 \
-        NAMED(stage)(radix, 0, data, blocks, part, twiddles);                                                          \
-    }                                                                                                                  \
-    static void NAMED(stage_##radix##_last)(REAL *data, int64_t blocks, int64_t part, const REAL *twiddles) {          \
-        (void)part;                                                                                                    \
-        NAMED(stage)(radix, 0, data, blocks, 1, twiddles);                                                             \
-    }                                                                                                                  \
-    static void NAMED(stage_##radix##_inverse)(REAL *data, int64_t blocks, int64_t part, const REAL *twiddles) {       \
-        NAMED(stage)(radix, 1, data, blocks, part, twiddles);                                                          \
-    }                                                                                                                  \
-    static void NAMED(stage_##radix##_inverse_last)(REAL *data, int64_t blocks, int64_t part, const REAL *twiddles) {  \
-        (void)part;                                                                                                    \
-        NAMED(stage)(radix, 1, data, blocks, 1, twiddles);                                                             \
+/* The last stage, products with `factors` and the first stage of the inverse at once. */
+ALWAYS_INLINE void NAMED(middle)(const int radix, REAL *data, int64_t blocks, const REAL *factors) {
+    for (int64_t b = 0; b < blocks; b++, data += radix * 2 * LANES, factors += radix * 2 * LANES) {
+        COMPLEX x[8];
+#pragma GCC unroll 8
+        for (int k = 0; k < radix; k++) x[k] = NAMED(complex_at)(data + k * 2 * LANES);
+        NAMED(butterfly)(radix, x, 0, 0);
+#pragma GCC unroll 8
+        for (int k = 0; k < radix; k++) x[k] = NAMED(product)(x[k], NAMED(complex_at)(factors + k * 2 * LANES));
+        NAMED(butterfly)(radix, x, 1, 0);
+#pragma GCC unroll 8
+        for (int k = 0; k < radix; k++) NAMED(put_complex)(data + k * 2 * LANES, x[k]);
     }
-STAGE(3)
-STAGE(4)
-STAGE(5)
-STAGE(8)
+}
+
+/* Rows of `columns` real and of imaginary parts, each for itself, and where their points are: vectors are `pitch`
+ * apart, rows `step`. */
+typedef struct {
+    REAL *row[2][8];
+    int64_t columns[2];
+    REAL *points;
+    int64_t pitch, step;
+} NAMED(point_rows_t);
+
+/* One j of the first stage, read from rows. */
+ALWAYS_INLINE void NAMED(first_stage)(const int radix, const NAMED(point_rows_t) *rows, const REAL *twiddles) {
+    REAL *to = rows->points;
+    for (int64_t v = 0; v < rows->columns[0]; v += LANES, to += rows->pitch) {
+        COMPLEX x[8];
+#pragma GCC unroll 8
+        for (int k = 0; k < radix; k++) x[k] = NAMED(complex_of)(rows->row[0][k] + v, rows->row[1][k] + v);
+        NAMED(butterfly)(radix, x, 0, 1);
+        NAMED(twist)(radix, x, twiddles, 0);
+#pragma GCC unroll 8
+        for (int k = 0; k < radix; k++) NAMED(put_complex)(to + k * rows->step, x[k]);
+    }
+}
+
+static void NAMED(store_less)(REAL *to, NAMED(vector) value, int64_t count) {
+    if (count >= LANES)
+        NAMED(store)(to, value);
+    else if (count > 0)
+        NAMED(copy_few)(to, (const REAL *)&value, count);
+}
+
+/* One j of the last stage of the inverse, stored in rows; returns 0 times the sum of all that is in them. */
+ALWAYS_INLINE COMPLEX NAMED(final_stage)(const int radix, const NAMED(point_rows_t) *rows, const REAL *twiddles) {
+    const int64_t most = max64(rows->columns[0], rows->columns[1]), least = min64(rows->columns[0], rows->columns[1]);
+    const REAL *from = rows->points;
+    COMPLEX zero = {{0}, {0}};
+    for (int64_t v = 0; v < most; v += LANES, from += rows->pitch) {
+        COMPLEX x[8];
+#pragma GCC unroll 8
+        for (int k = 0; k < radix; k++) x[k] = NAMED(complex_at)(from + k * rows->step);
+        NAMED(twist)(radix, x, twiddles, 1);
+        NAMED(butterfly)(radix, x, 1, 1);
+#pragma GCC unroll 8
+        for (int k = 0; k < radix; k++) zero = NAMED(plus)(zero, NAMED(scaled)(x[k], 0));
+        if (v + LANES <= least) {
+#pragma GCC unroll 8
+            for (int k = 0; k < radix; k++) {
+                NAMED(store)(rows->row[0][k] + v, x[k].re);
+                NAMED(store)(rows->row[1][k] + v, x[k].im);
+            }
+            continue;
+        }
+        for (int k = 0; k < radix; k++) {
+            NAMED(store_less)(rows->row[0][k] + v, x[k].re, rows->columns[0] - v);
+            NAMED(store_less)(rows->row[1][k] + v, x[k].im, rows->columns[1] - v);
+        }
+    }
+    return zero;
+}
+
+typedef void (*NAMED(stage_fn))(REAL *data, int64_t blocks, int64_t part, const REAL *twiddles, const REAL *turns);
+
+/* The stages of one radix. */
+typedef struct {
+    NAMED(stage_fn) stage[2], turned[2], last[2]; /* forward and inverse */
+    void (*middle)(REAL *data, int64_t blocks, const REAL *factors);
+    void (*first)(const NAMED(point_rows_t) *rows, const REAL *twiddles);
+    COMPLEX (*final)(const NAMED(point_rows_t) *rows, const REAL *twiddles);
+} NAMED(radix_t);
+
+#define STAGE(name, ...)                                                                                               \
+    static void NAMED(name)(REAL * data, int64_t blocks, int64_t part, const REAL *twiddles, const REAL *turns) {      \
+        NAMED(stage)(__VA_ARGS__, twiddles, turns);                                                                    \
+        (void)part;                                                                                                    \
+    }
+#define RADIX(radix)                                                                                                   \
+    STAGE(stage_##radix, radix, 0, 0, 1, data, blocks, part)                                                           \
+    STAGE(stage_##radix##_back, radix, 1, 0, 1, data, blocks, part)                                                    \
+    STAGE(turned_##radix, radix, 0, 1, 1, data, blocks, part)                                                          \
+    STAGE(turned_##radix##_back, radix, 1, 1, 1, data, blocks, part)                                                   \
+    STAGE(last_##radix, radix, 0, 0, 0, data, blocks, 1)                                                               \
+    STAGE(last_##radix##_back, radix, 1, 0, 0, data, blocks, 1)                                                        \
+    static void NAMED(middle_##radix)(REAL * data, int64_t blocks, const REAL *factors) {                              \
+        NAMED(middle)(radix, data, blocks, factors);                                                                   \
+    }                                                                                                                  \
+    static void NAMED(first_##radix)(const NAMED(point_rows_t) *rows, const REAL *twiddles) {                          \
+        NAMED(first_stage)(radix, rows, twiddles);                                                                     \
+    }                                                                                                                  \
+    static COMPLEX NAMED(final_##radix)(const NAMED(point_rows_t) *rows, const REAL *twiddles) {                       \
+        return NAMED(final_stage)(radix, rows, twiddles);                                                              \
+    }
+RADIX(3)
+RADIX(4)
+RADIX(5)
+RADIX(8)
 #undef STAGE
+#undef RADIX
 
-static NAMED(stage_fn) NAMED(stage_of)(int64_t radix, int last, int inverse) {
-#define STAGES(radix)                                                                                                  \
-    {{NAMED(stage_##radix), NAMED(stage_##radix##_inverse)},                                                           \
-     {NAMED(stage_##radix##_last), NAMED(stage_##radix##_inverse_last)}}
-    static const NAMED(stage_fn) stages[4][2][2] = {STAGES(3), STAGES(4), STAGES(5), STAGES(8)};
-#undef STAGES
-    return stages[radix == 8 ? 3 : radix - 3][last][inverse];
-}
-
-static void NAMED(fourier)(const transform_t *t, REAL *data) {
-    const REAL *twiddles = (const REAL *)t->twiddles;
-    int64_t blocks = 1, part = t->size;
-    for (int64_t s = 0; s < t->stages; s++) {
-        const int64_t radix = t->radix[s];
-        part /= radix;
-        NAMED(stage_of)(radix, part == 1, 0)(data, blocks, part, twiddles);
-        twiddles += 2 * (radix - 1) * part;
-        blocks *= radix;
+static const NAMED(radix_t) *NAMED(radix)(int64_t radix) {
+#define RADIX(radix)                                                                                                   \
+    {                                                                                                                  \
+        {NAMED(stage_##radix), NAMED(stage_##radix##_back)}, {NAMED(turned_##radix), NAMED(turned_##radix##_back)},    \
+            {NAMED(last_##radix), NAMED(last_##radix##_back)}, NAMED(middle_##radix), NAMED(first_##radix),            \
+            NAMED(final_##radix)                                                                                       \
     }
+    static const NAMED(radix_t) radices[] = {RADIX(3), RADIX(4), RADIX(5), RADIX(8)};
+#undef RADIX
+    return &radices[radix == 8 ? 3 : radix - 3];
 }
 
-static void NAMED(fourier_back)(const transform_t *t, REAL *data) {
-    const REAL *twiddles = (const REAL *)t->twiddles + t->twiddle_count;
-    int64_t blocks = t->size, part = 1;
-    for (int64_t s = t->stages - 1; s >= 0; s--) {
-        const int64_t radix = t->radix[s];
-        blocks /= radix;
-        if (part > 1) twiddles -= 2 * (radix - 1) * part;
-        NAMED(stage_of)(radix, part == 1, 1)(data, blocks, part, twiddles);
-        part *= radix;
+/* Stages [begin, end) of a transform, or for the inverse the same undone. `turns` (NULL: none) go with stage 0. */
+static void NAMED(fourier)(const transform_t *t, int64_t begin, int64_t end, const int inverse, REAL *data,
+                           const REAL *turns) {
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t s = inverse ? begin + end - 1 - i : i, part = t->part[s];
+        const NAMED(radix_t) *of = NAMED(radix)(t->radix[s]);
+        const NAMED(stage_fn) *stage = part == 1 ? of->last : s == 0 && turns != NULL ? of->turned : of->stage;
+        stage[inverse](data, t->size / t->radix[s] / part, part, (const REAL *)t->twiddles + t->first_twiddle[s],
+                       turns);
     }
 }

@@ -18,7 +18,7 @@
 typedef struct {
     const REAL *base;
     int64_t stride[2];
-    int64_t size[2];  /* what exists */
+    int64_t size[2];   /* what exists */
     int64_t inside[2]; /* rows and columns of a tile that count, of a signal 1 and the points; the others are zeros */
 } NAMED(pixels_t);
 
@@ -28,47 +28,73 @@ static inline void NAMED(tile_start)(const spectral_job_t *job, int64_t number, 
     start[1] = number % job->tiles[1] * job->results[1];
 }
 
-/* LANES points from `column` on, of which those in [begin, end) exist. */
-ALWAYS_INLINE NAMED(vector) NAMED(points_at)(const REAL *row, int64_t stride, int64_t column, int64_t begin,
-                                             int64_t end) {
-    if (stride == 1 && column >= begin && column + LANES <= end) return NAMED(load)(row + column);
-    NAMED(vector) some = {0};
-    const int64_t last = min64(end - column, LANES);
-    for (int64_t l = max64(begin - column, 0); l < last; l++) some[l] = row[(column + l) * stride];
-    return some;
-}
+/* A tile in an array: rows [begin, end) lie there as they are, the others are copied. */
+typedef struct {
+    const NAMED(pixels_t) *pixels;
+    int64_t h, w;
+    int64_t width;
+    int64_t row_step, column_step; /* from a row of the tile to the next, in the array */
+    int64_t low, high;             /* columns of the array that count */
+    int64_t begin, end;
+} NAMED(spectral_tile_t);
 
-/* The points of a tile that begins at (h, w) into the real or the imaginary part of `tile`. */
-static void NAMED(fill_part)(const spectral_job_t *job, const NAMED(pixels_t) *p, int64_t h, int64_t w, REAL *tile) {
-    const int64_t height = job->down.size, width = job->across.size;
-    const int64_t begin = max64(w, 0), end = min64(p->size[1], w + p->inside[1]);
-    for (int64_t v = 0; v < width; v += LANES)
-        for (int64_t r = 0; r < height; r++, tile += 2 * LANES) {
-            const int64_t row = job->turns == NULL ? h + r : h, column = w + v + (job->turns == NULL ? 0 : r * width);
-            const int exists = row >= 0 && row < p->size[0] && row < h + p->inside[0];
-            NAMED(store)(tile, exists ? NAMED(points_at)(p->base + row * p->stride[0], p->stride[1], column, begin, end)
-                                      : (NAMED(vector)){0});
-        }
-}
-
-static void NAMED(fill_pair)(const spectral_job_t *job, const NAMED(pixels_t) *p, int64_t pair, const int64_t *first,
-                             REAL *tile) {
-    for (int part = 0; part < 2; part++) {
-        int64_t start[2];
-        NAMED(tile_start)(job, 2 * pair + part, start);
-        NAMED(fill_part)(job, p, start[0] + first[0], start[1] + first[1], tile + part * LANES);
+static NAMED(spectral_tile_t)
+    NAMED(spectral_tile)(const spectral_job_t *job, const NAMED(pixels_t) *p, int64_t tile, const int64_t *first) {
+    const int64_t width = job->across.size, is_image = job->turns == NULL;
+    int64_t start[2];
+    NAMED(tile_start)(job, tile, start);
+    const int64_t h = start[0] + first[0], w = start[1] + first[1];
+    NAMED(spectral_tile_t) t = {p, h, w, width, is_image, is_image ? 0 : width, max64(w, 0), 0, 0, 0};
+    t.high = min64(p->size[1], w + p->inside[1]);
+    if (p->stride[1] == 1 && is_image && t.low == w && t.high >= w + width) {
+        t.begin = max64(-h, 0);
+        t.end = min64(p->size[0] - h, p->inside[0]);
+    } else if (p->stride[1] == 1 && !is_image && h >= 0 && h < p->size[0]) {
+        t.begin = div_up(t.low - w, width);
+        t.end = max64(t.high - w, 0) / width;
     }
+    return t;
 }
 
-static void NAMED(transform_columns)(const spectral_job_t *job, REAL *tile, const int inverse) {
-    for (int64_t v = 0; v < job->across.size; v += LANES, tile += job->down.size * 2 * LANES)
-        (inverse ? NAMED(fourier_back) : NAMED(fourier))(&job->down, tile);
+/* Row `r` of a tile, copied. */
+static const REAL *NAMED(copy_of_row)(const NAMED(spectral_tile_t) *t, int64_t r, REAL *copy) {
+    const NAMED(pixels_t) *p = t->pixels;
+    const int64_t row = t->h + r * t->row_step, column = t->w + r * t->column_step;
+    const int64_t begin = max64(t->low, column), end = min64(t->high, column + t->width);
+    for (int64_t v = 0; v < t->width; v += LANES) NAMED(store)(copy + v, (NAMED(vector)){0});
+    if (row >= 0 && row < p->size[0] && row < t->h + p->inside[0] && begin < end)
+        NAMED(copy_rows)(copy + begin - column, 0, p->base + row * p->stride[0] + begin * p->stride[1], 0, p->stride[1],
+                         end - begin, 1);
+    return copy;
+}
+
+ALWAYS_INLINE const REAL *NAMED(tile_row)(const NAMED(spectral_tile_t) *t, int64_t r, REAL *copy) {
+    if (r < t->begin || r >= t->end) return NAMED(copy_of_row)(t, r, copy);
+    return t->pixels->base + (t->h + r * t->row_step) * t->pixels->stride[0] + t->w + r * t->column_step;
+}
+
+/* The transform of the columns of a pair of tiles; `copies`: for SPECTRAL_COPIES rows. */
+static void NAMED(transform_columns)(const spectral_job_t *job, const NAMED(pixels_t) *p, int64_t pair,
+                                     const int64_t *first, REAL *tile, REAL *copies) {
+    const transform_t *t = &job->down;
+    const int64_t part = t->part[0], width = job->across.size, pitch = spectral_pitch(job, LANES);
+    const REAL *twiddles = (const REAL *)t->twiddles;
+    const NAMED(spectral_tile_t) tiles[2] = {NAMED(spectral_tile)(job, p, 2 * pair, first),
+                                             NAMED(spectral_tile)(job, p, 2 * pair + 1, first)};
+    NAMED(point_rows_t) rows = {.columns = {width, width}, .points = tile, .pitch = pitch, .step = part * 2 * LANES};
+    for (int64_t j = 0; j < part; j++, rows.points += 2 * LANES, twiddles += 2 * (t->radix[0] - 1)) {
+        for (int64_t k = 0; k < t->radix[0]; k++)
+            for (int i = 0; i < 2; i++)
+                rows.row[i][k] = (REAL *)NAMED(tile_row)(&tiles[i], j + k * part, copies + (2 * k + i) * width);
+        NAMED(radix)(t->radix[0])->first(&rows, twiddles);
+    }
+    for (int64_t v = 0; v < width; v += LANES, tile += pitch) NAMED(fourier)(t, 1, t->stages, 0, tile, NULL);
 }
 
 /* LANES rows from `first` on, between a tile and [column][re, im][row]. */
 static void NAMED(take_rows)(const spectral_job_t *job, const REAL *tile, int64_t first, REAL *rows) {
     tile += first * 2 * LANES;
-    for (int64_t v = 0; v < job->across.size; v += LANES, tile += job->down.size * 2 * LANES)
+    for (int64_t v = 0; v < job->across.size; v += LANES, tile += spectral_pitch(job, LANES))
         for (int part = 0; part < 2; part++) {
             NAMED(vector) square[LANES];
             REAL *to = rows + v * 2 * LANES + part * LANES;
@@ -82,7 +108,7 @@ static void NAMED(take_rows)(const spectral_job_t *job, const REAL *tile, int64_
 
 static void NAMED(put_rows)(const spectral_job_t *job, const REAL *rows, int64_t first, REAL *tile) {
     tile += first * 2 * LANES;
-    for (int64_t v = 0; v < job->across.size; v += LANES, tile += job->down.size * 2 * LANES)
+    for (int64_t v = 0; v < job->across.size; v += LANES, tile += spectral_pitch(job, LANES))
         for (int part = 0; part < 2; part++) {
             NAMED(vector) square[LANES];
             const REAL *from = rows + v * 2 * LANES + part * LANES;
@@ -94,25 +120,30 @@ static void NAMED(put_rows)(const spectral_job_t *job, const REAL *rows, int64_t
         }
 }
 
-/* What is between the columns and the rows of a signal's transform. */
-static void NAMED(turn_rows)(const spectral_job_t *job, int64_t first, REAL *rows, const int inverse) {
-    if (job->turns == NULL) return;
-    const REAL *turn = (const REAL *)job->turns + first * job->across.size * 2;
-    for (int64_t i = 0; i < job->across.size * 2 * LANES; i += 2 * LANES) {
-        const COMPLEX x = NAMED(complex_at)(rows + i), by = NAMED(complex_at)(turn + i);
-        NAMED(put_complex)(rows + i, inverse ? NAMED(product_conj)(x, by) : NAMED(product)(x, by));
-    }
+/* `turns` of LANES rows from `first` on. */
+ALWAYS_INLINE const REAL *NAMED(turns_of)(const spectral_job_t *job, int64_t first) {
+    return job->turns == NULL ? NULL : (const REAL *)job->turns + first * job->across.size * 2;
 }
 
 static void NAMED(spectrum_of_rows)(const spectral_job_t *job, const REAL *tile, int64_t first, REAL *rows) {
     NAMED(take_rows)(job, tile, first, rows);
-    NAMED(turn_rows)(job, first, rows, 0);
-    NAMED(fourier)(&job->across, rows);
+    NAMED(fourier)(&job->across, 0, job->across.stages, 0, rows, NAMED(turns_of)(job, first));
 }
 
 static void NAMED(rows_of_spectrum)(const spectral_job_t *job, REAL *rows, int64_t first, REAL *tile) {
-    NAMED(fourier_back)(&job->across, rows);
-    NAMED(turn_rows)(job, first, rows, 1);
+    NAMED(fourier)(&job->across, 0, job->across.stages, 1, rows, NAMED(turns_of)(job, first));
+    NAMED(put_rows)(job, rows, first, tile);
+}
+
+/* Rows of a tile, their spectrum times `kernel`, and back. */
+static void NAMED(multiply_rows)(const spectral_job_t *job, REAL *tile, int64_t first, const REAL *kernel, REAL *rows) {
+    const transform_t *t = &job->across;
+    const int64_t last = t->stages - 1;
+    const REAL *turns = NAMED(turns_of)(job, first);
+    NAMED(take_rows)(job, tile, first, rows);
+    NAMED(fourier)(t, 0, last, 0, rows, turns);
+    NAMED(radix)(t->radix[last])->middle(rows, t->size / t->radix[last], kernel);
+    NAMED(fourier)(t, 0, last, 1, rows, turns);
     NAMED(put_rows)(job, rows, first, tile);
 }
 
@@ -137,14 +168,16 @@ static void NAMED(spectral_pack)(const void *opaque, int64_t item, void *scratch
                          item % c->channels * c->weight_stride[1];
     const REAL factor = (REAL)1 / (REAL)points;
     REAL *tile = scratch, *spectrum = (REAL *)job->spectra + item * 2 * points;
-    memset(tile, 0, 2 * points * sizeof *tile);
+    const int64_t pitch = spectral_pitch(job, LANES);
+    memset(tile, 0, spectral_tile_size(job, LANES) * sizeof *tile);
     for (int64_t r = 0; r < c->taps[1]; r++)
         for (int64_t s = 0; s < c->taps[2]; s++) {
             const int64_t row = r * c->delta[1] + s * c->delta[2] / width, column = s * c->delta[2] % width;
-            tile[((column / LANES * height + row) * 2) * LANES + column % LANES] =
+            tile[column / LANES * pitch + row * 2 * LANES + column % LANES] =
                 weight[r * c->weight_stride[3] + s * c->weight_stride[4]] * factor;
         }
-    NAMED(transform_columns)(job, tile, 0);
+    for (int64_t v = 0; v < width; v += LANES)
+        NAMED(fourier)(&job->down, 0, job->down.stages, 0, tile + v / LANES * pitch, NULL);
     for (int64_t first = 0; first < height; first += LANES) {
         REAL *rows = spectrum + first * width * 2;
         NAMED(spectrum_of_rows)(job, tile, first, rows);
@@ -153,57 +186,92 @@ static void NAMED(spectral_pack)(const void *opaque, int64_t item, void *scratch
     }
 }
 
-/* The results of one part of a pair into the array; returns 0 times their sum: not 0 if any is not finite. */
-static REAL NAMED(store_part_of_pair)(const spectral_job_t *job, int64_t n, int64_t channel, const int64_t *start,
-                                      const REAL *tile) {
+/* Results of a tile in the array: rows [0, end) can be stored there as they are, a row of `rest` columns follows. */
+typedef struct {
+    REAL *base; /* of the first result */
+    int64_t start[2];
+    int64_t rows, columns;
+    int64_t row_step, end, rest;
+    int64_t width; /* columns of a row that is stored */
+} NAMED(results_t);
+
+static NAMED(results_t) NAMED(results_of)(const spectral_job_t *job, int64_t n, int64_t channel, int64_t tile) {
     const correlation_t *c = &job->sum;
-    const int64_t height = job->down.size, width = job->across.size, stride = c->result_stride[4];
-    const int64_t rows = min64(job->results[0], c->pixels[1] - start[0]);
-    const int64_t columns = min64(job->results[1], c->pixels[2] - start[1]);
-    REAL *result = (REAL *)c->result + n * c->result_stride[0] + channel * c->result_stride[1] +
-                   start[0] * c->result_stride[3] + start[1] * stride;
-    NAMED(vector) zero = {0};
-    const int64_t lines = job->turns == NULL ? rows : rows > 0 ? div_up(columns, width) : 0;
-    for (int64_t v = 0; v < width; v += LANES, tile += height * 2 * LANES)
-        for (int64_t r = 0; r < lines; r++) {
-            const int64_t column = v + (job->turns == NULL ? 0 : r * width), count = min64(columns - column, LANES);
-            const NAMED(vector) values = NAMED(load)(tile + r * 2 * LANES);
-            REAL *to = result + (job->turns == NULL ? r * c->result_stride[3] : 0) + column * stride;
-            if (count <= 0) continue;
-            zero += values * 0;
-            if (stride == 1 && count == LANES)
-                NAMED(store)(to, values);
-            else if (stride == 1)
-                NAMED(copy_few)(to, (const REAL *)&values, count);
-            else
-                for (int64_t l = 0; l < count; l++) to[l * stride] = values[l];
-        }
-    const epilogue_t *e = &job->epilogue;
-    for (int64_t r = 0; r < rows && columns > 0 && !NAMED(epilogue_is_empty)(e); r++)
-        NAMED(epilogue_run)(e, result + r * c->result_stride[3], stride, columns,
-                            e->bias == NULL ? NULL : (const REAL *)e->bias + channel, 0,
-                            e->add == NULL ? NULL
-                                           : (const REAL *)e->add + n * e->add_stride[0] + channel * e->add_stride[1] +
-                                                 (start[0] + r) * e->add_stride[3] + start[1] * e->add_stride[4],
-                            e->add_stride[4]);
-    REAL sum = 0;
-    for (int l = 0; l < LANES; l++) sum += zero[l];
-    return sum;
-}
-
-static void NAMED(store_pair)(const spectral_job_t *job, int64_t n, int64_t channel, int64_t pair, const REAL *tile) {
-    for (int part = 0; part < 2; part++) {
-        int64_t start[2];
-        NAMED(tile_start)(job, 2 * pair + part, start);
-        if (!(NAMED(store_part_of_pair)(job, n, channel, start, tile + part * LANES) == 0)) job->spoiled[n] = 1;
+    const int64_t *stride = c->result_stride, width = job->across.size;
+    NAMED(results_t) r = {.width = width};
+    NAMED(tile_start)(job, tile, r.start);
+    r.base = (REAL *)c->result + n * stride[0] + channel * stride[1] + r.start[0] * stride[3] + r.start[1] * stride[4];
+    r.rows = max64(min64(job->results[0], c->pixels[1] - r.start[0]), 0);
+    r.columns = r.rows > 0 ? max64(min64(job->results[1], c->pixels[2] - r.start[1]), 0) : 0;
+    if (job->turns == NULL) {
+        r.row_step = stride[3];
+        r.end = r.rows;
+        r.width = r.columns;
+    } else {
+        r.row_step = width * stride[4];
+        r.end = r.columns / width;
+        r.rest = r.columns % width;
     }
+    return r;
 }
 
-/* The spectrum of a pair of tiles of a channel; `tile` is overwritten. */
+static void NAMED(finish_results)(const spectral_job_t *job, const NAMED(results_t) *results, int64_t n,
+                                  int64_t channel) {
+    const epilogue_t *e = &job->epilogue;
+    const int64_t *stride = job->sum.result_stride, *start = results->start;
+    const REAL *add = (const REAL *)e->add;
+    if (add != NULL)
+        add += n * e->add_stride[0] + channel * e->add_stride[1] + start[0] * e->add_stride[3] +
+               start[1] * e->add_stride[4];
+    for (int64_t r = 0; r < results->rows && !NAMED(epilogue_is_empty)(e); r++)
+        NAMED(epilogue_run)(e, results->base + r * stride[3], stride[4], results->columns,
+                            e->bias == NULL ? NULL : (const REAL *)e->bias + channel, 0,
+                            add == NULL ? NULL : add + r * e->add_stride[3], e->add_stride[4]);
+}
+
+/* Where row `r` of a tile is stored; in `copy` if it is none of the array's or not whole. */
+ALWAYS_INLINE REAL *NAMED(result_row)(const NAMED(results_t) *results, int64_t stride, int64_t r, REAL *copy) {
+    return r < results->end && stride == 1 ? results->base + r * results->row_step : copy;
+}
+
+static void NAMED(store_copy)(const NAMED(results_t) *results, int64_t stride, int64_t r, const REAL *copy) {
+    const int64_t columns = r < results->end ? results->width : r == results->end ? results->rest : 0;
+    if (columns > 0 && (stride != 1 || r == results->end))
+        NAMED(spread_rows)(results->base + r * results->row_step, 0, stride, 0, copy, 0, columns, 1);
+}
+
+/* The inverse transform of the columns of a pair of tiles into the array; `copies`: for SPECTRAL_COPIES rows. */
+static void NAMED(store_columns)(const spectral_job_t *job, int64_t n, int64_t channel, int64_t pair, REAL *tile,
+                                 REAL *copies) {
+    const transform_t *t = &job->down;
+    const int64_t part = t->part[0], width = job->across.size, pitch = spectral_pitch(job, LANES);
+    const int64_t stride = job->sum.result_stride[4];
+    const NAMED(results_t) results[2] = {NAMED(results_of)(job, n, channel, 2 * pair),
+                                         NAMED(results_of)(job, n, channel, 2 * pair + 1)};
+    const REAL *twiddles = (const REAL *)t->twiddles;
+    NAMED(point_rows_t)
+    rows = {.columns = {results[0].width, results[1].width}, .points = tile, .pitch = pitch, .step = part * 2 * LANES};
+    COMPLEX zero = {{0}, {0}};
+    for (int64_t v = 0; v < width; v += LANES, tile += pitch) NAMED(fourier)(t, 1, t->stages, 1, tile, NULL);
+    for (int64_t j = 0; j < part; j++, rows.points += 2 * LANES, twiddles += 2 * (t->radix[0] - 1)) {
+        for (int64_t k = 0; k < t->radix[0]; k++)
+            for (int i = 0; i < 2; i++)
+                rows.row[i][k] = NAMED(result_row)(&results[i], stride, j + k * part, copies + (2 * k + i) * width);
+        zero = NAMED(plus)(zero, NAMED(radix)(t->radix[0])->final(&rows, twiddles));
+        for (int64_t k = 0; k < t->radix[0]; k++)
+            for (int i = 0; i < 2; i++) NAMED(store_copy)(&results[i], stride, j + k * part, rows.row[i][k]);
+    }
+    zero.re += zero.im;
+    REAL sum = 0;
+    for (int l = 0; l < LANES; l++) sum += zero.re[l];
+    if (!(sum == 0)) job->spoiled[n] = 1;
+    for (int i = 0; i < 2; i++) NAMED(finish_results)(job, &results[i], n, channel);
+}
+
+/* The spectrum of a pair of tiles of a channel; `tile` is overwritten, `copies`: for SPECTRAL_COPIES rows. */
 static void NAMED(spectrum_of_pair)(const spectral_job_t *job, const NAMED(pixels_t) *p, int64_t pair,
-                                    const int64_t *first, REAL *tile, REAL *spectrum) {
-    NAMED(fill_pair)(job, p, pair, first, tile);
-    NAMED(transform_columns)(job, tile, 0);
+                                    const int64_t *first, REAL *tile, REAL *copies, REAL *spectrum) {
+    NAMED(transform_columns)(job, p, pair, first, tile, copies);
     for (int64_t row = 0; row < job->down.size; row += LANES)
         NAMED(spectrum_of_rows)(job, tile, row, spectrum + row * job->across.size * 2);
 }
@@ -215,40 +283,43 @@ static NAMED(pixels_t) NAMED(source_pixels)(const correlation_t *c, int64_t n, i
                              {INT64_MAX / 4, INT64_MAX / 4}};
 }
 
+/* Spectra of a filter's result from those of all channels, and back into the tile. */
+static void NAMED(multiply_channels)(const spectral_job_t *job, const REAL *spectra, const REAL *kernel, REAL *tile,
+                                     REAL *rows) {
+    const int64_t points = spectral_points(job), of_rows = LANES * job->across.size;
+    for (int64_t row = 0; row < job->down.size; row += LANES) {
+        const int64_t at = row * job->across.size * 2;
+        for (int64_t i = 0; i < job->sum.channels; i++)
+            NAMED(multiply_spectra)(rows, spectra + i * 2 * points + at, kernel + i * 2 * points + at, of_rows, i > 0,
+                                    0);
+        NAMED(rows_of_spectrum)(job, rows, row, tile);
+    }
+}
+
 /* Item: one pair of tiles of one image and group, all filters. Scratch: the tile, LANES rows of it, and with several
  * channels or filters the spectra of all channels. */
 static void NAMED(spectral_correlate)(const void *opaque, int64_t item, void *scratch) {
     const spectral_job_t *job = opaque;
     const correlation_t *c = &job->sum;
-    const int64_t pairs = spectral_pairs(job), points = spectral_points(job), of_rows = LANES * job->across.size;
+    const int64_t pairs = spectral_pairs(job), points = spectral_points(job);
     const int64_t pair = item % pairs, n = item / pairs % c->batch, group = item / pairs / c->batch;
-    const int single = c->channels * c->filters == 1;
-    REAL *tile = scratch, *rows = tile + 2 * points, *spectra = rows + 2 * of_rows;
+    REAL *tile = scratch, *rows = tile + spectral_tile_size(job, LANES),
+         *spectra = rows + spectral_rows_size(job, LANES);
     const REAL *kernel = (const REAL *)job->spectra + group * c->filters * c->channels * 2 * points;
+    if (c->channels * c->filters == 1) {
+        const NAMED(pixels_t) p = NAMED(source_pixels)(c, n, group);
+        NAMED(transform_columns)(job, &p, pair, c->first + 1, tile, rows);
+        for (int64_t row = 0; row < job->down.size; row += LANES)
+            NAMED(multiply_rows)(job, tile, row, kernel + row * job->across.size * 2, rows);
+        NAMED(store_columns)(job, n, group, pair, tile, rows);
+        return;
+    }
     for (int64_t i = 0; i < c->channels; i++) {
         const NAMED(pixels_t) p = NAMED(source_pixels)(c, n, group * c->channels + i);
-        if (single) {
-            NAMED(fill_pair)(job, &p, pair, c->first + 1, tile);
-            NAMED(transform_columns)(job, tile, 0);
-        } else {
-            NAMED(spectrum_of_pair)(job, &p, pair, c->first + 1, tile, spectra + i * 2 * points);
-        }
+        NAMED(spectrum_of_pair)(job, &p, pair, c->first + 1, tile, rows, spectra + i * 2 * points);
     }
     for (int64_t f = 0; f < c->filters; f++, kernel += c->channels * 2 * points) {
-        for (int64_t row = 0; row < job->down.size; row += LANES) {
-            const int64_t at = row * job->across.size * 2;
-            if (single) {
-                NAMED(spectrum_of_rows)(job, tile, row, rows);
-                NAMED(multiply_spectra)(rows, rows, kernel + at, of_rows, 0, 0);
-            } else {
-                NAMED(multiply_spectra)(rows, spectra + at, kernel + at, of_rows, 0, 0);
-                for (int64_t i = 1; i < c->channels; i++)
-                    NAMED(multiply_spectra)(rows, spectra + i * 2 * points + at, kernel + i * 2 * points + at, of_rows,
-                                            1, 0);
-            }
-            NAMED(rows_of_spectrum)(job, rows, row, tile);
-        }
-        NAMED(transform_columns)(job, tile, 1);
-        NAMED(store_pair)(job, n, group * c->filters + f, pair, tile);
+        NAMED(multiply_channels)(job, spectra, kernel, tile, rows);
+        NAMED(store_columns)(job, n, group * c->filters + f, pair, tile, rows);
     }
 }
