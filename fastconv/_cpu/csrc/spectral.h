@@ -48,10 +48,10 @@ static NAMED(spectral_tile_t)
     t.high = min64(p->size[1], w + p->inside[1]);
     if (p->stride[1] == 1 && is_image && t.low == w && t.high >= w + width) {
         t.begin = max64(-h, 0);
-        t.end = min64(p->size[0] - h, p->inside[0]);
+        t.end = min64(min64(p->size[0] - h, p->inside[0]), job->down.size);
     } else if (p->stride[1] == 1 && !is_image && h >= 0 && h < p->size[0]) {
         t.begin = div_up(t.low - w, width);
-        t.end = max64(t.high - w, 0) / width;
+        t.end = min64(max64(t.high - w, 0) / width, job->down.size);
     }
     return t;
 }
@@ -91,10 +91,41 @@ static void NAMED(transform_columns)(const spectral_job_t *job, const NAMED(pixe
     for (int64_t v = 0; v < width; v += LANES, tile += pitch) NAMED(fourier)(t, 1, t->stages, 0, tile, NULL);
 }
 
+/* Rows that will be read or stored, too short for hardware to foresee: of the two tiles of the source that come next
+ * and of the results of this pair. */
+typedef struct {
+    const char *row[4];
+    int64_t step[4];
+    int64_t rows[4];
+    int64_t lines[4];
+} NAMED(ahead_t);
+
+static void NAMED(set_ahead)(NAMED(ahead_t) *ahead, int i, const REAL *row, int64_t step, int64_t rows,
+                             int64_t columns) {
+    ahead->row[i] = (const char *)row;
+    ahead->step[i] = step * REAL_BYTES;
+    ahead->rows[i] = rows;
+    ahead->lines[i] = div_up(columns * REAL_BYTES, LINE_BYTES) + 1;
+}
+
+/* Asks for rows [begin, end), into the second-level cache. */
+ALWAYS_INLINE void NAMED(ask_ahead)(const NAMED(ahead_t) *ahead, int64_t begin, int64_t end) {
+    if (ahead == NULL) return;
+    for (int64_t r = begin; r < end; r++)
+        for (int i = 0; i < 4; i++) {
+            const char *row = ahead->row[i] + r * ahead->step[i];
+            for (int64_t line = 0; line < ahead->lines[i] && r < ahead->rows[i]; line++)
+                __builtin_prefetch(row + line * LINE_BYTES, 0, 2);
+        }
+}
+
 /* LANES rows from `first` on, between a tile and [column][re, im][row]. */
-static void NAMED(take_rows)(const spectral_job_t *job, const REAL *tile, int64_t first, REAL *rows) {
+static void NAMED(take_rows)(const spectral_job_t *job, const REAL *tile, int64_t first, REAL *rows,
+                             const NAMED(ahead_t) *ahead) {
+    const int64_t width = job->across.size;
     tile += first * 2 * LANES;
-    for (int64_t v = 0; v < job->across.size; v += LANES, tile += spectral_pitch(job, LANES))
+    for (int64_t v = 0; v < width; v += LANES, tile += spectral_pitch(job, LANES)) {
+        NAMED(ask_ahead)(ahead, first + v * LANES / 2 / width, first + (v + LANES) * LANES / 2 / width);
         for (int part = 0; part < 2; part++) {
             NAMED(vector) square[LANES];
             REAL *to = rows + v * 2 * LANES + part * LANES;
@@ -104,11 +135,15 @@ static void NAMED(take_rows)(const spectral_job_t *job, const REAL *tile, int64_
 #pragma GCC unroll 16
             for (int i = 0; i < LANES; i++) NAMED(store)(to + 2 * i * LANES, square[i]);
         }
+    }
 }
 
-static void NAMED(put_rows)(const spectral_job_t *job, const REAL *rows, int64_t first, REAL *tile) {
+static void NAMED(put_rows)(const spectral_job_t *job, const REAL *rows, int64_t first, REAL *tile,
+                            const NAMED(ahead_t) *ahead) {
+    const int64_t width = job->across.size, half = first + LANES / 2;
     tile += first * 2 * LANES;
-    for (int64_t v = 0; v < job->across.size; v += LANES, tile += spectral_pitch(job, LANES))
+    for (int64_t v = 0; v < width; v += LANES, tile += spectral_pitch(job, LANES)) {
+        NAMED(ask_ahead)(ahead, half + v * LANES / 2 / width, half + (v + LANES) * LANES / 2 / width);
         for (int part = 0; part < 2; part++) {
             NAMED(vector) square[LANES];
             const REAL *from = rows + v * 2 * LANES + part * LANES;
@@ -118,6 +153,7 @@ static void NAMED(put_rows)(const spectral_job_t *job, const REAL *rows, int64_t
 #pragma GCC unroll 16
             for (int i = 0; i < LANES; i++) NAMED(store)(tile + (2 * i + part) * LANES, square[i]);
         }
+    }
 }
 
 /* `turns` of LANES rows from `first` on. */
@@ -126,25 +162,26 @@ ALWAYS_INLINE const REAL *NAMED(turns_of)(const spectral_job_t *job, int64_t fir
 }
 
 static void NAMED(spectrum_of_rows)(const spectral_job_t *job, const REAL *tile, int64_t first, REAL *rows) {
-    NAMED(take_rows)(job, tile, first, rows);
+    NAMED(take_rows)(job, tile, first, rows, NULL);
     NAMED(fourier)(&job->across, 0, job->across.stages, 0, rows, NAMED(turns_of)(job, first));
 }
 
 static void NAMED(rows_of_spectrum)(const spectral_job_t *job, REAL *rows, int64_t first, REAL *tile) {
     NAMED(fourier)(&job->across, 0, job->across.stages, 1, rows, NAMED(turns_of)(job, first));
-    NAMED(put_rows)(job, rows, first, tile);
+    NAMED(put_rows)(job, rows, first, tile, NULL);
 }
 
 /* Rows of a tile, their spectrum times `kernel`, and back. */
-static void NAMED(multiply_rows)(const spectral_job_t *job, REAL *tile, int64_t first, const REAL *kernel, REAL *rows) {
+static void NAMED(multiply_rows)(const spectral_job_t *job, REAL *tile, int64_t first, const REAL *kernel, REAL *rows,
+                                 const NAMED(ahead_t) *ahead) {
     const transform_t *t = &job->across;
     const int64_t last = t->stages - 1;
     const REAL *turns = NAMED(turns_of)(job, first);
-    NAMED(take_rows)(job, tile, first, rows);
+    NAMED(take_rows)(job, tile, first, rows, ahead);
     NAMED(fourier)(t, 0, last, 0, rows, turns);
     NAMED(radix)(t->radix[last])->middle(rows, t->size / t->radix[last], kernel);
     NAMED(fourier)(t, 0, last, 1, rows, turns);
-    NAMED(put_rows)(job, rows, first, tile);
+    NAMED(put_rows)(job, rows, first, tile, ahead);
 }
 
 /* to = (sums + ) a * b, or with `conjugate` a * conj(b), of `points` points. */
@@ -283,6 +320,22 @@ static NAMED(pixels_t) NAMED(source_pixels)(const correlation_t *c, int64_t n, i
                              {INT64_MAX / 4, INT64_MAX / 4}};
 }
 
+static NAMED(ahead_t) NAMED(ahead_of)(const spectral_job_t *job, int64_t item) {
+    const correlation_t *c = &job->sum;
+    const int64_t pairs = spectral_pairs(job), next = item + 1 < spectral_items(job) ? item + 1 : item;
+    const NAMED(pixels_t) p = NAMED(source_pixels)(c, next / pairs % c->batch, next / pairs / c->batch);
+    NAMED(ahead_t) ahead;
+    for (int i = 0; i < 2; i++) {
+        const NAMED(spectral_tile_t) t = NAMED(spectral_tile)(job, &p, 2 * (next % pairs) + i, c->first + 1);
+        const NAMED(results_t) r =
+            NAMED(results_of)(job, item / pairs % c->batch, item / pairs / c->batch, 2 * (item % pairs) + i);
+        const int64_t step = t.row_step * p.stride[0] + t.column_step;
+        NAMED(set_ahead)(&ahead, i, p.base + t.h * p.stride[0] + t.w, step, p.stride[1] == 1 ? t.end : 0, t.width);
+        NAMED(set_ahead)(&ahead, 2 + i, r.base, r.row_step, c->result_stride[4] == 1 ? r.end : 0, r.width);
+    }
+    return ahead;
+}
+
 /* Spectra of a filter's result from those of all channels, and back into the tile. */
 static void NAMED(multiply_channels)(const spectral_job_t *job, const REAL *spectra, const REAL *kernel, REAL *tile,
                                      REAL *rows) {
@@ -309,8 +362,9 @@ static void NAMED(spectral_correlate)(const void *opaque, int64_t item, void *sc
     if (c->channels * c->filters == 1) {
         const NAMED(pixels_t) p = NAMED(source_pixels)(c, n, group);
         NAMED(transform_columns)(job, &p, pair, c->first + 1, tile, rows);
+        const NAMED(ahead_t) ahead = NAMED(ahead_of)(job, item);
         for (int64_t row = 0; row < job->down.size; row += LANES)
-            NAMED(multiply_rows)(job, tile, row, kernel + row * job->across.size * 2, rows);
+            NAMED(multiply_rows)(job, tile, row, kernel + row * job->across.size * 2, rows, &ahead);
         NAMED(store_columns)(job, n, group, pair, tile, rows);
         return;
     }
