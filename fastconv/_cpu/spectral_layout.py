@@ -107,10 +107,7 @@ def tiling(problem: ConvProblem, height: int, width: int) -> tuple[tuple[int, in
     """Results of a tile and tiles of an image, rows and columns; ((0, ...) where the tile is too small."""
     below, behind = reach(problem)
     rows, columns = pixels(problem)
-    if is_signal(problem):
-        most = (1, height * width - behind)
-    else:
-        most = (height - below, width - behind)
+    most = (1, height * width - behind) if is_signal(problem) else (height - below, width - behind)
     if min(most) < 1:
         return (0, 0), (0, 0)
     return most, (-(-rows // most[0]), -(-columns // most[1]))

@@ -15,6 +15,26 @@ from ..recompute import recompute, recompute_images
 from ..spectral_layout import MOST_POINTS, SIZES, is_signal, layout_of, tiling
 
 CANDIDATES = 5
+# Multiply-adds that take as long as what is done to a point of a pair of tiles.
+TRANSFORM = 2.75
+"""A halving of a transform there or back,"""
+TRANSPOSES = 7
+"""transposes and loads, in halvings,"""
+TURNS = 5
+"""turns of a signal,"""
+STORED = 25
+"""spectra that are not multiplied as they are made,"""
+SINGLY = 20
+"""elements that are not neighbours,"""
+PRODUCT = 10
+"""and products. """
+UNCACHED = 1.15
+"""Factor for tiles of which one with its kernel's spectrum takes more than ``CACHED_BYTES``."""
+CACHED_BYTES = 2**20
+EXPOSED = 0.2
+"""Share of the time of reading and writing the arrays that no arithmetic hides."""
+KERNEL = 0.6
+"""Share of a pair's transform that one of a kernel takes."""
 
 
 class Spectral(Algorithm):
@@ -23,7 +43,6 @@ class Spectral(Algorithm):
     name = "spectral"
     dtypes = frozenset({"float32", "float64"})
     exact_on_integers = False
-    multiplies_outside = True
 
     def supports(self, problem: ConvProblem) -> bool:
         return (
@@ -43,9 +62,15 @@ class Spectral(Algorithm):
         return layout.shared_bytes + threads * layout.thread_bytes
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        return machine.call_seconds * 2 + _operations(problem, params["height"], params["width"]) / (
-            machine.multiply_adds_per_second[problem.dtype] * min(threads, 8)
-        )
+        height, width = params["height"], params["width"]
+        itemsize = np.dtype(problem.dtype).itemsize
+        elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
+        spectra = 2 * height * width * math.prod(problem.weight_shape[:2])
+        moved = (EXPOSED * elements + (2 * spectra if spectra * itemsize > CACHED_BYTES else 0)) * itemsize
+        work = _operations(problem, height, width) / machine.multiply_adds_per_second[problem.dtype]
+        layout = layout_of(problem, height, width)
+        items = problem.groups * (layout.partials if layout.is_gradient else problem.batch * layout.pairs)
+        return machine.call_seconds + (work + moved / machine.bytes_per_second) / min(threads, items)
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
         return _error_bound(problem)
@@ -88,23 +113,42 @@ def _tiles(problem: ConvProblem) -> list[tuple[int, int]]:
 
 
 def _operations(problem: ConvProblem, height: int, width: int) -> float:
-    """Multiply-adds that take as long."""
+    """Multiply-adds that take as long on one thread: transforms of pairs of tiles and of kernels, and products."""
     _, tiles = tiling(problem, height, width)
-    points = height * width
+    itemsize = np.dtype(problem.dtype).itemsize
+    points, lone = height * width, problem.in_channels == problem.out_channels == problem.groups
     channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
     pairs = problem.batch * -(-math.prod(tiles) // 2)
-    transforms = (pairs * (channels + filters) + channels * filters) * problem.groups
-    products = pairs * problem.groups * channels * filters
-    return points * (transforms * (20 + 2.5 * math.log2(points)) + 8 * products)
+    one = TRANSFORM * (math.log2(points) + TRANSPOSES)
+    if is_signal(problem):
+        one += TURNS
+    fused = lone and problem.direction != "backward_weight"
+    if not fused:
+        one += STORED
+    if problem.layout == "channels_last" and problem.groups * max(channels, filters) > 1:
+        one += SINGLY
+    per_pair = (channels + filters) * one + channels * filters * PRODUCT
+    if (2 + is_signal(problem)) * 2 * points * itemsize > CACHED_BYTES:
+        one *= UNCACHED
+    return points * problem.groups * (pairs * per_pair + channels * filters * KERNEL * one)
 
 
 def _error_bound(problem: ConvProblem) -> ErrorBound:
-    height, width = _tiles(problem)[0]
+    """Every stage of a transform adds a few roundings to each of its elements, none of them more than a norm's part.
+
+    Three transforms, and the sum over channels (backward_weight: over pairs of tiles). ``relative`` is what was
+    measured on normal, uniform and ReLU'd data with a factor of 2 to spare; errors of a transform have random signs.
+    """
+    tiles = _tiles(problem)
+    stages = max(math.log2(height * width) for height, width in tiles)
+    if problem.direction == "backward_weight":
+        summed = max(problem.batch * -(-math.prod(tiling(problem, *tile)[1]) // 2) for tile in tiles)
+    else:
+        channels = problem.in_channels if problem.direction == "forward" else problem.out_channels
+        summed = channels // problem.groups
     roundoff = unit_roundoff(problem)
-    stages = math.log2(height * width)
-    channels = problem.in_channels // problem.groups
     return ErrorBound(
         elementwise=None,
-        normwise=roundoff * (15 * stages + channels + 8),
-        relative=roundoff * (10 + stages + math.sqrt(channels) / 2),
+        normwise=roundoff * (15 * stages + summed + 8),
+        relative=roundoff * (10 + stages + math.sqrt(summed) / 2),
     )
