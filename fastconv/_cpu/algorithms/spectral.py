@@ -33,7 +33,7 @@ UNCACHED = 1.15
 CACHED_BYTES = 2**20
 EXPOSED = 0.2
 """Share of the time of reading and writing the arrays that no arithmetic hides."""
-KERNEL = 0.6
+KERNEL = 0.8
 """Share of a pair's transform that one of a kernel takes."""
 
 
