@@ -30,7 +30,7 @@ cdef extern from "spectral_job.h" nogil:
         const char *turns
         int64_t results[2]
         int64_t tiles[2]
-        int64_t partials
+        int64_t partials, round_first, round_pairs
         char *spectra
         unsigned char *spoiled
 
@@ -78,7 +78,7 @@ cdef class SpectralKernel(Kernel):
         self.job.turns = NULL if layout.turns is None else self._memory(layout.turns)
         self.job.results = layout.results
         self.job.tiles = layout.tiles
-        self.job.partials = layout.partials
+        self.job.partials, self.job.round_pairs = layout.partials, layout.round_pairs
 
     cdef const char *_memory(self, array) except? NULL:
         """Of an array that is kept as long as this."""
@@ -124,8 +124,9 @@ cdef class SpectralKernel(Kernel):
             raise MemoryError("workspace smaller than the algorithm asked for")
         job.spoiled, job.spectra = spoiled, workspace
         if self.layout.is_gradient:
-            run_job(self.kernels.spectral_gradient, &job, spectral_gradient_items(&job), self.thread_bytes, scratch,
-                    threads)
+            for job.round_first in range(0, self.layout.pairs_of_part, job.round_pairs):
+                run_job(self.kernels.spectral_gradient, &job, spectral_gradient_items(&job), self.thread_bytes, scratch,
+                        threads)
             run_job(self.kernels.spectral_reduce, &job, spectral_kernels(&job), self.thread_bytes, scratch, threads)
             return spoiled
         if packed is None:

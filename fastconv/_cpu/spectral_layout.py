@@ -18,6 +18,12 @@ SIZES = (16, 32, 48, 64, 80, 96, 128, 160, 192, 256)
 """Of transforms: products of 3, 4, 5 and 8, and of every vector length."""
 MOST_POINTS = 2**16
 """Of a tile."""
+MOST_PRODUCTS = 2**27
+"""Points of all spectra of a group's kernels: what an item multiplies."""
+SPECTRA_BYTES = 2**28
+"""Of all kernels' spectra."""
+ROUND_POINTS = 2**24
+"""Points that an item of a weight gradient transforms and multiplies: KeyboardInterrupt waits for the items begun."""
 MOST_PARTIALS = 8
 PARTIAL_BYTES = 2**26
 """Partial sums of a weight gradient: how many, and their bytes."""
@@ -44,6 +50,9 @@ class Layout:
     results: tuple[int, int]
     tiles: tuple[int, int]
     partials: int
+    pairs_of_part: int
+    """Pairs of all images that a part of a weight gradient adds up, at most."""
+    round_pairs: int
     shared_bytes: int
     thread_bytes: int
 
@@ -84,9 +93,9 @@ def layout_of(problem: ConvProblem, height: int, width: int) -> Layout:
     rows_bytes = (max(2 * lanes, _spectral.COPIED_ROWS) + 2) * width * dtype.itemsize
     shared_bytes = problem.groups * channels * filters * tile_bytes
     spectra = channels if channels * filters > 1 else 0
+    pairs = problem.batch * -(-math.prod(tiles) // 2)
     partials, is_gradient = 1, problem.direction == "backward_weight"
     if is_gradient:
-        pairs = problem.batch * -(-math.prod(tiles) // 2)
         partials = max(min(-(-MOST_PARTIALS // problem.groups), pairs, PARTIAL_BYTES // shared_bytes), 1)
         shared_bytes *= partials
         spectra = channels + 1
@@ -98,6 +107,8 @@ def layout_of(problem: ConvProblem, height: int, width: int) -> Layout:
         results,
         tiles,
         partials,
+        -(-pairs // partials),
+        max(ROUND_POINTS // (height * width * (channels + filters) * max(channels, filters)), 1),
         shared_bytes,
         (1 + spectra) * tile_bytes + rows_bytes,
     )

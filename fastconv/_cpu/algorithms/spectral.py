@@ -10,9 +10,9 @@ import numpy as np
 
 from ..._algorithm import Algorithm, ErrorBound, Machine, Operands, Params, Resources, unit_roundoff
 from ..._problem import ConvProblem
-from .. import _spectral, epilogue
+from .. import _runtime, _spectral, epilogue
 from ..recompute import recompute, recompute_images
-from ..spectral_layout import MOST_POINTS, SIZES, is_signal, layout_of, tiling
+from ..spectral_layout import MOST_POINTS, MOST_PRODUCTS, SIZES, SPECTRA_BYTES, is_signal, layout_of, radices, tiling
 
 CANDIDATES = 5
 # Multiply-adds that take as long as what is done to a point of a pair of tiles.
@@ -31,6 +31,9 @@ PRODUCT = 10
 UNCACHED = 1.15
 """Factor for tiles of which one with its kernel's spectrum takes more than ``CACHED_BYTES``."""
 CACHED_BYTES = 2**20
+CONFLICTING = 1.06
+"""Factor for rows that a first stage reads from the same sets of a first-level cache."""
+SETS_BYTES = 4096
 EXPOSED = 0.2
 """Share of the time of reading and writing the arrays that no arithmetic hides."""
 KERNEL = 0.8
@@ -102,10 +105,12 @@ class Spectral(Algorithm):
 @functools.lru_cache(maxsize=1024)
 def _tiles(problem: ConvProblem) -> list[tuple[int, int]]:
     """Sizes of tiles, the one with the lowest estimate first."""
+    kernels, itemsize = math.prod(problem.weight_shape[:2]), np.dtype(problem.dtype).itemsize
+    most = min(MOST_POINTS, MOST_PRODUCTS * problem.groups // kernels, SPECTRA_BYTES // (2 * itemsize * kernels))
     found = []
     for height in SIZES:
         for width in SIZES:
-            if height * width > MOST_POINTS or (is_signal(problem) and not height <= width <= 4 * height):
+            if height * width > most or (is_signal(problem) and not width / 2 <= height <= 4 * width):
                 continue
             if tiling(problem, height, width)[0][0] > 0:
                 found.append((height, width))
@@ -127,9 +132,12 @@ def _operations(problem: ConvProblem, height: int, width: int) -> float:
         one += STORED
     if problem.layout == "channels_last" and problem.groups * max(channels, filters) > 1:
         one += SINGLY
-    per_pair = (channels + filters) * one + channels * filters * PRODUCT
     if (2 + is_signal(problem)) * 2 * points * itemsize > CACHED_BYTES:
         one *= UNCACHED
+    lanes, _, _ = _runtime.tile_sizes(problem.dtype)
+    if width // radices(width)[0] * 2 * lanes * itemsize % SETS_BYTES == 0:
+        one *= CONFLICTING
+    per_pair = (channels + filters) * one + channels * filters * PRODUCT
     return points * problem.groups * (pairs * per_pair + channels * filters * KERNEL * one)
 
 

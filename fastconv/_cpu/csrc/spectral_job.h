@@ -26,6 +26,8 @@ typedef struct {
     int64_t results[2];     /* rows and columns of results of a tile; of a signal 1 and all of them */
     int64_t tiles[2];       /* of an image, rows and columns */
     int64_t partials;       /* weight gradient: parts of the pairs of all images, summed apart */
+    int64_t round_first;    /* weight gradient: the first pair of each part that is added up in this round */
+    int64_t round_pairs;    /* and how many */
     char *spectra;          /* of kernels: [group][filter][channel][point]; weight gradient: [partial] before it */
     unsigned char *spoiled; /* by image; weight gradient: one: results are not all finite */
 } spectral_job_t;

@@ -5,8 +5,8 @@
  * Tiles of the gradient are zero outside of their results. Of two tiles as the parts of a complex one the real part of
  * the sum is the sum of both. Pairs are summed in `partials` parts, in a fixed order. */
 
-/* Item: one part of the pairs of one group, added up in job->spectra[partial]. Scratch: the tile and the spectra of all
- * channels and of one filter. */
+/* Item: a round of one part of the pairs of one group, added up in job->spectra[partial]. Scratch: the tile and the
+ * spectra of all channels and of one filter. */
 static void NAMED(spectral_gradient)(const void *opaque, int64_t item, void *scratch) {
     const spectral_job_t *job = opaque;
     const correlation_t *c = &job->sum;
@@ -18,8 +18,9 @@ static void NAMED(spectral_gradient)(const void *opaque, int64_t item, void *scr
          *of_filter = rows + spectral_rows_size(job, LANES);
     REAL *of_channels = of_filter + 2 * points;
     REAL *sums = (REAL *)job->spectra + (partial * c->groups + group) * kernels * 2 * points;
-    memset(sums, 0, kernels * 2 * points * sizeof *sums);
-    for (int64_t i = begin; i < end; i++) {
+    if (job->round_first == 0) memset(sums, 0, kernels * 2 * points * sizeof *sums);
+    const int64_t first = begin + job->round_first, last = min64(first + job->round_pairs, end);
+    for (int64_t i = first; i < last; i++) {
         const int64_t n = i / pairs, pair = i % pairs;
         for (int64_t j = 0; j < c->channels; j++) {
             const NAMED(pixels_t) p = NAMED(source_pixels)(c, n, group * c->channels + j);
