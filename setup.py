@@ -68,6 +68,7 @@ EXTENSIONS = [
     extension("_depthwise"),
     extension("_narrow"),
     extension("_planes"),
+    extension("_spectral"),
     extension("_winograd"),
     extension("_split_blocks"),
     extension("_split_bf16"),

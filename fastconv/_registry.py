@@ -12,6 +12,7 @@ from ._cpu.algorithms.implicit_gemm import ImplicitGemm
 from ._cpu.algorithms.narrow import Narrow
 from ._cpu.algorithms.planes import Planes
 from ._cpu.algorithms.reference import Reference
+from ._cpu.algorithms.spectral import Spectral
 from ._cpu.algorithms.split_bf16 import SplitBf16
 from ._cpu.algorithms.winograd import Winograd
 
@@ -24,6 +25,7 @@ CPU: tuple[Algorithm, ...] = (
     Planes(),
     Im2col(),
     Winograd(),
+    Spectral(),
     SplitBf16(),
     Fft(),
     Reference(),

@@ -107,7 +107,7 @@ def test_packed_spectra_give_the_same_bits(problem: ConvProblem) -> None:
     assert result.tobytes() == compute(problem, "fft", operands, 2).tobytes()
 
 
-@pytest.mark.parametrize("algorithm", ["fft", "winograd"])
+@pytest.mark.parametrize("algorithm", ["fft", "spectral", "winograd"])
 @pytest.mark.parametrize("direction", ["forward", "backward_input"])
 def test_only_the_images_that_hold_nan_are_computed_again(
     direction: str, algorithm: str, monkeypatch: pytest.MonkeyPatch
@@ -125,8 +125,9 @@ def test_only_the_images_that_hold_nan_are_computed_again(
     assert not found[4].all()
 
 
+@pytest.mark.parametrize("algorithm", ["fft", "spectral"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_overflow_on_the_way_is_not_overflow(direction: str) -> None:
+def test_overflow_on_the_way_is_not_overflow(direction: str, algorithm: str) -> None:
     """Spectra of these arrays exceed float32 while no result does."""
     problem = ConvProblem.parse(f"{direction} 1x1x64x64 1x1x5x5")
     operands = real_operands(problem)
@@ -135,7 +136,7 @@ def test_overflow_on_the_way_is_not_overflow(direction: str) -> None:
     operands[largest] *= np.float32(3e37) / operands[largest].max()
     for role in operands.keys() - {largest}:
         operands[role] *= np.float32(1e-3)
-    found, wanted = compute(problem, "fft", operands), compute(problem, "reference", operands)
+    found, wanted = compute(problem, algorithm, operands), compute(problem, "reference", operands)
     assert np.isfinite(found).all()
     np.testing.assert_allclose(found, wanted, rtol=0, atol=3e-6 * np.abs(wanted).max())
 
@@ -194,16 +195,21 @@ def test_what_it_declines() -> None:
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_it_is_chosen_where_it_wins(direction: str) -> None:
-    """By the cost model: long kernels with many channels, large kernels with one."""
-    for shape in ("4x64x8000 64x64x128", "1x1x65536 1x1x2048", "1x1x1024x1024 1x1x41x41", "2x64x64x64 64x64x11x11"):
+    """By the cost model: long and large kernels that `spectral` declines, with strides or three axes, or very long."""
+    for shape in (
+        "4x64x8000 64x64x129 s2",
+        "1x1x1024x1024 1x1x41x41 s2",
+        "1x1x64x64x64 1x1x15x15x15",
+        "1x1x3000000 1x1x100000",
+    ):
         plan = _select.plan_for(ConvProblem.parse(f"{direction} {shape}"), "auto", 1)
         assert plan.algorithm.name == "fft", plan
     for shape in (
         "1x1x16 1x1x5",
-        "8x64x56x56 64x64x3x3",
-        "1x1x1024x1024 1x1x5x5",
-        "1x1x65536 1x1x9",
-        "4x3x99x99 8x3x3x3",
+        "8x64x56x56 64x64x3x3 s2",
+        "1x1x1024x1024 1x1x5x5 s2",
+        "1x1x65536 1x1x9 s2",
+        "4x3x99x99 8x3x3x3 s2",
     ):
         plan = _select.plan_for(ConvProblem.parse(f"{direction} {shape}"), "auto", 1)
         assert plan.algorithm.name != "fft", plan

@@ -29,6 +29,10 @@ cdef extern from "kernels.h" nogil:
         item_fn planes_correlate
         item_fn planes_weight_gradient
         item_fn planes_weight_reduce
+        item_fn spectral_pack
+        item_fn spectral_correlate
+        item_fn spectral_gradient
+        item_fn spectral_reduce
         item_fn winograd_pack_weight
         item_fn winograd_block
         item_fn winograd_source

@@ -13,6 +13,7 @@
 #include "narrow_job.h"
 #include "prefetch.h"
 #include "planes_job.h"
+#include "spectral_job.h"
 #include "split_job.h"
 #include "winograd_job.h"
 

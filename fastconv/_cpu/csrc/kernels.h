@@ -36,6 +36,10 @@ typedef struct {
     item_fn planes_correlate; /* job: planes_job_t, see planes.h and planes_weight.h */
     item_fn planes_weight_gradient;
     item_fn planes_weight_reduce;
+    item_fn spectral_pack; /* job: spectral_job_t, see spectral.h and spectral_weight.h */
+    item_fn spectral_correlate;
+    item_fn spectral_gradient;
+    item_fn spectral_reduce;
     item_fn winograd_pack_weight; /* job: winograd_job_t, see winograd_weight.h and winograd.h */
     item_fn winograd_block;
     item_fn winograd_source;

@@ -23,6 +23,9 @@ typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(
 #include "grouped_weight.h"
 #include "planes.h"
 #include "planes_weight.h"
+#include "fourier.h"
+#include "spectral.h"
+#include "spectral_weight.h"
 #include "winograd_transform.h"
 #include "winograd_tile.h"
 #include "winograd_lanes.h"
@@ -57,6 +60,10 @@ const real_kernels_t LEVEL_NAMED(NAMED(kernels)) = {
     .planes_correlate = NAMED(planes_correlate),
     .planes_weight_gradient = NAMED(planes_weight_gradient),
     .planes_weight_reduce = NAMED(planes_weight_reduce),
+    .spectral_pack = NAMED(spectral_pack),
+    .spectral_correlate = NAMED(spectral_correlate),
+    .spectral_gradient = NAMED(spectral_gradient),
+    .spectral_reduce = NAMED(spectral_reduce),
     .winograd_pack_weight = NAMED(winograd_pack_weight),
     .winograd_block = NAMED(winograd_block),
     .winograd_source = NAMED(winograd_source),

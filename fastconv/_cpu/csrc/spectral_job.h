@@ -1,0 +1,57 @@
+/* What the spectral kernels compute: correlations as products of spectra of overlapping tiles. */
+#ifndef FASTCONV_SPECTRAL_JOB_H
+#define FASTCONV_SPECTRAL_JOB_H
+
+#include "correlation.h"
+#include "integers.h"
+
+#define TRANSFORM_STAGES 6
+#define SPECTRAL_COPIES 16 /* rows of a pair of tiles that are read or stored together, at most */
+
+typedef struct {
+    int64_t size; /* the product of the radices */
+    int64_t stages;
+    int64_t radix[TRANSFORM_STAGES];
+    int64_t part[TRANSFORM_STAGES]; /* points of a block over the radix: from the size down to 1 */
+    int64_t first_twiddle[TRANSFORM_STAGES];
+    const char *twiddles;
+} transform_t;
+
+typedef struct {
+    correlation_t sum; /* step 1, one slice, delta not negative */
+    epilogue_t epilogue;
+    transform_t down;       /* along the columns of a tile */
+    transform_t across;     /* along its rows */
+    const char *turns;      /* of a signal: what its long transform multiplies by in between; else NULL */
+    int64_t results[2];     /* rows and columns of results of a tile; of a signal 1 and all of them */
+    int64_t tiles[2];       /* of an image, rows and columns */
+    int64_t partials;       /* weight gradient: parts of the pairs of all images, summed apart */
+    int64_t round_first;    /* weight gradient: the first pair of each part that is added up in this round */
+    int64_t round_pairs;    /* and how many */
+    char *spectra;          /* of kernels: [group][filter][channel][point]; weight gradient: [partial] before it */
+    unsigned char *spoiled; /* by image; weight gradient: one: results are not all finite */
+} spectral_job_t;
+
+static inline int64_t spectral_points(const spectral_job_t *job) { return job->down.size * job->across.size; }
+/* Elements of a tile whose vectors lie apart by more than its columns, so as not to share sets of a first-level cache.
+ */
+static inline int64_t spectral_pitch(const spectral_job_t *job, int64_t lanes) {
+    return 2 * lanes * (job->down.size + 1);
+}
+static inline int64_t spectral_tile_size(const spectral_job_t *job, int64_t lanes) {
+    return job->across.size / lanes * spectral_pitch(job, lanes);
+}
+/* Of LANES rows, or of copies. */
+static inline int64_t spectral_rows_size(const spectral_job_t *job, int64_t lanes) {
+    return job->across.size * max64(2 * lanes, SPECTRAL_COPIES);
+}
+static inline int64_t spectral_pairs(const spectral_job_t *job) { return div_up(job->tiles[0] * job->tiles[1], 2); }
+static inline int64_t spectral_kernels(const spectral_job_t *job) {
+    return job->sum.groups * job->sum.filters * job->sum.channels;
+}
+static inline int64_t spectral_items(const spectral_job_t *job) {
+    return job->sum.batch * job->sum.groups * spectral_pairs(job);
+}
+static inline int64_t spectral_gradient_items(const spectral_job_t *job) { return job->sum.groups * job->partials; }
+
+#endif
