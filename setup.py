@@ -61,6 +61,7 @@ EXTENSIONS = [
     extension("_pages"),
     extension("_launch"),
     extension("_repeat"),
+    extension("_cast"),
     extension("_channel_sums"),
     extension("_reference", "reference.c"),
     extension("_implicit_gemm"),

@@ -80,7 +80,7 @@ def _planned_backward(call: BackwardCall, algorithm: object, threads: int | None
 
     def compute() -> Gradients:
         if call.before_activation is not None:
-            call.replace_dy(backend.activation_gradient(call.activation, call.dy, z()))
+            call.replace_dy(backend.activation_gradient(call.activation, call.dy, z(), count))
         return dx(), dw(), backend.channel_sums(call.frame.data(call.dy), count) if call.bias else None
 
     return compute

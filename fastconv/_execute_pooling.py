@@ -12,6 +12,7 @@ import numpy as np
 from ._config import thread_count
 from ._cpu import _pages
 from ._cpu import pooling as backend
+from ._cpu._cast import cast
 from ._cpu._launch import Launch
 from ._cpu._pooling import PoolLaunch
 from ._cpu._repeat import Entry
@@ -103,7 +104,7 @@ def maximum_gradient(call: PoolCall, threads: int | None) -> np.ndarray:
         backend.maximum(call.windows, source, frame.data(values), places, thread_count(threads))
     dx = np.zeros(call.input_shape, backend.computing_dtype(dy.dtype))
     backend.maximum_gradient(call.windows, frame.data(dy), frame.data(indices), frame.data(dx), thread_count(threads))
-    return _rounded(dx, dy)
+    return cast(dx, dy.dtype.newbyteorder("="), thread_count(threads))
 
 
 def average_gradient(call: PoolCall, threads: int | None) -> np.ndarray:
@@ -112,15 +113,9 @@ def average_gradient(call: PoolCall, threads: int | None) -> np.ndarray:
     assert dy is not None
     dx = np.zeros(call.input_shape, backend.computing_dtype(dy.dtype))
     backend.average_gradient(call.windows, call.frame.data(dy), call.frame.data(dx), thread_count(threads))
-    return _rounded(dx, dy)
+    return cast(dx, dy.dtype.newbyteorder("="), thread_count(threads))
 
 
 def _result(call: PoolCall) -> np.ndarray:
     assert call.input is not None
     return call.out if call.out is not None else _pages.empty(call.result_shape, call.input.dtype.newbyteorder("="))
-
-
-def _rounded(dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
-    """``dx`` in the native dtype of ``dy``."""
-    with np.errstate(over="ignore"):
-        return dx.astype(dy.dtype.newbyteorder("="), copy=False)

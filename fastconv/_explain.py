@@ -10,7 +10,7 @@ import numpy as np
 from . import _config, _registry, _tuning_cache
 from ._algorithm import Algorithm, Machine, Params
 from ._cpu import backend
-from ._cpu.lowering import lowered
+from ._cpu.lowering import lowered, seconds
 from ._plan import Plan
 from ._problem import ConvProblem
 from ._select import PRECISION_LIMITS, admitted, machine, plan_for, tuned_record
@@ -105,7 +105,7 @@ def _considered(algorithm: Algorithm, plan: Plan, record: TuningRecord | None) -
     else:
         verdict = ""
     measured = None if record is None else record.best_seconds(algorithm.name)
-    estimate = algorithm.cost(target, params, threads, machine())
+    estimate = seconds(problem, target, threads, machine()) + algorithm.cost(target, params, threads, machine())
     return Considered(algorithm.name, params, estimate, measured, error, size, verdict)
 
 

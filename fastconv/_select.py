@@ -12,7 +12,7 @@ from . import _config, _registry
 from ._algorithm import Algorithm, Machine, Params
 from ._cpu import backend
 from ._cpu._repeat import Repeats
-from ._cpu.lowering import lowered
+from ._cpu.lowering import lowered, seconds
 from ._errors import bad_value
 from ._late import late
 from ._plan import Plan
@@ -113,7 +113,8 @@ def candidates(problem: ConvProblem, threads: int, all_params: bool = False) -> 
             continue
         for params in algorithm.parameters(target)[: None if all_params else 1]:
             if algorithm.workspace(target, params, threads) <= limit:
-                found.append((algorithm, params, algorithm.cost(target, params, threads, constants)))
+                casts = seconds(problem, target, threads, constants)
+                found.append((algorithm, params, casts + algorithm.cost(target, params, threads, constants)))
     found.sort(key=lambda entry: entry[2])
     return found
 

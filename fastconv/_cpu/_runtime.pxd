@@ -57,6 +57,7 @@ cdef extern from "kernels.h" nogil:
         const real_kernels_t *float64
         const pool_kernels_t *pooling
         const split_kernels_t *split
+        item_fn cast
 
     const kernels_t *kernels_select(const char *max_isa)
     const char *kernels_level_name(int64_t level)
@@ -65,6 +66,7 @@ cdef extern from "kernels.h" nogil:
 
 cdef const real_kernels_t *kernels_for(str dtype) except NULL
 cdef const split_kernels_t *split_kernels() noexcept
+cdef item_fn cast_kernel() noexcept
 cdef const pool_kernels_t *pool_kernels_for(int pool_type) noexcept
 cdef int run_items(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, object workspace,
                    int64_t workspace_offset, int threads) except -1

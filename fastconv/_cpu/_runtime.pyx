@@ -173,6 +173,11 @@ cdef const split_kernels_t *split_kernels() noexcept:
     return _kernels.split
 
 
+cdef item_fn cast_kernel() noexcept:
+    """The casts of csrc/cast_job.h at the level in use."""
+    return _kernels.cast
+
+
 cdef const pool_kernels_t *pool_kernels_for(int pool_type) noexcept:
     """The pooling kernels of one pool_type_t at the level in use."""
     return &_kernels.pooling[pool_type]

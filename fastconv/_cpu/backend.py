@@ -13,6 +13,7 @@ from .._algorithm import Algorithm, Operands, Params, Resources
 from .._arrays import native, writable_in_place
 from .._problem import ConvProblem, Epilogue
 from . import _channel_sums, _runtime, epilogue, lowering
+from ._cast import cast
 from ._workspace import give_back, take
 
 SUMMED_PER_THREAD = 2**18
@@ -85,7 +86,7 @@ def execute(plan: Any, operands: Operands) -> None:
             low_problem = lowering.lowered(problem, algorithm.dtypes)
             assert low_problem is not None
         low, carry_back = lowering.lower(
-            problem, low_problem, Operands(**inputs, **{role: target}, packed=operands.packed)
+            problem, low_problem, Operands(**inputs, **{role: target}, packed=operands.packed), plan.threads
         )
         if problem.is_empty:
             _sum_over_nothing(low_problem, low)
@@ -107,11 +108,11 @@ def _sum_over_nothing(problem: ConvProblem, operands: Operands) -> None:
     epilogue.apply(problem, operands)
 
 
-def activation_gradient(activation: Epilogue, dy: np.ndarray, z: np.ndarray) -> np.ndarray:
+def activation_gradient(activation: Epilogue, dy: np.ndarray, z: np.ndarray, threads: int) -> np.ndarray:
     """``dy`` times the activation's slope at ``z``; computed in float32 for narrower dtypes."""
-    wide = np.float32 if dy.dtype.itemsize == 2 else z.dtype
-    gradient = epilogue.activation_gradient(activation, dy.astype(wide, copy=False), z.astype(wide, copy=False))
-    return gradient.astype(z.dtype, copy=False)
+    wide = np.dtype(np.float32) if dy.dtype.itemsize == 2 else z.dtype
+    gradient = epilogue.activation_gradient(activation, cast(dy, wide, threads), cast(z, wide, threads))
+    return cast(gradient, z.dtype, threads)
 
 
 def channel_sums(array: np.ndarray, threads: int) -> np.ndarray:

@@ -5,16 +5,20 @@ A lowered problem is computed by any algorithm for float32 or float64 and its re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
-from .._algorithm import Operands
+from .._algorithm import Machine, Operands
 from .._problem import ConvProblem, Epilogue
 from . import epilogue
+from ._cast import cast, cast_into
 
 WIDENED = {"float16": "float32", "bfloat16": "float32"}
 REAL_OF = {"complex64": "float32", "complex128": "float64"}
+CAST_BYTES = {"float16": 6, "bfloat16": 6, "complex64": 16, "complex128": 32, "int8": 9}
+"""Read and written for an element that is lowered."""
 
 
 def lowered(problem: ConvProblem, dtypes: frozenset[str]) -> ConvProblem | None:
@@ -39,19 +43,31 @@ def lowered(problem: ConvProblem, dtypes: frozenset[str]) -> ConvProblem | None:
     return None
 
 
-def lower(problem: ConvProblem, target: ConvProblem, operands: Operands) -> tuple[Operands, Callable[[], None]]:
+def lower(
+    problem: ConvProblem, target: ConvProblem, operands: Operands, threads: int
+) -> tuple[Operands, Callable[[], None]]:
     """The operands of the lowered problem, and what carries its result back into ``operands``."""
     if target is problem:
         return operands, lambda: None
     if problem.dtype in REAL_OF:
         return _lower_complex(problem, target, operands)
-    return _lower_cast(problem, target, operands)
+    return _lower_cast(problem, target, operands, threads)
+
+
+def seconds(problem: ConvProblem, target: ConvProblem, threads: int, machine: Machine) -> float:
+    """Estimated time of the casts to ``target`` and back, as copies."""
+    if target is problem:
+        return 0.0
+    elements = sum(math.prod(shape) for shape in (problem.input_shape, problem.weight_shape, problem.output_shape))
+    return elements * CAST_BYTES[problem.dtype] / (threads * machine.bytes_per_second)
 
 
 RESULT = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}
 
 
-def _lower_cast(problem: ConvProblem, target: ConvProblem, operands: Operands) -> tuple[Operands, Callable[[], None]]:
+def _lower_cast(
+    problem: ConvProblem, target: ConvProblem, operands: Operands, threads: int
+) -> tuple[Operands, Callable[[], None]]:
     dtype = np.dtype(target.dtype)
     role = RESULT[problem.direction]
     result = getattr(operands, role)
@@ -60,7 +76,7 @@ def _lower_cast(problem: ConvProblem, target: ConvProblem, operands: Operands) -
         for name in ("input", "weight", "output", "bias", "add")
         if name != role and getattr(operands, name) is not None
     }
-    fields = {name: array.astype(dtype) for name, array in fields.items()}
+    fields = {name: cast(array, dtype, threads) for name, array in fields.items()}
     fields[role] = np.empty_like(result, dtype=dtype)
     low = Operands(**fields, packed=operands.packed)
 
@@ -70,8 +86,7 @@ def _lower_cast(problem: ConvProblem, target: ConvProblem, operands: Operands) -
             # Sums are exact in float64, those of an FFT up to far less than half a unit; int32 results wrap
             # as int32 accumulators do.
             value = np.rint(value).astype(np.int64).astype(np.uint32).view(np.int32)
-        with np.errstate(over="ignore"):
-            result[...] = value.astype(result.dtype)
+        cast_into(value, result, threads)
 
     return low, carry_back
 

@@ -9,6 +9,7 @@ import numpy as np
 from .._arrays import native, writable_in_place
 from .._windows import Windows
 from . import _pooling
+from ._cast import cast, cast_into
 
 PARALLEL_READS = 2**18
 """Poolings that read fewer elements run on one thread."""
@@ -16,25 +17,25 @@ PARALLEL_READS = 2**18
 
 def maximum(windows: Windows, x: np.ndarray, result: np.ndarray, indices: np.ndarray | None, threads: int) -> None:
     """Write the windows' maxima to ``result`` and their places to ``indices``, a native array, if there is one."""
-    source = _widened(native(x))
+    source = _widened(native(x), threads)
 
     def compute(target: np.ndarray) -> None:
         wide = _wide_for(target, source)
         _pooling.maximum(windows, source, wide, indices, pool_threads(windows, result.size, threads))
-        _store(wide, target)
+        _store(wide, target, threads)
 
     _into(result, source, compute)
 
 
 def average(windows: Windows, x: np.ndarray, result: np.ndarray, threads: int) -> None:
     """Write the windows' averages to ``result``."""
-    source = _widened(native(x))
+    source = _widened(native(x), threads)
 
     def compute(target: np.ndarray) -> None:
         wide = _wide_for(target, source)
         for part_in, part_out in zip(_real_parts(source), _real_parts(wide), strict=True):
             _pooling.average(windows, part_in, part_out, pool_threads(windows, result.size, threads))
-        _store(wide, target)
+        _store(wide, target, threads)
 
     _into(result, source, compute)
 
@@ -42,14 +43,14 @@ def average(windows: Windows, x: np.ndarray, result: np.ndarray, threads: int) -
 def average_gradient(windows: Windows, dy: np.ndarray, dx: np.ndarray, threads: int) -> None:
     """Add the gradient for the averages' input to ``dx``, zeros of the dtype that ``computing_dtype`` names."""
     if dy.size:
-        for part_dx, part_dy in zip(_real_parts(dx), _real_parts(_widened(native(dy))), strict=True):
+        for part_dx, part_dy in zip(_real_parts(dx), _real_parts(_widened(native(dy), threads)), strict=True):
             _pooling.average_gradient(windows, part_dx, part_dy, pool_threads(windows, dy.size, threads))
 
 
 def maximum_gradient(windows: Windows, dy: np.ndarray, indices: np.ndarray, dx: np.ndarray, threads: int) -> None:
     """Add ``dy`` to the places that ``indices`` name in ``dx``, contiguous zeros of ``computing_dtype``."""
     if dy.size:
-        source = _widened(native(dy))
+        source = _widened(native(dy), threads)
         _pooling.maximum_gradient(windows, dx, source, native(indices), pool_threads(windows, dy.size, threads))
 
 
@@ -70,9 +71,9 @@ def _into(result: np.ndarray, source: np.ndarray, compute: Callable[[np.ndarray]
     result[...] = aside
 
 
-def _widened(array: np.ndarray) -> np.ndarray:
+def _widened(array: np.ndarray, threads: int) -> np.ndarray:
     """Half floats as float32."""
-    return array.astype(np.float32) if _is_half(array.dtype) else array
+    return cast(array, np.dtype(np.float32), threads) if _is_half(array.dtype) else array
 
 
 def _is_half(dtype: np.dtype) -> bool:
@@ -85,11 +86,10 @@ def _wide_for(target: np.ndarray, source: np.ndarray) -> np.ndarray:
     return target if target.dtype == source.dtype else np.empty_like(target, dtype=source.dtype)
 
 
-def _store(wide: np.ndarray, target: np.ndarray) -> None:
+def _store(wide: np.ndarray, target: np.ndarray, threads: int) -> None:
     """Round ``wide`` to the target's dtype, unless they are one array."""
     if wide is not target:
-        with np.errstate(over="ignore"):
-            target[...] = wide.astype(target.dtype)
+        cast_into(wide, target, threads)
 
 
 def _real_parts(array: np.ndarray) -> list[np.ndarray]:

@@ -98,7 +98,7 @@ class SplitBf16(Algorithm):
             return
         target = lowering.lowered(problem, frozenset({"float32"}))
         assert target is not None
-        wide, carry_back = lowering.lower(problem, target, operands)
+        wide, carry_back = lowering.lower(problem, target, operands, resources.threads)
         recompute(target, wide, resources.threads)
         epilogue.apply(target, wide)
         carry_back()

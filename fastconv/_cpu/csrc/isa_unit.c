@@ -1,10 +1,12 @@
 /* One ISA level: setup.py compiles this file once per row of its table with that row's flags and
- * -DISA_LEVEL=<identifier>. Everything is static but the tables, so that no wide code leaks into other levels. A level
- * with REAL_KERNELS_OF shares the kernels of real numbers and of pooling with that one and has kernels of pieces. */
+ * -DISA_LEVEL=<identifier>. Everything is static but what is named after the level, so that no wide code leaks into
+ * other levels. A level with REAL_KERNELS_OF shares the kernels of real numbers, pooling and casts with that one and
+ * has kernels of pieces. */
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
 
+#include "cast_job.h"
 #include "channel_sums_job.h"
 #include "depthwise_job.h"
 #include "direct_job.h"
@@ -45,9 +47,13 @@ const kernels_t LEVEL_NAMED(kernels) = {.name = ISA_NAME};
 #include "split_kernels.h"
 extern const real_kernels_t NAMED_OF(REAL_KERNELS_OF, kernels_float32), NAMED_OF(REAL_KERNELS_OF, kernels_float64);
 extern const pool_kernels_t NAMED_OF(REAL_KERNELS_OF, pooling)[];
-const kernels_t LEVEL_NAMED(kernels) = {ISA_NAME, &NAMED_OF(REAL_KERNELS_OF, kernels_float32),
-                                        &NAMED_OF(REAL_KERNELS_OF, kernels_float64), NAMED_OF(REAL_KERNELS_OF, pooling),
-                                        &split_kernels};
+void NAMED_OF(REAL_KERNELS_OF, cast)(const void *argument, int64_t item, void *scratch);
+const kernels_t LEVEL_NAMED(kernels) = {ISA_NAME,
+                                        &NAMED_OF(REAL_KERNELS_OF, kernels_float32),
+                                        &NAMED_OF(REAL_KERNELS_OF, kernels_float64),
+                                        NAMED_OF(REAL_KERNELS_OF, pooling),
+                                        &split_kernels,
+                                        NAMED_OF(REAL_KERNELS_OF, cast)};
 
 #else
 
@@ -73,7 +79,10 @@ const kernels_t LEVEL_NAMED(kernels) = {ISA_NAME, &NAMED_OF(REAL_KERNELS_OF, ker
 
 #include "pooling_types.h"
 
-const kernels_t LEVEL_NAMED(kernels) = {ISA_NAME, &LEVEL_NAMED(kernels_float32), &LEVEL_NAMED(kernels_float64),
-                                        LEVEL_NAMED(pooling), NULL};
+#include "cast.h"
+
+const kernels_t LEVEL_NAMED(kernels) = {
+    ISA_NAME,         &LEVEL_NAMED(kernels_float32), &LEVEL_NAMED(kernels_float64), LEVEL_NAMED(pooling), NULL,
+    LEVEL_NAMED(cast)};
 
 #endif

@@ -70,6 +70,7 @@ typedef struct {
     const real_kernels_t *float64;
     const pool_kernels_t *pooling; /* POOL_TYPES rows, see pooling_job.h */
     const split_kernels_t *split;  /* NULL: none */
+    item_fn cast;                  /* job: cast_job_t, see cast.h */
 } kernels_t;
 
 /* The table in use: the highest level that this CPU runs and FASTCONV_MAX_ISA allows. NULL for an unknown `max_isa`;
