@@ -54,7 +54,7 @@ def build_settings() -> dict[str, Any]:
 SHARING_LEVELS = ("avx512_bf16", "amx")
 """Those whose kernels of real numbers are another level's."""
 LEVELS = ("x86_64_v2", "x86_64_v3", "x86_64_v4", *SHARING_LEVELS)
-SHARED_TABLES = ["kernels", "kernels_float32", "kernels_float64", "pooling"]
+SHARED_TABLES = ["kernels", "cast", "kernels_float32", "kernels_float64", "pooling"]
 
 
 def built_object(level: str) -> Path | None:
