@@ -12,7 +12,7 @@ from .. import _depthwise, _runtime, epilogue
 from ..recompute import recompute
 from .depthwise import LEAST_ITEMS, all_pixels_reach, band_rows, gradient_bytes, parts_of, splits_of
 
-EFFICIENCY = 0.6
+EFFICIENCY = 0.65
 """Share of the peak rate."""
 
 

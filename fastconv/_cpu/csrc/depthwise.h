@@ -58,6 +58,9 @@ ALWAYS_INLINE void NAMED(depthwise_taps_of)(NAMED(vector) (*sum)[DEPTHWISE_PIXEL
     }
 }
 
+/* Of `left` taps those that share vectors next. */
+static inline int64_t NAMED(taps_together)(int64_t left) { return left == 1 ? 1 : left == 2 || left == 4 ? 2 : 3; }
+
 /* Source row `line` of tap row `factors` into the rows `lo` to `hi` of a tile of `rows`. */
 ALWAYS_INLINE void NAMED(depthwise_row)(NAMED(vector) (*sum)[DEPTHWISE_PIXELS], const int lo, const int hi,
                                         const int rows, const int pixels, const NAMED(depthwise_image_t) *m,
@@ -68,7 +71,7 @@ ALWAYS_INLINE void NAMED(depthwise_row)(NAMED(vector) (*sum)[DEPTHWISE_PIXELS], 
     for (int64_t t = 0, taps; t < c->taps[2]; t += taps) {
         const int64_t left = c->taps[2] - t, first = column + t * c->delta[2];
         const REAL *at = factors + t * m->channels;
-        taps = !(next || second) || left == 1 ? 1 : left == 2 || left == 4 ? 2 : 3;
+        taps = next || second ? NAMED(taps_together)(left) : 1;
         const int64_t last = first + (pixels - 1) * c->step[2] + (taps - 1) * c->delta[2];
         if (last < 0 || first >= c->source_size[2]) continue;
         const int inside = first >= 0 && last < c->source_size[2];
@@ -168,13 +171,12 @@ static void (*const NAMED(depthwise_tiles)[2][4])(const NAMED(depthwise_image_t)
     {NAMED(depthwise_2_many), NAMED(depthwise_2_some), NAMED(depthwise_2_few), NAMED(depthwise_2_one)},
 };
 
-/* The next tile of a row of which `left` of `pixels` are to do: a number of the table above and, in *taken, its pixels.
- * As few pixels as can be are computed twice. */
-static inline int NAMED(depthwise_next)(int64_t left, int64_t pixels, int64_t *taken) {
-    static const int sizes[] = {DEPTHWISE_PIXELS, DEPTHWISE_SOME, DEPTHWISE_FEW, 1};
+/* The next tile of a row of which `left` of `pixels` are to do, of the sizes many, some, few and one: its number and,
+ * in *taken, its pixels. As few pixels as can be are computed twice. */
+static inline int NAMED(next_tile)(const int *sizes, int64_t left, int64_t pixels, int64_t *taken) {
     int size = 0;
-    if (left > DEPTHWISE_PIXELS && left <= 2 * DEPTHWISE_SOME) size = 1;
-    if (left < DEPTHWISE_PIXELS) size = left <= DEPTHWISE_FEW || left == 2 * DEPTHWISE_FEW ? 2 : 1;
+    if (left > sizes[0] && left <= 2 * sizes[1]) size = 1;
+    if (left < sizes[0]) size = left <= sizes[2] || left == 2 * sizes[2] ? 2 : 1;
     while (sizes[size] > pixels) size++;
     *taken = sizes[size];
     return size;
@@ -185,9 +187,10 @@ static void NAMED(depthwise_sweep)(int64_t rows, const NAMED(depthwise_image_t) 
     const correlation_t *c = &m->phase->sum;
     const int64_t pixels = c->pixels[2], fitting = DEPTHWISE_BYTES / (depthwise_taps(c) * VECTOR_BYTES + 1);
     const int64_t width = max64(fitting, 1) * LANES;
+    static const int sizes[] = {DEPTHWISE_PIXELS, DEPTHWISE_SOME, DEPTHWISE_FEW, 1};
     for (int64_t first = 0; first < m->channels; first += width)
         for (int64_t pixel = 0, taken; pixel < pixels; pixel += taken) {
-            const int size = NAMED(depthwise_next)(pixels - pixel, pixels, &taken);
+            const int size = NAMED(next_tile)(sizes, pixels - pixel, pixels, &taken);
             for (int64_t channel = first; channel < min64(first + width, m->channels); channel += LANES)
                 NAMED(depthwise_tiles)[rows - 1][size](m, h, min64(pixel, pixels - taken),
                                                        min64(channel, m->channels - LANES));

@@ -4,13 +4,15 @@
  *
  * A block is one vector of filters. Its groups' channel j is spread over the lanes of their filters: out of one vector
  * of the source by a permutation, or, where the whole block is of one group, by a broadcast. A tile is a run of pixels
- * of one block; where neighbouring pixels are as far apart as taps are, three taps share each spread vector. Taps
+ * of one block; where neighbouring pixels are as far apart as taps are, or twice as far, up to three taps share each
+ * spread vector. Taps
  * outside a row are multiplied by zeros, rows outside the source are left out: finite weights are a precondition.
  * Layout: factors [block][1 + tap * channel][lane], of which the first are the permutation for channel 0; the last
  * block begins early rather than end late, and so does the last tile of a row. At strides other than 1 between channels
  * lanes are read and written one by one. Numerics: one chain of multiply-adds per element; no block and no thread
  * changes it. */
 #define GROUPED_PIXELS (TILE_ROWS > 8 ? 12 : 8)
+#define GROUPED_SOME 7
 #define GROUPED_FEW 4
 #define GROUPED_TAPS 3
 
@@ -34,26 +36,29 @@ ALWAYS_INLINE NAMED(vector)
     return to;
 }
 
-/* `taps` neighbours of a row of taps, the first of which reads column `column` of `line` for the tile's first pixel. */
+/* `taps` neighbours of a row of taps, the first of which reads column `column` of `line` for the tile's first pixel;
+ * pixels are `spread` taps apart. */
 ALWAYS_INLINE void NAMED(grouped_taps)(NAMED(vector) *sum, const int how, const int pixels, const int taps,
-                                       const correlation_t *c, const REAL *line, int64_t column, const REAL *factors,
-                                       NAMED(lane_index) which) {
+                                       const int spread, const correlation_t *c, const REAL *line, int64_t column,
+                                       const REAL *factors, NAMED(lane_index) which) {
     const int64_t apart = taps > 1 ? c->delta[2] : c->step[2];
-    const REAL *at[GROUPED_PIXELS + GROUPED_TAPS - 1];
-#pragma GCC unroll 14
-    for (int q = 0; q < pixels + taps - 1; q++, column += apart)
+    const int columns = (pixels - 1) * spread + taps;
+    const REAL *at[2 * GROUPED_PIXELS + GROUPED_TAPS];
+#pragma GCC unroll 26
+    for (int q = 0; q < columns; q++, column += apart)
         at[q] = column >= 0 && column < c->source_size[2] ? line + column * c->source_stride[4] : NAMED(grouped_zeros);
     for (int64_t j = 0; j < c->channels; j++, which += 1) {
         NAMED(vector) factor[GROUPED_TAPS];
 #pragma GCC unroll 3
         for (int t = 0; t < taps; t++) factor[t] = NAMED(load)(factors + (t * c->channels + j) * LANES);
-#pragma GCC unroll 14
-        for (int q = 0; q < pixels + taps - 1; q++) {
+#pragma GCC unroll 26
+        for (int q = 0; q < columns; q++) {
             NAMED(vector) x = NAMED(spread)(how, c, at[q], j, which);
             LOADED_ONCE(x);
 #pragma GCC unroll 3
             for (int t = 0; t < taps; t++)
-                if (q >= t && q - t < pixels) sum[q - t] += x * factor[t];
+                if (q >= t && (q - t) % spread == 0 && (q - t) / spread < pixels)
+                    sum[(q - t) / spread] += x * factor[t];
         }
     }
 }
@@ -62,7 +67,7 @@ ALWAYS_INLINE void NAMED(grouped_tile)(const int how, const int pixels, const NA
                                        int64_t pixel) {
     const NAMED(depthwise_image_t) *m = &b->image;
     const correlation_t *c = &m->phase->sum;
-    const int slides = pixels > 1 && c->step[2] == c->delta[2];
+    const int next = pixels > 1 && c->step[2] == c->delta[2], second = pixels > 1 && c->step[2] == 2 * c->delta[2];
     const int64_t size = c->channels * LANES, column = pixel * c->step[2] + c->first[2];
     NAMED(vector) sum[GROUPED_PIXELS];
     NAMED(lane_index) which;
@@ -81,12 +86,22 @@ ALWAYS_INLINE void NAMED(grouped_tile)(const int how, const int pixels, const NA
             if (row < 0 || row >= c->source_size[1]) continue;
             const REAL *line = m->source + d * c->source_stride[2] + row * c->source_stride[3];
             const REAL *factors = b->factors + LANES + (slice * c->taps[1] + i) * c->taps[2] * size;
-            int64_t t = 0;
-            for (; slides && t + GROUPED_TAPS <= c->taps[2]; t += GROUPED_TAPS)
-                NAMED(grouped_taps)(sum, how, pixels, GROUPED_TAPS, c, line, column + t * c->delta[2],
-                                    factors + t * size, which);
-            for (; t < c->taps[2]; t++)
-                NAMED(grouped_taps)(sum, how, pixels, 1, c, line, column + t * c->delta[2], factors + t * size, which);
+#define TAPS(taps, spread)                                                                                             \
+    NAMED(grouped_taps)(sum, how, pixels, taps, spread, c, line, column + t * c->delta[2], factors + t * size, which)
+            for (int64_t t = 0, taps; t < c->taps[2]; t += taps) {
+                taps = next || second ? NAMED(taps_together)(c->taps[2] - t) : 1;
+                if (second && taps == 3)
+                    TAPS(3, 2);
+                else if (second && taps == 2)
+                    TAPS(2, 2);
+                else if (taps == 3)
+                    TAPS(3, 1);
+                else if (taps == 2)
+                    TAPS(2, 1);
+                else
+                    TAPS(1, 1);
+            }
+#undef TAPS
         }
     }
 #pragma GCC unroll 12
@@ -104,19 +119,23 @@ ALWAYS_INLINE void NAMED(grouped_tile)(const int how, const int pixels, const NA
         NAMED(grouped_tile)(how, pixels, b, h, pixel);                                                                 \
     }
 TILE(grouped_broadcast_many, NAMED(BROADCAST), GROUPED_PIXELS)
+TILE(grouped_broadcast_some, NAMED(BROADCAST), GROUPED_SOME)
 TILE(grouped_broadcast_few, NAMED(BROADCAST), GROUPED_FEW)
 TILE(grouped_broadcast_one, NAMED(BROADCAST), 1)
 TILE(grouped_permuted_many, NAMED(PERMUTED), GROUPED_PIXELS)
+TILE(grouped_permuted_some, NAMED(PERMUTED), GROUPED_SOME)
 TILE(grouped_permuted_few, NAMED(PERMUTED), GROUPED_FEW)
 TILE(grouped_permuted_one, NAMED(PERMUTED), 1)
 TILE(grouped_singly_one, NAMED(SINGLY), 1)
 #undef TILE
 
-/* [how][many, few or one pixel] */
-static void (*const NAMED(grouped_tiles)[3][3])(const NAMED(grouped_block_t) *, int64_t, int64_t) = {
-    {NAMED(grouped_broadcast_many), NAMED(grouped_broadcast_few), NAMED(grouped_broadcast_one)},
-    {NAMED(grouped_permuted_many), NAMED(grouped_permuted_few), NAMED(grouped_permuted_one)},
-    {NULL, NULL, NAMED(grouped_singly_one)},
+/* [how][many, some, few or one pixel] */
+static void (*const NAMED(grouped_tiles)[3][4])(const NAMED(grouped_block_t) *, int64_t, int64_t) = {
+    {NAMED(grouped_broadcast_many), NAMED(grouped_broadcast_some), NAMED(grouped_broadcast_few),
+     NAMED(grouped_broadcast_one)},
+    {NAMED(grouped_permuted_many), NAMED(grouped_permuted_some), NAMED(grouped_permuted_few),
+     NAMED(grouped_permuted_one)},
+    {NULL, NULL, NULL, NAMED(grouped_singly_one)},
 };
 
 static int NAMED(grouped_how)(const correlation_t *c) {
@@ -129,13 +148,11 @@ static void NAMED(grouped_row)(const NAMED(grouped_block_t) *b, int64_t h) {
     const correlation_t *c = &b->image.phase->sum;
     const int how = NAMED(grouped_how)(c);
     const int64_t pixels = c->pixels[2];
-    int64_t pixel = 0;
-    if (how != NAMED(SINGLY) &&pixels >= GROUPED_FEW) {
-        for (; pixels - pixel >= GROUPED_PIXELS; pixel += GROUPED_PIXELS) NAMED(grouped_tiles)[how][0](b, h, pixel);
-        for (; pixel < pixels; pixel += GROUPED_FEW)
-            NAMED(grouped_tiles)[how][1](b, h, min64(pixel, pixels - GROUPED_FEW));
+    static const int sizes[] = {GROUPED_PIXELS, GROUPED_SOME, GROUPED_FEW, 1};
+    for (int64_t pixel = 0, taken = 1; pixel < pixels; pixel += taken) {
+        const int size = how == NAMED(SINGLY) ? 3 : NAMED(next_tile)(sizes, pixels - pixel, pixels, &taken);
+        NAMED(grouped_tiles)[how][size](b, h, min64(pixel, pixels - taken));
     }
-    for (; pixel < pixels; pixel++) NAMED(grouped_tiles)[how][2](b, h, pixel);
 }
 
 /* The first filter of a block, and the first channel of the source that is loaded for it. */
@@ -205,4 +222,5 @@ static void NAMED(grouped_pack)(const void *data, int64_t item, void *scratch) {
     if (!(check == 0)) *phase->spoiled = 1;
 }
 #undef GROUPED_PIXELS
+#undef GROUPED_SOME
 #undef GROUPED_FEW

@@ -11,7 +11,8 @@
 #define GRADIENT_PIXELS (TILE_ROWS > 8 ? 7 : 4)
 #define GRADIENT_CHANNELS (TILE_ROWS > 8 ? 4 : 2)
 
-ALWAYS_INLINE void NAMED(grouped_gradient_run)(const int how, const int channels, const int taps,
+/* Pixels are `spread` taps apart. */
+ALWAYS_INLINE void NAMED(grouped_gradient_run)(const int how, const int channels, const int taps, const int spread,
                                                const correlation_t *c, const REAL *line, int64_t column, int64_t j,
                                                NAMED(lane_index) which, const REAL *gradient, REAL *sums) {
     const int64_t apart = taps > 1 ? c->delta[2] : c->step[2];
@@ -29,8 +30,8 @@ ALWAYS_INLINE void NAMED(grouped_gradient_run)(const int how, const int channels
             const REAL *from = w + p < c->pixels[2] ? gradient + (w + p) * c->result_stride[4] : NAMED(grouped_zeros);
             factor[p] = NAMED(load)(from);
         }
-#pragma GCC unroll 9
-        for (int q = 0; q < GRADIENT_PIXELS + taps - 1; q++, at += apart) {
+#pragma GCC unroll 15
+        for (int q = 0; q < (GRADIENT_PIXELS - 1) * spread + taps; q++, at += apart) {
             const REAL *from =
                 at >= 0 && at < c->source_size[2] ? line + at * c->source_stride[4] : NAMED(grouped_zeros);
 #pragma GCC unroll 4
@@ -39,7 +40,8 @@ ALWAYS_INLINE void NAMED(grouped_gradient_run)(const int how, const int channels
                 LOADED_ONCE(x);
 #pragma GCC unroll 3
                 for (int t = 0; t < taps; t++)
-                    if (q >= t && q - t < GRADIENT_PIXELS) sum[a][t] += x * factor[q - t];
+                    if (q >= t && (q - t) % spread == 0 && (q - t) / spread < GRADIENT_PIXELS)
+                        sum[a][t] += x * factor[(q - t) / spread];
             }
         }
     }
@@ -52,29 +54,30 @@ ALWAYS_INLINE void NAMED(grouped_gradient_run)(const int how, const int channels
         }
 }
 
-#define RUN(name, how, channels, taps)                                                                                 \
+#define RUN(name, how, channels, taps, spread)                                                                         \
     static void NAMED(name)(const correlation_t *c, const REAL *line, int64_t column, int64_t j,                       \
                             NAMED(lane_index) which, const REAL *gradient, REAL *sums) {                               \
-        NAMED(grouped_gradient_run)(how, channels, taps, c, line, column, j, which, gradient, sums);                   \
+        NAMED(grouped_gradient_run)(how, channels, taps, spread, c, line, column, j, which, gradient, sums);           \
     }
-RUN(grouped_broadcast_taps, NAMED(BROADCAST), GRADIENT_CHANNELS, GROUPED_TAPS)
-RUN(grouped_broadcast_tap, NAMED(BROADCAST), GRADIENT_CHANNELS, 1)
-RUN(grouped_broadcast_single_taps, NAMED(BROADCAST), 1, GROUPED_TAPS)
-RUN(grouped_broadcast_single_tap, NAMED(BROADCAST), 1, 1)
-RUN(grouped_permuted_taps, NAMED(PERMUTED), GRADIENT_CHANNELS, GROUPED_TAPS)
-RUN(grouped_permuted_tap, NAMED(PERMUTED), GRADIENT_CHANNELS, 1)
-RUN(grouped_permuted_single_taps, NAMED(PERMUTED), 1, GROUPED_TAPS)
-RUN(grouped_permuted_single_tap, NAMED(PERMUTED), 1, 1)
+#define RUNS(name, how, channels)                                                                                      \
+    RUN(name##_apart, how, channels, GROUPED_TAPS, 2)                                                                  \
+    RUN(name##_taps, how, channels, GROUPED_TAPS, 1)                                                                   \
+    RUN(name##_tap, how, channels, 1, 1)
+RUNS(grouped_broadcast, NAMED(BROADCAST), GRADIENT_CHANNELS)
+RUNS(grouped_broadcast_single, NAMED(BROADCAST), 1)
+RUNS(grouped_permuted, NAMED(PERMUTED), GRADIENT_CHANNELS)
+RUNS(grouped_permuted_single, NAMED(PERMUTED), 1)
+#undef RUNS
 #undef RUN
 
-/* [how][whether of one channel][whether of one tap] */
-static void (*const NAMED(grouped_runs)[2][2][2])(const correlation_t *, const REAL *, int64_t, int64_t,
+/* [how][whether of one channel][one tap, or several with pixels one or two of them apart] */
+#define RUNS(name) {NAMED(name##_tap), NAMED(name##_taps), NAMED(name##_apart)}
+static void (*const NAMED(grouped_runs)[2][2][3])(const correlation_t *, const REAL *, int64_t, int64_t,
                                                   NAMED(lane_index), const REAL *, REAL *) = {
-    {{NAMED(grouped_broadcast_taps), NAMED(grouped_broadcast_tap)},
-     {NAMED(grouped_broadcast_single_taps), NAMED(grouped_broadcast_single_tap)}},
-    {{NAMED(grouped_permuted_taps), NAMED(grouped_permuted_tap)},
-     {NAMED(grouped_permuted_single_taps), NAMED(grouped_permuted_single_tap)}},
+    {RUNS(grouped_broadcast), RUNS(grouped_broadcast_single)},
+    {RUNS(grouped_permuted), RUNS(grouped_permuted_single)},
 };
+#undef RUNS
 
 /* The same for one channel and one tap, lane by lane at any strides. */
 static void NAMED(grouped_gradient_singly)(const correlation_t *c, const REAL *line, int64_t column, int64_t j,
@@ -94,7 +97,9 @@ static void NAMED(grouped_gradient_singly)(const correlation_t *c, const REAL *l
 /* One row of the gradient and one row of taps, which reads `line`, into the row's sums. */
 static void NAMED(grouped_gradient_taps)(const correlation_t *c, const REAL *line, NAMED(lane_index) which,
                                          const REAL *gradient, REAL *sums) {
-    const int how = NAMED(grouped_how)(c), slides = how != NAMED(SINGLY) &&c->step[2] == c->delta[2];
+    const int how = NAMED(grouped_how)(c);
+    const int spread = c->step[2] == c->delta[2] ? 1 : c->step[2] == 2 * c->delta[2] ? 2 : 0;
+    const int slides = how != NAMED(SINGLY) &&spread > 0;
     for (int64_t t = 0, taps; t < c->taps[2]; t += taps) {
         const int64_t column = c->first[2] + t * c->delta[2];
         taps = slides && t + GROUPED_TAPS <= c->taps[2] ? GROUPED_TAPS : 1;
@@ -104,7 +109,8 @@ static void NAMED(grouped_gradient_taps)(const correlation_t *c, const REAL *lin
             if (how == NAMED(SINGLY))
                 NAMED(grouped_gradient_singly)(c, line, column, j, which, gradient, to);
             else
-                NAMED(grouped_runs)[how][channels == 1][taps == 1](c, line, column, j, which, gradient, to);
+                NAMED(grouped_runs)[how][channels == 1][taps == 1 ? 0 : spread](c, line, column, j, which, gradient,
+                                                                                to);
         }
     }
 }
