@@ -271,7 +271,8 @@ class ImplicitGemm(Algorithm):
         work = max(work, weight_seconds) if is_streaming else work + weight_seconds
         work += packed_bytes / (4 * machine.bytes_per_second) + data_bytes / machine.bytes_per_second
         phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
-        return machine.call_seconds * (1 + phases) + work / min(threads, LEAST_ITEMS)
+        calls = phases if is_direct else phases + 1
+        return machine.call_seconds * calls + work / min(threads, LEAST_ITEMS)
 
     def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
         if problem.direction == "backward_weight" or params["weights"] == "in_place":

@@ -264,7 +264,7 @@ def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
         held = sources + points * filters * tiles / items
         item_bytes = weights * itemsize * params["panels"] / _panels(problem)
         moved = math.prod(_taps(problem)) * reduction * filters
-        moved += (0.45 if item_bytes > CACHED_WEIGHTS_BYTES else 0.33) * weights + (1 + 0.1 * items) * sources
+        moved += (0.55 if item_bytes > CACHED_WEIGHTS_BYTES else 0.44) * weights + (1 + 0.1 * items) * sources
     else:
         moved = (2.5 + 0.1 * -(-tiles // params["tiles"])) * weights
         held = points * (reduction + filters) * min(params["tiles"], tiles)
