@@ -15,26 +15,27 @@ from ..recompute import recompute, recompute_images
 from ..spectral_layout import MOST_POINTS, MOST_PRODUCTS, SIZES, SPECTRA_BYTES, is_signal, layout_of, radices, tiling
 
 CANDIDATES = 5
-# Multiply-adds that take as long as what is done to a point of a pair of tiles.
+"""Sizes of tiles that the tuner tries."""
+# Multiply-adds that take as long as what is done to a point of a pair of tiles:
 TRANSFORM = 2.75
-"""A halving of a transform there or back,"""
+"""a halving of a transform there or back;"""
 TRANSPOSES = 7
-"""transposes and loads, in halvings,"""
-TURNS = 10
-"""turns of a signal,"""
+"""transposes and loads, in halvings;"""
+TURNS = 14
+"""turns of a signal;"""
 STORED = 25
-"""spectra that are not multiplied as they are made,"""
+"""storing a spectrum that is not multiplied as it is made;"""
 PRODUCT = 10
-"""and products. """
+"""a product of spectra."""
 UNCACHED = 1.15
 """Factor for tiles of which one with its kernel's spectrum takes more than ``CACHED_BYTES``."""
 CACHED_BYTES = 2**20
 CONFLICTING = 1.06
 """Factor for rows that a first stage reads from the same sets of a first-level cache."""
 SETS_BYTES = 4096
-READ_AGAIN = 0.3
+READ_AGAIN = 0.2
 """Share of the time of a copy that it takes to read all kernels' spectra for every pair of tiles."""
-SINGLE_BYTES = 32
+SINGLE_BYTES = 60
 """Bytes that are copied in the time that an element takes that is not beside its neighbours."""
 EXPOSED = 0.2
 """Share of the time of reading and writing the arrays that no arithmetic hides."""
