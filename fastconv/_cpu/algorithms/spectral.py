@@ -15,28 +15,31 @@ from ..recompute import recompute, recompute_images
 from ..spectral_layout import MOST_POINTS, MOST_PRODUCTS, SIZES, SPECTRA_BYTES, is_signal, layout_of, radices, tiling
 
 CANDIDATES = 5
-# Multiply-adds that take as long as what is done to a point of a pair of tiles.
+"""Sizes of tiles that the tuner tries."""
+# Multiply-adds that take as long as what is done to a point of a pair of tiles:
 TRANSFORM = 2.75
-"""A halving of a transform there or back,"""
+"""a halving of a transform there or back;"""
 TRANSPOSES = 7
-"""transposes and loads, in halvings,"""
-TURNS = 5
-"""turns of a signal,"""
+"""transposes and loads, in halvings;"""
+TURNS = 14
+"""turns of a signal;"""
 STORED = 25
-"""spectra that are not multiplied as they are made,"""
-SINGLY = 20
-"""elements that are not neighbours,"""
+"""storing a spectrum that is not multiplied as it is made;"""
 PRODUCT = 10
-"""and products. """
+"""a product of spectra."""
 UNCACHED = 1.15
 """Factor for tiles of which one with its kernel's spectrum takes more than ``CACHED_BYTES``."""
 CACHED_BYTES = 2**20
 CONFLICTING = 1.06
 """Factor for rows that a first stage reads from the same sets of a first-level cache."""
 SETS_BYTES = 4096
+READ_AGAIN = 0.2
+"""Share of the time of a copy that it takes to read all kernels' spectra for every pair of tiles."""
+SINGLE_BYTES = 60
+"""Bytes that are copied in the time that an element takes that is not beside its neighbours."""
 EXPOSED = 0.2
 """Share of the time of reading and writing the arrays that no arithmetic hides."""
-KERNEL = 0.8
+KERNEL = 1.2
 """Share of a pair's transform that one of a kernel takes."""
 
 
@@ -65,14 +68,20 @@ class Spectral(Algorithm):
         return layout.shared_bytes + threads * layout.thread_bytes
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        """Arithmetic, what of the arrays and of spectra is not in cache, and elements that are copied one by one."""
         height, width = params["height"], params["width"]
-        itemsize = np.dtype(problem.dtype).itemsize
+        itemsize, layout = np.dtype(problem.dtype).itemsize, layout_of(problem, height, width)
         elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
-        spectra = 2 * height * width * math.prod(problem.weight_shape[:2])
-        moved = (EXPOSED * elements + (2 * spectra if spectra * itemsize > CACHED_BYTES else 0)) * itemsize
+        spectra, pairs = 2 * height * width * math.prod(problem.weight_shape[:2]), problem.batch * layout.pairs
+        moved = EXPOSED * elements * itemsize
+        if spectra * itemsize > CACHED_BYTES:
+            moved += 2 * spectra * itemsize
+        if spectra * itemsize > CACHED_BYTES * problem.groups:
+            moved += READ_AGAIN * (1 + layout.is_gradient) * pairs * spectra * itemsize
+        if problem.layout == "channels_last" and problem.in_channels * problem.out_channels > 1:
+            moved += SINGLE_BYTES * elements
         work = _operations(problem, height, width) / machine.multiply_adds_per_second[problem.dtype]
-        layout = layout_of(problem, height, width)
-        items = problem.groups * (layout.partials if layout.is_gradient else problem.batch * layout.pairs)
+        items = problem.groups * (layout.partials if layout.is_gradient else pairs)
         return machine.call_seconds + (work + moved / machine.bytes_per_second) / min(threads, items)
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
@@ -130,8 +139,6 @@ def _operations(problem: ConvProblem, height: int, width: int) -> float:
     fused = lone and problem.direction != "backward_weight"
     if not fused:
         one += STORED
-    if problem.layout == "channels_last" and problem.groups * max(channels, filters) > 1:
-        one += SINGLY
     if (2 + is_signal(problem)) * 2 * points * itemsize > CACHED_BYTES:
         one *= UNCACHED
     lanes, _, _ = _runtime.tile_sizes(problem.dtype)
