@@ -60,7 +60,10 @@ cdef class SplitBlocks:
     def __cinit__(self, problem, params, bint merges):
         cdef split_job_t *job = &self.job
         cdef operands_t none
-        cdef int64_t index, taps = 0, tile_lines = split_kernels().tile_lines
+        cdef int64_t index, taps = 0, tile_lines
+        if split_kernels() == NULL:
+            raise RuntimeError("the ISA level in use does not multiply bfloat16")
+        tile_lines = split_kernels().tile_lines
         memset(&none, 0, sizeof(none))
         self.correlations, self.merges = Correlations(problem), merges
         self.is_gradient = job.is_paired = problem.direction == "backward_weight"
