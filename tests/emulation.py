@@ -13,7 +13,17 @@ HERE = Path(__file__).parent
 CSRC = HERE.parent / "fastconv" / "_cpu" / "csrc"
 LIBRARY = "FASTCONV_TEST_EMULATION"
 """Environment variable: the compiled library, whose kernels this process shall use."""
-FLAGS = ("-O2", "-std=gnu11", "-shared", "-fPIC", "-march=x86-64-v4", "-mamx-tile", "-mamx-bf16")
+FLAGS = (
+    "-O3",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-std=gnu11",
+    "-shared",
+    "-fPIC",
+    "-march=x86-64-v4",
+    "-mamx-tile",
+    "-mamx-bf16",
+)
 
 
 def can_run() -> bool:
