@@ -90,7 +90,9 @@ def relative_error(problem: ConvProblem, result: np.ndarray, exact: Mapping[int,
 
 def bound_of(algorithm: Algorithm, problem: ConvProblem) -> ErrorBound:
     """The algorithm's promise for ``problem``, and on top the error of the exact values where they are not wider."""
-    bound = algorithm.error_bound(problem)
+    target = lowering.lowered(problem, algorithm.dtypes)
+    assert target is not None
+    bound = algorithm.error_bound(target)
     if problem.dtype not in ("float64", "complex128"):
         return bound
     own = _registry.CPU[-1].error_bound(problem)

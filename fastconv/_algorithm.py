@@ -116,7 +116,7 @@ class Algorithm:
         raise NotImplementedError
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
-        """The algorithm's promise; this default is that of the definition, summed in any order."""
+        """The promise for a problem of its ``dtypes``; this default is that of the definition, summed in any order."""
         return definition_bound(problem)
 
     def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:

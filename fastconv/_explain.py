@@ -91,7 +91,7 @@ def _considered(algorithm: Algorithm, plan: Plan, record: TuningRecord | None) -
     if target is None or not algorithm.supports(target):
         return Considered(algorithm.name, {}, None, None, None, 0, "does not compute this problem")
     params = algorithm.parameters(target)[0]
-    error = algorithm.error_bound(problem).relative
+    error = algorithm.error_bound(target).relative
     size = algorithm.workspace(target, params, threads)
     limit = _config.get_workspace_limit()
     if algorithm is plan.algorithm:

@@ -21,7 +21,7 @@ from fastconv._cli import main
 from fastconv._cpu.algorithms.reference import Reference
 from fastconv._cpu.lowering import RESULT
 from fastconv._normalize.tuning import jobs
-from fastconv._problem import DIRECTIONS
+from fastconv._problem import DIRECTIONS, DTYPES
 from operands import accepted
 from tuning_cases import reread
 
@@ -190,6 +190,11 @@ def test_explain(run):
     assert "chosen by cost model" in out
     run("autotune", PROBLEM, "--threads", "1")
     assert "measured at" in run("explain", PROBLEM, "--threads", "1")[1]
+
+
+def test_explain_knows_every_dtype(run):
+    for dtype in DTYPES:
+        assert run("explain", f"forward 2x6x9x9 4x6x3x3 p1 {dtype}")[0] == 0
 
 
 def test_bench_times_every_algorithm_and_stores_nothing(run):
