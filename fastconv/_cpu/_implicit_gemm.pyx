@@ -10,7 +10,7 @@ from libc.string cimport memset
 
 from ._bound cimport INPUT, BoundProblem, Correlations, Kernel, merge_axes, operands_t
 from ._runtime cimport kernels_for, real_kernels_t, run_job
-from .correlation cimport correlation_t, epilogue_t
+from .correlation cimport correlation_t, epilogue_t, tap_count
 
 
 cdef extern from "gemm_job.h" nogil:
@@ -27,7 +27,6 @@ cdef extern from "gemm_job.h" nogil:
 
     int64_t div_up(int64_t a, int64_t b)
     int64_t round_up(int64_t a, int64_t b)
-    int64_t tap_count(const correlation_t *c)
     int64_t entry_count(const correlation_t *c)
     int64_t pixel_count(const correlation_t *c)
     bint gemm_is_in_place(const gemm_job_t *job, int64_t element_bytes)

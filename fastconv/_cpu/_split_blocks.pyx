@@ -7,7 +7,7 @@ from libc.string cimport memset
 
 from ._bound cimport Correlations, merge_axes, operands_t, point_forward
 from ._runtime cimport split_kernels
-from .correlation cimport correlation_t
+from .correlation cimport correlation_t, tap_count
 from .split_job cimport (
     PANEL_FILTERS,
     div_up,
@@ -29,7 +29,6 @@ from .split_job cimport (
     split_scratch,
     split_slots,
     split_sum_t,
-    split_taps,
     split_tiling,
     split_totals_bytes,
 )
@@ -77,7 +76,7 @@ cdef class SplitBlocks:
         job.sums = self.sums
         for index in range(job.sum_count):
             self._set_sum(&none, index, &self.sums[index])
-            taps += split_taps(&self.sums[index].correlation)
+            taps += tap_count(&self.sums[index].correlation)
         self.tap_lines = <int64_t *>PyMem_Calloc(max(taps, 1), sizeof(int64_t))
         if self.tap_lines == NULL:
             raise MemoryError
@@ -152,7 +151,7 @@ cdef class SplitBlocks:
         job.block_filters = panels * PANEL_FILTERS
         items = split_items(job)
         if items < LEAST_ITEMS:
-            most = max(LEAST_PRODUCTS // max(split_taps(&self.sums[0].correlation), 1), 1)
+            most = max(LEAST_PRODUCTS // max(tap_count(&self.sums[0].correlation), 1), 1)
             job.block_filters = max(panels // div_up(LEAST_ITEMS, items), min(most, panels)) * PANEL_FILTERS
 
     cdef _set_pass(self, int64_t operand_bytes):
@@ -211,7 +210,7 @@ cdef class SplitBlocks:
         for index in range(job.sum_count):
             c = &self.sums[index].correlation
             self.sums[index].tap_lines = self.tap_lines + count
-            for tap in range(split_taps(c)):
+            for tap in range(tap_count(c)):
                 t[2], rest = tap % c.taps[2], tap // c.taps[2]
                 t[1], t[0] = rest % c.taps[1], rest // c.taps[1]
                 phase = slot = 0
@@ -221,7 +220,7 @@ cdef class SplitBlocks:
                     phase = phase * axis.phases + t[a] % axis.phases
                     slot = slot * split_slots(job, a) + at // axis.step
                 self.tap_lines[count + tap] = phase * split_phase_lines(job) + slot * job.images
-            count += split_taps(c)
+            count += tap_count(c)
 
     cdef _set_bytes(self, int64_t tile_lines):
         """Memory that the threads share (packed weights; totals and operands of a pass), and that of one thread."""

@@ -30,4 +30,6 @@ cdef extern from "correlation.h" nogil:
         double slope
         activation_t activation
 
+    int64_t tap_count(const correlation_t *c)
+
     ctypedef void (*item_fn)(const void *job, int64_t item, void *scratch) noexcept nogil

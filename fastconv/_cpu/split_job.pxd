@@ -48,7 +48,6 @@ cdef extern from "split_job.h" nogil:
     int64_t div_up(int64_t a, int64_t b)
     int64_t round_up(int64_t a, int64_t b)
     int64_t greatest_common_divisor(int64_t a, int64_t b)
-    int64_t split_taps(const correlation_t *c)
     int64_t split_slots(const split_job_t *job, int axis)
     int64_t split_phase_lines(const split_job_t *job)
     int64_t split_channel_blocks(const split_job_t *job)

@@ -46,7 +46,6 @@ typedef struct {
     int64_t size;
 } band_t;
 
-static inline int64_t tap_count(const correlation_t *c) { return c->taps[0] * c->taps[1] * c->taps[2]; }
 static inline int64_t entry_count(const correlation_t *c) { return c->channels * tap_count(c); }
 static inline int64_t pixel_count(const correlation_t *c) {
     return c->batch * c->pixels[0] * c->pixels[1] * c->pixels[2];

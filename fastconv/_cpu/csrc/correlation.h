@@ -41,6 +41,18 @@ typedef struct {
     int64_t weight_group_stride;
 } correlation_t;
 
+static inline int64_t tap_count(const correlation_t *c) { return c->taps[0] * c->taps[1] * c->taps[2]; }
+
+/* Whether the weights of one filter and channel lie in the order of the taps, without gaps. */
+static inline int taps_are_dense(const correlation_t *c) {
+    int64_t expected = 1;
+    for (int axis = 2; axis >= 0; axis--) {
+        if (c->taps[axis] > 1 && c->weight_stride[2 + axis] != expected) return 0;
+        expected *= c->taps[axis];
+    }
+    return 1;
+}
+
 /* What is done to a result before it is stored, in this order: bias, add, activation. */
 typedef enum {
     ACTIVATION_NONE,

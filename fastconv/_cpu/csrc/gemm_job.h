@@ -45,16 +45,6 @@ static inline int64_t gemm_filter_rows(const gemm_job_t *job, int64_t tile_rows)
     return panel_height(job->correlation.filters, job->looks_up_weights ? min64(tile_rows, 8) : tile_rows);
 }
 
-/* Whether the weights of one filter and channel lie in the order of the taps, without gaps. */
-static inline int taps_are_dense(const correlation_t *c) {
-    int64_t expected = 1;
-    for (int axis = 2; axis >= 0; axis--) {
-        if (c->taps[axis] > 1 && c->weight_stride[2 + axis] != expected) return 0;
-        expected *= c->taps[axis];
-    }
-    return 1;
-}
-
 /* Packed weights of one entry in one group, and of all. */
 static inline int64_t packed_entry_width(const gemm_job_t *job, int64_t tile_columns) {
     int64_t filters = job->correlation.filters;

@@ -48,11 +48,8 @@ static int64_t lay_tiles(split_item_t *i, const split_sum_t *sum, int64_t *set_l
     const split_tiling_t tiling = split_tiling(job, pixels, TILE_LINES);
     const int64_t row_slots = split_slots(job, 2), plane_slots = row_slots * split_slots(job, 1);
     i->tiles = i->sets * tiling.set_tiles;
-    for (int64_t tile = 0; tile < i->tiles; tile++) {
-        const int64_t within = tile % tiling.set_tiles, row = within / tiling.row_tiles;
-        tiles[tile] = tile / tiling.set_tiles * split_set_lines(job) + within % tiling.row_tiles * TILE_LINES;
-        tiles[tile] += (row / pixels[1] * plane_slots + row % pixels[1] * row_slots) * job->images;
-    }
+    for (int64_t tile = 0; tile < i->tiles; tile++)
+        tiles[tile] = split_tile_line(job, &tiling, pixels, tile, TILE_LINES);
     tiles[i->tiles] = tiles[i->tiles - 1];
     *set_lines = tiling.set_tiles * TILE_LINES;
     for (int64_t d = 0; d < pixels[0]; d++)
@@ -78,7 +75,7 @@ static void compute_panel(split_item_t *i, const split_sum_t *sum, int64_t panel
     const split_job_t *job = i->job;
     const correlation_t *c = &sum->correlation;
     const int64_t *tiles = (const int64_t *)(i->scratch + i->parts.tiles);
-    const int64_t panels = split_panels(job), taps = split_taps(c), panel_bytes = split_packed_panel_bytes(job, c);
+    const int64_t panels = split_panels(job), taps = tap_count(c), panel_bytes = split_packed_panel_bytes(job, c);
     tiles_t t = {.block_bytes = split_block_bytes(job), .blocks = blocks, .taps = taps};
     t.piece_bytes = split_piece_bytes(job);
     t.tap_bytes = (const int64_t *)(i->scratch + i->parts.steps);
@@ -91,7 +88,7 @@ static void compute_panel(split_item_t *i, const split_sum_t *sum, int64_t panel
         t.lines[1] = i->scratch + tiles[tile + 1] * 64;
         t.sums = sums + tile * TILE_LINES % i->kept_lines * 16;
         while (unit_is_due(store, 2 * TILE_LINES)) store_unit(store);
-        multiply_tiles(&t, job->products, store);
+        BY_PRODUCTS(job->products, multiply_tiles_by, &t, store);
         store->ready = (tile + 2) * TILE_LINES;
 #ifndef STORES_BETWEEN_STEPS
         while (unit_is_ready(store)) store_unit(store);
@@ -113,7 +110,7 @@ static void compute_sum(split_item_t *i, int64_t number, int64_t block, int64_t 
     store.added = (const int64_t *)(i->scratch + i->parts.added);
     store.kept_lines = i->kept_lines;
     if (is_last) store.units = i->sets * div_up(store.pixels, 16) * job->images;
-    for (int64_t tap = 0; tap < split_taps(&sum->correlation); tap++) steps[tap] = sum->tap_lines[tap] * 64;
+    for (int64_t tap = 0; tap < tap_count(&sum->correlation); tap++) steps[tap] = sum->tap_lines[tap] * 64;
     for (int64_t panel = 0; panel < panels; panel++) {
         float *sums = (float *)(i->scratch + i->parts.sums);
         if (split_is_chunked(job))

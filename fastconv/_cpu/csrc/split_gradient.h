@@ -131,7 +131,7 @@ static void split_gradient_convert(const void *job_, int64_t item, void *scratch
 static void split_gradient_multiply(const void *job_, int64_t item, void *scratch) {
     const split_job_t *job = job_;
     const pass_t p = pass_of(job);
-    const int64_t panels = split_channel_panels(job), taps = split_taps(split_shape(job));
+    const int64_t panels = split_channel_panels(job), taps = tap_count(split_shape(job));
     const int64_t group = item / panels / split_panels(job), filters = item / panels % split_panels(job);
     const int64_t block_bytes = split_block_bytes(job), channels = item % panels;
     gradient_tiles_t t = {.piece_bytes = split_piece_bytes(job), .goes_on = job->pass > 0, .tiles = scratch};
@@ -141,19 +141,14 @@ static void split_gradient_multiply(const void *job_, int64_t item, void *scratc
         t.gradient[half] =
             job->gradient + (group * gradient_blocks(job) + 2 * filters + half) * split_gradient_bytes(job);
     int64_t *tiles = scratch;
-    for (int64_t tile = 0; tile < t.count; tile++) {
-        const int64_t within = tile % p.tiling.set_tiles, row = within / p.tiling.row_tiles;
-        const int64_t d = row / p.pixels[1], h = row % p.pixels[1];
-        int64_t line = tile / p.tiling.set_tiles * split_set_lines(job) + within % p.tiling.row_tiles * 16;
-        line += (d * split_slots(job, 1) + h) * split_slots(job, 2) * job->images;
-        tiles[tile] = line * 64;
-    }
+    for (int64_t tile = 0; tile < t.count; tile++)
+        tiles[tile] = split_tile_line(job, &p.tiling, p.pixels, tile, 16) * 64;
     begin_tiles();
     for (int64_t tap = 0; tap < taps; tap++, t.totals += 1024) {
         const char *lines = job->lines + (group * 2 * panels + 2 * channels) * block_bytes;
         t.lines[0] = lines + job->sums[0].tap_lines[tap] * 64;
         t.lines[1] = t.lines[0] + block_bytes;
-        multiply_gradient(&t, job->products);
+        BY_PRODUCTS(job->products, multiply_gradient_by, &t);
     }
     end_tiles();
 }
@@ -181,8 +176,8 @@ ALWAYS_INLINE void store_run(const element_t element, const float *totals, int64
 ALWAYS_INLINE void store_filter(const split_job_t *job, const element_t element, const float *totals, int64_t channels,
                                 char *to) {
     const correlation_t *c = split_shape(job);
-    const int64_t *stride = c->weight_stride, taps = split_taps(c), bytes = element == ELEMENT_FLOAT32 ? 4 : 2;
-    if (taps > 1 && stride[1] == taps && split_taps_are_dense(c)) {
+    const int64_t *stride = c->weight_stride, taps = tap_count(c), bytes = element == ELEMENT_FLOAT32 ? 4 : 2;
+    if (taps > 1 && stride[1] == taps && taps_are_dense(c)) {
         store_run(element, totals, taps, channels, to);
         return;
     }
@@ -207,7 +202,7 @@ static void split_gradient_store(const void *job_, int64_t item, void *scratch) 
     (void)scratch;
     for (int64_t channel = 0; channel < c->channels; channel += 16) {
         const int64_t panel = (group * split_panels(job) + filter / 32) * panels + channel / 32;
-        const float *totals = job->totals + panel * split_taps(c) * 1024 + filter / 16 % 2 * 512 +
+        const float *totals = job->totals + panel * tap_count(c) * 1024 + filter / 16 % 2 * 512 +
                               channel / 16 % 2 * 256 + filter % 16 * 16;
         const int64_t at =
             group * c->weight_group_stride + filter * c->weight_stride[0] + channel * c->weight_stride[1];

@@ -69,7 +69,6 @@ typedef struct {
 } split_job_t;
 
 static inline const correlation_t *split_shape(const split_job_t *job) { return &job->sums[0].correlation; }
-static inline int64_t split_taps(const correlation_t *c) { return c->taps[0] * c->taps[1] * c->taps[2]; }
 static inline int64_t split_line_channels(const split_job_t *job) {
     return job->is_paired ? LINE_CHANNELS / 2 : LINE_CHANNELS;
 }
@@ -116,6 +115,14 @@ static inline split_tiling_t split_tiling(const split_job_t *job, const int64_t 
     if (flat_tiles < rows * row_tiles) return (split_tiling_t){1, flat_tiles, flat_tiles};
     return (split_tiling_t){0, row_tiles, rows * row_tiles};
 }
+/* Line of a tile's first pixel, in the order of the tiles of all sets. */
+static inline int64_t split_tile_line(const split_job_t *job, const split_tiling_t *tiling, const int64_t pixels[3],
+                                      int64_t tile, int64_t tile_lines) {
+    const int64_t within = tile % tiling->set_tiles, row = within / tiling->row_tiles;
+    const int64_t slots = (row / pixels[1] * split_slots(job, 1) + row % pixels[1]) * split_slots(job, 2);
+    return tile / tiling->set_tiles * split_set_lines(job) + within % tiling->row_tiles * tile_lines +
+           slots * job->images;
+}
 static inline int split_is_chunked(const split_job_t *job) { return job->chunk < split_channel_blocks(job); }
 /* The narrowest row of any block. */
 static inline int64_t split_least_width(const split_job_t *job) {
@@ -134,13 +141,6 @@ static inline int64_t split_kept_lines(const split_job_t *job, int64_t tile_line
     return min64(all, round_up(16 * job->images + gaps + 6 * tile_lines, 2 * tile_lines));
 }
 
-/* Whether the weights of one filter and channel lie in the order of the taps, without gaps. */
-static inline int split_taps_are_dense(const correlation_t *c) {
-    const int64_t *stride = c->weight_stride;
-    return (stride[4] == 1 || c->taps[2] == 1) && (stride[3] == c->taps[2] || c->taps[1] == 1) &&
-           (stride[2] == c->taps[1] * c->taps[2] || c->taps[0] == 1);
-}
-
 /* A weight gradient: tiles of a pass, at most, and bytes of one block of 16 filters and of the parts of the workspace.
  */
 static inline int64_t split_pass_tiles(const split_job_t *job) {
@@ -157,7 +157,7 @@ static inline int64_t split_passes(const split_job_t *job) {
 }
 static inline int64_t split_totals_bytes(const split_job_t *job) {
     const correlation_t *c = split_shape(job);
-    return c->groups * split_panels(job) * split_channel_panels(job) * split_taps(c) * 4096;
+    return c->groups * split_panels(job) * split_channel_panels(job) * tap_count(c) * 4096;
 }
 static inline int64_t split_lines_bytes(const split_job_t *job) {
     return split_shape(job)->groups * 2 * split_channel_panels(job) * split_block_bytes(job);
@@ -171,7 +171,7 @@ static inline int64_t split_gradient_scratch_bytes(const split_job_t *job) {
 }
 
 static inline int64_t split_packed_panel_bytes(const split_job_t *job, const correlation_t *c) {
-    return div_up(c->channels, LINE_CHANNELS) * split_taps(c) * job->pieces * (PANEL_FILTERS * LINE_CHANNELS * 2);
+    return div_up(c->channels, LINE_CHANNELS) * tap_count(c) * job->pieces * (PANEL_FILTERS * LINE_CHANNELS * 2);
 }
 static inline int64_t split_packed_bytes(const split_job_t *job, const correlation_t *c) {
     return c->groups * div_up(c->filters, PANEL_FILTERS) * split_packed_panel_bytes(job, c);
@@ -195,7 +195,7 @@ static inline split_scratch_t split_scratch(const split_job_t *job, int64_t tile
     const int64_t rows = job->block[0] * job->block[1] * job->image_sets;
     const int64_t tiles = rows * div_up(job->block[2] * job->images, tile_lines);
     int64_t taps = 0;
-    for (int64_t i = 0; i < job->sum_count; i++) taps = max64(taps, split_taps(&job->sums[i].correlation));
+    for (int64_t i = 0; i < job->sum_count; i++) taps = max64(taps, tap_count(&job->sums[i].correlation));
     split_scratch_t s = {.sums = round_up(blocks * split_block_bytes(job), 64)};
     s.tiles = s.sums + kept * split_kept_lines(job, tile_lines) * PANEL_FILTERS * 4;
     s.lines = s.tiles + round_up((tiles + 1) * 8, 64);

@@ -1,4 +1,4 @@
-/* What multiply_tiles of an ISA level is given: two tiles of lines, one panel of weights.
+/* What multiply_tiles_by of an ISA level is given: two tiles of lines, one panel of weights.
  *
  *     sums[half][line][f] (+)= sum over blocks, taps, pieces, channels of  line's channel * weight of filter f
  *
@@ -16,10 +16,21 @@ typedef struct {
 } tiles_t;
 
 /* (piece of the source, piece of the weights), in the order of addition. */
+static const signed char SPLIT_ORDER_1[1][2] = {{0, 0}};
 static const signed char SPLIT_ORDER_3[3][2] = {{1, 0}, {0, 0}, {0, 1}};
 static const signed char SPLIT_ORDER_6[6][2] = {{2, 0}, {1, 0}, {1, 1}, {0, 1}, {0, 0}, {0, 2}};
+#define SPLIT_ORDER(products) ((products) == 1 ? SPLIT_ORDER_1 : (products) == 3 ? SPLIT_ORDER_3 : SPLIT_ORDER_6)
+#define PIECES_OF(products) ((products) == 1 ? 1 : (products) == 3 ? 2 : 3)
 
-/* What multiply_gradient is given: the tiles of two blocks of 16 filters and of two blocks of 16 channels.
+/* Calls a function whose last argument is the number of products, a constant where it is compiled. */
+#define BY_PRODUCTS(products, function, ...)                                                                           \
+    switch (products) {                                                                                                \
+    case 1: function(__VA_ARGS__, 1); break;                                                                           \
+    case 3: function(__VA_ARGS__, 3); break;                                                                           \
+    default: function(__VA_ARGS__, 6);                                                                                 \
+    }
+
+/* What multiply_gradient_by is given: the tiles of two blocks of 16 filters and of two blocks of 16 channels.
  *
  *     totals[half of filters][half of channels][filter][channel] (+)= sum over tiles, pieces, lines of
  *         gradient of filter at the line * the line's channel

@@ -38,9 +38,9 @@ static void turn_runs(const element_t element, const char *from, int64_t apart, 
  */
 static void pack_block(const split_job_t *job, const correlation_t *c, magnitude_t *magnitude, const char *weight,
                        int64_t filters, int64_t channels, char *to) {
-    const int64_t taps = split_taps(c), bytes = job->element_bytes, tap_bytes = job->pieces * 2048;
+    const int64_t taps = tap_count(c), bytes = job->element_bytes, tap_bytes = job->pieces * 2048;
     const int64_t *stride = c->weight_stride;
-    if (split_taps_are_dense(c) && stride[1] == taps && stride[0] != 1 && taps <= MOST_TURNED_TAPS) {
+    if (taps_are_dense(c) && stride[1] == taps && stride[0] != 1 && taps <= MOST_TURNED_TAPS) {
         _Alignas(64) float turned[LINE_CHANNELS * MOST_TURNED_TAPS * 16];
         turn_runs(job->element, weight, stride[0] * bytes, filters, channels * taps, turned);
         for (int64_t pair = 0; pair < 16; pair++)
@@ -83,7 +83,7 @@ static void split_pack_weight(const void *job_, int64_t item, void *scratch) {
                 const int64_t at = first * c->weight_stride[0] + channel * c->weight_stride[1];
                 pack_block(job, c, &magnitude, weight + at * job->element_bytes, filters,
                            min64(c->channels - channel, LINE_CHANNELS),
-                           to + channel / LINE_CHANNELS * split_taps(c) * job->pieces * 2048 + half * 1024);
+                           to + channel / LINE_CHANNELS * tap_count(c) * job->pieces * 2048 + half * 1024);
             }
     }
     tell_magnitude(&job->largest[1], &magnitude);

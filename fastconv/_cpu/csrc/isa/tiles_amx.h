@@ -1,4 +1,4 @@
-/* multiply_tiles by TDPBF16PS: 16 lines of 32 channels by 32 channels of 16 filters at a time.
+/* multiply_tiles_by with TDPBF16PS: 16 lines of 32 channels by 32 channels of 16 filters at a time.
  *
  * Preconditions: lines and weights are aligned to 64 bytes (a tile load that crosses cache lines takes six times as
  * long). Numerics: subnormal numbers are taken as and become 0. Registers: 0 to 3 sums (lines 0, 1 by halves 0, 1 of
@@ -97,8 +97,8 @@ ALWAYS_INLINE void multiply_step(const operand_t a, const operand_t b, const int
 #undef MULTIPLY
 }
 
-ALWAYS_INLINE void multiply_by(const tiles_t *t, const int products, split_store_t *store) {
-    const int64_t pieces = products == 1 ? 1 : products == 3 ? 2 : 3, steps = t->blocks * t->taps;
+ALWAYS_INLINE void multiply_tiles_by(const tiles_t *t, split_store_t *store, const int products) {
+    const int64_t pieces = PIECES_OF(products), steps = t->blocks * t->taps;
     _Alignas(64) char unread[1024];
     WRITTEN_BEFORE_TILES_ARE_LOADED;
     float *first = t->sums, *second = t->sums + TILE_LINES * 16;
@@ -137,19 +137,10 @@ ALWAYS_INLINE void multiply_by(const tiles_t *t, const int products, split_store
     _tile_stored(3, second + t->half_floats, 64);
 }
 
-static void multiply_tiles(const tiles_t *t, int64_t products, split_store_t *store) {
-    if (products == 1)
-        multiply_by(t, 1, store);
-    else if (products == 3)
-        multiply_by(t, 3, store);
-    else
-        multiply_by(t, 6, store);
-}
-
 /* Rows are filters, columns channels: the lines are operand b, so that the products of pieces are added in the order of
  * the other operand. Registers: 0 to 3 totals of halves (filters, channels) 00, 01, 10, 11. */
 ALWAYS_INLINE void multiply_gradient_by(const gradient_tiles_t *t, const int products) {
-    const int64_t pieces = products == 1 ? 1 : products == 3 ? 2 : 3;
+    const int64_t pieces = PIECES_OF(products);
     _Alignas(64) float sums[4][256];
     _Alignas(64) char unread[1024];
     int64_t until_store = STEPS_BETWEEN_STORES(products);
@@ -175,13 +166,4 @@ ALWAYS_INLINE void multiply_gradient_by(const gradient_tiles_t *t, const int pro
     if (!t->goes_on) return;
     for (int64_t i = 0; i < 1024; i += 16)
         _mm512_store_ps(t->totals + i, _mm512_add_ps(_mm512_load_ps(t->totals + i), _mm512_load_ps(to + i)));
-}
-
-static void multiply_gradient(const gradient_tiles_t *t, int64_t products) {
-    if (products == 1)
-        multiply_gradient_by(t, 1);
-    else if (products == 3)
-        multiply_gradient_by(t, 3);
-    else
-        multiply_gradient_by(t, 6);
 }

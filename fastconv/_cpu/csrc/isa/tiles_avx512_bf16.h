@@ -1,4 +1,4 @@
-/* multiply_tiles by VDPBF16PS. Its float32 sums are rounded to nearest and subnormal ones become 0. */
+/* multiply_tiles_by with VDPBF16PS. Its float32 sums are rounded to nearest and subnormal ones become 0. */
 #define TILE_LINES 7
 /* Multiply-adds of bfloat16 a second over those of float32. */
 #define SPLIT_RATE 2
@@ -28,8 +28,10 @@ ALWAYS_INLINE void add_products(__m512 sum[][2], const int rows, const char *fir
     }
 }
 
-ALWAYS_INLINE void multiply_by(const tiles_t *t, const int products, const signed char (*order)[2]) {
-    const int64_t pieces = products == 1 ? 1 : products == 3 ? 2 : 3;
+ALWAYS_INLINE void multiply_tiles_by(const tiles_t *t, split_store_t *store, const int products) {
+    const int64_t pieces = PIECES_OF(products);
+    const signed char (*order)[2] = SPLIT_ORDER(products);
+    (void)store;
     float *const left = t->sums, *const right = t->sums + t->half_floats;
     __m512 sum[2 * TILE_LINES][2];
 #pragma GCC unroll 14
@@ -56,21 +58,11 @@ ALWAYS_INLINE void multiply_by(const tiles_t *t, const int products, const signe
     }
 }
 
-static void multiply_tiles(const tiles_t *t, int64_t products, split_store_t *store) {
-    static const signed char one[1][2] = {{0, 0}};
-    (void)store;
-    if (products == 1)
-        multiply_by(t, 1, one);
-    else if (products == 3)
-        multiply_by(t, 3, SPLIT_ORDER_3);
-    else
-        multiply_by(t, 6, SPLIT_ORDER_6);
-}
-
 #define GRADIENT_ROWS 4 /* twice: 8 filters at once */
 
-ALWAYS_INLINE void multiply_gradient_by(const gradient_tiles_t *t, const int products, const signed char (*order)[2]) {
-    const int64_t pieces = products == 1 ? 1 : products == 3 ? 2 : 3;
+ALWAYS_INLINE void multiply_gradient_by(const gradient_tiles_t *t, const int products) {
+    const int64_t pieces = PIECES_OF(products);
+    const signed char (*order)[2] = SPLIT_ORDER(products);
     for (int64_t filter = 0; filter < 32; filter += 2 * GRADIENT_ROWS) {
         const char *gradient = t->gradient[filter / 16] + filter % 16 * 64;
         __m512 sum[2 * GRADIENT_ROWS][2];
@@ -93,14 +85,4 @@ ALWAYS_INLINE void multiply_gradient_by(const gradient_tiles_t *t, const int pro
             _mm512_store_ps(totals + 256, sum[row][1]);
         }
     }
-}
-
-static void multiply_gradient(const gradient_tiles_t *t, int64_t products) {
-    static const signed char one[1][2] = {{0, 0}};
-    if (products == 1)
-        multiply_gradient_by(t, 1, one);
-    else if (products == 3)
-        multiply_gradient_by(t, 3, SPLIT_ORDER_3);
-    else
-        multiply_gradient_by(t, 6, SPLIT_ORDER_6);
 }
