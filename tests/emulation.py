@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -29,6 +30,11 @@ FLAGS = (
 def can_run() -> bool:
     """Whether the emulation's instructions, those of AVX-512, are there."""
     return dict(_runtime.isa_levels())["x86-64-v4"]
+
+
+def has_compiler() -> bool:
+    """Whether there is a C compiler."""
+    return shutil.which(os.environ.get("CC", "cc")) is not None
 
 
 def _compiles(source: str, output: Path, *options: str) -> subprocess.CompletedProcess[str]:

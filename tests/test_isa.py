@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
+import emulation
+from emulation import CSRC
 from fastconv._cpu import _runtime, backend
 from subprocesses import HERE, output_of, python
 
@@ -53,3 +58,49 @@ def test_an_unknown_level_is_an_error_that_lists_the_known_ones(word: str) -> No
     assert repr(word) in last
     for name in NAMES:
         assert name in last
+
+
+DISPATCH = """
+#include "kernels.h"
+#define LEVEL(identifier, test) __attribute__((weak)) const kernels_t fastconv_kernels_##identifier = { \\
+    .name = #identifier, .float32 = (const void *)1};
+#include "isa/levels.h"
+#undef LEVEL
+"""
+
+
+def dispatch_with(folder: Path, *options: str, missing: tuple[str, ...] = ()) -> ctypes.CDLL:
+    """dispatch.c over tables of nothing but names, those of ``missing`` levels as setup.py compiles them then."""
+    tables, library = folder / "tables.c", folder / "dispatch.so"
+    tables.write_text(DISPATCH)
+    compiler = [os.environ.get("CC", "cc"), "-std=gnu11", "-fPIC", f"-I{CSRC}"]
+    objects = []
+    for identifier in missing:
+        objects.append(str(folder / f"{identifier}.o"))
+        flags = ["-c", "-DNOT_COMPILED", f"-DISA_LEVEL={identifier}", str(CSRC / "isa_unit.c"), "-o", objects[-1]]
+        subprocess.run([*compiler, *flags], check=True)
+    sources = [str(tables), str(CSRC / "dispatch.c"), *objects]
+    subprocess.run([*compiler, "-shared", *options, *sources, "-o", str(library)], check=True)
+    return ctypes.CDLL(str(library))
+
+
+@pytest.mark.skipif(not emulation.has_compiler(), reason="no C compiler")
+def test_levels_that_the_compiler_does_not_know_are_passed_over(tmp_path: Path) -> None:
+    dispatch = dispatch_with(tmp_path, missing=("avx512_bf16", "amx"))
+    usable = [bool(dispatch.kernels_level_usable(level)) for level in range(len(NAMES))]
+    assert usable == [name in USABLE and name not in ("avx512-bf16", "amx") for name in NAMES]
+    dispatch.kernels_select.restype = ctypes.POINTER(ctypes.c_char_p)
+    assert dispatch.kernels_select(b"amx")[0].decode().replace("_", "-") == [n for n in USABLE if "-v" in n][-1]
+
+
+@pytest.mark.skipif(not emulation.has_compiler(), reason="no C compiler")
+@pytest.mark.parametrize("answer", [0, -1])
+def test_tiles_are_used_where_the_kernel_permits_it(answer: int, tmp_path: Path) -> None:
+    """On a CPU that says that it has them."""
+    (tmp_path / "cpu.h").write_text(
+        "#include <cpuid.h>\n#include <sys/syscall.h>\n#include <unistd.h>\n"
+        "#define __get_cpuid_count(leaf, part, a, b, c, d) (*(d) = ~0u, 1)\n"
+        f"#define syscall(number, request, feature) ((request) == 0x1023 && (feature) == 18 ? {answer} : -2)\n"
+    )
+    dispatch = dispatch_with(tmp_path, "-include", str(tmp_path / "cpu.h"))
+    assert bool(dispatch.kernels_level_usable(NAMES.index("amx"))) == (answer == 0 and "x86-64-v4" in USABLE)

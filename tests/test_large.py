@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import mmap
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 
 import fastconv
-from fastconv import ConvProblem, _config
+from fastconv import ConvProblem, _config, _select
 from fastconv._cpu import backend
-from fastconv._select import plan_for
 from operands import ALGORITHMS, compute, integers
 
 HUGE = 2**31
@@ -28,7 +28,7 @@ def skip_if_declined(problem: ConvProblem, algorithm: str) -> None:
     found = next(known for known in ALGORITHMS if known.name == algorithm)
     if not backend.accepts(found, problem):
         pytest.skip("declined")
-    if plan_for(problem, algorithm, 1).workspace_bytes > _config.get_workspace_limit():
+    if _select.plan_for(problem, algorithm, 1).workspace_bytes > _config.get_workspace_limit():
         pytest.skip("over the workspace limit")
 
 
@@ -146,6 +146,17 @@ def test_a_weight_gradient_over_many_pixels(algorithm: str) -> None:
     for k, h, w, r, s in np.ndindex(2, *problem.output_size[1:], 3, 3):
         expected[k, 0, 0, r, s] += int(x[0, 0, 0, h * 16384 + r, w * 16384 + s]) * int(dy[0, k, 0, h, w])
     np.testing.assert_allclose(compute(problem, algorithm, {"input": x, "output": dy}, 2), expected, atol=1e-3)
+
+
+def test_planning_takes_no_memory_of_the_size_of_the_problem() -> None:
+    """All algorithms count their blocks, and list none, before anything is computed."""
+    for text in ("forward 1x1x3000000x3000000 1x1x31x31", "backward_weight 3000000x64x64x64 64x64x3x3 p1"):
+        tracemalloc.start()
+        found = _select.candidates(ConvProblem.parse(text), 2)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert found
+        assert peak < 1e6
 
 
 def test_problems_beyond_the_address_space_are_refused() -> None:
