@@ -69,7 +69,7 @@ cdef int64_t MOST_TILES_BESIDE_RAGGED = 12
 # Tiles whose pixels are gathered together: they stay in L1.
 cdef int64_t GRADIENT_BLOCK_TILES = 28
 # Transformed weights of a block of the reduction, which stay in L2 until they are multiplied. There are no blocks where
-# tiles are so many that their sums, which each block reads and writes, are more than that.
+# tiles are so many that their sums, which each block reads and writes, are more than half of that.
 cdef int64_t BLOCK_BYTES = 13 * 2**16
 # Splits of the passes of a weight gradient at most, and bytes of all their sums; never decided by the threads.
 cdef int64_t MOST_SPLITS = 8
@@ -192,7 +192,7 @@ cdef class _Job:
             of_window = winograd_points(job) * parts * self.kernels.lanes * job.panels * results
             of_window *= self.kernels.tile_columns * self.itemsize
             job.depth = min(max(BLOCK_BYTES // of_window, 1), all)
-            if winograd_tile_rows(job) * job.tiles[1] > job.depth * parts * self.kernels.lanes:
+            if 2 * winograd_tile_rows(job) * job.tiles[1] > job.depth * parts * self.kernels.lanes:
                 job.depth = all
 
     cdef _set_splits(self):

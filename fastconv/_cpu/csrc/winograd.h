@@ -174,7 +174,7 @@ static void NAMED(transform_patch)(const winograd_job_t *job, const winograd_pat
     const int64_t width = NAMED(gather_source)(job, patch, group, number, pixels);
     const int64_t parts = winograd_source_parts(job), vectors = winograd_reduction(job, LANES) / LANES;
     for (int64_t part = 0; part < parts; part++) {
-        const int64_t vector = winograd_vector(job, part, number, LANES);
+        const int64_t vector = winograd_vector(job, part, number);
         for (int64_t row = 0; row < patch->rows; row++)
             for (int64_t column = 0, count; column < patch->columns; column += count) {
                 const int64_t tile = patch->tile + row * patch->columns + column;
@@ -210,9 +210,14 @@ static int NAMED(transform_back)(const winograd_job_t *job, const winograd_patch
  *
  *     c[v][i][lane] = sum over r of  a[r / LANES][i][r % LANES] * b[r][v][lane]      (+ c[v][i][lane] if `accumulates`)
  *
- * with `vectors` vectors of the reduction; a's are `a_stride` elements apart, c's rows `c_stride`. Meanwhile the
- * weights to come are fetched into L2, `fetch` elements from `next` on per vector. */
-ALWAYS_INLINE void NAMED(winograd_tile_of)(const int tiles, int64_t vectors, const REAL *a, int64_t a_stride,
+ * over some vectors of the reduction: `run` of them, `times` times, and `skip` more in between. a's are `a_stride`
+ * elements apart, c's rows `c_stride`. Meanwhile the weights to come are fetched into L2, `fetch` elements from `next`
+ * on per vector. */
+typedef struct {
+    int64_t run, times, skip;
+} NAMED(runs_t);
+
+ALWAYS_INLINE void NAMED(winograd_tile_of)(const int tiles, NAMED(runs_t) runs, const REAL *a, int64_t a_stride,
                                            const REAL *b, int accumulates, REAL *c, int64_t c_stride, const REAL *next,
                                            int64_t fetch) {
     NAMED(vector) sum[TILE_ROWS][TILE_VECTORS];
@@ -221,32 +226,33 @@ ALWAYS_INLINE void NAMED(winograd_tile_of)(const int tiles, int64_t vectors, con
 #pragma GCC unroll 2
         for (int v = 0; v < TILE_VECTORS; v++)
             sum[i][v] = accumulates ? *(const NAMED(vector) *)(c + v * c_stride + i * LANES) : (NAMED(vector)){0};
-    for (int64_t q = 0; q < vectors; q++, a += a_stride, next += fetch) {
-        for (int64_t i = 0; i < fetch; i += 64 / REAL_BYTES) __builtin_prefetch(next + i, 0, 2);
+    for (; runs.times > 0; runs.times--, a += runs.skip * a_stride, b += runs.skip * LANES * TILE_COLUMNS)
+        for (int64_t q = 0; q < runs.run; q++, a += a_stride, next += fetch) {
+            for (int64_t i = 0; i < fetch; i += 64 / REAL_BYTES) __builtin_prefetch(next + i, 0, 2);
 #pragma GCC unroll 4
-        for (int lane = 0; lane < LANES; lane++, b += TILE_COLUMNS) {
-            NAMED(vector) columns[TILE_VECTORS];
+            for (int lane = 0; lane < LANES; lane++, b += TILE_COLUMNS) {
+                NAMED(vector) columns[TILE_VECTORS];
 #pragma GCC unroll 2
-            for (int v = 0; v < TILE_VECTORS; v++) columns[v] = *(const NAMED(vector) *)(b + v * LANES);
+                for (int v = 0; v < TILE_VECTORS; v++) columns[v] = *(const NAMED(vector) *)(b + v * LANES);
 #pragma GCC unroll 16
-            for (int i = 0; i < tiles; i++)
+                for (int i = 0; i < tiles; i++)
 #pragma GCC unroll 2
-                for (int v = 0; v < TILE_VECTORS; v++) sum[i][v] += columns[v] * a[i * LANES + lane];
+                    for (int v = 0; v < TILE_VECTORS; v++) sum[i][v] += columns[v] * a[i * LANES + lane];
+            }
         }
-    }
 #pragma GCC unroll 16
     for (int i = 0; i < tiles; i++)
 #pragma GCC unroll 2
         for (int v = 0; v < TILE_VECTORS; v++) *(NAMED(vector) *)(c + v * c_stride + i * LANES) = sum[i][v];
 }
 
-typedef void (*NAMED(winograd_tile_fn))(int64_t vectors, const REAL *a, int64_t a_stride, const REAL *b,
+typedef void (*NAMED(winograd_tile_fn))(NAMED(runs_t) runs, const REAL *a, int64_t a_stride, const REAL *b,
                                         int accumulates, REAL *c, int64_t c_stride, const REAL *next, int64_t fetch);
 #define TILE(rows)                                                                                                     \
-    static void JOIN(NAMED(winograd_tile), rows)(int64_t vectors, const REAL *a, int64_t a_stride, const REAL *b,      \
+    static void JOIN(NAMED(winograd_tile), rows)(NAMED(runs_t) runs, const REAL *a, int64_t a_stride, const REAL *b,   \
                                                  int accumulates, REAL *c, int64_t c_stride, const REAL *next,         \
                                                  int64_t fetch) {                                                      \
-        NAMED(winograd_tile_of)(rows, vectors, a, a_stride, b, accumulates, c, c_stride, next, fetch);                 \
+        NAMED(winograd_tile_of)(rows, runs, a, a_stride, b, accumulates, c, c_stride, next, fetch);                    \
     }
 EACH_ROWS(TILE)
 #undef TILE
@@ -373,21 +379,29 @@ static NAMED(depth_block_t) NAMED(reduction_block)(const winograd_job_t *job, in
     return (NAMED(depth_block_t)){windows, window * parts, windows * parts, all * parts};
 }
 
-/* What a point needs: tiles, and vectors of a block of the reduction. */
+/* What a point needs: tiles, and vectors of a block of the reduction, from vector `first` of it on. */
 typedef struct {
     winograd_span_t tiles;
-    winograd_span_t vectors;
+    int64_t first;
+    NAMED(runs_t) runs;
+    int64_t vectors;
     int64_t fetch; /* elements of the weights to come, per vector */
 } NAMED(needs_t);
 
 static NAMED(needs_t) NAMED(needs_of)(const winograd_job_t *job, const winograd_tiles_t *tiles, winograd_point_t point,
                                       const NAMED(depth_block_t) *block) {
-    NAMED(needs_t)
-    needs = {winograd_tiles_of_point(job, tiles, point), winograd_vectors_of_point(job, point, block->windows), 0};
-    const int64_t groups = div_up(needs.tiles.last, TILE_ROWS) - needs.tiles.first / TILE_ROWS;
-    const int64_t used = max64(groups * (needs.vectors.last - needs.vectors.first), 1);
-    needs.fetch = round_up(div_up(block->vectors * LANES * TILE_COLUMNS, used), 64 / REAL_BYTES);
-    return needs;
+    const winograd_span_t span = winograd_tiles_of_point(job, tiles, point);
+    const winograd_span_t parts = winograd_vectors_of_point(job, point, 1); /* of every window */
+    const int64_t run = parts.last - parts.first, vectors = run * block->windows,
+                  skip = winograd_source_parts(job) - run;
+    const int64_t groups = div_up(span.last, TILE_ROWS) - span.first / TILE_ROWS;
+    return (NAMED(needs_t)){
+        .tiles = span,
+        .first = parts.first,
+        .runs = skip == 0 ? (NAMED(runs_t)){vectors, 1, 0} : (NAMED(runs_t)){run, block->windows, skip},
+        .vectors = vectors,
+        .fetch = round_up(div_up(block->vectors * LANES * TILE_COLUMNS, max64(groups * vectors, 1)), 64 / REAL_BYTES),
+    };
 }
 
 /* Products of one point, one panel and one block of the reduction: those of the tiles that need the point, zeros for
@@ -396,20 +410,20 @@ static void NAMED(multiply_tiles)(const NAMED(needs_t) *needs, int64_t all, cons
                                   const REAL *source, const REAL *weights, const REAL *next, REAL *products,
                                   prefetch_t *ahead) {
     const winograd_span_t span = needs->tiles;
-    const int64_t first = needs->vectors.first, count = needs->vectors.last - first;
+    const int64_t first = needs->first;
     const int accumulates = block->first > 0;
     for (int v = 0; v < TILE_VECTORS && !accumulates; v++) {
         NAMED(zero_line)(products + v * all * LANES, span.first * LANES);
         NAMED(zero_line)(products + (v * all + span.last) * LANES, (all - span.last) * LANES);
     }
-    for (int64_t tile = span.first, end; tile < span.last; tile = end, next += needs->fetch * count) {
+    for (int64_t tile = span.first, end; tile < span.last; tile = end, next += needs->fetch * needs->vectors) {
         const int64_t group = tile / TILE_ROWS * TILE_ROWS, height = min64(TILE_ROWS, all - group);
         end = min64(group + height, span.last);
         for (int i = 0; i < 2; i++) ask_for_share(&ahead[i]);
         NAMED(winograd_tiles)
-        [end - tile](count, source + NAMED(tile_offset)(tile, all, block->first + first, block->of), height *LANES,
-                     weights + first *LANES *TILE_COLUMNS, accumulates, products + tile *LANES, all *LANES, next,
-                     needs->fetch);
+        [end - tile](needs->runs, source + NAMED(tile_offset)(tile, all, block->first + first, block->of),
+                     height *LANES, weights + first *LANES *TILE_COLUMNS, accumulates, products + tile *LANES,
+                     all *LANES, next, needs->fetch);
     }
 }
 

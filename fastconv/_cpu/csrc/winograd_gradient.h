@@ -111,9 +111,9 @@ static void NAMED(winograd_operand)(const void *data, int64_t item, void *scratc
                                         : NAMED(gather_gradient)(job, &patch, group, filter, pixels);
         for (int64_t part = 0; part < count; part++) {
             const NAMED(column_t) to =
-                is_source
-                    ? NAMED(strip_column)(source, winograd_vector(job, part, number, LANES) * LANES, reduction, all)
-                    : NAMED(panel_column)(gradient, filter, all);
+                is_source ? NAMED(strip_column)(source, (winograd_part_place(job, part) * windows + number) * LANES,
+                                                reduction, all)
+                          : NAMED(panel_column)(gradient, filter, all);
             REAL *target = to.first + patch.tile * to.step;
             for (int64_t row = 0; row < patch.rows; row++, target += patch.columns * to.step)
                 transform(NAMED(tile_at)(pixels, job->outputs, parts, part, row, 0, width),

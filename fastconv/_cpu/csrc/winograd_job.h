@@ -73,7 +73,8 @@ static inline int64_t winograd_filters(const winograd_job_t *job) {
     return job->correlation.filters * winograd_result_lanes(job);
 }
 
-/* Windows of the source: (tap d, vector of channels). Reduction: (block of `depth` windows, part, window, lane). */
+/* Windows of the source: (tap d, vector of channels). Reduction: (window, part, lane), of a weight gradient (part,
+ * window, lane). */
 static inline int64_t winograd_windows(const winograd_job_t *job, int64_t lanes) {
     return job->correlation.taps[0] * div_up(winograd_channels(job), lanes);
 }
@@ -261,13 +262,11 @@ static inline int64_t winograd_part_place(const winograd_job_t *job, int64_t par
 }
 
 /* The vector of the reduction that holds a part of a window. */
-static inline int64_t winograd_vector(const winograd_job_t *job, int64_t part, int64_t window, int64_t lanes) {
-    const int64_t first = window / job->depth * job->depth,
-                  windows = min64(job->depth, winograd_windows(job, lanes) - first);
-    return first * winograd_source_parts(job) + winograd_part_place(job, part) * windows + window - first;
+static inline int64_t winograd_vector(const winograd_job_t *job, int64_t part, int64_t window) {
+    return window * winograd_source_parts(job) + winograd_part_place(job, part);
 }
 
-/* The vectors of a block of `windows` windows whose weights are not zeros at a point. */
+/* The vectors of `windows` windows, in the order (part, window), whose weights are not zeros at a point. */
 static inline winograd_span_t winograd_vectors_of_point(const winograd_job_t *job, winograd_point_t point,
                                                         int64_t windows) {
     const int64_t h = job->source_parts[0] - 1, w = job->source_parts[1] - 1;

@@ -148,7 +148,7 @@ static void NAMED(transform_weights)(const winograd_job_t *job, int64_t group, i
             NAMED(gather_taps)(&weights, taps);
         }
         for (int64_t part = 0; part < sources * results; part++) { /* of the source or of the result */
-            const int64_t vector = winograd_vector(job, part % sources, window, LANES) - first;
+            const int64_t vector = winograd_vector(job, part % sources, window) - first;
             REAL *to = target + (results > 1 ? part * size : 0) + vector * LANES * TILE_COLUMNS + i;
             transform(NAMED(part_taps)(job, taps, part, pitch, whole * LANES),
                       (NAMED(tile_array_t)){to, job->points[1] * plane, plane, TILE_COLUMNS}, LANES, NULL);
