@@ -250,6 +250,14 @@ def memory(problem, params):
     return job.transformed_bytes() if job.job.panels else job.packed_bytes(), job.scratch_bytes()
 
 
+def block_bytes(problem, params):
+    """Bytes of the transformed weights of one block of the reduction of an item of panels."""
+    cdef _Job job = _Job(problem, params)
+    cdef winograd_job_t *j = &job.job
+    return (winograd_points(j) * j.depth * j.source_parts[0] * j.source_parts[1] * job.kernels.lanes * j.panels
+            * j.result_parts[0] * j.result_parts[1] * job.kernels.tile_columns * job.itemsize)
+
+
 def needed_share(problem, params):
     """The share of all products that is computed."""
     cdef _Job job = _Job(problem, params)
