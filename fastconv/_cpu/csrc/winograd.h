@@ -1,6 +1,6 @@
 /* Convolution by Winograd's minimal filtering, fused: a block of tiles is transformed, multiplied and transformed back
  * while it is in cache. Where tiles are few and filters many, so that weights are most of the data, it is the other way
- * round: all tiles are transformed first, and blocks of panels of weights are transformed and multiplied while in cache.
+ * round: all tiles are transformed first, and blocks of panels of weights are transformed and multiplied in cache.
  *
  *     result = A^T [ sum over c of (G weight G^T) * (B^T source B) ] A      for every tile of m x m results
  *
