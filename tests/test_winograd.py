@@ -48,6 +48,9 @@ SHAPES = (
     "1x32x9x8 8x8x3x3 s2 p1 g4",
     "2x3x61 18x3x9 s4 p1",
     "1x2x5x9x10 5x2x2x4x4 s1x2x3 p1",
+    # Of so many channels that the wide levels cut the reduction into blocks.
+    "1x200x5x6 40x200x3x3 p1",
+    "1x70x9x8 90x70x3x3 s2 p1",
 )
 CASES = [
     ConvProblem.parse(f"{direction} {shape} {layout}".strip())

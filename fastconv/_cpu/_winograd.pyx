@@ -30,7 +30,7 @@ cdef extern from "winograd_job.h" nogil:
         int64_t ragged[2]
         int64_t early[2]
         int64_t block[2]
-        int64_t panels
+        int64_t panels, depth
         char *packed
         char *transformed
         char *spoiled
@@ -46,6 +46,7 @@ cdef extern from "winograd_job.h" nogil:
     int64_t winograd_block_items(const winograd_job_t *job)
     int64_t winograd_source_items(const winograd_job_t *job, int64_t lanes)
     int64_t winograd_panel_items(const winograd_job_t *job, int64_t tile_columns)
+    int64_t winograd_windows(const winograd_job_t *job, int64_t lanes)
     int64_t winograd_tile_rows(const winograd_job_t *job)
     int64_t winograd_patch_size(const winograd_job_t *job, int64_t lanes)
     int64_t winograd_pass_source_size(const winograd_job_t *job, int64_t lanes)
@@ -67,6 +68,9 @@ cdef extern from "winograd_job.h" nogil:
 cdef int64_t MOST_TILES_BESIDE_RAGGED = 12
 # Tiles whose pixels are gathered together: they stay in L1.
 cdef int64_t GRADIENT_BLOCK_TILES = 28
+# Transformed weights of a block of the reduction, which stay in L2 until they are multiplied. There are no blocks where
+# tiles are so many that their sums, which each block reads and writes, are more than half of that.
+cdef int64_t BLOCK_BYTES = 13 * 2**16
 # Splits of the passes of a weight gradient at most, and bytes of all their sums; never decided by the threads.
 cdef int64_t MOST_SPLITS = 8
 cdef int64_t SPLIT_BYTES = 2**25
@@ -170,6 +174,7 @@ cdef class _Job:
         job.block[1] = div_up(job.tiles[1], div_up(job.tiles[1], most))
         job.block[0] = div_up(rows, div_up(rows, max(most // job.block[1], 1)))
         job.panels = params["panels"]
+        self._set_depth()
         if is_gradient:
             job.pass_rows = max(most // job.tiles[1], 1)
             job.pass_rows = div_up(rows, div_up(rows, job.pass_rows))
@@ -177,6 +182,18 @@ cdef class _Job:
             self._set_splits()
         if is_gradient or job.panels:
             job.block[1] = job.tiles[1]
+
+    cdef _set_depth(self):
+        cdef winograd_job_t *job = &self.job
+        cdef int64_t all = max(winograd_windows(job, self.kernels.lanes), 1), of_window, parts, results
+        job.depth = all
+        if job.panels:
+            parts, results = job.source_parts[0] * job.source_parts[1], job.result_parts[0] * job.result_parts[1]
+            of_window = winograd_points(job) * parts * self.kernels.lanes * job.panels * results
+            of_window *= self.kernels.tile_columns * self.itemsize
+            job.depth = min(max(BLOCK_BYTES // of_window, 1), all)
+            if 2 * winograd_tile_rows(job) * job.tiles[1] > job.depth * parts * self.kernels.lanes:
+                job.depth = all
 
     cdef _set_splits(self):
         cdef winograd_job_t *job = &self.job
@@ -231,6 +248,14 @@ def memory(problem, params):
             return sums, job.pass_bytes() + job.patch_bytes()
         return sums + job.pass_bytes(), job.patch_bytes()
     return job.transformed_bytes() if job.job.panels else job.packed_bytes(), job.scratch_bytes()
+
+
+def block_bytes(problem, params):
+    """Bytes of the transformed weights of one block of the reduction of an item of panels."""
+    cdef _Job job = _Job(problem, params)
+    cdef winograd_job_t *j = &job.job
+    return (winograd_points(j) * j.depth * j.source_parts[0] * j.source_parts[1] * job.kernels.lanes * j.panels
+            * j.result_parts[0] * j.result_parts[1] * job.kernels.tile_columns * job.itemsize)
 
 
 def needed_share(problem, params):

@@ -54,8 +54,8 @@ CACHED_SUMS_BYTES = 2**24
 """Sums of a weight gradient up to this size are not written to memory in every pass."""
 CACHED_ITEM_BYTES = 2**20
 """Transformed tiles and products of an item up to this size stay in the cache between their stages."""
-CACHED_WEIGHTS_BYTES = 5 * 2**19
-"""Transformed weights of an item of panels up to this size mostly stay in L2 until they are multiplied."""
+CACHED_WEIGHTS_BYTES = 2**20
+"""Transformed weights of a block of an item of panels up to this size mostly stay in L2 until they are multiplied."""
 ITEM_PANELS = (1, 2)
 """Panels of filters of an item that takes all tiles."""
 LEAST_ITEMS = 8
@@ -262,9 +262,9 @@ def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
     if params["panels"]:
         items = -(-_panels(problem) // params["panels"])
         held = sources + points * filters * tiles / items
-        item_bytes = weights * itemsize * params["panels"] / _panels(problem)
         moved = math.prod(_taps(problem)) * reduction * filters
-        moved += (0.55 if item_bytes > CACHED_WEIGHTS_BYTES else 0.44) * weights + (1 + 0.1 * items) * sources
+        is_cached = _winograd.block_bytes(problem, params) <= CACHED_WEIGHTS_BYTES
+        moved += (0.5 if is_cached else 0.6) * weights + (1 + 0.1 * items) * sources
     else:
         moved = (2.5 + 0.1 * -(-tiles // params["tiles"])) * weights
         held = points * (reduction + filters) * min(params["tiles"], tiles)

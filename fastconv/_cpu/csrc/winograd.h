@@ -1,6 +1,6 @@
 /* Convolution by Winograd's minimal filtering, fused: a block of tiles is transformed, multiplied and transformed back
  * while it is in cache. Where tiles are few and filters many, so that weights are most of the data, it is the other way
- * round: all tiles are transformed first, and panels of weights are transformed and multiplied while they are in cache.
+ * round: all tiles are transformed first, and blocks of panels of weights are transformed and multiplied in cache.
  *
  *     result = A^T [ sum over c of (G weight G^T) * (B^T source B) ] A      for every tile of m x m results
  *
@@ -148,7 +148,8 @@ static inline NAMED(tile_array_t) NAMED(tile_at)(REAL *pixels, const int64_t *ou
                                                  int64_t part, int64_t row, int64_t column, int64_t width) {
     const int64_t h = row * outputs[0] * parts[0] + part / parts[1];
     const int64_t w = column * outputs[1] * parts[1] + part % parts[1];
-    return (NAMED(tile_array_t)){pixels + (h * width + w) * LANES, parts[0] * width * LANES, parts[1] * LANES};
+    return (NAMED(tile_array_t)){pixels + (h * width + w) * LANES, parts[0] * width * LANES, parts[1] * LANES,
+                                 outputs[1] * parts[1] * LANES};
 }
 
 /* Where a vector of the reduction of one tile of `tiles` lies in the transformed source. The last group is shorter. */
@@ -171,18 +172,19 @@ static void NAMED(transform_patch)(const winograd_job_t *job, const winograd_pat
                                    int64_t number, int64_t tiles, REAL *target, int64_t plane, REAL *pixels) {
     const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_SOURCE, job->outputs);
     const int64_t width = NAMED(gather_source)(job, patch, group, number, pixels);
-    const int64_t parts = winograd_source_parts(job), windows = winograd_windows(job, LANES);
-    int64_t tile = patch->tile;
-    for (int64_t row = 0; row < patch->rows; row++)
-        for (int64_t column = 0; column < patch->columns; column++, tile++)
-            for (int64_t part = 0; part < parts; part++)
-                transform(
-                    NAMED(tile_at)(pixels, job->outputs, job->source_parts, part, row, column, width),
-                    (NAMED(tile_array_t)){target + NAMED(tile_offset)(tile, tiles,
-                                                                      winograd_part_place(job, part) * windows + number,
-                                                                      windows * parts),
-                                          job->points[1] * plane, plane},
-                    NULL);
+    const int64_t parts = winograd_source_parts(job), vectors = winograd_reduction(job, LANES) / LANES;
+    for (int64_t part = 0; part < parts; part++) {
+        const int64_t vector = winograd_vector(job, part, number);
+        for (int64_t row = 0; row < patch->rows; row++)
+            for (int64_t column = 0, count; column < patch->columns; column += count) {
+                const int64_t tile = patch->tile + row * patch->columns + column;
+                count = min64(TILE_ROWS - tile % TILE_ROWS, patch->columns - column); /* of a group */
+                transform(NAMED(tile_at)(pixels, job->outputs, job->source_parts, part, row, column, width),
+                          (NAMED(tile_array_t)){target + NAMED(tile_offset)(tile, tiles, vector, vectors),
+                                                job->points[1] * plane, plane, LANES},
+                          count, NULL);
+            }
+    }
 }
 
 /* A^T s A of the tiles of a patch for one vector of filters, all parts of it `part_size` elements apart, to
@@ -193,52 +195,64 @@ static int NAMED(transform_back)(const winograd_job_t *job, const winograd_patch
     const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_RESULT, job->outputs);
     NAMED(vector) check = {0};
     for (int64_t row = 0; row < patch->rows; row++, source += patch->columns * LANES)
-        for (int64_t part = 0; part < winograd_result_parts(job); part++)
-            for (int64_t column = patch->columns - 1; column >= 0; column--)
-                transform(
-                    (NAMED(tile_array_t)){source + part * part_size + column * LANES, job->points[1] * plane, plane},
-                    NAMED(tile_at)(pixels, job->outputs, job->result_parts, part, row, column, width), &check);
+        for (int64_t part = 0; part < winograd_result_parts(job); part++) {
+            NAMED(tile_array_t)
+            to = NAMED(tile_at)(pixels, job->outputs, job->result_parts, part, row, patch->columns - 1, width);
+            to.next = -to.next;
+            transform((NAMED(tile_array_t)){source + part * part_size + (patch->columns - 1) * LANES,
+                                            job->points[1] * plane, plane, -LANES},
+                      to, patch->columns, &check);
+        }
     return NAMED(is_zero)(&check);
 }
 
 /* One group of `tiles` tiles times one panel of filters:
  *
- *     c[v][i][lane] = sum over r of  a[r / LANES][i][r % LANES] * b[r][v][lane]
+ *     c[v][i][lane] = sum over r of  a[r / LANES][i][r % LANES] * b[r][v][lane]      (+ c[v][i][lane] if `accumulates`)
  *
- * with `vectors` vectors of the reduction; a's are `a_stride` elements apart, c's rows `c_stride`. Meanwhile the
- * weights to come are fetched into L2, `fetch` elements from `next` on per vector. */
-ALWAYS_INLINE void NAMED(winograd_tile_of)(const int tiles, int64_t vectors, const REAL *a, int64_t a_stride,
-                                           const REAL *b, REAL *c, int64_t c_stride, const REAL *next, int64_t fetch) {
+ * over some vectors of the reduction: `run` of them, `times` times, and `skip` more in between. a's are `a_stride`
+ * elements apart, c's rows `c_stride`. Meanwhile the weights to come are fetched into L2, `fetch` elements from `next`
+ * on per vector. */
+typedef struct {
+    int64_t run, times, skip;
+} NAMED(runs_t);
+
+ALWAYS_INLINE void NAMED(winograd_tile_of)(const int tiles, NAMED(runs_t) runs, const REAL *a, int64_t a_stride,
+                                           const REAL *b, int accumulates, REAL *c, int64_t c_stride, const REAL *next,
+                                           int64_t fetch) {
     NAMED(vector) sum[TILE_ROWS][TILE_VECTORS];
 #pragma GCC unroll 16
     for (int i = 0; i < tiles; i++)
 #pragma GCC unroll 2
-        for (int v = 0; v < TILE_VECTORS; v++) sum[i][v] = (NAMED(vector)){0};
-    for (int64_t q = 0; q < vectors; q++, a += a_stride, next += fetch) {
-        for (int64_t i = 0; i < fetch; i += 64 / REAL_BYTES) __builtin_prefetch(next + i, 0, 2);
+        for (int v = 0; v < TILE_VECTORS; v++)
+            sum[i][v] = accumulates ? *(const NAMED(vector) *)(c + v * c_stride + i * LANES) : (NAMED(vector)){0};
+    for (; runs.times > 0; runs.times--, a += runs.skip * a_stride, b += runs.skip * LANES * TILE_COLUMNS)
+        for (int64_t q = 0; q < runs.run; q++, a += a_stride, next += fetch) {
+            for (int64_t i = 0; i < fetch; i += 64 / REAL_BYTES) __builtin_prefetch(next + i, 0, 2);
 #pragma GCC unroll 4
-        for (int lane = 0; lane < LANES; lane++, b += TILE_COLUMNS) {
-            NAMED(vector) columns[TILE_VECTORS];
+            for (int lane = 0; lane < LANES; lane++, b += TILE_COLUMNS) {
+                NAMED(vector) columns[TILE_VECTORS];
 #pragma GCC unroll 2
-            for (int v = 0; v < TILE_VECTORS; v++) columns[v] = *(const NAMED(vector) *)(b + v * LANES);
+                for (int v = 0; v < TILE_VECTORS; v++) columns[v] = *(const NAMED(vector) *)(b + v * LANES);
 #pragma GCC unroll 16
-            for (int i = 0; i < tiles; i++)
+                for (int i = 0; i < tiles; i++)
 #pragma GCC unroll 2
-                for (int v = 0; v < TILE_VECTORS; v++) sum[i][v] += columns[v] * a[i * LANES + lane];
+                    for (int v = 0; v < TILE_VECTORS; v++) sum[i][v] += columns[v] * a[i * LANES + lane];
+            }
         }
-    }
 #pragma GCC unroll 16
     for (int i = 0; i < tiles; i++)
 #pragma GCC unroll 2
         for (int v = 0; v < TILE_VECTORS; v++) *(NAMED(vector) *)(c + v * c_stride + i * LANES) = sum[i][v];
 }
 
-typedef void (*NAMED(winograd_tile_fn))(int64_t vectors, const REAL *a, int64_t a_stride, const REAL *b, REAL *c,
-                                        int64_t c_stride, const REAL *next, int64_t fetch);
+typedef void (*NAMED(winograd_tile_fn))(NAMED(runs_t) runs, const REAL *a, int64_t a_stride, const REAL *b,
+                                        int accumulates, REAL *c, int64_t c_stride, const REAL *next, int64_t fetch);
 #define TILE(rows)                                                                                                     \
-    static void JOIN(NAMED(winograd_tile), rows)(int64_t vectors, const REAL *a, int64_t a_stride, const REAL *b,      \
-                                                 REAL *c, int64_t c_stride, const REAL *next, int64_t fetch) {         \
-        NAMED(winograd_tile_of)(rows, vectors, a, a_stride, b, c, c_stride, next, fetch);                              \
+    static void JOIN(NAMED(winograd_tile), rows)(NAMED(runs_t) runs, const REAL *a, int64_t a_stride, const REAL *b,   \
+                                                 int accumulates, REAL *c, int64_t c_stride, const REAL *next,         \
+                                                 int64_t fetch) {                                                      \
+        NAMED(winograd_tile_of)(rows, runs, a, a_stride, b, accumulates, c, c_stride, next, fetch);                    \
     }
 EACH_ROWS(TILE)
 #undef TILE
@@ -354,60 +368,82 @@ static void NAMED(finish_patch)(const winograd_job_t *job, const winograd_patch_
     }
 }
 
-/* What a point needs: tiles, and vectors of the reduction. */
+/* A block of the reduction: `windows` of the source, `vectors` from vector `first` on of all `of`. */
+typedef struct {
+    int64_t windows, first, vectors, of;
+} NAMED(depth_block_t);
+
+static NAMED(depth_block_t) NAMED(reduction_block)(const winograd_job_t *job, int64_t window) {
+    const int64_t parts = winograd_source_parts(job), all = winograd_windows(job, LANES);
+    const int64_t windows = min64(job->depth, all - window);
+    return (NAMED(depth_block_t)){windows, window * parts, windows * parts, all * parts};
+}
+
+/* What a point needs: tiles, and vectors of a block of the reduction, from vector `first` of it on. */
 typedef struct {
     winograd_span_t tiles;
-    winograd_span_t vectors;
+    int64_t first;
+    NAMED(runs_t) runs;
+    int64_t vectors;
     int64_t fetch; /* elements of the weights to come, per vector */
 } NAMED(needs_t);
 
-static NAMED(needs_t)
-    NAMED(needs_of)(const winograd_job_t *job, const winograd_tiles_t *tiles, winograd_point_t point, int64_t vectors) {
-    NAMED(needs_t)
-    needs = {winograd_tiles_of_point(job, tiles, point), winograd_vectors_of_point(job, point, LANES), 0};
-    const int64_t groups = div_up(needs.tiles.last, TILE_ROWS) - needs.tiles.first / TILE_ROWS;
-    const int64_t used = max64(groups * (needs.vectors.last - needs.vectors.first), 1);
-    needs.fetch = round_up(div_up(vectors * LANES * TILE_COLUMNS, used), 64 / REAL_BYTES);
-    return needs;
+static NAMED(needs_t) NAMED(needs_of)(const winograd_job_t *job, const winograd_tiles_t *tiles, winograd_point_t point,
+                                      const NAMED(depth_block_t) *block) {
+    const winograd_span_t span = winograd_tiles_of_point(job, tiles, point);
+    const winograd_span_t parts = winograd_vectors_of_point(job, point, 1); /* of every window */
+    const int64_t run = parts.last - parts.first, vectors = run * block->windows,
+                  skip = winograd_source_parts(job) - run;
+    const int64_t groups = div_up(span.last, TILE_ROWS) - span.first / TILE_ROWS;
+    return (NAMED(needs_t)){
+        .tiles = span,
+        .first = parts.first,
+        .runs = skip == 0 ? (NAMED(runs_t)){vectors, 1, 0} : (NAMED(runs_t)){run, block->windows, skip},
+        .vectors = vectors,
+        .fetch = round_up(div_up(block->vectors * LANES * TILE_COLUMNS, max64(groups * vectors, 1)), 64 / REAL_BYTES),
+    };
 }
 
-/* Products of one point and one panel: those of the tiles that need the point, zeros for the others of `all`. `next`:
- * the weights that come then; `ahead`: what else is asked for meanwhile. */
-static void NAMED(multiply_tiles)(const NAMED(needs_t) *needs, int64_t all, int64_t vectors, const REAL *source,
-                                  const REAL *weights, const REAL *next, REAL *products, prefetch_t *ahead) {
+/* Products of one point, one panel and one block of the reduction: those of the tiles that need the point, zeros for
+ * the others of `all`. `next`: the weights that come then; `ahead`: what else is asked for meanwhile. */
+static void NAMED(multiply_tiles)(const NAMED(needs_t) *needs, int64_t all, const NAMED(depth_block_t) *block,
+                                  const REAL *source, const REAL *weights, const REAL *next, REAL *products,
+                                  prefetch_t *ahead) {
     const winograd_span_t span = needs->tiles;
-    const int64_t first = needs->vectors.first, count = needs->vectors.last - first;
-    for (int v = 0; v < TILE_VECTORS; v++) {
+    const int64_t first = needs->first;
+    const int accumulates = block->first > 0;
+    for (int v = 0; v < TILE_VECTORS && !accumulates; v++) {
         NAMED(zero_line)(products + v * all * LANES, span.first * LANES);
         NAMED(zero_line)(products + (v * all + span.last) * LANES, (all - span.last) * LANES);
     }
-    for (int64_t tile = span.first, end; tile < span.last; tile = end, next += needs->fetch * count) {
+    for (int64_t tile = span.first, end; tile < span.last; tile = end, next += needs->fetch * needs->vectors) {
         const int64_t group = tile / TILE_ROWS * TILE_ROWS, height = min64(TILE_ROWS, all - group);
         end = min64(group + height, span.last);
         for (int i = 0; i < 2; i++) ask_for_share(&ahead[i]);
         NAMED(winograd_tiles)
-        [end - tile](count, source + NAMED(tile_offset)(tile, all, first, vectors), height *LANES,
-                     weights + first *LANES *TILE_COLUMNS, products + tile *LANES, all *LANES, next, needs->fetch);
+        [end - tile](needs->runs, source + NAMED(tile_offset)(tile, all, block->first + first, block->of),
+                     height *LANES, weights + first *LANES *TILE_COLUMNS, accumulates, products + tile *LANES,
+                     all *LANES, next, needs->fetch);
     }
 }
 
-/* Products of all points: the transformed tiles of a point stay in L2 while panels of weights stream past. `weights`
- * and `products` begin at the first of the panels. */
+/* Products of all points: the transformed tiles of a point stay in L2 while panels of weights, `size` elements each,
+ * stream past. `weights` begin at the block of the first of the panels, as `products` do. */
 static void NAMED(multiply_points)(const winograd_job_t *job, int64_t panels, const winograd_tiles_t *tiles,
-                                   const REAL *source, int64_t source_plane, const REAL *weights, int64_t weight_plane,
-                                   REAL *products, int64_t product_plane, prefetch_t *ahead) {
-    const int64_t vectors = winograd_reduction(job, LANES) / LANES, size = vectors * LANES * TILE_COLUMNS;
+                                   const NAMED(depth_block_t) *block, const REAL *source, int64_t source_plane,
+                                   const REAL *weights, int64_t weight_plane, int64_t size, REAL *products,
+                                   int64_t product_plane, prefetch_t *ahead) {
     const int64_t all = tiles->first[4];
     for (int64_t point = 0; point < winograd_points(job); point++) {
         const winograd_point_t at = winograd_point(job, point);
-        const NAMED(needs_t) needs = NAMED(needs_of)(job, tiles, at, vectors);
+        const NAMED(needs_t) needs = NAMED(needs_of)(job, tiles, at, block);
         for (int64_t panel = 0; panel < panels; panel++) {
             const REAL *b = weights + point * weight_plane + panel * size;
             const REAL *next = panel + 1 < panels ? b + size : weights + (point + 1) * weight_plane;
             REAL *c = products + point * product_plane + panel * TILE_COLUMNS * all;
             if (winograd_panel_has(job, panel, at))
-                NAMED(multiply_tiles)(&needs, all, vectors, source + point * source_plane, b, next, c, ahead);
-            else
+                NAMED(multiply_tiles)(&needs, all, block, source + point * source_plane, b, next, c, ahead);
+            else if (block->first == 0)
                 NAMED(zero_line)(c, TILE_COLUMNS * all);
         }
     }
@@ -498,8 +534,9 @@ static void NAMED(winograd_block)(const void *data, int64_t item, void *scratch)
     while (winograd_next_patch(job, &tiles, job->block[0], &patch))
         for (int64_t window = 0; window < winograd_windows(job, LANES); window++)
             NAMED(transform_patch)(job, &patch, group, window, count, source, source_plane, pixels);
-    NAMED(multiply_points)(job, panels, &tiles, source, source_plane, weights, weight_plane, products, product_plane,
-                           ahead);
+    const NAMED(depth_block_t) whole = NAMED(reduction_block)(job, 0);
+    NAMED(multiply_points)(job, panels, &tiles, &whole, source, source_plane, weights, weight_plane,
+                           reduction * TILE_COLUMNS, products, product_plane, ahead);
     NAMED(finish_tiles)(job, group, &tiles, 0, winograd_filters(job), products, product_plane, pixels);
 }
 
@@ -528,22 +565,25 @@ static void NAMED(winograd_panel)(const void *data, int64_t item, void *scratch)
     const int64_t source_plane = winograd_plane(tiles.first[4] * reduction);
     const int64_t product_plane = winograd_plane(tiles.first[4] * panels * TILE_COLUMNS);
     const REAL *source = (const REAL *)job->transformed + group * winograd_transformed_size(job, LANES);
-    const REAL *weights =
-        (const REAL *)job->packed + group * winograd_packed_size(job, TILE_COLUMNS, LANES) + filter * parts * reduction;
-    int64_t weight_plane = winograd_plane(all * parts * TILE_COLUMNS * reduction);
     REAL *products = (REAL *)scratch, *pixels = products + winograd_points(job) * product_plane;
-    if (job->packed == NULL) {
-        REAL *made = pixels + winograd_patch_size(job, LANES);
-        weight_plane = winograd_plane(panels * TILE_COLUMNS * reduction);
-        for (int64_t i = 0; i < count; i++)
-            for (int64_t window = 0; window < winograd_windows(job, LANES); window++)
-                NAMED(transform_weights)(job, group, first + i, window, made + i * parts * reduction * TILE_COLUMNS,
-                                         weight_plane);
-        weights = made;
+    REAL *made = pixels + winograd_patch_size(job, LANES);
+    for (int64_t window = 0; window < winograd_windows(job, LANES); window += job->depth) {
+        const NAMED(depth_block_t) block = NAMED(reduction_block)(job, window);
+        prefetch_t ahead[2] = {{.runs = 0}, {.runs = 0}};
+        int64_t weight_plane = winograd_plane(all * parts * TILE_COLUMNS * reduction), size = reduction * TILE_COLUMNS;
+        const REAL *weights = (const REAL *)job->packed + group * winograd_packed_size(job, TILE_COLUMNS, LANES) +
+                              filter * parts * reduction + block.first * LANES * TILE_COLUMNS;
+        if (job->packed == NULL) {
+            size = block.vectors * LANES * TILE_COLUMNS;
+            weight_plane = winograd_plane(panels * size);
+            for (int64_t i = 0; i < count; i++)
+                for (int64_t j = 0; j < block.windows; j++) NAMED(transform_weights)
+            (job, group, first + i, window + j, block.first, block.vectors, made + i * parts * size, weight_plane);
+            weights = made;
+        }
+        NAMED(multiply_points)(job, panels, &tiles, &block, source, source_plane, weights, weight_plane, size, products,
+                               product_plane, ahead);
     }
-    prefetch_t ahead[2] = {{.runs = 0}, {.runs = 0}};
-    NAMED(multiply_points)(job, panels, &tiles, source, source_plane, weights, weight_plane, products, product_plane,
-                           ahead);
     NAMED(finish_tiles)(job, group, &tiles, filter, min64(count * TILE_COLUMNS, winograd_filters(job) - filter),
                         products, product_plane, pixels);
 }

@@ -115,10 +115,9 @@ static void NAMED(winograd_operand)(const void *data, int64_t item, void *scratc
                                                 reduction, all)
                           : NAMED(panel_column)(gradient, filter, all);
             REAL *target = to.first + patch.tile * to.step;
-            for (int64_t row = 0; row < patch.rows; row++)
-                for (int64_t column = 0; column < patch.columns; column++, target += to.step)
-                    transform(NAMED(tile_at)(pixels, job->outputs, parts, part, row, column, width),
-                              (NAMED(tile_array_t)){target, job->points[1] * plane, plane}, NULL);
+            for (int64_t row = 0; row < patch.rows; row++, target += patch.columns * to.step)
+                transform(NAMED(tile_at)(pixels, job->outputs, parts, part, row, 0, width),
+                          (NAMED(tile_array_t)){target, job->points[1] * plane, plane, to.step}, patch.columns, NULL);
         }
     }
 }
@@ -132,7 +131,8 @@ static void NAMED(winograd_product)(const void *data, int64_t item, void *scratc
     const int64_t last_row = min64(job->pass_first + job->pass_rows, winograd_tile_rows(job));
     const winograd_tiles_t tiles = winograd_tiles(job, job->pass_first, last_row, 0, job->tiles[1]);
     const winograd_span_t needed = winograd_tiles_of_point(job, &tiles, winograd_point(job, point));
-    const winograd_span_t vectors = winograd_vectors_of_point(job, winograd_point(job, point), LANES);
+    const winograd_span_t vectors =
+        winograd_vectors_of_point(job, winograd_point(job, point), winograd_windows(job, LANES));
     const int64_t all = tiles.first[4], first = vectors.first * LANES, last = vectors.last * LANES;
     const REAL *source = (const REAL *)job->transformed + group * winograd_pass_source_size(job, LANES) +
                          point * winograd_plane(all * reduction);
@@ -255,8 +255,8 @@ static void NAMED(winograd_gradient)(const void *data, int64_t item, void *scrat
                 transform(
                     (NAMED(tile_array_t)){
                         sums + (winograd_part_place(job, part) * windows * LANES + lane) * TILE_COLUMNS + i,
-                        job->points[1] * plane, plane},
-                    NAMED(taps_of)(of_lane + i, job->source_parts, part, pitch), &check);
+                        job->points[1] * plane, plane, 0},
+                    NAMED(taps_of)(of_lane + i, job->source_parts, part, pitch, TILE_COLUMNS, 0), 1, &check);
         if (whole != area) NAMED(close_ranks)(c, pitch, apart, taps + lane * area * TILE_COLUMNS);
     }
     if (!NAMED(is_zero)(&check)) job->spoiled[0] = 1;

@@ -37,6 +37,7 @@ typedef struct {
     int64_t early[2];   /* results by which that tile begins early: they are the previous one's */
     int64_t block[2];   /* tile rows, counted over all planes, and tile columns of an item */
     int64_t panels;     /* of filters, all parts, in an item that multiplies all tiles; 0: items are blocks of tiles */
+    int64_t depth;      /* windows of the source in a block of the reduction */
     char *packed;       /* transformed weights: [group][point][panel][reduction][panel width]; NULL: none */
     char *transformed;  /* with panels: the transformed source, [group][point], see winograd.h */
     char *spoiled;      /* one byte an image, or one for a weight gradient: its result is not finite */
@@ -72,7 +73,8 @@ static inline int64_t winograd_filters(const winograd_job_t *job) {
     return job->correlation.filters * winograd_result_lanes(job);
 }
 
-/* Windows of the source: (tap d, vector of channels). Reduction: (part, window, lane). */
+/* Windows of the source: (tap d, vector of channels). Reduction: (window, part, lane), of a weight gradient (part,
+ * window, lane). */
 static inline int64_t winograd_windows(const winograd_job_t *job, int64_t lanes) {
     return job->correlation.taps[0] * div_up(winograd_channels(job), lanes);
 }
@@ -134,14 +136,14 @@ static inline int64_t winograd_patch_size(const winograd_job_t *job, int64_t lan
  */
 static inline int64_t winograd_scratch_bytes(const winograd_job_t *job, int64_t tile_columns, int64_t lanes,
                                              int64_t element_bytes) {
-    int64_t tiles = job->block[0] * job->block[1], panels = winograd_panels(job, tile_columns), left = tiles;
+    int64_t tiles = job->block[0] * job->block[1], panels = winograd_panels(job, tile_columns);
+    int64_t left = tiles * winograd_reduction(job, lanes);
     if (job->panels > 0) {
         tiles = winograd_tile_rows(job) * job->tiles[1];
         panels = job->panels * winograd_result_parts(job);
-        left = panels * tile_columns;
+        left = panels * tile_columns * job->depth * winograd_source_parts(job) * lanes;
     }
-    int64_t elements =
-        winograd_plane(left * winograd_reduction(job, lanes)) + winograd_plane(tiles * panels * tile_columns);
+    int64_t elements = winograd_plane(left) + winograd_plane(tiles * panels * tile_columns);
     return round_up((winograd_points(job) * elements + winograd_patch_size(job, lanes)) * element_bytes, 64);
 }
 
@@ -259,10 +261,15 @@ static inline int64_t winograd_part_place(const winograd_job_t *job, int64_t par
     return job->source_parts[1] == 2 && part < 2 ? 1 - part : part;
 }
 
-/* The vectors of the reduction whose weights are not zeros at a point. */
+/* The vector of the reduction that holds a part of a window. */
+static inline int64_t winograd_vector(const winograd_job_t *job, int64_t part, int64_t window) {
+    return window * winograd_source_parts(job) + winograd_part_place(job, part);
+}
+
+/* The vectors of `windows` windows, in the order (part, window), whose weights are not zeros at a point. */
 static inline winograd_span_t winograd_vectors_of_point(const winograd_job_t *job, winograd_point_t point,
-                                                        int64_t lanes) {
-    const int64_t h = job->source_parts[0] - 1, w = job->source_parts[1] - 1, windows = winograd_windows(job, lanes);
+                                                        int64_t windows) {
+    const int64_t h = job->source_parts[0] - 1, w = job->source_parts[1] - 1;
     const int64_t first[5] = {0, w * windows, (w + 1) * windows, (w + 1 + h) * windows, (w + 1) * (h + 1) * windows};
     return winograd_span(first, winograd_part_has(job, 0, h, point.h), winograd_part_has(job, 1, w, point.w));
 }
@@ -275,7 +282,7 @@ static inline double winograd_needed_share(const winograd_job_t *job, int64_t la
     for (int64_t i = 0; i < winograd_points(job); i++) {
         const winograd_point_t point = winograd_point(job, i);
         const winograd_span_t t = winograd_tiles_of_point(job, &tiles, point);
-        const winograd_span_t v = winograd_vectors_of_point(job, point, lanes);
+        const winograd_span_t v = winograd_vectors_of_point(job, point, winograd_windows(job, lanes));
         for (int64_t part = 0; part < parts; part++)
             needed += winograd_panel_has(job, part, point) * (t.last - t.first) * (v.last - v.first);
     }

@@ -64,24 +64,24 @@ static REAL *NAMED(lane_weight)(const winograd_job_t *job, const NAMED(lane_t) *
     return weight + at_h * c->weight_stride[3] + at_w * c->weight_stride[4];
 }
 
-/* As gather_taps: to taps[channel][h][w][filter]. */
-static void NAMED(gather_lane_taps)(const winograd_job_t *job, int64_t group, int64_t panel, int64_t window,
+/* As gather_taps: to taps[channel][h][w][lane]. */
+static void NAMED(gather_lane_taps)(const winograd_job_t *job, int64_t group, int64_t filter, int64_t window,
                                     REAL *taps) {
     const correlation_t *c = &job->correlation;
     const int64_t *stride = c->weight_stride, area = job->taps[0] * job->taps[1];
     const int64_t of_tap = winograd_windows(job, LANES) / c->taps[0], d = window / of_tap;
     REAL *const first = (REAL *)c->weight + group * c->weight_group_stride + d * stride[2];
-    NAMED(zero_line)(taps, LANES * area * TILE_COLUMNS);
+    NAMED(zero_line)(taps, LANES * area * LANES);
     for (int64_t i = 0; i < LANES; i++)
-        for (int64_t j = 0; j < TILE_COLUMNS; j++) {
+        for (int64_t j = 0; j < LANES; j++) {
             const NAMED(lane_t) source = NAMED(lane_of)(job->source_lanes, window % of_tap * LANES + i);
-            const NAMED(lane_t) result = NAMED(lane_of)(job->result_lanes, panel * TILE_COLUMNS + j);
+            const NAMED(lane_t) result = NAMED(lane_of)(job->result_lanes, filter + j);
             if (source.channel >= c->channels || result.channel >= c->filters) continue;
             REAL *weight = first + result.channel * stride[0] + source.channel * stride[1];
             for (int64_t tap = 0; tap < area; tap++) {
                 const REAL *from = NAMED(lane_weight)(job, winograd_result_lanes(job) > 1 ? &result : &source, weight,
                                                       tap / job->taps[1], tap % job->taps[1]);
-                if (from != NULL) taps[(i * area + tap) * TILE_COLUMNS + j] = *from;
+                if (from != NULL) taps[(i * area + tap) * LANES + j] = *from;
             }
         }
 }

@@ -1,14 +1,18 @@
 /* The transforms of Winograd's minimal filtering on whole tiles: both axes, one vector of channels or filters.
  *
- * Elements of a tile lie at h * line + w * step of their array. A tile's points are planes: its point (h, w) of
- * w_points lies at (h * w_points + w) planes, that is at line = w_points * plane and step = plane. */
+ * Elements of a tile lie at h * line + w * step of their array, and the next tile `next` elements behind it. A tile's
+ * points are planes: its point (h, w) of w_points lies at (h * w_points + w) planes, that is at line = w_points * plane
+ * and step = plane. */
 typedef struct {
     REAL *base;
     int64_t line;
     int64_t step;
+    int64_t next;
 } NAMED(tile_array_t);
 
-typedef void (*NAMED(tile_transform_fn))(NAMED(tile_array_t) source, NAMED(tile_array_t) target, NAMED(vector) *check);
+/* Of `count` tiles. */
+typedef void (*NAMED(tile_transform_fn))(NAMED(tile_array_t) source, NAMED(tile_array_t) target, int64_t count,
+                                         NAMED(vector) *check);
 
 ALWAYS_INLINE void NAMED(transform_line)(const transform_kind_t kind, const int points, const int size,
                                          const NAMED(vector) *in, NAMED(vector) *out) {
@@ -35,6 +39,7 @@ ALWAYS_INLINE void NAMED(transform_tile)(const transform_kind_t kind, const int 
 #pragma GCC unroll 6
         for (int h = 0; h < h_out; h++) half[h][w] = out[h];
     }
+#pragma GCC unroll 6
     for (int h = 0; h < h_out; h++) {
         NAMED(vector) out[WINOGRAD_MOST_POINTS];
         NAMED(transform_line)(kind, w_points, w_size, half[h], out);
@@ -48,9 +53,10 @@ ALWAYS_INLINE void NAMED(transform_tile)(const transform_kind_t kind, const int 
 
 /* One function for each kind, form of the tile and number of taps or results. */
 #define TILE(kind, h, w, size)                                                                                         \
-    static void NAMED(kind##_##h##w##size)(NAMED(tile_array_t) source, NAMED(tile_array_t) target,                     \
+    static void NAMED(kind##_##h##w##size)(NAMED(tile_array_t) source, NAMED(tile_array_t) target, int64_t count,      \
                                            NAMED(vector) *check) {                                                     \
-        NAMED(transform_tile)(TRANSFORM_##kind, h, w, size, source, target, check);                                    \
+        for (; count > 0; count--, source.base += source.next, target.base += target.next)                             \
+            NAMED(transform_tile)(TRANSFORM_##kind, h, w, size, source, target, check);                                \
     }
 #define FORMS(X, kind, points, size) X(kind, points, points, size) X(kind, 1, points, size) X(kind, points, 1, size)
 #define SIZES(X, kind)                                                                                                 \

@@ -1,19 +1,22 @@
 /* Transformed weights: G weight G^T for one panel of filters and one window of the source.
  *
- * Taps are gathered from the weight's own strides to taps[channel][h][w][filter], h and w filled up with zeros to whole
- * parts, and transformed with filters as lanes. Whichever axis of the weight is contiguous, squares of LANES filters
- * are transposed in registers. */
+ * Taps of one vector of filters, so few that they stay in L1 beside what they become, are gathered from the weight's
+ * own strides to taps[channel][h][w][lane], h and w filled up with zeros to whole parts, and transformed with filters
+ * as lanes. Whichever axis of the weight is contiguous, squares of LANES filters are transposed in registers. */
 
-/* The taps of a part as a tile, in rows of `pitch`. */
-static inline NAMED(tile_array_t) NAMED(taps_of)(REAL *taps, const int64_t *parts, int64_t part, int64_t pitch) {
-    return (NAMED(tile_array_t)){taps + (part / parts[1] * pitch + part % parts[1]) * TILE_COLUMNS,
-                                 parts[0] * pitch * TILE_COLUMNS, parts[1] * TILE_COLUMNS};
+/* The taps of a part as a tile, in rows of `pitch` taps of `width` filters, those of a channel `next` elements apart.
+ */
+static inline NAMED(tile_array_t)
+    NAMED(taps_of)(REAL *taps, const int64_t *parts, int64_t part, int64_t pitch, int64_t width, int64_t next) {
+    return (NAMED(tile_array_t)){taps + (part / parts[1] * pitch + part % parts[1]) * width, parts[0] * pitch * width,
+                                 parts[1] * width, next};
 }
 
 /* Those of a part of the source or of the result. The latter sees its taps from the last to the first. */
-static inline NAMED(tile_array_t) NAMED(part_taps)(const winograd_job_t *job, REAL *taps, int64_t part, int64_t pitch) {
-    if (winograd_result_parts(job) == 1) return NAMED(taps_of)(taps, job->source_parts, part, pitch);
-    NAMED(tile_array_t) tile = NAMED(taps_of)(taps, job->result_parts, part, pitch);
+static inline NAMED(tile_array_t)
+    NAMED(part_taps)(const winograd_job_t *job, REAL *taps, int64_t part, int64_t pitch, int64_t next) {
+    if (winograd_result_parts(job) == 1) return NAMED(taps_of)(taps, job->source_parts, part, pitch, LANES, next);
+    NAMED(tile_array_t) tile = NAMED(taps_of)(taps, job->result_parts, part, pitch, LANES, next);
     if (job->result_parts[0] > 1) {
         tile.base += (job->taps[0] - 1) * tile.line;
         tile.line = -tile.line;
@@ -25,7 +28,7 @@ static inline NAMED(tile_array_t) NAMED(part_taps)(const winograd_job_t *job, RE
     return tile;
 }
 
-/* The weights of one panel: `channels` <= LANES and `filters` <= TILE_COLUMNS of them. */
+/* The weights of one vector of filters: `channels` and `filters` <= LANES of them. */
 typedef struct {
     const REAL *first; /* tap (0, 0) of the first channel and filter */
     const int64_t *stride;
@@ -40,17 +43,17 @@ typedef struct {
     const REAL *end;                   /* behind the last element of the whole array */
 } NAMED(panel_weights_t);
 
-static NAMED(panel_weights_t) NAMED(panel_weights)(const winograd_job_t *job, int64_t group, int64_t panel,
+static NAMED(panel_weights_t) NAMED(panel_weights)(const winograd_job_t *job, int64_t group, int64_t filter,
                                                    int64_t window, int64_t pitch, int64_t whole) {
     const correlation_t *c = &job->correlation;
     const int64_t of_tap = div_up(c->channels, LANES), channel = window % of_tap * LANES, *stride = c->weight_stride;
     NAMED(panel_weights_t)
     p = {
-        .first = (const REAL *)c->weight + group * c->weight_group_stride + panel * TILE_COLUMNS * stride[0] +
-                 channel * stride[1] + window / of_tap * stride[2],
+        .first = (const REAL *)c->weight + group * c->weight_group_stride + filter * stride[0] + channel * stride[1] +
+                 window / of_tap * stride[2],
         .stride = stride,
         .channels = min64(LANES, c->channels - channel),
-        .filters = min64(TILE_COLUMNS, c->filters - panel * TILE_COLUMNS),
+        .filters = max64(min64(LANES, c->filters - filter), 0),
         .area = c->taps[1] * c->taps[2],
         .whole = whole,
     };
@@ -72,31 +75,34 @@ static NAMED(panel_weights_t) NAMED(panel_weights)(const winograd_job_t *job, in
  * `room` elements of every line may be read. */
 static void NAMED(transpose_lines)(const REAL *lines, int64_t filter_stride, int64_t filters, int64_t count,
                                    int64_t room, const int64_t *slot, REAL *taps) {
-    int64_t filter = 0;
-    for (; room >= LANES && filter + LANES <= filters; filter += LANES)
-        for (int64_t j = 0; j < count; j += LANES) {
-            const int64_t start = min64(j, room - LANES), end = min64(start + LANES, count);
-            NAMED(vector) square[LANES];
+    if (room < LANES || filters < LANES) {
+        for (int64_t filter = 0; filter < filters; filter++)
+            for (int64_t j = 0; j < count; j++) taps[slot[j] * LANES + filter] = lines[filter * filter_stride + j];
+        return;
+    }
+    for (int64_t j = 0; j < count; j += LANES) {
+        const int64_t start = min64(j, room - LANES), end = min64(start + LANES, count);
+        NAMED(vector) square[LANES];
 #pragma GCC unroll 16
-            for (int i = 0; i < LANES; i++)
-                square[i] = *(const NAMED(unaligned) *)(lines + (filter + i) * filter_stride + start);
-            NAMED(transpose)(square);
-            for (int64_t i = j; i < end; i++)
-                *(NAMED(vector) *)(taps + slot[i] * TILE_COLUMNS + filter) = square[i - start];
+        for (int i = 0; i < LANES; i++) square[i] = *(const NAMED(unaligned) *)(lines + i * filter_stride + start);
+        NAMED(transpose)(square);
+        if (end == j + LANES) {
+#pragma GCC unroll 16
+            for (int i = 0; i < LANES; i++) *(NAMED(vector) *)(taps + slot[j + i] * LANES) = square[i];
+        } else {
+            for (int64_t i = j; i < end; i++) *(NAMED(vector) *)(taps + slot[i] * LANES) = square[i - start];
         }
-    for (; filter < filters; filter++)
-        for (int64_t j = 0; j < count; j++) taps[slot[j] * TILE_COLUMNS + filter] = lines[filter * filter_stride + j];
+    }
 }
 
 static void NAMED(gather_taps)(const NAMED(panel_weights_t) *p, REAL *taps) {
     const int64_t *stride = p->stride, area = p->area, whole = p->whole;
     int64_t slot[LANES * WINOGRAD_MOST_TAPS];
-    if (p->channels < LANES || p->filters < TILE_COLUMNS || area < whole)
-        NAMED(zero_line)(taps, LANES * whole * TILE_COLUMNS);
+    if (p->channels < LANES || p->filters < LANES || area < whole) NAMED(zero_line)(taps, LANES * whole * LANES);
     if (stride[0] == 1) { /* lines of filters */
         for (int64_t i = 0; i < p->channels * area; i++) NAMED(copy_line)
-        (taps + (i / area * whole + p->place[i % area]) * TILE_COLUMNS,
-         p->first + i / area * stride[1] + p->at[i % area], 1, p->filters);
+        (taps + (i / area * whole + p->place[i % area]) * LANES, p->first + i / area * stride[1] + p->at[i % area], 1,
+         p->filters);
     } else if (stride[1] == 1) { /* lines of channels */
         for (int64_t tap = 0; tap < area; tap++) {
             for (int64_t i = 0; i < p->channels; i++) slot[i] = i * whole + p->place[tap];
@@ -113,42 +119,40 @@ static void NAMED(gather_taps)(const NAMED(panel_weights_t) *p, REAL *taps) {
             const int64_t room = p->end - (first + max64((p->filters - 1) * stride[0], 0));
             NAMED(transpose_lines)
             (first, stride[0], p->filters, of_line * area, min64(room, max64(of_line * area, LANES)), slot,
-             taps + line * whole * TILE_COLUMNS);
+             taps + line * whole * LANES);
         }
     } else {
         for (int64_t i = 0; i < p->channels * area; i++)
             for (int64_t filter = 0; filter < p->filters; filter++)
-                taps[(i / area * whole + p->place[i % area]) * TILE_COLUMNS + filter] =
+                taps[(i / area * whole + p->place[i % area]) * LANES + filter] =
                     p->first[filter * stride[0] + i / area * stride[1] + p->at[i % area]];
     }
 }
 
 /* Part panel `panel` of the filters, window `window` of the source, of all parts and points, to
- * target[part of the result][reduction][filter] + point * plane. */
+ * target[part of the result][vector][lane][filter] + point * plane, `vectors` of the reduction from `first` on. */
 static void NAMED(transform_weights)(const winograd_job_t *job, int64_t group, int64_t panel, int64_t window,
-                                     REAL *target, int64_t plane) {
+                                     int64_t first, int64_t vectors, REAL *target, int64_t plane) {
     const int64_t pitch = job->taps[1] * job->source_parts[1] * job->result_parts[1];
     const int64_t sources = winograd_source_parts(job), results = winograd_result_parts(job);
-    const int64_t windows = winograd_windows(job, LANES);
-    const int64_t size = winograd_reduction(job, LANES) * TILE_COLUMNS;
+    const int64_t size = vectors * LANES * TILE_COLUMNS;
     const int64_t whole = job->taps[0] * job->source_parts[0] * job->result_parts[0] * pitch;
     const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_WEIGHT, job->taps);
-    REAL taps[LANES * WINOGRAD_MOST_TAPS * TILE_COLUMNS] __attribute__((aligned(64)));
-    if (winograd_source_lanes(job) * winograd_result_lanes(job) > 1) {
-        NAMED(gather_lane_taps)(job, group, panel, window, taps);
-    } else {
-        const NAMED(panel_weights_t) weights = NAMED(panel_weights)(job, group, panel, window, pitch, whole);
-        NAMED(gather_taps)(&weights, taps);
-    }
-    for (int64_t part = 0; part < sources * results; part++) { /* of the source or of the result */
-        const int64_t place = winograd_part_place(job, part % sources);
-        REAL *to = target + (results > 1 ? part * size : 0) + (place * windows + window) * LANES * TILE_COLUMNS;
-        for (int64_t lane = 0; lane < LANES; lane++, to += TILE_COLUMNS)
-            for (int64_t i = 0; i < TILE_COLUMNS; i += LANES) {
-                REAL *of_lane = taps + lane * whole * TILE_COLUMNS + i;
-                transform(NAMED(part_taps)(job, of_lane, part, pitch),
-                          (NAMED(tile_array_t)){to + i, job->points[1] * plane, plane}, NULL);
-            }
+    REAL taps[LANES * WINOGRAD_MOST_TAPS * LANES] __attribute__((aligned(64)));
+    for (int64_t i = 0; i < TILE_COLUMNS; i += LANES) {
+        const int64_t filter = panel * TILE_COLUMNS + i;
+        if (winograd_source_lanes(job) * winograd_result_lanes(job) > 1) {
+            NAMED(gather_lane_taps)(job, group, filter, window, taps);
+        } else {
+            const NAMED(panel_weights_t) weights = NAMED(panel_weights)(job, group, filter, window, pitch, whole);
+            NAMED(gather_taps)(&weights, taps);
+        }
+        for (int64_t part = 0; part < sources * results; part++) { /* of the source or of the result */
+            const int64_t vector = winograd_vector(job, part % sources, window) - first;
+            REAL *to = target + (results > 1 ? part * size : 0) + vector * LANES * TILE_COLUMNS + i;
+            transform(NAMED(part_taps)(job, taps, part, pitch, whole * LANES),
+                      (NAMED(tile_array_t)){to, job->points[1] * plane, plane, TILE_COLUMNS}, LANES, NULL);
+        }
     }
 }
 
@@ -158,7 +162,7 @@ static void NAMED(winograd_pack_weight)(const void *data, int64_t item, void *sc
     const int64_t windows = winograd_windows(job, LANES), group = item / (panels * windows);
     const int64_t panel = item / windows % panels, size = winograd_result_parts(job) * reduction * TILE_COLUMNS;
     (void)scratch;
-    NAMED(transform_weights)(job, group, panel, item % windows,
+    NAMED(transform_weights)(job, group, panel, item % windows, 0, reduction / LANES,
                              (REAL *)job->packed + group * winograd_packed_size(job, TILE_COLUMNS, LANES) +
                                  panel * size,
                              winograd_plane(panels * size));
