@@ -251,13 +251,13 @@ def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
     products = _winograd.needed_share(problem, params) * tiles * weights / (rate * 0.85)
     if problem.direction == "backward_weight":
         # Operands of a pass leave the caches as it grows, and where those of all groups come before the first products;
-        # all sums are read and written in every pass.
+        # all sums are read and written in every pass. With groups, sums weigh as measured.
         sums = (
             weights * (1.5 if weights * itemsize > CACHED_SUMS_BYTES else 1) * (1.4 if max(problem.stride) > 1 else 1)
         )
         operands = sources + points * filters * tiles
-        moved = (0.35 + params["tiles"] / 350 + (1.7 if problem.groups > 1 else 0)) * operands
-        moved += (-(-tiles // params["tiles"]) + 0.5) * sums
+        moved = (0.35 + params["tiles"] / 350 + (1.3 if problem.groups > 1 else 0)) * operands
+        moved += (-(-tiles // params["tiles"]) + (4.5 if problem.groups > 1 else 0.5)) * sums
         return problem.groups * (products + moved / copies)
     if params["panels"]:
         items = -(-_panels(problem) // params["panels"])
