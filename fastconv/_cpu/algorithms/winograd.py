@@ -52,6 +52,8 @@ PASS_TILES = (128, 64, 256)
 """Tiles of one pass over the operands of a weight gradient: more pay only where sums are large, and are less exact."""
 CACHED_SUMS_BYTES = 2**24
 """Sums of a weight gradient up to this size are not written to memory in every pass."""
+CACHED_GROUPS_BYTES = 2**20
+"""Sums of all groups of a weight gradient up to this size stay in the cache between their passes."""
 CACHED_ITEM_BYTES = 2**20
 """Transformed tiles and products of an item up to this size stay in the cache between their stages."""
 CACHED_WEIGHTS_BYTES = 2**20
@@ -251,13 +253,14 @@ def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
     products = _winograd.needed_share(problem, params) * tiles * weights / (rate * 0.85)
     if problem.direction == "backward_weight":
         # Operands of a pass leave the caches as it grows, and where those of all groups come before the first products;
-        # all sums are read and written in every pass.
+        # all sums are read and written in every pass. Those of many groups leave the cache between passes.
         sums = (
             weights * (1.5 if weights * itemsize > CACHED_SUMS_BYTES else 1) * (1.4 if max(problem.stride) > 1 else 1)
         )
         operands = sources + points * filters * tiles
-        moved = (0.35 + params["tiles"] / 350 + (1.7 if problem.groups > 1 else 0)) * operands
-        moved += (-(-tiles // params["tiles"]) + 0.5) * sums
+        is_spilled = problem.groups > 1 and problem.groups * weights * itemsize > CACHED_GROUPS_BYTES
+        moved = (0.35 + params["tiles"] / 350 + (1.3 if problem.groups > 1 else 0)) * operands
+        moved += (-(-tiles // params["tiles"]) + (4.5 if is_spilled else 0.5)) * sums
         return problem.groups * (products + moved / copies)
     if params["panels"]:
         items = -(-_panels(problem) // params["panels"])
