@@ -27,10 +27,24 @@ def address(array: np.ndarray) -> int:
 
 
 def test_small_results_are_numpys_own() -> None:
-    array = _pages.empty((LARGE[0] - 1,), FLOAT)
+    array = _pages.empty((_pages.ALIGNED_BYTES // 4 - 1,), FLOAT)
     assert array.base is None
     del array
     assert _pages.kept_bytes() == 0
+
+
+@pytest.mark.parametrize("length", [_pages.ALIGNED_BYTES // 4, 123457, LARGE[0] - 1, LARGE[0]])
+def test_others_begin_where_a_line_does(length: int) -> None:
+    arrays = [_pages.empty((length, 1), FLOAT) for _ in range(5)]
+    for number, array in enumerate(arrays):
+        assert array.shape == (length, 1)
+        assert array.dtype == FLOAT
+        assert address(array) % 64 == 0
+        array[:] = number
+    assert all((array == number).all() for number, array in enumerate(arrays))
+    del array, arrays
+    gc.collect()
+    assert (_pages.kept_bytes() > 0) == (length == LARGE[0])
 
 
 def test_pages_are_used_again() -> None:

@@ -1,5 +1,6 @@
 import numpy as np
 
+ALIGNED_BYTES: int
 LARGE_BYTES: int
 KEPT_BYTES: int
 

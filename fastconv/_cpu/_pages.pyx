@@ -1,5 +1,8 @@
 # cython: cdivision=True
-"""Memory of large results: the pages of one that is gone are given to the next.
+"""Memory of results: all but small ones begin where a cache line does, large ones take the pages of one that is gone.
+
+NumPy's arrays begin 16 bytes after a multiple of 64, where every store of a whole vector touches two lines: results that
+are mostly stored, not computed, take 5 to 10 % longer there.
 
 The kernel hands out pages filled with zeros, which for a result of 50 MB takes longer than many a convolution into it.
 The C library keeps the memory of smaller arrays itself; here blocks of LARGE_BYTES and more are kept, the newest up to
@@ -8,7 +11,7 @@ KEPT_BYTES, and new ones are asked for in huge pages.
 
 import numpy as np
 
-from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uintptr_t
 
 cdef extern from *:
@@ -32,12 +35,15 @@ cdef extern from *:
 
 LARGE_BYTES = 2**25
 """The GNU C library maps fresh pages for every block of this size, and for no smaller one that is asked for again."""
+ALIGNED_BYTES = 2**14
+"""An array over another one's memory costs as much as storing this much apart from lines."""
 KEPT_BYTES = 2**28
 """All blocks together that no array uses."""
 
 cdef enum:
     MOST_BLOCKS = 32
     HUGE_PAGE = 1 << 21
+    LINE = 64
 
 ctypedef struct block_t:
     char *memory
@@ -51,6 +57,7 @@ cdef int64_t _large_bytes = LARGE_BYTES
 cdef int64_t _most_kept_bytes = KEPT_BYTES
 cdef object _empty = np.empty
 cdef object _ndarray = np.ndarray
+cdef object _uint8 = np.dtype(np.uint8)
 
 
 cdef block_t _remove(int index) noexcept:
@@ -113,13 +120,24 @@ cdef class _Pages:
             _give_back(self.block)
 
 
+cdef object _on_a_line(tuple shape, object dtype, int64_t size):
+    cdef object memory = _empty(size + LINE, _uint8)
+    cdef Py_buffer view
+    PyObject_GetBuffer(memory, &view, PyBUF_SIMPLE)
+    cdef int64_t beyond = <uintptr_t>view.buf % LINE
+    PyBuffer_Release(&view)
+    return _ndarray(shape, dtype, memory, (LINE - beyond) % LINE)
+
+
 cpdef object empty(tuple shape, object dtype):
     """``np.empty(shape, dtype)``."""
     cdef double size = dtype.itemsize
     for length in shape:
         size *= <int64_t>length
-    if not _large_bytes <= size < 1e15:
+    if not ALIGNED_BYTES <= size < 1e15:
         return _empty(shape, dtype)
+    if size < _large_bytes:
+        return _on_a_line(shape, dtype, <int64_t>size)
     return _ndarray(shape, dtype, _Pages((<int64_t>size + HUGE_PAGE - 1) & ~<int64_t>(HUGE_PAGE - 1)))
 
 
