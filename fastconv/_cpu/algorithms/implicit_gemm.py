@@ -46,6 +46,12 @@ PARTIAL_BYTES = 2**24
 """All partial sums of a weight gradient together."""
 START_PRODUCTS = 4
 """Products of a sum that take as long as starting and storing it."""
+COPIED_DEPTH = 512
+"""Of a panel beside pixels that are copied: their sums are added up less often."""
+FEW_VECTORS = 4
+"""Vectors of pixels, at most, that are turned rather than the weights where channels are last."""
+COPIED_TILES, COPIED_PANELS = 7, 16
+"""Register tiles of pixels, and panels of filters, of an item that copies pixels, at least."""
 LEAST_ITEMS = 16
 """Work items wanted, so that threads find work; never decided by their number, which must not change the result."""
 
@@ -102,8 +108,10 @@ class _Product:
     is_channels_last: bool
     has_lines: bool
     """Whether the weights of a filter are a line in the order of the reduction."""
-    pixel_step: int
-    """Elements between neighbouring pixels of the source, where channels are last."""
+    is_in_place: bool
+    is_copied: bool
+    """Whether pixels, where channels are last and vectors run along filters, are copied because they lie so many bytes
+    apart (``gemm_is_in_place``), and for nothing else."""
     tile: tuple[int, int, int]
 
     @classmethod
@@ -121,7 +129,8 @@ class _Product:
             max(problem.reduction, 1),
             problem.layout == "channels_last",
             problem.direction == "forward" and problem.weight_layout == "OIDHW",
-            pixel_step,
+            _is_in_place(problem),
+            _is_in_place(problem) and pixel_step * np.dtype(problem.dtype).itemsize % 2048 == 0,
             _runtime.tile_sizes(problem.dtype),
         )
 
@@ -129,6 +138,8 @@ class _Product:
         """What vectors run along, and whether weights are packed or looked up in place."""
         lanes, _, _ = self.tile
         if self.is_channels_last:
+            if self.is_in_place and self.has_lines and self.pixels <= FEW_VECTORS * lanes:
+                return "pixels", "in_place"
             return "filters" if self.filters >= lanes else "pixels", "packed"
         packing = PACKING_PRODUCTS * lanes * self.filters * self.reduction
         costs = {(along, "packed"): self.cost(along, "packed", depth) + packing for along in ("pixels", "filters")}
@@ -194,8 +205,11 @@ class ImplicitGemm(Algorithm):
             return {"columns": product.columns, "depth": depth, "span": span, "filters": filters, "splits": splits}
         size = _Product.of(problem)
         vectors, weights = size.operands(depth)
+        is_copied = size.is_copied and size.is_channels_last and vectors == "filters"
         if weights == "in_place":
             depth *= IN_PLACE_DEEPER
+        elif is_copied:
+            depth = depth * COPIED_DEPTH // PANEL_DEPTH
         if problem.reduction <= DEEPER * depth:
             depth = max(problem.reduction, 1)
         most = max(block_bytes // itemsize // depth, 1)
@@ -203,9 +217,9 @@ class ImplicitGemm(Algorithm):
             most = max(most // columns * columns, columns)
             span = self._span(size.pixels, most, columns, LEAST_ITEMS // problem.groups)
             items = problem.groups * -(-size.pixels // span)
-            fewest = IN_PLACE_FILTERS if _is_in_place(problem) and problem.stride[2] == 1 else 2 * IN_PLACE_FILTERS
+            fewest = IN_PLACE_FILTERS if size.is_in_place and problem.stride[2] == 1 else 2 * IN_PLACE_FILTERS
             filters = max(-(-size.filters // -(-LEAST_ITEMS // items)), min(fewest, size.filters))
-        elif not _is_in_place(problem):  # every item copies its part of the source
+        elif not size.is_in_place:  # every item copies its part of the source
             span = self._span(size.pixels, most, columns, LEAST_ITEMS // problem.groups)
             filters = size.filters
         elif vectors == "pixels":
@@ -214,9 +228,10 @@ class ImplicitGemm(Algorithm):
             span = self._span(size.pixels, most, columns, -(-LEAST_ITEMS // items))
         else:
             span = min(size.pixels, most)
+            if is_copied:  # the fewer items of the same pixels, the better
+                span = min(span, max(-(-size.pixels * problem.groups // LEAST_ITEMS), COPIED_TILES * size.tile[1]))
             items = problem.groups * -(-size.pixels // span)
-            # Items copy pixels that lie at such strides (gemm_is_in_place).
-            fewest = (4 if size.is_channels_last and size.pixel_step * itemsize % 2048 == 0 else 2) * columns
+            fewest = (COPIED_PANELS if is_copied else 2) * columns
             filters = _round_up(max(-(-size.filters // -(-LEAST_ITEMS // items)), fewest), columns)
         return {
             "columns": vectors,

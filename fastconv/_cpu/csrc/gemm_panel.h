@@ -54,6 +54,7 @@ typedef struct {
     int64_t width;
     const REAL *source;
     const int64_t *offset;
+    int asks_for_rows;    /* those of the next tile, which are read for the first time: they come closer meanwhile */
     NAMED(lines_t) ahead; /* what the next panel is packed from: it comes closer meanwhile */
 } NAMED(column_operand_t);
 
@@ -84,12 +85,14 @@ static inline int NAMED(is_even)(const int64_t *offset, int64_t stride, int64_t 
 /* The multiply-adds of one register tile. */
 static inline void NAMED(run_tile)(const NAMED(row_operand_t) *a, const NAMED(column_operand_t) *b, int64_t depth,
                                    int64_t row, int64_t rows, REAL *c, int64_t ldc, int accumulate) {
+    const int64_t next = row + a->width;
+    const int64_t ahead = b->asks_for_rows && next < a->count ? a->row[next] - a->row[row] : 0;
     if (b->width < LANES)
         NAMED(dots)(rows, b->width, depth, a->base + *a->entry, a->row + row, b->panel, c, ldc, accumulate);
     else if (b->width == LANES)
-        NAMED(narrow_tiles)[rows](depth, a->base, a->row + row, a->entry, b->panel, c, ldc, accumulate);
+        NAMED(narrow_tiles)[rows](depth, a->base, a->row + row, a->entry, ahead, b->panel, c, ldc, accumulate);
     else if (a->row != NULL)
-        NAMED(lookup_tiles)[rows](depth, a->base, a->row + row, a->entry, b->panel, c, ldc, accumulate);
+        NAMED(lookup_tiles)[rows](depth, a->base, a->row + row, a->entry, ahead, b->panel, c, ldc, accumulate);
     else if (b->source == NULL)
         NAMED(tiles)[rows](depth, a->base + row * depth, b->panel, c, ldc, accumulate);
     else

@@ -12,11 +12,11 @@ typedef void (*NAMED(tile_fn))(int64_t depth, const REAL *a, const REAL *b, REAL
 typedef void (*NAMED(packing_tile_fn))(int64_t depth, const REAL *a, const REAL *source, const int64_t *entry, REAL *b,
                                        REAL *c, int64_t ldc, int accumulate);
 typedef void (*NAMED(lookup_tile_fn))(int64_t depth, const REAL *a, const int64_t *row, const int64_t *entry,
-                                      const REAL *b, REAL *c, int64_t ldc, int accumulate);
+                                      int64_t ahead, const REAL *b, REAL *c, int64_t ldc, int accumulate);
 
 ALWAYS_INLINE void NAMED(tile_body)(const int rows, const int vectors, const int is_packed, const int is_packing,
                                     int64_t depth, const REAL *a, const int64_t *row, const int64_t *entry,
-                                    const REAL *source, REAL *b, REAL *c, int64_t ldc, int accumulate) {
+                                    int64_t ahead, const REAL *source, REAL *b, REAL *c, int64_t ldc, int accumulate) {
     NAMED(vector) sum[TILE_ROWS][TILE_VECTORS];
     const REAL *line[TILE_ROWS];
 #pragma GCC unroll 16
@@ -31,6 +31,8 @@ ALWAYS_INLINE void NAMED(tile_body)(const int rows, const int vectors, const int
 #pragma GCC unroll 2
     for (int64_t r = 0; r < depth; r++) {
         NAMED(vector) columns[TILE_VECTORS];
+        if (!is_packed && ahead != 0 && r % LANES == 0)
+            for (int i = 0; i < rows; i++) __builtin_prefetch(line[i] + entry[r] + ahead, 0, 2);
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++) {
             REAL *packed = b + (r * vectors + v) * LANES;
@@ -65,19 +67,19 @@ ALWAYS_INLINE void NAMED(tile_body)(const int rows, const int vectors, const int
 #define TILE(rows)                                                                                                     \
     static void JOIN(NAMED(tile), rows)(int64_t depth, const REAL *a, const REAL *b, REAL *c, int64_t ldc,             \
                                         int accumulate) {                                                              \
-        NAMED(tile_body)(rows, TILE_VECTORS, 1, 0, depth, a, NULL, NULL, NULL, (REAL *)b, c, ldc, accumulate);         \
+        NAMED(tile_body)(rows, TILE_VECTORS, 1, 0, depth, a, NULL, NULL, 0, NULL, (REAL *)b, c, ldc, accumulate);      \
     }                                                                                                                  \
     static void JOIN(NAMED(packing_tile), rows)(int64_t depth, const REAL *a, const REAL *source,                      \
                                                 const int64_t *entry, REAL *b, REAL *c, int64_t ldc, int accumulate) { \
-        NAMED(tile_body)(rows, TILE_VECTORS, 1, 1, depth, a, NULL, entry, source, b, c, ldc, accumulate);              \
+        NAMED(tile_body)(rows, TILE_VECTORS, 1, 1, depth, a, NULL, entry, 0, source, b, c, ldc, accumulate);           \
     }                                                                                                                  \
     static void JOIN(NAMED(lookup_tile), rows)(int64_t depth, const REAL *a, const int64_t *row, const int64_t *entry, \
-                                               const REAL *b, REAL *c, int64_t ldc, int accumulate) {                  \
-        NAMED(tile_body)(rows, TILE_VECTORS, 0, 0, depth, a, row, entry, NULL, (REAL *)b, c, ldc, accumulate);         \
+                                               int64_t ahead, const REAL *b, REAL *c, int64_t ldc, int accumulate) {   \
+        NAMED(tile_body)(rows, TILE_VECTORS, 0, 0, depth, a, row, entry, ahead, NULL, (REAL *)b, c, ldc, accumulate);  \
     }                                                                                                                  \
     static void JOIN(NAMED(narrow_tile), rows)(int64_t depth, const REAL *a, const int64_t *row, const int64_t *entry, \
-                                               const REAL *b, REAL *c, int64_t ldc, int accumulate) {                  \
-        NAMED(tile_body)(rows, 1, 0, 0, depth, a, row, entry, NULL, (REAL *)b, c, ldc, accumulate);                    \
+                                               int64_t ahead, const REAL *b, REAL *c, int64_t ldc, int accumulate) {   \
+        NAMED(tile_body)(rows, 1, 0, 0, depth, a, row, entry, ahead, NULL, (REAL *)b, c, ldc, accumulate);             \
     }
 EACH_ROWS(TILE)
 #undef TILE

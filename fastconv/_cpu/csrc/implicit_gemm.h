@@ -285,6 +285,7 @@ static void NAMED(multiply_by_filters)(const NAMED(block_t) *b, const NAMED(targ
     for (int64_t column = b->filter_begin; column < b->filter_end; column += TILE_COLUMNS) {
         const int64_t columns = min64(TILE_COLUMNS, c->filters - column);
         NAMED(column_operand_t) panel = {.panel = b->parts.panels, .width = TILE_COLUMNS};
+        panel.asks_for_rows = b->job->in_place && b->job->is_interleaved && column == b->filter_begin;
         if (weights != NULL) {
             panel.panel = (REAL *)weights + column * depth;
         } else {
