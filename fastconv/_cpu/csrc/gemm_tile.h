@@ -4,7 +4,8 @@
  *
  * Layout: b is packed [depth][TILE_COLUMNS] (vectors); c has row stride `ldc` and contiguous columns at any address; a
  * (broadcast) is packed, a[r * rows + i], or looked up, a[row[i] + entry[r]]. A tile that packs b looks its rows up in
- * source[entry[r]] and writes them into b for the tiles that follow. A narrow tile has one vector of columns, LANES in
+ * source[entry[r]] and writes them into b for the tiles that follow. Looked up rows `ahead` elements further on come
+ * closer meanwhile, a line of each at a time (0: none). A narrow tile has one vector of columns, LANES in
  * place of TILE_COLUMNS. Preconditions: a and b readable for depth entries; c writable for rows x TILE_COLUMNS.
  * Numerics: one chain of (fused where the ISA has it) multiply-adds per element that starts at zero; with `accumulate`
  * its end is added to c, so that long sums are sums of blocks. */
