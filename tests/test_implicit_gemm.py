@@ -64,7 +64,9 @@ def test_weights_in_place(problem: ConvProblem, in_place: None) -> None:
         ("forward 1x512x14x14 512x512x3x3 s2 p1", "in_place"),
         ("forward 1x48x1x1 64x48x1x1", "in_place"),
         ("forward 8x64x56x56 64x64x1x1", "packed"),
-        ("forward 1x512x7x7 512x512x1x1 channels_last", "packed"),
+        ("forward 1x512x7x7 512x512x1x1 channels_last", "in_place"),
+        ("forward 8x512x7x7 512x512x1x1 channels_last", "packed"),
+        ("forward 1x512x7x7 512x512x3x3 p1 channels_last", "packed"),
     ],
 )
 def test_weights_of_few_pixels_are_not_packed(text: str, weights: str) -> None:

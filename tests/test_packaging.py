@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sysconfig
@@ -69,7 +70,9 @@ def isa_objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The kernels of each ISA level: as the last build left them, else compiled by setup.py's own table."""
     settings = build_settings()
     objects = {level: built_object(level) for level in settings["ISA_LEVELS"]}
-    compiler = (os.environ.get("CC") or "cc").split()
+    # With Python's own flags, as setup.py compiles them: other flags make other choices of what is inlined.
+    own_flags = shlex.split(sysconfig.get_config_var("CFLAGS") or "")
+    compiler = [*(os.environ.get("CC") or "cc").split(), *own_flags, "-fPIC"]
     csrc = SETUP.parent / settings["CSRC"]
     folder = tmp_path_factory.mktemp("isa")
     running = []
@@ -78,7 +81,7 @@ def isa_objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             if shutil.which(compiler[0]) is None:
                 pytest.skip("no objects of the last build and no C compiler")
             objects[level] = folder / f"{level}.o"
-            command = [*compiler, "-fPIC", *settings["C_FLAGS"], *flags, f"-DISA_LEVEL={level}", f"-I{csrc}"]
+            command = [*compiler, *settings["C_FLAGS"], *flags, f"-DISA_LEVEL={level}", f"-I{csrc}"]
             running.append(subprocess.Popen([*command, "-c", str(csrc / "isa_unit.c"), "-o", str(objects[level])]))
     assert all(process.wait() == 0 for process in running)
     return {level: file for level, file in objects.items() if file is not None}
