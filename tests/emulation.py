@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 from fastconv._cpu import _runtime
+from subprocesses import COMPILER
 
 HERE = Path(__file__).parent
 CSRC = HERE.parent / "fastconv" / "_cpu" / "csrc"
@@ -32,13 +32,8 @@ def can_run() -> bool:
     return dict(_runtime.isa_levels())["x86-64-v4"]
 
 
-def has_compiler() -> bool:
-    """Whether there is a C compiler."""
-    return shutil.which(os.environ.get("CC", "cc")) is not None
-
-
 def _compiles(source: str, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [os.environ.get("CC", "cc"), *FLAGS, *options, source, "-o", str(output)]
+    command = [*COMPILER, *FLAGS, *options, source, "-o", str(output)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

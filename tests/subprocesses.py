@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,13 @@ from pathlib import Path
 import fastconv
 
 HERE = Path(__file__).parent
+COMPILER = (os.environ.get("CC") or "cc").split()
+"""The C compiler's command, as the build's."""
+
+
+def has_compiler() -> bool:
+    """Whether there is one."""
+    return shutil.which(COMPILER[0]) is not None
 
 
 def python(*arguments: str, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:

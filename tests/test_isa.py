@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-import emulation
 from emulation import CSRC
 from fastconv._cpu import _runtime, backend
-from subprocesses import HERE, output_of, python
+from subprocesses import COMPILER, HERE, has_compiler, output_of, python
 
 ARITHMETIC = (
     "test_exact.py",
@@ -73,7 +72,7 @@ def dispatch_with(folder: Path, *options: str, missing: tuple[str, ...] = ()) ->
     """dispatch.c over tables of nothing but names, those of ``missing`` levels as setup.py compiles them then."""
     tables, library = folder / "tables.c", folder / "dispatch.so"
     tables.write_text(DISPATCH)
-    compiler = [os.environ.get("CC", "cc"), "-std=gnu11", "-fPIC", f"-I{CSRC}"]
+    compiler = [*COMPILER, "-std=gnu11", "-fPIC", f"-I{CSRC}"]
     objects = []
     for identifier in missing:
         objects.append(str(folder / f"{identifier}.o"))
@@ -84,7 +83,7 @@ def dispatch_with(folder: Path, *options: str, missing: tuple[str, ...] = ()) ->
     return ctypes.CDLL(str(library))
 
 
-@pytest.mark.skipif(not emulation.has_compiler(), reason="no C compiler")
+@pytest.mark.skipif(not has_compiler(), reason="no C compiler")
 def test_levels_that_the_compiler_does_not_know_are_passed_over(tmp_path: Path) -> None:
     dispatch = dispatch_with(tmp_path, missing=("avx512_bf16", "amx"))
     usable = [bool(dispatch.kernels_level_usable(level)) for level in range(len(NAMES))]
@@ -93,7 +92,7 @@ def test_levels_that_the_compiler_does_not_know_are_passed_over(tmp_path: Path) 
     assert dispatch.kernels_select(b"amx")[0].decode().replace("_", "-") == [n for n in USABLE if "-v" in n][-1]
 
 
-@pytest.mark.skipif(not emulation.has_compiler(), reason="no C compiler")
+@pytest.mark.skipif(not has_compiler(), reason="no C compiler")
 @pytest.mark.parametrize("answer", [0, -1])
 def test_tiles_are_used_where_the_kernel_permits_it(answer: int, tmp_path: Path) -> None:
     """On a CPU that says that it has them."""

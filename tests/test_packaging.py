@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import fastconv
-from subprocesses import output_of
+from subprocesses import COMPILER, has_compiler, output_of
 
 PACKAGE = Path(fastconv.__file__).parent
 MODULES = sorted((PACKAGE / "_cpu").glob(f"*{sysconfig.get_config_var('EXT_SUFFIX')}"))
@@ -72,13 +72,13 @@ def isa_objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     objects = {level: built_object(level) for level in settings["ISA_LEVELS"]}
     # With Python's own flags, as setup.py compiles them: other flags make other choices of what is inlined.
     own_flags = shlex.split(sysconfig.get_config_var("CFLAGS") or "")
-    compiler = [*(os.environ.get("CC") or "cc").split(), *own_flags, "-fPIC"]
+    compiler = [*COMPILER, *own_flags, "-fPIC"]
     csrc = SETUP.parent / settings["CSRC"]
     folder = tmp_path_factory.mktemp("isa")
     running = []
     for level, flags in settings["ISA_LEVELS"].items():
         if objects[level] is None:
-            if shutil.which(compiler[0]) is None:
+            if not has_compiler():
                 pytest.skip("no objects of the last build and no C compiler")
             objects[level] = folder / f"{level}.o"
             command = [*compiler, *settings["C_FLAGS"], *flags, f"-DISA_LEVEL={level}", f"-I{csrc}"]

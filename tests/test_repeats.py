@@ -12,9 +12,7 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import _execute, _registry, _select, tuning
-from fastconv._cpu._launch import GradientsLaunch, Launch
-from fastconv._cpu._repeat import Entry, Repeats
+from fastconv import _registry
 from operands import integers
 from test_arrays import SAME_VALUES, Tagged
 from test_errors import complaint_about
@@ -290,93 +288,6 @@ def test_out_overlapping_the_inputs(algorithm: str) -> None:
     with pytest.raises(ValueError, match="out"):
         fastconv.conv2d(values, w, out=np.broadcast_to(plain[:1], plain.shape), **settings)
     assert fastconv.conv2d(values, w, out=repeated, **settings) is repeated
-
-
-@pytest.fixture
-def planned(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """What plans were asked for."""
-    asked: list[tuple[Any, ...]] = []
-    plan_for = _execute.plan_for
-
-    def spy(problem: Any, *how: Any) -> Any:
-        plan = plan_for(problem, *how)
-        asked.append((problem.precision, plan.threads))
-        return plan
-
-    monkeypatch.setattr(_execute, "plan_for", spy)
-    return asked
-
-
-def test_settings_take_effect_at_once(planned: list[tuple[Any, ...]]) -> None:
-    """A change of any of them plans again, and the way back finds what was known."""
-    x, w = np.ones((4, 8, 16, 16), np.float32), np.ones((8, 8, 3, 3), np.float32)
-
-    def call() -> list[tuple[Any, ...]]:
-        del planned[:]
-        fastconv.conv2d(x, w)
-        return list(planned)
-
-    before, precision = fastconv.get_num_threads(), fastconv.get_precision()
-    limit = fastconv.get_workspace_limit()
-    try:
-        fastconv.set_num_threads(1)
-        assert call() == [("high", 1)]
-        assert call() == []
-        with fastconv.num_threads(3):
-            assert call() == [("high", 3)]
-            assert call() == []
-        assert call() == []
-        with fastconv.precision("ieee"):
-            assert call() == [("ieee", 1)]
-        fastconv.set_precision("highest")
-        assert call() == [("highest", 1)]
-        fastconv.set_precision(precision)
-        fastconv.set_num_threads(2)
-        assert call() == [("high", 2)]
-        fastconv.set_deterministic(True)
-        assert len(call()) == 1
-        fastconv.set_deterministic(False)
-        assert call() == []
-        fastconv.set_workspace_limit(1)
-        assert len(call()) == 1
-        fastconv.set_workspace_limit(limit)
-        assert len(call()) == 1
-        assert call() == []
-        _select.forget_plans()
-        assert len(call()) == 1
-    finally:
-        fastconv.set_num_threads(before)
-        fastconv.set_precision(precision)
-        fastconv.set_deterministic(False)
-        fastconv.set_workspace_limit(None)
-
-
-@pytest.mark.usefixtures("cache_folder")
-def test_tuned_choices_take_effect_at_once(planned: list[tuple[Any, ...]]) -> None:
-    x, w = np.ones((1, 2, 6, 6), np.float32), np.ones((2, 2, 3, 3), np.float32)
-    for _ in range(2):
-        fastconv.conv2d(x, w, threads=1)
-    assert len(planned) == 1
-    tuning.forget_tuning()
-    fastconv.conv2d(x, w, threads=1)
-    assert len(planned) == 2
-
-
-def test_at_most_so_many_are_kept() -> None:
-    """The oldest go first; one that is asked for again is made anew."""
-    repeats, made = Repeats(3), list[int]()
-
-    def first(normalise: None, arguments: tuple[int], *_: Any) -> tuple[tuple[None], Callable[[], Launch]]:
-        made.append(arguments[0])
-        return (None,), lambda: GradientsLaunch(None)
-
-    entry = Entry(repeats, first)
-    for number in (0, 1, 2, 3, 4, 4, 3, 2, 0, 1, 0):
-        entry.call(None, (number,), (), ())
-        assert len(repeats) <= 3
-    assert made == [0, 1, 2, 3, 4, 0, 1]
-    repeats.forget()
-    assert len(repeats) == 0
 
 
 def test_many_threads() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -56,7 +57,7 @@ class FastconvPacked(Fastconv):
 
     def _of(self, case: Case, plan: PlannedConvolution) -> Prepared:
         x, dy = user_array(case, case.x), user_array(case, case.dy)
-        array = lambda y: case_array(case, y)  # noqa: E731
+        array = functools.partial(case_array, case)
         if case.problem.direction == "backward_weight":
             return Prepared(lambda: plan(x, dy), array, chosen(plan))
         first, weight = x if case.problem.direction == "forward" else dy, plan.pack(case.w)
