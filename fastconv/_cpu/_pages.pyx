@@ -35,8 +35,8 @@ cdef extern from *:
 
 LARGE_BYTES = 2**25
 """The GNU C library maps fresh pages for every block of this size, and for no smaller one that is asked for again."""
-ALIGNED_BYTES = 2**14
-"""An array over another one's memory costs as much as storing this much apart from lines."""
+ALIGNED_BYTES = 2**16
+"""Making an array over another one's memory takes as long as is lost by storing about half as much across lines."""
 KEPT_BYTES = 2**28
 """All blocks together that no array uses."""
 
