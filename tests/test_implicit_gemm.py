@@ -26,6 +26,9 @@ SHAPES = (
     "1x3x4x5x6 7x3x2x3x2 p1",
     "1x20x7x9 24x20x1x1 +bias+relu",
     "2x20x3x3 8x20x3x3 p1 +bias+add",
+    "1x40x7x7 33x40x1x1 channels_last",
+    "1x24x1x1 50x24x1x1 channels_last +bias+add+relu",
+    "2x12x3x5 10x6x1x1 g2 channels_last",
 )
 CASES = [
     ConvProblem.parse(text)
@@ -55,6 +58,23 @@ def test_weights_in_place(problem: ConvProblem, in_place: None) -> None:
     check(problem, "implicit_gemm", "end", threads=3)
     check(problem, "implicit_gemm", "start")
     assert GEMM.pack(problem, GEMM.parameters(problem)[0], None, 1) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "forward 2x1024x7x9 600x1024x1x1 channels_last +bias+add+relu",
+        "backward_input 3x33x5x5 1024x33x1x1 channels_last",
+        "forward 2x512x7x9 40x512x1x1 float64 channels_last",
+        "forward 1x512x6x31 40x512x1x1 s2 channels_last",
+        "forward 2x512x9x9 70x512x1x1 channels_last",
+    ],
+)
+def test_pixels_at_strides_of_pages(text: str) -> None:
+    """They are copied, by items of some pixels and all filters, but for the last ones, which are read in place."""
+    problem = ConvProblem.parse(text)
+    check(problem, "implicit_gemm", "end", threads=3)
+    check(problem, "implicit_gemm", "start")
 
 
 @pytest.mark.parametrize(

@@ -110,8 +110,8 @@ class _Product:
     """Whether the weights of a filter are a line in the order of the reduction."""
     is_in_place: bool
     is_copied: bool
-    """Whether pixels, where channels are last and vectors run along filters, are copied because they lie so many bytes
-    apart (``gemm_is_in_place``), and for nothing else."""
+    """Whether vectors along filters have pixels copied for no other reason than how far apart they lie
+    (``gemm_is_in_place``)."""
     tile: tuple[int, int, int]
 
     @classmethod
@@ -122,15 +122,16 @@ class _Product:
             filters, pixel_step = problem.in_channels, problem.out_channels
             sizes = tuple(-(-size // stride) for size, stride in zip(problem.input_size, problem.stride, strict=True))
         is_strided = problem.stride[2] > 1 and (problem.direction == "backward_input" or _is_in_place(problem))
+        is_channels_last, is_in_place = problem.layout == "channels_last", _is_in_place(problem)
         return cls(
             max(filters // problem.groups, 1),
             max(problem.batch * math.prod(sizes), 1),
             1 if is_strided else max(math.prod(sizes), 1),
             max(problem.reduction, 1),
-            problem.layout == "channels_last",
+            is_channels_last,
             problem.direction == "forward" and problem.weight_layout == "OIDHW",
-            _is_in_place(problem),
-            _is_in_place(problem) and pixel_step * np.dtype(problem.dtype).itemsize % 2048 == 0,
+            is_in_place,
+            is_channels_last and is_in_place and pixel_step * np.dtype(problem.dtype).itemsize % 4096 == 0,
             _runtime.tile_sizes(problem.dtype),
         )
 
@@ -205,7 +206,7 @@ class ImplicitGemm(Algorithm):
             return {"columns": product.columns, "depth": depth, "span": span, "filters": filters, "splits": splits}
         size = _Product.of(problem)
         vectors, weights = size.operands(depth)
-        is_copied = size.is_copied and size.is_channels_last and vectors == "filters"
+        is_copied = size.is_copied and vectors == "filters"
         if weights == "in_place":
             depth *= IN_PLACE_DEEPER
         elif is_copied:

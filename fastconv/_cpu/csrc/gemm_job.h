@@ -30,13 +30,14 @@ static inline int64_t panel_height(int64_t rows, int64_t tile_rows) {
     return rows == 0 ? 1 : div_up(rows, div_up(rows, tile_rows));
 }
 
-/* Whether blocks of the source need not be copied. Rows of a register tile that are looked up at a stride of many lines
- * would push each other out of the same few sets of a first-level cache. */
+/* Whether blocks of the source need not be copied. Rows of a register tile that are looked up 4 KiB apart would push
+ * each other out of one set of a first-level cache; 2 KiB apart, there is room in two for all of them. Those of a
+ * weight gradient are more. */
 static inline int gemm_is_in_place(const gemm_job_t *job, int64_t element_bytes) {
     const correlation_t *c = &job->correlation;
     if (!is_own_band(c)) return 0;
     if (job->is_weight_gradient) return job->is_interleaved || c->source_stride[1] * element_bytes % 2048 != 0;
-    return job->pixels_are_columns || c->step[2] * c->source_stride[4] * element_bytes % 2048 != 0;
+    return job->pixels_are_columns || c->step[2] * c->source_stride[4] * element_bytes % 4096 != 0;
 }
 
 /* Height of the panels that filters are cut into as rows. Where weights at a stride of a power of two are looked up,

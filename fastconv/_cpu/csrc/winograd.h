@@ -571,15 +571,16 @@ static void NAMED(winograd_panel)(const void *data, int64_t item, void *scratch)
         const NAMED(depth_block_t) block = NAMED(reduction_block)(job, window);
         prefetch_t ahead[2] = {{.runs = 0}, {.runs = 0}};
         int64_t weight_plane = winograd_plane(all * parts * TILE_COLUMNS * reduction), size = reduction * TILE_COLUMNS;
-        const REAL *weights = (const REAL *)job->packed + group * winograd_packed_size(job, TILE_COLUMNS, LANES) +
-                              filter * parts * reduction + block.first * LANES * TILE_COLUMNS;
-        if (job->packed == NULL) {
+        const REAL *weights = made;
+        if (job->packed != NULL) {
+            weights = (const REAL *)job->packed + group * winograd_packed_size(job, TILE_COLUMNS, LANES) +
+                      filter * parts * reduction + block.first * LANES * TILE_COLUMNS;
+        } else {
             size = block.vectors * LANES * TILE_COLUMNS;
             weight_plane = winograd_plane(panels * size);
             for (int64_t i = 0; i < count; i++)
                 for (int64_t j = 0; j < block.windows; j++) NAMED(transform_weights)
             (job, group, first + i, window + j, block.first, block.vectors, made + i * parts * size, weight_plane);
-            weights = made;
         }
         NAMED(multiply_points)(job, panels, &tiles, &block, source, source_plane, weights, weight_plane, size, products,
                                product_plane, ahead);
