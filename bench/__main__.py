@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import comparison, peak, regret, report
+from . import comparison, errors, peak, regret, report
 
 
 def main(words: list[str] | None = None) -> int:
     """Run a subcommand; what the user got wrong is one line on stderr."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements of fastconv.")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (comparison, report, peak, regret):
+    for module in (comparison, report, errors, peak, regret):
         module.add_to(subparsers)
     arguments = parser.parse_args(words)
     try:

@@ -14,11 +14,12 @@ import pytest
 
 import subprocesses
 from fastconv import ConvProblem, _registry
+from fastconv._cpu import backend
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT))  # last: an installed fastconv goes before the sources
 
-from bench import comparison, layers, machine, report, timing  # noqa: E402
+from bench import comparison, errors, layers, machine, report, timing  # noqa: E402
 from bench.__main__ import main  # noqa: E402
 from bench.case import Case  # noqa: E402
 from bench.peers import OWN, PEERS, Peer, Prepared  # noqa: E402
@@ -288,3 +289,17 @@ def test_command_says_what_was_wrong_in_one_line(capsys: pytest.CaptureFixture[s
     assert written.out == ""
     assert written.err.startswith("bench: no list or suite 'resnet51'")
     assert written.err.count("\n") == 1
+
+
+def test_one_product_is_far_less_exact_than_three_and_six(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(errors, "SHAPE", "2x64x6x6 32x64x3x3 p1")
+    if not backend.accepts(_registry.find("split_bf16"), ConvProblem.parse(f"forward {errors.SHAPE}")):
+        assert main(["errors"]) == 2
+        assert "split_bf16: no kernels" in capsys.readouterr().err
+        return
+    assert main(["errors"]) == 0
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[3:]]
+    assert len(rows) == 3 * len(errors.KINDS)
+    for _, one, three, six in rows:
+        assert 1e-2 > float(one) > 10 * max(float(three), float(six)) > 0
+        assert float(three) < 1e-5
