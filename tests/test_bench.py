@@ -291,7 +291,9 @@ def test_command_says_what_was_wrong_in_one_line(capsys: pytest.CaptureFixture[s
     assert written.err.count("\n") == 1
 
 
-def test_one_product_is_far_less_exact_than_three_and_six(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_one_product_is_far_less_exact_than_three_and_six(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     monkeypatch.setattr(errors, "SHAPE", "2x64x6x6 32x64x3x3 p1")
     if not backend.accepts(_registry.find("split_bf16"), ConvProblem.parse(f"forward {errors.SHAPE}")):
         assert main(["errors"]) == 2
