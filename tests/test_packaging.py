@@ -116,8 +116,8 @@ def test_an_isa_object_calls_nothing_but_the_c_library(isa_objects: dict[str, Pa
     allowed = {f"{name}{suffix}" for name in ("exp", "erf", "tanh") for suffix in ("", "f")}
     if level in SHARING_LEVELS:
         allowed |= {f"fastconv_{table}_x86_64_v4" for table in SHARED_TABLES[1:]}
-    # __divti3: division of 128-bit integers, from libgcc and linked statically. __stack_chk_fail: of the C library, where
-    # Python's own flags ask for a guarded stack.
+    # __divti3: division of 128-bit integers, from libgcc and linked statically. __stack_chk_fail: of the C library,
+    # where Python's own flags ask for a guarded stack.
     allowed |= {"memcpy", "memset", "memmove", "_GLOBAL_OFFSET_TABLE_", "__divti3", "__stack_chk_fail"}
     assert needed <= allowed
 
