@@ -4,11 +4,17 @@ from ._bound import Kernel
 MOST_CHANNELS: int
 
 class DepthwiseKernel(Kernel):
-    def __init__(self, problem: ConvProblem, band: int) -> None: ...
+    shared_bytes: int
+    thread_bytes: int
+
+    def __init__(self, problem: ConvProblem, band: int, parts: int = 1) -> None: ...
 
 class GroupedKernel(DepthwiseKernel): ...
 
 class DepthwiseGradient(Kernel):
-    def __init__(self, problem: ConvProblem, splits: int, parts: int) -> None: ...
+    shared_bytes: int
+    thread_bytes: int
+
+    def __init__(self, problem: ConvProblem, splits: int, parts: int, band: int = 1) -> None: ...
 
 class GroupedGradient(DepthwiseGradient): ...

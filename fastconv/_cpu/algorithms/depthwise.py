@@ -37,10 +37,8 @@ class Depthwise(Algorithm):
         return problem.direction != "backward_weight" or all_pixels_reach(problem)
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
-        itemsize = np.dtype(problem.dtype).itemsize
-        if problem.direction != "backward_weight":
-            return math.prod(problem.weight_shape) * itemsize
-        return gradient_bytes(problem)
+        kernel = self.bind(problem, params)
+        return kernel.shared_bytes + threads * kernel.thread_bytes
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """Multiply-adds of whole vectors, and the arrays once."""
@@ -74,13 +72,6 @@ def band_rows(problem: ConvProblem) -> int:
     if strides != (1, 1, 1):
         band = min(band, PHASE_ROWS)
     return max(band + band % 2, 1)
-
-
-def gradient_bytes(problem: ConvProblem) -> int:
-    """Sums of all splits of a weight gradient, in whole vectors of filters."""
-    lanes, _, _ = _runtime.tile_sizes(problem.dtype)
-    filters = -(-problem.out_channels // lanes) * lanes
-    return splits_of(problem) * filters * math.prod(problem.weight_shape[1:]) * np.dtype(problem.dtype).itemsize
 
 
 def splits_of(problem: ConvProblem) -> int:

@@ -10,10 +10,12 @@ from ..._algorithm import Algorithm, Machine, Operands, Params, Resources
 from ..._problem import ConvProblem
 from .. import _depthwise, _runtime, epilogue
 from ..recompute import recompute
-from .depthwise import LEAST_ITEMS, all_pixels_reach, band_rows, gradient_bytes, parts_of, splits_of
+from .depthwise import LEAST_ITEMS, all_pixels_reach, parts_of, splits_of
 
 EFFICIENCY = 0.65
 """Share of the peak rate."""
+BAND_BYTES = 2**15
+"""Of the rows of the source that are copied for one vector of filters: what a first-level cache holds."""
 
 
 class Grouped(Algorithm):
@@ -38,13 +40,8 @@ class Grouped(Algorithm):
         return lanes % filters == 0 and channels <= filters and problem.groups * channels >= lanes
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
-        if problem.direction == "backward_weight":
-            return gradient_bytes(problem)
-        lanes, _, _ = _runtime.tile_sizes(problem.dtype)
-        channels, filters = _group_sizes(problem)
-        phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
-        vectors = -(-problem.groups * filters // lanes) * (phases + math.prod(problem.kernel_size) * channels)
-        return vectors * lanes * np.dtype(problem.dtype).itemsize
+        kernel = self.bind(problem, params)
+        return kernel.shared_bytes + threads * kernel.thread_bytes
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """Multiply-adds and the arrays once."""
@@ -56,8 +53,8 @@ class Grouped(Algorithm):
 
     def bind(self, problem: ConvProblem, params: Params) -> _depthwise.GroupedKernel | _depthwise.GroupedGradient:
         if problem.direction == "backward_weight":
-            return _depthwise.GroupedGradient(problem, splits_of(problem), parts_of(problem))
-        return _depthwise.GroupedKernel(problem, band_rows(problem))
+            return _depthwise.GroupedGradient(problem, splits_of(problem), parts_of(problem), _band_rows(problem))
+        return _depthwise.GroupedKernel(problem, _band_rows(problem), _parts(problem))
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
         if self.bind(problem, params).execute(operands, resources):
@@ -70,3 +67,33 @@ def _group_sizes(problem: ConvProblem) -> tuple[int, int]:
     """(channels of the source, channels of the result) of one group."""
     sizes = problem.in_channels // problem.groups, problem.out_channels // problem.groups
     return sizes[::-1] if problem.direction == "backward_input" else sizes
+
+
+def _band_rows(problem: ConvProblem) -> int:
+    """Rows of the result that are computed from one copy of what they read."""
+    lanes, _, _ = _runtime.tile_sizes(problem.dtype)
+    channels, filters = _group_sizes(problem)
+    vectors = -(-channels // lanes) if filters % lanes == 0 else 1
+    row_bytes = vectors * lanes * np.dtype(problem.dtype).itemsize * problem.kernel_size[0]
+    if problem.direction == "backward_input":
+        rows, step = -(-problem.input_size[1] // problem.stride[1]), 1
+        row_bytes *= problem.output_size[2] + problem.kernel_size[2]
+    else:
+        rows, step = problem.output_size[1], problem.stride[1]
+        row_bytes *= problem.input_size[2] + problem.kernel_size[2]
+    around = (problem.kernel_size[1] - 1) * problem.dilation[1]
+    most = max((BAND_BYTES // row_bytes - around) // step, around // step, 1)
+    return -(-rows // max(-(-rows // most), 1)) or 1
+
+
+def _parts(problem: ConvProblem) -> int:
+    """Parts of the filters, where images and bands are few."""
+    lanes, _, _ = _runtime.tile_sizes(problem.dtype)
+    _, filters = _group_sizes(problem)
+    if problem.groups * filters % lanes:
+        return 1
+    stride = problem.stride if problem.direction == "backward_input" else (1, 1, 1)
+    sizes = problem.input_size if problem.direction == "backward_input" else problem.output_size
+    planes, rows = (-(-size // step) for size, step in zip(sizes[:2], stride[:2], strict=True))
+    items = max(problem.batch * planes * -(-rows // _band_rows(problem)), 1)
+    return min(-(-LEAST_ITEMS // items), problem.groups * filters // lanes)

@@ -220,16 +220,18 @@ static void NAMED(depthwise_elements)(const NAMED(depthwise_image_t) *m, int64_t
         }
 }
 
-/* Bias, add and activation on row h, pixel by pixel. */
-static void NAMED(depthwise_finish)(const NAMED(depthwise_image_t) *m, int64_t n, int64_t h) {
+/* Bias, add and activation on `channels` channels of row h, pixel by pixel. */
+static void NAMED(depthwise_finish)(const NAMED(depthwise_image_t) *m, int64_t channel, int64_t channels, int64_t n,
+                                    int64_t h) {
     const correlation_t *c = &m->phase->sum;
     const epilogue_t *e = &m->phase->epilogue;
-    const REAL *add = (const REAL *)e->add;
-    if (add != NULL) add += n * e->add_stride[0] + m->d * e->add_stride[2] + h * e->add_stride[3];
+    const REAL *add = (const REAL *)e->add, *bias = e->bias == NULL ? NULL : (const REAL *)e->bias + channel;
+    REAL *result = m->result + h * c->result_stride[3] + channel * c->result_stride[1];
+    if (add != NULL)
+        add += n * e->add_stride[0] + channel * e->add_stride[1] + m->d * e->add_stride[2] + h * e->add_stride[3];
     for (int64_t w = 0; w < c->pixels[2]; w++)
-        NAMED(epilogue_run)(e, m->result + h * c->result_stride[3] + w * c->result_stride[4], c->result_stride[1],
-                            m->channels, (const REAL *)e->bias, 1, add == NULL ? NULL : add + w * e->add_stride[4],
-                            e->add_stride[1]);
+        NAMED(epilogue_run)(e, result + w * c->result_stride[4], c->result_stride[1], channels, bias, 1,
+                            add == NULL ? NULL : add + w * e->add_stride[4], e->add_stride[1]);
 }
 
 /* Rows [h, last) of one plane of image n, all channels. */
@@ -244,7 +246,7 @@ static void NAMED(depthwise_band)(const NAMED(depthwise_image_t) *m, int64_t n, 
         else
             NAMED(depthwise_elements)(m, h);
         for (int64_t row = h; row < h + rows && !NAMED(epilogue_is_empty)(&m->phase->epilogue); row++)
-            NAMED(depthwise_finish)(m, n, row);
+            NAMED(depthwise_finish)(m, 0, m->channels, n, row);
     }
 }
 

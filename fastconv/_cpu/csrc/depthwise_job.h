@@ -16,10 +16,18 @@ typedef struct {
     char *spoiled; /* one byte, set where a weight is not finite */
 } depthwise_phase_t;
 
+/* On every axis pixel p reads elements [p*step + low, p*step + high) of the source, in one of the phases. */
+typedef struct {
+    int64_t low[3];
+    int64_t high[3];
+} grouped_reach_t;
+
 typedef struct {
     const depthwise_phase_t *phases; /* stride phases of backward_input, the largest first; else one */
     int64_t phase_count;
-    int64_t band; /* rows of an item, in every phase */
+    int64_t band;  /* rows of an item, in every phase */
+    int64_t parts; /* grouped: of the vectors of filters, none of which overlap where there are several; else 1 */
+    grouped_reach_t reach; /* grouped: of all phases */
 } depthwise_job_t;
 
 /* backward_weight: the sums of every split of the rows of all images, added up in the end. */
@@ -29,8 +37,10 @@ typedef struct {
     int64_t parts;      /* of the filters; an item takes one */
     int64_t pass_first; /* rows [pass_first, pass_first + pass_rows) of every split are added in this pass */
     int64_t pass_rows;
-    char *partial; /* sums: [split][vector of filters][tap][channel of a group][lane] */
-    char *spoiled; /* one byte, set where a sum is not finite */
+    int64_t band;          /* grouped: rows that are summed together */
+    grouped_reach_t reach; /* grouped */
+    char *partial;         /* sums: [split][vector of filters][tap][channel of a group][lane] */
+    char *spoiled;         /* one byte, set where a sum is not finite */
 } depthwise_gradient_job_t;
 
 static inline int64_t depthwise_taps(const correlation_t *c) { return c->taps[0] * c->taps[1] * c->taps[2]; }
@@ -38,12 +48,44 @@ static inline int64_t depthwise_bands(const depthwise_job_t *job) {
     return div_up(job->phases[0].sum.pixels[1], job->band);
 }
 static inline int64_t depthwise_items(const depthwise_job_t *job) {
-    return job->phases[0].sum.batch * job->phases[0].sum.pixels[0] * depthwise_bands(job);
+    return job->phases[0].sum.batch * job->phases[0].sum.pixels[0] * depthwise_bands(job) * job->parts;
 }
 
 static inline int64_t depthwise_rows(const correlation_t *c) { return c->batch * c->pixels[0] * c->pixels[1]; }
 static inline int64_t depthwise_split_rows(const depthwise_gradient_job_t *job) {
     return div_up(depthwise_rows(&job->sum), job->splits);
+}
+
+/* Makes `reach` hold what all taps of a correlation read; reaches start with grouped_no_reach. */
+static const grouped_reach_t grouped_no_reach = {{INT64_MAX, INT64_MAX, INT64_MAX}, {INT64_MIN, INT64_MIN, INT64_MIN}};
+static inline void grouped_extend(grouped_reach_t *reach, const correlation_t *c) {
+    for (int axis = 0; axis < 3 && depthwise_taps(c) > 0; axis++) {
+        reach->low[axis] = min64(reach->low[axis], c->first[axis]);
+        reach->high[axis] = max64(reach->high[axis], c->first[axis] + (c->taps[axis] - 1) * c->delta[axis] + 1);
+    }
+}
+
+/* Columns that the pixels of a row read, inside the source or not. */
+static inline int64_t grouped_columns(const correlation_t *c, const grouped_reach_t *reach) {
+    return reach->low[2] < reach->high[2] ? (c->pixels[2] - 1) * c->step[2] + reach->high[2] - reach->low[2] : 0;
+}
+
+/* Planes (axis 0) or rows of the source that `pixels` neighbours read, at most. */
+static inline int64_t grouped_extent(const correlation_t *c, const grouped_reach_t *reach, int axis, int64_t pixels) {
+    if (reach->low[axis] >= reach->high[axis]) return 0;
+    return min64((pixels - 1) * c->step[axis] + reach->high[axis] - reach->low[axis], c->source_size[axis]);
+}
+
+/* Vectors of channels that a block of filters reads: of its group, or of all groups of one vector. */
+static inline int64_t grouped_vectors(const correlation_t *c, int64_t lanes) {
+    return c->filters % lanes == 0 ? div_up(c->channels, lanes) : 1;
+}
+
+/* Elements that are copied for one block, `rows` rows at a time; with `is_gradient` of the output gradient, too. */
+static inline int64_t grouped_copy_size(const correlation_t *c, const grouped_reach_t *reach, int64_t rows,
+                                        int64_t lanes, int is_gradient) {
+    const int64_t box = grouped_extent(c, reach, 0, 1) * grouped_extent(c, reach, 1, rows) * grouped_columns(c, reach);
+    return lanes * (box * grouped_vectors(c, lanes) + (is_gradient ? rows * c->pixels[2] : 0));
 }
 
 /* Pixels [*begin, *end) of a row find `taps` of its taps inside the source, the first of which reads column `first`

@@ -228,19 +228,32 @@ static void NAMED(gradient_add_row)(const correlation_t *c, int64_t row, int64_t
     }
 }
 
-/* A part of the vectors of channels over one pass of one split of the rows, each row by `add_row`. */
-static void NAMED(gradient_item)(const depthwise_gradient_job_t *job, int64_t item,
-                                 void (*add_row)(const correlation_t *, int64_t, int64_t, REAL *)) {
+/* What an item of a weight gradient adds up: rows [begin, end) into the sums of blocks [first, last). */
+typedef struct {
+    int64_t begin;
+    int64_t end;
+    int64_t first;
+    int64_t last;
+    int64_t size; /* sums of a block */
+    REAL *sums;   /* of the split: of block 0 */
+} NAMED(gradient_part_t);
+
+/* A part of the filters over one pass of one split of the rows; its sums are zeros before the first pass. */
+static NAMED(gradient_part_t) NAMED(gradient_part)(const depthwise_gradient_job_t *job, int64_t item) {
     const correlation_t *c = &job->sum;
     const int64_t blocks = div_up(c->groups * c->filters, LANES), split = item / job->parts, part = item % job->parts;
-    const int64_t first = part * blocks / job->parts, last = (part + 1) * blocks / job->parts;
-    const int64_t size = depthwise_taps(c) * c->channels * LANES, rows = depthwise_split_rows(job);
-    const int64_t begin = split * rows + job->pass_first;
-    const int64_t end = min64(min64(begin + job->pass_rows, (split + 1) * rows), depthwise_rows(c));
-    REAL *sums = (REAL *)job->partial + split * blocks * size;
-    if (job->pass_first == 0) NAMED(zero_line)(sums + first * size, (last - first) * size);
-    for (int64_t row = begin; row < end; row++)
-        for (int64_t block = first; block < last; block++) add_row(c, row, block, sums + block * size);
+    const int64_t rows = depthwise_split_rows(job), begin = split * rows + job->pass_first;
+    const int64_t size = depthwise_taps(c) * c->channels * LANES;
+    const NAMED(gradient_part_t) found = {
+        .begin = begin,
+        .end = min64(min64(begin + job->pass_rows, (split + 1) * rows), depthwise_rows(c)),
+        .first = part * blocks / job->parts,
+        .last = (part + 1) * blocks / job->parts,
+        .size = size,
+        .sums = (REAL *)job->partial + split * blocks * size,
+    };
+    if (job->pass_first == 0) NAMED(zero_line)(found.sums + found.first * size, (found.last - found.first) * size);
+    return found;
 }
 
 /* One vector of channels of the result, from `filter` on: its splits, added in order. */
@@ -269,8 +282,12 @@ static void NAMED(gradient_reduce)(const depthwise_gradient_job_t *job, int64_t 
 }
 
 static void NAMED(depthwise_gradient)(const void *data, int64_t item, void *scratch) {
+    const depthwise_gradient_job_t *job = (const depthwise_gradient_job_t *)data;
+    const NAMED(gradient_part_t) part = NAMED(gradient_part)(job, item);
     (void)scratch;
-    NAMED(gradient_item)((const depthwise_gradient_job_t *)data, item, NAMED(gradient_add_row));
+    for (int64_t row = part.begin; row < part.end; row++)
+        for (int64_t block = part.first; block < part.last; block++)
+            NAMED(gradient_add_row)(&job->sum, row, block, part.sums + block * part.size);
 }
 
 /* An item is one vector of channels. */

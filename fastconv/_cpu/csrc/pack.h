@@ -69,6 +69,30 @@ ALWAYS_INLINE void NAMED(transpose)(NAMED(vector) *rows) {
 #undef INTERLEAVE_HIGH
 #undef ROUNDS
 
+/* Elements [0, count) of the lines of up to LANES filters, `filter_stride` apart: element j to row slot[j] of `taps`.
+ * Up to `room` elements of every line may be read. */
+static void NAMED(transpose_lines)(const REAL *lines, int64_t filter_stride, int64_t filters, int64_t count,
+                                   int64_t room, const int64_t *slot, REAL *taps) {
+    if (room < LANES || filters < LANES) {
+        for (int64_t filter = 0; filter < filters; filter++)
+            for (int64_t j = 0; j < count; j++) taps[slot[j] * LANES + filter] = lines[filter * filter_stride + j];
+        return;
+    }
+    for (int64_t j = 0; j < count; j += LANES) {
+        const int64_t start = min64(j, room - LANES), end = min64(start + LANES, count);
+        NAMED(vector) square[LANES];
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) square[i] = *(const NAMED(unaligned) *)(lines + i * filter_stride + start);
+        NAMED(transpose)(square);
+        if (end == j + LANES) {
+#pragma GCC unroll 16
+            for (int i = 0; i < LANES; i++) *(NAMED(vector) *)(taps + slot[j + i] * LANES) = square[i];
+        } else {
+            for (int64_t i = j; i < end; i++) *(NAMED(vector) *)(taps + slot[i] * LANES) = square[i - start];
+        }
+    }
+}
+
 /* One panel from `width` lines that run along the depth, `lines` apart by `line_stride`: panel[r][i] = lines[i][r].
  *
  * Lines up to the next multiple of LANES are read, and no more than `depth` elements of any. Rows of the panel are

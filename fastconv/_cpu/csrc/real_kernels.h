@@ -19,6 +19,7 @@ typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(
 #include "narrow.h"
 #include "depthwise.h"
 #include "depthwise_weight.h"
+#include "grouped_panel.h"
 #include "grouped.h"
 #include "grouped_weight.h"
 #include "planes.h"

@@ -71,30 +71,6 @@ static NAMED(panel_weights_t) NAMED(panel_weights)(const winograd_job_t *job, in
     return p;
 }
 
-/* Elements [0, count) of the lines of all filters, `filter_stride` apart: element j to row slot[j] of `taps`. Up to
- * `room` elements of every line may be read. */
-static void NAMED(transpose_lines)(const REAL *lines, int64_t filter_stride, int64_t filters, int64_t count,
-                                   int64_t room, const int64_t *slot, REAL *taps) {
-    if (room < LANES || filters < LANES) {
-        for (int64_t filter = 0; filter < filters; filter++)
-            for (int64_t j = 0; j < count; j++) taps[slot[j] * LANES + filter] = lines[filter * filter_stride + j];
-        return;
-    }
-    for (int64_t j = 0; j < count; j += LANES) {
-        const int64_t start = min64(j, room - LANES), end = min64(start + LANES, count);
-        NAMED(vector) square[LANES];
-#pragma GCC unroll 16
-        for (int i = 0; i < LANES; i++) square[i] = *(const NAMED(unaligned) *)(lines + i * filter_stride + start);
-        NAMED(transpose)(square);
-        if (end == j + LANES) {
-#pragma GCC unroll 16
-            for (int i = 0; i < LANES; i++) *(NAMED(vector) *)(taps + slot[j + i] * LANES) = square[i];
-        } else {
-            for (int64_t i = j; i < end; i++) *(NAMED(vector) *)(taps + slot[i] * LANES) = square[i - start];
-        }
-    }
-}
-
 static void NAMED(gather_taps)(const NAMED(panel_weights_t) *p, REAL *taps) {
     const int64_t *stride = p->stride, area = p->area, whole = p->whole;
     int64_t slot[LANES * WINOGRAD_MOST_TAPS];
