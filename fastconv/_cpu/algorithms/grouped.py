@@ -12,7 +12,7 @@ from .. import _depthwise, _runtime, epilogue
 from ..recompute import recompute
 from .depthwise import LEAST_ITEMS, all_pixels_reach, parts_of, splits_of
 
-EFFICIENCY = 0.65
+EFFICIENCY = 0.8
 """Share of the peak rate."""
 BAND_BYTES = 2**15
 """Of the rows of the source that are copied for one vector of filters: what a first-level cache holds."""
