@@ -24,7 +24,7 @@ cdef extern from "depthwise_job.h" nogil:
 
     ctypedef struct depthwise_job_t:
         const depthwise_phase_t *phases
-        int64_t phase_count, band, parts
+        int64_t phase_count, band, parts, turns
         grouped_reach_t reach
 
     ctypedef struct depthwise_gradient_job_t:
@@ -38,7 +38,7 @@ cdef extern from "depthwise_job.h" nogil:
 
     void grouped_extend(grouped_reach_t *reach, const correlation_t *c)
     int64_t grouped_copy_size(const correlation_t *c, const grouped_reach_t *reach, int64_t rows, int64_t lanes,
-                              int is_gradient)
+                              int64_t turns)
     int64_t div_up(int64_t a, int64_t b)
     int64_t round_up(int64_t a, int64_t b)
     int64_t depthwise_taps(const correlation_t *c)
@@ -57,7 +57,7 @@ cdef class DepthwiseKernel(Kernel):
     the workspace are for weights, then come ``thread_bytes`` for every thread.
     """
 
-    cdef int64_t band, parts
+    cdef int64_t band, parts, turns
     cdef readonly int64_t shared_bytes, thread_bytes
     cdef const real_kernels_t *kernels
     cdef grouped_reach_t reach
@@ -65,6 +65,7 @@ cdef class DepthwiseKernel(Kernel):
     def __cinit__(self, problem, int64_t band, int64_t parts=1):
         self.sums, self.kernels, self.band = Correlations(problem), kernels_for(problem.dtype), band
         self.may_refuse, self.parts = problem.direction == "forward", parts
+        self.turns = problem.layout != "channels_last"
         self._set_sizes()
 
     cdef _set_sizes(self):
@@ -97,7 +98,7 @@ cdef class DepthwiseKernel(Kernel):
             if self._pack(phases, operands, workspace) and self.may_refuse:
                 return 1
             job.phases, job.phase_count, job.band, job.parts = phases, self.sums.count, self.band, self.parts
-            job.reach = self.reach
+            job.reach, job.turns = self.reach, self.turns
             return run_job(self._correlate(), &job, depthwise_items(&job), self.thread_bytes,
                            workspace + self.shared_bytes, threads)
         finally:
@@ -145,7 +146,7 @@ cdef class GroupedKernel(DepthwiseKernel):
         return self._blocks(c) * (1 + depthwise_taps(c) * c.channels) * self.kernels.lanes
 
     cdef int64_t _scratch(self, const correlation_t *c) noexcept:
-        return grouped_copy_size(c, &self.reach, self.band, self.kernels.lanes, False)
+        return grouped_copy_size(c, &self.reach, self.band, self.kernels.lanes, self.turns)
 
     cdef int _pack_phase(self, const depthwise_phase_t *phase) except -1:
         return run_job(self.kernels.grouped_pack, phase, self._blocks(&phase.sum), 0, NULL, 1)
@@ -226,7 +227,7 @@ cdef class GroupedGradient(DepthwiseGradient):
         self._set_sizes()
 
     cdef int64_t _scratch(self, const correlation_t *c) noexcept:
-        return grouped_copy_size(c, &self.reach, self.band, self.kernels.lanes, True)
+        return grouped_copy_size(c, &self.reach, self.band, self.kernels.lanes, 1)
 
     cdef item_fn _gradient(self) noexcept:
         return self.kernels.grouped_gradient

@@ -1,4 +1,4 @@
-"""grouped: few channels in every group, channels last, filters of several groups as lanes."""
+"""grouped: few channels in every group, filters of several groups as lanes."""
 
 from __future__ import annotations
 
@@ -14,26 +14,38 @@ from .depthwise import LEAST_ITEMS, all_pixels_reach, parts_of, splits_of
 
 EFFICIENCY = 0.8
 """Share of the peak rate."""
+START_CHANNELS = 0.5
+"""Channels of a group that are multiplied in the time that it takes to start with a row of taps."""
+TURN_PRODUCTS = 10
+"""Multiply-adds in the time that it takes to turn an element."""
 BAND_BYTES = 2**15
 """Of the rows of the source that are copied for one vector of filters: what a first-level cache holds."""
 
 
 class Grouped(Algorithm):
-    """Small groups of channels-last arrays, in float32 and float64."""
+    """Small groups, in float32 and float64; depthwise ones where rows are neighbours in memory."""
 
     name = "grouped"
     dtypes = frozenset({"float32", "float64"})
     multiplies_outside = True
 
     def supports(self, problem: ConvProblem) -> bool:
-        """Where the channels that a vector of filters needs are one vector or its groups fill vectors."""
-        if problem.layout != "channels_last" or problem.groups == 1:
+        """Where the channels that a vector of filters needs are one vector or its groups fill vectors.
+
+        Not the phases of a strided gradient whose channels are not neighbours in memory.
+        """
+        if problem.groups == 1:
+            return False
+        channels, filters = _group_sizes(problem)
+        if problem.layout == "channels_last":
+            if filters == 1:
+                return False
+        elif problem.direction == "backward_input" and problem.stride != (1, 1, 1):
             return False
         if problem.direction == "backward_weight" and not all_pixels_reach(problem):
             return False
         lanes, _, _ = _runtime.tile_sizes(problem.dtype)
-        channels, filters = _group_sizes(problem)
-        if channels > _depthwise.MOST_CHANNELS or filters == 1:
+        if channels > _depthwise.MOST_CHANNELS:
             return False
         if filters % lanes == 0:
             return True
@@ -44,11 +56,15 @@ class Grouped(Algorithm):
         return kernel.shared_bytes + threads * kernel.thread_bytes
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        """Multiply-adds and the arrays once."""
+        """Multiply-adds and the arrays once, which are turned where channels are not neighbours in memory."""
         shapes = problem.input_shape, problem.output_shape, problem.weight_shape
         data_seconds = sum(map(math.prod, shapes)) * np.dtype(problem.dtype).itemsize / machine.bytes_per_second
         phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
-        work = problem.multiply_adds / (machine.multiply_adds_per_second[problem.dtype] * EFFICIENCY) + data_seconds
+        channels, _ = _group_sizes(problem)
+        products = problem.multiply_adds * (1 + START_CHANNELS / channels) / EFFICIENCY
+        if problem.layout != "channels_last":
+            products += TURN_PRODUCTS * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
+        work = products / machine.multiply_adds_per_second[problem.dtype] + data_seconds
         return machine.call_seconds * 2 * phases + work / min(threads, LEAST_ITEMS)
 
     def bind(self, problem: ConvProblem, params: Params) -> _depthwise.GroupedKernel | _depthwise.GroupedGradient:

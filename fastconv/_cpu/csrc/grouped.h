@@ -8,8 +8,9 @@
  * are one or two of them apart, up to three taps share each spread vector. Taps outside a row are multiplied by zeros,
  * rows outside the source are left out: finite weights are a precondition. Layout: factors [block][1 + tap *
  * channel][lane], of which the first are the permutation for channel 0; the last block begins early rather than end
- * late, and so does the last tile of a row. At strides other than 1 between channels lanes are read and written one by
- * one. Numerics: one chain of multiply-adds per element; no block and no thread changes it. */
+ * late, and so does the last tile of a row. Where rows are neighbours in memory, and not channels, panels and results
+ * are turned by squares; at other strides lanes are read and written one by one. Numerics: one chain of multiply-adds
+ * per element; no block and no thread changes it. */
 #define GROUPED_PIXELS (TILE_ROWS > 8 ? 14 : 8)
 #define GROUPED_SOME 7
 #define GROUPED_FEW 4
@@ -22,8 +23,12 @@ typedef struct {
     const depthwise_phase_t *phase;
     const NAMED(grouped_panel_t) *panel;
     const REAL *factors;
-    REAL *result; /* of the block's first filter, in the plane */
-    int64_t d;    /* of the plane */
+    REAL *result;       /* of the block's first filter and the first row of the band */
+    int64_t row_stride; /* of the result, as are those of pixels and lanes */
+    int64_t pixel_stride;
+    int64_t lane_stride;
+    int64_t d; /* of the plane */
+    int64_t h; /* of the band */
 } NAMED(grouped_block_t);
 
 static int NAMED(grouped_how)(const correlation_t *c) {
@@ -72,7 +77,7 @@ ALWAYS_INLINE void NAMED(grouped_tile)(const int how, const int spread, const in
     const correlation_t *c = &b->phase->sum;
     const NAMED(grouped_panel_t) *panel = b->panel;
     const int64_t size = c->channels * LANES, column = pixel * c->step[2] + c->first[2] - panel->first[2];
-    REAL *result = b->result + h * c->result_stride[3] + pixel * c->result_stride[4];
+    REAL *result = b->result + (h - b->h) * b->row_stride + pixel * b->pixel_stride;
     NAMED(vector) sum[GROUPED_PIXELS];
     NAMED(lane_index) which;
     int64_t slice, slices, top, bottom;
@@ -80,7 +85,7 @@ ALWAYS_INLINE void NAMED(grouped_tile)(const int how, const int spread, const in
 #pragma GCC unroll 14
     for (int p = 0; p < pixels; p++) {
         sum[p] = (NAMED(vector)){0};
-        __builtin_prefetch(result + p * c->result_stride[4] + LANES - 1, 1);
+        __builtin_prefetch(result + p * b->pixel_stride + LANES - 1, 1);
     }
     NAMED(taps_inside)(c, 0, b->d, &slice, &slices);
     NAMED(taps_inside)(c, 1, h, &top, &bottom);
@@ -109,11 +114,10 @@ ALWAYS_INLINE void NAMED(grouped_tile)(const int how, const int spread, const in
         }
 #pragma GCC unroll 14
     for (int p = 0; p < pixels; p++) {
-        REAL *to = result + p * c->result_stride[4];
-        if (c->result_stride[1] == 1)
-            NAMED(store)(to, sum[p]);
+        if (b->lane_stride == 1)
+            NAMED(store)(result + p * b->pixel_stride, sum[p]);
         else
-            NAMED(store_lanes)(to, c->result_stride[1], sum[p]);
+            NAMED(store_lanes)(result + p * b->pixel_stride, b->lane_stride, sum[p]);
     }
 }
 
@@ -165,6 +169,26 @@ static void NAMED(grouped_row)(const NAMED(grouped_block_t) *b, int64_t h) {
 /* Elements of a block's factors. */
 static int64_t NAMED(grouped_size)(const correlation_t *c) { return (1 + depthwise_taps(c) * c->channels) * LANES; }
 
+/* A band of rows [h, last) of one block in one phase, of image n. `turned`: room for its result, or NULL. */
+static void NAMED(grouped_band)(NAMED(grouped_block_t) *b, int64_t n, int64_t filter, int64_t last, REAL *turned) {
+    const depthwise_phase_t *phase = b->phase;
+    const correlation_t *c = &phase->sum;
+    const int64_t *stride = c->result_stride, pixels = c->pixels[2];
+    REAL *result = (REAL *)c->result + n * stride[0] + filter * stride[1] + b->d * stride[2] + b->h * stride[3];
+    if (turned != NULL && !NAMED(is_turned)(stride, pixels)) turned = NULL;
+    b->result = turned == NULL ? result : turned;
+    b->row_stride = turned == NULL ? stride[3] : pixels * LANES;
+    b->pixel_stride = turned == NULL ? stride[4] : LANES;
+    b->lane_stride = turned == NULL ? stride[1] : 1;
+    for (int64_t h = b->h; h < last; h++) {
+        NAMED(grouped_row)(b, h);
+        if (!NAMED(epilogue_is_empty)(&phase->epilogue))
+            NAMED(depthwise_finish)(phase, b->result + (h - b->h) * b->row_stride, b->pixel_stride, b->lane_stride,
+                                    filter, LANES, n, b->d, h);
+    }
+    if (turned != NULL) NAMED(turn_back)(result, stride[1], turned, (last - b->h) * pixels);
+}
+
 /* One item: a part of the filters for a band of rows of one plane in all phases. */
 static void NAMED(grouped_correlate)(const void *data, int64_t item, void *scratch) {
     const depthwise_job_t *job = (const depthwise_job_t *)data;
@@ -172,21 +196,20 @@ static void NAMED(grouped_correlate)(const void *data, int64_t item, void *scrat
     const int64_t part = item % job->parts, bands = depthwise_bands(job), plane = item / job->parts / bands;
     const int64_t n = plane / sum->pixels[0], d = plane % sum->pixels[0], first = item / job->parts % bands * job->band;
     const int64_t rows = min64(job->band, sum->pixels[1] - first), blocks = div_up(sum->groups * sum->filters, LANES);
-    const NAMED(grouped_panel_t) panel = NAMED(grouped_panel)(sum, &job->reach, d, first, rows, (REAL *)scratch);
+    const int64_t room = job->band * sum->pixels[2] * LANES * job->turns;
+    const NAMED(grouped_panel_t) panel = NAMED(grouped_panel)(sum, &job->reach, d, first, rows, (REAL *)scratch + room);
     for (int64_t block = part * blocks / job->parts; block < (part + 1) * blocks / job->parts; block++) {
-        const int64_t filter = NAMED(grouped_filter)(sum, block);
         NAMED(fill_grouped_panel)(sum, &panel, n, block);
         for (int64_t i = 0; i < job->phase_count; i++) {
             const depthwise_phase_t *phase = &job->phases[i];
             const correlation_t *c = &phase->sum;
-            REAL *result = (REAL *)c->result + n * c->result_stride[0] + d * c->result_stride[2];
-            const REAL *factors = (const REAL *)phase->factors + block * NAMED(grouped_size)(c);
-            const NAMED(depthwise_image_t) image = {phase, NULL, NULL, result, c->groups * c->filters, d};
-            const NAMED(grouped_block_t) b = {phase, &panel, factors, result + filter * c->result_stride[1], d};
-            for (int64_t h = first; d < c->pixels[0] && h < min64(first + rows, c->pixels[1]); h++) {
-                NAMED(grouped_row)(&b, h);
-                if (!NAMED(epilogue_is_empty)(&phase->epilogue)) NAMED(depthwise_finish)(&image, filter, LANES, n, h);
-            }
+            NAMED(grouped_block_t) b = {.phase = phase,
+                                        .panel = &panel,
+                                        .factors = (const REAL *)phase->factors + block * NAMED(grouped_size)(c),
+                                        .d = d,
+                                        .h = first};
+            const int64_t last = d < c->pixels[0] ? min64(first + rows, c->pixels[1]) : first;
+            NAMED(grouped_band)(&b, n, NAMED(grouped_filter)(c, block), last, job->turns ? (REAL *)scratch : NULL);
         }
     }
 }

@@ -54,26 +54,72 @@ static void NAMED(copy_vectors)(REAL *to, const REAL *from, int64_t pixel_stride
         }
 }
 
+/* Whether rows of `pixels` are neighbours in memory, and channels are not. */
+static inline int NAMED(is_turned)(const int64_t *stride, int64_t pixels) {
+    return stride[1] != 1 && stride[4] == 1 && stride[3] == pixels;
+}
+
+/* The other way round: `rows` whole rows of `width` pixels of a vector of channels, `channel_stride` apart, to
+ * [row][pixel][lane], `pitch` pixels a row. Up to `room` pixels of every channel may be read. */
+static void NAMED(turn_rows)(REAL *to, int64_t pitch, const REAL *from, int64_t channel_stride, int64_t width,
+                             int64_t rows, int64_t room) {
+    const int64_t count = rows * width;
+    int64_t slot[4 * LANES];
+    for (int64_t first = 0, row = 0, column = 0, some; first < count; first += some) {
+        const REAL *at = to + row * pitch * LANES;
+        some = min64(4 * LANES, count - first);
+        for (int64_t i = 0, begin = row; i < some; i++) {
+            slot[i] = (row - begin) * pitch + column;
+            if (++column == width) column = 0, row++;
+        }
+        NAMED(transpose_lines)(from + first, channel_stride, LANES, some, room - first, slot, (REAL *)at);
+    }
+}
+
+/* And back: `count` pixels [pixel][lane] to lines of channels. */
+static void NAMED(turn_back)(REAL *to, int64_t channel_stride, const REAL *from, int64_t count) {
+    for (int64_t first = 0; first < count; first += LANES) {
+        const int64_t begin = min64(first, count - LANES); /* rather early than to end late */
+        NAMED(vector) square[LANES];
+        if (begin < 0) {
+            for (int64_t i = 0; i < count; i++)
+                for (int l = 0; l < LANES; l++) to[l * channel_stride + i] = from[i * LANES + l];
+            return;
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) square[i] = NAMED(load)(from + (begin + i) * LANES);
+        NAMED(transpose)(square);
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) NAMED(store)(to + i * channel_stride + begin, square[i]);
+    }
+}
+
 /* The values of a panel of image n for a block. */
 static void NAMED(fill_grouped_panel)(const correlation_t *c, const NAMED(grouped_panel_t) *panel, int64_t n,
                                       int64_t block) {
     const int64_t channel = NAMED(grouped_channel)(c, NAMED(grouped_filter)(c, block));
     const int64_t ahead = NAMED(grouped_channel)(c, NAMED(grouped_filter)(c, block + 1)) - channel;
-    const int64_t channels = c->filters % LANES == 0 ? c->channels : LANES;
+    const int64_t channels = c->filters % LANES == 0 ? c->channels : LANES, width = c->source_size[2];
+    const int64_t *stride = c->source_stride, *size = panel->size;
     int64_t begin, end;
-    NAMED(clip)(panel->first[2], 1, panel->size[2], c->source_size[2], &begin, &end);
-    for (int64_t d = panel->first[0]; d < panel->first[0] + panel->size[0]; d++)
+    NAMED(clip)(panel->first[2], 1, size[2], width, &begin, &end);
+    for (int64_t d = panel->first[0]; d < panel->first[0] + size[0] && size[1] > 0; d++)
         for (int64_t v = 0; v < panel->vectors; v++) {
-            const int64_t first = channel + v * LANES;
-            const int whole = c->source_stride[1] == 1 && first + LANES <= c->groups * c->channels;
-            const REAL *from = (const REAL *)c->source + n * c->source_stride[0] + first * c->source_stride[1] +
-                               d * c->source_stride[2] + (panel->first[2] + begin) * c->source_stride[4];
-            for (int64_t row = panel->first[1]; row < panel->first[1] + panel->size[1]; row++) {
-                REAL *to = NAMED(grouped_line)(panel, d, row, v);
+            const int64_t first = channel + v * LANES, top = panel->first[1];
+            const int whole = first + LANES <= c->groups * c->channels;
+            const REAL *from = (const REAL *)c->source + n * stride[0] + first * stride[1] + d * stride[2] +
+                               top * stride[3] + (panel->first[2] + begin) * stride[4];
+            REAL *to = NAMED(grouped_line)(panel, d, top, v);
+            const int turned = whole && end - begin == width && NAMED(is_turned)(stride, width);
+            if (turned)
+                NAMED(turn_rows)(to + begin * LANES, size[2], from, stride[1], width, size[1],
+                                 (c->source_size[1] - top) * width);
+            for (int64_t row = 0; row < size[1]; row++, to += size[2] * LANES, from += stride[3]) {
                 NAMED(zero_line)(to, begin * LANES);
-                NAMED(copy_vectors)(to + begin * LANES, from + row * c->source_stride[3], c->source_stride[4],
-                                    c->source_stride[1], channels - v * LANES, whole, ahead, end - begin);
-                NAMED(zero_line)(to + end * LANES, (panel->size[2] - end) * LANES);
+                NAMED(zero_line)(to + end * LANES, (size[2] - end) * LANES);
+                if (!turned)
+                    NAMED(copy_vectors)(to + begin * LANES, from, stride[4], stride[1], channels - v * LANES,
+                                        whole && stride[1] == 1, ahead, end - begin);
             }
         }
 }

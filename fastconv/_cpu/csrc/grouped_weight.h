@@ -149,7 +149,11 @@ static void NAMED(grouped_add_rows)(const depthwise_gradient_job_t *job, int64_t
     NAMED(lane_index) which;
     for (int64_t l = 0; l < LANES; l++) which[l] = (filter + l) / c->filters * c->channels - channel;
     NAMED(fill_grouped_panel)(c, &panel, n, block);
-    for (int64_t r = 0; r < rows; r++)
+    const int turned = NAMED(is_turned)(stride, c->pixels[2]);
+    if (turned)
+        NAMED(turn_rows)(scratch, c->pixels[2], gradient, stride[1], c->pixels[2], rows,
+                         (c->pixels[1] - h) * c->pixels[2]);
+    for (int64_t r = 0; r < rows && !turned; r++)
         NAMED(copy_vectors)(scratch + r * size, gradient + r * stride[3], stride[4], stride[1], LANES, stride[1] == 1,
                             NAMED(grouped_filter)(c, block + 1) - filter, c->pixels[2]);
     NAMED(grouped_add_band)(c, &panel, scratch, d, h, rows, which, sums);
