@@ -211,6 +211,18 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "1x16x4x3 32x8x3x3 p1 g2 channels_last",
         "1x48x30 48x2x5 p4 d2 g24 channels_last",
     ),
+    "grouped, channels first": (
+        "2x64x7x7 64x1x3x3 p1 g64",
+        "1x41x5x9 41x1x5x5 p2 g41 DHWIO",
+        "1x48x14x15 48x1x3x3 s2 p1 g48",
+        "2x36x6x11 36x2x3x3 p1 g18",
+        "1x64x12x20 64x16x3x3 p1 g4",
+        "1x32x9x9 64x8x3x3 p2 d2 g4 ODHWI",
+        "1x40x10x13 40x8x3x3 p-1:2x3:-2 g5",
+        "1x16x3x4x9 16x1x3x3x3 p1 s1x2x2 g16",
+        "1x64x70 64x4x9 p4 g16",
+        "2x32x2x3 32x1x3x3 p3 g32",
+    ),
 }
 """The named lists: what every algorithm is tested on."""
 
@@ -225,6 +237,8 @@ EPILOGUES: tuple[str, ...] = (
     "1x9x5x95 5x9x1x1 +bias+add+relu",
     "1x3x17x19 4x3x2x2 s5x4 +bias+add",
     "1x4x7x5x6 6x2x3x2x3 s2 p1 d2x1x1 g2 +bias+relu",
+    "1x24x7x9 24x1x3x3 p1 g24 +bias+add+relu",
+    "2x40x5x6 40x4x3x3 p1 g10 channels_last +bias+add+relu",
 )
 """Epilogues that integers stay exact in; for forward and backward_input."""
 

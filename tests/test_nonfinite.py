@@ -17,7 +17,13 @@ from operands import RESULT, accepted, compute, integer_operands, placed, repro,
 from problems import NARROW, SHAPES, describe, problems
 
 LISTS = ("basic", "tails", "dilated", "strided", "grouped", "depthwise", "planes", "padded", "1-D", "3-D", "1x1")
-LISTS += ("channels last", "depthwise, channels last", "grouped, channels last", "strided, several channels")
+LISTS += (
+    "channels last",
+    "depthwise, channels last",
+    "grouped, channels last",
+    "grouped, channels first",
+    "strided, several channels",
+)
 VALUES = (np.nan, np.inf, -np.inf)
 
 

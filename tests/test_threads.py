@@ -19,7 +19,7 @@ from real_data import RealCase
 from subprocesses import output_of
 
 LISTS = ("basic", "tails", "dilated", "strided", "grouped", "depthwise", "planes", "1-D", "3-D", "channels last")
-LISTS += ("depthwise, channels last", "grouped, channels last", "strided, several channels")
+LISTS += ("depthwise, channels last", "grouped, channels last", "grouped, channels first", "strided, several channels")
 CORPUS = problems(shape for name in LISTS for shape in SHAPES[name])
 LARGER = problems(
     ("2x32x24x25 40x32x3x3 p1", "8x3x40x40 16x3x5x5 s2", "3x64x9x9 64x1x3x3 p1 g64", "1x2x9000 3x2x65 p32"),

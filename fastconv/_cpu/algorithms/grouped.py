@@ -14,9 +14,7 @@ from .depthwise import LEAST_ITEMS, all_pixels_reach, parts_of, splits_of
 
 EFFICIENCY = 0.8
 """Share of the peak rate."""
-START_CHANNELS = 0.5
-"""Channels of a group that are multiplied in the time that it takes to start with a row of taps."""
-TURN_PRODUCTS = 10
+TURN_PRODUCTS = 4
 """Multiply-adds in the time that it takes to turn an element."""
 BAND_BYTES = 2**15
 """Of the rows of the source that are copied for one vector of filters: what a first-level cache holds."""
@@ -60,8 +58,7 @@ class Grouped(Algorithm):
         shapes = problem.input_shape, problem.output_shape, problem.weight_shape
         data_seconds = sum(map(math.prod, shapes)) * np.dtype(problem.dtype).itemsize / machine.bytes_per_second
         phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
-        channels, _ = _group_sizes(problem)
-        products = problem.multiply_adds * (1 + START_CHANNELS / channels) / EFFICIENCY
+        products = problem.multiply_adds / EFFICIENCY
         if problem.layout != "channels_last":
             products += TURN_PRODUCTS * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
         work = products / machine.multiply_adds_per_second[problem.dtype] + data_seconds
