@@ -25,6 +25,8 @@ cdef extern from "depthwise_job.h" nogil:
     ctypedef struct depthwise_job_t:
         const depthwise_phase_t *phases
         int64_t phase_count, band, parts, turns
+        int64_t apart[2]
+        int64_t result[2]
         grouped_reach_t reach
 
     ctypedef struct depthwise_gradient_job_t:
@@ -38,7 +40,7 @@ cdef extern from "depthwise_job.h" nogil:
 
     void grouped_extend(grouped_reach_t *reach, const correlation_t *c)
     int64_t grouped_copy_size(const correlation_t *c, const grouped_reach_t *reach, int64_t rows, int64_t lanes,
-                              int64_t turns)
+                              int64_t others)
     int64_t div_up(int64_t a, int64_t b)
     int64_t round_up(int64_t a, int64_t b)
     int64_t depthwise_taps(const correlation_t *c)
@@ -58,6 +60,8 @@ cdef class DepthwiseKernel(Kernel):
     """
 
     cdef int64_t band, parts, turns
+    cdef int64_t apart[2]
+    cdef int64_t result[2]
     cdef readonly int64_t shared_bytes, thread_bytes
     cdef const real_kernels_t *kernels
     cdef grouped_reach_t reach
@@ -65,7 +69,11 @@ cdef class DepthwiseKernel(Kernel):
     def __cinit__(self, problem, int64_t band, int64_t parts=1):
         self.sums, self.kernels, self.band = Correlations(problem), kernels_for(problem.dtype), band
         self.may_refuse, self.parts = problem.direction == "forward", parts
-        self.turns = problem.layout != "channels_last"
+        self.turns = problem.layout != "channels_last" and not (
+            problem.direction == "backward_input" and problem.stride[0] > 1
+        )
+        self.result[0], self.result[1] = (problem.output_size if self.may_refuse else problem.input_size)[1:]
+        self.apart[0], self.apart[1] = (1, 1) if self.may_refuse else problem.stride[1:]
         self._set_sizes()
 
     cdef _set_sizes(self):
@@ -89,6 +97,7 @@ cdef class DepthwiseKernel(Kernel):
                  int threads) except -1:
         cdef depthwise_job_t job
         cdef depthwise_phase_t *phases
+        cdef int axis
         if self.shared_bytes + self.thread_bytes * threads > workspace_bytes:
             raise MemoryError("workspace smaller than the algorithm asked for")
         phases = <depthwise_phase_t *>PyMem_Malloc(self.sums.count * sizeof(depthwise_phase_t))
@@ -99,6 +108,8 @@ cdef class DepthwiseKernel(Kernel):
                 return 1
             job.phases, job.phase_count, job.band, job.parts = phases, self.sums.count, self.band, self.parts
             job.reach, job.turns = self.reach, self.turns
+            for axis in range(2):
+                job.apart[axis], job.result[axis] = self.apart[axis], self.result[axis]
             return run_job(self._correlate(), &job, depthwise_items(&job), self.thread_bytes,
                            workspace + self.shared_bytes, threads)
         finally:
@@ -146,7 +157,8 @@ cdef class GroupedKernel(DepthwiseKernel):
         return self._blocks(c) * (1 + depthwise_taps(c) * c.channels) * self.kernels.lanes
 
     cdef int64_t _scratch(self, const correlation_t *c) noexcept:
-        return grouped_copy_size(c, &self.reach, self.band, self.kernels.lanes, self.turns)
+        return grouped_copy_size(c, &self.reach, self.band, self.kernels.lanes,
+                                 self.turns * self.band * self.apart[0] * self.result[1])
 
     cdef int _pack_phase(self, const depthwise_phase_t *phase) except -1:
         return run_job(self.kernels.grouped_pack, phase, self._blocks(&phase.sum), 0, NULL, 1)
@@ -227,7 +239,7 @@ cdef class GroupedGradient(DepthwiseGradient):
         self._set_sizes()
 
     cdef int64_t _scratch(self, const correlation_t *c) noexcept:
-        return grouped_copy_size(c, &self.reach, self.band, self.kernels.lanes, 1)
+        return grouped_copy_size(c, &self.reach, self.band, self.kernels.lanes, self.band * c.pixels[2])
 
     cdef item_fn _gradient(self) noexcept:
         return self.kernels.grouped_gradient

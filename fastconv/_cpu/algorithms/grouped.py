@@ -28,18 +28,15 @@ class Grouped(Algorithm):
     multiplies_outside = True
 
     def supports(self, problem: ConvProblem) -> bool:
-        """Where the channels that a vector of filters needs are one vector or its groups fill vectors.
-
-        Not the phases of a strided gradient whose channels are not neighbours in memory.
-        """
+        """Where the channels that a vector of filters needs are one vector or its groups fill vectors."""
         if problem.groups == 1:
             return False
         channels, filters = _group_sizes(problem)
         if problem.layout == "channels_last":
             if filters == 1:
                 return False
-        elif problem.direction == "backward_input" and problem.stride != (1, 1, 1):
-            return False
+        elif problem.direction == "backward_input" and problem.stride[0] > 1:
+            return False  # whose rows are written one by one
         if problem.direction == "backward_weight" and not all_pixels_reach(problem):
             return False
         lanes, _, _ = _runtime.tile_sizes(problem.dtype)

@@ -28,7 +28,9 @@ typedef struct {
     int64_t band;  /* rows of an item, in every phase */
     int64_t parts; /* grouped: of the vectors of filters, none of which overlap where there are several; else 1 */
     grouped_reach_t reach; /* grouped: of all phases */
-    int64_t turns;         /* grouped: 1 with room for the result of a band of a block, 0 without */
+    int64_t turns;         /* grouped: 1 with room for the result of a band of a block in all phases, 0 without */
+    int64_t apart[2];      /* grouped: rows and columns of the result from one of a phase to its next */
+    int64_t result[2];     /* grouped: rows and columns of the result, all phases together */
 } depthwise_job_t;
 
 /* backward_weight: the sums of every split of the rows of all images, added up in the end. */
@@ -82,11 +84,11 @@ static inline int64_t grouped_vectors(const correlation_t *c, int64_t lanes) {
     return c->filters % lanes == 0 ? div_up(c->channels, lanes) : 1;
 }
 
-/* Elements that are copied for one block, `rows` rows at a time; with `turns` of the output or its gradient, too. */
+/* Elements that are copied for one block, `rows` rows at a time, beside `others` pixels of other arrays. */
 static inline int64_t grouped_copy_size(const correlation_t *c, const grouped_reach_t *reach, int64_t rows,
-                                        int64_t lanes, int64_t turns) {
+                                        int64_t lanes, int64_t others) {
     const int64_t box = grouped_extent(c, reach, 0, 1) * grouped_extent(c, reach, 1, rows) * grouped_columns(c, reach);
-    return lanes * (box * grouped_vectors(c, lanes) + rows * c->pixels[2] * turns);
+    return lanes * (box * grouped_vectors(c, lanes) + others);
 }
 
 /* Pixels [*begin, *end) of a row find `taps` of its taps inside the source, the first of which reads column `first`

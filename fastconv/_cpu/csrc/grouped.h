@@ -169,24 +169,35 @@ static void NAMED(grouped_row)(const NAMED(grouped_block_t) *b, int64_t h) {
 /* Elements of a block's factors. */
 static int64_t NAMED(grouped_size)(const correlation_t *c) { return (1 + depthwise_taps(c) * c->channels) * LANES; }
 
-/* A band of rows [h, last) of one block in one phase, of image n. `turned`: room for its result, or NULL. */
-static void NAMED(grouped_band)(NAMED(grouped_block_t) *b, int64_t n, int64_t filter, int64_t last, REAL *turned) {
+/* Whether the phases' rows together are neighbours in memory, and channels are not. */
+static int NAMED(results_are_turned)(const depthwise_job_t *job) {
+    const int64_t *stride = job->phases[0].sum.result_stride;
+    return job->turns && stride[1] != 1 && stride[4] == job->apart[1] && stride[3] == job->apart[0] * job->result[1];
+}
+
+/* Rows [h, last) of one block in one phase of image n; the rest of `b` is to be set. `turned`: where the result of all
+ * phases goes, [row][pixel][lane], or NULL: where it belongs. */
+static void NAMED(grouped_band)(const depthwise_job_t *job, NAMED(grouped_block_t) *b, int64_t n, int64_t filter,
+                                int64_t last, REAL *turned) {
     const depthwise_phase_t *phase = b->phase;
     const correlation_t *c = &phase->sum;
-    const int64_t *stride = c->result_stride, pixels = c->pixels[2];
-    REAL *result = (REAL *)c->result + n * stride[0] + filter * stride[1] + b->d * stride[2] + b->h * stride[3];
-    if (turned != NULL && !NAMED(is_turned)(stride, pixels)) turned = NULL;
-    b->result = turned == NULL ? result : turned;
-    b->row_stride = turned == NULL ? stride[3] : pixels * LANES;
-    b->pixel_stride = turned == NULL ? stride[4] : LANES;
-    b->lane_stride = turned == NULL ? stride[1] : 1;
+    const int64_t *stride = c->result_stride;
+    b->result = (REAL *)c->result + n * stride[0] + filter * stride[1] + b->d * stride[2] + b->h * stride[3];
+    b->row_stride = stride[3];
+    b->pixel_stride = stride[4];
+    b->lane_stride = stride[1];
+    if (turned != NULL) {
+        b->result = turned + ((REAL *)c->result - (REAL *)job->phases[0].sum.result) * LANES;
+        b->row_stride *= LANES;
+        b->pixel_stride *= LANES;
+        b->lane_stride = 1;
+    }
     for (int64_t h = b->h; h < last; h++) {
         NAMED(grouped_row)(b, h);
         if (!NAMED(epilogue_is_empty)(&phase->epilogue))
             NAMED(depthwise_finish)(phase, b->result + (h - b->h) * b->row_stride, b->pixel_stride, b->lane_stride,
                                     filter, LANES, n, b->d, h);
     }
-    if (turned != NULL) NAMED(turn_back)(result, stride[1], turned, (last - b->h) * pixels);
 }
 
 /* One item: a part of the filters for a band of rows of one plane in all phases. */
@@ -194,23 +205,26 @@ static void NAMED(grouped_correlate)(const void *data, int64_t item, void *scrat
     const depthwise_job_t *job = (const depthwise_job_t *)data;
     const correlation_t *sum = &job->phases[0].sum;
     const int64_t part = item % job->parts, bands = depthwise_bands(job), plane = item / job->parts / bands;
-    const int64_t n = plane / sum->pixels[0], d = plane % sum->pixels[0], first = item / job->parts % bands * job->band;
-    const int64_t rows = min64(job->band, sum->pixels[1] - first), blocks = div_up(sum->groups * sum->filters, LANES);
-    const int64_t room = job->band * sum->pixels[2] * LANES * job->turns;
-    const NAMED(grouped_panel_t) panel = NAMED(grouped_panel)(sum, &job->reach, d, first, rows, (REAL *)scratch + room);
+    const int64_t n = plane / sum->pixels[0], d = plane % sum->pixels[0], h = item / job->parts % bands * job->band;
+    const int64_t rows = min64(job->band, sum->pixels[1] - h), blocks = div_up(sum->groups * sum->filters, LANES);
+    const int64_t *stride = sum->result_stride, top = h * job->apart[0];
+    REAL *turned = NAMED(results_are_turned)(job) ? (REAL *)scratch : NULL;
+    const NAMED(grouped_panel_t) panel =
+        NAMED(grouped_panel)(sum, &job->reach, d, h, rows,
+                             (REAL *)scratch + job->turns * job->band * job->apart[0] * job->result[1] * LANES);
     for (int64_t block = part * blocks / job->parts; block < (part + 1) * blocks / job->parts; block++) {
+        const int64_t filter = NAMED(grouped_filter)(sum, block);
         NAMED(fill_grouped_panel)(sum, &panel, n, block);
         for (int64_t i = 0; i < job->phase_count; i++) {
-            const depthwise_phase_t *phase = &job->phases[i];
-            const correlation_t *c = &phase->sum;
-            NAMED(grouped_block_t) b = {.phase = phase,
-                                        .panel = &panel,
-                                        .factors = (const REAL *)phase->factors + block * NAMED(grouped_size)(c),
-                                        .d = d,
-                                        .h = first};
-            const int64_t last = d < c->pixels[0] ? min64(first + rows, c->pixels[1]) : first;
-            NAMED(grouped_band)(&b, n, NAMED(grouped_filter)(c, block), last, job->turns ? (REAL *)scratch : NULL);
+            const correlation_t *c = &job->phases[i].sum;
+            const REAL *factors = (const REAL *)job->phases[i].factors + block * NAMED(grouped_size)(c);
+            NAMED(grouped_block_t)
+            b = {.phase = &job->phases[i], .panel = &panel, .factors = factors, .d = d, .h = h};
+            NAMED(grouped_band)(job, &b, n, filter, d < c->pixels[0] ? min64(h + rows, c->pixels[1]) : h, turned);
         }
+        if (turned != NULL)
+            NAMED(turn_back)((REAL *)sum->result + n * stride[0] + filter * stride[1] + d * stride[2] + h * stride[3],
+                             stride[1], turned, min64(rows * job->apart[0], job->result[0] - top) * job->result[1]);
     }
 }
 
