@@ -50,6 +50,8 @@ BLOCK_TILES = (56, 28, 112)
 """Tiles of an item that takes all filters."""
 PASS_TILES = (128, 64, 256)
 """Tiles of one pass over the operands of a weight gradient: more pay only where sums are large, and are less exact."""
+NEAR_COPIES, FAR_COPIES = 3, 5
+"""Copied elements in the time of reading or writing one of a dilated row."""
 CACHED_SUMS_BYTES = 2**24
 """Sums of a weight gradient up to this size are not written to memory in every pass."""
 CACHED_GROUPS_BYTES = 2**20
@@ -105,7 +107,8 @@ class Winograd(Algorithm):
         return shared + threads * thread
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        return machine.call_seconds * 3 + _seconds(problem, params, machine) / threads
+        seconds = _seconds(problem, params, machine) + _dilated_seconds(problem, machine)
+        return machine.call_seconds * 3 + seconds / threads
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
         return _error_bound(problem, _points(problem)[0])
@@ -239,6 +242,16 @@ def _panels(problem: ConvProblem) -> int:
     """Panels of one part's filters."""
     panels = _channels(problem)[1] // _runtime.tile_sizes(problem.dtype)[2]
     return panels if _winograd.parts_are_lanes(problem) else panels // _result_parts(problem)
+
+
+def _dilated_seconds(problem: ConvProblem, machine: Machine) -> float:
+    """Pixels of a dilated row are read and written one by one, from lines of their own where they are far apart."""
+    if problem.dilation[2] == 1 or problem.layout == "channels_last":
+        return 0.0
+    itemsize = np.dtype(problem.dtype).itemsize
+    copies = FAR_COPIES if problem.dilation[2] * itemsize >= 64 else NEAR_COPIES
+    elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
+    return copies * elements * itemsize / machine.bytes_per_second
 
 
 def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
