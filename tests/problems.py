@@ -210,6 +210,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "1x24x6x7 24x8x2x7 p3 g3 channels_last",
         "1x16x4x3 32x8x3x3 p1 g2 channels_last",
         "1x48x30 48x2x5 p4 d2 g24 channels_last",
+        "1x32x2x1100 32x4x3x3 p1 g8 channels_last",
     ),
     "grouped, channels first": (
         "2x64x7x7 64x1x3x3 p1 g64",
@@ -221,6 +222,8 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "1x40x10x13 40x8x3x3 p-1:2x3:-2 g5",
         "1x16x3x4x9 16x1x3x3x3 p1 s1x2x2 g16",
         "1x64x70 64x4x9 p4 g16",
+        "1x16x1100 16x1x4 p3:0 g16",
+        "1x16x2x1100 16x4x3x3 p1 s1x2 g4",
         "2x32x2x3 32x1x3x3 p3 g32",
     ),
 }

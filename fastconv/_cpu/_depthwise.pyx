@@ -24,14 +24,14 @@ cdef extern from "depthwise_job.h" nogil:
 
     ctypedef struct depthwise_job_t:
         const depthwise_phase_t *phases
-        int64_t phase_count, band, parts, turns
+        int64_t phase_count, band, columns, parts, turns
         int64_t apart[2]
         int64_t result[2]
         grouped_reach_t reach
 
     ctypedef struct depthwise_gradient_job_t:
         correlation_t sum
-        int64_t splits, parts, pass_first, pass_rows, band
+        int64_t splits, parts, pass_first, pass_rows, band, columns
         grouped_reach_t reach
         char *partial
         char *spoiled
@@ -39,8 +39,8 @@ cdef extern from "depthwise_job.h" nogil:
     const grouped_reach_t grouped_no_reach
 
     void grouped_extend(grouped_reach_t *reach, const correlation_t *c)
-    int64_t grouped_copy_size(const correlation_t *c, const grouped_reach_t *reach, int64_t rows, int64_t lanes,
-                              int64_t others)
+    int64_t grouped_copy_size(const correlation_t *c, const grouped_reach_t *reach, int64_t rows, int64_t columns,
+                              int64_t lanes, int64_t others)
     int64_t div_up(int64_t a, int64_t b)
     int64_t round_up(int64_t a, int64_t b)
     int64_t depthwise_taps(const correlation_t *c)
@@ -59,21 +59,21 @@ cdef class DepthwiseKernel(Kernel):
     the workspace are for weights, then come ``thread_bytes`` for every thread.
     """
 
-    cdef int64_t band, parts, turns
+    cdef int64_t band, columns, parts, turns
     cdef int64_t apart[2]
     cdef int64_t result[2]
     cdef readonly int64_t shared_bytes, thread_bytes
     cdef const real_kernels_t *kernels
     cdef grouped_reach_t reach
 
-    def __cinit__(self, problem, int64_t band, int64_t parts=1):
+    def __cinit__(self, problem, int64_t band, int64_t columns=0, int64_t parts=1):
         self.sums, self.kernels, self.band = Correlations(problem), kernels_for(problem.dtype), band
         self.may_refuse, self.parts = problem.direction == "forward", parts
-        self.turns = problem.layout != "channels_last" and not (
-            problem.direction == "backward_input" and problem.stride[0] > 1
-        )
         self.result[0], self.result[1] = (problem.output_size if self.may_refuse else problem.input_size)[1:]
         self.apart[0], self.apart[1] = (1, 1) if self.may_refuse else problem.stride[1:]
+        self.columns = columns or max(self.result[1], 1)
+        if problem.layout != "channels_last" and (self.may_refuse or problem.stride[0] == 1):
+            self.turns = band * self.apart[0] * min(self.columns * self.apart[1], self.result[1])
         self._set_sizes()
 
     cdef _set_sizes(self):
@@ -107,7 +107,7 @@ cdef class DepthwiseKernel(Kernel):
             if self._pack(phases, operands, workspace) and self.may_refuse:
                 return 1
             job.phases, job.phase_count, job.band, job.parts = phases, self.sums.count, self.band, self.parts
-            job.reach, job.turns = self.reach, self.turns
+            job.reach, job.turns, job.columns = self.reach, self.turns, self.columns
             for axis in range(2):
                 job.apart[axis], job.result[axis] = self.apart[axis], self.result[axis]
             return run_job(self._correlate(), &job, depthwise_items(&job), self.thread_bytes,
@@ -145,9 +145,9 @@ cdef class DepthwiseKernel(Kernel):
 
 
 cdef class GroupedKernel(DepthwiseKernel):
-    """The same for small groups, by csrc/grouped.h, the vectors of filters in ``parts`` items."""
+    """The same for small groups, by csrc/grouped.h, ``columns`` of a row and the filters in ``parts`` items."""
 
-    def __cinit__(self, problem, int64_t band, int64_t parts=1):
+    def __cinit__(self, problem, int64_t band, int64_t columns=0, int64_t parts=1):
         self._set_sizes()
 
     cdef int64_t _blocks(self, const correlation_t *c) noexcept:
@@ -157,8 +157,7 @@ cdef class GroupedKernel(DepthwiseKernel):
         return self._blocks(c) * (1 + depthwise_taps(c) * c.channels) * self.kernels.lanes
 
     cdef int64_t _scratch(self, const correlation_t *c) noexcept:
-        return grouped_copy_size(c, &self.reach, self.band, self.kernels.lanes,
-                                 self.turns * self.band * self.apart[0] * self.result[1])
+        return grouped_copy_size(c, &self.reach, self.band, self.columns, self.kernels.lanes, self.turns)
 
     cdef int _pack_phase(self, const depthwise_phase_t *phase) except -1:
         return run_job(self.kernels.grouped_pack, phase, self._blocks(&phase.sum), 0, NULL, 1)
@@ -177,14 +176,14 @@ cdef class DepthwiseGradient(Kernel):
     Refuses where a sum is not finite: a gradient that is not makes NaN of the zeros around the source.
     """
 
-    cdef int64_t splits, parts, band
+    cdef int64_t splits, parts, band, columns
     cdef readonly int64_t shared_bytes, thread_bytes
     cdef const real_kernels_t *kernels
     cdef grouped_reach_t reach
 
-    def __cinit__(self, problem, int64_t splits, int64_t parts, int64_t band=1):
+    def __cinit__(self, problem, int64_t splits, int64_t parts, int64_t band=1, int64_t columns=1):
         self.sums, self.kernels, self.splits, self.parts = Correlations(problem), kernels_for(problem.dtype), splits, parts
-        self.may_refuse, self.band = True, band
+        self.may_refuse, self.band, self.columns = True, band, columns
         self._set_sizes()
 
     cdef _set_sizes(self):
@@ -211,7 +210,7 @@ cdef class DepthwiseGradient(Kernel):
             raise MemoryError("workspace smaller than the algorithm asked for")
         job.sum = self.sums.get(operands, 0, &epilogue)
         job.splits, job.parts, job.partial, job.spoiled = self.splits, self.parts, workspace, &spoiled
-        job.band, job.reach = self.band, self.reach
+        job.band, job.columns, job.reach = self.band, self.columns, self.reach
         products = depthwise_taps(&job.sum) * job.sum.channels * job.sum.groups * job.sum.filters
         job.pass_rows = max(PASS_MULTIPLY_ADDS * self.parts // (job.sum.pixels[2] * products), 1)
         for first in range(0, depthwise_split_rows(&job), job.pass_rows):
@@ -233,13 +232,14 @@ cdef class DepthwiseGradient(Kernel):
 
 
 cdef class GroupedGradient(DepthwiseGradient):
-    """The same for small groups, by csrc/grouped_weight.h, ``band`` rows at a time."""
+    """The same for small groups, by csrc/grouped_weight.h, ``band`` rows of ``columns`` at a time."""
 
-    def __cinit__(self, problem, int64_t splits, int64_t parts, int64_t band=1):
+    def __cinit__(self, problem, int64_t splits, int64_t parts, int64_t band=1, int64_t columns=1):
         self._set_sizes()
 
     cdef int64_t _scratch(self, const correlation_t *c) noexcept:
-        return grouped_copy_size(c, &self.reach, self.band, self.kernels.lanes, self.band * c.pixels[2])
+        return grouped_copy_size(c, &self.reach, self.band, self.columns, self.kernels.lanes,
+                                 self.band * self.columns)
 
     cdef item_fn _gradient(self) noexcept:
         return self.kernels.grouped_gradient

@@ -12,12 +12,12 @@ from .. import _depthwise, _runtime, epilogue
 from ..recompute import recompute
 from .depthwise import LEAST_ITEMS, all_pixels_reach, parts_of, splits_of
 
-EFFICIENCY = 0.9
-"""Share of the peak rate; taps around the source are left out."""
-TURN_PRODUCTS = 8
+TURN_PRODUCTS = 10
 """Multiply-adds in the time that it takes to turn an element."""
 BAND_BYTES = 2**15
 """Of the rows of the source that are copied for one vector of filters: what a first-level cache holds."""
+WIDE_BYTES = 2**15
+"""Of one of these rows, at most."""
 
 
 class Grouped(Algorithm):
@@ -51,20 +51,24 @@ class Grouped(Algorithm):
         return kernel.shared_bytes + threads * kernel.thread_bytes
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        """Multiply-adds and the arrays once, which are turned where channels are not neighbours in memory."""
+        """Multiply-adds and the arrays once, which are turned where channels are not neighbours in memory.
+
+        Taps around the source, which are left out, make up for what tiles lose.
+        """
         shapes = problem.input_shape, problem.output_shape, problem.weight_shape
         data_seconds = sum(map(math.prod, shapes)) * np.dtype(problem.dtype).itemsize / machine.bytes_per_second
         phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
-        products = problem.multiply_adds / EFFICIENCY
+        products = problem.multiply_adds
         if problem.layout != "channels_last":
             products += TURN_PRODUCTS * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
         work = products / machine.multiply_adds_per_second[problem.dtype] + data_seconds
         return machine.call_seconds * 2 * phases + work / min(threads, LEAST_ITEMS)
 
     def bind(self, problem: ConvProblem, params: Params) -> _depthwise.GroupedKernel | _depthwise.GroupedGradient:
+        band, columns = _band(problem)
         if problem.direction == "backward_weight":
-            return _depthwise.GroupedGradient(problem, splits_of(problem), parts_of(problem), _band_rows(problem))
-        return _depthwise.GroupedKernel(problem, _band_rows(problem), _parts(problem))
+            return _depthwise.GroupedGradient(problem, splits_of(problem), parts_of(problem), band, columns)
+        return _depthwise.GroupedKernel(problem, band, columns, _parts(problem))
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
         if self.bind(problem, params).execute(operands, resources):
@@ -79,21 +83,30 @@ def _group_sizes(problem: ConvProblem) -> tuple[int, int]:
     return sizes[::-1] if problem.direction == "backward_input" else sizes
 
 
-def _band_rows(problem: ConvProblem) -> int:
-    """Rows of the result that are computed from one copy of what they read."""
+def _pixels(problem: ConvProblem) -> tuple[int, ...]:
+    """Planes, rows and columns of the result of a stride phase."""
+    if problem.direction == "backward_input":
+        return tuple(-(-size // stride) for size, stride in zip(problem.input_size, problem.stride, strict=True))
+    return problem.output_size
+
+
+def _band(problem: ConvProblem) -> tuple[int, int]:
+    """Rows and columns of the result that are computed from one copy of what they read."""
     lanes, _, _ = _runtime.tile_sizes(problem.dtype)
     channels, filters = _group_sizes(problem)
     vectors = -(-channels // lanes) if filters % lanes == 0 else 1
-    row_bytes = vectors * lanes * np.dtype(problem.dtype).itemsize * problem.kernel_size[0]
-    if problem.direction == "backward_input":
-        rows, step = -(-problem.input_size[1] // problem.stride[1]), 1
-        row_bytes *= problem.output_size[2] + problem.kernel_size[2]
-    else:
-        rows, step = problem.output_size[1], problem.stride[1]
-        row_bytes *= problem.input_size[2] + problem.kernel_size[2]
-    around = (problem.kernel_size[1] - 1) * problem.dilation[1]
-    most = max((BAND_BYTES // row_bytes - around) // step, around // step, 1)
-    return -(-rows // max(-(-rows // most), 1)) or 1
+    pixel_bytes = vectors * lanes * np.dtype(problem.dtype).itemsize * problem.kernel_size[0]
+    _, rows, columns = _pixels(problem)
+    step = (1, 1) if problem.direction == "backward_input" else problem.stride[1:]
+    around = [(problem.kernel_size[axis] - 1) * problem.dilation[axis] for axis in (1, 2)]
+    width = _even(columns, max((WIDE_BYTES // pixel_bytes - around[1]) // step[1], around[1] // step[1], 1))
+    row_bytes = pixel_bytes * (width * step[1] + around[1])
+    return _even(rows, max((BAND_BYTES // row_bytes - around[0]) // step[0], around[0] // step[0], 1)), width
+
+
+def _even(size: int, most: int) -> int:
+    """The size of equal parts of at most ``most``."""
+    return -(-size // max(-(-size // most), 1)) or 1
 
 
 def _parts(problem: ConvProblem) -> int:
@@ -102,8 +115,7 @@ def _parts(problem: ConvProblem) -> int:
     _, filters = _group_sizes(problem)
     if problem.groups * filters % lanes:
         return 1
-    stride = problem.stride if problem.direction == "backward_input" else (1, 1, 1)
-    sizes = problem.input_size if problem.direction == "backward_input" else problem.output_size
-    planes, rows = (-(-size // step) for size, step in zip(sizes[:2], stride[:2], strict=True))
-    items = max(problem.batch * planes * -(-rows // _band_rows(problem)), 1)
+    planes, rows, columns = _pixels(problem)
+    height, width = _band(problem)
+    items = max(problem.batch * planes * -(-rows // height) * -(-columns // width), 1)
     return min(-(-LEAST_ITEMS // items), problem.groups * filters // lanes)

@@ -28,7 +28,7 @@ EFFICIENCY = 0.95
 START_PRODUCTS = 4
 """Products of a sum that take as long as starting and storing it."""
 START_VECTORS = 64
-"""Vectors that are multiplied in the time that it takes to start a plane."""
+"""Vectors that are multiplied in the time that it takes to start a plane, or a stride phase of one."""
 EXPOSED = 0.75
 """Share of the time of reading and writing the arrays that no arithmetic hides."""
 
@@ -152,7 +152,9 @@ class Planes(Algorithm):
         efficiency = EFFICIENCY * pixels / (-(-pixels // lanes) * lanes)
         if problem.direction != "backward_weight":
             efficiency *= products / (products + START_PRODUCTS)
-        work = (problem.multiply_adds / efficiency + problem.batch * problem.groups * START_VECTORS * lanes) / peak
+        phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
+        starts = problem.batch * problem.groups * START_VECTORS * lanes * phases
+        work = (problem.multiply_adds / efficiency + starts) / peak
         elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
         work += EXPOSED * elements * itemsize / machine.bytes_per_second
         return machine.call_seconds + work / min(threads, LEAST_ITEMS)

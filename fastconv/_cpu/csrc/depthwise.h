@@ -220,16 +220,17 @@ static void NAMED(depthwise_elements)(const NAMED(depthwise_image_t) *m, int64_t
         }
 }
 
-/* Bias, add and activation on `channels` channels from `channel` on of row h of plane d of image n, pixel by pixel. */
-static void NAMED(depthwise_finish)(const depthwise_phase_t *phase, REAL *row, int64_t pixel_stride,
+/* Bias, add and activation on `channels` channels from `channel` on of pixels [w, end) of row h of plane d of image n,
+ * pixel by pixel. */
+static void NAMED(depthwise_finish)(const depthwise_phase_t *phase, REAL *first, int64_t pixel_stride,
                                     int64_t channel_stride, int64_t channel, int64_t channels, int64_t n, int64_t d,
-                                    int64_t h) {
+                                    int64_t h, int64_t w, int64_t end) {
     const epilogue_t *e = &phase->epilogue;
     const REAL *add = (const REAL *)e->add, *bias = e->bias == NULL ? NULL : (const REAL *)e->bias + channel;
     if (add != NULL)
         add += n * e->add_stride[0] + channel * e->add_stride[1] + d * e->add_stride[2] + h * e->add_stride[3];
-    for (int64_t w = 0; w < phase->sum.pixels[2]; w++)
-        NAMED(epilogue_run)(e, row + w * pixel_stride, channel_stride, channels, bias, 1,
+    for (; w < end; w++, first += pixel_stride)
+        NAMED(epilogue_run)(e, first, channel_stride, channels, bias, 1,
                             add == NULL ? NULL : add + w * e->add_stride[4], e->add_stride[1]);
 }
 
@@ -246,7 +247,7 @@ static void NAMED(depthwise_band)(const NAMED(depthwise_image_t) *m, int64_t n, 
             NAMED(depthwise_elements)(m, h);
         for (int64_t row = h; row < h + rows && !NAMED(epilogue_is_empty)(&m->phase->epilogue); row++)
             NAMED(depthwise_finish)(m->phase, m->result + row * c->result_stride[3], c->result_stride[4],
-                                    c->result_stride[1], 0, m->channels, n, m->d, row);
+                                    c->result_stride[1], 0, m->channels, n, m->d, row, 0, c->pixels[2]);
     }
 }
 

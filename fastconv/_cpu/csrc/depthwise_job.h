@@ -25,10 +25,11 @@ typedef struct {
 typedef struct {
     const depthwise_phase_t *phases; /* stride phases of backward_input, the largest first; else one */
     int64_t phase_count;
-    int64_t band;  /* rows of an item, in every phase */
-    int64_t parts; /* grouped: of the vectors of filters, none of which overlap where there are several; else 1 */
+    int64_t band;          /* rows of an item, in every phase */
+    int64_t columns;       /* and columns */
+    int64_t parts;         /* of the vectors of filters, none of which overlap where there are several */
     grouped_reach_t reach; /* grouped: of all phases */
-    int64_t turns;         /* grouped: 1 with room for the result of a band of a block in all phases, 0 without */
+    int64_t turns;         /* grouped: room for as many pixels of the result of a band in all phases, or 0 */
     int64_t apart[2];      /* grouped: rows and columns of the result from one of a phase to its next */
     int64_t result[2];     /* grouped: rows and columns of the result, all phases together */
 } depthwise_job_t;
@@ -40,7 +41,8 @@ typedef struct {
     int64_t parts;      /* of the filters; an item takes one */
     int64_t pass_first; /* rows [pass_first, pass_first + pass_rows) of every split are added in this pass */
     int64_t pass_rows;
-    int64_t band;          /* grouped: rows that are summed together */
+    int64_t band; /* grouped: rows and columns that are summed together */
+    int64_t columns;
     grouped_reach_t reach; /* grouped */
     char *partial;         /* sums: [split][vector of filters][tap][channel of a group][lane] */
     char *spoiled;         /* one byte, set where a sum is not finite */
@@ -51,7 +53,8 @@ static inline int64_t depthwise_bands(const depthwise_job_t *job) {
     return div_up(job->phases[0].sum.pixels[1], job->band);
 }
 static inline int64_t depthwise_items(const depthwise_job_t *job) {
-    return job->phases[0].sum.batch * job->phases[0].sum.pixels[0] * depthwise_bands(job) * job->parts;
+    const correlation_t *c = &job->phases[0].sum;
+    return c->batch * c->pixels[0] * depthwise_bands(job) * div_up(c->pixels[2], job->columns) * job->parts;
 }
 
 static inline int64_t depthwise_rows(const correlation_t *c) { return c->batch * c->pixels[0] * c->pixels[1]; }
@@ -68,15 +71,10 @@ static inline void grouped_extend(grouped_reach_t *reach, const correlation_t *c
     }
 }
 
-/* Columns that the pixels of a row read, inside the source or not. */
-static inline int64_t grouped_columns(const correlation_t *c, const grouped_reach_t *reach) {
-    return reach->low[2] < reach->high[2] ? (c->pixels[2] - 1) * c->step[2] + reach->high[2] - reach->low[2] : 0;
-}
-
-/* Planes (axis 0) or rows of the source that `pixels` neighbours read, at most. */
+/* Elements of the source, inside of it or not, that `pixels` neighbours on an axis read. */
 static inline int64_t grouped_extent(const correlation_t *c, const grouped_reach_t *reach, int axis, int64_t pixels) {
     if (reach->low[axis] >= reach->high[axis]) return 0;
-    return min64((pixels - 1) * c->step[axis] + reach->high[axis] - reach->low[axis], c->source_size[axis]);
+    return (pixels - 1) * c->step[axis] + reach->high[axis] - reach->low[axis];
 }
 
 /* Vectors of channels that a block of filters reads: of its group, or of all groups of one vector. */
@@ -84,11 +82,12 @@ static inline int64_t grouped_vectors(const correlation_t *c, int64_t lanes) {
     return c->filters % lanes == 0 ? div_up(c->channels, lanes) : 1;
 }
 
-/* Elements that are copied for one block, `rows` rows at a time, beside `others` pixels of other arrays. */
+/* Elements that are copied for a band of one block, beside `others` pixels of other arrays. */
 static inline int64_t grouped_copy_size(const correlation_t *c, const grouped_reach_t *reach, int64_t rows,
-                                        int64_t lanes, int64_t others) {
-    const int64_t box = grouped_extent(c, reach, 0, 1) * grouped_extent(c, reach, 1, rows) * grouped_columns(c, reach);
-    return lanes * (box * grouped_vectors(c, lanes) + others);
+                                        int64_t columns, int64_t lanes, int64_t others) {
+    const int64_t planes = min64(grouped_extent(c, reach, 0, 1), c->source_size[0]);
+    const int64_t height = min64(grouped_extent(c, reach, 1, rows), c->source_size[1]);
+    return lanes * (planes * height * grouped_extent(c, reach, 2, columns) * grouped_vectors(c, lanes) + others);
 }
 
 /* Pixels [*begin, *end) of a row find `taps` of its taps inside the source, the first of which reads column `first`

@@ -64,7 +64,7 @@ static int NAMED(fill_short_rows)(const REAL *inside, int64_t step, int64_t chan
                                   REAL *row) {
     const int64_t last = (channels - 1) * channel_step, reach = (end - begin - 1) * step;
     const int64_t second = reach < LANES ? 0 : LANES; /* the other vector */
-    NAMED(lane_index) which, mask, last_part;
+    NAMED(lane_index) which = {0}, mask = {0}, last_part = {0};
     if (pitch > LANES) return 0;
     if (end > begin && (step < 0 || reach >= 2 * LANES || (uintptr_t)(inside + min64(last, 0)) < room.low ||
                         (uintptr_t)(inside + max64(last, 0) + second + LANES) > room.high))

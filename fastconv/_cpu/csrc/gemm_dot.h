@@ -85,7 +85,7 @@ ALWAYS_INLINE void NAMED(dots_of)(const int columns, int64_t valid, int64_t dept
 static void NAMED(dots)(int64_t rows, int64_t columns, int64_t depth, const REAL *a, const int64_t *row, const REAL *b,
                         REAL *c, int64_t ldc, int accumulate) {
 #define DOTS(columns)                                                                                                  \
-    for (int64_t i = 0; i < rows; i += LANES / (columns))                                                              \
+    for (int64_t i = 0; (columns) <= MOST_DOTS && i < rows; i += LANES / (columns))                                    \
         NAMED(dots_of)(columns, min64(rows - i, LANES / (columns)), depth, a, row + i, b, c + i * ldc, ldc,            \
                        accumulate);                                                                                    \
     break

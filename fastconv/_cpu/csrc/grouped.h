@@ -22,13 +22,12 @@ enum { NAMED(BROADCAST), NAMED(PERMUTED) };
 typedef struct {
     const depthwise_phase_t *phase;
     const NAMED(grouped_panel_t) *panel;
+    const NAMED(grouped_band_t) *band;
     const REAL *factors;
-    REAL *result;       /* of the block's first filter and the first row of the band */
+    REAL *result;       /* of the block's first filter and the band's first pixel */
     int64_t row_stride; /* of the result, as are those of pixels and lanes */
     int64_t pixel_stride;
     int64_t lane_stride;
-    int64_t d; /* of the plane */
-    int64_t h; /* of the band */
 } NAMED(grouped_block_t);
 
 static int NAMED(grouped_how)(const correlation_t *c) {
@@ -77,7 +76,7 @@ ALWAYS_INLINE void NAMED(grouped_tile)(const int how, const int spread, const in
     const correlation_t *c = &b->phase->sum;
     const NAMED(grouped_panel_t) *panel = b->panel;
     const int64_t size = c->channels * LANES, column = pixel * c->step[2] + c->first[2] - panel->first[2];
-    REAL *result = b->result + (h - b->h) * b->row_stride + pixel * b->pixel_stride;
+    REAL *result = b->result + (h - b->band->h) * b->row_stride + (pixel - b->band->w) * b->pixel_stride;
     NAMED(vector) sum[GROUPED_PIXELS];
     NAMED(lane_index) which;
     int64_t slice, slices, top, bottom;
@@ -87,11 +86,11 @@ ALWAYS_INLINE void NAMED(grouped_tile)(const int how, const int spread, const in
         sum[p] = (NAMED(vector)){0};
         __builtin_prefetch(result + p * b->pixel_stride + LANES - 1, 1);
     }
-    NAMED(taps_inside)(c, 0, b->d, &slice, &slices);
+    NAMED(taps_inside)(c, 0, b->band->d, &slice, &slices);
     NAMED(taps_inside)(c, 1, h, &top, &bottom);
     for (; slice < slices; slice++)
         for (int64_t v = 0; v < panel->vectors; v++) {
-            const int64_t plane = b->d * c->step[0] + c->first[0] + slice * c->delta[0];
+            const int64_t plane = b->band->d * c->step[0] + c->first[0] + slice * c->delta[0];
             const int64_t channels = min64(c->channels - v * LANES, LANES);
             const REAL *line = NAMED(grouped_line)(panel, plane, h * c->step[1] + c->first[1] + top * c->delta[1], v);
             const REAL *factors = b->factors + LANES + (slice * c->taps[1] + top) * c->taps[2] * size;
@@ -155,76 +154,101 @@ static void (*const NAMED(grouped_tiles)[2][3][4])(const NAMED(grouped_block_t) 
 };
 #undef TILES
 
-/* One row of pixels of one block. */
-static void NAMED(grouped_row)(const NAMED(grouped_block_t) *b, int64_t h) {
+/* One row of a block's band, pixels up to `end`. */
+static void NAMED(grouped_row)(const NAMED(grouped_block_t) *b, int64_t h, int64_t end) {
     const correlation_t *c = &b->phase->sum;
-    const int64_t pixels = c->pixels[2], spread = c->delta[2] == 1 && c->step[2] <= 2 ? c->step[2] : 0;
+    const int64_t begin = b->band->w, spread = c->delta[2] == 1 && c->step[2] <= 2 ? c->step[2] : 0;
     static const int sizes[] = {GROUPED_PIXELS, GROUPED_SOME, GROUPED_FEW, 1};
-    for (int64_t pixel = 0, taken = 1; pixel < pixels; pixel += taken) {
-        const int size = NAMED(next_tile)(sizes, pixels - pixel, pixels, &taken);
-        NAMED(grouped_tiles)[NAMED(grouped_how)(c)][spread][size](b, h, min64(pixel, pixels - taken));
+    for (int64_t pixel = begin, taken = 1; pixel < end; pixel += taken) {
+        const int size = NAMED(next_tile)(sizes, end - pixel, end - begin, &taken);
+        NAMED(grouped_tiles)[NAMED(grouped_how)(c)][spread][size](b, h, min64(pixel, end - taken));
     }
 }
 
 /* Elements of a block's factors. */
 static int64_t NAMED(grouped_size)(const correlation_t *c) { return (1 + depthwise_taps(c) * c->channels) * LANES; }
 
-/* Whether the phases' rows together are neighbours in memory, and channels are not. */
+/* Whether pixels of all phases together are neighbours in memory, and channels are not. */
 static int NAMED(results_are_turned)(const depthwise_job_t *job) {
     const int64_t *stride = job->phases[0].sum.result_stride;
-    return job->turns && stride[1] != 1 && stride[4] == job->apart[1] && stride[3] == job->apart[0] * job->result[1];
+    return job->turns && stride[1] != 1 && stride[4] == job->apart[1];
 }
 
-/* Rows [h, last) of one block in one phase of image n; the rest of `b` is to be set. `turned`: where the result of all
- * phases goes, [row][pixel][lane], or NULL: where it belongs. */
-static void NAMED(grouped_band)(const depthwise_job_t *job, NAMED(grouped_block_t) *b, int64_t n, int64_t filter,
-                                int64_t last, REAL *turned) {
-    const depthwise_phase_t *phase = b->phase;
-    const correlation_t *c = &phase->sum;
+/* A band of one block in one phase; the rest of `b` is to be set. `turned`: where the result of all phases goes,
+ * [row][pixel][lane], `pitch` pixels a row, or NULL: where it belongs. */
+static void NAMED(grouped_phase)(const depthwise_job_t *job, NAMED(grouped_block_t) *b, int64_t filter, REAL *turned,
+                                 int64_t pitch) {
+    const correlation_t *c = &b->phase->sum;
+    const NAMED(grouped_band_t) *band = b->band;
     const int64_t *stride = c->result_stride;
-    b->result = (REAL *)c->result + n * stride[0] + filter * stride[1] + b->d * stride[2] + b->h * stride[3];
+    const int64_t end = min64(band->w + band->columns, c->pixels[2]), last = min64(band->h + band->rows, c->pixels[1]);
+    b->result = (REAL *)c->result + band->n * stride[0] + filter * stride[1] + band->d * stride[2] +
+                band->h * stride[3] + band->w * stride[4];
     b->row_stride = stride[3];
     b->pixel_stride = stride[4];
     b->lane_stride = stride[1];
     if (turned != NULL) {
-        b->result = turned + ((REAL *)c->result - (REAL *)job->phases[0].sum.result) * LANES;
-        b->row_stride *= LANES;
-        b->pixel_stride *= LANES;
+        const int64_t offset = (REAL *)c->result - (REAL *)job->phases[0].sum.result, row = stride[3] / job->apart[0];
+        b->result = turned + (offset / row * pitch + offset % row) * LANES;
+        b->row_stride = job->apart[0] * pitch * LANES;
+        b->pixel_stride = job->apart[1] * LANES;
         b->lane_stride = 1;
     }
-    for (int64_t h = b->h; h < last; h++) {
-        NAMED(grouped_row)(b, h);
-        if (!NAMED(epilogue_is_empty)(&phase->epilogue))
-            NAMED(depthwise_finish)(phase, b->result + (h - b->h) * b->row_stride, b->pixel_stride, b->lane_stride,
-                                    filter, LANES, n, b->d, h);
+    for (int64_t h = band->h; h < last && band->w < end && band->d < c->pixels[0]; h++) {
+        NAMED(grouped_row)(b, h, end);
+        if (!NAMED(epilogue_is_empty)(&b->phase->epilogue))
+            NAMED(depthwise_finish)(b->phase, b->result + (h - band->h) * b->row_stride, b->pixel_stride,
+                                    b->lane_stride, filter, LANES, band->n, band->d, h, band->w, end);
     }
 }
 
-/* One item: a part of the filters for a band of rows of one plane in all phases. */
+/* A band of one block whose results are turned back. */
+static void NAMED(turn_results)(const depthwise_job_t *job, const NAMED(grouped_band_t) *band, int64_t filter,
+                                const REAL *turned, int64_t pitch) {
+    const correlation_t *c = &job->phases[0].sum;
+    const int64_t row = c->result_stride[3] / job->apart[0], h = band->h * job->apart[0], w = band->w * job->apart[1];
+    const int64_t rows = min64(band->rows * job->apart[0], job->result[0] - h);
+    REAL *result = (REAL *)c->result + band->n * c->result_stride[0] + filter * c->result_stride[1] +
+                   band->d * c->result_stride[2] + h * row + w;
+    if (row == pitch) {
+        NAMED(turn_back)(result, c->result_stride[1], turned, rows * pitch);
+        return;
+    }
+    for (int64_t i = 0; i < rows; i++, result += row, turned += pitch * LANES)
+        NAMED(turn_back)(result, c->result_stride[1], turned, pitch);
+}
+
+/* One item: a part of the filters for a band of one plane in all phases. */
 static void NAMED(grouped_correlate)(const void *data, int64_t item, void *scratch) {
     const depthwise_job_t *job = (const depthwise_job_t *)data;
     const correlation_t *sum = &job->phases[0].sum;
-    const int64_t part = item % job->parts, bands = depthwise_bands(job), plane = item / job->parts / bands;
-    const int64_t n = plane / sum->pixels[0], d = plane % sum->pixels[0], h = item / job->parts % bands * job->band;
-    const int64_t rows = min64(job->band, sum->pixels[1] - h), blocks = div_up(sum->groups * sum->filters, LANES);
-    const int64_t *stride = sum->result_stride, top = h * job->apart[0];
+    const int64_t part = item % job->parts, across = div_up(sum->pixels[2], job->columns), bands = depthwise_bands(job);
+    const int64_t column = item / job->parts % across, plane = item / job->parts / across / bands;
+    const int64_t blocks = div_up(sum->groups * sum->filters, LANES);
+    NAMED(grouped_band_t)
+    band = {.n = plane / sum->pixels[0],
+            .d = plane % sum->pixels[0],
+            .h = item / job->parts / across % bands * job->band,
+            .w = column * job->columns};
+    band.rows = min64(job->band, sum->pixels[1] - band.h);
+    band.columns = min64(job->columns, sum->pixels[2] - band.w);
+    const int64_t pitch = min64(band.columns * job->apart[1], job->result[1] - band.w * job->apart[1]);
     REAL *turned = NAMED(results_are_turned)(job) ? (REAL *)scratch : NULL;
     const NAMED(grouped_panel_t) panel =
-        NAMED(grouped_panel)(sum, &job->reach, d, h, rows,
-                             (REAL *)scratch + job->turns * job->band * job->apart[0] * job->result[1] * LANES);
+        NAMED(grouped_panel)(sum, &job->reach, &band, (REAL *)scratch + job->turns * LANES);
     for (int64_t block = part * blocks / job->parts; block < (part + 1) * blocks / job->parts; block++) {
         const int64_t filter = NAMED(grouped_filter)(sum, block);
-        NAMED(fill_grouped_panel)(sum, &panel, n, block);
+        NAMED(fill_grouped_panel)(sum, &panel, band.n, block);
         for (int64_t i = 0; i < job->phase_count; i++) {
             const correlation_t *c = &job->phases[i].sum;
-            const REAL *factors = (const REAL *)job->phases[i].factors + block * NAMED(grouped_size)(c);
             NAMED(grouped_block_t)
-            b = {.phase = &job->phases[i], .panel = &panel, .factors = factors, .d = d, .h = h};
-            NAMED(grouped_band)(job, &b, n, filter, d < c->pixels[0] ? min64(h + rows, c->pixels[1]) : h, turned);
+            b = {.phase = &job->phases[i],
+                 .panel = &panel,
+                 .band = &band,
+                 .factors = (const REAL *)job->phases[i].factors + block * NAMED(grouped_size)(c)};
+            NAMED(grouped_phase)(job, &b, filter, turned, pitch);
         }
-        if (turned != NULL)
-            NAMED(turn_back)((REAL *)sum->result + n * stride[0] + filter * stride[1] + d * stride[2] + h * stride[3],
-                             stride[1], turned, min64(rows * job->apart[0], job->result[0] - top) * job->result[1]);
+        if (turned != NULL) NAMED(turn_results)(job, &band, filter, turned, pitch);
     }
 }
 

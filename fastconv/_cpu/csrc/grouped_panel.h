@@ -19,19 +19,29 @@ static int64_t NAMED(grouped_channel)(const correlation_t *c, int64_t filter) {
     return c->filters % LANES == 0 ? channel : min64(channel, c->groups * c->channels - LANES);
 }
 
-/* The panel for rows [h, h + rows) of pixels of plane `d`, without its values. */
-static NAMED(grouped_panel_t) NAMED(grouped_panel)(const correlation_t *c, const grouped_reach_t *reach, int64_t d,
-                                                   int64_t h, int64_t rows, REAL *values) {
+/* Rows [h, h + rows) of plane d of image n, and of those the pixels [w, w + columns). */
+typedef struct {
+    int64_t n;
+    int64_t d;
+    int64_t h;
+    int64_t w;
+    int64_t rows;
+    int64_t columns;
+} NAMED(grouped_band_t);
+
+/* The panel for a band, without its values. */
+static NAMED(grouped_panel_t) NAMED(grouped_panel)(const correlation_t *c, const grouped_reach_t *reach,
+                                                   const NAMED(grouped_band_t) *band, REAL *values) {
     NAMED(grouped_panel_t) panel = {.vectors = grouped_vectors(c, LANES), .values = values};
-    const int64_t first[2] = {d, h}, last[2] = {d, h + rows - 1};
+    const int64_t first[2] = {band->d, band->h}, last[2] = {band->d, band->h + band->rows - 1};
     for (int axis = 0; axis < 2; axis++) {
         const int64_t begin = max64(first[axis] * c->step[axis] + reach->low[axis], 0);
         const int64_t end = min64(last[axis] * c->step[axis] + reach->high[axis], c->source_size[axis]);
         panel.first[axis] = begin;
         panel.size[axis] = max64(end - begin, 0);
     }
-    panel.first[2] = reach->low[2];
-    panel.size[2] = grouped_columns(c, reach);
+    panel.first[2] = band->w * c->step[2] + reach->low[2];
+    panel.size[2] = grouped_extent(c, reach, 2, band->columns);
     return panel;
 }
 
@@ -54,26 +64,27 @@ static void NAMED(copy_vectors)(REAL *to, const REAL *from, int64_t pixel_stride
         }
 }
 
-/* Whether rows of `pixels` are neighbours in memory, and channels are not. */
-static inline int NAMED(is_turned)(const int64_t *stride, int64_t pixels) {
-    return stride[1] != 1 && stride[4] == 1 && stride[3] == pixels;
-}
+/* Whether pixels are neighbours in memory, and channels are not. */
+static inline int NAMED(is_turned)(const int64_t *stride) { return stride[1] != 1 && stride[4] == 1; }
 
-/* The other way round: `rows` whole rows of `width` pixels of a vector of channels, `channel_stride` apart, to
- * [row][pixel][lane], `pitch` pixels a row. Up to `room` pixels of every channel may be read. */
-static void NAMED(turn_rows)(REAL *to, int64_t pitch, const REAL *from, int64_t channel_stride, int64_t width,
+/* The other way round: `rows` rows of `width` pixels of a vector of channels to [row][pixel][lane], `pitch` pixels a
+ * row. Up to `room` pixels of every channel may be read from the first row on. */
+static void NAMED(turn_rows)(REAL *to, int64_t pitch, const REAL *from, const int64_t *stride, int64_t width,
                              int64_t rows, int64_t room) {
-    const int64_t count = rows * width;
     int64_t slot[4 * LANES];
-    for (int64_t first = 0, row = 0, column = 0, some; first < count; first += some) {
-        const REAL *at = to + row * pitch * LANES;
-        some = min64(4 * LANES, count - first);
-        for (int64_t i = 0, begin = row; i < some; i++) {
-            slot[i] = (row - begin) * pitch + column;
-            if (++column == width) column = 0, row++;
+    const int dense = stride[3] == width; /* rows follow each other */
+    const int64_t lines = dense ? 1 : rows, count = dense ? rows * width : width;
+    for (int64_t line = 0; line < lines; line++)
+        for (int64_t first = 0, row = line, column = 0, some; first < count; first += some) {
+            REAL *at = to + row * pitch * LANES;
+            some = min64(4 * LANES, count - first);
+            for (int64_t i = 0, begin = row; i < some; i++) {
+                slot[i] = (row - begin) * pitch + column;
+                if (++column == width) column = 0, row++;
+            }
+            NAMED(transpose_lines)(from + line * stride[3] + first, stride[1], LANES, some,
+                                   dense ? room - first : width - first, slot, at);
         }
-        NAMED(transpose_lines)(from + first, channel_stride, LANES, some, room - first, slot, (REAL *)at);
-    }
 }
 
 /* And back: `count` pixels [pixel][lane] to lines of channels. */
@@ -106,13 +117,12 @@ static void NAMED(fill_grouped_panel)(const correlation_t *c, const NAMED(groupe
     for (int64_t d = panel->first[0]; d < panel->first[0] + size[0] && size[1] > 0; d++)
         for (int64_t v = 0; v < panel->vectors; v++) {
             const int64_t first = channel + v * LANES, top = panel->first[1];
-            const int whole = first + LANES <= c->groups * c->channels;
+            const int whole = first + LANES <= c->groups * c->channels, turned = whole && NAMED(is_turned)(stride);
             const REAL *from = (const REAL *)c->source + n * stride[0] + first * stride[1] + d * stride[2] +
                                top * stride[3] + (panel->first[2] + begin) * stride[4];
             REAL *to = NAMED(grouped_line)(panel, d, top, v);
-            const int turned = whole && end - begin == width && NAMED(is_turned)(stride, width);
             if (turned)
-                NAMED(turn_rows)(to + begin * LANES, size[2], from, stride[1], width, size[1],
+                NAMED(turn_rows)(to + begin * LANES, size[2], from, stride, end - begin, size[1],
                                  (c->source_size[1] - top) * width);
             for (int64_t row = 0; row < size[1]; row++, to += size[2] * LANES, from += stride[3]) {
                 NAMED(zero_line)(to, begin * LANES);

@@ -114,19 +114,20 @@ static void NAMED(grouped_gradient_taps)(const correlation_t *c, NAMED(grouped_r
     }
 }
 
-/* A band of rows of the gradient, copied with what it reads, into the sums of a block. */
-static void NAMED(grouped_add_band)(const correlation_t *c, const NAMED(grouped_panel_t) *panel, const REAL *gradient,
-                                    int64_t d, int64_t h, int64_t rows, NAMED(lane_index) which, REAL *sums) {
+/* A band of the gradient, copied with what it reads, into the sums of a block. */
+static void NAMED(grouped_add_band)(const correlation_t *c, const NAMED(grouped_panel_t) *panel,
+                                    const NAMED(grouped_band_t) *band, const REAL *gradient, NAMED(lane_index) which,
+                                    REAL *sums) {
     NAMED(grouped_run_t) run = {.source_row = c->step[1] * panel->size[2] * LANES,
-                                .gradient_row = c->pixels[2] * LANES,
-                                .pixels = c->pixels[2],
+                                .gradient_row = band->columns * LANES,
+                                .pixels = band->columns,
                                 .apart = c->step[2],
                                 .tap_size = c->channels * LANES};
     for (int64_t tap = 0; tap < c->taps[0] * c->taps[1]; tap++, sums += c->taps[2] * run.tap_size) {
-        const int64_t plane = d * c->step[0] + c->first[0] + tap / c->taps[1] * c->delta[0];
-        const int64_t row = h * c->step[1] + c->first[1] + tap % c->taps[1] * c->delta[1];
+        const int64_t plane = band->d * c->step[0] + c->first[0] + tap / c->taps[1] * c->delta[0];
+        const int64_t row = band->h * c->step[1] + c->first[1] + tap % c->taps[1] * c->delta[1];
         int64_t begin, end;
-        NAMED(clip)(row, c->step[1], rows, c->source_size[1], &begin, &end);
+        NAMED(clip)(row, c->step[1], band->rows, c->source_size[1], &begin, &end);
         if (plane < 0 || plane >= c->source_size[0] || begin == end) continue;
         run.rows = end - begin;
         run.gradient = gradient + begin * run.gradient_row;
@@ -137,36 +138,53 @@ static void NAMED(grouped_add_band)(const correlation_t *c, const NAMED(grouped_
     }
 }
 
-/* Rows [row, row + rows) of the gradient, counted through all images and of one plane, into the sums of a block. */
-static void NAMED(grouped_add_rows)(const depthwise_gradient_job_t *job, int64_t row, int64_t rows, int64_t block,
-                                    REAL *sums, REAL *scratch) {
+/* A band of the gradient of a block, [row][pixel][lane]. */
+static void NAMED(copy_gradient)(const correlation_t *c, const NAMED(grouped_band_t) *band, int64_t block, REAL *to) {
+    const int64_t filter = NAMED(grouped_filter)(c, block), ahead = NAMED(grouped_filter)(c, block + 1) - filter;
+    const int64_t *stride = c->result_stride;
+    const REAL *from = (const REAL *)c->result + band->n * stride[0] + filter * stride[1] + band->d * stride[2] +
+                       band->h * stride[3] + band->w * stride[4];
+    if (NAMED(is_turned)(stride)) {
+        NAMED(turn_rows)(to, band->columns, from, stride, band->columns, band->rows,
+                         (c->pixels[1] - band->h) * c->pixels[2]);
+        return;
+    }
+    for (int64_t row = 0; row < band->rows; row++, to += band->columns * LANES, from += stride[3])
+        NAMED(copy_vectors)(to, from, stride[4], stride[1], LANES, stride[1] == 1, ahead, band->columns);
+}
+
+/* A band into the sums of a block. */
+static void NAMED(grouped_add)(const depthwise_gradient_job_t *job, const NAMED(grouped_band_t) *band, int64_t block,
+                               REAL *sums, REAL *scratch) {
     const correlation_t *c = &job->sum;
-    const int64_t h = row % c->pixels[1], d = row / c->pixels[1] % c->pixels[0], n = row / c->pixels[1] / c->pixels[0];
     const int64_t filter = NAMED(grouped_filter)(c, block), channel = NAMED(grouped_channel)(c, filter);
-    const int64_t *stride = c->result_stride, size = c->pixels[2] * LANES;
-    const REAL *gradient = (const REAL *)c->result + n * stride[0] + filter * stride[1] + d * stride[2] + h * stride[3];
-    const NAMED(grouped_panel_t) panel = NAMED(grouped_panel)(c, &job->reach, d, h, rows, scratch + rows * size);
+    const NAMED(grouped_panel_t) panel =
+        NAMED(grouped_panel)(c, &job->reach, band, scratch + band->rows * band->columns * LANES);
     NAMED(lane_index) which;
     for (int64_t l = 0; l < LANES; l++) which[l] = (filter + l) / c->filters * c->channels - channel;
-    NAMED(fill_grouped_panel)(c, &panel, n, block);
-    const int turned = NAMED(is_turned)(stride, c->pixels[2]);
-    if (turned)
-        NAMED(turn_rows)(scratch, c->pixels[2], gradient, stride[1], c->pixels[2], rows,
-                         (c->pixels[1] - h) * c->pixels[2]);
-    for (int64_t r = 0; r < rows && !turned; r++)
-        NAMED(copy_vectors)(scratch + r * size, gradient + r * stride[3], stride[4], stride[1], LANES, stride[1] == 1,
-                            NAMED(grouped_filter)(c, block + 1) - filter, c->pixels[2]);
-    NAMED(grouped_add_band)(c, &panel, scratch, d, h, rows, which, sums);
+    NAMED(fill_grouped_panel)(c, &panel, band->n, block);
+    NAMED(copy_gradient)(c, band, block, scratch);
+    NAMED(grouped_add_band)(c, &panel, band, scratch, which, sums);
 }
 
 /* An item is a part of the filters over one pass of one split of the rows. */
 static void NAMED(grouped_gradient)(const void *data, int64_t item, void *scratch) {
     const depthwise_gradient_job_t *job = (const depthwise_gradient_job_t *)data;
+    const int64_t *pixels = job->sum.pixels;
     const NAMED(gradient_part_t) part = NAMED(gradient_part)(job, item);
     for (int64_t row = part.begin, rows; row < part.end; row += rows) {
-        rows = min64(min64(job->band, part.end - row), job->sum.pixels[1] - row % job->sum.pixels[1]);
-        for (int64_t block = part.first; block < part.last; block++)
-            NAMED(grouped_add_rows)(job, row, rows, block, part.sums + block * part.size, (REAL *)scratch);
+        const int64_t h = row % pixels[1], plane = row / pixels[1];
+        rows = min64(min64(job->band, part.end - row), pixels[1] - h);
+        for (int64_t w = 0; w < pixels[2]; w += job->columns) {
+            const NAMED(grouped_band_t) band = {.n = plane / pixels[0],
+                                                .d = plane % pixels[0],
+                                                .h = h,
+                                                .w = w,
+                                                .rows = rows,
+                                                .columns = min64(job->columns, pixels[2] - w)};
+            for (int64_t block = part.first; block < part.last; block++)
+                NAMED(grouped_add)(job, &band, block, part.sums + block * part.size, (REAL *)scratch);
+        }
     }
 }
 
