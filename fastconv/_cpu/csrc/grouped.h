@@ -253,15 +253,15 @@ static void NAMED(grouped_correlate)(const void *data, int64_t item, void *scrat
 }
 
 /* A block's weights, [tap * channel][lane], where the lines of its filters are as far apart as each other and in the
- * order channel, tap. */
-static void NAMED(grouped_pack_lines)(const correlation_t *c, const REAL *lines, REAL *to) {
+ * order channel, tap. `behind`: elements of the array behind the last of these lines. */
+static void NAMED(grouped_pack_lines)(const correlation_t *c, const REAL *lines, int64_t behind, REAL *to) {
     const int64_t taps = depthwise_taps(c), count = c->channels * taps;
     int64_t slot[8 * LANES];
     for (int64_t first = 0, size; first < count; first += size) {
         const int64_t begin = max64(min64(first, count - LANES), 0); /* rather early than to end late */
         size = min64(count - begin, 8 * LANES);
         for (int64_t i = 0; i < size; i++) slot[i] = (begin + i) % taps * c->channels + (begin + i) / taps;
-        NAMED(transpose_lines)(lines + begin, c->weight_stride[0], LANES, size, size, slot, to);
+        NAMED(transpose_lines)(lines + begin, c->weight_stride[0], LANES, size, size + behind, slot, to);
         size -= first - begin;
     }
 }
@@ -272,7 +272,9 @@ static void NAMED(grouped_pack)(const void *data, int64_t item, void *scratch) {
     const correlation_t *c = &phase->sum;
     const int64_t filter = NAMED(grouped_filter)(c, item), base = NAMED(grouped_channel)(c, filter);
     const int64_t taps = depthwise_taps(c), count = taps * c->channels;
-    const int even = c->filters % LANES == 0 || c->weight_group_stride == c->filters * c->weight_stride[0];
+    const int dense = c->weight_group_stride == c->filters * c->weight_stride[0],
+              even = c->filters % LANES == 0 || dense;
+    const int64_t behind = dense && c->weight_stride[0] == count ? c->groups * c->filters - filter - LANES : 0;
     REAL *to = (REAL *)phase->factors + item * NAMED(grouped_size)(c);
     NAMED(lane_index) which;
     NAMED(vector) check = {0};
@@ -286,7 +288,7 @@ static void NAMED(grouped_pack)(const void *data, int64_t item, void *scratch) {
     memcpy(to, &which, sizeof which);
     to += LANES;
     if (even && taps_are_dense(c) && c->weight_stride[1] == taps)
-        NAMED(grouped_pack_lines)(c, (const REAL *)c->weight + offset[0], to);
+        NAMED(grouped_pack_lines)(c, (const REAL *)c->weight + offset[0], behind * count, to);
     else
         for (int64_t i = 0; i < count; i++) {
             const int64_t tap = i / c->channels, j = i % c->channels;
