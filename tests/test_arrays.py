@@ -231,6 +231,31 @@ def test_out_overlapping_the_inputs(algorithm: str) -> None:
     np.testing.assert_array_equal(fastconv.conv2d(inside, inside, **of_square, out=inside), wanted)
 
 
+@pytest.mark.parametrize("algorithm", ["auto", "grouped", "planes", "implicit_gemm"])
+def test_out_of_stride_phases_in_any_order(algorithm: str) -> None:
+    """Rows, columns and channels backwards, far apart, or an axis that was put in: no phase lands elsewhere."""
+    x, w = integers((1, 32, 7, 9), 1).astype(np.float32), integers((32, 1, 3, 3), 2).astype(np.float32)
+    settings = {"stride": 2, "padding": 1, "groups": 32}
+    expected = fastconv.conv_transpose2d(x, w, algorithm="reference", **settings)
+    _, channels, height, width = expected.shape
+    for make in (
+        lambda: np.zeros(expected.shape, np.float32)[:, :, ::-1],
+        lambda: np.zeros(expected.shape, np.float32)[:, :, :, ::-1],
+        lambda: np.zeros(expected.shape, np.float32)[:, ::-1],
+        lambda: np.zeros((1, channels, 3 * height, width + 5), np.float32)[:, :, ::3, 2:-3],
+        lambda: np.zeros((1, height, channels, width), np.float32).transpose(0, 2, 1, 3),
+    ):
+        out = make()
+        fastconv.conv_transpose2d(x, w, algorithm=algorithm, out=out, **settings)
+        np.testing.assert_array_equal(out, expected)
+    row, kernel = x[:, :, :1], w[:, :, :1]
+    out = np.zeros((1, 32, 9), np.float32)[:, :, np.newaxis]
+    fastconv.conv2d(
+        row, kernel, padding=(0, 1), groups=32, algorithm=algorithm if algorithm != "planes" else "auto", out=out
+    )
+    np.testing.assert_array_equal(out, fastconv.conv2d(row, kernel, padding=(0, 1), groups=32, algorithm="reference"))
+
+
 def test_lists_and_scalars_of_other_libraries() -> None:
     assert fastconv.conv1d([[1.0, 2.0, 4.0]], [[[1.0, -1.0]]]).tolist() == [[-1.0, -2.0]]
 

@@ -168,10 +168,11 @@ static void NAMED(grouped_row)(const NAMED(grouped_block_t) *b, int64_t h, int64
 /* Elements of a block's factors. */
 static int64_t NAMED(grouped_size)(const correlation_t *c) { return (1 + depthwise_taps(c) * c->channels) * LANES; }
 
-/* Whether pixels of all phases together are neighbours in memory, and channels are not. */
+/* Whether pixels of all phases together are neighbours in memory, in rows that follow each other, and channels are not.
+ */
 static int NAMED(results_are_turned)(const depthwise_job_t *job) {
     const int64_t *stride = job->phases[0].sum.result_stride;
-    return job->turns && stride[1] != 1 && stride[4] == job->apart[1];
+    return job->turns && stride[1] != 1 && stride[4] == job->apart[1] && stride[3] >= job->apart[0] * job->result[1];
 }
 
 /* A band of one block in one phase; the rest of `b` is to be set. `turned`: where the result of all phases goes,
