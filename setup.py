@@ -3,12 +3,15 @@
 import os
 import platform
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer_group
 
 CSRC = os.path.join("fastconv", "_cpu", "csrc")
+KERNEL_SOURCES = [os.path.join(folder, file) for folder, _, files in os.walk(CSRC) for file in files]
 
 # One row per ISA level; its tile sizes are in csrc/isa/<identifier>.h and its CPUID test in csrc/isa/levels.h.
 BASELINE = ["-march=x86-64-v2"]
@@ -50,7 +53,7 @@ def extension(name: str, *sources: str) -> Extension:
         f"fastconv._cpu.{name}",
         [os.path.join("fastconv", "_cpu", f"{name}.pyx"), *(os.path.join(CSRC, source) for source in sources)],
         include_dirs=[CSRC],
-        depends=[os.path.join(folder, file) for folder, _, files in os.walk(CSRC) for file in files],
+        depends=KERNEL_SOURCES,
     )
 
 
@@ -91,17 +94,22 @@ class BuildKernels(build_ext):
             extension.extra_compile_args = [*BASELINE, *CYTHON_FLAGS, *openmp]
             extension.extra_link_args = list(openmp)
             if extension.name.endswith("._runtime"):
-                extension.extra_objects = [self.compile_level(name, flags) for name, flags in ISA_LEVELS.items()]
+                with ThreadPoolExecutor(os.cpu_count()) as pool:
+                    extension.extra_objects = list(pool.map(self.compile_level, *zip(*ISA_LEVELS.items(), strict=True)))
         super().build_extensions()
 
     def compile_level(self, identifier: str, flags: list[str]) -> str:
         """The object of one level; one without kernels if the compiler does not know its instructions."""
         folder = os.path.join(self.build_temp, "isa", identifier)
+        source = os.path.join(CSRC, "isa_unit.c")
+        (made,) = self.compiler.object_filenames([source], output_dir=folder)
+        if not newer_group(["setup.py", *KERNEL_SOURCES], made):
+            return made
         if not self.builds("int main(void) { return 0; }\n", flags):
             print(f"fastconv: the compiler does not know {' '.join(flags)}; building without the level {identifier}")
             flags = [*BASELINE, "-DNOT_COMPILED"]
         return self.compiler.compile(
-            [os.path.join(CSRC, "isa_unit.c")],
+            [source],
             output_dir=folder,
             include_dirs=[CSRC],
             macros=[("ISA_LEVEL", identifier)],
