@@ -226,6 +226,33 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "1x16x2x1100 16x4x3x3 p1 s1x2 g4",
         "2x32x2x3 32x1x3x3 p3 g32",
     ),
+    "sums of about 1,000 products": (
+        "1x4x18 256x4x9 s2 p4",
+        "1x2x11x9 29x2x11x11 s2 p3",
+        "1x2x7x12 40x2x3x17 s1x2 p1x8",
+        "1x4x5x18 66x4x4x4 s3x1 p1:2x2 d1x2",
+        "1x2x3x6x7 43x2x3x3x5 s2x1x2 p1",
+        "1x4x9x20 257x4x2x3 s1x2 p1 channels_last",
+        "1x16x6x9 128x2x3x3 s2 p1 g8",
+        "1x114x2x21 3x114x3x3 p1",
+        "1x113x3x20 3x113x3x3 p1 s1x2",
+        "1x130x1x9 5x130x2x8 p1x5 d1x3 channels_last DHWIO",
+        "1x3x40x41 2x3x21x19 p4",
+    ),
+    "one axis unlike the other": (
+        "1x3x16x17 9x3x3x5 s1x2 p1 d3x1",
+        "2x3x17x12 20x3x4x2 s2x1 p2x0 d1x2",
+        "1x2x19x14 17x2x7x2 s3x1 p1:2x3 d1x4",
+        "1x4x15x14 8x2x2x6 s1x3 p1 d5x1 g2 channels_last",
+        "1x5x14x19 6x5x3x9 s1x4 p2:0x1:3 d2x1",
+        "2x3x4x9x10 5x3x2x3x4 s1x1x2 p1x0x1 d2x3x1",
+        "1x2x5x9x6 3x2x3x2x3 s2x1x1 p1x-1x2 d1x2x3",
+        "1x7x13x12 7x1x3x3 s2x1 p1x2 d1x2 g7",
+        "1x24x11x12 24x1x3x3 s1x2 p2x1 d2x1 g24 channels_last",
+        "1x20x10x13 33x20x3x4 s1x2 p1 d2x1",
+        "1x20x13x10 33x20x4x3 s2x1 p1 d1x3 channels_last DHWIO",
+        "1x3x40x9 4x3x13x1 s1x2 p6x0 d2x1",
+    ),
 }
 """The named lists: what every algorithm is tested on."""
 

@@ -48,6 +48,9 @@ SHAPES = (
     "1x32x9x8 8x8x3x3 s2 p1 g4",
     "2x3x61 18x3x9 s4 p1",
     "1x2x5x9x10 5x2x2x4x4 s1x2x3 p1",
+    "2x3x17x14 9x3x3x5 s1x2 p1 d3x1",
+    "1x4x14x23 20x2x8x2 s4x1 p2:0x3 d1x5 g2",
+    "1x20x13x12 33x20x5x3 s2x1 p1 d1x2",
     # Of so many channels that the wide levels cut the reduction into blocks.
     "1x200x5x6 40x200x3x3 p1",
     "1x70x9x8 90x70x3x3 s2 p1",
@@ -165,8 +168,9 @@ def test_precision_decides_the_points() -> None:
 
 @pytest.mark.parametrize("direction", ["forward", "backward_input"])
 @pytest.mark.parametrize("panels", [0, 1])
-def test_packed_weights_give_the_same_bits(direction: str, panels: int) -> None:
-    problem = ConvProblem.parse(f"{direction} 2x9x13x10 20x9x3x3 p1")
+@pytest.mark.parametrize("shape", ["2x9x13x10 20x9x3x3 p1", "2x3x13x11 20x3x3x5 s1x2 p1 d3x1"])
+def test_packed_weights_give_the_same_bits(direction: str, shape: str, panels: int) -> None:
+    problem = ConvProblem.parse(f"{direction} {shape}")
     params = {"points": 6, "tiles": 9, "panels": panels}
     operands = integer_operands(problem)
     arrays = {name: place(problem, name, array) for name, array in operands.items()}

@@ -2,7 +2,6 @@ from .._problem import ConvProblem
 from ._bound import Kernel
 from .direct_layout import Layout
 
-MOST_LISTED: int
 ROWS: int
 SLICE_BYTES: int
 

@@ -11,7 +11,6 @@ from .correlation cimport correlation_t, epilogue_t
 
 cdef extern from "direct_job.h" nogil:
     const int DIRECT_ROWS
-    const int DIRECT_LISTED
 
     ctypedef struct direct_slice_t:
         int64_t source, factor, rows
@@ -29,7 +28,7 @@ cdef extern from "direct_job.h" nogil:
         int64_t bands[3]
         int64_t band[3]
         int64_t panel[3]
-        int64_t slots, out_pitch, partials
+        int64_t slots, out_pitch, is_listed, partials
         char *partial
         int64_t factors_at, out_at, sums_at, slices_at, taps_at, offsets_at, lanes_at
 
@@ -39,8 +38,6 @@ cdef extern from "direct_job.h" nogil:
 
 ROWS = DIRECT_ROWS
 """Accumulators of a register tile."""
-MOST_LISTED = DIRECT_LISTED
-"""Taps of all channels of a group that are listed one by one."""
 SLICE_BYTES = sizeof(direct_slice_t)
 
 
@@ -63,7 +60,8 @@ cdef class DirectKernel(Kernel):
         self.thread_bytes, self.partial_bytes = layout.thread_bytes, layout.partial_bytes
         job.phases, job.phase_count = NULL, self.sums.count
         job.unit, job.entry, job.block, job.slots = layout.unit, layout.entry, layout.block, layout.slots
-        job.out_pitch, job.partials, job.partial = layout.out_pitch, layout.partials, NULL
+        job.out_pitch, job.is_listed = layout.out_pitch, layout.is_listed
+        job.partials, job.partial = layout.partials, NULL
         for axis in range(3):
             self.delta[axis] = layout.delta[axis]
             job.spacing[axis], job.advance[axis] = layout.spacing[axis], layout.advance[axis]

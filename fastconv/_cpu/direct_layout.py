@@ -42,6 +42,8 @@ RUN_BYTES = 64
 """Channels that lie last in memory and are gathered together at least, whatever their panels take."""
 LONG_RUN_BYTES, FEW_TAPS = 256, 9
 """As many for few taps, where reading takes longer than summing."""
+MOST_LISTED = 1024
+"""Taps of all channels of a group that are listed one by one."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ class Layout:
     panel: Sizes
     slots: int
     out_pitch: int
+    is_listed: bool
     partials: int
     starts: tuple[int, ...]
     """Bytes at which factors, finished sums, gradient sums, slices, taps, offsets and lanes start."""
@@ -215,6 +218,7 @@ def _lay_out(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int) -> L
     filters = 1
     if unit == 1:
         filters = _filters_of_gradient(total) if total.is_gradient else min(max(total.filters, 1), _direct.ROWS)
+    is_listed = not total.is_gradient and total.channels * taps <= MOST_LISTED
     image = (filters if unit == 1 else unit // lanes) * out_pitch * band[1]
     if total.is_gradient:
         sums = filters * total.channels * taps * (lanes if unit == 1 else unit)
@@ -224,9 +228,8 @@ def _lay_out(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int) -> L
         slices, offsets = band[0], max(out_pitch // lanes, 1)
     else:
         sizes = [total.channels * one_panel, filters * total.channels * taps * unit, image, 0]
-        slices = total.channels * total.taps[0] * min(total.advance[1], total.taps[1])
-        listed = total.channels * taps
-        offsets = listed if listed <= _direct.MOST_LISTED else 0
+        slices = max(total.channels * total.taps[0] * min(total.advance[1], total.taps[1]), 1)
+        offsets = total.channels * taps if is_listed else 0
     tables = [slices * _direct.SLICE_BYTES, total.taps[2] * 8, offsets * 8, 2 * unit * 8]
     sizes = [size * itemsize for size in sizes] + tables
     starts = [0]
@@ -247,6 +250,7 @@ def _lay_out(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int) -> L
         panel=panel,
         slots=slots,
         out_pitch=out_pitch,
+        is_listed=is_listed,
         partials=1,
         starts=tuple(starts[1:-1]),
         thread_bytes=starts[-1],

@@ -205,7 +205,7 @@ static NAMED(product_t) NAMED(product_of)(const NAMED(turn_t) *t) {
         .sliding = sliding,
         .slices_of_3 = sliding && step == 1 && taps == 3 && c->taps[2] == 3,
     };
-    if (!sliding && c->channels * direct_taps(c) <= DIRECT_LISTED) {
+    if (!sliding && job->is_listed) {
         NAMED(list_taps)(t, &p);
         return p;
     }

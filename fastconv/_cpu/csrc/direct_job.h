@@ -15,10 +15,9 @@
 #include "correlation.h"
 #include "integers.h"
 
-#define DIRECT_ROWS 4      /* accumulators of a register tile: rows or filters */
-#define DIRECT_WIDE 3      /* its vectors, with more than one accumulator each */
-#define DIRECT_WIDEST 8    /* its vectors, with one */
-#define DIRECT_LISTED 1024 /* taps of all channels of a group that are listed one by one, at most */
+#define DIRECT_ROWS 4   /* accumulators of a register tile: rows or filters */
+#define DIRECT_WIDE 3   /* its vectors, with more than one accumulator each */
+#define DIRECT_WIDEST 8 /* its vectors, with one */
 
 typedef struct {
     correlation_t sum; /* delta >= 1 */
@@ -40,6 +39,7 @@ typedef struct {
     int64_t panel[3]; /* slices, rows, and entries of a slot of a panel; no phase needs more */
     int64_t slots;
     int64_t out_pitch;  /* elements of a row of finished sums (weight gradient: of a row of the output gradient) */
+    int64_t is_listed;  /* where nothing slides, the taps of all channels are listed one by one: there is room for it */
     int64_t partials;   /* weight gradient: parts of the pixels, summed apart */
     char *partial;      /* weight gradient: [part][filter over all groups][channel][tap]; NULL with one part */
     int64_t factors_at; /* bytes from the start of scratch, where the panel is */

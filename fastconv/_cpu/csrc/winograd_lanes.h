@@ -8,6 +8,11 @@ typedef struct {
     int64_t part[2];
 } NAMED(lane_t);
 
+/* From one element of a lane to the next, in elements of an axis, which is split, dilated or neither. */
+static inline int64_t NAMED(lane_step)(const winograd_job_t *job, const int64_t *lanes, int axis) {
+    return lanes[axis] * job->spacing[axis];
+}
+
 static inline NAMED(lane_t) NAMED(lane_of)(const int64_t *lanes, int64_t element) {
     const int64_t part = element % (lanes[0] * lanes[1]);
     return (NAMED(lane_t)){element / (lanes[0] * lanes[1]), {part / lanes[1], part % lanes[1]}};
@@ -29,21 +34,22 @@ static int64_t NAMED(gather_lanes)(const winograd_job_t *job, const winograd_pat
     const int64_t rows = (patch->rows - 1) * job->outputs[0] + job->points[0];
     const int64_t columns = (patch->columns - 1) * job->outputs[1] + job->points[1];
     const int64_t lanes = min64(LANES, c->channels * split[0] * split[1] - first);
+    const int64_t h_step = NAMED(lane_step)(job, split, 0), w_step = NAMED(lane_step)(job, split, 1);
     NAMED(zero_line)(pixels, rows * columns * LANES);
     if (plane < 0 || plane >= c->source_size[0]) return columns;
     for (int64_t row = 0; row < rows; row++)
         for (int64_t i = 0; i < lanes; i++) {
             const NAMED(lane_t) lane = NAMED(lane_of)(split, first + i);
-            const int64_t h = (patch->begin[0] + row) * split[0] + lane.part[0] + c->first[1];
-            const int64_t w = patch->begin[1] * split[1] + lane.part[1] + c->first[2];
+            const int64_t h = (patch->begin[0] + row) * h_step + lane.part[0] + patch->phase[0] + c->first[1];
+            const int64_t w = patch->begin[1] * w_step + lane.part[1] + patch->phase[1] + c->first[2];
             int64_t begin;
-            const int64_t count = NAMED(lane_range)(w, split[1], columns, c->source_size[2], &begin);
+            const int64_t count = NAMED(lane_range)(w, w_step, columns, c->source_size[2], &begin);
             if (h < 0 || h >= c->source_size[1]) continue;
             const REAL *from = (const REAL *)c->source + patch->image * stride[0] +
                                (group * c->channels + lane.channel) * stride[1] + plane * stride[2] + h * stride[3] +
-                               (w + begin * split[1]) * stride[4];
+                               (w + begin * w_step) * stride[4];
             REAL *to = pixels + (row * columns + begin) * LANES + i;
-            for (int64_t j = 0; j < count; j++) to[j * LANES] = from[j * split[1] * stride[4]];
+            for (int64_t j = 0; j < count; j++) to[j * LANES] = from[j * w_step * stride[4]];
         }
     return columns;
 }
@@ -115,15 +121,16 @@ static void NAMED(scatter_lanes)(const winograd_job_t *job, const winograd_patch
     const epilogue_t *e = &job->epilogue;
     const int64_t *split = job->result_lanes, *stride = c->result_stride;
     const int64_t lanes = min64(LANES, c->filters * split[0] * split[1] - first), early = patch->early[1];
+    const int64_t h_step = NAMED(lane_step)(job, split, 0), w_step = NAMED(lane_step)(job, split, 1);
     for (int64_t row = patch->early[0]; row < patch->rows * job->outputs[0]; row++)
         for (int64_t i = 0; i < lanes; i++) {
             const NAMED(lane_t) lane = NAMED(lane_of)(split, first + i);
             const int64_t filter = group * c->filters + lane.channel;
-            const int64_t h = (patch->begin[0] + row) * split[0] + lane.part[0] + job->origin[0];
-            const int64_t left = (patch->begin[1] + early) * split[1] + lane.part[1] + job->origin[1];
+            const int64_t h = (patch->begin[0] + row) * h_step + lane.part[0] + patch->phase[0] + job->origin[0];
+            const int64_t left = (patch->begin[1] + early) * w_step + lane.part[1] + patch->phase[1] + job->origin[1];
             int64_t begin;
-            const int64_t count = NAMED(lane_range)(left, split[1], columns - early, c->pixels[2], &begin);
-            const int64_t w = left + begin * split[1], step = split[1] * stride[4];
+            const int64_t count = NAMED(lane_range)(left, w_step, columns - early, c->pixels[2], &begin);
+            const int64_t w = left + begin * w_step, step = w_step * stride[4];
             if (h < 0 || h >= c->pixels[1]) continue;
             REAL *to = (REAL *)c->result + patch->image * stride[0] + filter * stride[1] + patch->plane * stride[2] +
                        h * stride[3] + w * stride[4];
@@ -136,6 +143,6 @@ static void NAMED(scatter_lanes)(const winograd_job_t *job, const winograd_patch
                                   : (const REAL *)e->add + patch->image * add_stride[0] + filter * add_stride[1] +
                                         patch->plane * add_stride[2] + h * add_stride[3] + w * add_stride[4];
             NAMED(epilogue_run)(e, to, step, count, e->bias == NULL ? NULL : (const REAL *)e->bias + filter, 0, add,
-                                split[1] * add_stride[4]);
+                                w_step * add_stride[4]);
         }
 }
