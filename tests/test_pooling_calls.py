@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import fastconv
+from fastconv._normalize import pooling
 from operands import integers
-from subprocesses import HERE, python
+from subprocesses import HERE, output_of, python
 from test_arrays import SAME_VALUES
 
 X = integers((2, 9, 7, 6), 1).astype(np.float32)
@@ -209,3 +210,60 @@ def test_indices_outside_the_plane(places: int) -> None:
         fastconv.max_pool2d_backward(y, ONES, 2, indices=indices)
     with pytest.raises(TypeError, match="indices: got dtype int32"):
         fastconv.max_pool2d_backward(y, ONES, 2, indices=indices.astype(np.int32))
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_the_kernel_trusts_no_index(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if another thread wrote to the indices after they were checked: those outside count nowhere, least of all in
+    the planes beside theirs."""
+    shape, pooled = ((2, 9, 6, 7), (2, 9, 3, 3)) if layout == "NCHW" else ((2, 6, 7, 9), (2, 3, 3, 9))
+    dy, x = np.ones(pooled, np.float32), integers(shape, 5).astype(np.float32)
+    places = fastconv.max_pool2d(x, 2, layout=layout, return_indices=True)[1]
+    kept = fastconv.max_pool2d_backward(dy, x, 2, layout=layout, indices=places)
+    for number, wrong in enumerate((42, 43, -2, 83, 2**31, 2**40, 2**61 + 3, 2**63 - 1, -(2**63))):
+        index = np.unravel_index(10 * number, pooled)
+        kept[_element(places[index], index, layout)] = 0
+        places[index] = wrong
+    monkeypatch.setattr(pooling, "_checked_indices", lambda indices, call: indices)
+    found = fastconv.max_pool2d_backward(dy, x, 2, layout=layout, indices=places)
+    np.testing.assert_array_equal(found, kept)
+
+
+def _element(place: int, index: tuple[Any, ...], layout: str) -> tuple[Any, ...]:
+    """Of an array of 6 x 7 pixels, in the plane of the pooled element ``index``."""
+    pixel = divmod(int(place), 7)
+    return (index[0], index[1], *pixel) if layout == "NCHW" else (index[0], *pixel, index[3])
+
+
+def test_indices_that_another_thread_changes() -> None:
+    """Refused or ignored, whenever they change: the process lives, and nothing beside the gradient is written."""
+    code = """
+import threading
+import numpy as np
+import fastconv
+
+x = np.random.default_rng(0).standard_normal((4, 8, 64, 64), np.float32)
+dy, good = fastconv.max_pool2d(x, 2, return_indices=True)
+places, done = good.copy(), threading.Event()
+
+def flip() -> None:
+    while not done.is_set():
+        for wrong in (2**40, -(2**40), 5000):
+            places[1:, :, ::3] = wrong
+            places[...] = good
+
+thread = threading.Thread(target=flip)
+thread.start()
+computed = refused = 0
+while computed < 300 and refused < 3000:
+    try:
+        fastconv.max_pool2d_backward(dy, x, 2, indices=places)
+        computed += 1
+    except ValueError:
+        refused += 1
+done.set()
+thread.join()
+assert computed, refused
+print("alive")
+"""
+    assert output_of(code).strip() == "alive"

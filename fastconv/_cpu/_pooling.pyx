@@ -85,7 +85,8 @@ def average_gradient(windows, source, result, int threads):
 
 
 def maximum_gradient(windows, source, result, index, int threads):
-    """Add every element of ``result`` to the element of ``source`` that ``index`` names; -1 names none.
+    """Add every element of ``result`` to the element of ``source`` that ``index`` names; -1 and any other index outside
+    of the plane names none.
 
     The planes of ``source`` must be flat: strides of (H * W, W, 1) times one step.
     """

@@ -234,9 +234,11 @@ static void NAMED(pool_maximum_gradient_run)(const pool_job_t *job, const pool_r
     const int64_t *index = job->index + run->index;
     ELEMENT *plane = (ELEMENT *)job->source + run->plane;
     int64_t channel_step = job->lanes_along_channels ? job->source_stride[1] : 0, step = job->source_stride[4];
+    const uint64_t size = (uint64_t)(job->axis[0].size * job->axis[1].size * job->axis[2].size);
     for (int64_t i = 0; i < run->count; i++) {
-        int64_t at = index[i * run->index_lane];
-        if (at >= 0) plane[i * channel_step + at * step] += result[i * run->result_lane];
+        /* Read once: another thread may write to the user's array at any time. */
+        const int64_t at = __atomic_load_n(&index[i * run->index_lane], __ATOMIC_RELAXED);
+        if ((uint64_t)at < size) plane[i * channel_step + at * step] += result[i * run->result_lane];
     }
 }
 

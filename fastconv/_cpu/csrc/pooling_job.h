@@ -8,7 +8,7 @@
  *     maximum_indices   the same, and its index in the (D, H, W) plane; -1 for a window without elements
  *     average           result = sum / divisor
  *     average_gradient  source[i] = sum over the windows o that own i of  result[o] / divisor of o
- *     maximum_gradient  source[i] = sum over the o with index[o] == i of  result[o]
+ *     maximum_gradient  source[i] = sum over the o with index[o] == i of  result[o]; an index outside counts nowhere
  *
  * The divisor is `divisor`, or where that is 0 the number of the window's elements, those in the padding included when
  * `count_padding` is set. Windows without elements have maximum -inf (the lowest integer) and average 0.
@@ -16,7 +16,7 @@
  * Layout. Canonical axes n, channel, d, h, w; strides in elements, of any sign, 0 allowed where an array is read.
  *
  * Preconditions. Sizes are >= 1. The gradients add to `source`, which the caller has zeroed; maximum_gradient asks for
- * planes that are flat runs of elements source_stride[4] apart, and for indices inside them.
+ * planes that are flat runs of elements source_stride[4] apart.
  *
  * Numerics. Sums run in the element type for windows of up to 32 elements, in row order; larger windows are summed in
  * groups of that length whose sums are added in double. int64 sums wrap, their quotients are cut towards zero. */
