@@ -223,3 +223,26 @@ print(len(os.listdir("/proc/self/task")) - before)
     if not os.path.isdir("/proc/self/task"):
         pytest.skip("no /proc")
     assert output_of(code).strip() == "0"
+
+
+CLANGS = sorted(
+    {path for name in ("clang", *(f"clang-{version}" for version in range(14, 30))) if (path := shutil.which(name))}
+)
+
+
+@pytest.mark.parametrize("clang", CLANGS or [None])
+def test_clang_compiles_all_kernels(clang: str | None) -> None:
+    """Without a warning; what GCC alone knows is kept to places that have another way beside it."""
+    if clang is None:
+        pytest.skip("clang is not installed")
+    settings = build_settings()
+    csrc = SETUP.parent / settings["CSRC"]
+    command = [clang, "-fsyntax-only", "-Werror", f"-I{csrc}", *settings["C_FLAGS"]]
+    sources = [
+        [*flags, f"-DISA_LEVEL={level}", str(csrc / "isa_unit.c")] for level, flags in settings["ISA_LEVELS"].items()
+    ]
+    for source in ("dispatch.c", "reference.c"):
+        sources.append([*settings["BASELINE"], str(csrc / source)])
+    running = [subprocess.Popen([*command, *rest], stderr=subprocess.PIPE, text=True) for rest in sources]
+    messages = [process.communicate()[1] for process in running]
+    assert not any(process.returncode for process in running), "".join(messages)[:4000]

@@ -80,8 +80,7 @@ static int NAMED(fill_short_rows)(const REAL *inside, int64_t step, int64_t chan
             /* The next channels' rows lie far away, where no prefetcher looks. */
             __builtin_prefetch(inside + 4 * channel_step, 0, 2);
             if (second > 0) __builtin_prefetch(inside + 4 * channel_step + reach, 0, 2);
-            value =
-                (NAMED(lane_index))__builtin_shuffle(NAMED(load)(inside), NAMED(load)(inside + second), which) & mask;
+            value = (NAMED(lane_index))NAMED(shuffle)(NAMED(load)(inside), NAMED(load)(inside + second), which) & mask;
         }
         NAMED(store_some)(row, (NAMED(vector))value, pitch, last_part);
     }

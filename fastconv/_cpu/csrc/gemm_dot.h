@@ -14,7 +14,7 @@ ALWAYS_INLINE NAMED(vector) NAMED(halves)(NAMED(vector) a, NAMED(vector) b, cons
 #pragma GCC unroll 16
     for (int i = 0; i < LANES; i++)
         which[i] = i % run / (run / 2) * LANES + i / run * run + second * (run / 2) + i % (run / 2);
-    return __builtin_shuffle(a, b, which);
+    return NAMED(shuffle)(a, b, which);
 }
 
 ALWAYS_INLINE void NAMED(add_halves)(NAMED(vector) *sum, const int run) {

@@ -36,7 +36,7 @@ static int NAMED(grouped_how)(const correlation_t *c) {
 
 /* Channel j of the vector at `from`, in the lanes of its group. */
 ALWAYS_INLINE NAMED(vector) NAMED(spread)(const int how, const REAL *from, int64_t j, NAMED(lane_index) which) {
-    return how == NAMED(BROADCAST) ? from[j] - (NAMED(vector)){0} : __builtin_shuffle(NAMED(load)(from), which);
+    return how == NAMED(BROADCAST) ? from[j] - (NAMED(vector)){0} : NAMED(shuffle_one)(NAMED(load)(from), which);
 }
 
 /* `taps` neighbours of a row of taps, the first of which reads `line` for the tile's first pixel; pixels are `spread`

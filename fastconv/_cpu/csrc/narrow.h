@@ -176,19 +176,19 @@ ALWAYS_INLINE void NAMED(weave)(const int runs, REAL *to, const REAL *run, int64
     for (; i + LANES <= count; i += LANES, run += LANES, to += runs * LANES) {
         NAMED(vector) even = NAMED(load)(run), odd = NAMED(load)(run + step);
         if (runs == 2) {
-            NAMED(store)(to, __builtin_shuffle(even, odd, low));
-            NAMED(store)(to + LANES, __builtin_shuffle(even, odd, high));
+            NAMED(store)(to, NAMED(shuffle)(even, odd, low));
+            NAMED(store)(to + LANES, NAMED(shuffle)(even, odd, high));
             continue;
         }
         const NAMED(vector) even2 = NAMED(load)(run + 2 * step), odd2 = NAMED(load)(run + 3 * step);
-        const NAMED(vector) even_high = __builtin_shuffle(even, even2, high);
-        const NAMED(vector) odd_high = __builtin_shuffle(odd, odd2, high);
-        even = __builtin_shuffle(even, even2, low);
-        odd = __builtin_shuffle(odd, odd2, low);
-        NAMED(store)(to, __builtin_shuffle(even, odd, low));
-        NAMED(store)(to + LANES, __builtin_shuffle(even, odd, high));
-        NAMED(store)(to + 2 * LANES, __builtin_shuffle(even_high, odd_high, low));
-        NAMED(store)(to + 3 * LANES, __builtin_shuffle(even_high, odd_high, high));
+        const NAMED(vector) even_high = NAMED(shuffle)(even, even2, high);
+        const NAMED(vector) odd_high = NAMED(shuffle)(odd, odd2, high);
+        even = NAMED(shuffle)(even, even2, low);
+        odd = NAMED(shuffle)(odd, odd2, low);
+        NAMED(store)(to, NAMED(shuffle)(even, odd, low));
+        NAMED(store)(to + LANES, NAMED(shuffle)(even, odd, high));
+        NAMED(store)(to + 2 * LANES, NAMED(shuffle)(even_high, odd_high, low));
+        NAMED(store)(to + 3 * LANES, NAMED(shuffle)(even_high, odd_high, high));
     }
     for (; i < count; i++, run++, to += runs)
         for (int k = 0; k < runs; k++) to[k] = run[k * step];

@@ -3,11 +3,6 @@
 /* In-register transpose of LANES vectors: rounds of interleaving vector i with vector i + half. Interleaving across the
  * two halves of a 32-byte vector takes two instructions; there each half is transposed by itself and then put in place.
  */
-#if REAL_BYTES == 4
-typedef int32_t NAMED(lane_index) __attribute__((vector_size(VECTOR_BYTES)));
-#else
-typedef int64_t NAMED(lane_index) __attribute__((vector_size(VECTOR_BYTES)));
-#endif
 #if VECTOR_BYTES == 64 && REAL_BYTES == 4
 #define INTERLEAVE_LOW {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}
 #define INTERLEAVE_HIGH {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31}
@@ -48,8 +43,8 @@ ALWAYS_INLINE void NAMED(transpose)(NAMED(vector) *rows) {
         for (int first = 0; first < LANES; first += block)
 #pragma GCC unroll 16
             for (int i = 0; i < block / 2; i++) {
-                mixed[first + 2 * i] = __builtin_shuffle(rows[first + i], rows[first + i + block / 2], low);
-                mixed[first + 2 * i + 1] = __builtin_shuffle(rows[first + i], rows[first + i + block / 2], high);
+                mixed[first + 2 * i] = NAMED(shuffle)(rows[first + i], rows[first + i + block / 2], low);
+                mixed[first + 2 * i + 1] = NAMED(shuffle)(rows[first + i], rows[first + i + block / 2], high);
             }
 #pragma GCC unroll 16
         for (int i = 0; i < LANES; i++) rows[i] = mixed[i];
@@ -58,8 +53,8 @@ ALWAYS_INLINE void NAMED(transpose)(NAMED(vector) *rows) {
     const NAMED(lane_index) low_halves = LOW_HALVES, high_halves = HIGH_HALVES;
 #pragma GCC unroll 16
     for (int i = 0; i < block; i++) {
-        rows[i] = __builtin_shuffle(mixed[i], mixed[block + i], low_halves);
-        rows[block + i] = __builtin_shuffle(mixed[i], mixed[block + i], high_halves);
+        rows[i] = NAMED(shuffle)(mixed[i], mixed[block + i], low_halves);
+        rows[block + i] = NAMED(shuffle)(mixed[i], mixed[block + i], high_halves);
     }
 #undef LOW_HALVES
 #undef HIGH_HALVES
@@ -157,7 +152,7 @@ ALWAYS_INLINE void NAMED(pack_picks)(const int count, const NAMED(pick_t) *pick,
 #pragma GCC unroll 2
         for (int k = 0; k < count; k++) {
             const NAMED(unaligned) *pair = (const NAMED(unaligned) *)(pick[k].base + offset[r]);
-            sum |= (NAMED(lane_index))__builtin_shuffle((NAMED(vector))pair[0], (NAMED(vector))pair[1], pick[k].which) &
+            sum |= (NAMED(lane_index))NAMED(shuffle)((NAMED(vector))pair[0], (NAMED(vector))pair[1], pick[k].which) &
                    pick[k].mask;
         }
         *(NAMED(unaligned) *)(panel + r * width) = (NAMED(vector))sum;

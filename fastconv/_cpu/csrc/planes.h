@@ -180,9 +180,9 @@ ALWAYS_INLINE void NAMED(planes_block)(const int rows, const int taps, const int
         const MASK last = order + (__typeof__(order[0]))(few - NAMED(store_part)(few));
 #pragma GCC unroll 8
         for (int a = 0; a < rows; a++, to += t->result_row) {
-            NAMED(store_some)(to, sides == 1 ? sum[0][a] : __builtin_shuffle(sum[0][a], sum[1][a], low), left, last);
+            NAMED(store_some)(to, sides == 1 ? sum[0][a] : NAMED(shuffle)(sum[0][a], sum[1][a], low), left, last);
             if (sides == 2)
-                NAMED(store_some)(to + LANES, __builtin_shuffle(sum[0][a], sum[1][a], high), left - LANES, last);
+                NAMED(store_some)(to + LANES, NAMED(shuffle)(sum[0][a], sum[1][a], high), left - LANES, last);
         }
     }
 }

@@ -51,7 +51,7 @@ ALWAYS_INLINE void NAMED(planes_short_block)(const int rows, const int taps, con
             i + step < lines ? NAMED(plane_row)(&t->plane, h * step + c->first[1] + i + step) : t->plane.zeros);
         for (int64_t s = 0; s < width_taps; s++) {
             const NAMED(vector) x =
-                (NAMED(vector))((MASK)__builtin_shuffle(low, high, t->short_rows->which[s]) & t->short_rows->inside[s]);
+                (NAMED(vector))((MASK)NAMED(shuffle)(low, high, t->short_rows->which[s]) & t->short_rows->inside[s]);
 #pragma GCC unroll 4
             for (int a = 0; a < pairs; a++)
                 if (i - a * 2 * step >= 0 && i - a * 2 * step < taps)
@@ -64,7 +64,7 @@ ALWAYS_INLINE void NAMED(planes_short_block)(const int rows, const int taps, con
     NAMED(prefetch_rows)(to, t->result_row, rows, 1, 1);
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++, to += t->result_row)
-        NAMED(store_some)(to, i % 2 ? __builtin_shuffle(sum[i / 2], upper) : sum[i / 2], pixels, last);
+        NAMED(store_some)(to, i % 2 ? NAMED(shuffle_one)(sum[i / 2], upper) : sum[i / 2], pixels, last);
 }
 
 #define BLOCK(name, rows, taps, step)                                                                                  \

@@ -7,6 +7,7 @@ typedef REAL NAMED(vector) __attribute__((vector_size(VECTOR_BYTES)));
 /* The same at any address: for arrays of the user's. */
 typedef REAL NAMED(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
 
+#include "shuffle.h"
 #include "epilogue.h"
 #include "gemm_tile.h"
 #include "pack.h"

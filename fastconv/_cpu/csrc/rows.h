@@ -33,7 +33,7 @@ ALWAYS_INLINE int64_t NAMED(store_part)(int64_t count) {
 /* The first `count` lanes; `last` shuffles a part of them that ends with the last to the front. */
 ALWAYS_INLINE void NAMED(store_some)(REAL *to, NAMED(vector) value, int64_t count, NAMED(lane_index) last) {
     const int64_t part = NAMED(store_part)(count);
-    const NAMED(vector) high = __builtin_shuffle(value, last);
+    const NAMED(vector) high = NAMED(shuffle_one)(value, last);
     if (count >= LANES) {
         NAMED(store)(to, value);
     } else if (part == LANES / 2) {
@@ -53,7 +53,7 @@ ALWAYS_INLINE REAL NAMED(lane_sum)(NAMED(vector) value) {
     for (int half = LANES / 2; half > 0; half /= 2) {
         NAMED(lane_index) other;
         for (int i = 0; i < LANES; i++) other[i] = (i + half) % LANES;
-        value += __builtin_shuffle(value, other);
+        value += NAMED(shuffle_one)(value, other);
     }
     return value[0];
 }
@@ -62,7 +62,7 @@ ALWAYS_INLINE REAL NAMED(lane_sum)(NAMED(vector) value) {
 ALWAYS_INLINE NAMED(vector) NAMED(every_other)(NAMED(vector) low, NAMED(vector) high, int odd) {
     NAMED(lane_index) which;
     for (int i = 0; i < LANES; i++) which[i] = 2 * i + odd;
-    return __builtin_shuffle(low, high, which);
+    return NAMED(shuffle)(low, high, which);
 }
 ALWAYS_INLINE NAMED(vector) NAMED(load_second)(const REAL *from) {
     return NAMED(every_other)(NAMED(load)(from), NAMED(load)(from + LANES), 0);
@@ -100,8 +100,8 @@ ALWAYS_INLINE void NAMED(store_every_second)(REAL *to, const REAL *from, int64_t
     for (; i + LANES < count; i += LANES) {
         REAL *at = to + 2 * i;
         const NAMED(vector) run = NAMED(load)(from + i);
-        NAMED(store)(at, __builtin_shuffle(run, NAMED(load)(at), low));
-        NAMED(store)(at + LANES, __builtin_shuffle(run, NAMED(load)(at + LANES), high));
+        NAMED(store)(at, NAMED(shuffle)(run, NAMED(load)(at), low));
+        NAMED(store)(at + LANES, NAMED(shuffle)(run, NAMED(load)(at + LANES), high));
     }
     if (count > LANES) {
         REAL *at = to + 2 * (count - LANES) - 1;
@@ -110,8 +110,8 @@ ALWAYS_INLINE void NAMED(store_every_second)(REAL *to, const REAL *from, int64_t
             low[l] = l % 2 ? l / 2 : LANES + l;
             high[l] = l % 2 ? (LANES + l) / 2 : LANES + l;
         }
-        NAMED(store)(at, __builtin_shuffle(run, NAMED(load)(at), low));
-        NAMED(store)(at + LANES, __builtin_shuffle(run, NAMED(load)(at + LANES), high));
+        NAMED(store)(at, NAMED(shuffle)(run, NAMED(load)(at), low));
+        NAMED(store)(at + LANES, NAMED(shuffle)(run, NAMED(load)(at + LANES), high));
     } else {
         for (; i < count; i++) to[2 * i] = from[i];
     }
