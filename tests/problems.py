@@ -236,7 +236,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "1x16x6x9 128x2x3x3 s2 p1 g8",
         "1x114x2x21 3x114x3x3 p1",
         "1x113x3x20 3x113x3x3 p1 s1x2",
-        "1x130x1x9 5x130x2x8 p1x5 d1x3 channels_last DHWIO",
+        "1x130x1x9 5x130x2x8 p1x7 d1x3 channels_last DHWIO",
         "1x3x40x41 2x3x21x19 p4",
     ),
     "one axis unlike the other": (

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import signal
+from contextlib import nullcontext
 
+import numpy as np
 import pytest
 
 import conftest
-from operands import ALGORITHMS
+from fastconv import ConvProblem
+from fastconv._cpu import backend, direct_layout, narrow_layout
+from fastconv._registry import find
+from operands import ALGORITHMS, compute, exact_case
+from problems import SHAPES, describe, problems
 from subprocesses import HERE, python
 
 
@@ -34,3 +40,38 @@ memory = (ctypes.c_char * 1).from_address(data.ctypes.data + {64 if edge == "end
 {action}
 """
     assert python("-c", code).returncode == -signal.SIGSEGV
+
+
+GAP_BYTES = 64
+"""Between the parts of a thread's scratch, in the layouts that have several."""
+SPARE_BYTES = 2**16
+"""Behind all scratch, so that a part that runs over is seen and does not end the process."""
+LISTS = ("sums of about 1,000 products", "one axis unlike the other", "strided", "dilated", "padded", "3-D")
+EDGES = [
+    pytest.param(problem, algorithm, id=f"{algorithm}-{describe(problem)}")
+    for problem in problems(shape for name in LISTS for shape in SHAPES[name])
+    for algorithm in ("direct", "narrow")
+    if find(algorithm).supports(problem)
+]
+
+
+@pytest.mark.parametrize(("problem", "algorithm"), EDGES)
+def test_no_part_of_scratch_runs_into_the_next(
+    problem: ConvProblem, algorithm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is between them stays as it was, in every stride phase."""
+    layout: direct_layout.Layout | narrow_layout.Layout
+    if algorithm == "direct":
+        layout = direct_layout.layout_of(problem, find(algorithm).parameters(problem)[0]["lanes"])
+        before = layout.partial_bytes
+    else:
+        layout = narrow_layout.layout_of(problem)
+        before = layout.shared_bytes
+    memory = np.full(before + layout.thread_bytes + GAP_BYTES + SPARE_BYTES, 0xA5, np.uint8)
+    memory = memory[-memory.ctypes.data % GAP_BYTES :]
+    monkeypatch.setattr(backend, "workspace", lambda size: nullcontext(memory))
+    compute(problem, algorithm, exact_case(problem)[0])
+    assert (memory[before:] != 0xA5).any()
+    for end in (*layout.starts, layout.thread_bytes):
+        assert (memory[before + end - GAP_BYTES : before + end] == 0xA5).all(), f"before byte {end} of {layout}"
+    assert (memory[before + layout.thread_bytes :] == 0xA5).all()
