@@ -34,8 +34,7 @@ C_FLAGS = [
     "-Wall",
     "-Wextra",
 ]
-# Complex products by the plain formula, as in NumPy, without the recovery of infinities of C's Annex G.
-CYTHON_FLAGS = ["-fcx-limited-range", "-O2", "-g0", "-fvisibility=hidden", "-Wno-unused-function"]
+CYTHON_FLAGS = ["-O2", "-g0", "-fvisibility=hidden", "-Wno-unused-function"]
 OPENMP_FLAG = "-fopenmp"
 
 DIRECTIVES = {

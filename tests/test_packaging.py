@@ -242,7 +242,7 @@ def test_clang_compiles_all_kernels(clang: str | None) -> None:
         [*flags, f"-DISA_LEVEL={level}", str(csrc / "isa_unit.c")] for level, flags in settings["ISA_LEVELS"].items()
     ]
     for source in ("dispatch.c", "reference.c"):
-        sources.append([*settings["BASELINE"], str(csrc / source)])
+        sources.append([*settings["BASELINE"], *settings["CYTHON_FLAGS"], str(csrc / source)])
     running = [subprocess.Popen([*command, *rest], stderr=subprocess.PIPE, text=True) for rest in sources]
     messages = [process.communicate()[1] for process in running]
     assert not any(process.returncode for process in running), "".join(messages)[:4000]

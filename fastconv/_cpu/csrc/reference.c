@@ -69,28 +69,38 @@ static int pixel_of(const correlation_t *c, const int64_t *index, const int64_t 
     return 1;
 }
 
+/* By the plain formula, as in NumPy; that of C's Annex G recovers infinities. */
+static inline double complex complex_product(double complex a, double complex b) {
+    return __builtin_complex(creal(a) * creal(b) - cimag(a) * cimag(b), creal(a) * cimag(b) + cimag(a) * creal(b));
+}
+#define REAL_PRODUCT(a, b) ((a) * (b))
+
 #define REFERENCE float32
 #define ELEMENT float
 #define SUM double
 #define RESULT float
+#define PRODUCT REAL_PRODUCT
 #include "reference_loops.h"
 
 #define REFERENCE float64
 #define ELEMENT double
 #define SUM double
 #define RESULT double
+#define PRODUCT REAL_PRODUCT
 #include "reference_loops.h"
 
 #define REFERENCE complex64
 #define ELEMENT float complex
 #define SUM double complex
 #define RESULT float complex
+#define PRODUCT complex_product
 #include "reference_loops.h"
 
 #define REFERENCE complex128
 #define ELEMENT double complex
 #define SUM double complex
 #define RESULT double complex
+#define PRODUCT complex_product
 #include "reference_loops.h"
 
 /* Sums wrap modulo 2^32, which is what int32 accumulators do; unsigned arithmetic makes that defined. */
@@ -98,4 +108,5 @@ static int pixel_of(const correlation_t *c, const int64_t *index, const int64_t 
 #define ELEMENT int16_t
 #define SUM uint32_t
 #define RESULT uint32_t
+#define PRODUCT REAL_PRODUCT
 #include "reference_loops.h"

@@ -1,5 +1,6 @@
 /* The three directions for one element type; reference.c includes this once per type.
- * REFERENCE names the functions, ELEMENT is what the operands hold, SUM what is summed, RESULT what is stored.
+ * REFERENCE names the functions, ELEMENT is what the operands hold, SUM what is summed, RESULT what is stored,
+ * PRODUCT(a, b) the product of two SUMs.
  * conj() is not applied here: complex gradients are conjugated by the caller. */
 #define JOIN(a, b) a##b
 #define NAMED(prefix, name) JOIN(prefix, name)
@@ -18,7 +19,7 @@ static void NAMED(forward_, REFERENCE)(const correlation_t *c, int64_t item) {
                 int inside = source_index(c, pixel, tap, index);
                 /* Padding is a real zero: 0 * inf is NaN here as in the definition. */
                 ELEMENT x = inside ? source[dot5(c->source_stride, n, g * c->channels + channel, index)] : 0;
-                sum += (SUM)x * (SUM)weight[dot5(c->weight_stride, k, channel, tap)];
+                sum += PRODUCT((SUM)x, (SUM)weight[dot5(c->weight_stride, k, channel, tap)]);
             } while (next(tap, c->taps));
         }
         result[dot5(c->result_stride, n, k, pixel)] = (RESULT)sum;
@@ -38,8 +39,8 @@ static void NAMED(backward_input_, REFERENCE)(const correlation_t *c, int64_t it
             if (is_empty(c->taps)) break;
             do {
                 if (!pixel_of(c, index, tap, pixel)) continue;
-                sum += (SUM)result[dot5(c->result_stride, n, k, pixel)] *
-                       (SUM)weight[dot5(c->weight_stride, k, channel - g * c->channels, tap)];
+                sum += PRODUCT((SUM)result[dot5(c->result_stride, n, k, pixel)],
+                               (SUM)weight[dot5(c->weight_stride, k, channel - g * c->channels, tap)]);
             } while (next(tap, c->taps));
         }
         source[dot5(c->source_stride, n, channel, index)] = (RESULT)sum;
@@ -62,7 +63,7 @@ static void NAMED(backward_weight_, REFERENCE)(const correlation_t *c, int64_t i
         do {
             int inside = source_index(c, pixel, tap, index);
             ELEMENT x = inside ? source[dot5(c->source_stride, n, g * c->channels + channel, index)] : 0;
-            sum += (SUM)x * (SUM)result[dot5(c->result_stride, n, k, pixel)];
+            sum += PRODUCT((SUM)x, (SUM)result[dot5(c->result_stride, n, k, pixel)]);
         } while (next(pixel, c->pixels));
     }
     weight[dot5(c->weight_stride, k, channel, tap)] = (RESULT)sum;
@@ -84,3 +85,4 @@ void NAMED(reference_, REFERENCE)(const void *job, int64_t item, void *scratch) 
 #undef ELEMENT
 #undef SUM
 #undef RESULT
+#undef PRODUCT
