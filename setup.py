@@ -10,7 +10,8 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.modified import newer_group
 
-CSRC = os.path.join("fastconv", "_cpu", "csrc")
+CPU = os.path.join("fastconv", "_cpu")
+CSRC = os.path.join(CPU, "csrc")
 KERNEL_SOURCES = [os.path.join(folder, file) for folder, _, files in os.walk(CSRC) for file in files]
 
 # One row per ISA level; its tile sizes are in csrc/isa/<identifier>.h and its CPUID test in csrc/isa/levels.h.
@@ -35,6 +36,7 @@ C_FLAGS = [
     "-Wextra",
 ]
 CYTHON_FLAGS = ["-O2", "-g0", "-fvisibility=hidden", "-Wno-unused-function"]
+# Threads are fastconv's own (threads.c); of OpenMP it only asks how many it may start.
 OPENMP_FLAG = "-fopenmp"
 
 DIRECTIVES = {
@@ -50,14 +52,14 @@ def extension(name: str, *sources: str) -> Extension:
     """The Cython module ``fastconv/_cpu/<name>.pyx`` with C sources of its own."""
     return Extension(
         f"fastconv._cpu.{name}",
-        [os.path.join("fastconv", "_cpu", f"{name}.pyx"), *(os.path.join(CSRC, source) for source in sources)],
-        include_dirs=[CSRC],
-        depends=KERNEL_SOURCES,
+        [os.path.join(CPU, source) for source in (f"{name}.pyx", *sources)],
+        include_dirs=[CPU, CSRC],
+        depends=[*KERNEL_SOURCES, os.path.join(CPU, "threads.h")],
     )
 
 
 EXTENSIONS = [
-    extension("_runtime", "dispatch.c"),
+    extension("_runtime", "csrc/dispatch.c", "threads.c"),
     extension("_bound"),
     extension("_workspace"),
     extension("_pages"),
@@ -65,7 +67,7 @@ EXTENSIONS = [
     extension("_repeat"),
     extension("_cast"),
     extension("_channel_sums"),
-    extension("_reference", "reference.c"),
+    extension("_reference", "csrc/reference.c"),
     extension("_implicit_gemm"),
     extension("_direct"),
     extension("_depthwise"),
@@ -88,11 +90,12 @@ class BuildKernels(build_ext):
         program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
         openmp = [OPENMP_FLAG] if self.builds(program, [OPENMP_FLAG]) else []
         if not openmp:
-            print("fastconv: the compiler has no OpenMP; building for one thread")
+            print("fastconv: the compiler has no OpenMP; what limits its threads from outside will not be seen")
         for extension in self.extensions:
-            extension.extra_compile_args = [*BASELINE, *CYTHON_FLAGS, *openmp]
-            extension.extra_link_args = list(openmp)
+            extension.extra_compile_args = [*BASELINE, *CYTHON_FLAGS]
             if extension.name.endswith("._runtime"):
+                extension.extra_compile_args += openmp
+                extension.extra_link_args = openmp
                 with ThreadPoolExecutor(os.cpu_count()) as pool:
                     extension.extra_objects = list(pool.map(self.compile_level, *zip(*ISA_LEVELS.items(), strict=True)))
         super().build_extensions()

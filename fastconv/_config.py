@@ -7,28 +7,43 @@ import math
 import operator
 import os
 import sys
-from collections.abc import Iterator
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator
 
 from ._errors import bad_type, bad_value
 from ._problem import PRECISIONS
+from ._scoped import Scoped
 
 MOST_THREADS = 1024
-"""An OpenMP runtime ends the process when the system refuses it a thread."""
 
-_threads: ContextVar[int | None] = ContextVar("fastconv_threads", default=None)
-_precision: ContextVar[str | None] = ContextVar("fastconv_precision", default=None)
+_threads: Scoped[int] = Scoped("fastconv_threads")
+_precision: Scoped[str] = Scoped("fastconv_precision")
 _process: dict[str, object] = {"threads": None, "precision": None, "deterministic": False, "workspace_limit": None}
 _defaults: dict[str, object] = {}
 """What the environment says, read when it is first asked for and kept."""
+_thread_limit: Callable[[], int] = int
+"""Threads that something outside of fastconv leaves to the calling thread; 0: no limit."""
 
 
-def call_settings() -> tuple[ContextVar[int | None], ContextVar[str | None], dict[str, object]]:
+def call_settings() -> tuple[Scoped[int], Scoped[str], dict[str, object]]:
     """Where everything lies that a call depends on beside its arguments: threads, precision, those of the process.
 
-    None stands for what the environment says, which does not change.
+    None stands for what the environment says, which does not change. ``obey`` has been told of the rest.
     """
     return _threads, _precision, _process
+
+
+def obey(thread_limit: Callable[[], int]) -> None:
+    """Never use more threads than ``thread_limit()`` says, unless it says 0 or a call has ``threads=``."""
+    global _thread_limit
+    _thread_limit = thread_limit
+
+
+def _after_fork_in_child() -> None:
+    """A process is mostly forked to share the work of its parent, whose threads have all cores: it begins with one."""
+    _process["threads"] = 1
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def available_cores() -> int:
@@ -69,7 +84,7 @@ def set_num_threads(threads: int) -> None:
     ----------
     threads : int
         1 to 1024. Without this call: FASTCONV_NUM_THREADS, else OMP_NUM_THREADS, else the cores that the process may
-        use (its affinity and the container's quota).
+        use (its affinity and the container's quota). A forked process begins with one thread.
 
     Examples
     --------
@@ -89,6 +104,8 @@ def get_num_threads() -> int:
     Returns
     -------
     int
+        The innermost ``num_threads``, else ``set_num_threads``, else its default; never more than what controls the
+        process from outside leaves to OpenMP (``threadpoolctl.threadpool_limits``, a parallel region of OpenMP).
 
     Examples
     --------
@@ -101,7 +118,7 @@ def get_num_threads() -> int:
     if chosen is None:
         from_environment = _environment_threads("FASTCONV_NUM_THREADS") or _environment_threads("OMP_NUM_THREADS")
         chosen = _defaults["threads"] = from_environment or available_cores()
-    return chosen  # type: ignore[return-value]
+    return min(chosen, _thread_limit() or MOST_THREADS)  # type: ignore[call-overload, no-any-return]
 
 
 def thread_count(threads: int | None) -> int:
@@ -111,7 +128,7 @@ def thread_count(threads: int | None) -> int:
 
 @contextlib.contextmanager
 def num_threads(threads: int) -> Iterator[None]:
-    """Use ``threads`` threads inside a ``with`` block, in this thread or task only.
+    """Use ``threads`` threads inside a ``with`` block: in this thread or task, and in threads started in the block.
 
     Parameters
     ----------
@@ -125,11 +142,8 @@ def num_threads(threads: int) -> Iterator[None]:
     ...     fastconv.get_num_threads()
     1
     """
-    token = _threads.set(_positive_int("threads", threads, MOST_THREADS))
-    try:
+    with _threads.of(_positive_int("threads", threads, MOST_THREADS)):
         yield
-    finally:
-        _threads.reset(token)
 
 
 def check_precision(value: object) -> str:
@@ -182,7 +196,7 @@ def get_precision() -> str:
 
 @contextlib.contextmanager
 def precision(level: str) -> Iterator[None]:
-    """Set the precision inside a ``with`` block, in this thread or task only.
+    """Set the precision inside a ``with`` block: in this thread or task, and in threads started in the block.
 
     Parameters
     ----------
@@ -196,11 +210,8 @@ def precision(level: str) -> Iterator[None]:
     ...     fastconv.get_precision()
     'ieee'
     """
-    token = _precision.set(check_precision(level))
-    try:
+    with _precision.of(check_precision(level)):
         yield
-    finally:
-        _precision.reset(token)
 
 
 def set_deterministic(deterministic: bool) -> None:

@@ -2,18 +2,70 @@
 
 from __future__ import annotations
 
+import _thread
 import importlib
 import os
 import threading
 from typing import Any
 
+_imported: dict[str, Any] = {}
 _importing = threading.RLock()
-
-# A process forked in the middle of another thread's import would wait for ever for that module's lock: a fork waits.
-os.register_at_fork(before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release)
+_ended = threading.Condition()
+"""An import has ended, one way or the other."""
+_forks = 0
+"""That this process is descended from."""
+POLL_SECONDS = 0.02
+"""A signal handler that forks may run between a look at ``_forks`` and the wait, and is then not heard."""
 
 
 def late(name: str) -> Any:
-    """The module with the absolute ``name``, imported if this is its first use."""
-    with _importing:
-        return importlib.import_module(name)
+    """The module with the absolute ``name``, imported if this is its first use.
+
+    By a thread of its own: Ctrl-C then takes effect at once, where an import would finish a C extension first, might
+    swallow the exception, or leave a module behind that is half imported.
+    """
+    while name not in _imported:
+        failures: list[BaseException] = []
+        generation = _forks
+
+        def import_module(failures: list[BaseException] = failures) -> None:
+            try:
+                with _importing:
+                    _imported[name] = importlib.import_module(name)
+            except BaseException as failure:
+                failures.append(failure)
+            with _ended:
+                _ended.notify_all()
+
+        with _ended:
+            try:
+                _thread.start_new_thread(import_module, ())
+            except RuntimeError:  # the system refuses a thread
+                import_module()
+            # A child that was forked meanwhile, by a signal handler, has not the thread that imports.
+            while name not in _imported and not failures and generation == _forks:
+                _ended.wait(POLL_SECONDS)
+        if failures:
+            raise failures[0]
+    return _imported[name]
+
+
+def _before_fork() -> None:
+    # A process forked in the middle of another thread's import would wait for ever for that module's lock.
+    _importing.acquire()
+    _ended.acquire()
+
+
+def _after_fork() -> None:
+    _ended.release()
+    _importing.release()
+
+
+def _after_fork_in_child() -> None:
+    global _forks
+    _forks += 1
+    _ended.notify_all()
+    _after_fork()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

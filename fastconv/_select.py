@@ -34,13 +34,14 @@ KEPT_PLANS = 4096
 repeats = Repeats(KEPT_PLANS)
 """Calls that were planned, by their arguments; what ``_execute`` looks them up in."""
 _plans: OrderedDict[tuple[object, ...], Plan] = OrderedDict()
-_lock = threading.Lock()
+_lock = threading.RLock()
+"""One that a signal handler may take in the middle of a call that holds it."""
 
 
 def _after_fork_in_child() -> None:
     """Another thread may have held the lock when the process was forked, and is not there to release it."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

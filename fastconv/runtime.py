@@ -37,7 +37,7 @@ def runtime_facts() -> dict[str, str]:
         "caches": here["caches"],
         "cores": str(_config.available_cores()),
         "isa": f"{backend.ISA} (built: {_listed(levels)})",
-        "openmp": "yes" if _runtime.has_openmp() else "no: a serial build, every call runs on one thread",
+        "openmp": "its limits are obeyed" if _runtime.has_openmp() else "not built in: its limits are not seen",
         "threads": str(_config.get_num_threads()),
         "precision": _config.get_precision(),
         "deterministic": str(_config.get_deterministic()),

@@ -13,10 +13,6 @@ import pytest
 import emulation
 import worst_errors
 
-# Waiting threads sleep: on a busy machine with few cores, spinning ones take the time from those with work. Read when
-# libgomp is loaded, hence before anything imports fastconv.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 # A shell starts what runs in the background deaf to Ctrl-C, and so would be all processes of the tests.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -256,9 +256,9 @@ def test_info(run, cache_folder):
     assert all(name in facts["algorithms"] for name in _registry.names())
 
 
-def test_info_of_a_serial_build(run, monkeypatch):
+def test_info_of_a_build_without_openmp(run, monkeypatch):
     monkeypatch.setattr(runtime._runtime, "has_openmp", lambda: False, raising=False)
-    assert "serial build" in run("info")[1]
+    assert "its limits are not seen" in run("info")[1]
 
 
 def test_cache(run, tmp_path, cache_folder):

@@ -1,9 +1,10 @@
-"""Threads, then fork: children compute (serially) and do not hang, and so does the parent afterwards."""
+"""Threads, then fork: children compute and do not hang, and so does the parent afterwards; in a handler, too."""
 
 from __future__ import annotations
 
 import pytest
 
+from operands import ALGORITHMS
 from subprocesses import output_of, python
 
 SETUP = """
@@ -118,3 +119,113 @@ if __name__ == "__main__":
         )
     run = python(script, timeout=120)
     assert run.stdout.strip() == "done", run.stderr
+
+
+def test_a_child_begins_with_one_thread_and_may_ask_for_more() -> None:
+    code = (
+        SETUP
+        + """
+from fastconv._cpu import _runtime
+import threading
+
+def check_child():
+    if fastconv.get_num_threads() != 1 or _runtime.kept_threads() != 0:
+        return 1
+    for threads, kept in ((None, 0), (2, 1)):
+        y = fastconv.conv2d(x, w, padding=1, algorithm="implicit_gemm", threads=threads)
+        if not (y == expected).all() or _runtime.kept_threads() != kept:
+            return 2 + kept
+    fastconv.set_num_threads(3)
+    return 0 if fastconv.get_num_threads() == 3 else 4
+
+def check_fork():
+    child = os.fork()
+    if child == 0:
+        os._exit(check_child())
+    assert os.waitpid(child, 0)[1] == 0
+
+fastconv.set_num_threads(2)
+check_fork()
+assert compute() == "right"
+check_fork()
+# In the middle of calls of other threads, whose loops are not the child's.
+stop = threading.Event()
+def busy():
+    while not stop.is_set():
+        fastconv.conv2d(x, w, padding=1, algorithm="implicit_gemm", threads=3)
+others = [threading.Thread(target=busy) for _ in range(3)]
+for other in others:
+    other.start()
+for _ in range(20):
+    check_fork()
+stop.set()
+for other in others:
+    other.join()
+assert fastconv.get_num_threads() == 2
+print("done")
+"""
+    )
+    assert output_of(code, timeout=120).strip() == "done"
+
+
+FORK_IN_HANDLER = """
+import os, signal, time
+import numpy as np
+from fastconv import ConvProblem
+from operands import RESULT, accepted, compute, exact_case, rounded
+
+PROBLEMS = [
+    ConvProblem.parse(direction + " " + shape)
+    for direction in ("forward", "backward_input", "backward_weight")
+    for shape in ("48x24x40x40 24x24x3x3 p1", "48x24x40x40 24x1x5x5 p2 g24", "8x24x64x64 4x24x5x5 p2",
+                  "48x24x40x40 24x4x3x3 p1 g6 channels_last", "64x48x20x20 48x1x3x3 p1 g48 channels_last",
+                  "6x4x900 5x4x301", "3x2x12x14x60 3x2x3x3x9")
+]
+forks, parent = 0, os.getpid()
+
+def handler(*_):
+    global forks
+    # In the child, the interrupted call goes on when the handler has returned.
+    child = os.fork()
+    if child == 0:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.alarm(0)
+    else:
+        children.append(child)
+        forks += 1
+        signal.setitimer(signal.ITIMER_REAL, 0.02 if len(children) < 6 else 0)
+
+signal.signal(signal.SIGALRM, handler)
+tried = 0
+for problem in PROBLEMS:
+    if algorithm not in accepted(problem) or algorithm == "reference" and problem.multiply_adds > 10**7:
+        continue
+    operands, _ = exact_case(problem)
+    for threads in (2, 3):
+        expected = compute(problem, algorithm, operands, 1)
+        children = []
+        signal.setitimer(signal.ITIMER_REAL, 0.001 + 0.002 * threads)
+        results = [compute(problem, algorithm, operands, threads) for _ in range(4)]
+        is_right = all(result.tobytes() == expected.tobytes() for result in results)
+        if os.getpid() != parent:
+            os._exit(0 if is_right else 1)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert is_right, str(problem)
+        for child in children:
+            end = time.monotonic() + 60
+            while (found := os.waitpid(child, os.WNOHANG))[0] == 0:
+                if time.monotonic() > end:
+                    os.kill(child, signal.SIGABRT)
+                    raise AssertionError(f"a child hangs: {problem}")
+                time.sleep(0.005)
+            assert found[1] == 0, f"a child's continuation is wrong: {problem}"
+        tried += len(children)
+print(tried)
+"""
+
+
+@pytest.mark.parametrize("algorithm", [algorithm.name for algorithm in ALGORITHMS])
+def test_a_fork_in_a_signal_handler_in_the_middle_of_a_call(algorithm: str) -> None:
+    """Both continuations are right: that of the parent, and that of the child, which has none of the threads."""
+    tried = output_of(f"algorithm = {algorithm!r}\n{FORK_IN_HANDLER}", timeout=280)
+    assert int(tried) >= 4, "few forks fell into a call"

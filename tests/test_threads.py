@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import ConvProblem
+from fastconv import ConvProblem, _select
+from fastconv._cpu import _runtime
 from operands import ALGORITHMS, accepted, compute, exact_case, rounded
 from problems import SHAPES, describe, problems
 from real_data import RealCase
@@ -164,6 +165,86 @@ def test_num_threads_is_a_setting_of_the_context() -> None:
     with pytest.raises(ZeroDivisionError), fastconv.num_threads(before + 1):
         raise ZeroDivisionError
     assert fastconv.get_num_threads() == before
+
+
+def test_threads_started_in_a_block_are_in_it() -> None:
+    before = fastconv.get_num_threads()
+    running, leave = ThreadPoolExecutor(1), threading.Event()
+    running.submit(lambda: None).result()
+
+    def seen() -> tuple[int, str]:
+        return fastconv.get_num_threads(), fastconv.get_precision()
+
+    with fastconv.num_threads(before + 1), fastconv.precision("ieee"), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(seen).result() == (before + 1, "ieee")
+        with fastconv.num_threads(before + 2), ThreadPoolExecutor(1) as inner:
+            assert inner.submit(seen).result() == (before + 2, "ieee")
+            assert pool.submit(seen).result() == (before + 1, "ieee")
+
+        # A block of its own comes first, and leaves what it found.
+        def nested() -> list[int]:
+            with fastconv.num_threads(1):
+                inside = fastconv.get_num_threads()
+            leave.wait(10)
+            return [inside, fastconv.get_num_threads()]
+
+        late = ThreadPoolExecutor(1)
+        answer = late.submit(nested)
+        assert running.submit(seen).result() == (before, "high")
+    leave.set()
+    # The block is left: nobody is in it any more.
+    assert answer.result() == [1, before]
+    assert late.submit(seen).result() == (before, "high")
+    late.shutdown()
+    running.shutdown()
+
+
+def test_a_call_in_a_block_of_another_thread_is_planned_anew() -> None:
+    """A thread that inherits a block's precision computes with it, although the same call is known without."""
+    x, w = np.ones((1, 64, 28, 28), np.float32) / 3, np.ones((64, 64, 3, 3), np.float32) / 7
+    expected = {level: fastconv.conv2d(x, w, precision=level).tobytes() for level in ("high", "ieee")}
+    assert expected["high"] != expected["ieee"]
+
+    def computed() -> bytes:
+        return fastconv.conv2d(x, w).tobytes()
+
+    assert computed() == expected["high"]
+    with fastconv.precision("ieee"), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(computed).result() == expected["ieee"]
+    assert computed() == expected["high"]
+
+
+@pytest.mark.skipif(not _runtime.has_openmp(), reason="built without OpenMP")
+def test_limits_from_outside_are_obeyed() -> None:
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    before = fastconv.get_num_threads()
+    x, w = np.ones((1, 16, 24, 24), np.float32), np.ones((16, 16, 3, 3), np.float32)
+    with fastconv.num_threads(3):
+        assert fastconv.plan("conv2d", x.shape, w.shape).choice.threads == 3
+        with threadpoolctl.threadpool_limits(1):
+            assert fastconv.get_num_threads() == 1
+            assert fastconv.plan("conv2d", x.shape, w.shape).choice.threads == 1
+            # Said for this very call.
+            assert fastconv.plan("conv2d", x.shape, w.shape, threads=2).choice.threads == 2
+        assert fastconv.get_num_threads() == 3
+    with threadpoolctl.threadpool_limits(1000):
+        assert fastconv.get_num_threads() == before
+
+
+def test_a_handler_may_call_the_library_while_plans_are_looked_up() -> None:
+    """It runs in the thread that holds the lock."""
+    x, w = np.ones((1, 3, 11, 13), np.float32), np.ones((2, 3, 3, 3), np.float32)
+    done = []
+
+    def call() -> None:
+        with _select._lock:
+            fastconv.conv2d(x, w)
+            done.append(True)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert done
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "2", None, True])

@@ -9,11 +9,14 @@ from libc.stdint cimport int64_t
 
 from .. import _config
 from ._launch cimport MOST_ARRAYS, Launch, pin, pins_t, unpin
+from ._runtime cimport thread_limit
 
 cdef object _ndarray = np.ndarray
-cdef object _threads, _precision
-cdef dict _process
+cdef object _threads, _precision, _threads_own, _precision_own
+cdef dict _process, _threads_blocks, _precision_blocks
 _threads, _precision, _process = _config.call_settings()
+_threads_own, _threads_blocks = _threads.own, _threads.blocks
+_precision_own, _precision_blocks = _precision.own, _precision.blocks
 
 # Values that are equal but not the same argument: True == 1 == 1.0. An int stands for itself.
 cdef object _TRUE = object(), _FALSE = object(), _FLOAT = object(), _LIST = object()
@@ -84,7 +87,13 @@ cdef class Entry:
 
 cdef tuple _settings():
     """All that a call depends on beside its arguments."""
-    return (_threads.get(), _precision.get(), PyList_AsTuple(PyDict_Values(_process)))
+    return (_value(_threads, _threads_own, _threads_blocks), _value(_precision, _precision_own, _precision_blocks),
+            thread_limit(), PyList_AsTuple(PyDict_Values(_process)))
+
+
+cdef object _value(object scoped, object own, dict blocks):
+    """``scoped.get()``, quick where no block is entered."""
+    return scoped.get() if blocks else own.get()
 
 
 cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, object packed_type, pins_t *pins):

@@ -72,3 +72,4 @@ cdef int run_items(item_fn fn, const void *job, int64_t items, int64_t scratch_b
                    int64_t workspace_offset, int threads) except -1
 cdef int run_job(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, char *scratch,
                  int threads) except -1
+cpdef int thread_limit() noexcept

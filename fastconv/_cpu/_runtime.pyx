@@ -1,9 +1,6 @@
-"""The one place that owns threads: which kernels run (by CPUID) and the parallel loop over their work items."""
-
-import os
+"""Which kernels run (by CPUID), and the parallel loop over their work items, on the threads of csrc/threads.c."""
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cython.parallel cimport prange, threadid
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
 from libc.string cimport memset
@@ -13,10 +10,15 @@ from .correlation cimport item_fn
 cdef extern from *:
     """
     #include <time.h>
+    /* Threads that whoever controls the process' OpenMP libraries leaves to this thread: threadpoolctl, say, or a
+     * parallel region that it is in. fastconv runs no such region itself. */
     #ifdef _OPENMP
+    #include <omp.h>
     #define FASTCONV_OPENMP 1
+    static int openmp_threads(void) { return omp_in_parallel() ? 1 : omp_get_max_threads(); }
     #else
     #define FASTCONV_OPENMP 0
+    static int openmp_threads(void) { return 0; }
     #endif
     static double monotonic_seconds(void) {
         struct timespec now;
@@ -40,19 +42,18 @@ cdef extern from *:
     typedef struct {
         PyThreadState *state; /* of the calling thread, which has given up the GIL */
         double last;
-        int stopped;
     } watch_t;
 
-    static int watch_stopped(watch_t *watch) { return __atomic_load_n(&watch->stopped, __ATOMIC_RELAXED); }
-
     /* Now and then: take the GIL and let pending signals run. An exception stays set in the thread's state. */
-    static void watch_look(watch_t *watch) {
-        double now = coarse_seconds();
-        if (now - watch->last < LOOK_SECONDS) return;
+    static int watch_look(void *about) {
+        watch_t *watch = (watch_t *)about;
+        int stop;
+        if (coarse_seconds() - watch->last < LOOK_SECONDS) return 0;
         PyEval_RestoreThread(watch->state);
-        if (PyErr_CheckSignals() != 0) __atomic_store_n(&watch->stopped, 1, __ATOMIC_RELAXED);
+        stop = PyErr_CheckSignals() != 0;
         watch->state = PyEval_SaveThread();
         watch->last = coarse_seconds();
+        return stop;
     }
     """
     ctypedef struct PyThreadState
@@ -60,31 +61,24 @@ cdef extern from *:
     ctypedef struct watch_t:
         PyThreadState *state
         double last
-        int stopped
 
     int FASTCONV_OPENMP
+    int openmp_threads() nogil
     double monotonic_seconds() nogil
     double coarse_seconds() nogil
-    int watch_stopped(watch_t *watch) nogil
-    void watch_look(watch_t *watch) nogil
+    int watch_look(void *about) noexcept nogil
     PyThreadState *PyEval_SaveThread() nogil
     void PyEval_RestoreThread(PyThreadState *state) nogil
 
+
+cdef extern from "threads.h" nogil:
+    int threads_loop(item_fn fn, const void *job, int64_t items, char *scratch, int64_t scratch_bytes, int64_t threads,
+                     int (*look)(void *) noexcept nogil, void *about)
+    int64_t threads_kept()
+
 cdef const kernels_t *_kernels = NULL
 cdef kernels_t _with_other_kernels
-cdef bint _pool_used = False
-cdef bint _forked_with_pool = False
-cdef int _active_calls = 0
-
-
-def _after_fork_in_child():
-    # libgomp's workers do not survive a fork and starting another region would wait for them for ever.
-    global _forked_with_pool, _active_calls
-    _forked_with_pool = _pool_used
-    _active_calls = 0
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
+cdef int _openmp_threads_at_first = openmp_threads()
 
 
 def isa_levels() -> list:
@@ -131,8 +125,19 @@ def isa() -> str:
 
 
 def has_openmp() -> bool:
-    """Whether the library was built with OpenMP; without it every call runs on one thread."""
+    """Whether the library was built with OpenMP, by which others control how many threads it takes."""
     return bool(FASTCONV_OPENMP)
+
+
+cpdef int thread_limit() noexcept:
+    """Threads that are left to the calling thread by what controls OpenMP from outside; 0: nothing does."""
+    cdef int threads = openmp_threads()
+    return 0 if threads == _openmp_threads_at_first else threads
+
+
+def kept_threads() -> int:
+    """Threads that wait for work, or do it, beside those that call."""
+    return threads_kept()
 
 
 def tile_sizes(str dtype) -> tuple:
@@ -205,46 +210,12 @@ cdef int run_items(item_fn fn, const void *job, int64_t items, int64_t scratch_b
 cdef int run_job(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, char *scratch,
                  int threads) except -1:
     """``run_items`` with ``scratch`` for all threads where the caller has pinned it."""
-    global _pool_used, _active_calls
-    _active_calls += 1
-    try:
-        # Several Python threads inside fastconv share the cores instead of each taking them all.
-        threads = max(1, min(threads // _active_calls, items))
-        if _forked_with_pool or not FASTCONV_OPENMP:
-            threads = 1
-        if threads > 1:
-            _pool_used = True
-        return _run_watched(fn, job, items, scratch_bytes, scratch, threads)
-    finally:
-        _active_calls -= 1
-
-
-cdef int _run_watched(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, char *scratch,
-                      int threads) except -1:
     cdef watch_t watch
-    watch.stopped = 0
+    cdef int stopped
     watch.last = coarse_seconds()
     # Not `with nogil`: the loop itself takes the GIL back for its looks at signals.
     watch.state = PyEval_SaveThread()
-    _loop(fn, job, items, scratch_bytes, scratch, threads, &watch)
+    stopped = threads_loop(fn, job, items, scratch, scratch_bytes, threads, watch_look, &watch)
     PyEval_RestoreThread(watch.state)
     # A job may have been too short for its loop to look, and one of many.
-    return -1 if watch.stopped else PyErr_CheckSignals()
-
-
-cdef void _loop(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, char *scratch, int threads,
-                watch_t *watch) noexcept nogil:
-    cdef int64_t item
-    if threads == 1:
-        for item in range(items):
-            fn(job, item, scratch)
-            watch_look(watch)
-            if watch_stopped(watch):
-                return
-    else:
-        for item in prange(items, schedule="dynamic", num_threads=threads):
-            if not watch_stopped(watch):
-                fn(job, item, scratch + threadid() * scratch_bytes)
-                # Thread 0 of the team is the one that called.
-                if threadid() == 0:
-                    watch_look(watch)
+    return -1 if stopped else PyErr_CheckSignals()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _config
 from .._algorithm import Algorithm, Operands, Params, Resources
 from .._arrays import native, writable_in_place
 from .._problem import ConvProblem, Epilogue
@@ -20,6 +21,7 @@ SUMMED_PER_THREAD = 2**18
 """Elements that a thread adds up in about the time that it takes to start one."""
 
 ISA = _runtime.select_isa(os.environ.get("FASTCONV_MAX_ISA") or None)
+_config.obey(_runtime.thread_limit)
 
 
 @contextlib.contextmanager

@@ -19,8 +19,9 @@ _NAMES = tuple(
     f"{prefix}_{{}}_num_threads{suffix}" for prefix in ("scipy_openblas", "openblas") for suffix in ("64_", "")
 )
 
-_lock = threading.Lock()
-_holders = 0
+_lock = threading.RLock()
+_holders: list[int] = []
+"""The threads inside of ``one_thread``, once for each block."""
 _threads_before = 1
 
 
@@ -65,31 +66,31 @@ def one_thread() -> Iterator[None]:
 
 
 def _enter(getter: Callable[[], int], setter: Callable[[int], None]) -> None:
-    global _holders, _threads_before
+    global _threads_before
     with _lock:
-        if _holders == 0:
+        # Entered first: a signal handler may run in between, and enter and leave a block of its own.
+        _holders.append(threading.get_ident())
+        if len(_holders) == 1:
             _threads_before = getter()
             if _threads_before != 1:
                 setter(1)
-        _holders += 1
 
 
 def _leave(setter: Callable[[int], None]) -> None:
-    global _holders
     with _lock:
-        _holders -= 1
-        if _holders == 0 and _threads_before != 1:
+        _holders.remove(threading.get_ident())
+        if not _holders and _threads_before != 1:
             setter(_threads_before)
 
 
 def _after_fork_in_child() -> None:
-    # The holders are threads that do not exist here; the lock may have been held by one of them.
-    global _lock, _holders
-    _lock = threading.Lock()
+    # The other holders are threads that do not exist here; the lock may have been held by one of them.
+    global _lock
+    _lock = threading.RLock()
     controls = _controls() if _holders else None
-    if controls is not None:
+    _holders[:] = [holder for holder in _holders if holder == threading.get_ident()]
+    if controls is not None and not _holders:
         controls[1](_threads_before)
-    _holders = 0
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -6,12 +6,14 @@ that KeyboardInterrupt, which is seen between two of them, never waits long.
 
 from __future__ import annotations
 
+import _thread
 import contextvars
 import itertools
 import math
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -61,49 +63,139 @@ def run(work: Callable[[Item, int], object], items: Iterable[Item], threads: int
     it is then left after the step.
     """
     items = list(items)
-    remaining, lock, failures = iter(items), threading.Lock(), list[BaseException]()
-    none_left = object()
+    team = _Team(work, items)
+    _teams.append(team)
+    try:
+        team.start_helpers(min(threads, len(items)) - 1)
+        team.take_items(0)
+        team.wait_for_helpers()
+    finally:
+        _teams.remove(team)
+    if team.failures:
+        raise team.failures[0]
 
-    def take_items(slot: int) -> None:
-        try:
-            while not failures:
-                with lock:
-                    item = next(remaining, none_left)
-                if item is none_left:
+
+_NONE_LEFT = object()
+POLL_SECONDS = 0.02
+"""A caller waits no longer without looking again: a signal handler that changes things may run between its look and
+its wait, and is then not heard."""
+
+
+class _Team(Generic[Item]):
+    """The thread that called ``run`` and its helpers.
+
+    A fork by the thread that called, in a signal handler, waits for the items that the helpers are at: they are not
+    there in the child, where the caller computes what is left.
+    """
+
+    def __init__(self, work: Callable[[Item, int], object], items: list[Item]) -> None:
+        self.owner = threading.get_ident()
+        self.failures: list[BaseException] = []
+        self._work = work
+        self._remaining = iter(items)
+        self._changed = threading.Condition()
+        self._helpers = 0
+        self._busy = 0
+        self._is_forking = False
+
+    def start_helpers(self, count: int) -> None:
+        """Start ``count`` threads; fewer where the system refuses more."""
+        for slot in range(1, count + 1):
+            # In the caller's context: numpy.errstate is kept there.
+            context = contextvars.copy_context()
+            with self._changed:
+                try:
+                    # Not a threading.Thread, whose start would wait in a forked child for a thread that is not there.
+                    _thread.start_new_thread(context.run, (self._help, slot))
+                except RuntimeError:
                     return
-                steps = work(item, slot)  # type: ignore[arg-type]
-                if isinstance(steps, Iterator):
-                    for _ in steps:
-                        if failures:
-                            return
-        except BaseException as failure:
-            failures.append(failure)
+                self._helpers += 1
 
-    others = _started(take_items, min(threads, len(items)) - 1)
-    take_items(0)
-    while others:
+    def wait_for_helpers(self) -> None:
+        """Until all are gone; Ctrl-C meanwhile stops them."""
+        while self._helpers:
+            try:
+                with self._changed:
+                    self._changed.wait(POLL_SECONDS)
+            except BaseException as failure:
+                self.failures.append(failure)
+
+    def take_items(self, slot: int) -> None:
+        """Compute items until none is left."""
         try:
-            others[-1].join()
-            others.pop()
+            while not self.failures and (item := self._next(slot)) is not _NONE_LEFT:
+                try:
+                    self._compute(item, slot)  # type: ignore[arg-type]
+                finally:
+                    self._done(slot)
         except BaseException as failure:
-            failures.append(failure)
-    if failures:
-        raise failures[0]
+            self.failures.append(failure)
+
+    def before_fork(self) -> None:
+        self._changed.acquire()
+        self._is_forking = True
+        while self._busy:
+            self._changed.wait(POLL_SECONDS)
+
+    def after_fork(self, in_child: bool) -> None:
+        self._is_forking = False
+        if in_child:
+            self._helpers = 0
+        self._changed.notify_all()
+        self._changed.release()
+
+    def _help(self, slot: int) -> None:
+        self.take_items(slot)
+        with self._changed:
+            self._helpers -= 1
+            self._changed.notify_all()
+
+    def _next(self, slot: int) -> object:
+        with self._changed:
+            if slot:
+                self._changed.wait_for(lambda: not self._is_forking)
+            item = next(self._remaining, _NONE_LEFT)
+            self._busy += slot > 0 and item is not _NONE_LEFT
+        return item
+
+    def _compute(self, item: Item, slot: int) -> None:
+        steps = self._work(item, slot)
+        if isinstance(steps, Iterator):
+            for _ in steps:
+                if self.failures:
+                    return
+
+    def _done(self, slot: int) -> None:
+        if slot:
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify_all()
 
 
-def _started(work: Callable[[int], None], count: int) -> list[threading.Thread]:
-    """``count`` threads that run ``work(1)``, ``work(2)``...; fewer where the system refuses more."""
-    threads = []
-    for slot in range(1, count + 1):
-        # In the caller's context: numpy.errstate is kept there.
-        context = contextvars.copy_context()
-        thread = threading.Thread(target=context.run, args=(work, slot), daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            break
-        threads.append(thread)
-    return threads
+_teams: list[_Team[Any]] = []
+
+
+def _own_teams() -> list[_Team[Any]]:
+    return [team for team in _teams if team.owner == threading.get_ident()]
+
+
+def _before_fork() -> None:
+    for team in _own_teams():
+        team.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for team in _own_teams():
+        team.after_fork(in_child=False)
+
+
+def _after_fork_in_child() -> None:
+    _teams[:] = _own_teams()
+    for team in _teams:
+        team.after_fork(in_child=True)
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 class Scratch:
