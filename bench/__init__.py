@@ -1,7 +1,8 @@
 """Measurements of fastconv: against other libraries, against the machine's peak, and of its own choices.
 
 ``python -m bench peers`` compares with the installed peers, ``show`` prints such results again, ``peak`` measures the
-share of the multiply-add peak, ``regret`` the choice of algorithms; each has ``--help``.
+share of the multiply-add peak, ``regret`` the choice of algorithms, ``fuzz`` compares random problems with their
+definition; each has ``--help``.
 
     layers.py       words of the command line -> named problems (shapes/*.txt, the suites of fastconv, problem texts)
     case.py         one problem with its arrays: what every contestant is given
@@ -10,4 +11,5 @@ share of the multiply-add peak, ``regret`` the choice of algorithms; each has ``
     machine.py      the roofline, and what the results depend on
     comparison.py   the subcommand ``peers``
     report.py       results -> table, markdown, plot
+    fuzz/           the subcommand ``fuzz``
 """

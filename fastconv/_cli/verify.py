@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from .. import _registry
 from .._accuracy import error_ratio, integer_mismatches
-from .._algorithm import Algorithm
-from .._cpu import backend
+from .._algorithm import Algorithm, Operands
+from .._cpu import _workspace, backend
+from .._plan import Plan
 from .._problem import DIRECTIONS, ConvProblem, Epilogue
 from .._sample import integers_are_exact, sample
 from .._select import bind, lowered
@@ -35,6 +36,11 @@ PROBLEMS = (
     "forward 1x6x9x9 4x6x3x3 s3 p1 float32 ieee",
 )
 """Checked where no problem is given: one to three axes, every dtype kind, odd sizes, strides, groups and layouts."""
+
+
+GUARD_BYTES = 2**16
+GUARD = 0xA5
+"""So many of these bytes follow the scratch memory, and must still be there afterwards."""
 
 
 @dataclass
@@ -92,7 +98,10 @@ def check(algorithm: Algorithm, problem: ConvProblem, threads: int, seed: int, w
     plan = bind(problem, algorithm, algorithm.parameters(target)[0], threads, "forced")
     repeat = f'fastconv verify "{problem}" --algorithm {algorithm.name} --seed {seed} --threads {threads}'
     operands = sample(problem, seed)
-    backend.execute(plan, operands)
+    if not _stays_inside(plan, operands):
+        worst.failures += 1
+        yield f"WRONG it writes beyond its {plan.workspace_bytes} bytes of scratch memory; repeat with: {repeat}"
+        return
     ratio = error_ratio(algorithm, problem, operands)
     worst.checks += 1
     if ratio > worst.ratio:
@@ -109,3 +118,16 @@ def check(algorithm: Algorithm, problem: ConvProblem, threads: int, seed: int, w
     if mismatches:
         worst.failures += 1
         yield f"WRONG {mismatches} elements differ from the integers they are; repeat with: {repeat}"
+
+
+def _stays_inside(plan: Plan, operands: Operands) -> bool:
+    """Execute the plan; whether it wrote nothing right behind its scratch memory, the only fault that may not show."""
+    size = plan.workspace_bytes
+    # What a thread gives back it is given again, for a smaller demand, too.
+    _workspace.drop()
+    memory = _workspace.take(size + GUARD_BYTES)
+    memory[size:] = GUARD
+    _workspace.give_back(memory)
+    backend.execute(plan, operands)
+    _workspace.drop()
+    return bool((memory[size:] == GUARD).all())

@@ -1,0 +1,38 @@
+"""The process that checks: a case per line on stdin, what it led to per line on stdout.
+
+It may crash or hang; its parent knows on which case.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import sys
+import traceback
+from typing import Any
+
+from .case import Case
+from .check import check
+from .workers import AT
+
+
+def answer(line: str) -> dict[str, Any]:
+    """What the case of a line led to; an exception is a failure, too."""
+    try:
+        outcome = check(Case.parse(line), lambda algorithm: print(AT + algorithm, file=sys.stderr, flush=True))
+        return {"failures": outcome.failures, "counts": outcome.counts}
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{where.filename.rsplit('/', 1)[-1]}:{where.lineno}"
+        return {"failures": [(f"{type(error).__name__} {place}", "", str(error))], "counts": {}}
+
+
+def main() -> None:
+    """Answer until stdin ends."""
+    faulthandler.enable()
+    for line in sys.stdin:
+        print(json.dumps(answer(line)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
