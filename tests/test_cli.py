@@ -23,6 +23,7 @@ from fastconv._cpu.lowering import RESULT
 from fastconv._normalize.tuning import jobs
 from fastconv._problem import DIRECTIONS, DTYPES
 from operands import accepted
+from subprocesses import environment
 from tuning_cases import reread
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
@@ -45,10 +46,8 @@ def run(capsys):
 
 def process(*arguments: str, **settings) -> subprocess.Popen:
     """Start the command as a process of its own."""
-    path = os.pathsep.join(filter(None, [str(Path(fastconv.__file__).parent.parent), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path}
     command = [sys.executable, "-m", "fastconv", *arguments]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, **settings)
+    return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True, **settings)
 
 
 # autotune

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-import fastconv
 from fastconv import _select, _tuning_cache
+from subprocesses import environment
 from tuning_cases import PROBLEM, computes, path, record, reread, stored_text, write
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
@@ -137,7 +137,7 @@ for number in range(first, first + count):
 def _writer(first: int, count: int) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", WRITER, str(first), str(count)],
-        env={**os.environ, "PYTHONPATH": str(Path(fastconv.__file__).parent.parent)},
+        env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
