@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 MOST_SHOWN = 200
 """Characters of a value that a message shows."""
 
@@ -20,6 +22,16 @@ def bad_type(argument: str, value: object, allowed: str) -> TypeError:
     """A TypeError for an argument (or an array's dtype) of the wrong type."""
     text = value if isinstance(value, str) else repr(value)
     return TypeError(f"{argument}: got {_shown(text)}; allowed: {allowed}")
+
+
+def not_built(folder: str) -> ImportError:
+    """An ImportError for a package of which ``folder`` has the sources and not what is compiled from them."""
+    package = Path(folder).parent
+    return ImportError(
+        f"fastconv was imported from {package}, which has no compiled modules for this Python: most likely this is the "
+        f"source folder, and it is not built. To use an installed fastconv, start Python outside of {package.parent}; "
+        "to use the sources, build them there: python setup.py build_ext --inplace"
+    )
 
 
 def _shown(text: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import fastconv
-from subprocesses import COMPILER, has_compiler, output_of
+from subprocesses import COMPILER, has_compiler, output_of, python
 
 PACKAGE = Path(fastconv.__file__).parent
 MODULES = sorted((PACKAGE / "_cpu").glob(f"*{sysconfig.get_config_var('EXT_SUFFIX')}"))
@@ -211,6 +211,19 @@ fastconv.conv2d(np.ones((1, 1, 4, 4), np.float32), np.ones((1, 1, 3, 3), np.floa
 print("scipy" in sys.modules)
 """
     assert output_of(code).strip() == "False"
+
+
+@pytest.mark.parametrize("arguments", [("-c", "import fastconv"), ("-m", "fastconv", "info")])
+def test_sources_that_are_not_built_say_so(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    sources = tmp_path / "checkout" / "fastconv"
+    shutil.copytree(PACKAGE, sources, ignore=shutil.ignore_patterns("*.so", "__pycache__", "csrc"))
+    run = python(*arguments, PYTHONPATH=str(sources.parent))
+    assert run.returncode == 1
+    assert "ModuleNotFoundError: No module named 'fastconv._cpu._runtime'" in run.stderr  # the cause
+    message = run.stderr.splitlines()[-1]
+    assert message.startswith(f"ImportError: fastconv was imported from {sources}, which has no compiled modules")
+    assert f"start Python outside of {sources.parent};" in message
+    assert message.endswith("python setup.py build_ext --inplace")
 
 
 def test_import_starts_no_threads() -> None:
