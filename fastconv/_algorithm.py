@@ -81,7 +81,8 @@ class Resources:
 class Algorithm:
     """Base class: the declarations that selection reads and the method that computes.
 
-    Subclasses are stateless; one instance of each is in the registry.
+    Subclasses are stateless; one instance of each is in the registry. Only ``is_available`` and ``supports`` are asked
+    about any problem, the other methods about those that ``supports`` accepts.
     """
 
     name: ClassVar[str]

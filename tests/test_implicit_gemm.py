@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from fastconv import ConvProblem, _registry, _select
+from fastconv._cpu import _runtime
 from guarded import check
 from problems import describe
 
@@ -84,10 +85,17 @@ def test_pixels_at_strides_of_pages(text: str) -> None:
         ("forward 1x512x14x14 512x512x3x3 s2 p1", "in_place"),
         ("forward 1x48x1x1 64x48x1x1", "in_place"),
         ("forward 8x64x56x56 64x64x1x1", "packed"),
-        ("forward 1x512x7x7 512x512x1x1 channels_last", "in_place"),
         ("forward 8x512x7x7 512x512x1x1 channels_last", "packed"),
         ("forward 1x512x7x7 512x512x3x3 p1 channels_last", "packed"),
     ],
 )
 def test_weights_of_few_pixels_are_not_packed(text: str, weights: str) -> None:
     assert GEMM.parameters(ConvProblem.parse(text))[0]["weights"] == weights
+
+
+def test_few_pixels_are_four_vectors_of_them_where_channels_are_last() -> None:
+    """Vectors of the ISA level in use: a plane of 7x7 is few on 16 lanes alone."""
+    lanes, _, _ = _runtime.tile_sizes("float32")
+    for pixels, weights in ((4 * lanes, "in_place"), (4 * lanes + 1, "packed")):
+        problem = ConvProblem.parse(f"forward 1x512x{pixels} 512x512x1 channels_last")
+        assert GEMM.parameters(problem)[0]["weights"] == weights

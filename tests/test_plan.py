@@ -13,6 +13,7 @@ import fastconv
 from definitions import integers
 from fastconv import _registry, _tune
 from fastconv._cpu import backend
+from operands import ALGORITHMS
 
 FUNCTIONS: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "conv1d": ("conv1d", (2, 4, 19), (6, 2, 3), {"stride": 2, "padding": "same", "groups": 2}),
@@ -85,7 +86,7 @@ def test_activation_with_and_without_bias_and_add(activation: Any) -> None:
         np.testing.assert_array_equal(planned(x, w, **arguments), expected)
 
 
-@pytest.mark.parametrize("algorithm", _registry.names())
+@pytest.mark.parametrize("algorithm", [algorithm.name for algorithm in ALGORITHMS])
 @pytest.mark.parametrize("direction", ["forward", "backward_input"])
 def test_packed_weights_of_every_algorithm(algorithm: str, direction: str) -> None:
     """A problem that every algorithm takes, or is left out by name; the packed call has the bits of the plain one."""

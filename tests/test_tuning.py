@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -9,6 +10,9 @@ import pytest
 import fastconv
 from fastconv import ConvProblem, _calibrate, _registry, _select, _tuning_cache, tuning
 from fastconv._algorithm import Machine
+from fastconv._problem import DIRECTIONS
+from operands import ALGORITHMS
+from problems import SHAPES
 from tuning_cases import PROBLEM, reread
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
@@ -103,6 +107,12 @@ def test_calibration_measures_a_machine():
 
 
 def test_estimates_are_positive_and_finite():
-    for algorithm in _registry.CPU:
-        estimate = algorithm.cost(PROBLEM, algorithm.parameters(PROBLEM)[0], 1, _select.machine())
-        assert 0 < estimate < 10
+    """Of every algorithm, on the named problems that it computes, with each set of its parameters."""
+    estimated = set()
+    for shape in itertools.chain(*SHAPES.values()):
+        for direction in DIRECTIONS:
+            problem = ConvProblem.parse(f"{direction} {shape} float32")
+            for algorithm, params, seconds in _select.candidates(problem, 1, all_params=True):
+                assert 0 < seconds < 10, f"{problem}: {algorithm.name} {params}"
+                estimated.add(algorithm.name)
+    assert estimated == {algorithm.name for algorithm in ALGORITHMS}
