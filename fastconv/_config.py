@@ -159,8 +159,9 @@ def set_precision(level: str) -> None:
     Parameters
     ----------
     level : {"ieee", "highest", "high", "medium"}
-        What error an algorithm may have, as the largest error over the largest exact result on normal data: rounding
-        of the definition's own operations, 2e-6, 1e-5 (the default), 1e-2. FASTCONV_PRECISION sets it from outside.
+        What error an algorithm may have, as the largest error over the largest exact result on normal, uniform and
+        ReLU'd data: rounding of the definition's own operations, 2e-6, 1e-5 (the default), 1e-2. Where sums cancel,
+        that result is itself small, and the ratio larger. FASTCONV_PRECISION sets the level from outside.
 
     Examples
     --------

@@ -44,7 +44,8 @@ add : array, optional
 """,
     "how": """
 precision : {"ieee", "highest", "high", "medium"}, optional
-    What error a float32 call may have; default that of ``get_precision``, "high" (1e-5 of the largest result).
+    What error a float32 call may have (see ``set_precision``); default that of ``get_precision``, "high": 1e-5 of the
+    largest result on typical data.
 {algorithm}
 """,
     "algorithm": """
