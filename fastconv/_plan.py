@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from ._algorithm import Algorithm, Params
+from ._late import late
 from ._problem import ConvProblem
 
 
+class Immutable:
+    """Copies of what does not change are the thing itself."""
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
 @dataclass(frozen=True)
-class Plan:
+class Plan(Immutable):
     """A bound choice; immutable, so that threads may share it."""
 
     problem: ConvProblem
@@ -30,6 +42,11 @@ class Plan:
         if self.problem.is_empty or self.problem.dtype not in self.algorithm.dtypes:
             return None
         return self.algorithm.bind(self.problem, self.params)
+
+    def __reduce__(self) -> tuple[Callable[..., Plan], tuple[object, ...]]:
+        """As a choice, to be bound where it arrives: kernels and workspace depend on the machine."""
+        choice = self.algorithm.name, dict(self.params), self.threads, self.reason, self.candidates
+        return late("fastconv._select").carried_plan, (self.problem, *choice)
 
     def __str__(self) -> str:
         settings = "".join(f" {name}={value}" for name, value in self.params.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import OrderedDict
@@ -125,18 +126,42 @@ def usable_params(name: str, params: Params, problem: ConvProblem, threads: int)
 
     For choices that come from a file: name and parameters may be anything.
     """
+    found = _able_params(name, params, problem)
+    if found is None or not admitted(found[0], problem):
+        return None
+    fits = backend.workspace_bytes(found[0], problem, found[1], threads) <= _config.get_workspace_limit()
+    return found if fits else None
+
+
+def _able_params(name: str, params: Params, problem: ConvProblem) -> tuple[Algorithm, Params] | None:
+    """The algorithm called ``name`` and its parameters, if they can compute the problem on this machine."""
     try:
         algorithm = _registry.find(name)
     except KeyError:
         return None
     target = lowered(problem, algorithm.dtypes)
-    if target is None or not algorithm.supports(target) or not admitted(algorithm, problem):
+    if target is None or problem.is_empty or not algorithm.supports(target):
         return None
-    for known in algorithm.parameters(target):
-        if dict(known) == dict(params):
-            fits = algorithm.workspace(target, known, threads) <= _config.get_workspace_limit()
-            return (algorithm, known) if fits else None
-    return None
+    return next(((algorithm, known) for known in algorithm.parameters(target) if dict(known) == dict(params)), None)
+
+
+def carried_plan(
+    problem: ConvProblem,
+    name: str,
+    params: Params,
+    threads: int,
+    reason: str,
+    considered: Sequence[tuple[str, float]],
+) -> Plan:
+    """The plan of a choice made by another process, perhaps of another machine or version; a new one if need be."""
+    is_forced = reason == "forced"
+    choice = _able_params(name, params, problem) if is_forced else usable_params(name, params, problem, threads)
+    if choice is not None:
+        return bind(problem, *choice, threads, reason, considered)
+    if is_forced:
+        with contextlib.suppress(ValueError):
+            return plan_for(problem, name, threads)
+    return plan_for(problem, "auto", threads)
 
 
 def tuned_record(problem: ConvProblem, threads: int) -> TuningRecord | None:

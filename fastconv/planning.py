@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ._config import thread_count
+from ._cpu import backend
 from ._cpu._launch import ConvLaunch
 from ._cpu._repeat import Entry, Repeats
 from ._docs import documented
@@ -15,18 +17,20 @@ from ._execute import execute, launch, pack
 from ._normalize import planned as normalize
 from ._normalize.planned import PackedWeight, Planned
 from ._normalize.settings import Settings
-from ._plan import Plan
+from ._plan import Immutable, Plan
 from ._problem import Epilogue
 from ._select import bind, plan_for
+from ._version import __version__
 
 KEPT_LAUNCHES = 16
 """With and without bias, residual and packed weight."""
 
 
-class PlannedConvolution:
+class PlannedConvolution(Immutable):
     """One direction of one convolution for arrays of fixed shapes and dtype, ready to be computed; see ``plan``.
 
-    Immutable: it may be called from several threads at once.
+    Immutable: it may be called from several threads at once. Pickled, it keeps its algorithm and parameters wherever
+    it is unpickled, unless they are not to be had there: then a new choice is made.
 
     Attributes
     ----------
@@ -36,13 +40,15 @@ class PlannedConvolution:
         Shape of the array that a call returns.
     """
 
-    def __init__(self, planned: Planned, choice: Plan) -> None:
+    def __init__(self, planned: Planned, choice: Plan, threads: int | None = None) -> None:
         self.choice = choice
         self._planned = planned
+        self._threads = threads
         self._choices = {(False, False): choice}
         bare = choice.problem.replace(epilogue=Epilogue())
         self._run = Entry(Repeats(KEPT_LAUNCHES), self._first, PackedWeight).call
-        self._made_for = f"{bare}: {choice.algorithm.name} {sorted(choice.params.items())}"
+        layout = f"{choice.algorithm.name} {sorted(choice.params.items())}"
+        self._made_for = f"{bare}: {layout}, fastconv {__version__}, {backend.ISA}"
 
     @property
     def result_shape(self) -> tuple[int, ...]:
@@ -73,7 +79,7 @@ class PlannedConvolution:
         """
         w = normalize.weight_to_pack(self._planned, w).copy()
         w.setflags(write=False)
-        return PackedWeight(w, pack(self.choice, self._planned.described.frame, w), self._made_for)
+        return PackedWeight(w, pack(self.choice, self._planned.described.frame, w), self._made_for, self)
 
     def __call__(
         self, first: Any, second: Any, bias: Any = None, add: Any = None, out: np.ndarray | None = None
@@ -121,6 +127,9 @@ class PlannedConvolution:
             found = bind(problem, plan.algorithm, plan.params, plan.threads, plan.reason, plan.candidates)
             self._choices[bias, add] = found
         return found
+
+    def __reduce__(self) -> tuple[Callable[..., PlannedConvolution], tuple[object, ...]]:
+        return _carried, (self._planned.arguments, self.choice, self._threads)
 
     def __repr__(self) -> str:
         return f"<{self._planned.function} {self._planned.direction}: {self.choice}>"
@@ -193,7 +202,14 @@ def plan(
     if effort != "estimate" and algorithm == "auto":
         _measure(planned, choice.threads, effort)
         choice = plan_for(planned.problem, algorithm, threads)
-    return PlannedConvolution(planned, choice)
+    return PlannedConvolution(planned, choice, threads)
+
+
+def _carried(arguments: tuple[Any, ...], choice: Plan, threads: int | None) -> PlannedConvolution:
+    """A plan of another process; where it was not told its threads, they are those of this one."""
+    count = thread_count(threads)
+    choice = bind(choice.problem, choice.algorithm, choice.params, count, choice.reason, choice.candidates)
+    return PlannedConvolution(normalize.planned(*arguments), choice, threads)
 
 
 def _measure(planned: Planned, threads: int, effort: str) -> None:

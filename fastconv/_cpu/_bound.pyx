@@ -8,7 +8,7 @@ from cpython.buffer cimport (
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memset
 
 from .correlation cimport activation_t, correlation_t, epilogue_t
@@ -215,6 +215,15 @@ cdef class BoundProblem:
     cdef correlation_t correlation(self, int64_t index, epilogue_t *epilogue):
         """The ``index``-th sum of the problem's direction, and its epilogue."""
         return self.sums.get(&self.operands, index, epilogue)
+
+
+cdef char *packed_memory(object packed, int64_t least_bytes, Py_buffer *view) except NULL:
+    """The memory of packed weights, pinned by ``view``; a ValueError where it is not what a kernel would read."""
+    PyObject_GetBuffer(packed, view, PyBUF_SIMPLE)
+    if view.len < least_bytes or <uintptr_t>view.buf & 63:
+        PyBuffer_Release(view)
+        raise ValueError("w: got packed weights of another size or alignment; allowed: those that pack returned")
+    return <char *>view.buf
 
 
 cdef class Kernel:

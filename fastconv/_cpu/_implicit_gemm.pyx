@@ -1,15 +1,14 @@
 # cython: cdivision=True
 """Loops of the implicit GEMM: blocking, packed weights, one pass per correlation. Arithmetic: csrc/implicit_gemm.h."""
 
-import numpy as np
-
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from ._bound cimport INPUT, BoundProblem, Correlations, Kernel, merge_axes, operands_t
+from ._bound cimport INPUT, BoundProblem, Correlations, Kernel, merge_axes, operands_t, packed_memory
 from ._runtime cimport kernels_for, real_kernels_t, run_job
+from ._workspace cimport aligned
 from .correlation cimport correlation_t, epilogue_t, tap_count
 
 
@@ -228,8 +227,7 @@ cdef class GemmKernel(Kernel):
         if is_cleared:
             self._clear_result(operands, threads)
         if packed is not None:
-            PyObject_GetBuffer(packed, &view, PyBUF_SIMPLE)
-            weights, left = <char *>view.buf, view.len
+            weights, left = packed_memory(packed, self.packed_size, &view), view.len
         try:
             for index in range(self.sums.count):
                 job = self._job(index, operands)
@@ -272,7 +270,7 @@ cdef class GemmKernel(Kernel):
         cdef Py_buffer view
         cdef int64_t index, offset = 0
         cdef gemm_job_t job
-        packed = np.empty(self.packed_size, np.uint8)
+        packed = aligned(self.packed_size)
         PyObject_GetBuffer(packed, &view, PyBUF_WRITABLE)
         try:
             for index in range(self.sums.count):

@@ -1,14 +1,15 @@
 # cython: cdivision=True
 """Loops over the items of csrc/spectral.h and csrc/spectral_weight.h."""
 
-from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBuffer_Release
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 import numpy as np
 
-from ._bound cimport BoundProblem, Correlations, Kernel, operands_t, point_forward
+from ._bound cimport BoundProblem, Correlations, Kernel, operands_t, packed_memory, point_forward
 from ._runtime cimport kernels_for, real_kernels_t, run_job
+from ._workspace cimport aligned
 from .correlation cimport correlation_t, epilogue_t
 
 
@@ -89,11 +90,7 @@ cdef class SpectralKernel(Kernel):
     def pack(self, operands, int threads):
         """The spectra of the weights; the data arrays are not read."""
         cdef BoundProblem bound = BoundProblem(self.sums.problem, operands)
-        cdef Py_buffer view
-        packed = np.empty(self.shared_bytes + 64, np.uint8)
-        packed = packed[-packed.ctypes.data % 64:][:self.shared_bytes]
-        scratch = np.empty(self.thread_bytes * threads + 64, np.uint8)
-        scratch = scratch[-scratch.ctypes.data % 64:]
+        packed, scratch = aligned(self.shared_bytes), aligned(self.thread_bytes * threads)
         cdef spectral_job_t job = self._job(&bound.operands)
         cdef unsigned char[::1] memory = packed, rest = scratch
         job.spectra = <char *>&memory[0]
@@ -118,7 +115,7 @@ cdef class SpectralKernel(Kernel):
                         int threads):
         cdef spectral_job_t job = self._job(operands)
         cdef bytearray spoiled = bytearray(job.sum.batch)
-        cdef const unsigned char[::1] spectra
+        cdef Py_buffer view
         cdef char *scratch = workspace + self.shared_bytes
         if self.shared_bytes + self.thread_bytes * threads > workspace_bytes:
             raise MemoryError("workspace smaller than the algorithm asked for")
@@ -132,11 +129,12 @@ cdef class SpectralKernel(Kernel):
         if packed is None:
             run_job(self.kernels.spectral_pack, &job, spectral_kernels(&job), self.thread_bytes, scratch, threads)
         else:
-            spectra = packed
-            if spectra.shape[0] < self.shared_bytes:
-                raise ValueError("packed weights of another problem")
-            job.spectra = <char *>&spectra[0]
-        run_job(self.kernels.spectral_correlate, &job, spectral_items(&job), self.thread_bytes, scratch, threads)
+            job.spectra = packed_memory(packed, self.shared_bytes, &view)
+        try:
+            run_job(self.kernels.spectral_correlate, &job, spectral_items(&job), self.thread_bytes, scratch, threads)
+        finally:
+            if packed is not None:
+                PyBuffer_Release(&view)
         return spoiled
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,

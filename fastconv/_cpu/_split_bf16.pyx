@@ -1,16 +1,15 @@
 # cython: cdivision=True
 """Loops of convolutions by bfloat16 pieces: blocking, packed weights, the check of magnitudes. Arithmetic: csrc/split_*.h."""
 
-import numpy as np
-
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_Free
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy
 
-from ._bound cimport BoundProblem, Correlations, Kernel, operands_t
+from ._bound cimport BoundProblem, Correlations, Kernel, operands_t, packed_memory
 from ._runtime cimport run_job, split_kernels, split_kernels_t
 from ._split_blocks cimport HEADER_BYTES, SplitBlocks
+from ._workspace cimport aligned
 from .split_job cimport (
     round_up,
     split_channel_panels,
@@ -93,8 +92,7 @@ cdef class SplitKernel(Kernel):
         if self.shared_bytes + self.thread_bytes * threads > workspace_bytes:
             raise MemoryError("workspace smaller than the algorithm asked for")
         if packed is not None:
-            PyObject_GetBuffer(packed, &view, PyBUF_SIMPLE)
-            weights = <char *>view.buf
+            weights = packed_memory(packed, self.shared_bytes, &view)
         sums = blocks.bind(operands, weights + HEADER_BYTES)
         job.sums, job.largest = sums, largest
         largest[0] = largest[1] = 0
@@ -139,8 +137,7 @@ cdef class SplitKernel(Kernel):
         cdef split_sum_t *sums
         cdef uint32_t largest[2]
         cdef Py_buffer view
-        packed = np.empty(self.shared_bytes + 64, np.uint8)
-        packed = packed[-packed.ctypes.data % 64:][:self.shared_bytes]
+        packed = aligned(self.shared_bytes)
         PyObject_GetBuffer(packed, &view, PyBUF_WRITABLE)
         sums = NULL
         largest[0] = largest[1] = 0

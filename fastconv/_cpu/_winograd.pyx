@@ -1,13 +1,12 @@
 # cython: cdivision=True
 """Loops of Winograd's minimal filtering: transformed weights, then blocks of tiles. Arithmetic: csrc/winograd.h."""
 
-import numpy as np
-
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
 
-from ._bound cimport ADD, BoundProblem, Correlations, Kernel, operands_t, point_forward
+from ._bound cimport ADD, BoundProblem, Correlations, Kernel, operands_t, packed_memory, point_forward
 from ._runtime cimport kernels_for, real_kernels_t, run_items
+from ._workspace cimport aligned
 from .correlation cimport correlation_t, epilogue_t
 
 
@@ -268,8 +267,7 @@ def pack(problem, params, operands, int threads):
     """The transformed weights; the data arrays are not read."""
     cdef _Job job = _Job(problem, params, BoundProblem(problem, operands))
     cdef Py_buffer view
-    packed = np.empty(job.packed_bytes() + 64, np.uint8)
-    packed = packed[-packed.ctypes.data % 64:][:job.packed_bytes()]
+    packed = aligned(job.packed_bytes())
     PyObject_GetBuffer(packed, &view, PyBUF_WRITABLE)
     try:
         job.pack(<char *>view.buf, threads)
@@ -284,17 +282,20 @@ def correlate(problem, params, operands, resources):
     return _correlate(_Job(problem, params, BoundProblem(problem, operands)), operands.packed, resources)
 
 
-cdef list _correlate(_Job job, const unsigned char[::1] packed, resources):
+cdef list _correlate(_Job job, packed, resources):
     cdef bytearray spoiled = bytearray(job.job.correlation.batch)
     cdef unsigned char[::1] memory = resources.workspace
-    if packed is not None and packed.shape[0] < job.packed_bytes():
-        raise ValueError("packed weights of another problem")
-    job.job.packed = NULL if packed is None else <char *>&packed[0]
+    cdef Py_buffer view
+    job.job.packed = NULL if packed is None else packed_memory(packed, job.packed_bytes(), &view)
     job.job.spoiled = spoiled
-    if job.job.panels:
-        _by_panels(job, memory, resources)
-    else:
-        _by_blocks(job, memory, resources)
+    try:
+        if job.job.panels:
+            _by_panels(job, memory, resources)
+        else:
+            _by_blocks(job, memory, resources)
+    finally:
+        if packed is not None:
+            PyBuffer_Release(&view)
     return [n for n, mark in enumerate(spoiled) if mark]
 
 

@@ -14,6 +14,12 @@ cdef int64_t _kept_bytes = KEPT_WORKSPACE_BYTES
 cdef object _local = threading.local()
 
 
+cpdef object aligned(int64_t size_bytes):
+    """New uint8 memory."""
+    raw = np.empty(size_bytes + ALIGNMENT, np.uint8)
+    return raw[-raw.ctypes.data % ALIGNMENT:][:size_bytes]
+
+
 cpdef object take(int64_t size_bytes):
     """uint8 memory of at least ``size_bytes``.
 
@@ -22,9 +28,7 @@ cpdef object take(int64_t size_bytes):
     """
     memory = (<dict>_local.__dict__).pop("workspace", None)
     if memory is None or <int64_t>len(memory) < size_bytes:
-        raw = np.empty(size_bytes + ALIGNMENT, np.uint8)
-        offset = -raw.ctypes.data % ALIGNMENT
-        memory = raw[offset : offset + size_bytes]
+        memory = aligned(size_bytes)
     return memory
 
 

@@ -43,6 +43,12 @@ class Kernels:
         run(compute, self._boxes(), self.threads)
         return spectra
 
+    def checked(self, spectra: np.ndarray) -> np.ndarray:
+        """What ``transformed`` returned, a ValueError for anything of another size."""
+        if np.size(spectra) != self.tiling.kernel_spectra:
+            raise ValueError("w: got packed weights of another size; allowed: those that pack returned")
+        return spectra
+
     def transform_back(self, spectra: np.ndarray) -> bool:
         """Write the weight from its spectra, the last elements of their tiles; False where it is not finite."""
         spoiled: list[Box] = []

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .._arrays import as_array, dtype_name
+from .._config import get_precision
 from .._errors import bad_type, bad_value, unfit
+from .._plan import Immutable
 from .._problem import DIRECTIONS, ConvProblem, Direction
 from .arguments import epilogue_of, shape_of
 from .call import ConvCall, forward_call, input_gradient_call, weight_gradient_call
@@ -21,11 +25,12 @@ FUNCTIONS = tuple(family + rank for family in FAMILIES for rank in RANKS)
 EFFORTS = ("estimate", "measure", "exhaustive")
 
 
-@dataclass(frozen=True)
-class PackedWeight:
+@dataclass(frozen=True, eq=False)
+class PackedWeight(Immutable):
     """A weight in the layout of the algorithm that a plan has chosen; made by ``PlannedConvolution.pack``.
 
-    It is a snapshot: later changes of the array that was packed do not reach it.
+    It is a snapshot: later changes of the array that was packed do not reach it. Pickled, it is its plan and the plain
+    weight, which is packed again where it is unpickled: layouts depend on the machine.
     """
 
     weight: np.ndarray
@@ -33,7 +38,15 @@ class PackedWeight:
     packed: object
     """What the algorithm made of it; None where it takes the plain weight."""
     made_for: str
-    """Problem, algorithm and parameters in words; plans that agree on these may share the packed weight."""
+    """All that the layout depends on in words; plans that agree on these may share the packed weight."""
+    plan: Any
+    """The PlannedConvolution that packed it."""
+
+    def __reduce__(self) -> tuple[Callable[..., PackedWeight], tuple[object, ...]]:
+        return type(self.plan).pack, (self.plan, self.weight)
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        raise TypeError("a packed weight is for calls of the plan that packed it; its .weight is the array")
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,8 @@ class Planned:
     described: Described
     problem: ConvProblem
     """That of the direction, without bias and add."""
+    arguments: tuple[Any, ...]
+    """What ``planned`` made this from, in the process that it was called in or in another one."""
 
 
 def planned(
@@ -75,15 +90,17 @@ def planned(
             filled[argument] = default
         elif not known:
             raise bad_value(argument, value, f"None; {function} has no such argument")
-    settings = settings._replace(**filled)
     name = _dtype_name(dtype)
     shapes = shape_of("x_shape", x_shape), shape_of("w_shape", w_shape)
-    described = describe(RANKS[function[-2:]], *shapes, name, settings, "x_shape", "w_shape")
+    described = describe(RANKS[function[-2:]], *shapes, name, settings._replace(**filled), "x_shape", "w_shape")
     epilogue = epilogue_of(None, None, activation)
     check_activation(epilogue, name)
     if epilogue and direction != "forward":
         raise bad_value("activation", activation, f"None for direction {direction!r}")
-    return Planned(function, direction, described, described.problem_of(direction, epilogue))
+    # Lists may change after the call, and the default precision is another one elsewhere.
+    given = copy.deepcopy(settings._replace(precision=settings.precision or get_precision()))
+    arguments = function, *shapes, name, given, copy.deepcopy(activation), direction, effort
+    return Planned(function, direction, described, described.problem_of(direction, epilogue), arguments)
 
 
 def call_of(

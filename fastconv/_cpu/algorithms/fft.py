@@ -191,7 +191,7 @@ class _Execution:
         backward = self.problem.direction == "backward_input"
         if backward and len(self.tiling.phases) < math.prod(self.problem.stride):
             self.input[...] = 0
-        kernels = self.packed if self.packed is not None else self.kernels.transformed(self._kernels)
+        kernels = self.kernels.transformed(self._kernels) if self.packed is None else self.kernels.checked(self.packed)
         last: tuple[Any, ...] = (..., *(slice(-size, None) for size in self.tiling.valid))
         spoiled: set[int] = set()
 
