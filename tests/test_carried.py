@@ -21,6 +21,7 @@ from fastconv.planning import PackedWeight
 from subprocesses import output_of
 
 USABLE = [name for name, usable in _runtime.isa_levels() if usable]
+CHILD: dict[str, Any] = {"timeout": 300, "FASTCONV_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 LEVELS = [backend.ISA] if "FASTCONV_MAX_ISA" in os.environ else USABLE
 
 FUNCTIONS: dict[str, tuple[Any, ...]] = {
@@ -42,7 +43,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packed")
     for level in LEVELS:
         path = str(folder / level)
-        output_of(f"import pathlib, packed_cases; packed_cases.write(pathlib.Path({path!r}))", FASTCONV_MAX_ISA=level)
+        code = f"import pathlib, packed_cases; packed_cases.write(pathlib.Path({path!r}))"
+        output_of(code, **CHILD, FASTCONV_MAX_ISA=level)
     return folder
 
 
@@ -51,7 +53,7 @@ def test_packed_weights_of_every_level(here: str, written: Path) -> None:
     """Each is taken with the bits of the plain weight, or refused by plans that are not like its own."""
     code = "import pathlib, packed_cases; print(*(packed_cases.check(pathlib.Path(path)) for path in {paths!r}))"
     paths = [str(written / level) for level in LEVELS]
-    kept = [int(word) for word in output_of(code.format(paths=paths), FASTCONV_MAX_ISA=here).split()]
+    kept = [int(word) for word in output_of(code.format(paths=paths), **CHILD, FASTCONV_MAX_ISA=here).split()]
     plans = packed_cases.plans
     names = [name for name in _registry.names() if name != "split_bf16"]
     least = sum(1 for name in names for _ in plans(name, "forward", "float32"))
