@@ -6,6 +6,7 @@ the result at a time, so that a large problem can be checked on as many channels
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -54,8 +55,21 @@ def error_ratio(
             worst = max(worst, float((error / np.maximum(allowed, np.finfo(float).tiny)).max()))
     if problem.dtype == "int8" or bound.elementwise is not None:
         return worst
-    largest_exact = max(largest_exact, float(np.abs(result).max()))
+    largest_exact = max(largest_exact, float(np.abs(result).max()), _usual_result(problem, operands))
     return largest_error / max(bound.relative * largest_exact, np.finfo(float).tiny)
+
+
+def _usual_result(problem: ConvProblem, operands: Operands) -> float:
+    """The root mean square of sums of such data, were their signs random.
+
+    The largest result is smaller only where there are few results, or where the taps meet little but padding; what a
+    transform leaves there is still as large as its data are.
+    """
+    scale = math.sqrt(problem.reduction)
+    for role in ("input", "weight", "output"):
+        if role != lowering.RESULT[problem.direction]:
+            scale *= float(np.sqrt(np.mean(np.square(np.abs(getattr(operands, role)).astype(np.float64)))))
+    return scale
 
 
 def integer_mismatches(problem: ConvProblem, operands: Operands, rounded: bool) -> int:

@@ -223,6 +223,11 @@ def test_verify_passes(run):
         assert re.search(rf"^{name} +{checks} checks, 0 failures, worst error/bound 0\.\d+ ", out, re.MULTILINE), out
 
 
+def test_verify_where_taps_meet_padding_alone(run):
+    """The exact result is 0, from which a transform is off by roundings of the data."""
+    assert run("verify", "forward 1x1x1 1x1x2 p2 d4 float32", "--algorithm", "fft")[0] == 0
+
+
 class WrongAlgorithm(Reference):
     """Wrong in one element of its result."""
 
