@@ -38,6 +38,20 @@ C_FLAGS = [
 CYTHON_FLAGS = ["-O2", "-g0", "-fvisibility=hidden", "-Wno-unused-function"]
 # Threads are fastconv's own (threads.c); of OpenMP it only asks how many it may start.
 OPENMP_FLAG = "-fopenmp"
+# FASTCONV_SANITIZE=address,undefined builds with these sanitizers, for .ci/sanitize.
+SANITIZERS = os.environ.get("FASTCONV_SANITIZE", "")
+SANITIZE_FLAGS = [
+    f"-fsanitize={SANITIZERS}",
+    "-fno-sanitize-recover=all",
+    "-fno-omit-frame-pointer",
+    # Python's own flags have -fwrapv, with which no overflow is one.
+    "-fno-wrapv",
+    "-O1",
+    "-g",
+]
+if SANITIZERS:
+    C_FLAGS += SANITIZE_FLAGS
+    CYTHON_FLAGS += SANITIZE_FLAGS
 
 DIRECTIVES = {
     "language_level": 3,
@@ -93,9 +107,10 @@ class BuildKernels(build_ext):
             print("fastconv: the compiler has no OpenMP; what limits its threads from outside will not be seen")
         for extension in self.extensions:
             extension.extra_compile_args = [*BASELINE, *CYTHON_FLAGS]
+            extension.extra_link_args = list(SANITIZE_FLAGS if SANITIZERS else [])
             if extension.name.endswith("._runtime"):
                 extension.extra_compile_args += openmp
-                extension.extra_link_args = openmp
+                extension.extra_link_args += openmp
                 with ThreadPoolExecutor(os.cpu_count()) as pool:
                     extension.extra_objects = list(pool.map(self.compile_level, *zip(*ISA_LEVELS.items(), strict=True)))
         super().build_extensions()

@@ -14,9 +14,11 @@ from ._workspace cimport give_back, take
 _ROLES = {"input": INPUT, "weight": WEIGHT, "output": OUTPUT, "bias": BIAS, "add": ADD}
 cdef object _ndarray = np.ndarray
 
-# Less scratch memory than this is taken from the stack.
-cdef enum:
-    SMALL_WORKSPACE_BYTES = 32768
+
+cdef extern from "workspace.h" nogil:
+    enum:
+        # No more scratch memory than this is taken from the stack.
+        WORKSPACE_ON_STACK_BYTES
 
 
 cdef int pin(pins_t *pins, object array) except -1:
@@ -130,11 +132,11 @@ cdef class ConvLaunch(Launch):
     cdef int _run(self, const operands_t *operands, object packed) except -1:
         """1 where the kernel refuses."""
         cdef int refused
-        cdef char small[SMALL_WORKSPACE_BYTES + 64]
+        cdef char small[WORKSPACE_ON_STACK_BYTES + 64]
         cdef Py_buffer view
-        if self.workspace_bytes <= SMALL_WORKSPACE_BYTES:
+        if self.workspace_bytes <= WORKSPACE_ON_STACK_BYTES:
             return self.kernel.run(operands, packed, <char *>((<uintptr_t>small + 63) & ~<uintptr_t>63),
-                                   SMALL_WORKSPACE_BYTES, self.threads)
+                                   WORKSPACE_ON_STACK_BYTES, self.threads)
         memory = take(self.workspace_bytes)
         PyObject_GetBuffer(memory, &view, PyBUF_WRITABLE)
         try:

@@ -4,7 +4,15 @@ import threading
 
 import numpy as np
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uintptr_t
+
+
+cdef extern from "workspace.h" nogil:
+    const int WORKSPACE_FENCE_BYTES
+    const int WORKSPACE_IS_KEPT
+
+    void workspace_fence(const void *begin, size_t bytes)
+
 
 ALIGNMENT = 64
 KEPT_WORKSPACE_BYTES = 2**26
@@ -16,8 +24,13 @@ cdef object _local = threading.local()
 
 cpdef object aligned(int64_t size_bytes):
     """New uint8 memory."""
-    raw = np.empty(size_bytes + ALIGNMENT, np.uint8)
-    return raw[-raw.ctypes.data % ALIGNMENT:][:size_bytes]
+    cdef int64_t all_bytes = size_bytes + <int64_t>ALIGNMENT + WORKSPACE_FENCE_BYTES
+    raw = np.empty(all_bytes, np.uint8)
+    cdef uintptr_t begin = raw.ctypes.data
+    cdef int64_t offset = -begin % <uintptr_t>ALIGNMENT
+    workspace_fence(<void *>begin, offset)
+    workspace_fence(<void *>(begin + offset + size_bytes), all_bytes - offset - size_bytes)
+    return raw[offset : offset + size_bytes]
 
 
 cpdef object take(int64_t size_bytes):
@@ -34,7 +47,7 @@ cpdef object take(int64_t size_bytes):
 
 cpdef object give_back(object memory):
     """Keep ``memory`` for the next call of this thread, unless it is large."""
-    if <int64_t>len(memory) <= _kept_bytes:
+    if WORKSPACE_IS_KEPT and <int64_t>len(memory) <= _kept_bytes:
         (<dict>_local.__dict__)["workspace"] = memory
 
 

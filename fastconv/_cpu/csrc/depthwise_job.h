@@ -62,8 +62,11 @@ static inline int64_t depthwise_split_rows(const depthwise_gradient_job_t *job) 
     return div_up(depthwise_rows(&job->sum), job->splits);
 }
 
-/* Makes `reach` hold what all taps of a correlation read; reaches start with grouped_no_reach. */
-static const grouped_reach_t grouped_no_reach = {{INT64_MAX, INT64_MAX, INT64_MAX}, {INT64_MIN, INT64_MIN, INT64_MIN}};
+/* Makes `reach` hold what all taps of a correlation read; reaches start with grouped_no_reach, to which sizes may still
+ * be added. */
+#define GROUPED_FAR (INT64_MAX / 4)
+static const grouped_reach_t grouped_no_reach = {{GROUPED_FAR, GROUPED_FAR, GROUPED_FAR},
+                                                 {-GROUPED_FAR, -GROUPED_FAR, -GROUPED_FAR}};
 static inline void grouped_extend(grouped_reach_t *reach, const correlation_t *c) {
     for (int axis = 0; axis < 3 && depthwise_taps(c) > 0; axis++) {
         reach->low[axis] = min64(reach->low[axis], c->first[axis]);

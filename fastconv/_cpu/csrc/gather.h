@@ -87,15 +87,16 @@ static int NAMED(fill_short_rows)(const REAL *inside, int64_t step, int64_t chan
     return 1;
 }
 
-/* One row of slots of all channels of the band: `source` is the row at channel 0, NULL outside the array. */
+/* One row of slots of all channels of the band: `source` is the row at channel 0, read where it `is_inside` the array.
+ */
 static void NAMED(fill_row)(const correlation_t *c, const band_t *b, int64_t channels, const REAL *source,
-                            NAMED(room_t) room, REAL *row) {
+                            int is_inside, NAMED(room_t) room, REAL *row) {
     const band_axis_t *axis = &b->axis[2];
     const int64_t step = c->step[2] * c->source_stride[4], channel_step = c->source_stride[1];
     for (int64_t major = 0; major < axis->majors; major++, row += axis->pitch * b->stride[2]) {
         const int64_t first = b->box.column_first * c->step[2] + axis->origin + major * axis->major_step;
         int64_t begin = axis->pitch, end = axis->pitch;
-        if (source != NULL) NAMED(clip)(first, c->step[2], axis->pitch, c->source_size[2], &begin, &end);
+        if (is_inside) NAMED(clip)(first, c->step[2], axis->pitch, c->source_size[2], &begin, &end);
         const REAL *inside = source + (first + begin * c->step[2]) * c->source_stride[4];
         if (b->channel_stride == 1) { /* interleaved */
             NAMED(zero_line)(row, begin * b->stride[2]);
@@ -145,7 +146,7 @@ static void NAMED(fill_band)(const correlation_t *c, const band_t *b, int64_t ch
                 const int is_inside =
                     source_d >= 0 && source_d < c->source_size[0] && source_h >= 0 && source_h < c->source_size[1];
                 const REAL *row = image + source_d * c->source_stride[2] + source_h * c->source_stride[3];
-                NAMED(fill_row)(c, b, channels, is_inside ? row : NULL, room,
+                NAMED(fill_row)(c, b, channels, row, is_inside, room,
                                 band + segment * b->segment_stride + slab * b->stride[0] + slot * b->stride[1]);
             }
         }
