@@ -10,6 +10,8 @@ import numpy as np
 
 from ._errors import bad_type, unfit
 
+WITHOUT_MASK = "an array without a mask, as its .filled(value) is"
+
 
 def as_array(argument: str, value: Any) -> np.ndarray:
     """``value`` as an ndarray of numbers, without a copy where it is one already."""
@@ -26,9 +28,18 @@ def as_array(argument: str, value: Any) -> np.ndarray:
             array = np.asarray(value)
         except (ValueError, TypeError, RuntimeError) as error:
             raise bad_type(argument, type(value).__name__, f"an array ({error})") from None
+        if _is_masked(value):
+            raise bad_type(argument, "a masked array", WITHOUT_MASK)
     if array.dtype.hasobject or array.dtype.names is not None:
         raise bad_type(argument, f"an array of dtype {array.dtype}", "an array of numbers")
     return array
+
+
+def _is_masked(value: Any) -> bool:
+    """Whether there is a masked array in nested lists that NumPy has made an array of."""
+    if isinstance(value, (list, tuple)):
+        return any(_is_masked(item) for item in value if type(item) is not float)
+    return isinstance(value, np.ma.MaskedArray)
 
 
 @functools.cache
@@ -51,6 +62,8 @@ def check_out(out: Any, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
     """``out`` if a result of ``shape`` and ``dtype`` can be written to it."""
     if not isinstance(out, np.ndarray):
         raise bad_type("out", type(out).__name__, "a NumPy array")
+    if isinstance(out, np.ma.MaskedArray):
+        raise bad_type("out", "a masked array", WITHOUT_MASK)
     if out.dtype.newbyteorder("=") != dtype.newbyteorder("="):
         raise bad_type("out", f"dtype {out.dtype}", f"dtype {dtype}")
     if out.shape != tuple(shape):

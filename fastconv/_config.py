@@ -72,8 +72,21 @@ def _positive_int(argument: str, value: object, most: int) -> int:
     return number
 
 
-def _environment_threads(name: str) -> int | None:
-    text = os.environ.get(name, "").split(",")[0].strip()
+def _asked_threads() -> int | None:
+    """What FASTCONV_NUM_THREADS says, a ValueError where it is no number of threads."""
+    name = "FASTCONV_NUM_THREADS"
+    text = os.environ.get(name) or None
+    if text is None:
+        return None
+    try:
+        return _positive_int(name, int(text), MOST_THREADS)
+    except ValueError:
+        raise bad_value(name, text, f"an int from 1 to {MOST_THREADS}, or nothing") from None
+
+
+def _openmp_threads() -> int | None:
+    """What OMP_NUM_THREADS says; as OpenMP does, nothing is made of what is no number."""
+    text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return min(int(text), MOST_THREADS) if text.isdecimal() and int(text) > 0 else None
 
 
@@ -116,8 +129,7 @@ def get_num_threads() -> int:
     """
     chosen = _threads.get() or _process["threads"] or _defaults.get("threads")
     if chosen is None:
-        from_environment = _environment_threads("FASTCONV_NUM_THREADS") or _environment_threads("OMP_NUM_THREADS")
-        chosen = _defaults["threads"] = from_environment or available_cores()
+        chosen = _defaults["threads"] = _asked_threads() or _openmp_threads() or available_cores()
     return min(chosen, _thread_limit() or MOST_THREADS)  # type: ignore[call-overload, no-any-return]
 
 
@@ -146,10 +158,10 @@ def num_threads(threads: int) -> Iterator[None]:
         yield
 
 
-def check_precision(value: object) -> str:
+def check_precision(argument: str, value: object) -> str:
     """``value`` if it is the name of a precision level."""
     if not isinstance(value, str) or value not in PRECISIONS:
-        raise bad_value("precision", value, ", ".join(PRECISIONS))
+        raise bad_value(argument, value, ", ".join(PRECISIONS))
     return value
 
 
@@ -172,7 +184,7 @@ def set_precision(level: str) -> None:
     'highest'
     >>> fastconv.set_precision(before)
     """
-    _process["precision"] = check_precision(level)
+    _process["precision"] = check_precision("level", level)
 
 
 def get_precision() -> str:
@@ -191,7 +203,8 @@ def get_precision() -> str:
     """
     chosen = _precision.get() or _process["precision"] or _defaults.get("precision")
     if chosen is None:
-        chosen = _defaults["precision"] = check_precision(os.environ.get("FASTCONV_PRECISION") or "high")
+        name = "FASTCONV_PRECISION"
+        chosen = _defaults["precision"] = check_precision(name, os.environ.get(name) or "high")
     return chosen  # type: ignore[return-value]
 
 
@@ -211,7 +224,7 @@ def precision(level: str) -> Iterator[None]:
     ...     fastconv.get_precision()
     'ieee'
     """
-    with _precision.of(check_precision(level)):
+    with _precision.of(check_precision("level", level)):
         yield
 
 

@@ -56,7 +56,8 @@ threads : int, optional
 """,
     "pool": """
 kernel_size : int or one int per axis
-stride : int or one int per axis, default kernel_size
+stride : int or one int per axis, optional
+    Default, and for None or (), as in torch: kernel_size.
 padding : int, one int per axis, one (before, after) pair per axis, or a word, default 0
     An int is at most half the kernel size, a number of a pair less than a window reaches. Words: "valid" (0), "same"
     (result = ceil(size / stride), the extra element at the end), "same_lower" (at the start), "full", and for 1-D
@@ -208,6 +209,8 @@ Raises
 ValueError, TypeError
     For shapes, dtypes and settings that do not fit each other; the message names the argument, what it was and what
     is allowed. Nothing is computed then.
+MemoryError
+    Where there is no memory for the result.
 """,
 }
 

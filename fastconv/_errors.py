@@ -10,7 +10,7 @@ MOST_SHOWN = 200
 
 def bad_value(argument: str, value: object, allowed: str) -> ValueError:
     """A ValueError for an argument whose value cannot be used."""
-    return ValueError(f"{argument}: got {_shown(repr(value))}; allowed: {allowed}")
+    return ValueError(f"{argument}: got {_shown(value)}; allowed: {allowed}")
 
 
 def unfit(argument: str, fact: str, allowed: str) -> ValueError:
@@ -20,8 +20,8 @@ def unfit(argument: str, fact: str, allowed: str) -> ValueError:
 
 def bad_type(argument: str, value: object, allowed: str) -> TypeError:
     """A TypeError for an argument (or an array's dtype) of the wrong type."""
-    text = value if isinstance(value, str) else repr(value)
-    return TypeError(f"{argument}: got {_shown(text)}; allowed: {allowed}")
+    shown = _cut(value) if isinstance(value, str) else _shown(value)
+    return TypeError(f"{argument}: got {shown}; allowed: {allowed}")
 
 
 def not_built(folder: str) -> ImportError:
@@ -34,5 +34,12 @@ def not_built(folder: str) -> ImportError:
     )
 
 
-def _shown(text: str) -> str:
+def _shown(value: object) -> str:
+    try:
+        return _cut(repr(value))
+    except Exception:  # of an int of thousands of digits, or anything else from a class of the user's
+        return f"a value of type {type(value).__name__}"
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "..."

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import _config
@@ -120,6 +119,13 @@ def export_tuning(path: str | os.PathLike[str]) -> int:
     int
         Number of choices written.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If the path is none.
+    OSError
+        If the file cannot be written.
+
     Examples
     --------
     >>> import fastconv
@@ -128,9 +134,11 @@ def export_tuning(path: str | os.PathLike[str]) -> int:
     True
     """
     from . import _tuning_cache
+    from ._normalize import tuning as normalize
 
+    file = normalize.file_path(path)
     content = _tuning_cache.current().content
-    Path(path).write_text(_tuning_cache.render(content))
+    file.write_text(_tuning_cache.render(content))
     return len(content.records())
 
 

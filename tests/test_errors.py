@@ -14,6 +14,8 @@ import pytest
 
 import fastconv
 from fastconv._cpu import backend
+from odd_calls import block_targets, plan_call_targets, pool_targets
+from subprocesses import HERE, output_of, python
 from wrong_calls import TARGETS, Target, ones, wrong_calls
 
 
@@ -200,7 +202,7 @@ def test_values_that_look_odd_and_are_right() -> None:
     [
         (fastconv.set_num_threads, "threads", (0, -1), ValueError),
         (fastconv.set_num_threads, "threads", (1.5, "2", None, True, np.array([1, 2])), TypeError),
-        (fastconv.set_precision, "precision", ("low", None, 1), ValueError),
+        (fastconv.set_precision, "level", ("low", None, 1), ValueError),
         (fastconv.set_deterministic, "deterministic", (1, "yes", None), TypeError),
         (fastconv.set_workspace_limit, "limit_bytes", (0, -1), ValueError),
         (fastconv.set_workspace_limit, "limit_bytes", (1.5, "1G"), TypeError),
@@ -217,3 +219,98 @@ def test_settings(function: Callable[..., Any], argument: str, values: tuple[Any
     for value in values:
         refused(argument, exception, function, value)
     assert [get() for get in getters] == before
+
+
+def test_odd_values_of_every_argument_of_every_function() -> None:
+    """In a process whose memory is limited, by processor time: see odd_calls.py."""
+    run = python(str(HERE / "odd_calls.py"), timeout=300, FASTCONV_NUM_THREADS="1")
+    *complaints, count = run.stdout.splitlines() or [""]
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert not complaints, "\n".join(complaints)
+    assert int(count.split()[2]) > 30_000
+
+
+@pytest.mark.parametrize("target", [*pool_targets(), *block_targets(), *plan_call_targets()], ids=lambda t: t.name)
+def test_masked_arrays(target: Target) -> None:
+    """What has lost its mask would be summed up with the rest; ``wrong_calls`` has the other functions."""
+    out = {} if target.out_shape is None else {"out": ones(*target.out_shape)}
+    call = {**target.arguments, **out}
+    tried = 0
+    for argument, value in call.items():
+        if isinstance(value, np.ndarray):
+            wrong = {**call, argument: np.ma.masked_array(value, mask=value > 0)}
+            name = r"(x|w|dy)" if argument in ("first", "second") else argument
+            with pytest.raises(TypeError, match=rf"^{name}: got a masked array; allowed: .*\.filled\(value\)"):
+                target.function(**wrong)
+            tried += 1
+    assert tried
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "asks"),
+    [
+        *[
+            ("FASTCONV_NUM_THREADS", text, "get_num_threads()")
+            for text in ("many", "0", "-1", "1.5", "2,4", "9" * 5000)
+        ],
+        ("FASTCONV_PRECISION", "low", "get_precision()"),
+    ],
+)
+def test_variables_of_the_environment(name: str, text: str, asks: str) -> None:
+    """Refused when they are first asked for, every time."""
+    code = (
+        "import fastconv\n"
+        "for _ in range(2):\n"
+        f"    try: print(fastconv.{asks})\n"
+        "    except ValueError as error: print(error)\n"
+    )
+    for line in output_of(code, **{name: text}).splitlines():
+        assert line.startswith(f"{name}: got '{text[:100]}")
+        assert "; allowed: " in line
+
+
+def test_a_variable_that_openmp_would_ignore_is_ignored() -> None:
+    code = "import fastconv; print(fastconv.get_num_threads() >= 1)"
+    assert output_of(code, OMP_NUM_THREADS="many", FASTCONV_NUM_THREADS="").strip() == "True"
+
+
+def test_no_stride_is_the_kernel_size() -> None:
+    """As in torch, for None and an empty tuple; convolutions have no such default."""
+    x = np.arange(24.0).reshape(1, 1, 4, 6)
+    for stride in (None, (), []):
+        np.testing.assert_array_equal(fastconv.avg_pool2d(x, 2, stride), fastconv.avg_pool2d(x, 2, 2))
+        np.testing.assert_array_equal(fastconv.max_pool2d(x, (2, 3), stride), fastconv.max_pool2d(x, (2, 3), (2, 3)))
+    refused("stride", ValueError, fastconv.conv2d, x, np.ones((1, 1, 2, 2)), stride=())
+    refused("stride", ValueError, fastconv.unfold, x, 2, stride=())
+
+
+def test_files_that_are_no_files() -> None:
+    for path, exception in (
+        (None, TypeError),
+        (b"a", TypeError),
+        (3, TypeError),
+        ("", ValueError),
+        ("a\0b", ValueError),
+    ):
+        refused("path", exception, fastconv.export_tuning, path)
+        refused("path", exception, fastconv.import_tuning, path)
+
+
+def test_values_that_cannot_be_shown() -> None:
+    class Unshowable:
+        def __repr__(self) -> str:
+            raise RuntimeError("not to be shown")
+
+    x, w = ones(1, 1, 4), ones(1, 1, 3)
+    refused("stride", TypeError, fastconv.conv1d, x, w, stride=Unshowable())
+    refused("stride", ValueError, fastconv.conv1d, x, w, stride=10**5000)
+
+
+def test_sizes_of_pooling_and_blocks() -> None:
+    refused("x", TypeError, fastconv.global_max_pool_backward, ones(1, 2, 1), (1, 2, 3))
+    for argument, value in (("output_size", ()), ("output_size", [1] * 4), ("kernel_size", ())):
+        call = {"output_size": 4, "kernel_size": 2, argument: value}
+        refused(argument, ValueError, fastconv.fold, ones(1, 4, 9), **call)
+        refused(argument, ValueError, fastconv.fold_backward, ones(1, 1, 4, 4), **call)
+    refused("output_size", ValueError, fastconv.adaptive_avg_pool2d, ones(1, 1, 4, 4), 2**31)
+    refused("padding", ValueError, fastconv.unfold, ones(1, 1, 4, 4), 2, padding=2**31)

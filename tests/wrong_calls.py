@@ -177,6 +177,9 @@ def bad_arrays(target: Target) -> Iterator[tuple[str, Any, Any]]:
             continue
         for value in ("array", b"array", {}, {1}, GpuArray(), [[1, 2], [3]], np.full(right.shape, None)):
             yield argument, value, TypeError
+        masked = np.ma.masked_array(right, mask=False)
+        for value in (masked, [masked[:1]], [[masked[:1]]], masked.astype("float16")):
+            yield argument, value, TypeError
         for value in (
             np.full(right.shape, "text"),
             right.astype(bool),
@@ -264,7 +267,8 @@ def bad_outs(target: Target) -> Iterator[tuple[str, Any, Any]]:
         np.broadcast_to(right[:1], right.shape),
     ):
         yield "out", value, ValueError
-    for value in (right.astype("float64"), right.astype("int64"), right.tolist(), "out", 1, GpuArray()):
+    masked = np.ma.masked_array(right, mask=False)
+    for value in (right.astype("float64"), right.astype("int64"), right.tolist(), "out", 1, GpuArray(), masked):
         yield "out", value, TypeError
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import as_array
-from .._errors import bad_type, bad_value
+from .._errors import bad_type, bad_value, unfit
 from .._problem import ACTIVATIONS, Epilogue
 
 LAYOUT_LETTERS = {1: ("NCW", "NWC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
@@ -20,6 +20,10 @@ WEIGHT_LETTERS = {
     2: {"OIHW": "OIDHW", "HWIO": "DHWIO", "OHWI": "ODHWI"},
     3: {"OIDHW": "OIDHW", "DHWIO": "DHWIO", "ODHWI": "ODHWI"},
 }
+
+
+MOST_BYTES = 2**47
+"""What a process can address."""
 
 
 def integer(argument: str, value: Any, shown: Any = None, allowed: str = "an int") -> int:
@@ -66,6 +70,12 @@ def shape_of(argument: str, shape: Any) -> tuple[int, ...]:
     if sizes and min(sizes) < 0:
         raise bad_value(argument, shape, allowed)
     return sizes
+
+
+def check_addressable(argument: str, shape: Sequence[int]) -> None:
+    """A ValueError where an array of ``shape``, which ``argument`` leads to, is larger than any memory."""
+    if math.prod(max(size, 1) for size in shape) * 16 > MOST_BYTES:
+        raise unfit(argument, f"a call with an array of shape {tuple(shape)}", f"arrays below {MOST_BYTES} bytes")
 
 
 def shape_and_array(argument: str, value: Any) -> tuple[tuple[int, ...], np.ndarray | None]:

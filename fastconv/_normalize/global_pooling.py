@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import as_array, check_out
-from .._errors import bad_value, unfit
+from .._errors import bad_type, bad_value, unfit
 from . import pooling
 from .arguments import LAYOUT_LETTERS, is_channels_last, shape_and_array
 from .call import check_shape
@@ -88,8 +88,11 @@ class WholeImages:
 
     def maximum_gradient(self, dy: Any, x: Any) -> PoolCall:
         """The gradient for ``x`` of a maximum."""
-        x = as_array("x", x).reshape(self.folded_shape)
-        return pooling.maximum_gradient(self.rank, self._folded_gradient(dy), x, self.settings, None)
+        _, given = shape_and_array("x", x)
+        if given is None:
+            raise bad_type("x", x, "an array; its maxima are looked for")
+        folded = given.reshape(self.folded_shape)
+        return pooling.maximum_gradient(self.rank, self._folded_gradient(dy), folded, self.settings, None)
 
     def _folded_gradient(self, dy: Any) -> np.ndarray:
         dy = as_array("dy", dy)

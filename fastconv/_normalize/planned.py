@@ -152,7 +152,7 @@ def _dtype_name(dtype: Any) -> str:
     if not (isinstance(dtype, str) and dtype in FLOAT_DTYPES):
         try:
             dtype = np.dtype(dtype).name
-        except TypeError:
+        except Exception:  # of several types, for texts and structures that NumPy cannot make sense of
             raise bad_type("dtype", dtype, ", ".join(FLOAT_DTYPES)) from None
     if dtype not in FLOAT_DTYPES:
         raise bad_value("dtype", dtype, ", ".join(FLOAT_DTYPES))

@@ -12,7 +12,7 @@ import numpy as np
 from .._arrays import as_array, check_out
 from .._errors import bad_type, bad_value, unfit
 from .._windows import WindowAxis, Windows
-from .arguments import integer, is_sequence, per_axis, shape_and_array
+from .arguments import check_addressable, integer, is_sequence, per_axis, shape_and_array
 from .call import check_shape
 from .convolution import check_dtypes
 from .frame import Frame
@@ -128,10 +128,12 @@ def _describe(rank: int, shape: Sequence[int], settings: PoolSettings | Adaptive
     if min(sizes) < 1:
         raise unfit("x", f"shape {tuple(shape)}", "spatial sizes of 1 or more")
     if isinstance(settings, AdaptiveSettings):
-        windows = _lifted(_adaptive_axes(sizes, settings.output_size))
+        blamed, windows = "output_size", _lifted(_adaptive_axes(sizes, settings.output_size))
     else:
-        windows = _lifted(_sliding_axes(sizes, settings), **_divisor(settings))
+        blamed, windows = "padding", _lifted(_sliding_axes(sizes, settings), **_divisor(settings))
+    check_addressable("x", shape)
     result_shape = frame.data_shape((batch, channels, *windows.output_size))
+    check_addressable(blamed, result_shape)
     return PoolCall(windows, frame, tuple(shape), result_shape)
 
 
@@ -154,7 +156,8 @@ def _divisor(settings: PoolSettings) -> dict[str, Any]:
 def _sliding_axes(sizes: Sequence[int], settings: PoolSettings) -> list[WindowAxis]:
     rank = len(sizes)
     kernel = per_axis("kernel_size", settings.kernel_size, rank, 1)
-    stride = kernel if settings.stride is None else per_axis("stride", settings.stride, rank, 1)
+    is_given = settings.stride is not None and not (is_sequence(settings.stride) and len(settings.stride) == 0)
+    stride = per_axis("stride", settings.stride, rank, 1) if is_given else kernel
     dilation = per_axis("dilation", settings.dilation, rank, 1)
     ceil_mode = boolean("ceil_mode", settings.ceil_mode)
     reach = tuple(step * (taps - 1) + 1 for step, taps in zip(dilation, kernel, strict=True))

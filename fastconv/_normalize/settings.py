@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,13 +13,10 @@ from .._config import check_precision, get_precision
 from .._cpu._repeat import exact
 from .._errors import bad_value, unfit
 from .._problem import ConvProblem, Direction, Epilogue
-from .arguments import groups_count, per_axis
+from .arguments import check_addressable, groups_count, per_axis
 from .frame import Frame
 from .padding import Pair, check_mode_padding, mode_name, padded, padded_gradient, padding_pairs
 from .transposed import transposed_sizes
-
-MOST_BYTES = 2**47
-"""What a process can address."""
 
 
 class Settings(NamedTuple):
@@ -156,7 +152,7 @@ def _describe(
     groups = _depthwise_groups(channels, filters, per_group, w_shape, w_name) if s.depthwise else groups_count(s.groups)
     stride = per_axis("stride", s.stride, rank, 1)
     dilation = per_axis("dilation", s.dilation, rank, 1)
-    precision = check_precision(s.precision)
+    precision = check_precision("precision", s.precision)
     if filters % groups:
         raise bad_value("groups", groups, f"a divisor of {filters}, the first channel axis of {w_name}")
     expected = filters if s.transposed else per_group * groups
@@ -198,8 +194,7 @@ def _describe(
         precision=precision if dtype == "float32" else "high",
     )
     for shape in (problem.input_shape, problem.output_shape):
-        if math.prod(max(size, 1) for size in shape) * 16 > MOST_BYTES:
-            raise unfit(x_name, f"a problem with an array of shape {shape}", f"arrays below {MOST_BYTES} bytes")
+        check_addressable(x_name, shape)
     return Described(problem, frame, s.transposed, mode, user_pads, user_sizes)
 
 

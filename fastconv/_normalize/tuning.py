@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +42,7 @@ def jobs(
     ``passes`` None: the forward pass of suites, and problems as they are. Batch, dtype and layout change all problems.
     """
     items = [problems] if isinstance(problems, (str, ConvProblem)) else problems
-    if not isinstance(items, Iterable):
+    if not _is_listed(items):
         raise bad_type("problems", problems, "suite names, problem texts or ConvProblems")
     changes: dict[str, object] = {"batch": batch, "dtype": dtype, "layout": layout}
     changes = {name: value for name, value in changes.items() if value is not None}
@@ -84,16 +84,24 @@ def problem(value: Any) -> ConvProblem:
 
 def pass_names(value: Any) -> list[str]:
     """Names of passes, from words or one text with commas."""
-    names = value.split(",") if isinstance(value, str) else list(value)
-    names = [name.strip() for name in names]
-    if not names or not set(names) <= set(PASSES):
-        raise bad_value("passes", value, f"one or more of {', '.join(PASSES)}")
+    allowed = f"one or more of {', '.join(PASSES)}"
+    items = value.split(",") if isinstance(value, str) else value
+    if not _is_listed(items):
+        raise bad_type("passes", value, allowed)
+    names = [name.strip() if isinstance(name, str) else name for name in items]
+    if not names or not all(isinstance(name, str) and name in PASSES for name in names):
+        raise bad_value("passes", value, allowed)
     return list(dict.fromkeys(names))
+
+
+def _is_listed(value: Any) -> bool:
+    """Whether ``value`` has items; NumPy's arrays without axes only look like it."""
+    return isinstance(value, Iterable) and getattr(value, "shape", None) != ()
 
 
 def effort_name(value: Any) -> str:
     """The name of an effort."""
-    if value not in EFFORTS:
+    if not isinstance(value, str) or value not in EFFORTS:
         raise bad_value("effort", value, ", ".join(EFFORTS))
     return str(value)
 
@@ -104,17 +112,26 @@ def time_limit_seconds(value: Any) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise bad_type("time_limit", value, "a number of seconds, or None")
-    if not 0 < value < math.inf:
+    if not 0 < value <= sys.float_info.max:
         raise bad_value("time_limit", value, "a positive number of seconds, or None")
     return float(value)
 
 
+def file_path(path: Any) -> Path:
+    """``path`` as the path of a file."""
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not isinstance(text, str):
+        raise bad_type("path", path, "the path of a file")
+    if not text or "\0" in text:
+        raise bad_value("path", path, "the path of a file")
+    return Path(text)
+
+
 def tuning_file(path: Any, any_machine: bool = False) -> _tuning_cache.Content:
     """The content of an exported file, of this machine unless ``any_machine``."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise bad_type("path", path, "the path of a file")
+    file = file_path(path)
     try:
-        text = _tuning_file.read(Path(path))
+        text = _tuning_file.read(file)
         if text is None:
             raise ValueError("no such file")
         content = _tuning_cache.parse(text)

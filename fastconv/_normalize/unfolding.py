@@ -12,7 +12,7 @@ import numpy as np
 
 from .._arrays import as_array, check_out
 from .._errors import bad_value, unfit
-from .arguments import integer, is_sequence, per_axis, shape_and_array
+from .arguments import check_addressable, integer, is_sequence, per_axis, shape_and_array
 from .call import check_shape
 from .convolution import check_dtypes
 from .padding import Pair, padding_pairs
@@ -148,8 +148,12 @@ def fold_gradient(dy: Any, output_size: Any, settings: BlockSettings) -> BlockCa
 
 def output_sizes(output_size: Any, kernel_size: Any) -> tuple[int, ...]:
     """``output_size`` as one size per axis: as many as it or ``kernel_size`` lists, two where both are ints."""
-    listed = [len(value) for value in (output_size, kernel_size) if is_sequence(value)]
-    return per_axis("output_size", output_size, listed[0] if listed else 2, 1)
+    for argument, value in (("output_size", output_size), ("kernel_size", kernel_size)):
+        if is_sequence(value):
+            if len(value) not in (1, 2, 3):
+                raise bad_value(argument, value, "an int, or 1, 2 or 3 ints")
+            return per_axis("output_size", output_size, len(value), 1)
+    return per_axis("output_size", output_size, 2, 1)
 
 
 def blocks_of(argument: str, shape: Sequence[int], settings: BlockSettings, rank: int | None = None) -> Blocks:
@@ -174,7 +178,10 @@ def blocks_of(argument: str, shape: Sequence[int], settings: BlockSettings, rank
     counts = tuple((most - extent) // step + 1 for most, extent, step in zip(room, reach, stride, strict=True))
     batched = len(shape) == rank + 2
     batch = shape[0] if batched else 1
-    return Blocks(batched, batch, shape[-rank - 1], sizes, kernel, dilation, stride, tuple(pads), counts)
+    blocks = Blocks(batched, batch, shape[-rank - 1], sizes, kernel, dilation, stride, tuple(pads), counts)
+    check_addressable(argument, blocks.image_shape)
+    check_addressable("padding", blocks.columns_shape)
+    return blocks
 
 
 def _rank(shape: Sequence[int], kernel_size: Any) -> int:
