@@ -249,6 +249,27 @@ def test_verify_finds_what_is_wrong_and_says_how_to_repeat_it(run, monkeypatch):
     assert run("verify", PROBLEM, "--algorithm", "reference")[0] == 0
 
 
+class OverrunningAlgorithm(Reference):
+    """Right, but for one byte behind its scratch memory."""
+
+    name = "overrunning"
+
+    def workspace(self, problem, params, threads):
+        return 100
+
+    def execute(self, problem, params, operands, resources):
+        super().execute(problem, params, operands, resources)
+        resources.workspace[100] ^= 1
+
+
+def test_verify_finds_writes_beyond_the_scratch_memory(run, monkeypatch):
+    monkeypatch.setattr(_registry, "CPU", (OverrunningAlgorithm(), Reference()))
+    status, out, _ = run("verify", PROBLEM, "--threads", "1", "--passes", "forward")
+    assert status == 1
+    assert f'writes beyond its 100 bytes of scratch memory; repeat with: fastconv verify "{PROBLEM}" --algo' in out
+    assert re.search(r"^overrunning +0 checks, 1 failures", out, re.MULTILINE)
+
+
 def test_info(run, cache_folder):
     status, out, _ = run("info")
     assert status == 0

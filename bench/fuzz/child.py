@@ -18,8 +18,13 @@ from .workers import AT
 
 def answer(line: str) -> dict[str, Any]:
     """What the case of a line led to; an exception is a failure, too."""
+
+    def announce(algorithm: str) -> None:
+        print(AT + algorithm, file=sys.stderr, flush=True)
+
+    announce("the start")
     try:
-        outcome = check(Case.parse(line), lambda algorithm: print(AT + algorithm, file=sys.stderr, flush=True))
+        outcome = check(Case.parse(line), announce)
         return {"failures": outcome.failures, "counts": outcome.counts}
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]

@@ -104,7 +104,7 @@ class Separable:
         smooth = is_smooth(case)
         needs = (case.needs or (True,) * 4) if self.is_gradient else (True,)
         return [
-            Expected(value, magnitude, None, smooth) if needed else None
+            Expected(value, magnitude, smooth=smooth) if needed else None
             for value, magnitude, needed in zip(exact, magnitudes, needs, strict=True)
         ]
 
@@ -201,7 +201,7 @@ class Causal:
         smooth = is_smooth(case) or (self.is_gradient and case.state and case.dtype in ("float16", "bfloat16"))
         needs = (case.needs or (True,) * 4) if self.is_gradient else (True, True)
         return [
-            Expected(value, magnitude, None, smooth) if needed else None
+            Expected(value, magnitude, smooth=smooth) if needed else None
             for value, magnitude, needed in zip(exact, magnitudes, needs, strict=True)
         ]
 

@@ -190,7 +190,8 @@ class _Made:
             if name != "bias" and not (self.direction == "all" and case.activation):
                 problem = self.problem(name)
             smooth = is_smooth(case) or (adds_up and name == "backward_input")
-            found.append(Expected(exact[name], magnitudes[name], problem, smooth))
+            typical = 0.0 if problem is None else math.sqrt(problem.reduction) * _size(arrays, name)
+            found.append(Expected(exact[name], magnitudes[name], problem, typical, smooth))
         return found
 
     def _results(self, arrays: Arrays) -> dict[str, np.ndarray]:
@@ -272,3 +273,10 @@ def padding_argument(case: Case) -> Any:
     if all(before == after >= 0 for before, after in case.padding):
         return [before for before, _ in case.padding]
     return [list(pair) for pair in case.padding]
+
+
+def _size(arrays: Arrays, direction: str) -> float:
+    """The product of the root mean squares of the two arrays that are multiplied."""
+    names = {"forward": "xw", "backward_input": ("dy", "w"), "backward_weight": ("dy", "x")}[direction]
+    finite = [np.nan_to_num(np.abs(wide(arrays[name])), posinf=0) for name in names if arrays[name].size]
+    return math.prod(math.sqrt(float(np.mean(array**2))) for array in finite)

@@ -48,7 +48,7 @@ ACTIVATIONS = ("relu", "relu6", "leaky_relu", "silu", "gelu", "tanh", "sigmoid")
 MOST_ELEMENTS = 1_500_000
 """Of one array."""
 MOST_TAPS = 1500
-"""Of a kernel: definitions go through it tap by tap."""
+"""Of a kernel or window: definitions go through it tap by tap."""
 
 
 def generate(seed: int, number: int, functions: Sequence[str] = ()) -> Case:
@@ -112,6 +112,8 @@ def _convolution(rng: random.Random, function: str, rank: int) -> Case:
         channels_last=rng.random() < 0.4,
         seed=rng.randrange(2**31),
     )
+    if not is_depthwise and rng.random() < 0.2:
+        case = _deep(rng, case)
     if "causal" in function:
         case = case.replace(filters=1, flat_weight=rng.random() < 0.5, state=rng.random() < 0.6)
     elif rng.random() < 0.35:
@@ -119,6 +121,12 @@ def _convolution(rng: random.Random, function: str, rank: int) -> Case:
     case = _fitted(rng, case, ranges.multiply_adds(rng))
     case = _oddities(rng, case)
     return _with_arrays(rng, _with_settings(rng, case))
+
+
+def _deep(rng: random.Random, case: Case) -> Case:
+    """The case with few pixels and many products in each of their sums."""
+    ways = {rng.choice(("channels", "filters")): ranges.many(rng)}
+    return case.replace(batch=1, groups=1, size=tuple(rng.randint(1, 14) for _ in case.size), **ways)
 
 
 def _with_settings(rng: random.Random, case: Case) -> Case:
@@ -193,7 +201,7 @@ def _fitted(rng: random.Random, case: Case, budget: int) -> Case:
     """The case with numbers halved, at random, until it is small enough; sizes always have room for the kernel."""
     while True:
         case = _with_room(case)
-        if _work(case) <= budget and _elements(case) <= MOST_ELEMENTS and math.prod(case.kernel) <= MOST_TAPS:
+        if _work(case) <= budget and _elements(case) <= MOST_ELEMENTS and _taps(case) <= MOST_TAPS:
             return case
         name = rng.choice(("batch", "channels", "filters", "groups", "points", "size", "size", "kernel", "dilation"))
         value = getattr(case, name)
@@ -224,6 +232,15 @@ def _with_room(case: Case) -> Case:
 
 def _output_sizes(case: Case) -> Sizes:
     return transposed_sizes(case) if case.is_transposed else convolution_of(case).output_sizes(case.size)
+
+
+def _taps(case: Case) -> int:
+    if "global" in case.function:
+        return math.prod(case.size)
+    if case.output_size is not None:
+        outputs = zip(case.size, case.output_size, strict=True)
+        return math.prod(1 if wanted is None else -(-size // max(wanted, 1)) for size, wanted in outputs)
+    return math.prod(case.kernel)
 
 
 def _work(case: Case) -> int:
@@ -269,7 +286,10 @@ def _pool(rng: random.Random, function: str, rank: int) -> Case:
         ones, none = (1,) * rank, ((0, 0),) * rank
         geometry |= {"kernel": ones, "stride": ones, "dilation": ones, "padding": none}
     case = Case(function, **geometry, batch=ranges.batch(rng), channels=ranges.channels(rng), seed=rng.randrange(2**31))
-    case = _fitted(rng, case, min(ranges.multiply_adds(rng), 4_000_000))
+    if "adaptive" in function:
+        wanted = tuple(None if rng.random() < 0.1 else ranges.outputs(rng) for _ in range(rank))
+        case = case.replace(output_size=wanted)
+    case = _fitted(rng, case, min(ranges.multiply_adds(rng), 400_000))
     if is_sliding:
         case = _with_room(case.replace(padding=_pool_padding(rng, case)))
     dtypes: tuple[str, ...] = (*FLOATS, *FLOATS)
@@ -293,9 +313,6 @@ def _pool(rng: random.Random, function: str, rank: int) -> Case:
         keepdims=rng.random() < 0.6,
         shape_only=rng.random() < 0.3,
     )
-    if "adaptive" in function:
-        wanted = tuple(None if rng.random() < 0.1 else ranges.outputs(rng) for _ in range(rank))
-        case = case.replace(output_size=wanted)
     if not case.batched:
         case = case.replace(batch=1)
     elif rng.random() < 0.03:

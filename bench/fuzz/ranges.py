@@ -35,12 +35,13 @@ size = _one_of(
 kernel = _one_of(
     (30, _between(1, 3)), (35, _among(3, 3, 5)), (20, _between(2, 7)), (10, _between(8, 16)), (5, _between(17, 70))
 )
-stride = _one_of((50, _among(1)), (25, _among(2)), (17, _between(2, 4)), (6, _between(5, 9)), (2, _between(10, 50)))
-dilation = _one_of((60, _among(1)), (32, _between(2, 4)), (6, _between(5, 12)), (2, _between(13, 40)))
+stride = _one_of((45, _among(1)), (30, _among(2)), (17, _between(2, 4)), (6, _between(5, 9)), (2, _between(10, 50)))
+dilation = _one_of((52, _among(1)), (40, _between(2, 4)), (6, _between(5, 12)), (2, _between(13, 40)))
 batch = _one_of((60, _among(1)), (35, _between(2, 4)), (5, _between(5, 17)))
 channels = _one_of(
     (20, _among(1)), (40, _between(2, 9)), (20, _among(*LANES)), (12, _between(10, 64)), (8, _between(65, 520))
 )
+many = _between(65, 520)
 groups = _one_of((70, _among(1)), (15, _between(2, 5)), (10, _among(*LANES)), (5, _between(6, 130)))
 depthwise = _one_of((35, _between(1, 7)), (40, _among(*LANES)), (20, _between(8, 64)), (5, _between(65, 300)))
 multiplier = _one_of((70, _among(1)), (30, _between(2, 4)))

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
+from fastconv import _registry
+
 from .case import Case
 from .check import subject_of
 from .workers import ROOT, Failure, Worker, ask_all
@@ -87,7 +89,7 @@ def _shrunk_history(worker: Worker, history: list[Case], failure: Failure, end: 
 
 def _smaller(case: Case, failure: Failure) -> Iterator[Case]:
     """Simpler cases, the boldest changes first."""
-    if case.algorithm is None and failure.algorithm not in ("", "auto"):
+    if case.algorithm is None and failure.algorithm in _registry.names():
         yield case.replace(algorithm=failure.algorithm)
     for field in fields(case):
         value, plain = getattr(case, field.name), field.default
@@ -151,7 +153,7 @@ def _isa(worker: Worker) -> str:
 
 def _verify_line(worker: Worker, case: Case, failure: Failure) -> str | None:
     """The line for ``fastconv verify``, if it finds the failure, too."""
-    if not failure.algorithm or not (failure.kind == "wrong" or failure.is_end):
+    if failure.algorithm not in ("auto", *_registry.names()) or not (failure.kind == "wrong" or failure.is_end):
         return None
     try:
         problems = subject_of(case.replace(data="integers")).plain

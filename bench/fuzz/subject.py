@@ -45,6 +45,8 @@ class Expected:
     """Sums of the magnitudes of the products; None: the value is exact as it is."""
     problem: ConvProblem | None = None
     """What is computed, where that is one direction of one convolution."""
+    typical: float = 0.0
+    """Size of a sum of so many products with random signs."""
     smooth: bool = False
     """Whether functions that are not exact on integers were applied."""
 
@@ -138,9 +140,7 @@ def _allowed(expected: Expected, case: Case, how: How) -> np.ndarray:
                 bound.elementwise + 8 * ROUNDOFFS.get("float32" if case.dtype != "float64" else "", 2.0**-52)
             ) * magnitude + rounding
         else:
-            terms = max(expected.problem.reduction, 1)
-            typical = 2 * magnitude.max(initial=0) / np.sqrt(terms)
-            allowed = 2 * bound.relative * max(size.max(initial=0), typical) + rounding
+            allowed = 2 * bound.relative * max(size.max(initial=0), 2 * expected.typical) + rounding
     allowed = np.broadcast_to(allowed, size.shape)
     return np.where(size > LARGEST[case.dtype], np.inf, allowed) if case.dtype in LARGEST else allowed
 

@@ -129,7 +129,7 @@ class Worker:
         self._errors.seek(0)
         told = self._errors.read().strip().splitlines()
         at = [line for line in told if line.startswith(AT)]
-        algorithm = at[-1].removeprefix(AT).split()[0] if at else ""
+        algorithm = at[-1].removeprefix(AT) if at else ""
         if hung:
             return Failure("hang", algorithm, f"no answer for {self._timeout_seconds:.0f} s")
         name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
