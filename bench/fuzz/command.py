@@ -41,7 +41,7 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--seed", type=int, metavar="S", help="default: the date of today in digits")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes side by side (default 1)")
     parser.add_argument("--isa", metavar="LEVEL", help="hold the library to an ISA level, as FASTCONV_MAX_ISA does")
-    parser.add_argument("--functions", default="", metavar="F[,F]", help="these only, as conv2d or grad.conv*d_input")
+    parser.add_argument("--functions", default="", metavar="F[,F]", help="these only: conv2d, grad.conv*d_input, ...")
     parser.add_argument("--replay", metavar="JSON", help="check this case, or list of cases, alone")
     parser.set_defaults(run=run)
 

@@ -11,7 +11,7 @@ import fastconv
 
 from .activations import activate, slope_of
 from .case import Case
-from .convolutions import activation_argument, is_smooth, padding_argument, reach_refusal
+from .convolutions import activation_argument, is_smooth, padding_argument, reach_refusal, typical_size
 from .definition import Convolution, convolution_of
 from .layouts import channel_view, to_user, weight_layout, weight_to_user, weight_view
 from .subject import Arrays, Expected, How, Results, Subject
@@ -104,7 +104,7 @@ class Separable:
         smooth = is_smooth(case)
         needs = (case.needs or (True,) * 4) if self.is_gradient else (True,)
         return [
-            Expected(value, magnitude, smooth=smooth) if needed else None
+            Expected(value, magnitude, typical=typical_size(arrays, list(arrays)), smooth=smooth) if needed else None
             for value, magnitude, needed in zip(exact, magnitudes, needs, strict=True)
         ]
 
@@ -201,7 +201,7 @@ class Causal:
         smooth = is_smooth(case) or (self.is_gradient and case.state and case.dtype in ("float16", "bfloat16"))
         needs = (case.needs or (True,) * 4) if self.is_gradient else (True, True)
         return [
-            Expected(value, magnitude, smooth=smooth) if needed else None
+            Expected(value, magnitude, typical=typical_size(arrays, list(arrays)), smooth=smooth) if needed else None
             for value, magnitude, needed in zip(exact, magnitudes, needs, strict=True)
         ]
 

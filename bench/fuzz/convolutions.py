@@ -19,6 +19,7 @@ from .layouts import channel_view, to_user, weight_layout, weight_to_user, weigh
 from .subject import Arrays, Expected, How, Results, Subject
 from .values import halves, values, wide
 
+OPERANDS = {"forward": ("x", "w"), "backward_input": ("dy", "w"), "backward_weight": ("dy", "x")}
 DIRECTIONS = ("forward", "backward_input", "backward_weight")
 
 
@@ -36,6 +37,7 @@ class _Made:
         self.is_plan, self.is_grad = self.words[0] == "plan", self.words[0] == "grad"
         self.base = self.words[1] if self.is_plan else self.words[0]
         self.direction = self._direction()
+        self._plans: dict[tuple[str, int], fastconv.PlannedConvolution] = {}
         self.convolution: Convolution = convolution_of(case)
         wide_side, narrow_side = case.channels * case.groups, case.filters * case.groups
         self.x_channels, self.y_channels = (narrow_side, wide_side) if case.is_transposed else (wide_side, narrow_side)
@@ -158,19 +160,21 @@ class _Made:
         return (function(arrays["x"], arrays["w"], out=how.out, **chosen),)
 
     def _planned(self, arrays: Arrays, how: How, chosen: dict[str, Any]) -> Results:
-        case = self.case
-        shapes = to_user(case, self.x_shape), weight_to_user(case, self.w_shape)
-        if self.direction == "forward":
-            chosen["activation"] = activation_argument(case)
-        name = self.base.replace("*", str(case.rank))
-        plan = fastconv.plan(name, *shapes, case.dtype, direction=self.direction, **chosen)
+        """By a plan that is kept for the calls that follow."""
+        plan = self._plans.get((how.algorithm, how.threads))
+        if plan is None:
+            if self.direction == "forward":
+                chosen["activation"] = activation_argument(self.case)
+            shapes = to_user(self.case, self.x_shape), weight_to_user(self.case, self.w_shape)
+            name = self.base.replace("*", str(self.case.rank))
+            plan = fastconv.plan(name, *shapes, self.case.dtype, direction=self.direction, **chosen)
+            self._plans[how.algorithm, how.threads] = plan
         if self.direction == "backward_weight":
             return (plan(arrays["x"], arrays["dy"], out=how.out),)
         first = arrays["x" if self.direction == "forward" else "dy"]
         weight = plan.pack(arrays["w"]) if how.packed else arrays["w"]
-        more = {"bias": arrays.get("bias"), "add": arrays.get("add")} if self.direction == "forward" else {}
-        result = plan(first, weight, out=how.out, **more)
-        return (plan(first, weight, out=how.out, **more) if how.out is None else result,)
+        more = {name: arrays[name] for name in ("bias", "add") if name in arrays}
+        return (plan(first, weight, out=how.out, **more),)
 
     def _expect(self, arrays: Arrays) -> list[Expected | None]:
         case = self.case
@@ -186,11 +190,13 @@ class _Made:
             if not needed:
                 found.append(None)
                 continue
-            problem = None
-            if name != "bias" and not (self.direction == "all" and case.activation):
+            problem, typical = None, 0.0
+            if name != "bias":
                 problem = self.problem(name)
+                typical = math.sqrt(problem.reduction) * typical_size(arrays, OPERANDS[name])
+            if self.direction == "all" and case.activation:
+                problem = None
             smooth = is_smooth(case) or (adds_up and name == "backward_input")
-            typical = 0.0 if problem is None else math.sqrt(problem.reduction) * _size(arrays, name)
             found.append(Expected(exact[name], magnitudes[name], problem, typical, smooth))
         return found
 
@@ -275,8 +281,7 @@ def padding_argument(case: Case) -> Any:
     return [list(pair) for pair in case.padding]
 
 
-def _size(arrays: Arrays, direction: str) -> float:
-    """The product of the root mean squares of the two arrays that are multiplied."""
-    names = {"forward": "xw", "backward_input": ("dy", "w"), "backward_weight": ("dy", "x")}[direction]
+def typical_size(arrays: Arrays, names: Sequence[str]) -> float:
+    """The product of the root mean squares of the arrays that are multiplied."""
     finite = [np.nan_to_num(np.abs(wide(arrays[name])), posinf=0) for name in names if arrays[name].size]
     return math.prod(math.sqrt(float(np.mean(array**2))) for array in finite)

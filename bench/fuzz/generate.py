@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import random
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,6 +43,7 @@ TURNS: dict[str, int] = {
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 COMPLEX = ("complex64", "complex128")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+RANKS = (1, 2, 3)
 ACTIVATIONS = ("relu", "relu6", "leaky_relu", "silu", "gelu", "tanh", "sigmoid")
 MOST_ELEMENTS = 1_500_000
 """Of one array."""
@@ -54,8 +54,8 @@ MOST_TAPS = 1500
 def generate(seed: int, number: int, functions: Sequence[str] = ()) -> Case:
     """The ``number``-th case of a seed; of the given functions only, if there are any."""
     turns = _turns(seed, tuple(functions))
-    function, turn = turns[number % len(turns)]
-    rank = 1 + (turn + number // len(turns)) % 3
+    function, ranks, turn = turns[number % len(turns)]
+    rank = ranks[(turn + number // len(turns)) % len(ranks)]
     rng = random.Random(f"{seed}:{number}")
     if "pool" in function or "fold" in function:
         return _pool(rng, function, rank)
@@ -63,20 +63,25 @@ def generate(seed: int, number: int, functions: Sequence[str] = ()) -> Case:
 
 
 @functools.cache
-def _turns(seed: int, functions: tuple[str, ...]) -> list[tuple[str, int]]:
-    """The functions in the order of their turns in a round, and for each the number of turns it had before."""
-    turns = [(name, turn) for name, count in TURNS.items() for turn in range(count)]
-    if functions:
-        turns = [(name, turn) for name, turn in turns if _is_one_of(name, functions)]
+def _turns(seed: int, functions: tuple[str, ...]) -> list[tuple[str, Sequence[int], int]]:
+    """In the order of their turns in a round: the functions, their numbers of axes, and how many turns were before."""
+    turns = [
+        (name, ranks, turn)
+        for name, count in TURNS.items()
+        if (ranks := _ranks(name, functions))
+        for turn in range(count)
+    ]
     if not turns:
         raise ValueError(f"functions: got {', '.join(functions)}; allowed: {', '.join(TURNS)}")
     random.Random(seed).shuffle(turns)
     return turns
 
 
-def _is_one_of(name: str, functions: Sequence[str]) -> bool:
-    """Whether a function is one of those asked for, with or without a number of axes."""
-    return any(name in (wanted, re.sub(r"[123]d", "*d", wanted)) for wanted in functions)
+def _ranks(name: str, functions: Sequence[str]) -> Sequence[int]:
+    """The numbers of axes with which a function is asked for; ``conv*d`` asks for all of ``conv1d`` and so on."""
+    if not functions or name in functions:
+        return RANKS
+    return [rank for rank in RANKS if name.replace("*", str(rank)) in functions]
 
 
 def _geometry(rng: random.Random, rank: int) -> dict[str, Any]:
@@ -156,9 +161,10 @@ def _with_settings(rng: random.Random, case: Case) -> Case:
         if activation == "leaky_relu":
             changes["slope"] = rng.choice((0.5, 0.5, 0.01, -1.5, None))
         if is_gradient:
-            # Without a half in every sum, rounding decides on which side of a kink it is.
+            # Without a half in every sum, rounding decides on which side of a kink it is; slopes are rounded to 0.
             changes["bias"] = True
-            changes["data"] = "integers" if activation in ("relu", "relu6", "leaky_relu") else changes["data"]
+            if activation in ("relu", "relu6", "leaky_relu") or changes["data"] == "special":
+                changes["data"] = "integers"
     if is_gradient and rng.random() < 0.25:
         count = 4 if "separable" in case.function or "causal" in case.function else 3
         changes["needs"] = tuple(rng.random() < 0.6 for _ in range(count))

@@ -132,7 +132,7 @@ def _allowed(expected: Expected, case: Case, how: How) -> np.ndarray:
     algorithm = algorithm_of(expected, how)
     if expected.problem is None or expected.smooth or algorithm is None or expected.problem.is_empty:
         loose = max(LOOSE[case.dtype], LOOSE_PRECISION.get(case.precision or "", 0.0))
-        allowed = loose * (magnitude + magnitude.max(initial=0) * 0.1) + rounding
+        allowed = loose * (magnitude + magnitude.max(initial=0) * 0.1 + expected.typical) + rounding
     else:
         bound = _accuracy.bound_of(algorithm, expected.problem)
         if bound.elementwise is not None:
