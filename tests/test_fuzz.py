@@ -6,6 +6,7 @@ FASTCONV_FUZZ_SEED sets the seed, FASTCONV_FUZZ_SECONDS the length.
 from __future__ import annotations
 
 import ctypes
+import inspect
 import os
 import sys
 import textwrap
@@ -54,6 +55,18 @@ def test_nothing_is_found(capsys: pytest.CaptureFixture[str]) -> None:
         assert sum(report.counts[f"algorithm {algorithm} {d}"] for d in coverage.DIRECTIONS) >= 3, algorithm
     if report.problems > 5 * ROUND:
         assert not coverage.missing(report.counts, 10, coverage.available())
+
+
+def test_every_public_function_is_drawn() -> None:
+    """All that computes: what is in no module of settings, and the single gradients."""
+    settings = ("_config", "tuning", "runtime")
+    public = {
+        name
+        for name, function in vars(fastconv).items()
+        if inspect.isfunction(function) and function.__module__.removeprefix("fastconv.") not in settings
+    }
+    public |= {f"grad.{name}" for name, function in vars(fastconv.grad).items() if inspect.isfunction(function)}
+    assert public == set(coverage.functions())
 
 
 def test_cases_are_what_their_text_says() -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fastconv import _registry, _select
-from fastconv._cpu import _workspace
+from fastconv._cpu import _workspace, backend
 
 from .case import Case
 from .composed import Causal, Integer, Separable
@@ -56,6 +56,7 @@ def check(case: Case, announce: Callable[[str], None] = lambda algorithm: None) 
     # Small problems run on as many threads as they are told to.
     _select.MULTIPLY_ADDS_PER_THREAD = 1  # type: ignore[misc]
     outcome = Outcome()
+    outcome.counts[f"isa {backend.ISA}"] += 1
     subject = subject_of(case)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 
 from fastconv import _registry
-from fastconv._cpu import _runtime
 
 from .generate import TURNS
 
@@ -45,5 +44,7 @@ def table(counts: Counter[str]) -> str:
         lines.append(f"{name:16s}" + "".join(f"{count:17d}" for count in cells))
     named = [f"{name} {counts[f'function {name}']}" for name in functions()]
     lines.append("functions: " + ", ".join(named))
-    lines.append(f"refusals: {sum(n for key, n in counts.items() if key.startswith('refusal '))}; ISA {_runtime.isa()}")
+    levels = [key.removeprefix("isa ") for key in counts if key.startswith("isa ")]
+    refusals = sum(count for key, count in counts.items() if key.startswith("refusal "))
+    lines.append(f"refusals: {refusals}; ISA {', '.join(levels)}")
     return "\n".join(lines)
