@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 Params = Mapping[str, Any]
 """Values of an algorithm's tuning parameters; plain JSON values, since they are stored by the tuner."""
 
+MOST_PHASES = 1024
+"""Stride phases that algorithms set up one by one take: each costs about 500 bytes and a microsecond. Problems with more
+are zeros for the most part, and im2col, which has no phases, visits nothing but the elements that taps reach."""
+
 UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
 
 
@@ -111,6 +115,16 @@ class Algorithm:
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
         """Bytes of scratch memory that ``execute`` needs."""
         return 0
+
+    def fitting(self, problem: ConvProblem, limit_bytes: int) -> Params | None:
+        """The parameters to take where scratch memory is limited: the first that need no more on one thread, or None.
+
+        Not a matter of the number of threads, which must not change the result.
+        """
+        for params in self.parameters(problem):
+            if self.workspace(problem, params, 1) <= limit_bytes:
+                return params
+        return None
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """Estimated seconds."""

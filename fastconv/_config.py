@@ -305,12 +305,24 @@ def get_workspace_limit() -> int:
     """
     chosen = _process["workspace_limit"] or _defaults.get("workspace_limit")
     if chosen is None:
-        chosen = _defaults["workspace_limit"] = min(2**30, _free_bytes() // 4)
+        chosen = _defaults["workspace_limit"] = min(2**30, max(memory_bytes() // 4, 1))
     return chosen  # type: ignore[return-value]
 
 
-def _free_bytes() -> int:
+MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""A container's limit in either version of control groups."""
+
+
+def memory_bytes() -> int:
+    """Memory of the machine, cut by the container's limit; not what is free, which differs from minute to minute."""
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):
-        return 2**32
+        memory = 2**32
+    for path in MEMORY_LIMITS:
+        try:
+            with open(path) as file:
+                memory = min(memory, int(file.read()))
+        except (OSError, ValueError):  # there is no such file, or it says "max"
+            continue
+    return memory

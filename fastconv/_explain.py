@@ -90,10 +90,11 @@ def _considered(algorithm: Algorithm, plan: Plan, record: TuningRecord | None) -
     target = lowered(problem, algorithm.dtypes)
     if target is None or not algorithm.supports(target):
         return Considered(algorithm.name, {}, None, None, None, 0, "does not compute this problem")
-    params = algorithm.parameters(target)[0]
-    error = algorithm.error_bound(target).relative
-    size = algorithm.workspace(target, params, threads)
     limit = _config.get_workspace_limit()
+    fitting = algorithm.fitting(target, limit)
+    params = algorithm.parameters(target)[0] if fitting is None else fitting
+    error = algorithm.error_bound(target).relative
+    size = algorithm.workspace(target, params, 1)
     if algorithm is plan.algorithm:
         verdict = "chosen"
     elif not admitted(algorithm, problem):

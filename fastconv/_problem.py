@@ -173,6 +173,13 @@ class ConvProblem:
         return self.batch * math.prod(self.output_size) * math.prod(self.weight_shape)
 
     @property
+    def phases(self) -> int:
+        """Stride phases of the result that have elements; 1 for all directions but backward_input."""
+        if self.direction != "backward_input":
+            return 1
+        return math.prod(min(step, size) for step, size in zip(self.stride, self.input_size, strict=True))
+
+    @property
     def is_empty(self) -> bool:
         """Whether one of the arrays has no elements, so that there is nothing to multiply."""
         return 0 in (*self.input_shape, *self.weight_shape, *self.output_shape)

@@ -113,9 +113,13 @@ def candidates(problem: ConvProblem, threads: int, all_params: bool = False) -> 
         target = lowered(problem, algorithm.dtypes)
         if target is None or not algorithm.supports(target) or not admitted(algorithm, problem):
             continue
-        for params in algorithm.parameters(target)[: None if all_params else 1]:
-            if algorithm.workspace(target, params, threads) <= limit:
-                casts = seconds(problem, target, threads, constants)
+        fitting = algorithm.fitting(target, limit)
+        if fitting is None:
+            continue
+        casts = seconds(problem, target, threads, constants)
+        others = [params for params in algorithm.parameters(target) if params != fitting] if all_params else []
+        for params in [fitting, *others]:
+            if params is fitting or algorithm.workspace(target, params, 1) <= limit:
                 found.append((algorithm, params, casts + algorithm.cost(target, params, threads, constants)))
     found.sort(key=lambda entry: entry[2])
     return found
@@ -129,7 +133,7 @@ def usable_params(name: str, params: Params, problem: ConvProblem, threads: int)
     found = _able_params(name, params, problem)
     if found is None or not admitted(found[0], problem):
         return None
-    fits = backend.workspace_bytes(found[0], problem, found[1], threads) <= _config.get_workspace_limit()
+    fits = backend.workspace_bytes(found[0], problem, found[1], 1) <= _config.get_workspace_limit()
     return found if fits else None
 
 
@@ -184,8 +188,16 @@ def _make_plan(problem: ConvProblem, algorithm: object, threads: int, params: Pa
     if params is None:
         target = lowered(problem, forced.dtypes)
         assert target is not None
-        params = {} if problem.is_empty else forced.parameters(target)[0]
+        params = {} if problem.is_empty else _params_of_forced(forced, target)
     return bind(problem, forced, params, threads, "forced")
+
+
+def _params_of_forced(algorithm: Algorithm, target: ConvProblem) -> Params:
+    """Those that keep the workspace limit; where none do, those that need least, for the caller wants the algorithm."""
+    fitting = algorithm.fitting(target, _config.get_workspace_limit())
+    if fitting is not None:
+        return fitting
+    return min(algorithm.parameters(target), key=lambda params: algorithm.workspace(target, params, 1))
 
 
 def _choose(problem: ConvProblem, threads: int) -> Plan:
@@ -209,7 +221,11 @@ def bind(
     reason: str,
     considered: Sequence[tuple[str, float]] = (),
 ) -> Plan:
-    """The plan of a choice that is made; a problem too small to gain from more threads gets fewer."""
+    """The plan of a choice that is made; fewer threads for a problem too small to gain from more, or whose scratch
+    memory for so many would be over the limit."""
     threads = max(1, min(threads, problem.multiply_adds // MULTIPLY_ADDS_PER_THREAD))
-    size = backend.workspace_bytes(algorithm, problem, params, threads)
+    limit, size = _config.get_workspace_limit(), backend.workspace_bytes(algorithm, problem, params, threads)
+    while threads > 1 and size > limit:
+        threads -= 1
+        size = backend.workspace_bytes(algorithm, problem, params, threads)
     return Plan(problem, algorithm, params, threads, size, reason, tuple(considered))

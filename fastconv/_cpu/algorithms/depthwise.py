@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..._algorithm import Algorithm, Machine, Operands, Params, Resources
+from ..._algorithm import MOST_PHASES, Algorithm, Machine, Operands, Params, Resources
 from ..._problem import ConvProblem
 from .. import _depthwise, _runtime, epilogue
 from ..recompute import recompute
@@ -32,7 +32,7 @@ class Depthwise(Algorithm):
 
     def supports(self, problem: ConvProblem) -> bool:
         is_depthwise = problem.groups == problem.in_channels == problem.out_channels
-        if not is_depthwise or problem.layout != "channels_last":
+        if not is_depthwise or problem.layout != "channels_last" or problem.phases > MOST_PHASES:
             return False
         return problem.direction != "backward_weight" or all_pixels_reach(problem)
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..._algorithm import Algorithm, Machine, Operands, Params, Resources
+from ..._algorithm import MOST_PHASES, Algorithm, Machine, Operands, Params, Resources
 from ..._problem import ConvProblem
 from .. import _direct, _runtime
 from ..direct_layout import LEAST_ITEMS, Sum, layout_of
@@ -30,7 +30,7 @@ class Direct(Algorithm):
 
     def supports(self, problem: ConvProblem) -> bool:
         channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
-        if min(channels, filters) > MOST_CHANNELS:
+        if min(channels, filters) > MOST_CHANNELS or problem.phases > MOST_PHASES:
             return False
         return layout_of(problem, self._lanes_along(problem)).thread_bytes <= MOST_SCRATCH_BYTES
 

@@ -130,6 +130,8 @@ def _seconds(blocks: Blocking, machine: Machine) -> float:
     # Tiles and kernels are gathered, transformed and copied; a block reads all kernels' spectra, or adds to them.
     rounds = blocks.block_count * (3 if problem.direction == "backward_weight" else 1)
     copied = 4 * points + 10 * kernel_points + rounds * kernel_points * t.by_matrices
+    if problem.direction == "backward_input" and len(t.phases) < math.prod(problem.stride):
+        copied += math.prod(problem.input_shape)  # cleared first
     calls = t.tile_count * (4 + 4 * len(t.phases)) + CALLS_PER_BLOCK * blocks.task_count
     return (
         transforms / (rate * TRANSFORM_RATE)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..._algorithm import Algorithm, Machine, Operands, Params, Resources
+from ..._algorithm import MOST_PHASES, Algorithm, Machine, Operands, Params, Resources
 from ..._problem import ConvProblem
 from .. import _depthwise, _runtime, epilogue
 from ..recompute import recompute
@@ -29,7 +29,7 @@ class Grouped(Algorithm):
 
     def supports(self, problem: ConvProblem) -> bool:
         """Where the channels that a vector of filters needs are one vector or its groups fill vectors."""
-        if problem.groups == 1:
+        if problem.groups == 1 or problem.phases > MOST_PHASES:
             return False
         channels, filters = _group_sizes(problem)
         if problem.layout == "channels_last":

@@ -17,6 +17,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise, product
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,8 @@ from ..blocks import Box, Scratch, box_sizes, boxes, cut, run, runs, scratch_byt
 COLUMN_BYTES, MOST_COLUMN_BYTES = 2**22, 2**26
 """Size of a block's columns: large enough for BLAS, small enough to stay in a shared cache; up to the second size where
 a tap would else be too few elements to copy at once."""
+LEAST_COLUMN_BYTES = 2**12
+"""Of a block where scratch memory is limited."""
 COPY_ELEMENTS = 2**13
 """Elements that make copying a tap worth its call."""
 BLOCK_MULTIPLY_ADDS = 2**31
@@ -36,8 +39,8 @@ NARROW, WIDE = 128, 512
 """Sides of a matrix that still make, and that surely make, an efficient product."""
 PARALLEL_PARTS = 8
 """Independent tasks that a problem is cut into, where its sizes allow it."""
-SUMS_BYTES = 2**26
-"""Bound of the partial sums of a weight gradient."""
+SUMS_BLOCKS = 16
+"""Bound of the partial sums of a weight gradient, in the bytes of a block's columns."""
 FEW_CHANNELS = 8
 """Fewer channels of a group are not worth copying pixel by pixel; rows of pixels are copied then."""
 BLAS_EFFICIENCY = 0.75
@@ -52,12 +55,23 @@ class Im2col(Algorithm):
     def supports(self, problem: ConvProblem) -> bool:
         return True
 
+    def fitting(self, problem: ConvProblem, limit_bytes: int) -> Params | None:
+        """Blocks become smaller until they fit."""
+        column_bytes, params = COLUMN_BYTES, dict[str, Any]()
+        while self.workspace(problem, params, 1) > limit_bytes:
+            column_bytes //= 2
+            if column_bytes < LEAST_COLUMN_BYTES:
+                return None
+            params = {"column_bytes": column_bytes}
+        return params
+
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
         itemsize = np.dtype(problem.dtype).itemsize
-        return scratch_bytes(*(size * itemsize for size in _blocking(problem).scratch_sizes(threads)))
+        sizes = _blocking(problem, **params).scratch_sizes(threads)
+        return scratch_bytes(*(size * itemsize for size in sizes))
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        blocking, itemsize = _blocking(problem), np.dtype(problem.dtype).itemsize
+        blocking, itemsize = _blocking(problem, **params), np.dtype(problem.dtype).itemsize
         is_complex = problem.dtype.startswith("complex")
         rate = machine.multiply_adds_per_second["float32" if problem.dtype in ("float32", "complex64") else "float64"]
         pixels = problem.batch * math.prod(problem.output_size)
@@ -72,7 +86,7 @@ class Im2col(Algorithm):
         return 10 * machine.numpy_call_seconds + seconds / max(1, min(threads, blocking.task_count))
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
-        execution = _Execution(problem, operands, resources)
+        execution = _Execution(_blocking(problem, **params), operands, resources)
         with np.errstate(all="ignore"), blas.one_thread():
             getattr(execution, problem.direction)()
         if problem.direction != "backward_weight":
@@ -151,7 +165,7 @@ class _Blocking:
 
 
 @functools.lru_cache(maxsize=256)
-def _blocking(problem: ConvProblem) -> _Blocking:
+def _blocking(problem: ConvProblem, column_bytes: int | None = None) -> _Blocking:
     itemsize = np.dtype(problem.dtype).itemsize
     taps, pixels = math.prod(problem.kernel_size), math.prod(problem.output_size)
     channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
@@ -163,7 +177,8 @@ def _blocking(problem: ConvProblem) -> _Blocking:
         )
         parts = runs(channels, -(-channels // max(1, min(wanted, channels * taps // NARROW))))
     rows = max(1, problem.groups * (parts[0].stop - parts[0].start) * taps)
-    fitting, largest = COLUMN_BYTES // (itemsize * rows), MOST_COLUMN_BYTES // (itemsize * rows)
+    most_bytes, column_bytes = column_bytes or MOST_COLUMN_BYTES, column_bytes or COLUMN_BYTES
+    fitting, largest = column_bytes // (itemsize * rows), most_bytes // (itemsize * rows)
     fitting = max(fitting, min(largest, COPY_ELEMENTS * taps // rows))
     most = max(1, min(fitting, BLOCK_MULTIPLY_ADDS // (rows * max(1, filters))))
     if problem.direction == "forward":
@@ -173,7 +188,7 @@ def _blocking(problem: ConvProblem) -> _Blocking:
             most = min(most, max(pixels, WIDE))
     blocking = _Blocking(problem, most, parts, 1)
     if problem.direction == "backward_weight":
-        room = SUMS_BYTES // (itemsize * max(1, math.prod(problem.weight_shape)))
+        room = SUMS_BLOCKS * column_bytes // (itemsize * max(1, math.prod(problem.weight_shape)))
         lanes = max(1, min(blocking.block_count, PARALLEL_PARTS // len(parts), room))
         blocking = _Blocking(problem, most, parts, lanes)
     return blocking
@@ -186,15 +201,16 @@ class _Execution:
     (group, tap * channel, pixel) of a channels-last problem is stored with pixels outermost.
     """
 
-    def __init__(self, problem: ConvProblem, operands: Operands, resources: Resources):
-        self.problem = problem
-        self.blocking = _blocking(problem)
+    def __init__(self, blocking: _Blocking, operands: Operands, resources: Resources):
+        self.blocking = blocking
+        self.problem = problem = blocking.problem
         self.operands = operands
         self.threads = resources.threads
         self.groups = problem.groups
         self.channels = problem.in_channels // problem.groups
         self.filters = problem.out_channels // problem.groups
         self.taps = math.prod(problem.kernel_size)
+        self.is_squared = np.may_share_memory(operands.input, operands.output)
         self.input = _by_group(operands.input, problem.groups)
         self.output = _by_group(operands.output, problem.groups)
         scratch, dtype = Scratch(resources.workspace), np.dtype(problem.dtype)
@@ -210,7 +226,7 @@ class _Execution:
             (box,), part, _ = task
             columns = self._filled_columns(box, part, slot)
             y = cut(self.output, box)
-            matrices = _as_matrices(y)
+            matrices = self._in_place(y)
             if matrices is not None:
                 np.matmul(weight, columns, out=matrices)
             else:
@@ -239,7 +255,7 @@ class _Execution:
         dy = self._output_matrices(box, slot)
         if self.blocking.is_pointwise:
             pixels = cut(dx, box[1:])
-            matrices = _as_matrices(pixels)
+            matrices = self._in_place(pixels)
             if matrices is not None:
                 np.matmul(weight, dy, out=matrices)
                 return
@@ -294,7 +310,8 @@ class _Execution:
     def _output_matrices(self, box: Box, slot: int) -> np.ndarray:
         """(group, k, pixel) of the output gradient, copied only where BLAS cannot read it in place."""
         dy = cut(self.output, box)
-        matrices = _as_matrices(dy)
+        # NumPy multiplies a matrix by its own transpose in another way.
+        matrices = None if self.is_squared else self._in_place(dy)
         if matrices is None:
             copy = self._matrices(self._pixels[slot], self.filters, dy.shape[2:])
             copy[...] = dy
@@ -305,7 +322,7 @@ class _Execution:
         """(group, tap * c, pixel) of the channels ``part``, with zeros where a tap lies in the padding."""
         images = self.input[:, part, box[0]]
         if self.blocking.is_pointwise:
-            matrices = _as_matrices(cut(images, box[1:]))
+            matrices = self._in_place(cut(images, box[1:]))
             if matrices is not None:
                 return matrices
         columns = self._column_array(slot, box, images.shape[1])
@@ -335,6 +352,27 @@ class _Execution:
         if self.problem.layout == "channels_first":
             return memory.reshape(self.groups, rows, *pixels)
         return np.moveaxis(memory.reshape(self.groups, *pixels, rows), -1, 1)
+
+    def _in_place(self, array: np.ndarray) -> np.ndarray | None:
+        """(group, row, n, d, h, w) as (group, row, pixel) without a copy; None where it does not lie as ``_matrices``.
+
+        BLAS sums in another order for matrices of another memory order: which one it gets follows from the problem.
+        """
+        steps = [(size, stride) for size, stride in zip(array.shape[2:], array.strides[2:], strict=True) if size > 1]
+        if any(outer != size * inner for (_, outer), (size, inner) in pairwise(steps)):
+            return None
+        matrices = _joined(array, 2)
+        groups, rows, pixels = matrices.shape
+        by_rows = self.problem.layout == "channels_first"
+        long, short = (pixels, rows) if by_rows else (rows, pixels)
+        group, row, pixel = matrices.strides
+        apart, step = (row, pixel) if by_rows else (pixel, row)
+        # Axes of one element may have any stride, which NumPy looks at.
+        apart = long * array.itemsize if short == 1 else apart
+        if (long > 1 and step != array.itemsize) or apart < long * array.itemsize:
+            return None
+        strides = (group, apart, array.itemsize) if by_rows else (group, array.itemsize, apart)
+        return np.lib.stride_tricks.as_strided(matrices, (groups, rows, pixels), strides)
 
     def _windows(self, box: Box) -> Iterator[tuple[int, Box, Box]]:
         """Every tap that meets the input, the pixels of ``box`` that see the input through it, and what they see."""
@@ -374,16 +412,3 @@ def _joined(array: np.ndarray, axis: int) -> np.ndarray:
     stride = steps[-1][1] if steps else array.itemsize
     shape = (*array.shape[:axis], math.prod(array.shape[axis:]))
     return np.lib.stride_tricks.as_strided(array, shape, (*array.strides[:axis], stride))
-
-
-def _as_matrices(array: np.ndarray) -> np.ndarray | None:
-    """(group, row, n, d, h, w) as (group, row, pixel) without a copy; None where BLAS could not use it."""
-    steps = [(size, stride) for size, stride in zip(array.shape[2:], array.strides[2:], strict=True) if size > 1]
-    if any(outer != size * inner for (_, outer), (size, inner) in pairwise(steps)):
-        return None
-    matrices = _joined(array, 2)
-    (_, rows, pixels), (_, row, pixel) = matrices.shape, matrices.strides
-    itemsize = array.itemsize
-    by_rows = pixel == itemsize and row >= pixels * itemsize
-    by_pixels = row == itemsize and pixel >= rows * itemsize
-    return matrices if by_rows or by_pixels else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..._algorithm import Algorithm, Machine, Operands, Params, Resources
+from ..._algorithm import MOST_PHASES, Algorithm, Machine, Operands, Params, Resources
 from ..._problem import ConvProblem
 from .. import _implicit_gemm, _runtime
 
@@ -165,14 +165,14 @@ class _Product:
 
 
 class ImplicitGemm(Algorithm):
-    """Any problem in float32 and float64."""
+    """Any problem in float32 and float64 that has not too many stride phases."""
 
     name = "implicit_gemm"
     dtypes = frozenset({"float32", "float64"})
     multiplies_outside = True
 
     def supports(self, problem: ConvProblem) -> bool:
-        return True
+        return problem.phases <= MOST_PHASES
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
         first = self._blocking(problem, PANEL_DEPTH, BLOCK_BYTES)
@@ -182,6 +182,18 @@ class ImplicitGemm(Algorithm):
             if other not in found:
                 found.append(other)
         return found
+
+    def fitting(self, problem: ConvProblem, limit_bytes: int) -> Params | None:
+        """A weight gradient is cut into fewer partial sums, and blocks become smaller, until they fit."""
+        params, least = dict(self.parameters(problem)[0]), _runtime.tile_sizes(problem.dtype)[2]
+        while self.workspace(problem, params, 1) > limit_bytes:
+            if params["splits"] > 1:
+                params["splits"] //= 2
+            elif params["span"] > 2 * least:
+                params["span"] = _round_up(params["span"] // 2, least)
+            else:
+                return None
+        return params
 
     def _blocking(self, problem: ConvProblem, depth: int, block_bytes: int) -> Params:
         """Block sizes: at most ``depth`` reduction indices by ``span`` pixels (rows of the weight gradient)."""

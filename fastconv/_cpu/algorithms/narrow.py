@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..._algorithm import Algorithm, Machine, Operands, Params, Resources
+from ..._algorithm import MOST_PHASES, Algorithm, Machine, Operands, Params, Resources
 from ..._problem import ConvProblem
 from .. import _narrow
 from ..narrow_layout import LEAST_ITEMS, Sum, layout_of
@@ -34,6 +34,8 @@ class Narrow(Algorithm):
 
     def supports(self, problem: ConvProblem) -> bool:
         if problem.direction == "backward_weight" or (problem.direction == "forward" and max(problem.stride) > 1):
+            return False
+        if problem.phases > MOST_PHASES:
             return False
         return Sum.of(problem).filters in FILTERS and layout_of(problem).thread_bytes <= MOST_SCRATCH_BYTES
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ..._algorithm import Algorithm, Machine, Operands, Params, Resources
 from ..._problem import ConvProblem
 from .. import _reference, epilogue
@@ -19,7 +21,11 @@ class Reference(Algorithm):
         return True
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        return machine.call_seconds + problem.multiply_adds / (LOOP_MULTIPLY_ADDS_PER_SECOND * threads)
+        """Every element of the result looks at all taps, also where the stride lets few of them reach it."""
+        looked_at = problem.multiply_adds
+        if problem.direction == "backward_input":
+            looked_at = problem.batch * math.prod(problem.input_size) * math.prod(problem.weight_shape)
+        return machine.call_seconds + looked_at / (LOOP_MULTIPLY_ADDS_PER_SECOND * threads)
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
         _reference.execute(problem, operands, resources.threads)

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from ..._algorithm import Algorithm, ErrorBound, Machine, Operands, Params, Resources
+from ..._algorithm import MOST_PHASES, Algorithm, ErrorBound, Machine, Operands, Params, Resources
 from ..._problem import ConvProblem
 from .. import _split_bf16, epilogue, lowering
 from ..recompute import recompute
@@ -47,7 +47,7 @@ class SplitBf16(Algorithm):
         return _split_bf16.is_available()
 
     def supports(self, problem: ConvProblem) -> bool:
-        if not self.is_available() or not _products(problem):
+        if not self.is_available() or not _products(problem) or problem.phases > MOST_PHASES:
             return False
         return min(problem.in_channels, problem.out_channels) // problem.groups >= LEAST_CHANNELS
 
