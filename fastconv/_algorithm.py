@@ -20,8 +20,8 @@ Params = Mapping[str, Any]
 """Values of an algorithm's tuning parameters; plain JSON values, since they are stored by the tuner."""
 
 MOST_PHASES = 1024
-"""Stride phases that algorithms set up one by one take: each costs about 500 bytes and a microsecond. Problems with more
-are zeros for the most part, and im2col, which has no phases, visits nothing but the elements that taps reach."""
+"""Stride phases of a problem, at most, for algorithms that set up each of them, which costs about 500 bytes and a
+microsecond. im2col has no phases, and visits nothing but the elements that taps reach."""
 
 UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
 
@@ -80,6 +80,8 @@ class Resources:
     threads: int
     workspace: np.ndarray | None = field(default=None, compare=False)
     """uint8, 64-byte aligned, at least ``workspace(...)`` bytes; contents undefined."""
+    limit_bytes: int = field(default=2**30, compare=False)
+    """Scratch memory that may be used, the workspace included."""
 
 
 class Algorithm:

@@ -48,14 +48,15 @@ def dtype_name(dtype: np.dtype) -> str:
     return dtype.name
 
 
+def is_native(array: np.ndarray) -> bool:
+    """Whether the bytes are in the machine's order, aligned and at strides of whole elements."""
+    itemsize = array.dtype.itemsize
+    return array.dtype.isnative and array.flags.aligned and not any(stride % itemsize for stride in array.strides)
+
+
 def native(array: np.ndarray) -> np.ndarray:
     """The array itself, or a copy where its bytes are swapped, misaligned or at odd strides."""
-    if not array.dtype.isnative:
-        return array.astype(array.dtype.newbyteorder("="))
-    itemsize = array.dtype.itemsize
-    if not array.flags.aligned or any(stride % itemsize for stride in array.strides):
-        return array.copy(order="K")
-    return array
+    return array if is_native(array) else array.astype(array.dtype.newbyteorder("="), order="K")
 
 
 def check_out(out: Any, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
@@ -75,7 +76,7 @@ def check_out(out: Any, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
 
 def writable_in_place(out: np.ndarray, *inputs: np.ndarray | None) -> bool:
     """Whether kernels may write straight into ``out``: native, free of overlap with itself and with the inputs."""
-    if not out.dtype.isnative or native(out) is not out:
+    if not is_native(out):
         return False
     if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
         return False

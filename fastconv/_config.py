@@ -269,14 +269,25 @@ def get_deterministic() -> bool:
 
 
 def set_workspace_limit(limit_bytes: int | None) -> None:
-    """Bound the scratch memory of one call.
+    """Bound the scratch memory of one call: what its algorithm works with, and copies of arrays that it has to make.
 
-    A problem whose best algorithm needs more is computed by another one that needs less.
+    A problem whose best algorithm needs more is computed in smaller blocks, by fewer threads or by another algorithm.
+    Copies are made where an algorithm does not take a dtype (float16, bfloat16, complex, integers), of swapped bytes,
+    of padding that is not zeros and of results that cannot be written in place; where all of them would be over the
+    limit, the call is computed piece by piece: images, groups, channels and slabs of an axis. A lower limit costs time,
+    and may round results differently; the same limit always gives the same bits, however much memory is free.
+
+    Beside the limit there are: the arrays that are returned; the copy of a result whose ``out`` shares memory with an
+    input, which is read to the end; with an activation, the backward functions' gradient before it; what separable and
+    causal convolutions pass from one step to the next; weights that a plan has packed; what an ``algorithm`` that the
+    caller forces, or the smallest pieces (one line across an axis of one image, for one channel of the result), need at
+    least; with a ``padding_mode``, one image of the gradient for x. Tables, stacks of threads and buffers of BLAS are
+    not counted, nor are pooling, ``unfold`` and ``fold``. A MemoryError is raised where the system refuses memory.
 
     Parameters
     ----------
     limit_bytes : int or None
-        None: the default, 1 GiB or a quarter of the free memory, whichever is less.
+        None: the default, 1 GiB or a quarter of the memory of the machine (or container), whichever is less.
 
     Examples
     --------

@@ -147,8 +147,6 @@ def execute(plan: Plan, call: ConvCall) -> np.ndarray:
     role = RESULT[problem.direction]
     # A subclass may have operations of its own (a matrix stays 2-D); the user still gets it back.
     views[role] = np.asarray(result)
-    if call.conjugated is not None:
-        views[call.conjugated] = np.conj(views[call.conjugated])  # type: ignore[arg-type]
     operands = Operands(
         input=frame.data(views["input"]),  # type: ignore[arg-type]
         weight=None if views["weight"] is None else frame.weights(views["weight"]),  # type: ignore[arg-type]
@@ -158,8 +156,8 @@ def execute(plan: Plan, call: ConvCall) -> np.ndarray:
         # What is packed is the weight itself, not its conjugate.
         packed=None if call.conjugated == "weight" else call.packed,
     )
-    backend.execute(plan, operands)
-    return result if call.finish is None else call.finish(result)
+    backend.execute(plan, operands, call.border, call.conjugated, call.subtracted)
+    return result
 
 
 def launch(plan: Plan, call: ConvCall, arrays: Arrays) -> ConvLaunch | None:
@@ -167,7 +165,7 @@ def launch(plan: Plan, call: ConvCall, arrays: Arrays) -> ConvLaunch | None:
     places = [id(array.weight if isinstance(array, PackedWeight) else array) for array in arrays]
     given = [place for array, place in zip(arrays, places, strict=True) if array is not None]
     operands = {role: array for role in ROLES if (array := getattr(call, role)) is not None}
-    is_plain = call.finish is None and call.conjugated is None and not plan.problem.is_empty
+    is_plain = call.border is None and call.conjugated is None and not call.subtracted and not plan.problem.is_empty
     if not is_plain or len(set(given)) < len(given) or not all(id(array) in given for array in operands.values()):
         return None
     roles = {role: places.index(id(array)) for role, array in operands.items()}

@@ -33,6 +33,8 @@ class Plan(Immutable):
     workspace_bytes: int
     reason: str
     """Who chose: "forced", "tuned" or "cost model"."""
+    limit_bytes: int = 2**30
+    """Scratch memory that may be used, copies included."""
     candidates: tuple[tuple[str, float], ...] = field(default=(), compare=False)
     """Algorithms that were considered with their estimated, or measured, seconds, best first."""
 

@@ -228,4 +228,4 @@ def bind(
     while threads > 1 and size > limit:
         threads -= 1
         size = backend.workspace_bytes(algorithm, problem, params, threads)
-    return Plan(problem, algorithm, params, threads, size, reason, tuple(considered))
+    return Plan(problem, algorithm, params, threads, size, reason, limit, tuple(considered))

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from .. import _config
 from .._algorithm import Algorithm, Operands, Params, Resources
-from .._arrays import native, writable_in_place
+from .._arrays import is_native, native, writable_in_place
 from .._problem import ConvProblem, Epilogue
 from . import _channel_sums, _runtime, epilogue, lowering
 from ._cast import cast
 from ._workspace import give_back, take
+from .border import Border
+from .pieces import Piece, summed_pieces
 
 SUMMED_PER_THREAD = 2**18
 """Elements that a thread adds up in about the time that it takes to start one."""
@@ -31,7 +33,8 @@ def workspace(size_bytes: int) -> Iterator[np.ndarray | None]:
         yield None
         return
     memory = take(size_bytes)
-    yield memory
+    # The one kept may be larger; no result may depend on what was computed before.
+    yield memory[:size_bytes]
     give_back(memory)
 
 
@@ -45,63 +48,137 @@ def workspace_bytes(algorithm: Algorithm, problem: ConvProblem, params: Params, 
     """Bytes of scratch memory that the algorithm needs for the problem."""
     if problem.is_empty:
         return 0
-    target = lowering.lowered(problem, algorithm.dtypes)
-    assert target is not None
-    return algorithm.workspace(target, params, threads)
+    return algorithm.workspace(_lowered(algorithm, problem), params, threads)
 
 
 def pack(algorithm: Algorithm, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
     """The algorithm's packed form of a canonical weight; None where it has none for this problem."""
-    target = lowering.lowered(problem, algorithm.dtypes)
-    assert target is not None
-    if target is not problem or problem.is_empty:
+    if _lowered(algorithm, problem) is not problem or problem.is_empty:
         return None
     return algorithm.pack(problem, params, native(weight), threads)
 
 
-def execute(plan: Any, operands: Operands) -> None:
+def execute(
+    plan: Any,
+    operands: Operands,
+    border: Border | None = None,
+    conjugated: str | None = None,
+    subtracted: Mapping[str, np.ndarray] | None = None,
+) -> None:
     """Run ``plan`` on canonical views and write its result array.
 
-    The result may overlap the inputs or have any strides; it is then computed aside and copied.
+    The arrays may have any strides and byte order, and the result may overlap the inputs: what algorithms cannot take
+    or write is copied, piece by piece where all copies together would be over the plan's limit. The input is without
+    the padding that ``border`` gives it, the ``conjugated`` operand is not conjugated yet, and nothing of 8-bit ones is
+    ``subtracted`` yet.
     """
+    given = ((name, getattr(operands, name)) for name in ("input", "weight", "output", "bias", "add"))
+    arrays = {name: array for name, array in given if array is not None}
+    call = Piece(plan.problem, arrays, border, conjugated, subtracted or {})
+    role, result = call.role, call.result
+    overlaps = any(np.may_share_memory(result, array) for array in call.inputs.values())
+    if overlaps:
+        call.arrays[role] = np.empty_like(result, dtype=result.dtype.newbyteorder("="), subok=False)
+    target = _lowered(plan.algorithm, plan.problem)
+    element_bytes = call.element_bytes(target)
+    if not element_bytes or plan.workspace_bytes + call.copy_bytes(element_bytes) <= plan.limit_bytes:
+        limit = plan.limit_bytes - call.copy_bytes(element_bytes)
+        _compute(call, plan, limit, plan.params, plan.threads, plan.workspace_bytes, plan.kernel, operands.packed)
+    else:
+        _compute_in_pieces(call, plan, element_bytes)
+    if overlaps:
+        result[...] = call.result
+
+
+def _compute_in_pieces(call: Piece, plan: Any, element_bytes: dict[str, int]) -> None:
+    """Copies get what the plan's workspace leaves of the limit, or half of it where pieces can do with less."""
+    target, limit = _lowered(plan.algorithm, plan.problem), plan.limit_bytes
+    room = limit - plan.workspace_bytes
+    if room < limit // 2:
+        room = max(room, limit // (4 if plan.algorithm.fitting(target, limit // 2) is None else 2))
+    # A sum of parts of 16-bit results would be rounded part by part.
+    sums_in_parts = call.result.dtype.itemsize > 2 or target is not plan.problem
+    for pieces in summed_pieces(call, element_bytes, room, sums_in_parts):
+        if len(pieces) == 1:
+            _compute(pieces[0], plan, limit - room, *_resources(pieces[0], plan, limit - room))
+            continue
+        result = pieces[0].result
+        dtype = np.dtype(np.float32) if result.dtype.itemsize == 2 else result.dtype.newbyteorder("=")
+        total, part = np.zeros_like(result, dtype=dtype), np.empty_like(result, dtype=dtype)
+        for piece in pieces:
+            piece.arrays["weight"] = part
+            _compute(piece, plan, limit - room, *_resources(piece, plan, limit - room))
+            total += part
+        result[...] = total
+
+
+def _resources(piece: Piece, plan: Any, limit: int) -> tuple[Params, int, int]:
+    """Parameters, threads and bytes of workspace for a piece: the plan's where they fit a part of the batch."""
+    algorithm, problem, params, threads = plan.algorithm, piece.problem, plan.params, plan.threads
+    if problem.is_empty:
+        return params, threads, 0
+    target, is_alike = _lowered(algorithm, problem), problem.replace(batch=plan.problem.batch) == plan.problem
+    if not is_alike or algorithm.workspace(target, params, 1) > limit:
+        fitting = algorithm.fitting(target, limit)
+        params = algorithm.parameters(target)[0] if fitting is None else fitting
+    size = algorithm.workspace(target, params, threads)
+    while threads > 1 and size > limit:
+        threads -= 1
+        size = algorithm.workspace(target, params, threads)
+    return params, threads, size
+
+
+def _compute(
+    piece: Piece,
+    plan: Any,
+    limit: int,
+    params: Params,
+    threads: int,
+    size: int,
+    kernel: Any = None,
+    packed: object = None,
+) -> None:
+    """Compute a problem at once, by the plan's algorithm, whose scratch memory is limited."""
     from .._registry import find  # the registry imports the algorithms, which import this package
 
-    problem: ConvProblem = plan.problem
-    algorithm: Algorithm = plan.algorithm
-    role = lowering.RESULT[problem.direction]
-    result = getattr(operands, role)
-    inputs = {
-        name: native(array)
-        for name in ("input", "weight", "output", "bias", "add")
-        if name != role and (array := getattr(operands, name)) is not None
-    }
+    problem, algorithm, role, result = piece.problem, plan.algorithm, piece.role, piece.result
+    inputs = {name: piece.operand(name) for name in piece.inputs}
+    is_folded = piece.border is not None and problem.direction == "backward_input"
     target = result
-    if not writable_in_place(result, *inputs.values()):
+    if is_folded:
+        target = np.empty_like(result, dtype=result.dtype.newbyteorder("="), shape=problem.input_shape)
+    elif not writable_in_place(result):
         target = np.empty_like(result, dtype=result.dtype.newbyteorder("="))
-    if result.size:
+    if target.size:
         if "bias" in inputs:
             inputs["bias"] = np.ascontiguousarray(inputs["bias"])
-        low_problem = lowering.lowered(problem, algorithm.dtypes)
-        assert low_problem is not None
         if algorithm.multiplies_outside and problem.direction == "backward_input" and not _finite(inputs["weight"]):
             algorithm = find("reference")
-            low_problem = lowering.lowered(problem, algorithm.dtypes)
-            assert low_problem is not None
+        low_problem = _lowered(algorithm, problem)
         low, carry_back = lowering.lower(
-            problem, low_problem, Operands(**inputs, **{role: target}, packed=operands.packed), plan.threads
+            problem, low_problem, Operands(**inputs, **{role: target}, packed=packed), threads
         )
         if problem.is_empty:
             _sum_over_nothing(low_problem, low)
         else:
-            with workspace(plan.workspace_bytes) as memory:
-                resources = Resources(plan.threads, memory)
-                if plan.kernel is not None and algorithm is plan.algorithm and not plan.kernel.may_refuse:
-                    plan.kernel.execute(low, resources)
+            with workspace(size) as memory:
+                resources = Resources(threads, memory, limit)
+                if kernel is not None and algorithm is plan.algorithm and not kernel.may_refuse:
+                    kernel.execute(low, resources)
                 else:
-                    algorithm.execute(low_problem, plan.params, low, resources)
+                    algorithm.execute(low_problem, params, low, resources)
         carry_back()
-    if target is not result:
+    if is_folded:
+        assert piece.border is not None
+        piece.border.add_back(target, result)
+    elif target is not result:
         result[...] = target
+
+
+def _lowered(algorithm: Algorithm, problem: ConvProblem) -> ConvProblem:
+    target = lowering.lowered(problem, algorithm.dtypes)
+    assert target is not None
+    return target
 
 
 def _sum_over_nothing(problem: ConvProblem, operands: Operands) -> None:
@@ -111,16 +188,18 @@ def _sum_over_nothing(problem: ConvProblem, operands: Operands) -> None:
 
 
 def activation_gradient(activation: Epilogue, dy: np.ndarray, z: np.ndarray, threads: int) -> np.ndarray:
-    """``dy`` times the activation's slope at ``z``; computed in float32 for narrower dtypes."""
+    """``dy`` times the activation's slope at ``z``, in the place of z; computed in float32 for narrower dtypes."""
     wide = np.dtype(np.float32) if dy.dtype.itemsize == 2 else z.dtype
-    gradient = epilogue.activation_gradient(activation, cast(dy, wide, threads), cast(z, wide, threads))
-    return cast(gradient, z.dtype, threads)
+    for box in epilogue.blocks(z):
+        gradient = epilogue.activation_gradient(activation, cast(dy[box], wide, threads), cast(z[box], wide, threads))
+        z[box] = cast(gradient, z.dtype, threads)
+    return z
 
 
 def channel_sums(array: np.ndarray, threads: int) -> np.ndarray:
     """Sums of (N, C, D, H, W) over all but C, in the dtype of ``array``; added up in double precision."""
-    if array.dtype.kind == "f" and array.dtype.itemsize in (4, 8):
-        return _channel_sums.channel_sums(native(array), sum_threads(array.size, threads))
+    if array.dtype.kind == "f" and array.dtype.itemsize in (4, 8) and is_native(array):
+        return _channel_sums.channel_sums(array, sum_threads(array.size, threads))
     wide = np.complex128 if array.dtype.kind == "c" else np.float64
     return array.sum(axis=(0, 2, 3, 4), dtype=wide).astype(array.dtype.newbyteorder("="))
 

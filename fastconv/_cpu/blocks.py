@@ -55,6 +55,23 @@ def cut(array: np.ndarray, indices: tuple[Any, ...]) -> np.ndarray:
     return array[(..., *indices)]
 
 
+def tap_windows(
+    taps: int, stride: int, dilation: int, padding: tuple[int, int], size: int, pixels: slice
+) -> list[tuple[slice, slice] | None]:
+    """Per tap of one axis: the run of ``pixels`` (counted from its start) inside the input, and where it reads."""
+    windows: list[tuple[slice, slice] | None] = []
+    for tap in range(taps):
+        offset = tap * dilation - padding[0]
+        begin = max(pixels.start, -(offset // stride))
+        end = min(pixels.stop, -((offset - size) // stride))
+        if begin >= end:
+            windows.append(None)
+            continue
+        first, last = begin * stride + offset, (end - 1) * stride + offset
+        windows.append((slice(begin - pixels.start, end - pixels.start), slice(first, last + 1, stride)))
+    return windows
+
+
 def run(work: Callable[[Item, int], object], items: Iterable[Item], threads: int) -> None:
     """Call ``work(item, slot)`` for every item; calls that run at the same time have different slots < ``threads``.
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from .._algorithm import Operands
 from .._late import late
 from .._problem import ConvProblem, Epilogue
+from .blocks import Box, boxes
+
+BLOCK_ELEMENTS = 2**15
+"""Of a result, to which an activation is applied at once."""
 
 
 def apply(problem: ConvProblem, operands: Operands) -> None:
@@ -17,7 +23,15 @@ def apply(problem: ConvProblem, operands: Operands) -> None:
     if operands.add is not None:
         result += operands.add
     if problem.epilogue.activation is not None:
-        result[...] = activate(problem.epilogue, result)
+        for box in blocks(result):
+            result[box] = activate(problem.epilogue, result[box])
+
+
+def blocks(array: np.ndarray) -> Iterator[Box]:
+    """Boxes that cover the array, small enough that what is computed of each stays in cache."""
+    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    for box in boxes([array.shape[axis] for axis in order], BLOCK_ELEMENTS):
+        yield tuple(box[order.index(axis)] for axis in range(array.ndim))
 
 
 def activate(epilogue: Epilogue, z: np.ndarray) -> np.ndarray:

@@ -85,7 +85,8 @@ def _lower_cast(
         if problem.dtype == "int8":
             # Sums are exact in float64, those of an FFT up to far less than half a unit; int32 results wrap
             # as int32 accumulators do.
-            value = np.rint(value).astype(np.int64).astype(np.uint32).view(np.int32)
+            result[...] = np.rint(value, out=value).astype(np.int64)
+            return
         cast_into(value, result, threads)
 
     return low, carry_back

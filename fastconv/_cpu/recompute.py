@@ -4,24 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
 from .._algorithm import Operands, Resources
 from .._problem import ConvProblem, Epilogue
+from . import _reference
+from ._workspace import give_back, take
 from .algorithms.im2col import Im2col
 
 
-def recompute(problem: ConvProblem, operands: Operands, threads: int) -> None:
-    """Compute by an algorithm that keeps NaN and Inf in their places, without the epilogue."""
-    direct, problem = Im2col(), problem.replace(epilogue=Epilogue())
-    workspace = np.empty(direct.workspace(problem, {}, threads), np.uint8)
-    direct.execute(
-        problem, {}, Operands(operands.input, operands.weight, operands.output), Resources(threads, workspace)
-    )
+def recompute(problem: ConvProblem, operands: Operands, resources: Resources) -> None:
+    """Compute by an algorithm that keeps NaN and Inf in their places, without the epilogue.
+
+    In the workspace of the call, whose contents are lost, or beside it in as much as that leaves of the limit: half of
+    the limit fits into one of them.
+    """
+    direct, problem, most = Im2col(), problem.replace(epilogue=Epilogue()), resources.limit_bytes // 2
+    operands = Operands(operands.input, operands.weight, operands.output)
+    params = direct.fitting(problem, most)
+    if params is None:
+        _reference.execute(problem, operands, resources.threads)
+        return
+    threads = resources.threads
+    while threads > 1 and direct.workspace(problem, params, threads) > most:
+        threads -= 1
+    size, memory = direct.workspace(problem, params, threads), resources.workspace
+    if memory is not None and memory.size >= size:
+        direct.execute(problem, params, operands, Resources(threads, memory))
+        return
+    memory = take(size)
+    direct.execute(problem, params, operands, Resources(threads, memory))
+    give_back(memory)
 
 
 def recompute_images(
-    problem: ConvProblem, operands: Operands, numbers: Iterable[int], threads: int
+    problem: ConvProblem, operands: Operands, numbers: Iterable[int], resources: Resources
 ) -> Iterator[tuple[ConvProblem, Operands]]:
     """Compute the images of these numbers again, one by one, and yield each as a problem without its epilogue yet."""
     for n in sorted(numbers):
@@ -30,5 +45,5 @@ def recompute_images(
         if operands.add is not None:
             image.add = operands.add[images]
         alone = problem.replace(batch=1)
-        recompute(alone, image, threads)
+        recompute(alone, image, resources)
         yield alone, image

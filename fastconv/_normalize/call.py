@@ -5,12 +5,12 @@ The ``problem`` that is given is that of the direction; a plan keeps it from cal
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from .._arrays import check_out
+from .._cpu.border import Border
 from .._errors import unfit
 from .._problem import ConvProblem
 from .frame import Frame
@@ -33,13 +33,17 @@ class ConvCall:
     """The operand whose conjugate is multiplied by: gradients of complex convolutions are torch's."""
     packed: object = None
     """The weight in the planned algorithm's own layout."""
-    finish: Callable[[np.ndarray], np.ndarray] | None = None
-    """Applied to the result in the user's layout."""
+    subtracted: dict[str, np.ndarray] = field(default_factory=dict)
+    """Of 8-bit operands: their zero points, as canonical int16 arrays of their shapes."""
+    border: Border | None = None
+    """Padding of the input that is not zeros; the problem is that of the padded one, the array is not."""
 
     @property
     def result_shape(self) -> tuple[int, ...]:
         """Shape of the result in the user's layout."""
         shape = self.problem.result_shape
+        if self.border is not None and self.problem.direction == "backward_input":
+            shape = (*shape[:2], *self.border.sizes)
         is_weight = self.problem.direction == "backward_weight"
         return self.frame.weights_shape(shape) if is_weight else self.frame.data_shape(shape)
 
@@ -59,7 +63,7 @@ def forward_call(
     if described.transposed:
         call.output = x
     else:
-        call.input = described.padded(x)
+        call.input, call.border = x, described.border
     return call
 
 
@@ -75,10 +79,7 @@ def input_gradient_call(
         call.input = dy
     else:
         call.output = dy
-    if described.mode == "zeros":
-        call.out = checked
-    else:
-        call.finish = lambda dx: _into(checked, described.padded_gradient(dx))
+    call.out, call.border = checked, described.border
     return call
 
 
@@ -92,7 +93,8 @@ def weight_gradient_call(
     if described.transposed:
         call.input, call.output, call.conjugated = dy, x, _if_complex("output", x)
     else:
-        call.input, call.output, call.conjugated = described.padded(x), dy, _if_complex("input", x)
+        call.input, call.output, call.conjugated = x, dy, _if_complex("input", x)
+        call.border = described.border
     return call
 
 
@@ -112,10 +114,3 @@ def check_shape(argument: str, array: np.ndarray, shape: tuple[int, ...]) -> Non
 
 def _if_complex(role: str, array: np.ndarray) -> str | None:
     return role if array.dtype.kind == "c" else None
-
-
-def _into(out: np.ndarray | None, result: np.ndarray) -> np.ndarray:
-    if out is None:
-        return result
-    out[...] = result
-    return out

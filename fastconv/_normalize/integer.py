@@ -31,11 +31,12 @@ def forward(
     if w_zero.shape not in ((1,), (filters,)):
         raise unfit("w_zero_point", f"shape {w_zero.shape}", f"one int or one per output channel, ({filters},)")
     checked = None if out is None else check_out(out, described.y_shape, np.dtype(np.int32))
-    # Differences of bytes need 9 bits.
-    shifted_w = w.astype(np.int16)
-    described.frame.weights(shifted_w)[...] -= w_zero.reshape(-1, 1, 1, 1, 1)
-    call = forward_call(described, described.problem, x.astype(np.int16) - x_zero, shifted_w)
+    call = forward_call(described, described.problem, x, w)
     call.out = checked
+    zeros = {"input": x_zero.reshape(1, 1, 1, 1, 1), "weight": w_zero.reshape(-1, 1, 1, 1, 1)}
+    problem = described.problem
+    shapes = {"input": problem.input_shape, "weight": problem.weight_shape}
+    call.subtracted = {role: np.broadcast_to(zeros[role], shape) for role, shape in shapes.items()}
     return call
 
 

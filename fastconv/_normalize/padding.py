@@ -1,4 +1,4 @@
-"""Padding: words and numbers to one (before, after) pair per axis; padding modes other than zeros; their gradients."""
+"""Padding: words and numbers to one (before, after) pair per axis; which elements other modes than zeros repeat."""
 
 from __future__ import annotations
 
@@ -101,38 +101,3 @@ def axis_indices(mode: str, size: int, pair: Pair) -> np.ndarray:
         return index % max(size, 1)
     index = np.abs(index)
     return np.minimum(index, 2 * (size - 1) - index)
-
-
-def padded(x: np.ndarray, mode: str, pairs: Sequence[Pair], first_axis: int) -> np.ndarray:
-    """``x`` with its axes from ``first_axis`` on padded (or cropped) in ``mode``."""
-    for axis, pair in enumerate(pairs, first_axis):
-        if pair != (0, 0):
-            x = np.take(x, axis_indices(mode, x.shape[axis], pair), axis=axis)
-    return x
-
-
-def padded_gradient(
-    dx: np.ndarray, mode: str, pairs: Sequence[Pair], sizes: Sequence[int], first_axis: int
-) -> np.ndarray:
-    """The adjoint of ``padded``: every element of ``dx`` is added to the element that it repeats.
-
-    16-bit floats are added up in float32.
-    """
-    dtype = dx.dtype
-    if dtype.itemsize == 2 and any(pair != (0, 0) for pair in pairs):
-        dx = dx.astype(np.float32)
-    for axis, (pair, size) in enumerate(zip(pairs, sizes, strict=True), first_axis):
-        if pair == (0, 0):
-            continue
-        before, _ = pair
-        moved = np.moveaxis(dx, axis, 0)
-        # Elements [begin, end) of the padded axis are elements of the array in their own places.
-        begin = min(max(before, 0), len(moved))
-        end = max(begin, min(size + before, len(moved)))
-        total = np.zeros((size, *moved.shape[1:]), dx.dtype)
-        total[begin - before : end - before] = moved[begin:end]
-        index = axis_indices(mode, size, pair)
-        for position in (*range(begin), *range(end, len(moved))):
-            total[index[position]] += moved[position]
-        dx = np.moveaxis(total, 0, axis)
-    return dx.astype(dtype, copy=False)

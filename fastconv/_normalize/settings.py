@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from .._config import check_precision, get_precision
 from .._cpu._repeat import exact
+from .._cpu.border import Border
 from .._errors import bad_value, unfit
 from .._problem import ConvProblem, Direction, Epilogue
 from .arguments import check_addressable, groups_count, per_axis
 from .frame import Frame
-from .padding import Pair, check_mode_padding, mode_name, padded, padded_gradient, padding_pairs
+from .padding import Pair, axis_indices, check_mode_padding, mode_name, padding_pairs
 from .transposed import transposed_sizes
 
 
@@ -98,15 +97,17 @@ class Described:
         """Channels of the forward result, the length of a bias."""
         return self.problem.in_channels if self.transposed else self.problem.out_channels
 
-    def padded(self, x: np.ndarray) -> np.ndarray:
-        """``x`` with the padding mode's padding applied; itself for zeros, which the problem pads."""
-        return x if self.mode == "zeros" else padded(x, self.mode, self.pads, self.frame.first_spatial_axis)
-
-    def padded_gradient(self, dx: np.ndarray) -> np.ndarray:
-        """The adjoint of ``padded``."""
+    @cached_property
+    def border(self) -> Border | None:
+        """The padding mode's padding; None for zeros, which the problem pads."""
         if self.mode == "zeros":
-            return dx
-        return padded_gradient(dx, self.mode, self.pads, self.sizes, self.frame.first_spatial_axis)
+            return None
+        lead = 3 - self.frame.rank
+        indices = [
+            None if pair == (0, 0) else axis_indices(self.mode, size, pair)
+            for size, pair in zip(self.sizes, self.pads, strict=True)
+        ]
+        return Border((*(1,) * lead, *self.sizes), (*(None,) * lead, *indices))  # type: ignore[arg-type]
 
 
 def describe(

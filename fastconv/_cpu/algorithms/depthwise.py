@@ -58,7 +58,7 @@ class Depthwise(Algorithm):
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
         if self.bind(problem, params).execute(operands, resources):
-            recompute(problem, operands, resources.threads)
+            recompute(problem, operands, resources)
             if problem.direction != "backward_weight":
                 epilogue.apply(problem, operands)
 

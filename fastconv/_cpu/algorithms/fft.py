@@ -78,9 +78,9 @@ class Fft(Algorithm):
             spoiled = _Execution(blocking(problem, params["tile"]), operands, resources).run()
         if problem.direction == "backward_weight":
             if spoiled:
-                recompute(problem, operands, resources.threads)
+                recompute(problem, operands, resources)
             return
-        for _ in recompute_images(problem, operands, spoiled, resources.threads):
+        for _ in recompute_images(problem, operands, spoiled, resources):
             pass
         epilogue.apply(problem, operands)
 

@@ -72,7 +72,7 @@ class Grouped(Algorithm):
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
         if self.bind(problem, params).execute(operands, resources):
-            recompute(problem, operands, resources.threads)
+            recompute(problem, operands, resources)
             if problem.direction != "backward_weight":
                 epilogue.apply(problem, operands)
 

@@ -24,7 +24,7 @@ import numpy as np
 from ..._algorithm import Algorithm, Machine, Operands, Params, Resources
 from ..._problem import ConvProblem
 from .. import blas, epilogue
-from ..blocks import Box, Scratch, box_sizes, boxes, cut, run, runs, scratch_bytes
+from ..blocks import Box, Scratch, box_sizes, boxes, cut, run, runs, scratch_bytes, tap_windows
 
 COLUMN_BYTES, MOST_COLUMN_BYTES = 2**22, 2**26
 """Size of a block's columns: large enough for BLAS, small enough to stay in a shared cache; up to the second size where
@@ -378,26 +378,9 @@ class _Execution:
         """Every tap that meets the input, the pixels of ``box`` that see the input through it, and what they see."""
         p = self.problem
         axes = zip(p.kernel_size, p.stride, p.dilation, p.padding, p.input_size, box[1:], strict=True)
-        for tap, window in enumerate(product(*(_axis_windows(*axis) for axis in axes))):
+        for tap, window in enumerate(product(*(tap_windows(*axis) for axis in axes))):
             if all(window):
                 yield tap, tuple(pair[0] for pair in window), tuple(pair[1] for pair in window)  # type: ignore[index]
-
-
-def _axis_windows(
-    taps: int, stride: int, dilation: int, padding: tuple[int, int], size: int, pixels: slice
-) -> list[tuple[slice, slice] | None]:
-    """Per tap of one axis: the run of ``pixels`` (counted from its start) inside the input, and where it reads."""
-    windows: list[tuple[slice, slice] | None] = []
-    for tap in range(taps):
-        offset = tap * dilation - padding[0]
-        begin = max(pixels.start, -(offset // stride))
-        end = min(pixels.stop, -((offset - size) // stride))
-        if begin >= end:
-            windows.append(None)
-            continue
-        first, last = begin * stride + offset, (end - 1) * stride + offset
-        windows.append((slice(begin - pixels.start, end - pixels.start), slice(first, last + 1, stride)))
-    return windows
 
 
 def _by_group(array: np.ndarray, groups: int) -> np.ndarray:

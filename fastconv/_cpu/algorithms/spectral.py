@@ -105,9 +105,9 @@ class Spectral(Algorithm):
         spoiled = self.bind(problem, params).spoiled_by(operands, resources)
         if problem.direction == "backward_weight":
             if spoiled:
-                recompute(problem, operands, resources.threads)
+                recompute(problem, operands, resources)
             return
-        for image_problem, image in recompute_images(problem, operands, spoiled, resources.threads):
+        for image_problem, image in recompute_images(problem, operands, spoiled, resources):
             epilogue.apply(image_problem, image)
 
 

@@ -99,7 +99,7 @@ class SplitBf16(Algorithm):
         target = lowering.lowered(problem, frozenset({"float32"}))
         assert target is not None
         wide, carry_back = lowering.lower(problem, target, operands, resources.threads)
-        recompute(target, wide, resources.threads)
+        recompute(target, wide, resources)
         epilogue.apply(target, wide)
         carry_back()
 

@@ -132,10 +132,10 @@ class Winograd(Algorithm):
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
         if problem.direction == "backward_weight":
             if not _winograd.weight_gradient(problem, params, operands, resources):
-                recompute(problem, operands, resources.threads)
+                recompute(problem, operands, resources)
             return
         spoiled = _winograd.correlate(problem, params, operands, resources)
-        for image_problem, image in recompute_images(problem, operands, spoiled, resources.threads):
+        for image_problem, image in recompute_images(problem, operands, spoiled, resources):
             epilogue.apply(image_problem, image)
 
 

@@ -1,0 +1,86 @@
+"""Padding by elements of the array itself (reflect, replicate, circular): the padded copy of it, and its adjoint."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .blocks import Box, cut
+
+Index = np.ndarray | None
+Run = tuple[slice, slice, int]
+"""Places in the padded axis, the elements that they repeat, and the step from one of these to the next: -1, 0 or 1."""
+
+
+@dataclass(frozen=True)
+class Border:
+    """For the axes D, H, W of an array: the index of the element at each place of the padded axis; None: no padding."""
+
+    sizes: tuple[int, int, int]
+    """Of the axes without padding."""
+    indices: tuple[Index, Index, Index]
+
+    def cut(self, axis: int, begin: int, end: int) -> Border:
+        """The border of the places ``begin`` to ``end`` of a padded axis."""
+        d, h, w = (
+            index[begin:end] if number == axis and index is not None else index
+            for number, index in enumerate(self.indices)
+        )
+        return replace(self, indices=(d, h, w))
+
+    def padded(self, array: np.ndarray) -> np.ndarray:
+        """A padded copy of (N, C, D, H, W), in the memory order of ``array`` and native bytes."""
+        shape = array.shape[:2] + tuple(
+            size if index is None else len(index) for size, index in zip(array.shape[2:], self.indices, strict=True)
+        )
+        result = np.empty_like(array, dtype=array.dtype.newbyteorder("="), shape=shape)
+        for places, elements, _ in self._boxes(array):
+            cut(result, places)[...] = cut(array, elements)
+        return result
+
+    def add_back(self, padded: np.ndarray, result: np.ndarray) -> None:
+        """Add every element of ``padded`` to the element of ``result`` that it repeats, from zeros on.
+
+        16-bit floats are added up in float32.
+        """
+        wide = np.dtype(np.float32) if padded.dtype.itemsize == 2 else padded.dtype
+        total = np.zeros_like(result, dtype=wide, subok=False)
+        for places, elements, repeated in self._boxes(result):
+            part = cut(padded, places)
+            if repeated:
+                part = part.sum(axis=repeated, dtype=wide, keepdims=True)
+            inside = cut(total, elements)
+            inside += part.astype(wide, copy=False)
+        result[...] = total
+
+    def _boxes(self, array: np.ndarray) -> Iterator[tuple[Box, Box, tuple[int, ...]]]:
+        """Boxes of the padded array, the elements that each is a copy of, and the axes along which one is repeated."""
+        axes = [
+            [(slice(size), slice(size), 1)] if index is None else list(_runs(index))
+            for size, index in zip(array.shape[2:], self.indices, strict=True)
+        ]
+        for runs in itertools.product(*axes):
+            places, elements, steps = zip(*runs, strict=True)
+            yield places, elements, tuple(axis for axis, step in enumerate(steps, 2) if step == 0)
+
+
+def _runs(index: np.ndarray) -> Iterator[Run]:
+    """The index as few runs of a constant step."""
+    begin = 0
+    steps = np.diff(index)
+    while begin < len(index):
+        step = int(steps[begin]) if begin < len(steps) and abs(steps[begin]) <= 1 else 1
+        others = np.flatnonzero(steps[begin:] != step)
+        end = begin + 1 + (int(others[0]) if len(others) else len(steps) - begin)
+        first, last = int(index[begin]), int(index[end - 1])
+        if step == 0:
+            elements = slice(first, first + 1)
+        elif step == 1:
+            elements = slice(first, last + 1)
+        else:
+            elements = slice(first, last - 1 if last > 0 else None, -1)
+        yield slice(begin, end), elements, step
+        begin = end
