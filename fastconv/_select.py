@@ -125,7 +125,7 @@ def candidates(problem: ConvProblem, threads: int, all_params: bool = False) -> 
     return found
 
 
-def usable_params(name: str, params: Params, problem: ConvProblem, threads: int) -> tuple[Algorithm, Params] | None:
+def usable_params(name: str, params: Params, problem: ConvProblem) -> tuple[Algorithm, Params] | None:
     """The algorithm called ``name`` and its parameters, if they may compute the problem here and now; None otherwise.
 
     For choices that come from a file: name and parameters may be anything.
@@ -159,7 +159,7 @@ def carried_plan(
 ) -> Plan:
     """The plan of a choice made by another process, perhaps of another machine or version; a new one if need be."""
     is_forced = reason == "forced"
-    choice = _able_params(name, params, problem) if is_forced else usable_params(name, params, problem, threads)
+    choice = _able_params(name, params, problem) if is_forced else usable_params(name, params, problem)
     if choice is not None:
         return bind(problem, *choice, threads, reason, considered)
     if is_forced:
@@ -204,7 +204,7 @@ def _choose(problem: ConvProblem, threads: int) -> Plan:
     deterministic = _config.get_deterministic()
     record = None if deterministic or problem.is_empty else tuned_record(problem, threads)
     if record is not None:
-        choice = usable_params(record.algorithm, record.params, problem, threads)
+        choice = usable_params(record.algorithm, record.params, problem)
         if choice is not None:
             times = [(t.label(), t.seconds) for t in record.timings if t.seconds is not None]
             return bind(problem, *choice, threads, "tuned", times)

@@ -228,7 +228,7 @@ def test_fuzzed_files_never_stop_a_plan():
             continue
         accepted += 1
         for found in content.records():
-            choice = _select.usable_params(found.algorithm, found.params, PROBLEM, 1)
+            choice = _select.usable_params(found.algorithm, found.params, PROBLEM)
             assert choice is None or choice[0].name == found.algorithm
         assert _tuning_cache.parse(_tuning_cache.render(content)).records() == content.records()
     assert accepted > 100
