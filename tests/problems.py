@@ -253,6 +253,19 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "1x20x13x10 33x20x4x3 s2x1 p1 d1x3 channels_last DHWIO",
         "1x3x40x9 4x3x13x1 s1x2 p6x0 d2x1",
     ),
+    "unusual axes": (
+        "2x3x2x9 4x3x3x3 s3x2 p1",
+        "2x16x1x7 16x1x2x3 s4x2 p1 g16 channels_last",
+        "1x3x1x9x11 3x1x1x3x3 p-1:1x1x1 g3",
+        "2x2x1x7x19 3x2x1x3x3 p1:-1x1x1",
+        "1x4x5x9x10 6x4x3x3x3 s2x1x1 p1",
+        "1x16x5x6 16x1x3x3 p0:4 g16 channels_last",
+    ),
+    "many pixels": (
+        "2x64x33x35 64x1x5x5 p2 g64 channels_last",
+        "2x64x33x35 64x4x3x3 p1 g16 channels_last",
+        "2x6x70x71 6x1x5x5 p2 g6",
+    ),
 }
 """The named lists: what every algorithm is tested on."""
 
@@ -269,6 +282,8 @@ EPILOGUES: tuple[str, ...] = (
     "1x4x7x5x6 6x2x3x2x3 s2 p1 d2x1x1 g2 +bias+relu",
     "1x24x7x9 24x1x3x3 p1 g24 +bias+add+relu",
     "2x40x5x6 40x4x3x3 p1 g10 channels_last +bias+add+relu",
+    "1x2x3x700 3x2x3x5 p1x2 channels_last +bias+add",
+    "1x2x5000 2x2x9 p4 channels_last +add",
 )
 """Epilogues that integers stay exact in; for forward and backward_input."""
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import fastconv
-from operands import ALGORITHMS, integers
+from fastconv._arrays import writable_in_place
+from operands import ALGORITHMS, accepted, compute, exact_case, integers, rounded
+from problems import problems
 
 Transform = Callable[[np.ndarray], np.ndarray]
 
@@ -123,6 +125,33 @@ def test_every_algorithm_takes_every_kind(algorithm: str, kind: str) -> None:
             continue
         np.testing.assert_allclose(y, expected, atol=1e-3)
         np.testing.assert_allclose(back, dx, atol=0.1)
+
+
+ADDED = (
+    "2x3x9x11 5x3x3x3 p1",
+    "1x4x9x10 6x4x1x1",
+    "1x3x9x17 16x3x3x3 s2 p1 channels_last",
+    "2x6x9x11 6x1x3x3 p1 g6",
+    "1x16x7x9 16x1x3x3 p1 g16 channels_last",
+    "2x32x7x9 32x2x3x3 p1 g16 channels_last",
+    "1x33x7x21 35x33x3x3 p1",
+    "1x33x7x21 35x33x3x3 p1 channels_last",
+)
+"""Every algorithm takes some of them."""
+
+
+@pytest.mark.parametrize("algorithm", [algorithm.name for algorithm in ALGORITHMS])
+def test_add_of_any_strides(algorithm: str) -> None:
+    """What is added has strides of its own, of which those of the result say nothing."""
+    cases = problems([f"{shape} +bias+add" for shape in ADDED], directions=("forward", "backward_input"))
+    cases = [problem for problem in cases if algorithm in accepted(problem)]
+    for problem in cases:
+        operands, expected = exact_case(problem)
+        for kind in ("axes reversed in memory", "every third element", "every second, backwards"):
+            odd = SAME_VALUES[kind](operands["add"])
+            result = compute(problem, algorithm, {**operands, "add": odd}, 2)
+            np.testing.assert_array_equal(rounded(result), expected, f"{problem}: {kind}")
+    assert cases
 
 
 @pytest.mark.parametrize("kind", NAMES)
@@ -254,6 +283,23 @@ def test_out_of_stride_phases_in_any_order(algorithm: str) -> None:
         row, kernel, padding=(0, 1), groups=32, algorithm=algorithm if algorithm != "planes" else "auto", out=out
     )
     np.testing.assert_array_equal(out, fastconv.conv2d(row, kernel, padding=(0, 1), groups=32, algorithm="reference"))
+
+
+def test_out_of_elements_that_overlap() -> None:
+    """Views of all kinds, at random: kernels write in place only where every element has memory of its own."""
+    rng = np.random.default_rng(0)
+    memory = np.zeros(4096, np.float32)
+    verdicts = set()
+    for _ in range(3000):
+        shape = tuple(int(size) for size in rng.integers(1, 5, 4))
+        steps = rng.choice([0, 1, 2, 3, 4, 6, 8, 12, 24, 48], 4) * rng.choice([-1, 1], 4)
+        view = np.lib.stride_tricks.as_strided(memory[2048:], shape, tuple(int(step) * 4 for step in steps))
+        places = sum(index * step for index, step in zip(np.ogrid[tuple(map(slice, shape))], steps, strict=True))
+        overlaps = np.unique(places).size < view.size
+        if writable_in_place(view):
+            assert not overlaps, (shape, steps)
+        verdicts.add((bool(overlaps), writable_in_place(view)))
+    assert {(True, False), (False, True)} <= verdicts
 
 
 def test_lists_and_scalars_of_other_libraries() -> None:

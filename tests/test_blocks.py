@@ -8,12 +8,17 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from types import ModuleType
 
 import numpy as np
 import pytest
 
+from fastconv import ConvProblem
 from fastconv._cpu import blas
+from fastconv._cpu.algorithms import fft, im2col
 from fastconv._cpu.blocks import Scratch, box_sizes, boxes, run, runs, scratch_bytes
+from fastconv._problem import DIRECTIONS
+from operands import check_exact
 
 
 @pytest.mark.parametrize("most", [1, 2, 5, 7, 30, 105, 1000])
@@ -105,6 +110,27 @@ def test_blas_gets_its_threads_back() -> None:
         assert getter() == 2
     finally:
         setter(before)
+
+
+@pytest.mark.skipif(not blas.is_controlled(), reason="NumPy's BLAS is not OpenBLAS")
+@pytest.mark.parametrize("module", [im2col, fft], ids=lambda module: module.__name__.rpartition(".")[2])
+def test_algorithms_in_numpy_hold_blas_to_one_thread(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    getter, setter = blas._controls()
+    before, seen = getter(), []
+
+    def spy(*arguments: object) -> None:
+        seen.append(getter())
+        run(*arguments)
+
+    monkeypatch.setattr(module, "run", spy)
+    setter(2)
+    try:
+        for direction in DIRECTIONS:
+            check_exact(ConvProblem.parse(f"{direction} 2x3x8x8 4x3x3x3 p1"), module.__name__.rpartition(".")[2], 2)
+        assert getter() == 2
+    finally:
+        setter(before)
+    assert set(seen) == {1}
 
 
 def test_a_failure_stops_generators_between_their_steps() -> None:

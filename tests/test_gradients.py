@@ -104,6 +104,7 @@ CASES = {
     ),
     "3d reflect": case("conv3d", (1, 2, 3, 4, 3), (2, 2, 2, 2, 3), padding=(1, 2, 1), padding_mode="reflect"),
     "transpose 1d": case("conv_transpose1d", (2, 3, 5), (3, 2, 4), stride=3, padding=1, dilation=2, output_padding=2),
+    "transpose 1d dilated": case("conv_transpose1d", (2, 3, 5), (3, 2, 3), stride=2, dilation=4, output_padding=3),
     "transpose 1d same": case("conv_transpose1d", (2, 3, 5), (3, 2, 4), stride=2, padding="same", pads=[(1, 1)]),
     "transpose 2d": case("conv_transpose2d", (2, 3, 4, 5), (3, 2, 3, 2)),
     "transpose 2d groups": case(
@@ -264,6 +265,18 @@ def test_bfloat16_gradients_are_rounded_once() -> None:
         for gradient, exact in zip(gradients, case.call("_backward", *wide, activation=activation), strict=True):
             np.testing.assert_array_equal(gradient, exact.astype(bfloat16))
             assert gradient.dtype == bfloat16
+
+
+@pytest.mark.parametrize("activation", ["silu", "gelu", "tanh", "sigmoid"])
+def test_half_floats_pass_activations_in_single_precision(activation: str) -> None:
+    """The slope is worked out in float32 from what the forward would store, and its product with dy is rounded once."""
+    rng = np.random.default_rng(4)
+    z, dy = (rng.standard_normal((1, 1, 2000)).astype(np.float16) for _ in range(2))
+    one = np.ones((1, 1, 1))
+    dx, _, _ = fastconv.conv1d_backward(dy, z, one.astype(np.float16), activation=activation)
+    wide = (array.astype(np.float32) for array in (dy, z, one))
+    expected, _, _ = fastconv.conv1d_backward(*wide, activation=activation)
+    np.testing.assert_array_equal(dx, expected.astype(np.float16))
 
 
 def test_zero_batch_and_zero_channels() -> None:

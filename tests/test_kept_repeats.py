@@ -84,6 +84,38 @@ def test_tuned_choices_take_effect_at_once(planned: list[tuple[Any, ...]]) -> No
     assert len(planned) == 2
 
 
+def test_a_block_goes_before_the_process() -> None:
+    before, precision = fastconv.get_num_threads(), fastconv.get_precision()
+    try:
+        fastconv.set_num_threads(2)
+        fastconv.set_precision("ieee")
+        with fastconv.num_threads(3), fastconv.precision("medium"):
+            assert (fastconv.get_num_threads(), fastconv.get_precision()) == (3, "medium")
+        assert (fastconv.get_num_threads(), fastconv.get_precision()) == (2, "ieee")
+    finally:
+        fastconv.set_num_threads(before)
+        fastconv.set_precision(precision)
+
+
+def test_nothing_is_kept_under_settings_that_changed_meanwhile() -> None:
+    """A signal handler, say, changes the precision in the middle of a first call: its plan is not for later ones."""
+    repeats, precision = Repeats(3), fastconv.get_precision()
+    meanwhile = [lambda: None, lambda: fastconv.set_precision("ieee")]
+
+    def first(*_: Any) -> tuple[tuple[None], Callable[[], Launch]]:
+        meanwhile.pop()()
+        return (None,), lambda: GradientsLaunch(None)
+
+    entry = Entry(repeats, first)
+    try:
+        entry.call(None, (1,), (), ())
+        assert len(repeats) == 0
+        entry.call(None, (1,), (), ())
+        assert len(repeats) == 1
+    finally:
+        fastconv.set_precision(precision)
+
+
 def test_at_most_so_many_are_kept() -> None:
     """The oldest go first; one that is asked for again is made anew."""
     repeats, made = Repeats(3), list[int]()

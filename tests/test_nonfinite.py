@@ -23,6 +23,7 @@ LISTS += (
     "grouped, channels last",
     "grouped, channels first",
     "strided, several channels",
+    "unusual axes",
 )
 VALUES = (np.nan, np.inf, -np.inf)
 

@@ -129,6 +129,19 @@ def test_a_packed_weight_is_a_snapshot_and_is_what_is_multiplied_by() -> None:
     assert not packed.weight.flags.writeable
 
 
+def test_packed_weights_of_complex_gradients() -> None:
+    """What is packed is the weight, what a gradient multiplies by its conjugate."""
+    x, w, dy, _ = arrays(*FUNCTIONS["conv1d"], "complex128")
+    name, x_shape, w_shape, settings = FUNCTIONS["conv1d"]
+    planned = fastconv.plan(
+        name, x_shape, w_shape, "complex128", **settings, direction="backward_input", algorithm="fft"
+    )
+    forward = fastconv.plan(name, x_shape, w_shape, "complex128", **settings, algorithm="fft")
+    for plan, source in ((planned, dy), (forward, x)):
+        np.testing.assert_array_equal(plan(source, plan.pack(w)), plan(source, w))
+    assert forward.pack(w).packed is not None
+
+
 def test_packed_weights_go_between_plans_that_agree_only() -> None:
     x, w, dy, _ = arrays(*FUNCTIONS["conv2d"], "float32")
     name, x_shape, w_shape, settings = FUNCTIONS["conv2d"]

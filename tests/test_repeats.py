@@ -290,6 +290,25 @@ def test_out_overlapping_the_inputs(algorithm: str) -> None:
     assert fastconv.conv2d(values, w, out=repeated, **settings) is repeated
 
 
+def test_out_of_elements_that_overlap() -> None:
+    """Kernels would write an element over another one: such arrays go the long way, which computes aside."""
+    values, w = integers((2, 3, 9, 11), 1).astype(np.float32), integers((3, 3, 3, 3), 2).astype(np.float32)
+    shape = (2, 3, 9, 11)
+    memory = np.zeros(10_000, np.float32)
+
+    def events(*strides: int) -> int:
+        out = np.lib.stride_tricks.as_strided(memory, shape, strides)
+        return len(events_of(lambda: fastconv.conv2d(values, w, padding=1, out=out)))
+
+    plain = np.empty(shape, np.float32)
+    for _ in range(2):
+        fastconv.conv2d(values, w, padding=1, out=plain)
+    assert events(*plain.strides) == 1
+    assert events(4, 24, 72, 648) == 1
+    for strides in ((1188, 44, 44, 4), (1188, 396, 40, 4), (4, 396, 44, 4), (1188, 396, 8, 4), (0, 396, 44, 4)):
+        assert events(*strides) > 10, strides
+
+
 def test_many_threads() -> None:
     """Launches of the same plan at the same time, each on arrays of its own."""
     w = integers((16, 8, 3, 3), 2).astype(np.float32)

@@ -4,15 +4,17 @@ and the settings of other threads stay as they were."""
 from __future__ import annotations
 
 import contextvars
+import os
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastconv
-from fastconv import ConvProblem, _select
+from fastconv import ConvProblem, _config, _select
 from fastconv._cpu import _runtime
 from operands import ALGORITHMS, accepted, compute, exact_case, rounded
 from problems import SHAPES, describe, problems
@@ -262,6 +264,26 @@ def test_the_environment_sets_the_number_of_threads() -> None:
     code = "import fastconv; print(fastconv.get_num_threads())"
     assert output_of(code, FASTCONV_NUM_THREADS="3", OMP_NUM_THREADS="2").strip() == "3"
     assert output_of(code, FASTCONV_NUM_THREADS="", OMP_NUM_THREADS="2,4").strip() == "2"
+
+
+def test_the_quota_of_a_container_bounds_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quota, system_open = tmp_path / "cpu.max", open
+
+    def open_quota(file: object, *arguments: object, **named: object) -> object:
+        return system_open(quota if file == "/sys/fs/cgroup/cpu.max" else file, *arguments, **named)
+
+    monkeypatch.setattr("builtins.open", open_quota)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    for text, cores in (
+        ("max 100000", 8),
+        ("100000 100000", 1),
+        ("150000 100000", 2),
+        ("1000 100000", 1),
+        ("1600000 100000", 8),
+        ("what", 8),
+    ):
+        quota.write_text(text)
+        assert _config.available_cores() == cores, text
 
 
 FLOATING_POINT_MODE = """

@@ -12,6 +12,7 @@ import fastconv
 from fastconv import ConvProblem, _fingerprint, _registry, _select, _tuning_cache, _tuning_file
 from fastconv._accuracy import error_ratio
 from fastconv._cpu import backend
+from fastconv._problem import DIRECTIONS
 from fastconv._sample import sample
 from fastconv._tuning_record import TuningRecord
 from tuning_cases import PROBLEM, computes, path, record, reread, stored_text, write
@@ -53,6 +54,27 @@ def test_deterministic_mode_ignores_measurements():
     finally:
         fastconv.set_deterministic(False)
     assert _select.plan_for(PROBLEM, threads=1).reason == "tuned"
+
+
+def test_deterministic_choice_is_that_of_one_thread():
+    """Of problems that the cost model gives to another algorithm where threads are many."""
+    problems = [
+        ConvProblem.parse(f"{direction} {shape}")
+        for direction in DIRECTIONS
+        for shape in ("8x3x40x40 16x3x5x5 s2", "1x1x5000 1x1x1001 p500", "1x2x9000 3x2x65 p32")
+    ]
+
+    def chosen(problem, threads):
+        return _select.plan_for(problem, threads=threads).algorithm.name
+
+    alone = [chosen(problem, 1) for problem in problems]
+    assert [chosen(problem, 16) for problem in problems] != alone
+    fastconv.set_deterministic(True)
+    try:
+        for threads in (1, 2, 16):
+            assert [chosen(problem, threads) for problem in problems] == alone
+    finally:
+        fastconv.set_deterministic(False)
 
 
 def test_machine_constants_come_back():

@@ -108,6 +108,17 @@ def test_no_home_directory(monkeypatch):
     assert _select.plan_for(PROBLEM, threads=1).reason == "tuned"
 
 
+def test_a_reader_of_the_old_file_sees_all_of_it():
+    """The new content is another file, put in the old one's place when it is whole."""
+    _tuning_cache.current().store([record()])
+    old = path().read_text()
+    with path().open() as reader:
+        _tuning_cache.current().store([record(threads=2)])
+        assert reader.read() == old
+        assert os.fstat(reader.fileno()).st_ino != path().stat().st_ino
+    assert path().read_text() != old
+
+
 def test_stale_temporary_files_are_cleared_and_recent_ones_are_not():
     _tuning_cache.current().store([record()])
     old, recent = (path().with_name(f"{path().name}.{name}.tmp") for name in ("old", "recent"))
