@@ -108,16 +108,17 @@ class Build:
 
     def rebuild(self, tree: Path, fault: Fault) -> None:
         """Build what a fault in ``tree`` changes."""
-        if fault.file.endswith((".pyx", ".pxd")):
-            run([sys.executable, "setup.py", "build_ext", "--inplace"], tree)
-            return
+        changed = fault.file
+        if changed.endswith(".pyx"):
+            run([sys.executable, "setup.py", "--name"], tree)  # which translates what has changed
+            changed = f"build/cython/{changed.removesuffix('.pyx')}.c"
         made: set[str] = set()
         for command, sources in zip(self.commands, self.sources, strict=True):
             target = command[command.index("-o") + 1]
             if "-c" in command:
                 level = next((word for word in command if word.startswith("-DISA_LEVEL=")), None)
                 is_other = level is not None and level != f"-DISA_LEVEL={identifier(fault.level)}"
-                if is_other or fault.file not in sources:
+                if is_other or changed not in sources:
                     continue
             elif not made & set(command):
                 continue
@@ -126,7 +127,7 @@ class Build:
             if "-shared" in command:  # linked under build/lib..., used in place
                 shutil.copy2(tree / target, tree.joinpath(*Path(target).parts[2:]))
         if not made:
-            raise RuntimeError(f"nothing is compiled from {fault.file}")
+            raise RuntimeError(f"nothing is compiled from {changed}")
 
     def _sources(self, command: list[str]) -> set[str]:
         """The files that a command compiles."""
@@ -186,10 +187,10 @@ def verdict(build: Build, folder: Path, fault: Fault) -> str:
         shutil.rmtree(tree, ignore_errors=True)
 
 
-def failing_tests(build: Build, faults: Sequence[Fault]) -> Iterator[str]:
+def failing_tests(build: Build, faults: Sequence[Fault], pool: ThreadPoolExecutor) -> Iterator[str]:
     """Named tests that do not pass without any fault."""
-    for level, test in dict.fromkeys((fault.level, test) for fault in faults for test in fault.tests):
-        how = outcome(build.tree, test, level)
+    tests = list(dict.fromkeys((test, fault.level) for fault in faults for test in fault.tests))
+    for (test, level), how in zip(tests, pool.map(lambda pair: outcome(build.tree, *pair), tests), strict=True):
         if how != "passed":
             yield f"{test} at {level}: {how}"
 
@@ -219,17 +220,17 @@ def main() -> int:
         folder = Path(name)
         build = Build(folder, sorted(levels))
         print(f"built in {time.monotonic() - start:.0f} s", flush=True)
-        failing = [] if options.unchecked else list(failing_tests(build, faults))
+        pool = ThreadPoolExecutor(options.jobs)
+        failing = [] if options.unchecked else list(failing_tests(build, faults, pool))
         for line in failing:
             print(f"FAILS WITHOUT A FAULT {line}", flush=True)
 
         def judge(fault: Fault) -> None:
             begin = time.monotonic()
             verdicts[fault.name] = verdict(build, folder, fault)
-            print(f"{fault.name:36s} {verdicts[fault.name]}  ({time.monotonic() - begin:.0f} s)", flush=True)
+            print(f"{fault.name:48s} {verdicts[fault.name]}  ({time.monotonic() - begin:.0f} s)", flush=True)
 
-        with ThreadPoolExecutor(options.jobs) as pool:
-            list(pool.map(judge, faults))
+        list(pool.map(judge, faults))
     bad = [name for name, said in verdicts.items() if not said.startswith("killed")]
     print(f"{len(faults) - len(bad)} of {len(faults)} killed in {time.monotonic() - start:.0f} s", *bad)
     return 1 if bad or failing else 0

@@ -193,6 +193,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "1x40x3x7x8 40x1x3x3x3 s1x2x1 p1 g40 channels_last",
         "3x70x29 70x1x5 p4:0 g70 channels_last",
         "2x5x6x8 5x1x3x3 p-1:2x3:-2 g5 channels_last",
+        "2x5x7x8 5x1x3x3 s2x1 p1 g5 channels_last",
         "1x35x11x29 35x1x11x9 p5x4 g35 channels_last",
         "1x17x20x20 17x1x6x7 p3 s2 g17 channels_last",
         "1x16x30x9 16x1x8x1 p3x0 g16 channels_last",
@@ -255,6 +256,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     ),
     "unusual axes": (
         "2x3x2x9 4x3x3x3 s3x2 p1",
+        "2x3x9x2 4x3x3x3 s2x3 p1",
         "2x16x1x7 16x1x2x3 s4x2 p1 g16 channels_last",
         "1x3x1x9x11 3x1x1x3x3 p-1:1x1x1 g3",
         "2x2x1x7x19 3x2x1x3x3 p1:-1x1x1",

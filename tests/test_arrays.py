@@ -34,8 +34,8 @@ def _misaligned(array: np.ndarray) -> np.ndarray:
 
 
 def _odd_strides(array: np.ndarray) -> np.ndarray:
-    """A field of a packed record: strides that are no multiple of the item size."""
-    record = np.zeros(array.shape, [("head", "u1"), ("value", array.dtype), ("tail", "u2")])
+    """A field of a packed record: strides that are no multiple of the item size; the first element is aligned."""
+    record = np.zeros(array.shape, [("value", array.dtype), ("tail", "u1")])
     record["value"] = array
     return record["value"]
 

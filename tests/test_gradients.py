@@ -94,6 +94,9 @@ CASES = {
     "2d pairs": case("conv2d", (2, 2, 6, 7), (3, 2, 3, 2), padding=[(2, -1), (0, 3)]),
     "2d groups": case("conv2d", (2, 6, 5, 5), (9, 2, 3, 3), padding=1, groups=3),
     "2d same": case("conv2d", (1, 2, 7, 6), (2, 2, 4, 3), stride=(2, 3), padding="same", pads=[(1, 2), (0, 0)]),
+    "2d same beyond the kernel": case(
+        "conv2d", (1, 2, 8, 8), (2, 2, 1, 2), stride=(3, 4), padding="same", pads=[(0, 0), (0, 0)]
+    ),
     "2d same_lower": case("conv2d", (1, 2, 5, 6), (2, 2, 4, 2), padding="same_lower", pads=[(2, 1), (1, 0)]),
     "2d valid": case("conv2d", (1, 2, 5, 6), (2, 2, 4, 2), padding="valid", pads=[(0, 0), (0, 0)]),
     "2d stride beyond the kernel": case("conv2d", (2, 2, 9, 8), (2, 2, 2, 1), stride=(4, 3)),

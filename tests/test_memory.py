@@ -38,11 +38,12 @@ def test_a_smaller_algorithm_is_taken(problem: ConvProblem) -> None:
     assert needs["reference"] == 0
     limits = sorted({need - 1 for need in needs.values() if need > 1} | {1, 2**10, 2**20, 2**30})
     taken = set()
-    for limit in [*limits, *reversed(limits)]:  # a plan of one limit is not one of a lower one
+    for limit in limits:
         fastconv.set_workspace_limit(limit)
         chosen = plan_for(problem, "auto", 2)
         assert chosen.workspace_bytes <= limit
         taken.add(chosen.algorithm.name)
+    assert len(taken) > 1
     fastconv.set_workspace_limit(1)
     assert plan_for(problem, "auto", 2).workspace_bytes == 0
 

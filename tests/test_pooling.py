@@ -3,6 +3,7 @@ sums of integers; for every rank, layout, dtype and setting."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -64,6 +65,33 @@ def assert_same_values(found: np.ndarray, expected: np.ndarray) -> None:
     assert found.dtype == expected.dtype
     assert found.shape == expected.shape
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("kernel", [(3, 20), (2, 70), (1, 33)])
+def test_first_of_equals_in_long_windows(kernel: tuple[int, int]) -> None:
+    for dtype in ("float32", "int8"):
+        x = integer_values(0, (2, 3, 7, 150), dtype)
+        check_maxima(PoolCase("max_pool", x, {"kernel_size": kernel, "stride": (2, kernel[1])}))
+
+
+def test_every_short_axis() -> None:
+    """Windows that begin before, end behind and lie beyond the padding, in every combination of small settings."""
+    ranges = (range(1, 8), range(1, 5), range(1, 5), range(3), range(3), (False, True), (False, True))
+    for size, kernel, stride, before, after, ceil_mode, counts in itertools.product(*ranges):
+        if max(before, after) >= kernel or size + before + after < kernel:
+            continue
+        x = integer_values(size, (1, 1, size), "float64")
+        settings = {
+            "kernel_size": (kernel,),
+            "stride": (stride,),
+            "padding": ((before, after),),
+            "ceil_mode": ceil_mode,
+        }
+        average = PoolCase("avg_pool", x, {**settings, "count_include_pad": counts})
+        np.testing.assert_array_equal(average.forward(), average.averages(), str(average.settings))
+        if counts:
+            maximum = PoolCase("max_pool", x, settings)
+            np.testing.assert_array_equal(maximum.forward(), maximum.maxima()[0], str(settings))
 
 
 @given(case=pool_cases("max_pool", FLOATS), seed=st.integers(0, 99))
