@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,8 @@ def execute(
     element_bytes = call.element_bytes(target)
     if not element_bytes or plan.workspace_bytes + call.copy_bytes(element_bytes) <= plan.limit_bytes:
         limit = plan.limit_bytes - call.copy_bytes(element_bytes)
-        _compute(call, plan, limit, plan.params, plan.threads, plan.workspace_bytes, plan.kernel, operands.packed)
+        means = _Means(plan.algorithm, plan.params, plan.threads, plan.workspace_bytes, limit)
+        _compute(call, means, plan.kernel, operands.packed)
     else:
         _compute_in_pieces(call, plan, element_bytes)
     if overlaps:
@@ -100,24 +102,42 @@ def _compute_in_pieces(call: Piece, plan: Any, element_bytes: dict[str, int]) ->
     sums_in_parts = call.result.dtype.itemsize > 2 or target is not plan.problem
     for pieces in summed_pieces(call, element_bytes, room, sums_in_parts):
         if len(pieces) == 1:
-            _compute(pieces[0], plan, limit - room, *_resources(pieces[0], plan, limit - room))
+            _compute(pieces[0], _means(pieces[0], plan, limit - room))
             continue
         result = pieces[0].result
         dtype = np.dtype(np.float32) if result.dtype.itemsize == 2 else result.dtype.newbyteorder("=")
         total, part = np.zeros_like(result, dtype=dtype), np.empty_like(result, dtype=dtype)
         for piece in pieces:
             piece.arrays["weight"] = part
-            _compute(piece, plan, limit - room, *_resources(piece, plan, limit - room))
+            _compute(piece, _means(piece, plan, limit - room))
             total += part
         result[...] = total
 
 
-def _resources(piece: Piece, plan: Any, limit: int) -> tuple[Params, int, int]:
-    """Parameters, threads and bytes of workspace for a piece: the plan's where they fit a part of the batch."""
+@dataclass(frozen=True)
+class _Means:
+    """What computes a problem."""
+
+    algorithm: Algorithm
+    params: Params
+    threads: int
+    workspace_bytes: int
+    limit_bytes: int
+    """Scratch memory that may be used, without the copies that are made already."""
+
+
+def _means(piece: Piece, plan: Any, limit: int) -> _Means:
+    """The plan's algorithm where it accepts the piece, its parameters where the piece is a part of the batch, and as
+    many of its threads as there is room for; else im2col, which accepts everything."""
+    from .._registry import find
+
     algorithm, problem, params, threads = plan.algorithm, piece.problem, plan.params, plan.threads
     if problem.is_empty:
-        return params, threads, 0
-    target, is_alike = _lowered(algorithm, problem), problem.replace(batch=plan.problem.batch) == plan.problem
+        return _Means(algorithm, params, threads, 0, limit)
+    is_alike = problem.replace(batch=plan.problem.batch) == plan.problem
+    if not accepts(algorithm, problem):
+        algorithm, is_alike = find("im2col"), False
+    target = _lowered(algorithm, problem)
     if not is_alike or algorithm.workspace(target, params, 1) > limit:
         fitting = algorithm.fitting(target, limit)
         params = algorithm.parameters(target)[0] if fitting is None else fitting
@@ -125,23 +145,14 @@ def _resources(piece: Piece, plan: Any, limit: int) -> tuple[Params, int, int]:
     while threads > 1 and size > limit:
         threads -= 1
         size = algorithm.workspace(target, params, threads)
-    return params, threads, size
+    return _Means(algorithm, params, threads, size, limit)
 
 
-def _compute(
-    piece: Piece,
-    plan: Any,
-    limit: int,
-    params: Params,
-    threads: int,
-    size: int,
-    kernel: Any = None,
-    packed: object = None,
-) -> None:
-    """Compute a problem at once, by the plan's algorithm, whose scratch memory is limited."""
+def _compute(piece: Piece, means: _Means, kernel: Any = None, packed: object = None) -> None:
+    """Compute a problem at once."""
     from .._registry import find  # the registry imports the algorithms, which import this package
 
-    problem, algorithm, role, result = piece.problem, plan.algorithm, piece.role, piece.result
+    problem, algorithm, role, result = piece.problem, means.algorithm, piece.role, piece.result
     inputs = {name: piece.operand(name) for name in piece.inputs}
     is_folded = piece.border is not None and problem.direction == "backward_input"
     target = result
@@ -153,20 +164,20 @@ def _compute(
         if "bias" in inputs:
             inputs["bias"] = np.ascontiguousarray(inputs["bias"])
         if algorithm.multiplies_outside and problem.direction == "backward_input" and not _finite(inputs["weight"]):
-            algorithm = find("reference")
+            algorithm, kernel = find("reference"), None
         low_problem = _lowered(algorithm, problem)
         low, carry_back = lowering.lower(
-            problem, low_problem, Operands(**inputs, **{role: target}, packed=packed), threads
+            problem, low_problem, Operands(**inputs, **{role: target}, packed=packed), means.threads
         )
         if problem.is_empty:
             _sum_over_nothing(low_problem, low)
         else:
-            with workspace(size) as memory:
-                resources = Resources(threads, memory, limit)
-                if kernel is not None and algorithm is plan.algorithm and not kernel.may_refuse:
+            with workspace(means.workspace_bytes) as memory:
+                resources = Resources(means.threads, memory, means.limit_bytes)
+                if kernel is not None and not kernel.may_refuse:
                     kernel.execute(low, resources)
                 else:
-                    algorithm.execute(low_problem, params, low, resources)
+                    algorithm.execute(low_problem, means.params, low, resources)
         carry_back()
     if is_folded:
         assert piece.border is not None
