@@ -68,7 +68,7 @@ def extension(name: str, *sources: str) -> Extension:
         f"fastconv._cpu.{name}",
         [os.path.join(CPU, source) for source in (f"{name}.pyx", *sources)],
         include_dirs=[CPU, CSRC],
-        depends=[*KERNEL_SOURCES, os.path.join(CPU, "threads.h"), os.path.join(CPU, "workspace.h")],
+        depends=[*KERNEL_SOURCES, os.path.join(CPU, "threads.h")],
     )
 
 

@@ -9,16 +9,10 @@ from libc.string cimport memset
 
 from ._bound cimport ADD, BIAS, INPUT, OUTPUT, ROLES, WEIGHT, Kernel, operands_t
 from ._pages cimport empty
-from ._workspace cimport give_back, take
+from ._workspace cimport WORKSPACE_ON_STACK_BYTES, give_back, take
 
 _ROLES = {"input": INPUT, "weight": WEIGHT, "output": OUTPUT, "bias": BIAS, "add": ADD}
 cdef object _ndarray = np.ndarray
-
-
-cdef extern from "workspace.h" nogil:
-    enum:
-        # No more scratch memory than this is taken from the stack.
-        WORKSPACE_ON_STACK_BYTES
 
 
 cdef int pin(pins_t *pins, object array) except -1:

@@ -6,14 +6,6 @@ import numpy as np
 
 from libc.stdint cimport int64_t, uintptr_t
 
-
-cdef extern from "workspace.h" nogil:
-    const int WORKSPACE_FENCE_BYTES
-    const int WORKSPACE_IS_KEPT
-
-    void workspace_fence(const void *begin, size_t bytes)
-
-
 ALIGNMENT = 64
 KEPT_WORKSPACE_BYTES = 2**26
 """A thread keeps its last workspace for the next call up to this size."""
