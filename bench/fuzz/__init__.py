@@ -7,13 +7,14 @@ found is made smaller while it fails in the same way, down to one line that repe
 
     case.py         Case, and its line of JSON
     ranges.py       how sizes, strides and the like are drawn
-    generate.py     seed -> Case
+    generate.py     seed -> Case; fitting.py cuts it to size
     memory.py       arrays at odd places, with guard zones around them
     values.py       what the arrays hold
     definition.py   convolutions and their gradients, tap by tap
     windows.py      pooling and sliding blocks by their definition
-    subject.py      a Case made ready: its call, what is expected of it, and how closely
+    subject.py      a Case made ready: its call and what is expected of it
     convolutions.py, composed.py, pools.py   Case -> Subject, by kind of function
+    closeness.py    how close a result has to be
     check.py        a Subject called in all ways, and what is wrong with it
     child.py        the process that checks; workers.py its parent
     shrink.py       finding -> smallest Case and the line that repeats it

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +15,12 @@ from fastconv import _registry, _select
 from fastconv._cpu import _workspace, backend
 
 from .case import Case
+from .closeness import wrong
 from .composed import Causal, Integer, Separable
-from .convolutions import subject as convolution_subject
-from .memory import Placed, overlapping, place
+from .convolutions import Plain
+from .memory import GUARD, Placed, overlapping, place
 from .pools import Blocks, Pool
-from .subject import Expected, How, Results, Subject, wrong
+from .subject import Expected, How, Results, Subject
 from .values import with_special
 
 THREADS = (1, 2, 3)
@@ -26,6 +29,8 @@ SLOW = {"reference": 100_000}
 LARGE = 500_000
 """Multiply-adds above which an algorithm is called in few ways."""
 FILL = 77
+GUARD_BYTES = 2**15
+"""So many bytes behind the scratch memory must not change."""
 
 
 @dataclass
@@ -38,17 +43,10 @@ class Outcome:
 
 def subject_of(case: Case) -> Subject:
     """The case made ready."""
-    if "separable" in case.function:
-        return Separable(case).subject()
-    if "causal" in case.function:
-        return Causal(case).subject()
-    if "integer" in case.function:
-        return Integer(case).subject()
-    if "pool" in case.function:
-        return Pool(case).subject()
-    if "fold" in case.function:
-        return Blocks(case).subject()
-    return convolution_subject(case)
+    kinds = {"separable": Separable, "causal": Causal, "integer": Integer, "pool": Pool, "fold": Blocks}
+    made: Any = next((kind for word, kind in kinds.items() if word in case.function), Plain)
+    subject: Subject = made(case).subject()
+    return subject
 
 
 def check(case: Case, announce: Callable[[str], None] = lambda algorithm: None) -> Outcome:
@@ -58,7 +56,7 @@ def check(case: Case, announce: Callable[[str], None] = lambda algorithm: None) 
     outcome = Outcome()
     outcome.counts[f"isa {backend.ISA}"] += 1
     subject = subject_of(case)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _guarded_workspace() as overrun:
         warnings.simplefilter("ignore", RuntimeWarning)
         checker = _Checker(subject, outcome)
         if subject.refused is not None:
@@ -67,9 +65,40 @@ def check(case: Case, announce: Callable[[str], None] = lambda algorithm: None) 
             for algorithm in _algorithms(subject):
                 announce(algorithm)
                 checker.check_algorithm(algorithm)
-                # Freed memory is looked at by the allocator, which shows writes beyond its end.
+                if overrun:
+                    # The cause of whatever else was found.
+                    words = f"wrote beyond {overrun[0]} bytes of scratch memory"
+                    outcome.failures.insert(0, ("overrun", algorithm, words))
+                    overrun.clear()
+                # Freed memory is looked at by the allocator, which shows writes farther beyond its end.
                 _workspace.drop()
     return outcome
+
+
+@contextlib.contextmanager
+def _guarded_workspace() -> Iterator[list[int]]:
+    """Scratch memory with a guard zone behind it; the sizes of those beyond whose end something was written."""
+    overrun: list[int] = []
+    plain = backend.workspace
+
+    @contextlib.contextmanager
+    def workspace(size_bytes: int) -> Iterator[np.ndarray | None]:
+        if size_bytes == 0:
+            yield None
+            return
+        memory = _workspace.take(size_bytes + GUARD_BYTES)
+        guard = memory[size_bytes : size_bytes + GUARD_BYTES]
+        guard[...] = GUARD
+        yield memory[:size_bytes]
+        if not (guard == GUARD).all() and size_bytes not in overrun:
+            overrun.append(size_bytes)
+        _workspace.give_back(memory)
+
+    backend.workspace = workspace
+    try:
+        yield overrun
+    finally:
+        backend.workspace = plain
 
 
 def _algorithms(subject: Subject) -> list[str]:

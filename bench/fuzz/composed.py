@@ -11,27 +11,25 @@ import fastconv
 
 from .activations import activate, slope_of
 from .case import Case
-from .convolutions import activation_argument, is_smooth, padding_argument, reach_refusal, typical_size
+from .convolutions import (
+    activation_argument,
+    bias_of,
+    is_smooth,
+    magnitudes_of,
+    padding_argument,
+    reach_refusal,
+    typical_size,
+)
 from .definition import Convolution, convolution_of
 from .layouts import channel_view, to_user, weight_layout, weight_to_user, weight_view
 from .subject import Arrays, Expected, How, Results, Subject
-from .values import halves, numpy_dtype, values, wide
+from .values import numpy_dtype, values, wide
 
 
 def _rounded(array: np.ndarray, case: Case) -> np.ndarray:
     """What is left of exact values that are stored in the case's dtype on the way."""
     with np.errstate(all="ignore"):
         return wide(array.astype(numpy_dtype(case.dtype)))
-
-
-def _bias(rng: np.random.Generator, count: int, case: Case) -> np.ndarray:
-    bias = values(rng, (count,), case.dtype, case.data)
-    return bias if case.data == "normal" or case.dtype.startswith("complex") else halves(bias)
-
-
-def _magnitudes(arrays: Arrays) -> dict[str, np.ndarray]:
-    found = {name: np.abs(wide(array)) for name, array in arrays.items()}
-    return {name: np.where(np.isfinite(array), array, 1) for name, array in found.items()}
 
 
 class Separable:
@@ -72,7 +70,7 @@ class Separable:
         for name in ("w_depthwise", "w_pointwise"):
             made[name] = data(weight_to_user(case, self.shapes[name]))
         if case.bias:
-            made["bias"] = _bias(rng, case.points, case)
+            made["bias"] = bias_of(rng, case.points, case)
         if case.add:
             made["add"] = data(y_shape)
         return made
@@ -100,7 +98,7 @@ class Separable:
         case = self.case
         with np.errstate(all="ignore"):
             exact = self._computed({name: wide(array) for name, array in arrays.items()}, exact=True)
-            magnitudes = self._computed(_magnitudes(arrays), exact=False)
+            magnitudes = self._computed(magnitudes_of(arrays), exact=False)
         smooth = is_smooth(case)
         needs = (case.needs or (True,) * 4) if self.is_gradient else (True,)
         return [
@@ -167,7 +165,7 @@ class Causal:
         made["x"] = data(shape)
         made["w"] = data((case.groups, *case.kernel) if case.flat_weight else (case.groups, 1, *case.kernel))
         if case.bias:
-            made["bias"] = _bias(rng, case.groups, case)
+            made["bias"] = bias_of(rng, case.groups, case)
         if case.state:
             made["state"] = data(state)
             if self.is_gradient:
@@ -196,7 +194,7 @@ class Causal:
         case = self.case
         with np.errstate(all="ignore"):
             exact = self._computed({name: wide(array) for name, array in arrays.items()}, exact=True)
-            magnitudes = self._computed(_magnitudes(arrays), exact=False)
+            magnitudes = self._computed(magnitudes_of(arrays), exact=False)
         # Half floats are rounded once more where the gradient of the next state is added.
         smooth = is_smooth(case) or (self.is_gradient and case.state and case.dtype in ("float16", "bfloat16"))
         needs = (case.needs or (True,) * 4) if self.is_gradient else (True, True)

@@ -23,13 +23,8 @@ OPERANDS = {"forward": ("x", "w"), "backward_input": ("dy", "w"), "backward_weig
 DIRECTIONS = ("forward", "backward_input", "backward_weight")
 
 
-def subject(case: Case) -> Subject:
-    """The case made ready."""
-    return _Made(case).subject()
-
-
-class _Made:
-    """A case with its shapes."""
+class Plain:
+    """conv*d, conv_transpose*d, depthwise_conv*d, their gradients, all or one at a time, and plans of them."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
@@ -39,23 +34,23 @@ class _Made:
         self.direction = self._direction()
         self._plans: dict[tuple[str, int], fastconv.PlannedConvolution] = {}
         self.convolution: Convolution = convolution_of(case)
-        wide_side, narrow_side = case.channels * case.groups, case.filters * case.groups
-        self.x_channels, self.y_channels = (narrow_side, wide_side) if case.is_transposed else (wide_side, narrow_side)
+        channels, filters = case.channels * case.groups, case.filters * case.groups
+        self.x_channels, self.y_channels = (filters, channels) if case.is_transposed else (channels, filters)
         sizes = transposed_sizes(case) if case.is_transposed else self.convolution.output_sizes(case.size)
         self.x_shape = (case.batch, self.x_channels, *case.size)
         self.y_shape = (case.batch, self.y_channels, *sizes)
-        self.w_shape = (narrow_side, case.channels, *case.kernel)
+        self.w_shape = (filters, case.channels, *case.kernel)
 
     def _direction(self) -> str:
         if self.is_plan:
             return self.words[2]
         if self.is_grad:
-            return {"input": "backward_input", "weight": "backward_weight", "bias": "bias"}[
-                self.words[1].rsplit("_", 1)[1]
-            ]
+            last = self.words[1].rsplit("_", 1)[1]
+            return {"input": "backward_input", "weight": "backward_weight", "bias": "bias"}[last]
         return "all" if self.base.endswith("_backward") else "forward"
 
     def subject(self) -> Subject:
+        """The case made ready."""
         case, refused = self.case, self._refusal()
         made = Subject(case, self._arrays(), self._call, self._expect, refused=refused)
         made.directions = {"all": DIRECTIONS[1:]}.get(self.direction, (self.direction,))
@@ -84,7 +79,7 @@ class _Made:
         return reach_refusal(case, self.convolution)
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        case, rng = self.case, np.random.default_rng(case_seed(self.case))
+        case, rng = self.case, np.random.default_rng(self.case.seed)
 
         def data(shape: Sequence[int]) -> np.ndarray:
             return values(rng, to_user(case, [max(size, 0) for size in shape]), case.dtype, case.data)
@@ -98,9 +93,7 @@ class _Made:
             made["dy"] = data(self.y_shape)
         if self.direction in ("forward", "all"):
             if case.bias:
-                made["bias"] = values(rng, (self.y_channels,), case.dtype, case.data)
-                if case.data != "normal" and not case.dtype.startswith("complex"):
-                    made["bias"] = halves(made["bias"])
+                made["bias"] = bias_of(rng, self.y_channels, case)
             if case.add:
                 made["add"] = data(self.y_shape)
         return made
@@ -144,20 +137,24 @@ class _Made:
         if self.is_plan:
             return self._planned(arrays, how, chosen)
         if self.is_grad:
-            function = getattr(fastconv.grad, self.words[1].replace("*", str(case.rank)))
-            if self.direction == "bias":
-                return (function(arrays["dy"], layout=chosen.get("layout")),)
-            if self.direction == "backward_input":
-                shape = to_user(case, self.x_shape)
-                return (function(shape, arrays["w"], arrays["dy"], out=how.out, **chosen),)
-            return (function(arrays["x"], weight_to_user(case, self.w_shape), arrays["dy"], out=how.out, **chosen),)
+            return (self._single_gradient(arrays, how, chosen),)
         function = getattr(fastconv, case.name)
         chosen |= {"bias": arrays.get("bias"), "add": arrays.get("add"), "activation": activation_argument(case)}
         if self.direction == "all":
-            if case.needs is not None:
-                chosen["needs"] = case.needs
+            chosen |= {} if case.needs is None else {"needs": case.needs}
             return tuple(function(arrays["dy"], arrays["x"], arrays["w"], **chosen))
         return (function(arrays["x"], arrays["w"], out=how.out, **chosen),)
+
+    def _single_gradient(self, arrays: Arrays, how: How, chosen: dict[str, Any]) -> np.ndarray:
+        function: Any = getattr(fastconv.grad, self.words[1].replace("*", str(self.case.rank)))
+        if self.direction == "bias":
+            result = function(arrays["dy"], layout=chosen.get("layout"))
+        elif self.direction == "backward_input":
+            result = function(to_user(self.case, self.x_shape), arrays["w"], arrays["dy"], out=how.out, **chosen)
+        else:
+            shape = weight_to_user(self.case, self.w_shape)
+            result = function(arrays["x"], shape, arrays["dy"], out=how.out, **chosen)
+        return result  # type: ignore[no-any-return]
 
     def _planned(self, arrays: Arrays, how: How, chosen: dict[str, Any]) -> Results:
         """By a plan that is kept for the calls that follow."""
@@ -178,67 +175,63 @@ class _Made:
 
     def _expect(self, arrays: Arrays) -> list[Expected | None]:
         case = self.case
-        exact = self._results({name: wide(array) for name, array in arrays.items()})
         with np.errstate(all="ignore"):
-            magnitudes = self._magnitudes({name: np.abs(wide(array)) for name, array in arrays.items()})
-        # The gradient of padding adds up results that were rounded.
-        adds_up = case.padding_mode != "zeros" and (case.data == "normal" or case.dtype in ("float16", "bfloat16"))
-        kept = case.needs or (True, True, True)
-        found: list[Expected | None] = []
+            exact = self._results({name: wide(array) for name, array in arrays.items()}, exact=True)
+            magnitudes = self._results(magnitudes_of(arrays), exact=False)
         names = {"all": ("backward_input", "backward_weight", "bias")}.get(self.direction, (self.direction,))
-        for name, needed in zip(names, kept if self.direction == "all" else (True,), strict=True):
-            if not needed:
-                found.append(None)
-                continue
-            problem, typical = None, 0.0
+        needs = (case.needs or (True, True, True)) if self.direction == "all" else (True,)
+        found: list[Expected | None] = []
+        for name, needed in zip(names, needs, strict=True):
+            expected = Expected(exact[name], magnitudes[name], smooth=is_smooth(case))
             if name != "bias":
-                problem = self.problem(name)
-                typical = math.sqrt(problem.reduction) * typical_size(arrays, OPERANDS[name])
-            if self.direction == "all" and case.activation:
-                problem = None
-            smooth = is_smooth(case) or (adds_up and name == "backward_input")
-            found.append(Expected(exact[name], magnitudes[name], problem, typical, smooth))
+                self._bound(expected, name, arrays)
+            found.append(expected if needed else None)
         return found
 
-    def _results(self, arrays: Arrays) -> dict[str, np.ndarray]:
-        """By direction, in the user's axes."""
-        with np.errstate(all="ignore"):
-            return self._computed(arrays, conjugate=True, magnitudes=False)
+    def _bound(self, expected: Expected, direction: str, arrays: Arrays) -> None:
+        """Note what bounds the error of a direction's result."""
+        case, problem = self.case, self.problem(direction)
+        expected.typical = math.sqrt(problem.reduction) * typical_size(arrays, OPERANDS[direction])
+        if not (self.direction == "all" and case.activation):
+            expected.problem = problem
+        if case.padding_mode != "zeros" and direction == "backward_input":
+            # The gradient of padding adds up what was rounded before.
+            expected.smooth |= case.data == "normal" or case.dtype in ("float16", "bfloat16")
 
-    def _magnitudes(self, arrays: Arrays) -> dict[str, np.ndarray]:
-        finite = {name: np.where(np.isfinite(array), array, 1) for name, array in arrays.items()}
-        return self._computed(finite, conjugate=False, magnitudes=True)
+    def _results(self, arrays: Arrays, exact: bool) -> dict[str, np.ndarray]:
+        """The definition by direction, in the user's axes; not ``exact``: of magnitudes."""
+        case = self.case
+        if self.direction == "forward":
+            z = self._before_activation(arrays)
+            y = activate(z, case.activation, case.slope) if exact else z
+            return {"forward": channel_view(case, y, back=True)}
+        dy = channel_view(case, arrays["dy"])
+        if self.direction == "all" and case.activation and exact:
+            dy = slope_of(self._before_activation(arrays), dy, case.activation, case.slope)
+        return self._gradients(arrays, dy, conjugate=exact)
 
-    def _computed(self, arrays: Arrays, conjugate: bool, magnitudes: bool) -> dict[str, np.ndarray]:
+    def _before_activation(self, arrays: Arrays) -> np.ndarray:
+        case, x, w = self.case, channel_view(self.case, arrays["x"]), weight_view(self.case, arrays["w"])
+        z = (
+            self.convolution.input_gradient(x, self.y_shape, w)
+            if case.is_transposed
+            else self.convolution.forward(x, w)
+        )
+        if "bias" in arrays:
+            z = z + arrays["bias"].reshape(-1, *(1,) * case.rank)
+        return z + channel_view(case, arrays["add"]) if "add" in arrays else z
+
+    def _gradients(self, arrays: Arrays, dy: np.ndarray, conjugate: bool) -> dict[str, np.ndarray]:
         case, c = self.case, self.convolution
-        views = {name: channel_view(case, a) for name, a in arrays.items() if name in ("x", "dy", "add")}
-        w = weight_view(case, arrays["w"]) if "w" in arrays else None
-        found: dict[str, np.ndarray] = {}
-        dy = views.get("dy")
-        if self.direction in ("forward", "all"):
-            needs_z = self.direction == "forward" or case.activation is not None
-            if needs_z:
-                assert w is not None
-                x = views["x"]
-                z = c.input_gradient(x, self.y_shape, w) if case.is_transposed else c.forward(x, w)
-                if "bias" in arrays:
-                    z = z + arrays["bias"].reshape(-1, *(1,) * case.rank)
-                if "add" in views:
-                    z = z + views["add"]
-                if self.direction == "forward":
-                    y = z if magnitudes else activate(z, case.activation, case.slope)
-                    return {"forward": channel_view(case, y, back=True)}
-                if not magnitudes:
-                    assert dy is not None
-                    dy = slope_of(z, dy, case.activation, case.slope)
-        assert dy is not None
-        found["bias"] = dy.sum(axis=(0, *range(2, dy.ndim)))
-        if w is not None:
-            weight = w.conj() if conjugate else w
-            dx = c.forward(dy, weight) if case.is_transposed else c.input_gradient(dy, self.x_shape, weight)
+        found = {"bias": dy.sum(axis=(0, *range(2, dy.ndim)))}
+        if "w" in arrays:
+            w = weight_view(case, arrays["w"])
+            w = w.conj() if conjugate else w
+            dx = c.forward(dy, w) if case.is_transposed else c.input_gradient(dy, self.x_shape, w)
             found["backward_input"] = channel_view(case, dx, back=True)
-        if "x" in views:
-            x = views["x"].conj() if conjugate else views["x"]
+        if "x" in arrays:
+            x = channel_view(case, arrays["x"])
+            x = x.conj() if conjugate else x
             dw = c.weight_gradient(x, dy) if case.is_transposed else c.weight_gradient(dy, x)
             found["backward_weight"] = weight_view(case, dw, back=True)
         return found
@@ -262,11 +255,6 @@ def is_smooth(case: Case) -> bool:
     )
 
 
-def case_seed(case: Case) -> list[int]:
-    """The seed of a case's data."""
-    return [case.seed, math.prod(case.size)]
-
-
 def activation_argument(case: Case) -> Any:
     """The activation as the user gives it."""
     return ("leaky_relu", case.slope) if case.activation == "leaky_relu" and case.slope is not None else case.activation
@@ -279,6 +267,18 @@ def padding_argument(case: Case) -> Any:
     if all(before == after >= 0 for before, after in case.padding):
         return [before for before, _ in case.padding]
     return [list(pair) for pair in case.padding]
+
+
+def magnitudes_of(arrays: Arrays) -> dict[str, np.ndarray]:
+    """The magnitudes of the arrays' elements, 1 for those that have none."""
+    found = {name: np.abs(wide(array)) for name, array in arrays.items()}
+    return {name: np.where(np.isfinite(array), array, 1) for name, array in found.items()}
+
+
+def bias_of(rng: np.random.Generator, count: int, case: Case) -> np.ndarray:
+    """A bias that keeps sums of integers off the kinks of activations."""
+    bias = values(rng, (count,), case.dtype, case.data)
+    return bias if case.data == "normal" or case.dtype.startswith("complex") else halves(bias)
 
 
 def typical_size(arrays: Arrays, names: Sequence[str]) -> float:

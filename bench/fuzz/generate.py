@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import math
 import random
 from collections.abc import Sequence
 from typing import Any
 
 from . import ranges
-from .case import Case, Padding, Sizes
-from .definition import convolution_of, transposed_sizes
+from .case import Case, Padding
+from .fitting import fitted, with_room
 from .layouts import WEIGHT_LAYOUTS
 from .memory import OUT_PLACES, PLACES
 
@@ -45,10 +44,6 @@ COMPLEX = ("complex64", "complex128")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 RANKS = (1, 2, 3)
 ACTIVATIONS = ("relu", "relu6", "leaky_relu", "silu", "gelu", "tanh", "sigmoid")
-MOST_ELEMENTS = 1_500_000
-"""Of one array."""
-MOST_TAPS = 1500
-"""Of a kernel or window: definitions go through it tap by tap."""
 
 
 def generate(seed: int, number: int, functions: Sequence[str] = ()) -> Case:
@@ -123,7 +118,7 @@ def _convolution(rng: random.Random, function: str, rank: int) -> Case:
         case = case.replace(filters=1, flat_weight=rng.random() < 0.5, state=rng.random() < 0.6)
     elif rng.random() < 0.35:
         case = case.replace(weight_layout=rng.choice(WEIGHT_LAYOUTS))
-    case = _fitted(rng, case, ranges.multiply_adds(rng))
+    case = fitted(rng, case, ranges.multiply_adds(rng))
     case = _oddities(rng, case)
     return _with_arrays(rng, _with_settings(rng, case))
 
@@ -203,71 +198,6 @@ def _oddities(rng: random.Random, case: Case) -> Case:
     return case
 
 
-def _fitted(rng: random.Random, case: Case, budget: int) -> Case:
-    """The case with numbers halved, at random, until it is small enough; sizes always have room for the kernel."""
-    while True:
-        case = _with_room(case)
-        if _work(case) <= budget and _elements(case) <= MOST_ELEMENTS and _taps(case) <= MOST_TAPS:
-            return case
-        name = rng.choice(("batch", "channels", "filters", "groups", "points", "size", "size", "kernel", "dilation"))
-        value = getattr(case, name)
-        if isinstance(value, tuple):
-            axis = max(range(case.rank), key=lambda i: value[i]) if rng.random() < 0.5 else rng.randrange(case.rank)
-            case = case.replace(**{name: (*value[:axis], max(value[axis] * 2 // 3, 1), *value[axis + 1 :])})
-        else:
-            case = case.replace(**{name: max(value * 2 // 3, 1)})
-        if isinstance(case.padding, tuple):
-            reach = [step * (k - 1) for step, k in zip(case.dilation, case.kernel, strict=True)]
-            pairs = zip(case.padding, reach, strict=True)
-            case = case.replace(padding=tuple((min(a, 2 * r + 3), min(b, 2 * r + 3)) for (a, b), r in pairs))
-
-
-def _with_room(case: Case) -> Case:
-    """Sizes of at least what the kernel reaches over; of a transposed convolution, those that leave a result."""
-    if "causal" in case.function:
-        return case
-    size = list(case.size)
-    for axis in range(case.rank):
-        lacking = 1 - (
-            transposed_sizes(case)[axis] if case.is_transposed else convolution_of(case).output_sizes(case.size)[axis]
-        )
-        if lacking > 0 and not (isinstance(case.padding, str) and case.padding != "valid"):
-            size[axis] += lacking if case.is_transposed else lacking * case.stride[axis]
-    return case.replace(size=tuple(size))
-
-
-def _output_sizes(case: Case) -> Sizes:
-    return transposed_sizes(case) if case.is_transposed else convolution_of(case).output_sizes(case.size)
-
-
-def _taps(case: Case) -> int:
-    if "global" in case.function:
-        return math.prod(case.size)
-    if case.output_size is not None:
-        outputs = zip(case.size, case.output_size, strict=True)
-        return math.prod(1 if wanted is None else -(-size // max(wanted, 1)) for size, wanted in outputs)
-    return math.prod(case.kernel)
-
-
-def _work(case: Case) -> int:
-    positions = case.size if case.is_transposed else _output_sizes(case)
-    products = math.prod(case.kernel) * case.channels * case.filters + case.points * case.filters
-    return case.batch * case.groups * math.prod(max(size, 0) for size in positions) * products
-
-
-def _elements(case: Case) -> int:
-    first, second = math.prod(case.size), math.prod(max(size, 0) for size in _output_sizes(case))
-    ways = (case.channels, max(case.filters, case.points))
-    x, y = (ways[1], ways[0]) if case.is_transposed else ways
-    padded = 1
-    if isinstance(case.padding, tuple) and not case.is_transposed:
-        padded = (
-            math.prod(max(n + sum(p), 1) for n, p in zip(case.size, case.padding, strict=True)) // max(first, 1) + 1
-        )
-    weight = case.groups * case.channels * case.filters * math.prod(case.kernel)
-    return max(case.batch * case.groups * max(x * first * padded, y * second), weight)
-
-
 def _pool_padding(rng: random.Random, case: Case) -> Padding:
     """Padding that a window reaches over."""
     if rng.random() < 0.1:
@@ -295,9 +225,9 @@ def _pool(rng: random.Random, function: str, rank: int) -> Case:
     if "adaptive" in function:
         wanted = tuple(None if rng.random() < 0.1 else ranges.outputs(rng) for _ in range(rank))
         case = case.replace(output_size=wanted)
-    case = _fitted(rng, case, min(ranges.multiply_adds(rng), 400_000))
+    case = fitted(rng, case, min(ranges.multiply_adds(rng), 400_000))
     if is_sliding:
-        case = _with_room(case.replace(padding=_pool_padding(rng, case)))
+        case = with_room(case.replace(padding=_pool_padding(rng, case)))
     dtypes: tuple[str, ...] = (*FLOATS, *FLOATS)
     if "fold" in function:
         dtypes += (*COMPLEX, *INTEGERS, *(("bool",) if function == "unfold" else ()))

@@ -155,7 +155,9 @@ def _isa(worker: Worker) -> str:
 
 def _verify_line(worker: Worker, case: Case, failure: Failure) -> str | None:
     """The line for ``fastconv verify``, if it finds the failure, too."""
-    if failure.algorithm not in ("auto", *_registry.names()) or not (failure.kind == "wrong" or failure.is_end):
+    if failure.algorithm not in ("auto", *_registry.names()) or not (
+        failure.kind in ("wrong", "overrun") or failure.is_end
+    ):
         return None
     try:
         problems = subject_of(case.replace(data="integers")).plain

@@ -1,29 +1,19 @@
-"""Subject: a Case made ready to be called, with what is expected of it and how closely."""
+"""Subject: a Case made ready to be called, with what is expected of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from fastconv import ConvProblem, _accuracy, _registry, _select
+from fastconv import ConvProblem
 
 from .case import Case
-from .values import numpy_dtype, wide
+from .values import numpy_dtype
 
 Arrays = Mapping[str, np.ndarray]
 Results = tuple[np.ndarray | None, ...]
-
-SIGNIFICANDS = {"float32": 24, "float16": 24, "bfloat16": 24, "complex64": 24, "float64": 53, "complex128": 53}
-"""Bits of the numbers in which a dtype's products are summed: integers below are exact."""
-LOOSE = {"float32": 2e-5, "float16": 2e-2, "bfloat16": 1e-1, "complex64": 1e-4, "float64": 1e-11, "complex128": 1e-11}
-"""Error as a part of the sums of magnitudes, where no algorithm's bound applies: the finest error is not looked for."""
-LOOSE_PRECISION = {"medium": 1e-2}
-ROUNDOFFS = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "complex64": 2.0**-23}
-SMALLEST = {"float16": 2.0**-24, "bfloat16": 2.0**-133}
-LARGEST = {"float16": 60000.0}
 
 
 @dataclass
@@ -75,89 +65,3 @@ class Subject:
     @property
     def dtype(self) -> np.dtype:
         return self.result_dtype or numpy_dtype(self.case.dtype)
-
-
-def wrong(result: np.ndarray, expected: Expected, case: Case, how: How) -> str | None:
-    """What is wrong with a result, in words."""
-    value = expected.value
-    if result.shape != value.shape:
-        return f"shape {result.shape} instead of {value.shape}"
-    if result.dtype.kind in "iub":
-        differ = result != (value if value.dtype.kind in "iub" else value.astype(np.int64)).astype(result.dtype)
-        return _told(differ, result, value)
-    with np.errstate(all="ignore"):
-        finite = np.isfinite(value)
-        if not finite.all():
-            misplaced = _misplaced(result, value)
-            if misplaced.any():
-                return _told(misplaced, result, value)
-        if is_exact(expected, case, how):
-            differ = result != value.astype(result.dtype)
-            return _told(differ & finite, result, value)
-        allowed = _allowed(expected, case, how)
-        error = np.abs(wide(result) - value)
-        return _told(
-            ~(error <= allowed) & finite, result, value, f", at most {float(np.nanmax(allowed, initial=0)):.2g} off"
-        )
-
-
-def is_exact(expected: Expected, case: Case, how: How) -> bool:
-    """Whether the result has to be the exact value, rounded once."""
-    if expected.magnitude is None:
-        return True
-    if case.data == "normal" or expected.smooth or case.precision == "medium":
-        return False
-    bits = SIGNIFICANDS[case.dtype] - (3 if case.dtype.startswith("complex") else 1)
-    with np.errstate(all="ignore"):
-        largest = np.nanmax(np.where(np.isfinite(expected.magnitude), expected.magnitude, 0), initial=0)
-    if largest > 2**bits:
-        return False
-    algorithm = algorithm_of(expected, how)
-    return algorithm is not None and algorithm.exact_on_integers
-
-
-def algorithm_of(expected: Expected, how: How) -> Any:
-    """The algorithm that computes a result; None where it is not known."""
-    if how.algorithm != "auto":
-        return _registry.find(how.algorithm)
-    return None if expected.problem is None else _select.plan_for(expected.problem, "auto", how.threads).algorithm
-
-
-def _allowed(expected: Expected, case: Case, how: How) -> np.ndarray:
-    """The largest error of every element."""
-    assert expected.magnitude is not None
-    magnitude = np.where(np.isfinite(expected.magnitude), expected.magnitude, 0)
-    size = np.where(np.isfinite(expected.value), np.abs(expected.value), 0)
-    rounding = ROUNDOFFS.get(case.dtype, 2.0**-52) * size + SMALLEST.get(case.dtype, 0.0)
-    algorithm = algorithm_of(expected, how)
-    if expected.problem is None or expected.smooth or algorithm is None or expected.problem.is_empty:
-        loose = max(LOOSE[case.dtype], LOOSE_PRECISION.get(case.precision or "", 0.0))
-        allowed = loose * (magnitude + magnitude.max(initial=0) * 0.1 + expected.typical) + rounding
-    else:
-        bound = _accuracy.bound_of(algorithm, expected.problem)
-        if bound.elementwise is not None:
-            allowed = (
-                bound.elementwise + 8 * ROUNDOFFS.get("float32" if case.dtype != "float64" else "", 2.0**-52)
-            ) * magnitude + rounding
-        else:
-            allowed = 2 * bound.relative * max(size.max(initial=0), 2 * expected.typical) + rounding
-    allowed = np.broadcast_to(allowed, size.shape)
-    return np.where(size > LARGEST[case.dtype], np.inf, allowed) if case.dtype in LARGEST else allowed
-
-
-def _misplaced(result: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Where NaN and infinities are not those of the definition."""
-    if value.dtype.kind == "c":
-        return np.isfinite(result) != np.isfinite(value)
-    found = result.astype(np.float64)
-    kinds = (np.isnan, np.isposinf, np.isneginf)
-    return np.logical_or.reduce([kind(found) != kind(value) for kind in kinds])
-
-
-def _told(differ: np.ndarray, result: np.ndarray, value: np.ndarray, more: str = "") -> str | None:
-    count = int(np.count_nonzero(differ))
-    if not count:
-        return None
-    first = tuple(int(i) for i in np.argwhere(differ)[0])
-    words = f"{count} of {result.size} elements differ, the first at {first}"
-    return f"{words}: {result[first]} instead of {value[first]}{more}"
