@@ -20,7 +20,7 @@ from .case import Case
 
 ROOT = Path(__file__).parents[2]
 CASES_PER_PROCESS = 300
-TIMEOUT_SECONDS = 120.0
+TIMEOUT_SECONDS = 300.0
 AT = "at "
 """Before the name of the algorithm that a child is about to try, on its stderr."""
 MALLOC_DEBUG = "libc_malloc_debug.so.0"
