@@ -180,6 +180,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "1x1x200x240 1x1x7x7 p3",
         "1x1x17x1024 1x1x3x3 p1",
         "8x160x7x7 160x1x3x3 p1 g160",
+        "3x4x3x19 4x1x3x3 p0x1 g4",
     ),
     "depthwise, channels last": (
         "2x16x9x11 16x1x3x3 p1 g16 channels_last",
