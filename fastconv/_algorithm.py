@@ -7,6 +7,7 @@ An algorithm is one class in one file under ``_cpu/algorithms`` (or ``_gpu/algor
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -38,6 +39,46 @@ class Machine:
     """Fixed cost of entering a compiled algorithm once."""
     numpy_call_seconds: float = 2e-6
     """Fixed cost of one NumPy call on small arrays."""
+
+    @classmethod
+    def of(cls, constants: object) -> Machine:
+        """The Machine of plain values that come from a file or a clock.
+
+        Raises
+        ------
+        ValueError
+            If a constant is missing, no number, or outside of its PLAUSIBLE range; the message says which.
+        """
+        if not isinstance(constants, Mapping):
+            raise ValueError(f"machine is {reprlib.repr(constants)}, not the constants of one")
+        rates = constants.get("multiply_adds_per_second")
+        by_dtype = rates if isinstance(rates, Mapping) else {}
+        return cls(
+            {dtype: _plausible("multiply_adds_per_second", by_dtype.get(dtype), dtype) for dtype in UNIT_ROUNDOFF},
+            *(_plausible(name, constants.get(name)) for name in PLAUSIBLE if name != "multiply_adds_per_second"),
+        )
+
+
+PLAUSIBLE = {
+    "multiply_adds_per_second": (1e6, 1e15),
+    "bytes_per_second": (1e6, 1e14),
+    "call_seconds": (1e-10, 1.0),
+    "numpy_call_seconds": (1e-10, 1.0),
+}
+"""Least and most of each constant of a Machine, in the order of its fields and each in its own unit.
+
+A machine a thousand times slower or faster than those of today is within; estimates made from constants within are
+finite and positive.
+"""
+
+
+def _plausible(name: str, value: object, dtype: str = "") -> float:
+    """``value`` if it can be the constant called ``name``."""
+    least, most = PLAUSIBLE[name]
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
+        shown = f"{name} of {dtype}" if dtype else name
+        raise ValueError(f"{shown} is {reprlib.repr(value)}, not a number from {least:g} to {most:g}")
+    return float(value)
 
 
 @dataclass(frozen=True)

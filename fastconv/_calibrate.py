@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ._algorithm import Machine
+from ._algorithm import UNIT_ROUNDOFF, Machine
 from ._cpu import _runtime, backend
 from ._problem import ConvProblem
 from ._sample import sample
@@ -17,17 +17,29 @@ from ._select import bind, candidates
 COPIED_BYTES = 2**26
 """Larger than the caches that one core can fill."""
 ROUNDS = 7
+CLOCK_SECONDS = 1e-9
+"""What the clock can tell apart at best."""
 TINY_PROBLEM = ConvProblem.parse("forward 1x1x8 1x1x3 float32")
 
 
 def measure_machine() -> Machine:
-    """The constants of this machine and of the ISA level in use, on one thread; takes about a second."""
-    return Machine(
-        multiply_adds_per_second={dtype: _runtime.multiply_add_rate(dtype, 50) for dtype in ("float32", "float64")},
-        bytes_per_second=_copy_bandwidth(),
-        call_seconds=_call_seconds(),
-        numpy_call_seconds=_numpy_call_seconds(),
-    )
+    """The constants of this machine and of the ISA level in use, on one thread; takes about a second.
+
+    Raises
+    ------
+    ArithmeticError
+        If one is not plausible, as when the clock stood still.
+    """
+    constants = {
+        "multiply_adds_per_second": {dtype: _runtime.multiply_add_rate(dtype, 50) for dtype in UNIT_ROUNDOFF},
+        "bytes_per_second": _copy_bandwidth(),
+        "call_seconds": _call_seconds(),
+        "numpy_call_seconds": _numpy_call_seconds(),
+    }
+    try:
+        return Machine.of(constants)
+    except ValueError as reason:
+        raise ArithmeticError(f"measured {reason}; the constants of the cost models are left as they were") from None
 
 
 def _seconds(call: Callable[[], object], repeats: int) -> float:
@@ -43,7 +55,7 @@ def _seconds(call: Callable[[], object], repeats: int) -> float:
 
 def _copy_bandwidth() -> float:
     source, target = np.ones(COPIED_BYTES, np.uint8), np.ones(COPIED_BYTES, np.uint8)
-    return 2 * COPIED_BYTES / _seconds(lambda: np.copyto(target, source), 1)
+    return 2 * COPIED_BYTES / max(_seconds(lambda: np.copyto(target, source), 1), CLOCK_SECONDS)
 
 
 def _call_seconds() -> float:

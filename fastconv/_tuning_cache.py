@@ -6,11 +6,12 @@ selection checks again. Whatever is wrong with file or directory costs one warni
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,12 @@ from . import _fingerprint, _tuning_file
 from ._algorithm import Machine
 from ._fingerprint import Fingerprint
 from ._problem import ConvProblem
-from ._tuning_record import LONGEST_SECONDS, TuningRecord
+from ._tuning_record import TuningRecord
 
 FORMAT = 1
+
+SHORT_PATIENCE_SECONDS = 1.0
+"""How long to wait for the file's lock where waiting longer has been in vain, or is not worth it."""
 
 Key = tuple[str, int]
 """Problem text and number of threads."""
@@ -33,7 +37,16 @@ class Content:
 
     fingerprint: Fingerprint
     machine: Machine | None = None
+    machine_refused: str = ""
+    """Why the file's constants of the cost models are not used."""
     choices: dict[Key, object] = field(default_factory=dict)
+
+    def changed(self, changes: Iterable[Change]) -> Content:
+        """A copy with the changes made; this one stays as it is, for other threads may be reading it."""
+        content = dataclasses.replace(self, choices=dict(self.choices))
+        for change in changes:
+            change(content)
+        return content
 
     def records(self) -> list[TuningRecord]:
         """Every valid record."""
@@ -51,6 +64,10 @@ class Content:
             known = TuningRecord.from_json(*record.key, self.choices.get(record.key))
             if known is None or known.measured_at <= record.measured_at:
                 self.choices[record.key] = record.to_json()
+
+
+Change = Callable[[Content], None]
+"""What is done to a content, in place."""
 
 
 def directory() -> Path | None:
@@ -85,7 +102,12 @@ def parse(text: str) -> Content:
         for threads, choice in by_threads.items() if isinstance(by_threads, dict) else ():
             if threads.isascii() and threads.isdigit() and len(threads) < 10:
                 choices[problem, int(threads)] = choice
-    return Content(fields, _machine_from_json(value.get("machine")), choices)
+    content = Content(fields, choices=choices)
+    try:
+        content.machine = None if value.get("machine") is None else Machine.of(value["machine"])
+    except ValueError as reason:
+        content.machine_refused = f"{reason}; the default constants of the cost models are used"
+    return content
 
 
 def render(content: Content) -> str:
@@ -114,10 +136,9 @@ class TuningCache:
     def __init__(self, folder: Path | None, fingerprint: Fingerprint) -> None:
         self.folder = folder
         self.path = None if folder is None else folder / _fingerprint.file_name(fingerprint)
+        self._unsaved: list[Change] = []
         self.content = Content(fingerprint)
-        stored = self._read()
-        if stored is not None:
-            self.content = stored
+        self.content = self._read() or self.content
 
     def store(self, records: Iterable[TuningRecord]) -> None:
         """Keep records, in memory and on disk."""
@@ -139,23 +160,42 @@ class TuningCache:
         self._update(drop)
         return before - len(self.content.choices)
 
-    def _update(self, change: Callable[[Content], None]) -> None:
-        """Change what the file holds now, which another process may have written since; in memory, come what may."""
-        change(self.content)
-        if self.path is None:
-            return
-        try:
-            with _tuning_file.locked(self.path):
-                stored = self._read()
-                if stored is not None:
-                    change(stored)
-                    self.content = stored
-                _tuning_file.replace(self.path, render(self.content))
-        except (OSError, _tuning_file.RefusedError) as error:
-            reason = error if isinstance(error, _tuning_file.RefusedError) else error.strerror
-            _warn_once(self.path, f"cannot be written ({reason}); tuned choices last until this process ends")
+    @property
+    def is_saved(self) -> bool:
+        """Whether the file has everything that was to be kept; what it lacks lasts until this process ends."""
+        return not self._unsaved
 
-    def _read(self) -> Content | None:
+    def _update(self, change: Change) -> None:
+        """Change what the file holds now, which another process may have written since; in memory, come what may.
+
+        A change that cannot be written is warned of, and written together with the next one.
+        """
+        was_saved = self.is_saved
+        self._unsaved.append(change)
+        self.content = self.content.changed([change])
+        if self.path is None:
+            reason = "there is no home directory to keep tuned choices in, and FASTCONV_CACHE_DIR names none"
+        else:
+            try:
+                self._save(self.path, _tuning_file.LOCK_PATIENCE_SECONDS if was_saved else SHORT_PATIENCE_SECONDS)
+                return
+            except OSError as error:
+                reason = f"{self.path} cannot be written ({_words(error)})"
+        if was_saved:
+            _warn(f"{reason}; tuned choices last until this process ends")
+
+    def _save(self, path: Path, patience_seconds: float) -> None:
+        """Write the changes that are not in the file."""
+        while True:
+            with contextlib.suppress(_tuning_file.LostLockError), _tuning_file.locked(path, patience_seconds) as lock:
+                changes = list(self._unsaved)  # also those of other threads
+                content = (self._read(is_locked=True) or self.content).changed(changes)
+                _tuning_file.replace(path, render(content), lock)
+                self.content = content
+                del self._unsaved[: len(changes)]
+                return
+
+    def _read(self, is_locked: bool = False) -> Content | None:
         """The file's content; None, and a warning where there is something wrong with it, without one."""
         if self.path is None:
             return None
@@ -166,17 +206,31 @@ class TuningCache:
             content = parse(text)
             if content.fingerprint != self.content.fingerprint:
                 raise ValueError("measured on another machine")
-            return content
-        except (_tuning_file.RefusedError, OSError) as reason:
-            _warn_once(self.path, f"{reason}; tuned choices in it are not used")
+        except OSError as error:
+            warn_once(self.path, f"{_words(error)}; tuned choices in it are not used")
         except ValueError as reason:
-            _tuning_file.set_aside(self.path)
-            _warn_once(self.path, f"is damaged ({reason}); it was renamed to {self.path.name}.bad")
+            return self._set_aside(self.path, reason, is_locked)
+        else:
+            if content.machine_refused:
+                warn_once(self.path, content.machine_refused)
+            return content
+        return None
+
+    def _set_aside(self, path: Path, reason: ValueError, is_locked: bool) -> Content | None:
+        """Rename the damaged file, or return what it holds now: without the lock, another process may replace it."""
+        try:
+            if not is_locked:
+                with _tuning_file.locked(path, SHORT_PATIENCE_SECONDS):
+                    return self._read(is_locked=True)
+            _tuning_file.set_aside(path)
+            warn_once(path, f"is damaged ({reason}); it was renamed to {path.name}.bad")
+        except OSError:
+            warn_once(path, f"is damaged ({reason}); tuned choices in it are not used")
         return None
 
 
 _current: TuningCache | None = None
-_warned: set[Path] = set()
+_warned: set[tuple[Path, str]] = set()
 
 
 def current() -> TuningCache:
@@ -195,10 +249,19 @@ def reload() -> None:
     _current = None
 
 
-def _warn_once(path: Path, message: str) -> None:
-    if path not in _warned:
-        _warned.add(path)
-        warnings.warn(f"fastconv: {path} {message}", RuntimeWarning, stacklevel=2)
+def warn_once(path: Path, message: str) -> None:
+    """Warn of something about a file, unless this process did so already."""
+    if (path, message) not in _warned:
+        _warned.add((path, message))
+        _warn(f"{path} {message}")
+
+
+def _warn(message: str) -> None:
+    warnings.warn(f"fastconv: {message}", RuntimeWarning, stacklevel=2)
+
+
+def _words(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def _no_constant(name: str) -> Any:
@@ -207,20 +270,3 @@ def _no_constant(name: str) -> Any:
 
 def _machine_to_json(machine: Machine | None) -> dict[str, Any] | None:
     return None if machine is None else dataclasses.asdict(machine)
-
-
-def _machine_from_json(value: object) -> Machine | None:
-    """The Machine that plain values describe, all of its constants positive; None otherwise."""
-    names = {entry.name for entry in dataclasses.fields(Machine)}
-    if not isinstance(value, dict) or not names <= value.keys():
-        return None
-    constants = {name: value[name] for name in names}
-    numbers: list[object] = []
-    for constant in constants.values():
-        numbers.extend(constant.values() if isinstance(constant, Mapping) else [constant])
-    if not all(isinstance(number, float) and 0 < number < LONGEST_SECONDS**2 for number in numbers):
-        return None
-    rates = constants["multiply_adds_per_second"]
-    if not isinstance(rates, dict) or not {"float32", "float64"} <= rates.keys():
-        return None
-    return Machine(**constants)

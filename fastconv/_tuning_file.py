@@ -1,7 +1,7 @@
-"""One small text file shared by processes: read with suspicion, replaced atomically, updated under a best-effort lock.
+"""One small text file shared by processes: read with suspicion, replaced atomically, updated under a lock.
 
-Readers need no lock: a file is whole at any moment, whoever is killed while writing. A lost lock costs at most a lost
-update.
+Readers need no lock: a file is whole at any moment, whoever is killed while writing. Writers read, change and replace
+it under the lock, so that no update undoes another.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 try:
@@ -19,13 +20,49 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 LIMIT_BYTES = 4 * 2**20
-LOCK_PATIENCE_SECONDS = 2.0
+LOCK_PATIENCE_SECONDS = 30.0
+"""How long to wait for the lock while nobody replaces the file: its holder is stopped, or hangs."""
+RETRY_SECONDS = 0.002
 STALE_SECONDS = 3600.0
 """Temporary files older than this were left by a process that was killed."""
 
 
-class RefusedError(Exception):
+class RefusedError(OSError):
     """The file is there and must not be used; the message says why."""
+
+
+class LostLockError(RefusedError):
+    """The lock's file was removed by another process: what was read may have been replaced since."""
+
+    def __init__(self) -> None:
+        super().__init__("lost its lock")
+
+
+@dataclass(frozen=True)
+class Lock:
+    """The right to replace the file, for as long as the lock's file is where it was taken."""
+
+    path: Path
+    descriptor: int
+    is_flock: bool
+    """A lock on an open file, which ends with its process; else the lock is that the file exists."""
+
+    def is_held(self) -> bool:
+        """Whether nobody has removed the lock's file, so that another process could take the lock."""
+        try:
+            there, here = os.stat(self.path, follow_symlinks=False), os.fstat(self.descriptor)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self.is_flock:
+            # Not left to close: a child forked meanwhile has the descriptor, too.
+            fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+        elif self.is_held():
+            self.path.unlink(missing_ok=True)
+        os.close(self.descriptor)
 
 
 def read(path: Path) -> str | None:
@@ -54,9 +91,16 @@ def read(path: Path) -> str | None:
     return content.decode()
 
 
-def replace(path: Path, text: str) -> None:
-    """Put ``text`` in the file's place, atomically and durably; OSError or RefusedError where that is not possible."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+def replace(path: Path, text: str, lock: Lock) -> None:
+    """Put ``text`` in the file's place, atomically and durably.
+
+    Raises
+    ------
+    OSError
+        If that is not possible.
+    LostLockError
+        If the lock is no longer held; the file is as it was.
+    """
     _check_owned(path.parent.stat(), stat.S_ISDIR, "a directory")
     if path.is_symlink():
         raise RefusedError("is a symbolic link")
@@ -67,6 +111,8 @@ def replace(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        if not lock.is_held():
+            raise LostLockError
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -76,47 +122,88 @@ def replace(path: Path, text: str) -> None:
 
 def set_aside(path: Path) -> None:
     """Rename an unusable file to ``<name>.bad``, so that it can be looked at and is not read again."""
-    with contextlib.suppress(OSError):
-        os.replace(path, path.with_name(path.name + ".bad"))
+    os.replace(path, path.with_name(path.name + ".bad"))
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the file's lock inside a ``with`` block, or nothing after LOCK_PATIENCE_SECONDS or where there are no locks.
+def locked(path: Path, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> Iterator[Lock]:
+    """Hold the file's lock inside a ``with`` block.
 
-    Also clears temporary files that killed processes left.
+    Also makes its directory, and clears temporary files that killed processes left.
+
+    Raises
+    ------
+    OSError
+        If the lock's file cannot be made, or another process keeps the lock and does nothing.
+    LostLockError
+        If the directory is removed meanwhile.
     """
-    descriptor = _lock(path)
+    _clear_stale(path)
+    lock = _lock(path, patience_seconds)
     try:
-        _clear_stale(path)
-        yield
+        yield lock
+    except FileNotFoundError as error:
+        if not lock.is_held():
+            raise LostLockError from error
+        raise
     finally:
-        if descriptor is not None:
-            os.close(descriptor)
+        lock.release()
 
 
-def _lock(path: Path) -> int | None:
-    if fcntl is None:
-        return None
-    try:
+def _lock(path: Path, patience_seconds: float) -> Lock:
+    """The lock, as soon as it is free; while others replace the file, that is only a matter of time."""
+    created = path.with_name(path.name + ".locked")
+    last, since = (_stamp(path), _stamp(created)), time.monotonic()
+    while True:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(path.with_name(path.name + ".lock"), flags, 0o600)
+        lock = _try_lock(path.with_name(path.name + ".lock"), created)
+        if lock is not None:
+            return lock
+        stamps = _stamp(path), _stamp(created)
+        if stamps != last:
+            last, since = stamps, time.monotonic()
+        elif time.monotonic() - since > patience_seconds:
+            if stamps[1] is None:
+                raise RefusedError("another process keeps it locked")
+            # A process that died holding a lock of this kind cannot give it back; one that slept finds it lost.
+            created.unlink(missing_ok=True)
+        time.sleep(RETRY_SECONDS)
+
+
+def _try_lock(name: Path, created: Path) -> Lock | None:
+    """The lock, unless another process holds it: on the open file ``name``, or by creating ``created``.
+
+    The latter is for file systems without locks; which it is depends on the file system alone.
+    """
+    if fcntl is None:
+        return _try_create(created)
+    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        return None if isinstance(error, BlockingIOError) else _try_create(created)
+    lock = Lock(name, descriptor, is_flock=True)
+    if lock.is_held():
+        return lock
+    lock.release()
+    return None
+
+
+def _try_create(name: Path) -> Lock | None:
+    try:
+        return Lock(name, os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), is_flock=False)
+    except FileExistsError:
+        return None
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What changes whenever the file is replaced."""
+    try:
+        status = path.stat(follow_symlinks=False)
     except OSError:
         return None
-    deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return descriptor
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.002)
-        except OSError:
-            break
-    os.close(descriptor)
-    return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _clear_stale(path: Path) -> None:

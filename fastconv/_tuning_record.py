@@ -6,6 +6,7 @@ only a hint, which selection checks against the algorithms before using it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ result missed its bound, not able to run, or not to be run."""
 
 LONGEST_SECONDS = 1e9
 LONGEST_WORD = 64
+MEASURED_AT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
+"""UTC; of two such texts the later time is the greater text."""
 MOST_PARAMS = 16
 MOST_TIMINGS = 256
 
@@ -72,7 +75,7 @@ class Timing:
                 "samples": int(samples),
                 "outcome": str(outcome),
             } if (
-                len(algorithm) <= LONGEST_WORD
+                _is_word(algorithm)
                 and _are_params(params)
                 and is_seconds(estimate)
                 and (seconds is None or is_seconds(seconds))
@@ -155,7 +158,9 @@ class TuningRecord:
                 "timings": list(listed),
             } if (
                 effort in EFFORTS
-                and max(len(algorithm), len(default), len(measured_at)) <= LONGEST_WORD
+                and _is_word(algorithm)
+                and _is_word(default)
+                and re.fullmatch(MEASURED_AT, measured_at)
                 and _are_params(params)
                 and is_seconds(seconds)
                 and len(listed) <= MOST_TIMINGS
@@ -177,10 +182,14 @@ def is_seconds(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= LONGEST_SECONDS
 
 
+def _is_word(value: object) -> bool:
+    """Whether ``value`` is a short text that can be printed as it is."""
+    return isinstance(value, str) and len(value) <= LONGEST_WORD and value.isascii() and value.isprintable()
+
+
 def _are_params(params: Mapping[object, object]) -> bool:
+    """Whether names and values are such as algorithms have; numbers that JSON cannot hold are not."""
     return len(params) <= MOST_PARAMS and all(
-        isinstance(name, str)
-        and len(name) <= LONGEST_WORD
-        and (isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= LONGEST_WORD))
+        _is_word(name) and (_is_word(value) or (isinstance(value, (bool, int, float)) and abs(value) < 2**63))
         for name, value in params.items()
     )

@@ -28,6 +28,17 @@ hypothesis.settings.register_profile("long", max_examples=max(EXAMPLES, 1), dead
 hypothesis.settings.load_profile("long" if EXAMPLES else "short")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="also run the tests marked full, which take minutes each")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--full"):
+        for item in items:
+            if item.get_closest_marker("full"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes; runs with --full"))
+
+
 @pytest.fixture(autouse=True)
 def _own_cache_directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's tuned choices."""

@@ -44,7 +44,7 @@ def test_choice_without_epilogue_serves_the_problem_with_one():
 
 def test_deterministic_mode_ignores_measurements():
     _tuning_cache.current().store([record()])
-    machine = dataclasses.replace(_select.DEFAULT_MACHINE, bytes_per_second=1.0)
+    machine = dataclasses.replace(_select.DEFAULT_MACHINE, bytes_per_second=1e8)
     _tuning_cache.current().store_machine(machine)
     assert _select.machine() == machine
     fastconv.set_deterministic(True)
@@ -273,6 +273,14 @@ def test_fuzzed_files_never_stop_a_plan():
         {"timings": {}},
         {"timings": [1]},
         {"measured_at": 5},
+        {"measured_at": "yesterday"},
+        {"measured_at": "2026-01-01T00:00:00Z\n"},
+        {"algorithm": "\x1b[2J"},
+        {"default": "im2col\r"},
+        {"params": {"\u202e": 1}},
+        {"params": {"tile": "\x00"}},
+        {"params": {"tile": float("inf")}},
+        {"params": {"tile": 2**63}},
     ],
 )
 def test_choice_that_breaks_the_schema_is_left_out(change):
