@@ -7,6 +7,7 @@ the noise. After hwy::AutoTune (google/highway), which takes a robust mean where
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -123,11 +124,21 @@ def tune(
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             return
-        record = tune_problem(problem, threads, effort, left)
+        with naming(problem):
+            record = tune_problem(problem, threads, effort, left)
         if record.seconds is not None:
             _tuning_cache.current().store([record])
             forget_plans()
         yield Tuned(record, stored=False)
+
+
+@contextlib.contextmanager
+def naming(problem: ConvProblem) -> Iterator[None]:
+    """A MemoryError inside the ``with`` block says which problem it is about."""
+    try:
+        yield
+    except MemoryError as error:
+        raise MemoryError(f"{problem}: {error}".removesuffix(": ")) from None
 
 
 def tune_problem(

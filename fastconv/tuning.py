@@ -71,10 +71,13 @@ def autotune(
     from . import _tune
     from ._normalize import tuning as normalize
 
-    found = [job.problem for job in normalize.jobs(problems, passes)]
-    count = _config.thread_count(threads)
+    jobs = normalize.jobs(problems, passes)
+    count, name = _config.thread_count(threads), normalize.effort_name(effort)
     limit = normalize.time_limit_seconds(time_limit)
-    steps = _tune.tune(dict.fromkeys(found), count, normalize.effort_name(effort), limit, remeasure)
+    if name != "estimate":
+        normalize.check_memory(jobs)
+    found = [job.problem for job in jobs]
+    steps = _tune.tune(dict.fromkeys(found), count, name, limit, remeasure)
     return [step.record for step in steps]
 
 

@@ -129,7 +129,7 @@ def test_interrupted_autotune_keeps_what_it_measured(cache_folder, tmp_path):
     child.send_signal(signal.SIGINT)
     rest, errors = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert "Traceback" not in errors
+    assert errors == "fastconv autotune: interrupted; what was measured is stored\n"
     lines += [line for line in rest.splitlines() if line.startswith("[")]
     reread()
     stored = _tuning_cache.current().content.records()

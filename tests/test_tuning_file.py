@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from fastconv import _select, _tuning_cache
-from subprocesses import environment
 from tuning_cases import PROBLEM, computes, path, record, reread, stored_text, write
 
 pytestmark = pytest.mark.usefixtures("cache_folder")

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-import fastconv
 from fastconv import _fingerprint, _tuning_cache, _tuning_file
-from subprocesses import output_of
+from subprocesses import environment, output_of
 from tuning_cases import path, record, reread
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
@@ -43,7 +42,7 @@ for number in range(first, first + count):
 def _writer(first: int, count: int, trouble: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", WRITER, str(first), str(count), trouble],
-        env={**os.environ, "PYTHONPATH": str(Path(fastconv.__file__).parent.parent)},
+        env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -185,7 +184,7 @@ def test_stopped_process_with_the_lock_delays_writes_and_loses_none(monkeypatch)
     monkeypatch.setattr(_tuning_file, "LOCK_PATIENCE_SECONDS", 0.3)
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(path())],
-        env={**os.environ, "PYTHONPATH": str(Path(fastconv.__file__).parent.parent)},
+        env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

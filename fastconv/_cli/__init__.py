@@ -3,38 +3,64 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from .._version import __version__
-from . import autotune, bench, cache, explain, info, verify
+from . import autotune, bench, cache, explain, info, output, verify
 
+FAILURE = 1
+"""Exit status where something went wrong that the arguments are not to blame for."""
+USAGE = 2
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
-USAGE = 2
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that shows what the user wrote without obeying it, and says where its help got lost."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(output.printable(message))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stderr:
+            super()._print_message(message, file)
+        else:
+            output.put(message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 where all went well."""
-    parser = argparse.ArgumentParser(
+    name = "fastconv"
+    try:
+        with output.warnings_as_lines():
+            arguments = _parsed(argv)
+            output.put("")  # closed output is found out before anything is measured
+            name = f"fastconv {arguments.command}"
+            status: int = arguments.run(arguments)
+            return status
+    except output.ClosedPipeError:
+        return FAILURE
+    except (ValueError, TypeError) as error:
+        status, message = USAGE, str(error)
+    except (output.OutputError, OSError, ArithmeticError) as error:
+        status, message = FAILURE, str(error)
+    except MemoryError as error:
+        status, message = FAILURE, f"out of memory; {error}".removesuffix("; ")
+    except KeyboardInterrupt as interrupt:
+        status, message = INTERRUPTED, f"interrupted; {interrupt}".removesuffix("; ")
+    output.complain(f"{name}: {message}")
+    return status
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; SystemExit where they are wrong, or ask for no more than a text."""
+    parser = Parser(
         prog="fastconv", description="Tune, explain, time and check the convolutions of the fastconv library."
     )
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in (autotune, explain, bench, verify, info, cache):
         module.add_to(subparsers)
-    arguments = parser.parse_args(argv)
-    try:
-        status: int = arguments.run(arguments)
-        sys.stdout.flush()
-        return status
-    except (ValueError, TypeError) as error:
-        print(f"fastconv {arguments.command}: {error}", file=sys.stderr)
-        return USAGE
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output went away (``| head``); nothing more can be said, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    return parser.parse_args(argv)

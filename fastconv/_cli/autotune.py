@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 
 from .. import _calibrate, _tune, _tuning_cache
@@ -13,7 +12,7 @@ from .._normalize.tuning import Job
 from .._problem import ConvProblem
 from .._select import forget_plans
 from .._tuning_record import BASELINE, EFFORTS, TuningRecord
-from . import options, report
+from . import options, output, report
 from .progress import Progress
 
 
@@ -39,15 +38,18 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError("problems: got none; allowed: one or more suites or problems, or --calibrate")
     jobs, threads = options.jobs_of(arguments), options.threads_of(arguments)
     limit = normalize.time_limit_seconds(arguments.time_limit)
-    if arguments.plot:
-        report.check_can_plot()
+    if arguments.effort != "estimate":
+        normalize.check_memory(jobs)
+    report.check_files(arguments.json, arguments.plot)
     if arguments.calibrate:
         calibrate()
     if not jobs:
-        return 0
+        return options.saved_status()
     records: dict[ConvProblem, TuningRecord] = {}
     try:
         measure(jobs, threads, arguments.effort, limit, arguments.remeasure, records)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("what was measured is stored" if options.saved_status() == 0 else "") from None
     finally:
         # Also what an interrupted run has measured.
         if arguments.json:
@@ -55,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.plot and records:
             report.plot(arguments.plot, jobs, records)
     print_totals(jobs, records)
-    return 0
+    return options.saved_status()
 
 
 def calibrate() -> None:
@@ -63,7 +65,7 @@ def calibrate() -> None:
     machine = _calibrate.measure_machine()
     _tuning_cache.current().store_machine(machine)
     forget_plans()
-    print(f"calibrated: {machine_text(machine)}", flush=True)
+    output.say(f"calibrated: {machine_text(machine)}")
 
 
 def measure(
@@ -79,7 +81,7 @@ def measure(
     problems = list(dict.fromkeys(job.problem for job in jobs))
     width = max(len(str(problem)) for problem in problems)
     start, measured = time.monotonic(), 0
-    print(f"{len(problems)} problems, {threads} threads, effort {effort}", flush=True)
+    output.say(f"{len(problems)} problems, {threads} threads, effort {effort}")
     with Progress(len(problems)) as progress:
         progress.show(str(problems[0]))
         steps = _tune.tune(problems, threads, effort, time_limit, remeasure)
@@ -93,9 +95,9 @@ def measure(
             )
             if number < len(problems):
                 progress.show(str(problems[number]))
-    print(f"measured {measured}, stored already {len(records) - measured}, in {time.monotonic() - start:.1f} s")
+    output.say(f"measured {measured}, stored already {len(records) - measured}, in {time.monotonic() - start:.1f} s")
     if len(records) < len(problems):
-        print(f"{len(problems) - len(records)} problems were left at the time limit", file=sys.stderr)
+        output.complain(f"{len(problems) - len(records)} problems were left at the time limit")
 
 
 def line(record: TuningRecord, job: Job, stored: bool, width: int) -> str:
@@ -130,4 +132,4 @@ def print_totals(jobs: list[Job], records: dict[ConvProblem, TuningRecord]) -> N
     if len(groups) > 1:
         groups["all"] = [job for group in list(groups.values()) for job in group]
     for title, group in groups.items():
-        print(f"total {title}: {report.total(group, records)}")
+        output.say(f"total {title}: {report.total(group, records)}")

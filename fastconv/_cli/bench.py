@@ -6,6 +6,7 @@ import argparse
 
 from .. import _tune
 from .._explain import milliseconds, quantity
+from .._normalize.tuning import check_memory
 from .._tuning_record import BASELINE
 from . import options, report
 from .progress import Progress
@@ -24,12 +25,15 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """The subcommand."""
     jobs, threads = options.jobs_of(arguments), options.threads_of(arguments)
+    check_memory(jobs)
+    report.check_files(arguments.json)
     problems = list(dict.fromkeys(job.problem for job in jobs))
     records: report.Records = {}
     with Progress(len(problems)) as progress:
         for problem in problems:
             progress.show(str(problem))
-            record = records[problem] = _tune.tune_problem(problem, threads, arguments.effort)
+            with _tune.naming(problem):
+                record = records[problem] = _tune.tune_problem(problem, threads, arguments.effort)
             progress.advance()
             progress.say(f"{problem}, {threads} threads")
             baseline = record.baseline_seconds

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from .. import _tuning_cache, tuning
 from .._explain import choice_text, milliseconds
 from .._normalize.tuning import tuning_file
+from . import options, output
 
 
 def add_to(subparsers: argparse._SubParsersAction) -> None:
@@ -35,7 +35,7 @@ def show(arguments: argparse.Namespace) -> int:
     """Print the choices."""
     for record in sorted(_tuning_cache.current().content.records(), key=lambda record: record.key):
         gain = "-" if record.gain is None else f"{record.gain:.2f}x im2col"
-        print(
+        output.say(
             f"{record.problem}, {record.threads} threads: {choice_text(record.algorithm, record.params)} "
             f"{milliseconds(record.seconds)} {gain} ({record.effort}, {record.measured_at})"
         )
@@ -47,19 +47,21 @@ def print_path(arguments: argparse.Namespace) -> int:
     path = _tuning_cache.current().path
     if path is None:
         raise ValueError("there is no home directory to keep choices in; set FASTCONV_CACHE_DIR")
-    print(path)
+    output.say(str(path))
     return 0
 
 
 def drop(arguments: argparse.Namespace) -> int:
     """Drop choices."""
-    print(f"dropped {tuning.forget_tuning(arguments.problem)} choices")
-    return 0
+    output.say(f"dropped {tuning.forget_tuning(arguments.problem)} choices")
+    return options.saved_status()
 
 
 def write(arguments: argparse.Namespace) -> int:
     """Export."""
-    print(f"wrote {tuning.export_tuning(arguments.file)} choices to {arguments.file}")
+    with output.writing_to(arguments.file):
+        count = tuning.export_tuning(arguments.file)
+    output.say(f"wrote {count} choices to {arguments.file}")
     return 0
 
 
@@ -68,8 +70,8 @@ def take_over(arguments: argparse.Namespace) -> int:
     for file in arguments.files:
         tuning_file(file)
     for file in arguments.files:
-        print(f"took over {tuning.import_tuning(file)} choices from {file}")
-    return 0
+        output.say(f"took over {tuning.import_tuning(file)} choices from {file}")
+    return options.saved_status()
 
 
 def join(arguments: argparse.Namespace) -> int:
@@ -80,6 +82,6 @@ def join(arguments: argparse.Namespace) -> int:
         if content.fingerprint != first.fingerprint:
             raise ValueError(f"{file} is of another machine than {arguments.files[0]}")
         first.add(content.records())
-    Path(arguments.output).write_text(_tuning_cache.render(first))
-    print(f"wrote {len(first.records())} choices to {arguments.output}")
+    output.write(arguments.output, _tuning_cache.render(first))
+    output.say(f"wrote {len(first.records())} choices to {arguments.output}")
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .._explain import explanation
-from . import options
+from . import options, output
 
 
 def add_to(subparsers: argparse._SubParsersAction) -> None:
@@ -20,5 +20,6 @@ def run(arguments: argparse.Namespace) -> int:
     """The subcommand."""
     threads = options.threads_of(arguments)
     pages = [str(explanation(job.problem, threads)) for job in options.jobs_of(arguments)]
-    print("\n\n".join(pages))
+    for line in "\n\n".join(pages).split("\n"):
+        output.say(line)
     return 0

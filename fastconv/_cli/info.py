@@ -6,6 +6,7 @@ import argparse
 
 from .. import _fingerprint, _tuning_cache
 from ..runtime import runtime_facts
+from . import output
 
 
 def add_to(subparsers: argparse._SubParsersAction) -> None:
@@ -17,7 +18,7 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """The subcommand."""
     for name, fact in {**runtime_facts(), **tuning_facts()}.items():
-        print(f"{name:<16} {fact}")
+        output.say(f"{name:<16} {fact}")
     return 0
 
 

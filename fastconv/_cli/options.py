@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .. import _config, suites
+from .. import _config, _tuning_cache, suites
 from .._normalize.tuning import PROBLEM_EXAMPLE, Job, jobs
 from .._problem import DTYPES, LAYOUTS
 from ..suites.layers import PASSES
@@ -37,6 +37,11 @@ def jobs_of(arguments: argparse.Namespace) -> list[Job]:
     """The jobs that the options of ``add_problems`` ask for."""
     a = arguments
     return jobs(a.problems, a.passes, a.batch, a.dtype, a.layout)
+
+
+def saved_status() -> int:
+    """Exit status of what changes the stored choices: 1 where they could not be written, which was warned of."""
+    return 0 if _tuning_cache.current().is_saved else 1
 
 
 def threads_of(arguments: argparse.Namespace) -> int:

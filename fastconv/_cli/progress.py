@@ -7,6 +7,8 @@ import sys
 import time
 from types import TracebackType
 
+from . import output
+
 BAR_CHARACTERS = 24
 
 
@@ -17,7 +19,7 @@ class Progress:
         self._total = total
         self._done = 0
         self._start = time.monotonic()
-        self._visible = sys.stderr.isatty()
+        self._visible = sys.stderr is not None and sys.stderr.isatty()
 
     def __enter__(self) -> Progress:
         return self
@@ -38,8 +40,7 @@ class Progress:
             seconds = (time.monotonic() - self._start) / self._done * (self._total - self._done)
             left = f" {seconds // 60:.0f}:{seconds % 60:02.0f} left"
         line = f"[{bar}] {self._done}/{self._total}{left}  {text}"
-        sys.stderr.write("\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1])
-        sys.stderr.flush()
+        self._draw(output.printable(line)[: shutil.get_terminal_size().columns - 1])
 
     def advance(self) -> None:
         """Count one more as done."""
@@ -48,9 +49,15 @@ class Progress:
     def say(self, line: str) -> None:
         """Print a line to stdout, above the bar."""
         self._clear()
-        print(line, flush=True)
+        output.say(line)
 
     def _clear(self) -> None:
         if self._visible:
-            sys.stderr.write("\r\x1b[K")
+            self._draw("")
+
+    def _draw(self, line: str) -> None:
+        try:
+            sys.stderr.write("\r\x1b[K" + line)
             sys.stderr.flush()
+        except OSError:  # the terminal is gone
+            self._visible = False

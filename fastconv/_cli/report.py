@@ -12,6 +12,7 @@ from .._explain import milliseconds
 from .._normalize.tuning import Job
 from .._problem import ConvProblem
 from .._tuning_record import BASELINE, TuningRecord
+from . import output
 
 Records = dict[ConvProblem, TuningRecord]
 
@@ -41,11 +42,23 @@ def write_json(path: str, jobs: list[Job], records: Records) -> None:
             row = {"problem": str(job.problem), "threads": record.threads, **record.to_json()}
             rows.append({"suite": job.suite, "layer": job.layer, "pass": job.pass_name, "count": job.count, **row})
     text = json.dumps({"fingerprint": _fingerprint.fingerprint(), "results": rows}, indent=1)
-    Path(path).write_text(text + "\n")
+    output.write(path, text + "\n")
 
 
-def check_can_plot() -> None:
-    """ValueError where matplotlib is missing."""
+def check_files(json_path: str | None, plot_path: str | None = None) -> None:
+    """ValueError where what was measured could not be written."""
+    if json_path is not None:
+        output.check_can_write("--json", json_path)
+    if plot_path is not None:
+        _check_can_plot()
+        output.check_can_write("--plot", plot_path)
+        kinds = importlib.import_module("matplotlib.backend_bases").FigureCanvasBase.get_supported_filetypes()
+        kind = Path(plot_path).suffix.removeprefix(".").lower()
+        if kind and kind not in kinds:
+            raise ValueError(f"--plot: got {plot_path!r}; allowed: a file that ends in one of {', '.join(kinds)}")
+
+
+def _check_can_plot() -> None:
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError("--plot needs matplotlib, which is not installed: pip install matplotlib")
 
@@ -73,5 +86,6 @@ def plot(path: str, jobs: list[Job], records: Records) -> None:
     axes.set_xlabel("ms")
     axes.legend(loc="lower right")
     figure.tight_layout()
-    figure.savefig(path)
+    with output.writing_to(path):
+        figure.savefig(path)
     pyplot.close(figure)

@@ -6,15 +6,16 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .. import _registry
+from .. import _registry, _tune
 from .._accuracy import error_ratio, integer_mismatches
 from .._algorithm import Algorithm, Operands
 from .._cpu import _workspace, backend
+from .._normalize.tuning import check_memory
 from .._plan import Plan
 from .._problem import DIRECTIONS, ConvProblem, Epilogue
 from .._sample import integers_are_exact, sample
 from .._select import bind, lowered
-from . import options
+from . import options, output
 from .progress import Progress
 
 PROBLEMS = (
@@ -66,11 +67,15 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """The subcommand; status 1 where something is wrong."""
     threads, seed = options.threads_of(arguments), arguments.seed
+    if seed < 0:
+        raise ValueError(f"seed: got {seed}; allowed: 0 or more")
     if not arguments.problems:
         arguments.problems = list(PROBLEMS)
+    jobs = options.jobs_of(arguments)
+    check_memory(jobs)
     problems = dict.fromkeys(
         job.problem.replace(direction=direction, epilogue=Epilogue())
-        for job in options.jobs_of(arguments)
+        for job in jobs
         for direction in ([job.problem.direction] if arguments.passes else DIRECTIONS)
     )
     names = [arguments.algorithm] if arguments.algorithm else _registry.names()
@@ -79,11 +84,13 @@ def run(arguments: argparse.Namespace) -> int:
         for problem in problems:
             progress.show(str(problem))
             for name in names:
-                for failure in check(_registry.find(name), problem, threads, seed, worst[name]):
+                with _tune.naming(problem):
+                    failures = list(check(_registry.find(name), problem, threads, seed, worst[name]))
+                for failure in failures:
                     progress.say(failure)
             progress.advance()
     for name, found in worst.items():
-        print(
+        output.say(
             f"{name:16s} {found.checks:4d} checks, {found.failures} failures, worst error/bound {found.ratio:.3g} "
             f"({found.problem})"
         )

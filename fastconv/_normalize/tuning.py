@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,12 @@ from .._errors import bad_type, bad_value, unfit
 from .._problem import DTYPES, LAYOUTS, ConvProblem
 from .._tuning_record import EFFORTS
 from ..suites.layers import PASSES, problem_of_pass
+from .settings import MOST_BYTES
+
+MOST_SIZE = 2**62
+"""As for the arguments of a call."""
+ITEM_BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "complex64": 8, "complex128": 16, "int8": 2}
+LARGEST_ITEM_BYTES = max(ITEM_BYTES.values())
 
 PROBLEM_EXAMPLE = "forward 8x64x56x56 128x64x3x3 s2 p1 float32"
 
@@ -54,7 +61,7 @@ def jobs(
         raise bad_value("batch", batch, "1 or more")
     wanted = None if passes is None else pass_names(passes)
     found = [job for item in items for job in _jobs_of(item, wanted)]
-    return [Job(job.problem.replace(**changes), job.suite, job.layer, job.pass_name, job.count) for job in found]
+    return [replace(job, problem=_computable(job.problem.replace(**changes))) for job in found]
 
 
 def _jobs_of(item: Any, passes: Sequence[str] | None) -> list[Job]:
@@ -76,10 +83,50 @@ def problem(value: Any) -> ConvProblem:
         raise bad_type("problem", value, f"a ConvProblem or its text, as in {PROBLEM_EXAMPLE!r}")
     if isinstance(value, str) and len(value.split()) < 3:
         raise bad_value("problem", value, f"{', '.join(suites.NAMES)}, or a text as {PROBLEM_EXAMPLE!r}")
-    parsed = ConvProblem.parse(value) if isinstance(value, str) else value
-    if min(parsed.output_size) < 1:
-        raise unfit("problem", f"{parsed}, whose kernel is larger than its padded input", "an output of 1 or more")
-    return parsed
+    return _computable(ConvProblem.parse(value) if isinstance(value, str) else value)
+
+
+def _computable(problem: ConvProblem) -> ConvProblem:
+    """``problem``, if arrays of its sizes can exist and have something in them."""
+    shapes = problem.input_shape, problem.weight_shape
+    if 0 in shapes[0] + shapes[1]:
+        raise unfit("problem", f"{problem}, which has nothing to compute", "sizes of 1 or more")
+    reaches = [d * (k - 1) + 1 for d, k in zip(problem.dilation, problem.kernel_size, strict=True)]
+    numbers = [*shapes[0], *shapes[1], *problem.stride, *reaches, *(abs(p) for pair in problem.padding for p in pair)]
+    if max(numbers) >= MOST_SIZE:
+        raise unfit("problem", str(problem), f"sizes below {MOST_SIZE}")
+    if min(problem.output_size) < 1:
+        raise unfit("problem", f"{problem}, whose kernel is larger than its padded input", "an output of 1 or more")
+    if max(math.prod(shape) for shape in (*shapes, problem.output_shape)) * LARGEST_ITEM_BYTES > MOST_BYTES:
+        raise unfit("problem", str(problem), f"arrays below {MOST_BYTES} bytes")
+    return problem
+
+
+def check_memory(jobs: Iterable[Job]) -> None:
+    """ValueError for the first problem whose arrays do not fit the memory of this machine."""
+    memory_bytes = _physical_bytes()
+    for job in jobs:
+        needed = array_bytes(job.problem)
+        if needed > memory_bytes:
+            fact = f"{job.problem}, whose arrays take {_gib(needed)}"
+            raise unfit("problem", fact, f"what fits in the {_gib(memory_bytes)} of this machine")
+
+
+def array_bytes(problem: ConvProblem) -> int:
+    """Size of the problem's three arrays."""
+    shapes = problem.input_shape, problem.weight_shape, problem.output_shape
+    return sum(math.prod(shape) for shape in shapes) * ITEM_BYTES[problem.dtype]
+
+
+def _physical_bytes() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return MOST_BYTES
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.3g} GiB" if size < 2**40 else f"{size / 2**40:.3g} TiB"
 
 
 def pass_names(value: Any) -> list[str]:
@@ -135,12 +182,18 @@ def tuning_file(path: Any, any_machine: bool = False) -> _tuning_cache.Content:
         if text is None:
             raise ValueError("no such file")
         content = _tuning_cache.parse(text)
-    except (ValueError, _tuning_file.RefusedError) as reason:
+    except (ValueError, OSError) as reason:
         raise unfit("path", f"{os.fspath(path)!r}: {reason}", "a file that export_tuning wrote") from None
+    if content.machine_refused:
+        _tuning_cache.warn_once(Path(path), content.machine_refused)
     here = _fingerprint.fingerprint()
     if not any_machine and content.fingerprint != here:
         names = sorted(here.keys() | content.fingerprint.keys())
         there = content.fingerprint
-        differing = [f"{n} {there.get(n)!r} there, {here.get(n)!r} here" for n in names if there.get(n) != here.get(n)]
+        differing = [
+            f"{ascii(n)[1:-1]} {there.get(n)!r} there, {here.get(n)!r} here"
+            for n in names
+            if there.get(n) != here.get(n)
+        ]
         raise unfit("path", f"{os.fspath(path)!r} of another machine: {'; '.join(differing)}", "a file of this machine")
     return content

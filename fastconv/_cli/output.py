@@ -1,0 +1,98 @@
+"""What the command prints and the files it writes: whatever is in a text, and whatever becomes of the output."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+
+class OutputError(Exception):
+    """Something could not be written; the message says what and why."""
+
+
+class ClosedPipeError(OutputError):
+    """The reader of standard output went away, as ``head`` does: nothing to complain of."""
+
+
+def printable(text: str) -> str:
+    """``text`` as one line that shows as itself: what moves the cursor or turns writing round is escaped."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+def say(line: str) -> None:
+    """Print a line, whatever is in it."""
+    put(printable(line) + "\n")
+
+
+def put(text: str) -> None:
+    """Print text of the command's own; OutputError where it does not get through."""
+    if sys.stdout is None:
+        raise OutputError(f"standard output: {os.strerror(errno.EBADF)}")
+    try:
+        _write(sys.stdout, text)
+    except OSError as error:
+        # What is left in the buffer would be tried again, and complained of, at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise ClosedPipeError from None
+        raise OutputError(f"standard output: {error.strerror}") from None
+
+
+def complain(line: str) -> None:
+    """Print a line to stderr, if there is one."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            _write(sys.stderr, printable(line) + "\n")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
+
+
+def write(path: str, text: str) -> None:
+    """Put ``text`` into the file."""
+    with writing_to(path):
+        Path(path).write_text(text)
+
+
+@contextlib.contextmanager
+def writing_to(path: str) -> Iterator[None]:
+    """Any OSError inside the ``with`` block becomes an OutputError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path!r}: {error.strerror or error}") from None
+
+
+def check_can_write(option: str, path: str) -> None:
+    """ValueError where the file cannot be opened for writing; what it holds stays, and where none was there is none."""
+    existed = os.path.exists(path)
+    if existed and not os.path.isfile(path) and not os.path.isdir(path):
+        return  # a pipe or a device, which might wait for its reader
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+        if not existed:
+            os.unlink(os.path.realpath(path))
+    except OSError as error:
+        raise ValueError(f"{option}: got {path!r}, which cannot be written ({error.strerror})") from None
+
+
+@contextlib.contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Show warnings as lines of the command's own, without a place in the source."""
+
+    def show(message: Warning | str, *_: object) -> None:
+        complain(str(message))
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield

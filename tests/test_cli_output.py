@@ -1,0 +1,383 @@
+"""The command and its surroundings: odd arguments, files that cannot be written, closed output, hostile text."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastconv import _tuning_cache
+from fastconv._cli import main, output
+from subprocesses import environment
+from tuning_cases import path, record, reread, stored_text
+
+pytestmark = pytest.mark.usefixtures("cache_folder")
+
+PROBLEM = "forward 1x4x10x10 6x4x3x3 p1 float32"
+TINY = "forward 1x1x4 1x1x3 float32"
+HUGE = "forward 1000x1000x1000x1000 4x1000x3x3 float32"
+HOSTILE = ["\x1b[2J", "\r", "\u202e", "\x00", "\n", "\x9b2J", "\x07", "\udcff", "\u2028"]
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command in this process; (status, stdout, stderr)."""
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        reread()
+        try:
+            status = main(arguments)
+        except SystemExit as end:
+            status = end.code
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return command
+
+
+@pytest.fixture
+def no_measuring(monkeypatch):
+    """To fail is to have measured."""
+
+    def measure(*arguments, **settings):
+        raise AssertionError("was measured")
+
+    for name in ("tune_problem", "tune"):
+        monkeypatch.setattr(f"fastconv._tune.{name}", measure)
+    monkeypatch.setattr("fastconv._calibrate.measure_machine", measure)
+
+
+def shell(command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell's command line in which ``$fastconv`` is the command."""
+    fixed = {"fastconv": f"{sys.executable} -m fastconv"}
+    return subprocess.run(
+        ["bash", "-c", command],
+        env={**environment(), **fixed, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+# Files that cannot be written are found out before anything is measured.
+
+
+@pytest.mark.usefixtures("no_measuring")
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+@pytest.mark.parametrize("command", ["autotune", "bench"])
+def test_files_that_cannot_be_written_are_found_out_before_measuring(run, tmp_path, command, option):
+    if option == "--plot":
+        pytest.importorskip("matplotlib")
+        if command == "bench":
+            return
+    for file in (tmp_path / "missing" / "file.png", tmp_path, "/proc/self/attr/file.png", ""):
+        status, out, err = run(command, PROBLEM, option, str(file))
+        assert (status, out, err.count("\n")) == (2, "", 1), err
+        assert err.startswith(f"fastconv {command}: {option}: got {str(file)!r}, which cannot be written")
+
+
+@pytest.mark.usefixtures("no_measuring")
+def test_plot_in_no_known_format_is_found_out_before_measuring(run, tmp_path):
+    pytest.importorskip("matplotlib")
+    status, out, err = run("autotune", PROBLEM, "--plot", str(tmp_path / "plot.xyz"))
+    assert (status, out) == (2, "")
+    assert "png" in err
+
+
+def test_looking_whether_a_file_can_be_written_changes_nothing(tmp_path):
+    there, absent, link = tmp_path / "there", tmp_path / "absent", tmp_path / "link"
+    there.write_text("content")
+    link.symlink_to(absent)
+    for file in (there, absent, link, "/dev/null"):
+        output.check_can_write("--json", str(file))
+    assert (there.read_text(), link.is_symlink(), absent.exists()) == ("content", True, False)
+
+
+def test_json_that_fails_after_measuring_is_one_line_and_status_1(run):
+    status, _, err = run("bench", PROBLEM, "--threads", "1", "--json", "/dev/full")
+    assert status == 1
+    assert err == "fastconv bench: '/dev/full': No space left on device\n"
+
+
+@pytest.mark.parametrize("action", ["export", "merge"])
+def test_cache_files_that_cannot_be_written_are_one_line_and_status_1(run, tmp_path, action):
+    exported = tmp_path / "exported.json"
+    exported.write_text(stored_text())
+    for file in (str(tmp_path / "missing" / "file"), str(tmp_path), "/dev/full"):
+        status, out, err = run("cache", action, file, *([str(exported)] if action == "merge" else []))
+        assert (status, out, err.count("\n")) == (1, "", 1), err
+        assert err.startswith(f"fastconv cache: {file!r}: ")
+
+
+@pytest.mark.skipif(not Path("/proc/self/attr").is_dir(), reason="needs Linux's proc")
+@pytest.mark.parametrize("arguments", [["autotune", PROBLEM, "--threads", "1"], ["cache", "import", "exported.json"]])
+def test_choices_that_cannot_be_stored_are_status_1(run, monkeypatch, tmp_path, arguments):
+    monkeypatch.chdir(tmp_path)
+    Path("exported.json").write_text(stored_text())
+    monkeypatch.setenv("FASTCONV_CACHE_DIR", "/proc/self/attr/fastconv")
+    status, _, err = run(*arguments)
+    assert status == 1
+    assert err.startswith("fastconv: /proc/self/attr/fastconv")
+    assert err.endswith("tuned choices last until this process ends\n")
+    assert err.count("\n") == 1
+
+
+# Problems that are too large, or empty.
+
+
+@pytest.mark.parametrize("command", ["autotune", "verify", "bench"])
+def test_problems_larger_than_memory_are_refused_before_measuring(run, command, request):
+    if command != "verify":
+        request.getfixturevalue("no_measuring")
+    status, out, err = run(command, PROBLEM, HUGE)
+    assert (status, out, err.count("\n")) == (2, "", 1), err
+    assert err.startswith(f"fastconv {command}: problem: got {HUGE}, whose arrays take 3.65 TiB; allowed: what fits")
+
+
+def test_problems_larger_than_memory_are_explained_and_estimated(run):
+    assert run("explain", HUGE)[0] == 0
+    assert run("autotune", HUGE, "--effort", "estimate")[0] == 0
+
+
+@pytest.mark.parametrize("command", ["autotune", "verify", "bench"])
+def test_memory_that_runs_out_is_one_line_and_status_1(run, monkeypatch, command):
+    def sample(*arguments, **settings):
+        raise MemoryError("Unable to allocate")
+
+    monkeypatch.setattr("fastconv._tune.sample", sample)
+    monkeypatch.setattr("fastconv._cli.verify.sample", sample)
+    status, _, err = run(command, PROBLEM, "--threads", "1")
+    assert (status, err) == (1, f"fastconv {command}: out of memory; {PROBLEM}: Unable to allocate\n")
+
+
+@pytest.mark.parametrize("command", ["explain", "autotune", "verify", "bench"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"forward 1x{10**20}x8x8 4x{10**20}x3x3",
+        f"forward {2**63}x1x8x8 4x1x3x3",
+        f"forward 1x1x8x8 4x1x3x3 p{2**63}",
+        f"forward 1x1x8x8 4x1x3x3 s{2**64}",
+        f"backward_input 1x1x8x8 4x1x3x3 d{2**62} p{2**61}",
+        f"forward 1x1x{2**40}x{2**40} 4x1x3x3",
+        f"forward 1x1x8x8 4x1x3x3 p{'9' * 5000}",
+        "forward 1x0x8x8 4x0x3x3",
+        "backward_input 0x1x8x8 4x1x3x3",
+        "backward_weight 1x1x8x8 0x1x3x3",
+        "forward 1x1x0x8 4x1x1x3",
+        "forward 1x1x8x8 4x1x3x3 g0",
+        "forward 1x1x8x8 4x1x0x3",
+    ],
+)
+def test_impossible_problems_are_status_2_with_one_line(run, command, text):
+    status, out, err = run(command, text)
+    assert (status, out, err.count("\n")) == (2, "", 1), err
+    assert err.startswith(f"fastconv {command}: problem: ")
+
+
+def test_batch_that_makes_a_problem_too_large_is_refused(run):
+    for batch in (2**31, 2**62, 2**80):
+        assert run("explain", PROBLEM, "--batch", str(batch))[0] in (0, 2)
+        assert run("bench", PROBLEM, "--batch", str(batch))[:2] == (2, "")
+
+
+# Output that is closed, full, or a pipe without a reader.
+
+
+@pytest.mark.parametrize("command", ["info", "--help"])
+def test_output_to_a_full_disk_is_one_line_and_status_1(command):
+    run = shell(f"$fastconv {command} >/dev/full")
+    assert run.returncode == 1
+    assert run.stderr.endswith("standard output: No space left on device\n")
+    assert run.stderr.count("\n") == 1
+
+
+def test_closed_output_is_found_out_before_measuring():
+    run = shell(f"$fastconv autotune '{PROBLEM}' --calibrate --threads 1 >&-")
+    assert (run.returncode, run.stderr) == (1, "fastconv: standard output: Bad file descriptor\n")
+    assert not path().exists()
+
+
+def test_pipe_without_a_reader_is_quiet():
+    run = shell("$fastconv autotune resnet50 --effort estimate | head -1; exit ${PIPESTATUS[0]}")
+    assert (run.returncode, run.stderr) == (1, "")
+    assert run.stdout.startswith("23 problems")
+
+
+def test_closed_error_output_stops_nothing():
+    for redirection in ("2>&-", "2>/dev/full"):
+        run = shell(f"$fastconv autotune '{PROBLEM}' --threads 1 {redirection}")
+        assert (run.returncode, run.stdout.count("total")) == (0, 1)
+    assert shell("$fastconv explain nonsense 2>&-").returncode == 2
+
+
+def test_output_in_ascii_shows_other_characters_escaped(tmp_path):
+    file = tmp_path / "tün€d.json"
+    run = shell(f"$fastconv cache export '{file}'", PYTHONIOENCODING="ascii")
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "t\\xfcn\\u20acd.json" in run.stdout
+
+
+def test_interrupt_is_one_line_and_status_130(run, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    assert run("autotune", PROBLEM, "--threads", "1")[0] == 0
+    monkeypatch.setattr("fastconv._tune.tune_problem", interrupted)
+    status, out, err = run("autotune", PROBLEM, "lenet", "--threads", "1")
+    assert (status, err) == (130, "fastconv autotune: interrupted; what was measured is stored\n")
+    assert out.count("stored") == 1
+    monkeypatch.setattr(_tuning_cache.TuningCache, "is_saved", False)
+    assert run("autotune", "lenet", "--threads", "1")[2] == "fastconv autotune: interrupted\n"
+    assert run("bench", PROBLEM)[::2] == (130, "fastconv bench: interrupted\n")
+
+
+# Text that is not ours is shown, not obeyed.
+
+
+def test_printable():
+    assert output.printable("a \\ é €") == "a \\ é €"
+    for text in HOSTILE:
+        assert output.printable(text).isprintable()
+        assert output.printable(text).isascii()
+    assert output.printable("\x1b[2J") == "\\x1b[2J"
+
+
+def _is_plain(shown: str) -> bool:
+    return all(line.isprintable() for line in shown.split("\n"))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_stored_text_is_shown_not_obeyed(run, text):
+    """In every text of a file at once, and in one at a time."""
+    tree = json.loads(stored_text())
+    choice = tree["choices"][str(record().problem)]["1"]
+    bad = [choice | {name: text} for name in ("effort", "algorithm", "default", "measured_at")]
+    bad += [choice | {"params": {text: 1}}, choice | {"params": {"a": text}}]
+    timing = choice["timings"][0]
+    bad += [choice | {"timings": [timing | change]} for change in ({"algorithm": text}, {"params": {text: text}})]
+    for number, value in enumerate(bad, 2):
+        tree["choices"][str(record().problem)][str(number)] = value
+    tree["choices"][f"{record().problem}{text}"] = {"1": choice}
+    tree["choices"][text] = {text: choice}
+    path().parent.mkdir(parents=True, exist_ok=True)
+    path().write_text(json.dumps(tree))
+    status, out, err = run("cache", "show")
+    assert (status, err, out.count("\n")) == (0, "", 1), out
+    for threads in range(1, len(bad) + 2):
+        status, out, err = run("explain", str(record().problem), "--threads", str(threads))
+        assert (status, err) == (0, "")
+        assert _is_plain(out)
+    tree["fingerprint"] |= {text: text, "model": text}
+    for content in (tree, {"format": text}, text):
+        path().write_text(json.dumps(content))
+        for arguments in (("cache", "show"), ("info",), ("cache", "import", str(path()))):
+            _, out, err = run(*arguments)
+            assert _is_plain(out)
+            assert _is_plain(err)
+            assert err.count("\n") <= 1
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["{}"],
+        ["info", "{}"],
+        ["explain", "{}"],
+        ["explain", "forward 1x1x8 1x1x3 {}"],
+        ["explain", PROBLEM, "--dtype", "{}"],
+        ["explain", PROBLEM, "--threads", "{}"],
+        ["explain", PROBLEM, "--{}"],
+        ["autotune", PROBLEM, "--effort", "{}"],
+        ["autotune", PROBLEM, "--passes", "{}"],
+        ["autotune", PROBLEM, "--json", "/no/such/folder/{}"],
+        ["verify", PROBLEM, "--algorithm", "{}"],
+        ["bench", PROBLEM, "--json", "/no/such/folder/{}"],
+        ["cache", "{}"],
+        ["cache", "clear", "{}"],
+        ["cache", "export", "/no/such/folder/{}"],
+        ["cache", "import", "/no/such/folder/{}"],
+        ["cache", "merge", "/no/such/folder/{}", "/no/such/{}"],
+    ],
+)
+def test_what_the_user_wrote_is_shown_not_obeyed(run, arguments, text):
+    status, out, err = run(*(argument.format(text) for argument in arguments))
+    assert status in (0, 1, 2)
+    assert (status, bool(err)) in ((0, False), (1, True), (2, True))
+    assert _is_plain(out)
+    assert _is_plain(err)
+
+
+def test_names_of_folders_are_shown_not_obeyed(run, tmp_path, monkeypatch):
+    for number, text in enumerate(["\x1b[2J", "\r", "\u202e", "\n", "\udcff"]):
+        folder = tmp_path / f"{number}{text}"
+        monkeypatch.setenv("FASTCONV_CACHE_DIR", str(folder))
+        exported = str(tmp_path / f"exported{text}.json")
+        for arguments in (
+            ("info",),
+            ("cache", "path"),
+            ("autotune", PROBLEM, "--threads", "1"),
+            ("cache", "export", exported),
+            ("cache", "merge", exported, exported),
+            ("cache", "import", exported),
+        ):
+            status, out, err = run(*arguments)
+            assert (status, err) == (0, ""), arguments
+            assert _is_plain(out)
+        path().write_text("{")
+        status, out, err = run("cache", "show")
+        assert (status, out, err.count("\n")) == (0, "", 1)
+        assert _is_plain(err)
+
+
+# Odd values of every option.
+
+ODD = [
+    "",
+    " ",
+    "0",
+    "-1",
+    "1.5",
+    "nan",
+    "inf",
+    "1e400",
+    "9" * 30,
+    "9" * 5000,
+    "x",
+    "--",
+    "-",
+    "é",
+    "\x1b",
+    "None",
+    "[]",
+]
+
+
+@pytest.mark.parametrize("value", ODD)
+def test_odd_values_of_every_option(run, monkeypatch, tmp_path, value):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fastconv._tune.tune_problem", lambda problem, *others: record(problem))
+    monkeypatch.setattr("fastconv._cli.verify.PROBLEMS", [TINY])
+    common = "--passes --batch --dtype --layout --threads"
+    for command, options in {
+        "autotune": f"{common} --effort --time-limit --json --remeasure --calibrate",
+        "explain": common,
+        "bench": f"{common} --effort --json",
+        "verify": f"{common} --algorithm --seed",
+    }.items():
+        for arguments in ([command, value], *([command, TINY, f"{option}={value}"] for option in options.split())):
+            status, out, err = run(*arguments)
+            assert status in (0, 1, 2), arguments
+            assert (status == 0) == (not err), (arguments, err)
+            assert _is_plain(out)
+            assert _is_plain(err)
+    for action in ("clear", "export", "import", "merge", "show", "path"):
+        for count in (1, 2):
+            status, out, err = run("cache", action, *[value] * count)
+            assert status in (0, 1, 2)
+            assert _is_plain(out + err)
