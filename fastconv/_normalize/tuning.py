@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .. import _fingerprint, _tuning_cache, _tuning_file, suites
+from .. import _config, _fingerprint, _tuning_cache, _tuning_file, suites
 from .._errors import bad_type, bad_value, unfit
 from .._problem import DTYPES, LAYOUTS, ConvProblem
 from .._tuning_record import EFFORTS
 from ..suites.layers import PASSES, problem_of_pass
-from .settings import MOST_BYTES
+from .arguments import MOST_BYTES
 
 MOST_SIZE = 2**62
 """As for the arguments of a call."""
@@ -104,7 +104,7 @@ def _computable(problem: ConvProblem) -> ConvProblem:
 
 def check_memory(jobs: Iterable[Job]) -> None:
     """ValueError for the first problem whose arrays do not fit the memory of this machine."""
-    memory_bytes = _physical_bytes()
+    memory_bytes = _config.memory_bytes()
     for job in jobs:
         needed = array_bytes(job.problem)
         if needed > memory_bytes:
@@ -116,13 +116,6 @@ def array_bytes(problem: ConvProblem) -> int:
     """Size of the problem's three arrays."""
     shapes = problem.input_shape, problem.weight_shape, problem.output_shape
     return sum(math.prod(shape) for shape in shapes) * ITEM_BYTES[problem.dtype]
-
-
-def _physical_bytes() -> int:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return MOST_BYTES
 
 
 def _gib(size: int) -> str:
