@@ -42,6 +42,18 @@ def test_every_algorithm(shape: str, direction: str, dtype: str) -> None:
             assert (result == 0).all(), algorithm
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "float16"])
+def test_padding_around_nothing_is_multiplied(dtype: str) -> None:
+    """Zeros of padding times NaN or infinity are NaN, whether or not there is an input between them."""
+    w, dy = np.ones((3, 2, 3), dtype), np.ones((2, 3, 2), dtype)
+    w[1, 1, 2], dy[1, 2, 0] = np.inf, np.nan
+    y = fastconv.conv1d(np.ones((2, 2, 0), dtype), w, padding=2)
+    assert np.isnan(y).tolist() == [[[False] * 2, [True] * 2, [False] * 2]] * 2
+    dw = fastconv.grad.conv1d_weight(np.ones((2, 2, 0), dtype), w.shape, dy, padding=2)
+    assert np.isnan(dw).all(axis=(1, 2)).tolist() == [False, False, True]
+    assert (dw[:2] == 0).all()
+
+
 @pytest.mark.parametrize("direction", ["forward", "backward_input"])
 def test_a_sum_over_nothing_is_the_epilogue(direction: str) -> None:
     shape = "2x0x8x9 4x0x3x3 p1" if direction == "forward" else "2x4x8x9 0x4x3x3 p1"

@@ -193,8 +193,15 @@ def _lowered(algorithm: Algorithm, problem: ConvProblem) -> ConvProblem:
 
 
 def _sum_over_nothing(problem: ConvProblem, operands: Operands) -> None:
-    """The result of an empty problem: every sum is 0. Algorithms are never given one."""
-    getattr(operands, lowering.RESULT[problem.direction]).fill(0)
+    """The result of an empty problem: every sum is 0, or of products with the zeros of padding. Algorithms are never
+    given one."""
+    with np.errstate(invalid="ignore"):
+        if problem.direction == "forward":
+            operands.output[...] = (operands.weight * 0).sum(axis=(1, 2, 3, 4)).reshape(-1, 1, 1, 1)
+        elif problem.direction == "backward_weight":
+            operands.weight[...] = (operands.output * 0).sum(axis=(0, 2, 3, 4)).reshape(-1, 1, 1, 1, 1)
+        else:
+            operands.input.fill(0)
     epilogue.apply(problem, operands)
 
 
