@@ -62,8 +62,8 @@ CALLS = {
         "x, w, out = a((8, 32, 64, 64)), a((32, 32, 3, 3)), np.ones((8, 32, 64, 64), '>f4')",
         "f.conv2d(x, w, padding=1, out=out)",
     ),
-    "infinite": ("x, w = a((1, 1, 1024, 1024)), a((1, 1, 31, 31)); x[0, 0, 5, 5] = np.inf", "f.conv2d(x, w)"),
-    "fft": ("x, w = a((4, 4, 256, 256)), a((4, 4, 15, 15))", "f.conv2d(x, w, padding=7, algorithm='fft')"),
+    "infinite": ("x, w = a((1, 1, 512, 512)), a((1, 1, 31, 31)); x[0, 0, 5, 5] = np.inf", "f.conv2d(x, w)"),
+    "fft": ("x, w = a((2, 2, 512, 512)), a((2, 2, 9, 9))", "f.conv2d(x, w, padding=4, algorithm='fft')"),
     "im2col": ("x, w = a((4, 64, 64, 64)), a((64, 64, 3, 3))", "f.conv2d(x, w, padding=1, algorithm='im2col')"),
     "weight gradient": ("x = a((4, 64, 64, 64))", "g.conv2d_weight(x, (64, 64, 3, 3), x, padding=1)"),
     "gelu": (
@@ -134,8 +134,8 @@ def _limit():
 @pytest.mark.usefixtures("_limit")
 @pytest.mark.parametrize("dtype", ["float32", "float16", "complex64", "int8"])
 def test_results_of_pieces_are_exact(dtype: str) -> None:
-    """Each named problem under limits at which it is cut into images, groups, channels and slabs of every axis."""
-    for problem in named():
+    """Problems of all kinds by all algorithms, under limits that cut them along every axis."""
+    for number, problem in enumerate(named()[:: 11 if dtype == "float32" else 23]):
         problem = problem.replace(dtype=dtype)
         if dtype == "int8" and problem.direction != "forward":
             continue
@@ -144,14 +144,15 @@ def test_results_of_pieces_are_exact(dtype: str) -> None:
         operands, expected = exact_case(problem)
         if dtype == "float32":
             operands = {role: array.astype(array.dtype.newbyteorder()) for role, array in operands.items()}
-        for limit in (1, 700, 3000, 12000):
+        able = accepted(problem)
+        for limit, name in ((2000, able[number % len(able)]), (20000, able[(number + 1) % len(able)]), (20000, "auto")):
             fastconv.set_workspace_limit(limit)
-            found = compute(problem, "auto", operands, 2)
-            assert (np.rint(np.real(found)) == np.real(expected)).all(), (str(problem), limit)
-            assert (np.rint(np.imag(found)) == np.imag(expected)).all(), (str(problem), limit)
+            found = compute(problem, name, operands, 2)
+            assert (np.rint(np.real(found)) == np.real(expected)).all(), (str(problem), name, limit)
+            assert (np.rint(np.imag(found)) == np.imag(expected)).all(), (str(problem), name, limit)
 
 
-PHASES = problems(("1x1x2 1x1x2 s1048576", "2x3x5 4x3x3 s4099 p7 d5", "1x2x3x3 4x1x2x3 s64x40 p3 g2"))
+PHASES = problems(("1x1x1048578 1x1x2 s1048576", "2x3x8300 4x3x3 s4099 p7 d5", "1x2x130x81 4x1x2x3 s64x40 p3 g2"))
 
 
 @pytest.mark.parametrize("problem", [p for p in PHASES if p.direction == "backward_input"], ids=describe)
@@ -191,7 +192,7 @@ def test_the_default_limit_is_of_the_machine(monkeypatch: pytest.MonkeyPatch, tm
 @pytest.mark.parametrize("algorithm", [algorithm.name for algorithm in ALGORITHMS])
 def test_what_a_limit_changes_does_not_depend_on_threads(algorithm: str) -> None:
     """Parameters are those that fit one thread; threads that would not fit are left out."""
-    for problem in named()[::3]:
+    for problem in named()[::7]:
         if algorithm not in accepted(problem):
             continue
         for limit in (2**12, 2**15, 2**18):

@@ -228,21 +228,24 @@ class Blocking:
 
 
 @functools.lru_cache(maxsize=1024)
-def blocking(problem: ConvProblem, side: int) -> Blocking:
-    """The blocks of the tiling with tiles of about ``side`` elements per transformed axis."""
-    t = tiling(problem, side)
+def blocking(problem: ConvProblem, tile: int, block_bytes: int | None = None) -> Blocking:
+    """The blocks of the tiling with tiles of about ``tile`` elements per transformed axis, of so many bytes at most."""
+    sums_bytes = SUMS_BYTES if block_bytes is None else min(SUMS_BYTES, MOST_LANES * block_bytes)
+    block_bytes = block_bytes or MATRIX_BLOCK_BYTES
+    t = tiling(problem, tile)
     itemsize = np.dtype(problem.dtype).itemsize
     tile_bytes = (t.sources + t.targets) * math.prod(t.tile) * itemsize
     if t.by_matrices:
         groups = problem.groups
-        most = MATRIX_BLOCK_BYTES // (tile_bytes * groups)
+        most = block_bytes // (tile_bytes * groups)
         tiles = max(1, min(most, max(-(-t.tile_count // LEAST_BLOCKS), LEAST_ROWS), t.tile_count))
     else:
-        groups = max(1, min(BLOCK_BYTES // tile_bytes, problem.groups))
-        tiles = max(1, min(BLOCK_BYTES // (tile_bytes * groups), t.tile_count))
+        most = min(BLOCK_BYTES, block_bytes)
+        groups = max(1, min(most // tile_bytes, problem.groups))
+        tiles = max(1, min(most // (tile_bytes * groups), t.tile_count))
     lanes = 1
     if problem.direction == "backward_weight":
-        room = SUMS_BYTES // (2 * itemsize * t.kernel_spectra)
+        room = sums_bytes // (2 * itemsize * t.kernel_spectra)
         lanes = max(1, min(-(-t.tile_count // tiles), -(-MOST_LANES * groups // problem.groups), room))
     return Blocking(t, tiles, groups, lanes)
 

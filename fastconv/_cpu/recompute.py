@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .._algorithm import Operands, Resources
+from .._algorithm import Machine, Operands, Resources
 from .._problem import ConvProblem, Epilogue
-from . import _reference
 from ._workspace import give_back, take
 from .algorithms.im2col import Im2col
+from .algorithms.reference import Reference
+
+TYPICAL = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
+"""What is compared on; the choice must not depend on measurements."""
 
 
 def recompute(problem: ConvProblem, operands: Operands, resources: Resources) -> None:
     """Compute by an algorithm that keeps NaN and Inf in their places, without the epilogue.
 
     In the workspace of the call, whose contents are lost, or beside it in as much as that leaves of the limit: half of
-    the limit fits into one of them.
+    the limit fits into one of them. Where that is little, plain loops may be faster than very many blocks.
     """
-    direct, problem, most = Im2col(), problem.replace(epilogue=Epilogue()), resources.limit_bytes // 2
+    direct, plain, problem = Im2col(), Reference(), problem.replace(epilogue=Epilogue())
     operands = Operands(operands.input, operands.weight, operands.output)
+    most = resources.limit_bytes // 2
     params = direct.fitting(problem, most)
-    if params is None:
-        _reference.execute(problem, operands, resources.threads)
+    if params is None or (params and plain.cost(problem, {}, 1, TYPICAL) < direct.cost(problem, params, 1, TYPICAL)):
+        plain.execute(problem, {}, operands, resources)
         return
     threads = resources.threads
     while threads > 1 and direct.workspace(problem, params, threads) > most:

@@ -20,13 +20,15 @@ from ..._problem import ConvProblem, Sizes
 from .. import blas, epilogue
 from ..blocks import Box, Scratch, cut, run, scratch_bytes
 from ..kernel_spectra import Kernels
-from ..overlap_save import Blocking, Tile, blocking, is_transformable, sizes_of, tiling
+from ..overlap_save import BLOCK_BYTES, Blocking, Tile, blocking, is_transformable, sizes_of, tiling
 from ..recompute import recompute, recompute_images
 from ..spectra import Spectra
 
 SIDES = tuple(side for power in range(4, 22) for side in (2**power, 3 * 2 ** (power - 1)))
 """Candidates for the size of a tile along an axis."""
 CANDIDATES = 5
+LEAST_BLOCK_BYTES = 2**14
+"""Of tiles that are transformed together where scratch memory is limited."""
 SPECTRA_BYTES = 2**28
 """Tiles whose kernel spectra take more are considered only where all do."""
 
@@ -52,13 +54,22 @@ class Fft(Algorithm):
     def parameters(self, problem: ConvProblem) -> list[Params]:
         return [{"tile": side} for side in _sides(problem)]
 
+    def fitting(self, problem: ConvProblem, limit_bytes: int) -> Params | None:
+        """Blocks become smaller until they fit."""
+        found, block_bytes = super().fitting(problem, limit_bytes), BLOCK_BYTES
+        while found is None and block_bytes > LEAST_BLOCK_BYTES:
+            block_bytes //= 2
+            smaller = [{**params, "block_bytes": block_bytes} for params in self.parameters(problem)]
+            found = next((params for params in smaller if self.workspace(problem, params, 1) <= limit_bytes), None)
+        return found
+
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
-        sizes = _scratch_bytes(blocking(problem, params["tile"]), threads)
+        sizes = _scratch_bytes(blocking(problem, **params), threads)
         # scipy.fft allocates what it returns: spectra and results of a block for every thread.
         return scratch_bytes(*sizes) + 2 * sum(sizes[1:])
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        blocks = blocking(problem, params["tile"])
+        blocks = blocking(problem, **params)
         at_once = max(1, min(threads, blocks.task_count))
         return CALLS_PER_CALL * machine.numpy_call_seconds + _seconds(blocks, machine) / at_once
 
@@ -75,7 +86,7 @@ class Fft(Algorithm):
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
         with np.errstate(all="ignore"), blas.one_thread():
-            spoiled = _Execution(blocking(problem, params["tile"]), operands, resources).run()
+            spoiled = _Execution(blocking(problem, **params), operands, resources).run()
         if problem.direction == "backward_weight":
             if spoiled:
                 recompute(problem, operands, resources)

@@ -361,18 +361,22 @@ class _Execution:
         steps = [(size, stride) for size, stride in zip(array.shape[2:], array.strides[2:], strict=True) if size > 1]
         if any(outer != size * inner for (_, outer), (size, inner) in pairwise(steps)):
             return None
-        matrices = _joined(array, 2)
-        groups, rows, pixels = matrices.shape
+        (groups, rows), (group, row), itemsize = array.shape[:2], array.strides[:2], array.itemsize
+        pixels, pixel = math.prod(array.shape[2:]), steps[-1][1] if steps else itemsize
         by_rows = self.problem.layout == "channels_first"
-        long, short = (pixels, rows) if by_rows else (rows, pixels)
-        group, row, pixel = matrices.strides
-        apart, step = (row, pixel) if by_rows else (pixel, row)
-        # Axes of one element may have any stride, which NumPy looks at.
-        apart = long * array.itemsize if short == 1 else apart
-        if (long > 1 and step != array.itemsize) or apart < long * array.itemsize:
+        (long, step), (short, apart) = ((pixels, pixel), (rows, row)) if by_rows else ((rows, row), (pixels, pixel))
+        if short == 1:  # its stride, which may be any, is looked at by NumPy
+            apart = long * itemsize
+        # Products with vectors have other kernels for matrices without gaps.
+        may_have_gaps = min(rows, pixels, self.filters, self.channels * self.taps) > 1
+        if (
+            (long > 1 and step != itemsize)
+            or apart < long * itemsize
+            or (apart > long * itemsize and not may_have_gaps)
+        ):
             return None
-        strides = (group, apart, array.itemsize) if by_rows else (group, array.itemsize, apart)
-        return np.lib.stride_tricks.as_strided(matrices, (groups, rows, pixels), strides)
+        strides = (group, apart, itemsize) if by_rows else (group, itemsize, apart)
+        return np.lib.stride_tricks.as_strided(array, (groups, rows, pixels), strides)
 
     def _windows(self, box: Box) -> Iterator[tuple[int, Box, Box]]:
         """Every tap that meets the input, the pixels of ``box`` that see the input through it, and what they see."""
