@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,7 +65,10 @@ def check(case: Case, announce: Callable[[str], None] = lambda algorithm: None) 
         else:
             for algorithm in _algorithms(subject):
                 announce(algorithm)
-                checker.check_algorithm(algorithm)
+                try:
+                    checker.check_algorithm(algorithm)
+                except Exception as error:
+                    outcome.failures.append(raised(error, algorithm))
                 if overrun:
                     # The cause of whatever else was found.
                     words = f"wrote beyond {overrun[0]} bytes of scratch memory"
@@ -99,6 +103,12 @@ def _guarded_workspace() -> Iterator[list[int]]:
         yield overrun
     finally:
         backend.workspace = plain
+
+
+def raised(error: Exception, algorithm: str) -> tuple[str, str, str]:
+    """An exception that there should not be, as a failure: its kind is the type and the place."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} {where.filename.rsplit('/', 1)[-1]}:{where.lineno}", algorithm, str(error)
 
 
 def _algorithms(subject: Subject) -> list[str]:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import faulthandler
 import json
 import sys
-import traceback
 from typing import Any
 
 from .case import Case
-from .check import check
+from .check import check, raised
 from .workers import AT
 
 
@@ -27,9 +26,7 @@ def answer(line: str) -> dict[str, Any]:
         outcome = check(Case.parse(line), announce)
         return {"failures": outcome.failures, "counts": outcome.counts}
     except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{where.filename.rsplit('/', 1)[-1]}:{where.lineno}"
-        return {"failures": [(f"{type(error).__name__} {place}", "", str(error))], "counts": {}}
+        return {"failures": [raised(error, "")], "counts": {}}
 
 
 def main() -> None:
