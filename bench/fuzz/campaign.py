@@ -79,7 +79,7 @@ class _Running:
         self.broken: list[BaseException] = []
         self._started = time.monotonic()
         self._lock = threading.Lock()
-        self._environment = environment(campaign.isa)
+        self._environment = environment(campaign.isa, campaign.seed)
         self._given = 0
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import selectors
 import signal
 import subprocess
@@ -50,16 +49,17 @@ class Answer:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def environment(isa: str | None = None) -> dict[str, str]:
+def environment(isa: str | None = None, seed: int = 0) -> dict[str, str]:
     """A poisoned heap, checked where the C library can; no tuned choices of the user's; threads that sleep."""
     found = {
         **os.environ,
-        "MALLOC_PERTURB_": str(random.randint(1, 255)),
+        "MALLOC_PERTURB_": str(seed % 255 + 1),
         "OMP_WAIT_POLICY": "passive",
         "OPENBLAS_NUM_THREADS": "1",
         "FASTCONV_CACHE_DIR": str(Path(tempfile.gettempdir()) / f"fastconv-fuzz-{os.getpid()}"),
     }
-    if _has_malloc_debug():
+    # A sanitizer that was preloaded checks more.
+    if "LD_PRELOAD" not in os.environ and _has_malloc_debug():
         found |= {"LD_PRELOAD": MALLOC_DEBUG, "MALLOC_CHECK_": "3"}
     return found | ({"FASTCONV_MAX_ISA": isa} if isa else {})
 
