@@ -50,11 +50,10 @@ class Answer:
 
 
 def environment(isa: str | None = None, seed: int = 0) -> dict[str, str]:
-    """A poisoned heap, checked where the C library can; no tuned choices of the user's; threads that sleep."""
+    """A poisoned heap, checked where the C library can; no tuned choices of the user's."""
     found = {
         **os.environ,
         "MALLOC_PERTURB_": str(seed % 255 + 1),
-        "OMP_WAIT_POLICY": "passive",
         "OPENBLAS_NUM_THREADS": "1",
         "FASTCONV_CACHE_DIR": str(Path(tempfile.gettempdir()) / f"fastconv-fuzz-{os.getpid()}"),
     }
