@@ -115,7 +115,8 @@ class Worker:
         assert process.stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
-            if not selector.select(self._timeout_seconds):
+            # In two halves: time in which all processes were stopped ends one of them.
+            if not any(selector.select(self._timeout_seconds / 2) for _ in range(2)):
                 return None
         return process.stdout.readline()
 
