@@ -230,3 +230,12 @@ def test_only_plans_take_packed_weights() -> None:
         fastconv.conv2d_backward(packed, x, packed)
     with pytest.raises(TypeError, match="a packed weight is for calls of the plan"):
         np.asarray(packed)
+
+
+def test_a_packed_weight_that_nothing_is_multiplied_by() -> None:
+    """Everything that the weight could reach is cropped: it is packed into no bytes at all."""
+    planned = fastconv.plan(
+        "depthwise_conv1d", (1, 1, 1), (1, 1, 1), stride=2, padding=[(1, 0)], direction="backward_input"
+    )
+    dy, w = np.ones(planned._planned.described.y_shape, np.float32), np.ones((1, 1, 1), np.float32)
+    np.testing.assert_array_equal(planned(dy, planned.pack(w)), planned(dy, w))

@@ -110,3 +110,19 @@ def test_all_nan_input() -> None:
         for algorithm in accepted(problem):
             operands = {role: np.full_like(a, np.nan) for role, a in placed(problem, integer_operands(problem)).items()}
             assert np.isnan(compute(problem, algorithm, operands)).all(), algorithm
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_infinity_in_a_single_pixel_stays_infinity(dtype: str) -> None:
+    """Kernels that sum along the reduction meet every element once, wherever their vectors end."""
+    for channels in (2, 3, 5, 9, 17, 18, 33, 34, 47, 66):
+        problem = ConvProblem.parse(f"forward 1x{channels}x1 5x{channels}x1 {dtype}")
+        x, w = np.ones(problem.input_shape, dtype), np.ones(problem.weight_shape, dtype)
+        for place in {0, 1, channels // 2, channels - 2, channels - 1}:
+            of_x, of_w = x.copy(), w.copy()
+            of_x[0, place], of_w[-1, place] = np.inf, np.inf
+            for algorithm in accepted(problem):
+                found = compute(problem, algorithm, {"input": of_x, "weight": w}).ravel().tolist()
+                assert found == [np.inf] * 5, (algorithm, channels, place)
+                found = compute(problem, algorithm, {"input": x, "weight": of_w}).ravel().tolist()
+                assert found == [channels] * 4 + [np.inf], (algorithm, channels, place)

@@ -220,7 +220,8 @@ cdef class BoundProblem:
 cdef char *packed_memory(object packed, int64_t least_bytes, Py_buffer *view) except NULL:
     """The memory of packed weights, pinned by ``view``; a ValueError where it is not what a kernel would read."""
     PyObject_GetBuffer(packed, view, PyBUF_SIMPLE)
-    if view.len < least_bytes or <uintptr_t>view.buf & 63:
+    # Nothing lies anywhere.
+    if view.len < least_bytes or (view.len > 0 and <uintptr_t>view.buf & 63):
         PyBuffer_Release(view)
         raise ValueError("w: got packed weights of another size or alignment; allowed: those that pack returned")
     return <char *>view.buf

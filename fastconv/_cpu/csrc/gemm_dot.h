@@ -51,13 +51,17 @@ ALWAYS_INLINE void NAMED(sum_rows)(const int rows, const int columns, int64_t de
 #pragma GCC unroll 5
             for (int i = 0; i < rows; i++) sum[i * columns + j] += NAMED(load)(line[i] + r) * factor;
         }
-    /* What is left, in vectors that begin early, without what has been added. */
+    /* What is left, in vectors that begin early, without what has been added: of either factor, for infinity times 0
+     * is none. */
     if (whole > 0 && whole < depth)
 #pragma GCC unroll 4
         for (int j = 0; j < columns; j++) {
-            const NAMED(lane_index) left = (NAMED(lane_index))NAMED(load)(b + j * depth + last) & rest;
+            const NAMED(lane_index) factor = (NAMED(lane_index))NAMED(load)(b + j * depth + last) & rest;
 #pragma GCC unroll 5
-            for (int i = 0; i < rows; i++) sum[i * columns + j] += NAMED(load)(line[i] + last) * (NAMED(vector))left;
+            for (int i = 0; i < rows; i++) {
+                const NAMED(lane_index) left = (NAMED(lane_index))NAMED(load)(line[i] + last) & rest;
+                sum[i * columns + j] += (NAMED(vector))left * (NAMED(vector))factor;
+            }
         }
 }
 
