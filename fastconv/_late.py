@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import importlib
 import os
 import threading
+import weakref
 from typing import Any
 
 _imported: dict[str, Any] = {}
@@ -18,6 +20,10 @@ POLL_SECONDS = 0.02
 """A signal handler that forks may run between a look at ``_forks`` and the wait, and is then not heard."""
 
 
+class _Running:
+    """What an importing thread alone refers to: it is gone when the thread is, however that has ended."""
+
+
 def late(name: str) -> Any:
     """The module with the absolute ``name``, imported if this is its first use.
 
@@ -26,28 +32,30 @@ def late(name: str) -> Any:
     """
     while name not in _imported:
         failures: list[BaseException] = []
-        generation = _forks
-
-        def import_module(failures: list[BaseException] = failures) -> None:
-            try:
-                with _importing:
-                    _imported[name] = importlib.import_module(name)
-            except BaseException as failure:
-                failures.append(failure)
-            with _ended:
-                _ended.notify_all()
-
+        generation, running = _forks, _Running()
+        is_running = weakref.ref(running)
         with _ended:
-            try:
-                _thread.start_new_thread(import_module, ())
-            except RuntimeError:  # the system refuses a thread
-                import_module()
+            with contextlib.suppress(RuntimeError):  # the system refuses a thread
+                _thread.start_new_thread(_import, (name, failures, running))
+            del running
             # A child that was forked meanwhile, by a signal handler, has not the thread that imports.
-            while name not in _imported and not failures and generation == _forks:
+            while is_running() is not None and name not in _imported and not failures and generation == _forks:
                 _ended.wait(POLL_SECONDS)
+        if name not in _imported and not failures and generation == _forks:
+            _import(name, failures)
         if failures:
             raise failures[0]
     return _imported[name]
+
+
+def _import(name: str, failures: list[BaseException], running: _Running | None = None) -> None:
+    try:
+        with _importing:
+            _imported[name] = importlib.import_module(name)
+    except BaseException as failure:
+        failures.append(failure)
+    with _ended:
+        _ended.notify_all()
 
 
 def _before_fork() -> None:

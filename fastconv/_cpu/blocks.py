@@ -111,36 +111,36 @@ class _Team(Generic[Item]):
         self._work = work
         self._remaining = iter(items)
         self._changed = threading.Condition()
-        self._helpers = 0
         self._busy = 0
+        """Helpers that are at an item; they alone count, so that no signal handler comes between."""
         self._is_forking = False
 
     def start_helpers(self, count: int) -> None:
-        """Start ``count`` threads; fewer where the system refuses more."""
+        """Start ``count`` threads; fewer where the system refuses more. One that comes late finds no item."""
         for slot in range(1, count + 1):
             # In the caller's context: numpy.errstate is kept there.
             context = contextvars.copy_context()
-            with self._changed:
-                try:
-                    # Not a threading.Thread, whose start would wait in a forked child for a thread that is not there.
-                    _thread.start_new_thread(context.run, (self._help, slot))
-                except RuntimeError:
-                    return
-                self._helpers += 1
+            try:
+                # Not a threading.Thread, whose start would wait in a forked child for a thread that is not there.
+                _thread.start_new_thread(context.run, (self.take_items, slot))
+            except RuntimeError:
+                return
 
     def wait_for_helpers(self) -> None:
-        """Until all are gone; Ctrl-C meanwhile stops them."""
-        while self._helpers:
+        """Until none is at an item; Ctrl-C meanwhile stops them."""
+        while True:
             try:
                 with self._changed:
-                    self._changed.wait(POLL_SECONDS)
+                    while self._busy:
+                        self._changed.wait(POLL_SECONDS)
+                return
             except BaseException as failure:
                 self.failures.append(failure)
 
     def take_items(self, slot: int) -> None:
         """Compute items until none is left."""
         try:
-            while not self.failures and (item := self._next(slot)) is not _NONE_LEFT:
+            while (item := self._next(slot)) is not _NONE_LEFT:
                 try:
                     self._compute(item, slot)  # type: ignore[arg-type]
                 finally:
@@ -154,24 +154,16 @@ class _Team(Generic[Item]):
         while self._busy:
             self._changed.wait(POLL_SECONDS)
 
-    def after_fork(self, in_child: bool) -> None:
+    def after_fork(self) -> None:
         self._is_forking = False
-        if in_child:
-            self._helpers = 0
         self._changed.notify_all()
         self._changed.release()
-
-    def _help(self, slot: int) -> None:
-        self.take_items(slot)
-        with self._changed:
-            self._helpers -= 1
-            self._changed.notify_all()
 
     def _next(self, slot: int) -> object:
         with self._changed:
             if slot:
                 self._changed.wait_for(lambda: not self._is_forking)
-            item = next(self._remaining, _NONE_LEFT)
+            item = _NONE_LEFT if self.failures else next(self._remaining, _NONE_LEFT)
             self._busy += slot > 0 and item is not _NONE_LEFT
         return item
 
@@ -203,13 +195,12 @@ def _before_fork() -> None:
 
 def _after_fork_in_parent() -> None:
     for team in _own_teams():
-        team.after_fork(in_child=False)
+        team.after_fork()
 
 
 def _after_fork_in_child() -> None:
     _teams[:] = _own_teams()
-    for team in _teams:
-        team.after_fork(in_child=True)
+    _after_fork_in_parent()
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

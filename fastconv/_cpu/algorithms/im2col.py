@@ -26,11 +26,9 @@ from ..._problem import ConvProblem
 from .. import blas, epilogue
 from ..blocks import Box, Scratch, box_sizes, boxes, cut, run, runs, scratch_bytes, tap_windows
 
-COLUMN_BYTES, MOST_COLUMN_BYTES = 2**22, 2**26
+COLUMN_BYTES, MOST_COLUMN_BYTES, LEAST_COLUMN_BYTES = 2**22, 2**26, 2**12
 """Size of a block's columns: large enough for BLAS, small enough to stay in a shared cache; up to the second size where
-a tap would else be too few elements to copy at once."""
-LEAST_COLUMN_BYTES = 2**12
-"""Of a block where scratch memory is limited."""
+a tap would else be too few elements to copy at once, down to the third where scratch memory is limited."""
 COPY_ELEMENTS = 2**13
 """Elements that make copying a tap worth its call."""
 BLOCK_MULTIPLY_ADDS = 2**31
