@@ -23,6 +23,8 @@ LIMIT_BYTES = 4 * 2**20
 LOCK_PATIENCE_SECONDS = 30.0
 """How long to wait for the lock while nobody replaces the file: its holder is stopped, or hangs."""
 RETRY_SECONDS = 0.002
+LONGEST_LOOK_SECONDS = 0.1
+"""What counts as waiting between two looks at the lock; if more has passed, this process was stopped, too."""
 STALE_SECONDS = 3600.0
 """Temporary files older than this were left by a process that was killed."""
 
@@ -153,16 +155,16 @@ def locked(path: Path, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> Itera
 def _lock(path: Path, patience_seconds: float) -> Lock:
     """The lock, as soon as it is free; while others replace the file, that is only a matter of time."""
     created = path.with_name(path.name + ".locked")
-    last, since = (_stamp(path), _stamp(created)), time.monotonic()
+    last, looked, waited = (_stamp(path), _stamp(created)), time.monotonic(), 0.0
     while True:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = _try_lock(path.with_name(path.name + ".lock"), created)
         if lock is not None:
             return lock
-        stamps = _stamp(path), _stamp(created)
-        if stamps != last:
-            last, since = stamps, time.monotonic()
-        elif time.monotonic() - since > patience_seconds:
+        stamps, now = (_stamp(path), _stamp(created)), time.monotonic()
+        waited = waited + min(now - looked, LONGEST_LOOK_SECONDS) if stamps == last else 0.0
+        last, looked = stamps, now
+        if waited > patience_seconds:
             if stamps[1] is None:
                 raise RefusedError("another process keeps it locked")
             # A process that died holding a lock of this kind cannot give it back; one that slept finds it lost.

@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -203,6 +205,24 @@ def test_stopped_process_with_the_lock_delays_writes_and_loses_none(monkeypatch)
     assert cache.is_saved
     reread()
     assert {r.threads for r in _tuning_cache.current().content.records()} == {1, 2}
+
+
+def test_time_in_which_the_waiting_process_was_stopped_does_not_count(monkeypatch):
+    """As when the whole machine slept: the holder of the lock had no time, either."""
+    holding, looks, clock = _tuning_file.locked(path()), 0, 0.0
+    holding.__enter__()
+
+    def sleep(seconds: float) -> None:
+        nonlocal looks, clock
+        looks, clock = looks + 1, clock + 3600.0
+        if looks == 3:
+            holding.__exit__(None, None, None)
+
+    monkeypatch.setattr(_tuning_file, "time", SimpleNamespace(monotonic=lambda: clock, sleep=sleep, time=time.time))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _tuning_cache.current().store([record()])
+    assert looks == 3
 
 
 def test_lock_left_by_a_dead_process_without_flock_is_taken(monkeypatch):
