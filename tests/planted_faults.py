@@ -11,11 +11,13 @@ A crash is a failure, too; a test that takes longer than TEST_SECONDS, or a faul
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import platform
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -148,16 +150,24 @@ def outcome(tree: Path, test: str, level: str) -> str:
     """How a named test goes: "passed", "failed", "crashed", "timed out", or what else pytest says."""
     environment = {**os.environ, "FASTCONV_MAX_ISA": level, "PYTHONPATH": str(tree)}
     command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *selection(test)]
-    output = ""
     process = subprocess.Popen(
-        command, cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=tree,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     try:
         output, _ = process.communicate(timeout=TEST_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
         return "timed out"
+    finally:
+        # With the processes that a test has started and that hang.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     if process.returncode < 0:
         return "crashed"
     named = {0: "passed", 1: "failed"}.get(process.returncode)
