@@ -22,7 +22,8 @@ except ImportError:  # not on Windows
 LIMIT_BYTES = 4 * 2**20
 LOCK_PATIENCE_SECONDS = 30.0
 """How long to wait for the lock while nobody replaces the file: its holder is stopped, or hangs."""
-RETRY_SECONDS = 0.002
+RETRY_SECONDS = 0.001, 0.03
+"""First and longest pause between two looks at the lock; many that look often slow down the one that writes."""
 LONGEST_LOOK_SECONDS = 0.1
 """What counts as waiting between two looks at the lock; if more has passed, this process was stopped, too."""
 STALE_SECONDS = 3600.0
@@ -155,6 +156,7 @@ def locked(path: Path, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> Itera
 def _lock(path: Path, patience_seconds: float) -> Lock:
     """The lock, as soon as it is free; while others replace the file, that is only a matter of time."""
     created = path.with_name(path.name + ".locked")
+    pause, longest_pause = RETRY_SECONDS
     last, looked, waited = (_stamp(path), _stamp(created)), time.monotonic(), 0.0
     while True:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -169,7 +171,8 @@ def _lock(path: Path, patience_seconds: float) -> Lock:
                 raise RefusedError("another process keeps it locked")
             # A process that died holding a lock of this kind cannot give it back; one that slept finds it lost.
             created.unlink(missing_ok=True)
-        time.sleep(RETRY_SECONDS)
+        time.sleep(pause)
+        pause = min(2 * pause, longest_pause)
 
 
 def _try_lock(name: Path, created: Path) -> Lock | None:
