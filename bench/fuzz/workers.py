@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import fastconv
+
 from .case import Case
 
 ROOT = Path(__file__).parents[2]
@@ -50,9 +52,13 @@ class Answer:
 
 
 def environment(isa: str | None = None, seed: int = 0) -> dict[str, str]:
-    """A poisoned heap, checked where the C library can; no tuned choices of the user's."""
+    """A poisoned heap, checked where the C library can; this process's fastconv; no tuned choices of the user's."""
+    # The working directory is not looked at: a checkout has the sources of fastconv, which may not be built.
+    folders = [os.environ.get("PYTHONPATH"), str(Path(fastconv.__file__).parent.parent), str(ROOT)]
     found = {
         **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, folders)),
+        "PYTHONSAFEPATH": "1",
         "MALLOC_PERTURB_": str(seed % 255 + 1),
         "OPENBLAS_NUM_THREADS": "1",
         "FASTCONV_CACHE_DIR": str(Path(tempfile.gettempdir()) / f"fastconv-fuzz-{os.getpid()}"),
