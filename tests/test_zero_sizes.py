@@ -54,6 +54,12 @@ def test_padding_around_nothing_is_multiplied(dtype: str) -> None:
     assert (dw[:2] == 0).all()
 
 
+def test_the_gradient_of_the_bias_over_nothing_is_0_wherever_nothing_lies() -> None:
+    dy = np.zeros(65, np.uint8)[1:].view(np.float32)[:0].reshape(0, 3, 2)
+    db = fastconv.conv1d_backward(dy, np.ones((0, 2, 2), np.float32), np.ones((3, 2, 1), np.float32))[2]
+    assert db.tolist() == [0, 0, 0]
+
+
 @pytest.mark.parametrize("direction", ["forward", "backward_input"])
 def test_a_sum_over_nothing_is_the_epilogue(direction: str) -> None:
     shape = "2x0x8x9 4x0x3x3 p1" if direction == "forward" else "2x4x8x9 0x4x3x3 p1"

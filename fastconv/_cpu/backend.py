@@ -216,7 +216,8 @@ def activation_gradient(activation: Epilogue, dy: np.ndarray, z: np.ndarray, thr
 
 def channel_sums(array: np.ndarray, threads: int) -> np.ndarray:
     """Sums of (N, C, D, H, W) over all but C, in the dtype of ``array``; added up in double precision."""
-    if array.dtype.kind == "f" and array.dtype.itemsize in (4, 8) and is_native(array):
+    # NumPy takes an empty array for aligned wherever it lies.
+    if array.size and array.dtype.kind == "f" and array.dtype.itemsize in (4, 8) and is_native(array):
         return _channel_sums.channel_sums(array, sum_threads(array.size, threads))
     wide = np.complex128 if array.dtype.kind == "c" else np.float64
     return array.sum(axis=(0, 2, 3, 4), dtype=wide).astype(array.dtype.newbyteorder("="))
