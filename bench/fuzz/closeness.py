@@ -75,8 +75,7 @@ def _allowed(expected: Expected, case: Case, how: How) -> np.ndarray:
     rounding = ROUNDOFFS[case.dtype] * size + SMALLEST.get(case.dtype, 0.0)
     algorithm, problem = algorithm_of(expected, how), expected.problem
     if problem is None or algorithm is None or expected.smooth or problem.is_empty:
-        loose = max(LOOSE[case.dtype], LOOSE_PRECISION.get(case.precision or "", 0.0))
-        allowed = loose * (magnitude + 0.1 * magnitude.max(initial=0) + expected.typical)
+        allowed = loose(case) * (magnitude + 0.1 * magnitude.max(initial=0) + expected.typical)
     else:
         bound = _accuracy.bound_of(algorithm, problem)
         if bound.elementwise is not None:
@@ -84,10 +83,15 @@ def _allowed(expected: Expected, case: Case, how: How) -> np.ndarray:
             allowed = (bound.elementwise + EPILOGUE_ROUNDOFFS * summed) * magnitude
         else:
             allowed = np.full(size.shape, 2 * bound.relative * max(size.max(initial=0), 2 * expected.typical))
-    return np.where(size > LARGEST.get(case.dtype, np.inf), np.inf, allowed + rounding)
+    return np.where(size > LARGEST.get(case.dtype, np.inf), np.inf, allowed + rounding + _finite(expected.inherited))
 
 
-def _finite(array: np.ndarray) -> np.ndarray:
+def loose(case: Case) -> float:
+    """LOOSE at the case's dtype and precision."""
+    return max(LOOSE[case.dtype], LOOSE_PRECISION.get(case.precision or "", 0.0))
+
+
+def _finite(array: np.ndarray | float) -> np.ndarray:
     return np.where(np.isfinite(array), array, 0)
 
 

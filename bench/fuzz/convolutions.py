@@ -14,6 +14,7 @@ from fastconv._problem import Epilogue
 
 from .activations import activate, slope_of
 from .case import Case
+from .closeness import loose
 from .definition import Convolution, convolution_of, transposed_sizes
 from .layouts import channel_view, to_user, weight_layout, weight_to_user, weight_view
 from .subject import Arrays, Expected, How, Results, Subject
@@ -178,11 +179,13 @@ class Plain:
         with np.errstate(all="ignore"):
             exact = self._results({name: wide(array) for name, array in arrays.items()}, exact=True)
             magnitudes = self._results(magnitudes_of(arrays), exact=False)
+            inherited = self._inherited(arrays)
         names = {"all": ("backward_input", "backward_weight", "bias")}.get(self.direction, (self.direction,))
         needs = (case.needs or (True, True, True)) if self.direction == "all" else (True,)
         found: list[Expected | None] = []
         for name, needed in zip(names, needs, strict=True):
             expected = Expected(exact[name], magnitudes[name], smooth=is_smooth(case))
+            expected.inherited = inherited.get(name, 0.0)
             if name != "bias":
                 self._bound(expected, name, arrays)
             found.append(expected if needed else None)
@@ -209,6 +212,17 @@ class Plain:
         if self.direction == "all" and case.activation and exact:
             dy = slope_of(self._before_activation(arrays), dy, case.activation, case.slope)
         return self._gradients(arrays, dy, conjugate=exact)
+
+    def _inherited(self, arrays: Arrays) -> dict[str, np.ndarray]:
+        """By direction: what an error of z, a small part of the largest z, makes of slopes at z and so of gradients."""
+        case = self.case
+        if self.direction != "all" or not case.activation or not (case.data == "normal" or is_smooth(case)):
+            return {}
+        z = self._before_activation({name: wide(array) for name, array in arrays.items()})
+        error, dy = loose(case) * np.nan_to_num(np.abs(z), posinf=0).max(initial=0), magnitudes_of(arrays)["dy"]
+        shifts = (-error, 0.0, error)
+        slopes = [slope_of(z + shift, channel_view(case, dy), case.activation, case.slope) for shift in shifts]
+        return self._gradients(magnitudes_of(arrays), np.ptp(slopes, axis=0), conjugate=False)
 
     def _before_activation(self, arrays: Arrays) -> np.ndarray:
         case, x, w = self.case, channel_view(self.case, arrays["x"]), weight_view(self.case, arrays["w"])

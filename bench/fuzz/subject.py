@@ -39,6 +39,8 @@ class Expected:
     """Size of a sum of so many products with random signs."""
     smooth: bool = False
     """Whether functions that are not exact on integers were applied."""
+    inherited: np.ndarray | float = 0.0
+    """Errors that those of earlier results lead to."""
 
 
 @dataclass
