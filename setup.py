@@ -4,6 +4,7 @@ import os
 import platform
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from glob import glob
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -12,7 +13,7 @@ from setuptools.modified import newer_group
 
 CPU = os.path.join("fastconv", "_cpu")
 CSRC = os.path.join(CPU, "csrc")
-KERNEL_SOURCES = [os.path.join(folder, file) for folder, _, files in os.walk(CSRC) for file in files]
+KERNEL_SOURCES = sorted(glob(os.path.join(CPU, "**", "*.[ch]"), recursive=True))
 
 # One row per ISA level; its tile sizes are in csrc/isa/<identifier>.h and its CPUID test in csrc/isa/levels.h.
 BASELINE = ["-march=x86-64-v2"]
@@ -62,41 +63,24 @@ DIRECTIVES = {
 }
 
 
-def extension(name: str, *sources: str) -> Extension:
-    """The Cython module ``fastconv/_cpu/<name>.pyx`` with C sources of its own."""
+def extension(module: str) -> Extension:
+    """The Cython module of the file ``module``; the C sources of its folder belong to its loops or, of the engine, to
+    its runtime."""
+    folder, file = os.path.split(module)
+    owns = file in ("loops.pyx", "runtime.pyx")
     return Extension(
-        f"fastconv._cpu.{name}",
-        [os.path.join(CPU, source) for source in (f"{name}.pyx", *sources)],
-        include_dirs=[CPU, CSRC],
-        depends=[*KERNEL_SOURCES, os.path.join(CPU, "threads.h")],
+        os.path.splitext(module)[0].replace(os.sep, "."),
+        [module, *(sorted(glob(os.path.join(folder, "*.c"))) if owns else [])],
+        include_dirs=[folder, CPU, CSRC],
+        depends=KERNEL_SOURCES,
     )
 
 
-EXTENSIONS = [
-    extension("_runtime", "csrc/dispatch.c", "threads.c"),
-    extension("_bound"),
-    extension("_workspace"),
-    extension("_pages"),
-    extension("_launch"),
-    extension("_repeat"),
-    extension("_cast"),
-    extension("_channel_sums"),
-    extension("_reference", "csrc/reference.c"),
-    extension("_implicit_gemm"),
-    extension("_direct"),
-    extension("_depthwise"),
-    extension("_narrow"),
-    extension("_planes"),
-    extension("_spectral"),
-    extension("_winograd"),
-    extension("_split_blocks"),
-    extension("_split_bf16"),
-    extension("_pooling"),
-]
+EXTENSIONS = [extension(module) for module in sorted(glob(os.path.join(CPU, "**", "*.pyx"), recursive=True))]
 
 
 class BuildKernels(build_ext):
-    """build_ext that also compiles ``isa_unit.c`` once per ISA level and links the objects into ``_runtime``."""
+    """build_ext that also compiles ``isa_unit.c`` once per ISA level and links the objects into the engine's ``runtime``."""
 
     def build_extensions(self) -> None:
         if platform.machine().lower() not in ("x86_64", "amd64"):
@@ -108,7 +92,7 @@ class BuildKernels(build_ext):
         for extension in self.extensions:
             extension.extra_compile_args = [*BASELINE, *CYTHON_FLAGS]
             extension.extra_link_args = list(SANITIZE_FLAGS if SANITIZERS else [])
-            if extension.name.endswith("._runtime"):
+            if extension.name.endswith(".runtime"):
                 extension.extra_compile_args += openmp
                 extension.extra_link_args += openmp
                 with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -128,7 +112,7 @@ class BuildKernels(build_ext):
         return self.compiler.compile(
             [source],
             output_dir=folder,
-            include_dirs=[CSRC],
+            include_dirs=[CPU, CSRC],
             macros=[("ISA_LEVEL", identifier)],
             extra_preargs=[*C_FLAGS, *flags],
         )[0]

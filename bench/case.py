@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv import ConvProblem
 from fastconv._algorithm import Operands
-from fastconv._sample import sample
+from fastconv._choose.sample import sample
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from fastconv import _accuracy, suites
+from fastconv._choose.tune import EFFORTS
 from fastconv._normalize.tuning import pass_names
 from fastconv._problem import PRECISIONS
-from fastconv._tune import EFFORTS
 
 from . import machine, report
 from .case import Case

@@ -11,12 +11,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastconv import ConvProblem, _registry
+from fastconv import ConvProblem
 from fastconv._algorithm import Operands
-from fastconv._cpu import _runtime, backend
+from fastconv._choose.select import plan_for
+from fastconv._cpu import backend, registry
+from fastconv._cpu.engine import runtime
 from fastconv._cpu.lowering import RESULT
 from fastconv._problem import DIRECTIONS
-from fastconv._select import plan_for
 
 SHAPE = "2x256x14x14 256x256x3x3 p1"
 PRODUCTS = {1: "medium", 3: "high", 6: "high"}
@@ -70,9 +71,9 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """The subcommand."""
-    if not backend.accepts(_registry.find("split_bf16"), ConvProblem.parse(f"forward {SHAPE}")):
-        raise ValueError(f"split_bf16: no kernels at {_runtime.isa()}; allowed: avx512-bf16, amx")
-    print(f"{_runtime.isa()}; {SHAPE}\n| data, direction | {' | '.join(map(str, PRODUCTS))} |\n|---|---|---|---|")
+    if not backend.accepts(registry.find("split_bf16"), ConvProblem.parse(f"forward {SHAPE}")):
+        raise ValueError(f"split_bf16: no kernels at {runtime.isa()}; allowed: avx512-bf16, amx")
+    print(f"{runtime.isa()}; {SHAPE}\n| data, direction | {' | '.join(map(str, PRODUCTS))} |\n|---|---|---|---|")
     for kind in KINDS:
         for direction in DIRECTIONS:
             found = errors(ConvProblem.parse(f"{direction} {SHAPE}"), kind)

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fastconv import ConvProblem, _fingerprint, runtime
-from fastconv._cpu import _runtime
+from fastconv import ConvProblem
+from fastconv import runtime as shown
+from fastconv._choose import fingerprint
+from fastconv._cpu.engine import runtime
 
 from .peers import Peer
 
@@ -24,7 +26,7 @@ COPIED_BYTES = 2**26
 COPIES = 3
 PEAK_RUNS = 5
 CPU_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")
-ENVIRONMENT = (*runtime.ENVIRONMENT, "ONEDNN_MAX_CPU_ISA", "OMP_WAIT_POLICY", "XLA_FLAGS", "ATEN_CPU_CAPABILITY")
+ENVIRONMENT = (*shown.ENVIRONMENT, "ONEDNN_MAX_CPU_ISA", "OMP_WAIT_POLICY", "XLA_FLAGS", "ATEN_CPU_CAPABILITY")
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Roofline:
 def measure_roofline(dtype: str, threads: int) -> Roofline:
     """The roofline at this moment; takes about 0.1 s."""
     arithmetic = "float64" if dtype == "float64" else "float32"
-    peak = _runtime.multiply_add_rate(arithmetic, PEAK_RUNS) * threads
+    peak = runtime.multiply_add_rate(arithmetic, PEAK_RUNS) * threads
     return Roofline(peak, _copied_bytes_per_second(threads))
 
 
@@ -77,7 +79,7 @@ def facts(peers: Iterable[Peer]) -> dict[str, object]:
     return {
         "cpu": _cpu_field("model name"),
         "cpu_flags": [flag for flag in CPU_FLAGS if flag in _cpu_field("flags").split()],
-        "fingerprint": _fingerprint.fingerprint(),
+        "fingerprint": fingerprint.fingerprint(),
         "versions": dict(sorted(versions.items())),
         "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
     }

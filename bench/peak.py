@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from fastconv._cpu import _runtime
+from fastconv._cpu.engine import runtime
 from fastconv.suites.layers import PASSES
 
 from .case import Case
@@ -37,12 +37,12 @@ def measure() -> None:
         shares: list[list[float]] = [[] for _ in calls]
         for _ in range(ROUNDS):
             for share, call, problem in zip(shares, calls, problems, strict=True):
-                peak = _runtime.multiply_add_rate(dtype, 2)
+                peak = runtime.multiply_add_rate(dtype, 2)
                 start = time.perf_counter()
                 call()
                 share.append(problem.multiply_adds / (time.perf_counter() - start) / peak)
         for share, problem in zip(shares, problems, strict=True):
-            print(f"{_runtime.isa():10s} {statistics.median(share):4.0%}  {problem}", flush=True)
+            print(f"{runtime.isa():10s} {statistics.median(share):4.0%}  {problem}", flush=True)
 
 
 def add_to(subparsers: argparse._SubParsersAction) -> None:
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.level:
         measure()
         return 0
-    for name, usable in _runtime.isa_levels():
+    for name, usable in runtime.isa_levels():
         if usable:
             environment = {**os.environ, "FASTCONV_MAX_ISA": name}
             subprocess.run([sys.executable, "-m", "bench", "peak", "--level"], env=environment, check=True)

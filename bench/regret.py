@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fastconv import _config, _fingerprint, _tune
-from fastconv._select import candidates
-from fastconv._tuning_record import TuningRecord
+from fastconv import _config
+from fastconv._choose import fingerprint, tune
+from fastconv._choose.select import candidates
+from fastconv._choose.tuning_record import TuningRecord
 from fastconv.suites.layers import PASSES
 
 from .layers import layers
@@ -42,7 +43,7 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
     """The subcommand's options."""
     parser = subparsers.add_parser("regret", help="judge the choice of algorithms", description=__doc__)
     parser.add_argument("--threads", type=int, help="threads (default: as for every call)")
-    parser.add_argument("--effort", choices=tuple(_tune.EFFORTS), default="measure")
+    parser.add_argument("--effort", choices=tuple(tune.EFFORTS), default="measure")
     parser.add_argument("--limit", type=int, help="only the first N problems")
     parser.add_argument("--json", type=Path, help="write all figures")
     parser.set_defaults(run=run)
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     for layer in layers(["regret"], list(PASSES))[: arguments.limit]:
         problem = layer.problem
         algorithm, params, _ = candidates(problem, threads)[0]
-        tuned, judge = (_tune.tune_problem(problem, threads, arguments.effort) for _ in range(2))
+        tuned, judge = (tune.tune_problem(problem, threads, arguments.effort) for _ in range(2))
         best = min(timing.seconds for timing in judge.timings if timing.seconds is not None and not timing.packed)
         row = {
             "problem": str(problem),
@@ -78,6 +79,6 @@ def run(arguments: argparse.Namespace) -> int:
             f"max {max(regrets):.2f}, of {len(regrets)} problems, {threads} threads"
         )
     if arguments.json:
-        result = {"fingerprint": _fingerprint.fingerprint(), "threads": threads, "problems": rows}
+        result = {"fingerprint": fingerprint.fingerprint(), "threads": threads, "problems": rows}
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
     return 0

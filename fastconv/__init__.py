@@ -34,7 +34,7 @@ from ._config import (
 )
 from ._problem import ConvProblem
 from ._version import __version__
-from .backward import (
+from .functional.backward import (
     conv1d_backward,
     conv2d_backward,
     conv3d_backward,
@@ -42,8 +42,9 @@ from .backward import (
     conv_transpose2d_backward,
     conv_transpose3d_backward,
 )
-from .causal import causal_conv1d, causal_conv1d_backward
-from .depthwise import (
+from .functional.causal import causal_conv1d, causal_conv1d_backward
+from .functional.convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
+from .functional.depthwise import (
     depthwise_conv1d,
     depthwise_conv1d_backward,
     depthwise_conv2d,
@@ -51,8 +52,16 @@ from .depthwise import (
     depthwise_conv3d,
     depthwise_conv3d_backward,
 )
-from .functional import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
-from .integer import conv1d_integer, conv2d_integer, conv3d_integer
+from .functional.integer import conv1d_integer, conv2d_integer, conv3d_integer
+from .functional.separable import (
+    separable_conv1d,
+    separable_conv1d_backward,
+    separable_conv2d,
+    separable_conv2d_backward,
+    separable_conv3d,
+    separable_conv3d_backward,
+)
+from .functional.unfolding import fold, fold_backward, unfold, unfold_backward
 from .planning import PackedWeight, PlannedConvolution, plan
 from .pooling import (
     adaptive_avg_pool1d,
@@ -85,13 +94,4 @@ from .pooling import (
     max_pool3d_backward,
 )
 from .runtime import show_runtime
-from .separable import (
-    separable_conv1d,
-    separable_conv1d_backward,
-    separable_conv2d,
-    separable_conv2d_backward,
-    separable_conv3d,
-    separable_conv3d_backward,
-)
 from .tuning import autotune, explain, export_tuning, forget_tuning, import_tuning
-from .unfolding import fold, fold_backward, unfold, unfold_backward

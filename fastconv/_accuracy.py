@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from . import _registry
 from ._algorithm import Algorithm, ErrorBound, Operands
-from ._cpu import backend, lowering
+from ._cpu import backend, lowering, registry
 from ._plan import Plan
 from ._problem import ConvProblem, Epilogue
 
@@ -109,7 +108,7 @@ def bound_of(algorithm: Algorithm, problem: ConvProblem) -> ErrorBound:
     bound = algorithm.error_bound(target)
     if problem.dtype not in ("float64", "complex128"):
         return bound
-    own = _registry.CPU[-1].error_bound(problem)
+    own = registry.CPU[-1].error_bound(problem)
     assert own.elementwise is not None
     elementwise = None if bound.elementwise is None else bound.elementwise + own.elementwise
     return ErrorBound(elementwise, bound.normwise + own.normwise, bound.relative + own.relative)
@@ -170,6 +169,6 @@ def _channels(
 
 def _exact(problem: ConvProblem, views: dict[str, np.ndarray]) -> np.ndarray:
     result = np.empty(problem.result_shape, np.int32 if problem.dtype == "int8" else problem.dtype)
-    plan = Plan(problem, _registry.CPU[-1], {}, 1, 0, "forced")
+    plan = Plan(problem, registry.CPU[-1], {}, 1, 0, "forced")
     backend.execute(plan, Operands(**views, **{lowering.RESULT[problem.direction]: result}))  # type: ignore[arg-type]
     return result

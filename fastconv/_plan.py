@@ -48,7 +48,7 @@ class Plan(Immutable):
     def __reduce__(self) -> tuple[Callable[..., Plan], tuple[object, ...]]:
         """As a choice, to be bound where it arrives: kernels and workspace depend on the machine."""
         choice = self.algorithm.name, dict(self.params), self.threads, self.reason, self.candidates
-        return late("fastconv._select").carried_plan, (self.problem, *choice)
+        return late("fastconv._choose.select").carried_plan, (self.problem, *choice)
 
     def __str__(self) -> str:
         settings = "".join(f" {name}={value}" for name, value in self.params.items())

@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from ._choose.select import bind, plan_for
 from ._config import thread_count
 from ._cpu import backend
-from ._cpu._launch import ConvLaunch
-from ._cpu._repeat import Entry, Repeats
+from ._cpu.engine.call_cache import Entry, Repeats
+from ._cpu.engine.compiled_call import ConvLaunch
 from ._docs import documented
-from ._execute import execute, launch, pack
+from ._execute.convolution import execute, launch, pack
 from ._normalize import planned as normalize
 from ._normalize.planned import PackedWeight, Planned
 from ._normalize.settings import Settings
 from ._plan import Immutable, Plan
 from ._problem import Epilogue
-from ._select import bind, plan_for
 from ._version import __version__
 
 KEPT_LAUNCHES = 16
@@ -214,7 +214,7 @@ def _carried(arguments: tuple[Any, ...], choice: Plan, threads: int | None) -> P
 
 def _measure(planned: Planned, threads: int, effort: str) -> None:
     """Time the candidates, unless that was done, and store the choice."""
-    from ._tune import tune  # imported late: most programs never tune
+    from ._choose.tune import tune  # imported late: most programs never tune
 
     for _ in tune([planned.problem.replace(epilogue=Epilogue())], threads, effort):
         pass

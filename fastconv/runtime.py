@@ -7,8 +7,9 @@ import platform
 
 import numpy as np
 
-from . import _config, _registry
-from ._cpu import _runtime, backend
+from . import _config
+from ._cpu import backend, registry
+from ._cpu.engine import runtime
 from ._version import __version__
 
 ENVIRONMENT = (
@@ -24,9 +25,9 @@ def runtime_facts() -> dict[str, str]:
     """What ``show_runtime`` prints: names to texts, in order."""
     from importlib import metadata  # imported late: `import fastconv` must stay cheap
 
-    from ._fingerprint import fingerprint
+    from ._choose.fingerprint import fingerprint
 
-    levels = _runtime.isa_levels()
+    levels = runtime.isa_levels()
     here = fingerprint()
     return {
         "fastconv": __version__,
@@ -37,12 +38,12 @@ def runtime_facts() -> dict[str, str]:
         "caches": here["caches"],
         "cores": str(_config.available_cores()),
         "isa": f"{backend.ISA} (built: {_listed(levels)})",
-        "openmp": "its limits are obeyed" if _runtime.has_openmp() else "not built in: its limits are not seen",
+        "openmp": "its limits are obeyed" if runtime.has_openmp() else "not built in: its limits are not seen",
         "threads": str(_config.get_num_threads()),
         "precision": _config.get_precision(),
         "deterministic": str(_config.get_deterministic()),
         "workspace limit": f"{_config.get_workspace_limit() / 2**20:.0f} MiB",
-        "algorithms": ", ".join(_registry.names()),
+        "algorithms": ", ".join(registry.names()),
         "environment": ", ".join(f"{name}={os.environ[name]}" for name in ENVIRONMENT if name in os.environ) or "none",
     }
 

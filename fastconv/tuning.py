@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from . import _config
+from ._choose.select import forget_plans
 from ._problem import ConvProblem
-from ._select import forget_plans
 
 if TYPE_CHECKING:
-    from ._explain import Explanation
-    from ._tuning_record import TuningRecord
+    from ._choose.explain import Explanation
+    from ._choose.tuning_record import TuningRecord
 
 Problems = str | ConvProblem | Iterable[str | ConvProblem]
 
@@ -68,7 +68,7 @@ def autotune(
     >>> len(records)
     1
     """
-    from . import _tune
+    from ._choose import tune
     from ._normalize import tuning as normalize
 
     jobs = normalize.jobs(problems, passes)
@@ -77,7 +77,7 @@ def autotune(
     if name != "estimate":
         normalize.check_memory(jobs)
     found = [job.problem for job in jobs]
-    steps = _tune.tune(dict.fromkeys(found), count, name, limit, remeasure)
+    steps = tune.tune(dict.fromkeys(found), count, name, limit, remeasure)
     return [step.record for step in steps]
 
 
@@ -103,7 +103,7 @@ def explain(problem: str | ConvProblem, *, threads: int | None = None) -> Explan
     >>> explanation.plan.threads
     1
     """
-    from ._explain import explanation
+    from ._choose.explain import explanation
     from ._normalize import tuning as normalize
 
     return explanation(normalize.problem(problem), threads)
@@ -136,12 +136,12 @@ def export_tuning(path: str | os.PathLike[str]) -> int:
     >>> fastconv.import_tuning("tuned_choices.json") == count
     True
     """
-    from . import _tuning_cache
+    from ._choose import tuning_cache
     from ._normalize import tuning as normalize
 
     file = normalize.file_path(path)
-    content = _tuning_cache.current().content
-    file.write_text(_tuning_cache.render(content))
+    content = tuning_cache.current().content
+    file.write_text(tuning_cache.render(content))
     return len(content.records())
 
 
@@ -171,12 +171,12 @@ def import_tuning(path: str | os.PathLike[str]) -> int:
     >>> fastconv.import_tuning("tuned_choices.json") == count
     True
     """
-    from . import _tuning_cache
+    from ._choose import tuning_cache
     from ._normalize import tuning as normalize
 
     content = normalize.tuning_file(path)
     records = content.records()
-    cache = _tuning_cache.current()
+    cache = tuning_cache.current()
     cache.store(records)
     if content.machine is not None and cache.content.machine is None:
         cache.store_machine(content.machine)
@@ -203,7 +203,7 @@ def forget_tuning(problem: str | ConvProblem | None = None, *, threads: int | No
     >>> fastconv.forget_tuning("forward 1x1x5x5 1x1x3x3")
     0
     """
-    from . import _tuning_cache
+    from ._choose import tuning_cache
     from ._normalize import tuning as normalize
 
     text = None if problem is None else str(normalize.problem(problem))
@@ -211,6 +211,6 @@ def forget_tuning(problem: str | ConvProblem | None = None, *, threads: int | No
     def is_kept(key: tuple[str, int]) -> bool:
         return (text is not None and key[0] != text) or (threads is not None and key[1] != threads)
 
-    count = _tuning_cache.current().forget(is_kept, machine=problem is None and threads is None)
+    count = tuning_cache.current().forget(is_kept, machine=problem is None and threads is None)
     forget_plans()
     return count

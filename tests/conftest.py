@@ -61,10 +61,10 @@ def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
 @pytest.fixture(autouse=True)
 def _threads_for_small_problems(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests' small problems run on as many threads as they ask for."""
-    from fastconv import _select
+    from fastconv._choose import select
 
-    monkeypatch.setattr(_select, "MULTIPLY_ADDS_PER_THREAD", 1)
-    _select.forget_plans()
+    monkeypatch.setattr(select, "MULTIPLY_ADDS_PER_THREAD", 1)
+    select.forget_plans()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -75,10 +75,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for line in lines:
             terminalreporter.write_line(line)
     import fastconv
-    from fastconv import _registry
-    from fastconv._cpu import backend
+    from fastconv._cpu import backend, registry
 
     examples = f"{EXAMPLES} random examples" if EXAMPLES else "short run (FASTCONV_TEST_EXAMPLES=N: N random examples)"
     terminalreporter.write_line(
-        f"fastconv: {backend.ISA}, {fastconv.get_num_threads()} threads, {', '.join(_registry.names())}; {examples}"
+        f"fastconv: {backend.ISA}, {fastconv.get_num_threads()} threads, {', '.join(registry.names())}; {examples}"
     )

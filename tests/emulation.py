@@ -7,7 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from fastconv._cpu import _runtime
+from fastconv._cpu.engine import runtime
 from subprocesses import COMPILER
 
 HERE = Path(__file__).parent
@@ -29,7 +29,7 @@ FLAGS = (
 
 def can_run() -> bool:
     """Whether the emulation's instructions, those of AVX-512, are there."""
-    return dict(_runtime.isa_levels())["x86-64-v4"]
+    return dict(runtime.isa_levels())["x86-64-v4"]
 
 
 def _compiles(source: str, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -56,4 +56,4 @@ def use_library() -> None:
     path = os.environ.get(LIBRARY)
     if path:
         table = ctypes.c_char.in_dll(ctypes.CDLL(path), "fastconv_kernels_amx")
-        _runtime.use_split_kernels_of(ctypes.addressof(table))
+        runtime.use_split_kernels_of(ctypes.addressof(table))

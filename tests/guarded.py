@@ -15,7 +15,8 @@ import numpy as np
 from hypothesis import Phase, given, settings
 
 from fastconv import ConvProblem
-from fastconv._cpu import _workspace, backend
+from fastconv._cpu import backend
+from fastconv._cpu.engine import workspace
 from operands import RESULT, accepted, compute, exact_case, memory_axes, result_dtype, rounded
 from problems import EPILOGUES, conv_problems, named, problems
 
@@ -55,7 +56,7 @@ def check(problem: ConvProblem, algorithm: str, edge: Edge, threads: int = 2) ->
     empty = np.full(expected.shape, 77, result_dtype(problem.dtype))
     result = guarded(empty, memory_axes(problem, role), edge)
     plain = backend.workspace
-    backend.workspace = lambda size: nullcontext(guarded_bytes(size, edge, _workspace.ALIGNMENT) if size else None)
+    backend.workspace = lambda size: nullcontext(guarded_bytes(size, edge, workspace.ALIGNMENT) if size else None)
     try:
         compute(problem, algorithm, arrays, threads, result)
     finally:

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import _registry
-from fastconv._cpu import backend
+from fastconv._cpu import backend, registry
 
 GEOMETRIES: list[tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ("conv2d", (1, 8, 12, 12), (16, 8, 3, 3), {"layout": "NCHW"}),
@@ -35,7 +34,7 @@ def plans(algorithm: str, direction: str, dtype: str) -> Iterator[fastconv.Plann
     for name, x_shape, w_shape, geometry in GEOMETRIES:
         settings = {"direction": direction, **geometry}
         problem = fastconv.plan(name, x_shape, w_shape, dtype, **settings).choice.problem
-        if backend.accepts(_registry.find(algorithm), problem):
+        if backend.accepts(registry.find(algorithm), problem):
             yield fastconv.plan(name, x_shape, w_shape, dtype, **settings, algorithm=algorithm)
 
 
@@ -52,7 +51,7 @@ def write(path: Path) -> None:
     """Pickle every plan and its packed weight."""
     found = [
         (planned, planned.pack(operands(planned)[1]))
-        for algorithm in _registry.names()
+        for algorithm in registry.names()
         for direction in ("forward", "backward_input")
         for dtype in ("float32", "float64")
         for planned in plans(algorithm, direction, dtype)

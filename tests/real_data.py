@@ -8,8 +8,9 @@ from functools import cached_property
 import numpy as np
 
 import oracle
-from fastconv import ConvProblem, _registry
+from fastconv import ConvProblem
 from fastconv._algorithm import ErrorBound
+from fastconv._cpu import registry
 from fastconv._cpu.lowering import lowered
 from fastconv._problem import Epilogue
 from operands import RESULT, place, repro, shapes
@@ -112,7 +113,7 @@ class RealCase:
 
     def bound(self, algorithm: str) -> ErrorBound:
         """What the algorithm declares, for the problem that it computes in place of this one."""
-        found = _registry.find(algorithm)
+        found = registry.find(algorithm)
         target = lowered(self.problem, found.dtypes)
         assert target is not None
         return found.error_bound(target)

@@ -15,7 +15,8 @@ import pytest
 
 from fastconv import ConvProblem
 from fastconv._cpu import blas
-from fastconv._cpu.algorithms import fft, im2col
+from fastconv._cpu.algorithms.fft_scipy import algorithm as fft
+from fastconv._cpu.algorithms.im2col import algorithm as im2col
 from fastconv._cpu.blocks import Scratch, box_sizes, boxes, run, runs, scratch_bytes
 from fastconv._problem import DIRECTIONS
 from operands import check_exact

@@ -8,7 +8,7 @@ import pytest
 import oracle
 import worst_errors
 from fastconv import ConvProblem
-from fastconv._select import PRECISION_LIMITS, candidates
+from fastconv._choose.select import PRECISION_LIMITS, candidates
 from operands import accepted, compute
 from problems import EPILOGUES, NARROW, SHAPES, describe, named, problems
 from real_data import KINDS, ROUNDING, TYPICAL, RealCase

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv._cpu import _channel_sums
+from fastconv._cpu.elementwise import channel_sums
 
 # Single elements, runs around the vector and block lengths, many short rows, no elements.
 SHAPES = [
@@ -62,8 +62,8 @@ def test_strides(dtype: str) -> None:
 @pytest.mark.parametrize("axis", [1, 3])
 def test_the_same_bits_at_any_number_of_threads(axis: int) -> None:
     dy = np.moveaxis(np.ascontiguousarray(np.moveaxis(numbers((2, 37, 40, 41), "float32"), 1, axis)), axis, 1)
-    first = _channel_sums.channel_sums(dy[:, :, None], 1)
-    assert (_channel_sums.channel_sums(dy[:, :, None], 3) == first).all()
+    first = channel_sums.channel_sums(dy[:, :, None], 1)
+    assert (channel_sums.channel_sums(dy[:, :, None], 3) == first).all()
 
 
 def test_large_sums_cancel() -> None:

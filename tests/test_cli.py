@@ -17,9 +17,12 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import ConvProblem, _registry, _tune, _tuning_cache, runtime
+from fastconv import ConvProblem
+from fastconv._choose import tune, tuning_cache
 from fastconv._cli import main
-from fastconv._cpu.algorithms.reference import Reference
+from fastconv._cpu import registry
+from fastconv._cpu.algorithms.reference.algorithm import Reference
+from fastconv._cpu.engine import runtime as compiled
 from fastconv._cpu.lowering import RESULT
 from fastconv._normalize.tuning import jobs
 from fastconv._problem import DIRECTIONS, DTYPES
@@ -108,7 +111,7 @@ def test_calibrate_stores_constants(run):
     assert status == 0
     assert out.startswith("calibrated: multiply-adds per second and thread float32 ")
     assert "calibrated" in run("info")[1]
-    assert _tuning_cache.current().content.machine is not None
+    assert tuning_cache.current().content.machine is not None
 
 
 def test_time_limit_is_said(run):
@@ -132,7 +135,7 @@ def test_interrupted_autotune_keeps_what_it_measured(cache_folder, tmp_path):
     assert errors == "fastconv autotune: interrupted; what was measured is stored\n"
     lines += [line for line in rest.splitlines() if line.startswith("[")]
     reread()
-    stored = _tuning_cache.current().content.records()
+    stored = tuning_cache.current().content.records()
     assert 2 <= len(stored) < 23
     assert len(stored) - len(lines) in (0, 1)
     assert len(json.loads(file.read_text())["results"]) == len(lines)
@@ -240,7 +243,7 @@ class WrongAlgorithm(Reference):
 
 
 def test_verify_finds_what_is_wrong_and_says_how_to_repeat_it(run, monkeypatch):
-    monkeypatch.setattr(_registry, "CPU", (WrongAlgorithm(), Reference()))
+    monkeypatch.setattr(registry, "CPU", (WrongAlgorithm(), Reference()))
     status, out, _ = run("verify", PROBLEM, "--threads", "1", "--seed", "5")
     assert status == 1
     assert f'repeat with: fastconv verify "{PROBLEM}" --algorithm wrong --seed 5 --threads 1' in out
@@ -264,7 +267,7 @@ class OverrunningAlgorithm(Reference):
 
 
 def test_verify_finds_writes_beyond_the_scratch_memory(run, monkeypatch):
-    monkeypatch.setattr(_registry, "CPU", (OverrunningAlgorithm(), Reference()))
+    monkeypatch.setattr(registry, "CPU", (OverrunningAlgorithm(), Reference()))
     status, out, _ = run("verify", PROBLEM, "--threads", "1", "--passes", "forward")
     assert status == 1
     assert f'writes beyond its 100 bytes of scratch memory; repeat with: fastconv verify "{PROBLEM}" --algo' in out
@@ -276,14 +279,14 @@ def test_info(run, cache_folder):
     assert status == 0
     facts = dict(re.split(r"  +", line, maxsplit=1) for line in out.splitlines())
     assert facts["fastconv"] == fastconv.__version__
-    assert facts["tuned choices"] == f"0 in {_tuning_cache.current().path}"
+    assert facts["tuned choices"] == f"0 in {tuning_cache.current().path}"
     assert facts["cost models"] == "default constants"
-    assert _tuning_cache.current().path.parent == cache_folder
-    assert all(name in facts["algorithms"] for name in _registry.names())
+    assert tuning_cache.current().path.parent == cache_folder
+    assert all(name in facts["algorithms"] for name in registry.names())
 
 
 def test_info_of_a_build_without_openmp(run, monkeypatch):
-    monkeypatch.setattr(runtime._runtime, "has_openmp", lambda: False, raising=False)
+    monkeypatch.setattr(compiled, "has_openmp", lambda: False, raising=False)
     assert "its limits are not seen" in run("info")[1]
 
 
@@ -359,8 +362,8 @@ def test_python_m_fastconv():
 def test_second_run_of_a_large_suite_starts_from_what_is_stored(run):
     """Without measuring: records as the tuner stores them, for every pass of every layer of ResNet-50."""
     problems = [job.problem for job in jobs("resnet50", ["forward", "input", "weight"])]
-    records = [_tune.tune_problem(problem, 1, "estimate") for problem in problems]
-    _tuning_cache.current().store(dataclasses.replace(record, effort="measure", seconds=1e-3) for record in records)
+    records = [tune.tune_problem(problem, 1, "estimate") for problem in problems]
+    tuning_cache.current().store(dataclasses.replace(record, effort="measure", seconds=1e-3) for record in records)
     start = time.monotonic()
     status, out, _ = run("autotune", "resnet50", "--passes", "forward,input,weight", "--threads", "1")
     assert (status, "measured 0, stored already 69" in out) == (0, True)

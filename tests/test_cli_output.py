@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fastconv import _tuning_cache
+from fastconv._choose import tuning_cache
 from fastconv._cli import main, output
 from subprocesses import environment
 from tuning_cases import path, record, reread, stored_text
@@ -46,8 +46,8 @@ def no_measuring(monkeypatch):
         raise AssertionError("was measured")
 
     for name in ("tune_problem", "tune"):
-        monkeypatch.setattr(f"fastconv._tune.{name}", measure)
-    monkeypatch.setattr("fastconv._calibrate.measure_machine", measure)
+        monkeypatch.setattr(f"fastconv._choose.tune.{name}", measure)
+    monkeypatch.setattr("fastconv._choose.calibration.measure_machine", measure)
 
 
 def shell(command: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -148,7 +148,7 @@ def test_memory_that_runs_out_is_one_line_and_status_1(run, monkeypatch, command
     def sample(*arguments, **settings):
         raise MemoryError("Unable to allocate")
 
-    monkeypatch.setattr("fastconv._tune.sample", sample)
+    monkeypatch.setattr("fastconv._choose.tune.sample", sample)
     monkeypatch.setattr("fastconv._cli.verify.sample", sample)
     status, _, err = run(command, PROBLEM, "--threads", "1")
     assert (status, err) == (1, f"fastconv {command}: out of memory; {PROBLEM}: Unable to allocate\n")
@@ -227,11 +227,11 @@ def test_interrupt_is_one_line_and_status_130(run, monkeypatch):
         raise KeyboardInterrupt
 
     assert run("autotune", PROBLEM, "--threads", "1")[0] == 0
-    monkeypatch.setattr("fastconv._tune.tune_problem", interrupted)
+    monkeypatch.setattr("fastconv._choose.tune.tune_problem", interrupted)
     status, out, err = run("autotune", PROBLEM, "lenet", "--threads", "1")
     assert (status, err) == (130, "fastconv autotune: interrupted; what was measured is stored\n")
     assert out.count("stored") == 1
-    monkeypatch.setattr(_tuning_cache.TuningCache, "is_saved", False)
+    monkeypatch.setattr(tuning_cache.TuningCache, "is_saved", False)
     assert run("autotune", "lenet", "--threads", "1")[2] == "fastconv autotune: interrupted\n"
     assert run("bench", PROBLEM)[::2] == (130, "fastconv bench: interrupted\n")
 
@@ -361,7 +361,7 @@ ODD = [
 @pytest.mark.parametrize("value", ODD)
 def test_odd_values_of_every_option(run, monkeypatch, tmp_path, value):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("fastconv._tune.tune_problem", lambda problem, *others: record(problem))
+    monkeypatch.setattr("fastconv._choose.tune.tune_problem", lambda problem, *others: record(problem))
     monkeypatch.setattr("fastconv._cli.verify.PROBLEMS", [TINY])
     common = "--passes --batch --dtype --layout --threads"
     for command, options in {

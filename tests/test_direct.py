@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 import oracle
 from fastconv import ConvProblem
 from fastconv._algorithm import Operands
-from fastconv._cpu import backend, direct_layout
+from fastconv._choose.select import plan_for
+from fastconv._cpu import backend
+from fastconv._cpu.algorithms.direct import layout as direct_layout
+from fastconv._cpu.registry import find
 from fastconv._problem import DIRECTIONS
-from fastconv._registry import find
-from fastconv._select import plan_for
 from operands import RESULT, exact_case, place, placed, shapes
 from problems import conv_problems
 

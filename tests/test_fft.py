@@ -8,10 +8,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from fastconv import ConvProblem, _registry, _select
+from fastconv import ConvProblem
 from fastconv._algorithm import Operands
-from fastconv._cpu import _workspace, backend, overlap_save, recompute
-from fastconv._cpu.algorithms import fft
+from fastconv._choose import select
+from fastconv._cpu import backend, recompute, registry
+from fastconv._cpu.algorithms.fft_scipy import algorithm as fft
+from fastconv._cpu.algorithms.fft_scipy import overlap_save
+from fastconv._cpu.engine import workspace
 from fastconv._problem import DIRECTIONS
 from operands import RESULT, compute, exact_case, placed, rounded, shapes
 from problems import SHAPES, describe, problems
@@ -26,7 +29,7 @@ LONG = (
     "1x4x9x10x30 4x4x3x1x7 p1x0x3",
     "3x2x17x16 8x2x6x5 s1x2 p-2:3x4:-1 channels_last",
 )
-FFT = _registry.find("fft")
+FFT = registry.find("fft")
 
 
 @pytest.fixture(params=["planes", "matrices"])
@@ -45,7 +48,7 @@ def tiny_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 def _forget() -> None:
     for cached in (overlap_save.tiling, overlap_save.blocking, fft._sides):
         cached.cache_clear()
-    _select.forget_plans()
+    select.forget_plans()
 
 
 def real_operands(problem: ConvProblem, scale: float = 1) -> dict[str, np.ndarray]:
@@ -60,7 +63,7 @@ def compute_with_tile(problem: ConvProblem, operands: dict[str, np.ndarray], til
     role = RESULT[problem.direction]
     result = np.full(shapes(problem)[role], 77, operands[next(iter(operands))].dtype)
     arrays = {name: array for name, array in operands.items() if name != role}
-    backend.execute(_select.plan_for(problem, "fft", threads, {"tile": tile}), Operands(**arrays, **{role: result}))
+    backend.execute(select.plan_for(problem, "fft", threads, {"tile": tile}), Operands(**arrays, **{role: result}))
     return result
 
 
@@ -98,7 +101,7 @@ def test_threads_do_not_change_the_bits(problem: ConvProblem, dtype: str) -> Non
 def test_packed_spectra_give_the_same_bits(problem: ConvProblem) -> None:
     operands = real_operands(problem)
     role = RESULT[problem.direction]
-    plan = _select.plan_for(problem, "fft", 2)
+    plan = select.plan_for(problem, "fft", 2)
     packed = backend.pack(plan.algorithm, problem, plan.params, operands["weight"], 2)
     assert packed is not None
     arrays = {name: array for name, array in operands.items() if name != role}
@@ -145,11 +148,11 @@ def test_overflow_on_the_way_is_not_overflow(direction: str, algorithm: str) -> 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_memory_is_what_the_plan_says(direction: str, shape: str) -> None:
     problem = ConvProblem.parse(f"{direction} {shape}")
-    plan = _select.plan_for(problem, "fft", 2)
+    plan = select.plan_for(problem, "fft", 2)
     operands = real_operands(problem)
     result = np.empty(problem.result_shape, np.float32)
     compute(problem, "fft", operands, 2, result)
-    _workspace.drop()
+    workspace.drop()
     tracemalloc.start()
     compute(problem, "fft", operands, 2, result)
     peak = tracemalloc.get_traced_memory()[1]
@@ -202,7 +205,7 @@ def test_it_is_chosen_where_it_wins(direction: str) -> None:
         "1x1x64x64x64 1x1x15x15x15",
         "1x1x3000000 1x1x100000",
     ):
-        plan = _select.plan_for(ConvProblem.parse(f"{direction} {shape}"), "auto", 1)
+        plan = select.plan_for(ConvProblem.parse(f"{direction} {shape}"), "auto", 1)
         assert plan.algorithm.name == "fft", plan
     for shape in (
         "1x1x16 1x1x5",
@@ -211,11 +214,11 @@ def test_it_is_chosen_where_it_wins(direction: str) -> None:
         "1x1x65536 1x1x9 s2",
         "4x3x99x99 8x3x3x3 s2",
     ):
-        plan = _select.plan_for(ConvProblem.parse(f"{direction} {shape}"), "auto", 1)
+        plan = select.plan_for(ConvProblem.parse(f"{direction} {shape}"), "auto", 1)
         assert plan.algorithm.name != "fft", plan
 
 
 def test_ieee_excludes_it() -> None:
     problem = ConvProblem.parse("forward 4x64x8000 64x64x128 ieee")
-    assert "fft" not in [algorithm.name for algorithm, _, _ in _select.candidates(problem, 1)]
-    assert "fft" in [algorithm.name for algorithm, _, _ in _select.candidates(problem.replace(precision="highest"), 1)]
+    assert "fft" not in [algorithm.name for algorithm, _, _ in select.candidates(problem, 1)]
+    assert "fft" in [algorithm.name for algorithm, _, _ in select.candidates(problem.replace(precision="highest"), 1)]

@@ -11,7 +11,7 @@ SETUP = """
 import os, sys
 import numpy as np
 import fastconv
-from fastconv import _registry
+from fastconv._cpu import registry
 
 # Large enough for a plan to use all its threads, and hence without the slow reference.
 x = (np.arange(2 * 16 * 32 * 32) % 7 - 3.0).reshape(2, 16, 32, 32).astype(np.float32)
@@ -19,7 +19,7 @@ w = (np.arange(16 * 16 * 9) % 5 - 2.0).reshape(16, 16, 3, 3).astype(np.float32)
 expected = fastconv.conv2d(x, w, padding=1, algorithm="reference", threads=1)
 
 def compute(number=0):
-    for algorithm in ["auto", *_registry.names()[:-1]]:
+    for algorithm in ["auto", *registry.names()[:-1]]:
         try:
             y = fastconv.conv2d(x, w, padding=1, algorithm=algorithm, threads=3)
         except ValueError:
@@ -125,15 +125,15 @@ def test_a_child_begins_with_one_thread_and_may_ask_for_more() -> None:
     code = (
         SETUP
         + """
-from fastconv._cpu import _runtime
+from fastconv._cpu.engine import runtime
 import threading
 
 def check_child():
-    if fastconv.get_num_threads() != 1 or _runtime.kept_threads() != 0:
+    if fastconv.get_num_threads() != 1 or runtime.kept_threads() != 0:
         return 1
     for threads, kept in ((None, 0), (2, 1)):
         y = fastconv.conv2d(x, w, padding=1, algorithm="implicit_gemm", threads=threads)
-        if not (y == expected).all() or _runtime.kept_threads() != kept:
+        if not (y == expected).all() or runtime.kept_threads() != kept:
             return 2 + kept
     fastconv.set_num_threads(3)
     return 0 if fastconv.get_num_threads() == 3 else 4

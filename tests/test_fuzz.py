@@ -20,7 +20,7 @@ import fastconv
 import pooling_cases
 from fastconv import ConvProblem
 from fastconv._algorithm import Operands, Params, Resources
-from fastconv._cpu.algorithms.im2col import Im2col
+from fastconv._cpu.algorithms.im2col.algorithm import Im2col
 
 ROOT = Path(__file__).parent.parent
 if not (ROOT / "bench").is_dir():
@@ -228,7 +228,7 @@ PLANTED = {
     """,
 }
 PLANT = """
-from fastconv._cpu.algorithms.im2col import Im2col
+from fastconv._cpu.algorithms.im2col.algorithm import Im2col
 
 plain = Im2col.execute
 

@@ -10,8 +10,10 @@ import pytest
 
 import conftest
 from fastconv import ConvProblem
-from fastconv._cpu import backend, direct_layout, narrow_layout
-from fastconv._registry import find
+from fastconv._cpu import backend
+from fastconv._cpu.algorithms.direct import few_filters_layout
+from fastconv._cpu.algorithms.direct import layout as direct_layout
+from fastconv._cpu.registry import find
 from operands import ALGORITHMS, compute, exact_case
 from problems import SHAPES, describe, problems
 from subprocesses import HERE, python
@@ -60,12 +62,12 @@ def test_no_part_of_scratch_runs_into_the_next(
     problem: ConvProblem, algorithm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is between them stays as it was, in every stride phase."""
-    layout: direct_layout.Layout | narrow_layout.Layout
+    layout: direct_layout.Layout | few_filters_layout.Layout
     if algorithm == "direct":
         layout = direct_layout.layout_of(problem, find(algorithm).parameters(problem)[0]["lanes"])
         before = layout.partial_bytes
     else:
-        layout = narrow_layout.layout_of(problem)
+        layout = few_filters_layout.layout_of(problem)
         before = layout.shared_bytes
     memory = np.full(before + layout.thread_bytes + GAP_BYTES + SPARE_BYTES, 0xA5, np.uint8)
     memory = memory[-memory.ctypes.data % GAP_BYTES :]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import ConvProblem, _registry
-from fastconv._cpu import backend
+from fastconv import ConvProblem
+from fastconv._cpu import backend, registry
 from operands import ALGORITHMS, accepted, compute, integers, place, rounded
 from problems import SHAPES
 
@@ -22,7 +22,7 @@ def run(problem: ConvProblem, algorithm: str, **operands: np.ndarray) -> np.ndar
 
 
 def accepts(algorithm: str, *problems: ConvProblem) -> bool:
-    return all(backend.accepts(_registry.find(algorithm), problem) for problem in problems)
+    return all(backend.accepts(registry.find(algorithm), problem) for problem in problems)
 
 
 @pytest.mark.parametrize("shape", SHAPE_LIST)

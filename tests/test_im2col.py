@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from fastconv import ConvProblem, _registry, _select
-from fastconv._cpu.algorithms import im2col
+from fastconv import ConvProblem
+from fastconv._choose import select
+from fastconv._cpu import registry
+from fastconv._cpu.algorithms.im2col import algorithm as im2col
 from operands import RESULT, check_exact, compute, placed, shapes
 from problems import NARROW, conv_problems, describe, problems
 
@@ -33,7 +35,7 @@ def tiny_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def _forget() -> None:
     im2col._blocking.cache_clear()
-    _select.forget_plans()
+    select.forget_plans()
 
 
 def real_operands(problem: ConvProblem) -> dict[str, np.ndarray]:
@@ -56,7 +58,7 @@ def test_many_blocks_are_exact(problem: ConvProblem, layout: str) -> None:
 
 @pytest.mark.parametrize("problem", problems(NARROW, "complex64"), ids=describe)
 def test_complex_is_native(problem: ConvProblem) -> None:
-    assert problem.dtype in _registry.find("im2col").dtypes
+    assert problem.dtype in registry.find("im2col").dtypes
     check_exact(problem, "im2col")
 
 
@@ -85,7 +87,7 @@ def test_non_finite_elements_come_out_where_the_definition_puts_them(problem: Co
 def test_memory_is_what_the_plan_says(direction: str) -> None:
     # Columns of the whole problem would take 230 MB.
     problem = ConvProblem.parse(f"{direction} 8x32x160x160 8x32x3x3 p1")
-    plan = _select.plan_for(problem, "im2col", 2)
+    plan = select.plan_for(problem, "im2col", 2)
     operands = real_operands(problem)
     result = np.empty(problem.result_shape, np.float32)
     compute(problem, "im2col", operands, 2, result)

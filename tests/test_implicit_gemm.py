@@ -6,12 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from fastconv import ConvProblem, _registry, _select
-from fastconv._cpu import _runtime
+from fastconv import ConvProblem
+from fastconv._choose import select
+from fastconv._cpu import registry
+from fastconv._cpu.engine import runtime
 from guarded import check
 from problems import describe
 
-GEMM = _registry.find("implicit_gemm")
+GEMM = registry.find("implicit_gemm")
 SHAPES = (
     "1x40x7x7 33x40x1x1",
     "1x37x1x1 21x37x1x1",
@@ -48,9 +50,9 @@ def in_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     depth, span, filters = request.param
     params = {"columns": "pixels", "weights": "in_place", "depth": depth, "span": span, "filters": filters, "splits": 1}
     monkeypatch.setattr(type(GEMM), "parameters", lambda self, problem: [params])
-    _select.forget_plans()
+    select.forget_plans()
     yield
-    _select.forget_plans()
+    select.forget_plans()
 
 
 @pytest.mark.parametrize("problem", [*CASES, *LAYOUTS, *DOUBLES], ids=describe)
@@ -95,7 +97,7 @@ def test_weights_of_few_pixels_are_not_packed(text: str, weights: str) -> None:
 
 def test_few_pixels_are_four_vectors_of_them_where_channels_are_last() -> None:
     """Vectors of the ISA level in use: a plane of 7x7 is few on 16 lanes alone."""
-    lanes, _, _ = _runtime.tile_sizes("float32")
+    lanes, _, _ = runtime.tile_sizes("float32")
     for pixels, weights in ((4 * lanes, "in_place"), (4 * lanes + 1, "packed")):
         problem = ConvProblem.parse(f"forward 1x512x{pixels} 512x512x1 channels_last")
         assert GEMM.parameters(problem)[0]["weights"] == weights

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from emulation import CSRC
-from fastconv._cpu import _runtime, backend
+from fastconv._cpu import backend
+from fastconv._cpu.engine import runtime
 from subprocesses import COMPILER, HERE, has_compiler, output_of, python
 
 SHORT = ("test_exact.py", "test_golden.py", "test_pooling.py", "-k", "not test_float32 and not test_float64")
 """Every algorithm in all directions, all dtypes that are computed as float32, epilogues and pooling."""
-NAMES = [name for name, _ in _runtime.isa_levels()]
-USABLE = [name for name, usable in _runtime.isa_levels() if usable]
+NAMES = [name for name, _ in runtime.isa_levels()]
+USABLE = [name for name, usable in runtime.isa_levels() if usable]
 
 
 @pytest.mark.skipif("FASTCONV_MAX_ISA" in os.environ, reason="this is already a run at one level")
@@ -32,7 +33,7 @@ def test_lower_levels_pass_the_arithmetic_tests_in_short(level: str) -> None:
 @pytest.mark.parametrize("level", NAMES)
 def test_the_level_in_use_is_the_highest_allowed(level: str) -> None:
     allowed = [name for name in USABLE if NAMES.index(name) <= NAMES.index(level)]
-    code = "from fastconv._cpu import backend, _runtime; print(backend.ISA, _runtime.isa())"
+    code = "from fastconv._cpu import backend, _runtime; print(backend.ISA, runtime.isa())"
     assert output_of(code, FASTCONV_MAX_ISA=level).split() == [allowed[-1], allowed[-1]]
 
 
@@ -40,7 +41,7 @@ def test_without_a_cap_the_best_level_is_used() -> None:
     assert (
         output_of("from fastconv._cpu import backend; print(backend.ISA)", FASTCONV_MAX_ISA="").split() == USABLE[-1:]
     )
-    assert "FASTCONV_MAX_ISA" in os.environ or backend.ISA == _runtime.isa() == max(USABLE, key=NAMES.index)
+    assert "FASTCONV_MAX_ISA" in os.environ or backend.ISA == runtime.isa() == max(USABLE, key=NAMES.index)
 
 
 @pytest.mark.parametrize("word", ["avx2", "x86_64_v3", "X86-64-V3", " x86-64-v3", "-1", "x86-64-v33", "0"])

@@ -9,23 +9,25 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import _execute, _select, tuning
-from fastconv._cpu._launch import GradientsLaunch, Launch
-from fastconv._cpu._repeat import Entry, Repeats
+from fastconv import tuning
+from fastconv._choose import select
+from fastconv._cpu.engine.call_cache import Entry, Repeats
+from fastconv._cpu.engine.compiled_call import GradientsLaunch, Launch
+from fastconv._execute import convolution as execute
 
 
 @pytest.fixture
 def planned(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What plans were asked for."""
     asked: list[tuple[Any, ...]] = []
-    plan_for = _execute.plan_for
+    plan_for = execute.plan_for
 
     def spy(problem: Any, *how: Any) -> Any:
         plan = plan_for(problem, *how)
         asked.append((problem.precision, plan.threads))
         return plan
 
-    monkeypatch.setattr(_execute, "plan_for", spy)
+    monkeypatch.setattr(execute, "plan_for", spy)
     return asked
 
 
@@ -64,7 +66,7 @@ def test_settings_take_effect_at_once(planned: list[tuple[Any, ...]]) -> None:
         assert len(call()) == 1
         fastconv.set_workspace_limit(limit)
         assert call() == []
-        _select.forget_plans()
+        select.forget_plans()
         assert len(call()) == 1
     finally:
         fastconv.set_num_threads(before)

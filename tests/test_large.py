@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import ConvProblem, _config, _select
+from fastconv import ConvProblem, _config
+from fastconv._choose import select
 from fastconv._cpu import backend
 from operands import ALGORITHMS, compute, integers
 from subprocesses import output_of
@@ -28,7 +29,7 @@ def skip_if_declined(problem: ConvProblem, algorithm: str) -> None:
     found = next(known for known in ALGORITHMS if known.name == algorithm)
     if not backend.accepts(found, problem):
         pytest.skip("declined")
-    if _select.plan_for(problem, algorithm, 1).workspace_bytes > _config.get_workspace_limit():
+    if select.plan_for(problem, algorithm, 1).workspace_bytes > _config.get_workspace_limit():
         pytest.skip("over the workspace limit")
 
 
@@ -150,11 +151,12 @@ def test_a_weight_gradient_over_many_pixels(algorithm: str) -> None:
 
 PLANNED = """
 import tracemalloc
-from fastconv import ConvProblem, _select
-_select.candidates(ConvProblem.parse("forward 1x1x30x30 1x1x31x3 p15"), 2)  # imports
+from fastconv import ConvProblem
+from fastconv._choose import select
+select.candidates(ConvProblem.parse("forward 1x1x30x30 1x1x31x3 p15"), 2)  # imports
 for text in ("forward 1x1x3000000x3000000 1x1x31x31", "backward_weight 3000000x64x64x64 64x64x3x3 p1"):
     tracemalloc.start()
-    assert _select.candidates(ConvProblem.parse(text), 2)
+    assert select.candidates(ConvProblem.parse(text), 2)
     assert tracemalloc.get_traced_memory()[1] < 1e6, text
     tracemalloc.stop()
 """

@@ -13,8 +13,9 @@ import pytest
 
 import fastconv
 from fastconv import ConvProblem
-from fastconv._cpu import _workspace, backend
-from fastconv._select import forget_plans, plan_for
+from fastconv._choose.select import forget_plans, plan_for
+from fastconv._cpu import backend
+from fastconv._cpu.engine import workspace
 from operands import ALGORITHMS, accepted, check_exact, compute, exact_case
 from problems import describe, named, problems
 from subprocesses import output_of
@@ -74,7 +75,7 @@ def test_the_declared_workspace_is_enough(algorithm: str, monkeypatch: pytest.Mo
             yield None
             return
         raw = np.full(size + 2 * guard, 0xFF, np.uint8)
-        offset = -raw.ctypes.data % _workspace.ALIGNMENT + _workspace.ALIGNMENT
+        offset = -raw.ctypes.data % workspace.ALIGNMENT + workspace.ALIGNMENT
         buffers.append((raw, offset, size))
         yield raw[offset : offset + size]
 
@@ -117,7 +118,7 @@ ADDRESS_SPACE = """
 import gc, resource, sys
 import numpy as np
 import fastconv
-from fastconv import _registry
+from fastconv._cpu import registry
 
 x = np.ones((4, 32, 128, 128), np.float32)
 w = np.ones((64, 32, 3, 3), np.float32)
@@ -125,7 +126,7 @@ outcomes = []
 # Threads and imports exist before memory is short, and OpenBLAS has its buffer: where another thread gets none, it
 # ends the process, hence im2col on one.
 threads_of = {"im2col": 1}
-for algorithm in _registry.names():
+for algorithm in registry.names():
     for _ in range(3):
         try:
             fastconv.conv2d(x[:, :, :32, :32], w, padding=1, algorithm=algorithm, threads=threads_of.get(algorithm, 2))
@@ -134,7 +135,7 @@ for algorithm in _registry.names():
 with open("/proc/self/statm") as file:
     used = int(file.read().split()[0]) * resource.getpagesize()
 for megabytes in (0, 1, 4, 8, 16, 17, 20, 32, 64):
-    for algorithm in ["auto", *_registry.names()]:
+    for algorithm in ["auto", *registry.names()]:
         if algorithm == "reference":
             continue
         resource.setrlimit(resource.RLIMIT_AS, (used + (megabytes << 20), resource.RLIM_INFINITY))
@@ -166,14 +167,14 @@ LEAKS = """
 import gc, resource, sys, tracemalloc
 import numpy as np
 import fastconv
-from fastconv import _registry
+from fastconv._cpu import registry
 
 x, w, b = np.ones((2, 6, 14, 14), np.float32), np.ones((8, 3, 3, 3), np.float32), np.ones(8, np.float32)
 dy = np.ones((2, 8, 14, 14), np.float32)
 out = np.empty_like(dy)
 
 def calls():
-    for algorithm in ["auto", *_registry.names()]:
+    for algorithm in ["auto", *registry.names()]:
         try:
             fastconv.conv2d(x, w, b, padding=1, groups=2, activation="relu", algorithm=algorithm, threads=2, out=out)
             fastconv.conv_transpose2d(dy, w, padding=1, groups=2, algorithm=algorithm, threads=2)
@@ -235,13 +236,13 @@ def test_large_workspaces_are_not_kept() -> None:
     """A thread keeps a small workspace for its next call and gives a large one back."""
     with backend.workspace(1000) as small:
         assert small is not None
-        assert small.ctypes.data % _workspace.ALIGNMENT == 0
+        assert small.ctypes.data % workspace.ALIGNMENT == 0
     with backend.workspace(500) as again:
         assert again is not None
         assert np.shares_memory(small, again)
-    with backend.workspace(_workspace.KEPT_WORKSPACE_BYTES + 1) as large:
+    with backend.workspace(workspace.KEPT_WORKSPACE_BYTES + 1) as large:
         assert large is not None
-        assert large.size >= _workspace.KEPT_WORKSPACE_BYTES + 1
+        assert large.size >= workspace.KEPT_WORKSPACE_BYTES + 1
     with backend.workspace(1000) as after:
         assert after is not None
         assert not np.shares_memory(large, after)

@@ -9,9 +9,10 @@ import pytest
 
 from fastconv import ConvProblem
 from fastconv._algorithm import Operands
-from fastconv._cpu import backend, narrow_layout
-from fastconv._registry import find
-from fastconv._select import plan_for
+from fastconv._choose.select import plan_for
+from fastconv._cpu import backend
+from fastconv._cpu.algorithms.direct import few_filters_layout
+from fastconv._cpu.registry import find
 from operands import RESULT, exact_case, place, shapes
 
 SHAPES = (
@@ -38,11 +39,11 @@ SHAPES = (
 def blocking(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Items as they are, and with so little scratch that channels and all axes are cut."""
     if request.param == "cut":
-        monkeypatch.setattr(narrow_layout, "SCRATCH_BYTES", 2**13)
-        monkeypatch.setattr(narrow_layout, "LEAST_MULTIPLY_ADDS", 2**10)
-    narrow_layout.layout_of.cache_clear()
+        monkeypatch.setattr(few_filters_layout, "SCRATCH_BYTES", 2**13)
+        monkeypatch.setattr(few_filters_layout, "LEAST_MULTIPLY_ADDS", 2**10)
+    few_filters_layout.layout_of.cache_clear()
     yield
-    narrow_layout.layout_of.cache_clear()
+    few_filters_layout.layout_of.cache_clear()
 
 
 def compute(
@@ -93,6 +94,6 @@ def test_same_bits_at_any_number_of_threads(settings: str) -> None:
 def test_scratch_is_bounded() -> None:
     for shape in ("backward_input 1x3x20000x20000 64x3x7x7 s2 p3", "forward 1x4096x3000x3000 8x4096x3x3"):
         for layout in ("", " channels_last"):
-            assert narrow_layout.layout_of(ConvProblem.parse(shape + layout)).thread_bytes <= 2**18
+            assert few_filters_layout.layout_of(ConvProblem.parse(shape + layout)).thread_bytes <= 2**18
     far = ConvProblem.parse("forward 1x4x8000000 4x4x3 p2000000 d2000000")
     assert not find("narrow").supports(far)

@@ -219,7 +219,7 @@ def test_sources_that_are_not_built_say_so(arguments: tuple[str, ...], tmp_path:
     shutil.copytree(PACKAGE, sources, ignore=shutil.ignore_patterns("*.so", "__pycache__", "csrc"))
     run = python(*arguments, PYTHONPATH=str(sources.parent))
     assert run.returncode == 1
-    assert "ModuleNotFoundError: No module named 'fastconv._cpu._runtime'" in run.stderr  # the cause
+    assert "ModuleNotFoundError: No module named 'fastconv._cpu.engine.runtime'" in run.stderr  # the cause
     message = run.stderr.splitlines()[-1]
     assert message.startswith(f"ImportError: fastconv was imported from {sources}, which has no compiled modules")
     assert f"start Python outside of {sources.parent};" in message

@@ -11,8 +11,8 @@ import pytest
 
 import fastconv
 from definitions import integers
-from fastconv import _registry, _tune
-from fastconv._cpu import backend
+from fastconv._choose import tune
+from fastconv._cpu import backend, registry
 from operands import ALGORITHMS
 
 FUNCTIONS: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
@@ -102,7 +102,7 @@ def test_packed_weights_of_every_algorithm(algorithm: str, direction: str) -> No
     for name, x_shape, w_shape, geometry in candidates:
         settings = {"direction": direction, **geometry}
         problem = fastconv.plan(name, x_shape, w_shape, "float32", **settings).choice.problem
-        if not backend.accepts(_registry.find(algorithm), problem):
+        if not backend.accepts(registry.find(algorithm), problem):
             continue
         tried += 1
         planned = fastconv.plan(name, x_shape, w_shape, "float32", **settings, algorithm=algorithm)
@@ -212,13 +212,13 @@ def test_non_finite_weights_packed() -> None:
 def timed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The efforts with which problems are timed."""
     found: list[str] = []
-    tune_problem = _tune.tune_problem
+    tune_problem = tune.tune_problem
 
     def spy(problem: Any, threads: int, effort: str = "measure", *more: Any) -> Any:
         found.append(effort)
         return tune_problem(problem, threads, effort, *more)
 
-    monkeypatch.setattr(_tune, "tune_problem", spy)
+    monkeypatch.setattr(tune, "tune_problem", spy)
     return found
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastconv import ConvProblem
+from fastconv._choose.select import plan_for
 from fastconv._problem import DTYPES
-from fastconv._select import plan_for
 from operands import accepted, check_exact, compute, exact_case, rounded
 from problems import conv_problems
 

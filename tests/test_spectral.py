@@ -7,9 +7,12 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from fastconv import ConvProblem, _registry, _select
+from fastconv import ConvProblem
 from fastconv._algorithm import Operands
-from fastconv._cpu import _workspace, backend, spectral_layout
+from fastconv._choose import select
+from fastconv._cpu import backend, registry
+from fastconv._cpu.algorithms.fft_fused import layout as spectral_layout
+from fastconv._cpu.engine import workspace
 from fastconv._problem import DIRECTIONS
 from operands import RESULT, compute, exact_case, rounded, shapes
 from problems import describe, problems
@@ -27,7 +30,7 @@ LONG = (
     "3x2x17x16 8x2x6x5 p-2:3x4:-1 channels_last",
     "2x4x1000 4x1x65 p32 g4 channels_last",
 )
-SPECTRAL = _registry.find("spectral")
+SPECTRAL = registry.find("spectral")
 
 
 def compute_with_tile(
@@ -36,7 +39,7 @@ def compute_with_tile(
     role = RESULT[problem.direction]
     result = np.full(shapes(problem)[role], 77, operands[next(iter(operands))].dtype)
     arrays = {name: array for name, array in operands.items() if name != role}
-    plan = _select.plan_for(problem, "spectral", threads, params)
+    plan = select.plan_for(problem, "spectral", threads, params)
     backend.execute(plan, Operands(**arrays, **{role: result}))
     return result
 
@@ -88,7 +91,7 @@ def test_threads_do_not_change_the_bits(problem: ConvProblem, dtype: str) -> Non
 def test_packed_spectra_give_the_same_bits(problem: ConvProblem) -> None:
     operands = real_operands(problem, "normal")
     role = RESULT[problem.direction]
-    plan = _select.plan_for(problem, "spectral", 2)
+    plan = select.plan_for(problem, "spectral", 2)
     packed = backend.pack(plan.algorithm, problem, plan.params, operands["weight"], 2)
     assert packed is not None
     arrays = {name: array for name, array in operands.items() if name != role}
@@ -112,11 +115,11 @@ def test_images_do_not_disturb_each_other() -> None:
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_memory_is_what_the_plan_says(direction: str, shape: str) -> None:
     problem = ConvProblem.parse(f"{direction} {shape}")
-    plan = _select.plan_for(problem, "spectral", 2)
+    plan = select.plan_for(problem, "spectral", 2)
     operands = real_operands(problem, "normal")
     result = np.empty(problem.result_shape, np.float32)
     compute(problem, "spectral", operands, 2, result)
-    _workspace.drop()
+    workspace.drop()
     tracemalloc.start()
     compute(problem, "spectral", operands, 2, result)
     peak = tracemalloc.get_traced_memory()[1]
@@ -149,7 +152,7 @@ def test_it_is_chosen_where_it_wins(direction: str) -> None:
         "2x128x56x56 128x1x31x31 p15 g128",
         "1x16x128x128 16x16x11x11 p5",
     ):
-        plan = _select.plan_for(ConvProblem.parse(f"{direction} {shape}"), "auto", 1)
+        plan = select.plan_for(ConvProblem.parse(f"{direction} {shape}"), "auto", 1)
         assert plan.algorithm.name == "spectral", plan
     for shape in (
         "1x1x16 1x1x5",
@@ -159,5 +162,5 @@ def test_it_is_chosen_where_it_wins(direction: str) -> None:
         "4x3x99x99 8x3x3x3",
         "8x128x28x28 128x1x5x5 p2 g128",
     ):
-        plan = _select.plan_for(ConvProblem.parse(f"{direction} {shape}"), "auto", 1)
+        plan = select.plan_for(ConvProblem.parse(f"{direction} {shape}"), "auto", 1)
         assert plan.algorithm.name != "spectral", plan

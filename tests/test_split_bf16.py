@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 
 import emulation
-from fastconv import ConvProblem, _registry, _select
+from fastconv import ConvProblem
 from fastconv._algorithm import Operands, Params
-from fastconv._cpu import backend
+from fastconv._choose import select
+from fastconv._cpu import backend, registry
 from fastconv._problem import DIRECTIONS
 from operands import RESULT, compute, exact_case, place, result_dtype, shapes
 from problems import describe
 from real_data import KINDS, RealCase
 from subprocesses import HERE, python
 
-SPLIT = _registry.find("split_bf16")
+SPLIT = registry.find("split_bf16")
 PRODUCTS = {"medium": 1, "high": 3, "highest": 6}
 SHAPES = (
     "2x32x8x8 32x32x3x3 p1",
@@ -59,7 +60,7 @@ def parameters(problem: ConvProblem) -> list[Params]:
 def run(problem: ConvProblem, params: Params, arrays: dict[str, np.ndarray], threads: int = 1) -> np.ndarray:
     role = RESULT[problem.direction]
     result = place(problem, role, np.full(shapes(problem)[role], 77), result_dtype(problem.dtype))
-    plan = _select.bind(problem, SPLIT, params, threads, "test")
+    plan = select.bind(problem, SPLIT, params, threads, "test")
     backend.execute(plan, Operands(**arrays, **{role: result}))
     return result
 
@@ -151,7 +152,7 @@ def test_packed_weights_give_the_same_bits(direction: str, shape: str) -> None:
     packed = SPLIT.pack(problem, params, arrays["weight"], 2)
     role = RESULT[direction]
     result = np.empty_like(run(problem, params, arrays))
-    plan = _select.bind(problem, SPLIT, params, 2, "test")
+    plan = select.bind(problem, SPLIT, params, 2, "test")
     backend.execute(plan, Operands(**arrays, **{role: result}, packed=packed))
     assert result.tobytes() == run(problem, params, arrays).tobytes()
 
@@ -162,8 +163,8 @@ def test_precision_decides_the_products() -> None:
         assert {params["products"] for params in SPLIT.parameters(problem.replace(precision=level))} == {products}
     assert not SPLIT.supports(problem.replace(precision="ieee"))
     for level in ("high", "medium"):
-        assert _select.admitted(SPLIT, problem.replace(precision=level))
-    assert SPLIT.error_bound(problem).relative > _select.PRECISION_LIMITS["highest"]
+        assert select.admitted(SPLIT, problem.replace(precision=level))
+    assert SPLIT.error_bound(problem).relative > select.PRECISION_LIMITS["highest"]
 
 
 @pytest.mark.skipif(emulation.LIBRARY in os.environ, reason="this is already a run in emulation")

@@ -13,7 +13,7 @@ COUNTED = """
 import os, resource, sys, time
 import numpy as np
 import fastconv
-from fastconv._cpu import _runtime
+from fastconv._cpu.engine import runtime
 
 x, w = np.ones((4, 16, 32, 32), np.float32), np.ones((16, 16, 3, 3), np.float32)
 
@@ -36,13 +36,13 @@ if is_root:  # whom nothing is refused
 resource.setrlimit(resource.RLIMIT_NPROC, (1, before[1]))
 for _ in range(20):
     assert (compute(4) == expected).all() and (compute(4, "im2col") == expected).all()
-assert _runtime.kept_threads() == 0
+assert runtime.kept_threads() == 0
 resource.setrlimit(resource.RLIMIT_NPROC, before)
 if is_root:
     os.setresuid(0, 0, 0)
 time.sleep(1.1)
 assert (compute(4) == expected).all()
-print(_runtime.kept_threads())
+print(runtime.kept_threads())
 """
     )
     assert output_of(code).strip() == "3"
@@ -56,7 +56,7 @@ counts = []
 for threads in (1, 2, 4, 3, 2, 4):
     for _ in range(5):
         compute(threads)
-    counts.append(_runtime.kept_threads())
+    counts.append(runtime.kept_threads())
 print(counts, len(os.listdir("/proc/self/task")) >= 4)
 """
     )

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import ConvProblem, _config, _select
-from fastconv._cpu import _runtime
+from fastconv import ConvProblem, _config
+from fastconv._choose import select
+from fastconv._cpu.engine import runtime
 from operands import ALGORITHMS, accepted, compute, exact_case, rounded
 from problems import SHAPES, describe, problems
 from real_data import RealCase
@@ -216,7 +217,7 @@ def test_a_call_in_a_block_of_another_thread_is_planned_anew() -> None:
     assert computed() == expected["high"]
 
 
-@pytest.mark.skipif(not _runtime.has_openmp(), reason="built without OpenMP")
+@pytest.mark.skipif(not runtime.has_openmp(), reason="built without OpenMP")
 def test_limits_from_outside_are_obeyed() -> None:
     threadpoolctl = pytest.importorskip("threadpoolctl")
     before = fastconv.get_num_threads()
@@ -239,7 +240,7 @@ def test_a_handler_may_call_the_library_while_plans_are_looked_up() -> None:
     done = []
 
     def call() -> None:
-        with _select._lock:
+        with select._lock:
             fastconv.conv2d(x, w)
             done.append(True)
 
@@ -308,13 +309,13 @@ def subnormals_survive():
 before = mode()
 assert before == 0x1F80, hex(before)
 import fastconv
-from fastconv import _registry
+from fastconv._cpu import registry
 assert mode() == before
 x = np.ones((2, 4, 16, 16), np.float32)
 w = np.ones((4, 4, 3, 3), np.float32)
-for algorithm in ["auto", *_registry.names()]:
+for algorithm in ["auto", *registry.names()]:
     # Algorithms that are not exact, of which "auto" may be one, are right to their precision.
-    exact = algorithm != "auto" and _registry.find(algorithm).exact_on_integers
+    exact = algorithm != "auto" and registry.find(algorithm).exact_on_integers
     for dtype in (np.float32, np.float64):
         try:
             y = fastconv.conv2d(x.astype(dtype), w.astype(dtype), algorithm=algorithm, threads=2)

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import ConvProblem, _registry, _tune, _tuning_cache
+from fastconv import ConvProblem
 from fastconv._algorithm import ErrorBound, definition_bound
-from fastconv._cpu.algorithms.reference import Reference
+from fastconv._choose import tune, tuning_cache
+from fastconv._cpu import registry
+from fastconv._cpu.algorithms.reference.algorithm import Reference
 from fastconv._cpu.lowering import RESULT
 from tuning_cases import PROBLEM, reread
 
@@ -80,7 +82,7 @@ class Timed(Reference):
 def clock(monkeypatch):
     """The clock that the tuner reads."""
     made = Clock()
-    monkeypatch.setattr(_tune, "time", made)
+    monkeypatch.setattr(tune, "time", made)
     return made
 
 
@@ -92,7 +94,7 @@ def algorithms(monkeypatch, clock):
         made = {entry["name"]: Timed(clock=clock, **entry) for entry in described}
         # Takes no time, since it also computes the exact values; is never a candidate, by its estimate.
         last = Timed(name="reference", clock=clock, seconds=0.0, estimate=1e6)
-        monkeypatch.setattr(_registry, "CPU", (*made.values(), last))
+        monkeypatch.setattr(registry, "CPU", (*made.values(), last))
         reread()
         return {**made, "reference": last}
 
@@ -108,7 +110,7 @@ def test_fastest_wins_whatever_the_cost_model_says(algorithms):
         {"name": "a", "seconds": 5 * MILLISECOND, "estimate": 1 * MILLISECOND},
         {"name": "b", "seconds": 3 * MILLISECOND, "estimate": 9 * MILLISECOND},
     )
-    record = _tune.tune_problem(PROBLEM, threads=1)
+    record = tune.tune_problem(PROBLEM, threads=1)
     assert (record.algorithm, record.default) == ("b", "a")
     assert record.seconds == pytest.approx(3 * MILLISECOND)
     assert outcomes(record) == {"b": "measured", "a": "slower", "reference": "skipped"}
@@ -119,12 +121,12 @@ def test_cost_models_choice_stays_unless_another_is_clearly_faster(algorithms):
         {"name": "a", "seconds": 1.03 * MILLISECOND, "estimate": 1 * MILLISECOND},
         {"name": "b", "seconds": 1.00 * MILLISECOND, "estimate": 2 * MILLISECOND},
     )
-    assert _tune.tune_problem(PROBLEM, threads=1).algorithm == "a"
+    assert tune.tune_problem(PROBLEM, threads=1).algorithm == "a"
     algorithms(
         {"name": "a", "seconds": 1.06 * MILLISECOND, "estimate": 1 * MILLISECOND},
         {"name": "b", "seconds": 1.00 * MILLISECOND, "estimate": 2 * MILLISECOND},
     )
-    assert _tune.tune_problem(PROBLEM, threads=1).algorithm == "b"
+    assert tune.tune_problem(PROBLEM, threads=1).algorithm == "b"
 
 
 @pytest.mark.parametrize("slow_runs", [{0}, {1}, {2, 3}, {3, 4, 6}])
@@ -141,7 +143,7 @@ def test_slow_moments_do_not_decide(algorithms, clock, monkeypatch, slow_runs):
         plain(problem, params, operands, resources)
 
     monkeypatch.setattr(made["b"], "execute", disturbed)
-    record = _tune.tune_problem(PROBLEM, threads=1)
+    record = tune.tune_problem(PROBLEM, threads=1)
     assert record.algorithm == "b"
     assert record.seconds == pytest.approx(1 * MILLISECOND)
 
@@ -151,8 +153,8 @@ def test_candidates_are_timed_in_turn(algorithms):
     order = []
     for name, algorithm in made.items():
         algorithm.executions = _Recorder(name, order)
-    _tune.tune_problem(PROBLEM, threads=1)
-    rounds = order[4 : 4 + 2 * _tune.EFFORTS["measure"].rounds]
+    tune.tune_problem(PROBLEM, threads=1)
+    rounds = order[4 : 4 + 2 * tune.EFFORTS["measure"].rounds]
     assert rounds[:8] == ["a", "b", "b", "a", "a", "b", "b", "a"]
     assert rounds.count("a") == rounds.count("b")
 
@@ -170,14 +172,14 @@ def test_wrong_winner_is_refused(algorithms):
         {"name": "a", "seconds": 5 * MILLISECOND, "estimate": 1 * MILLISECOND},
         {"name": "b", "seconds": 1 * MILLISECOND, "estimate": 2 * MILLISECOND, "wrong": True},
     )
-    record = _tune.tune_problem(PROBLEM, threads=1)
+    record = tune.tune_problem(PROBLEM, threads=1)
     assert record.algorithm == "a"
     assert outcomes(record)["b"] == "wrong"
 
 
 def test_only_wrong_ones_leave_the_definition(algorithms):
     algorithms({"name": "a", "seconds": MILLISECOND, "wrong": True})
-    record = _tune.tune_problem(PROBLEM, threads=1)
+    record = tune.tune_problem(PROBLEM, threads=1)
     assert record.algorithm == "reference"
     assert outcomes(record) == {"a": "wrong", "reference": "skipped"}
 
@@ -188,9 +190,9 @@ def test_only_wrong_ones_leave_the_definition(algorithms):
 def test_check_sees_wrong_results_of_every_kind(algorithms, direction, dtype, bound):
     problem = ConvProblem.parse(f"{direction} 2x4x7x7 6x2x3x3 s2 p1 g2 {dtype}")
     algorithms({"name": "a", "seconds": MILLISECOND, "bound": bound})
-    assert _tune.tune_problem(problem, threads=1).algorithm == "a"
+    assert tune.tune_problem(problem, threads=1).algorithm == "a"
     algorithms({"name": "a", "seconds": MILLISECOND, "bound": bound, "wrong": True})
-    assert _tune.tune_problem(problem, threads=1).algorithm == "reference"
+    assert tune.tune_problem(problem, threads=1).algorithm == "reference"
 
 
 def test_hopeless_candidates_are_not_run_but_the_baseline_is(algorithms):
@@ -199,7 +201,7 @@ def test_hopeless_candidates_are_not_run_but_the_baseline_is(algorithms):
         {"name": "im2col", "seconds": 60 * MILLISECOND},
         {"name": "c", "seconds": 60 * MILLISECOND},
     )
-    record = _tune.tune_problem(PROBLEM, threads=1)
+    record = tune.tune_problem(PROBLEM, threads=1)
     assert outcomes(record)["c"] == "skipped"
     assert made["c"].executions == []
     assert record.gain == pytest.approx(60)
@@ -207,7 +209,7 @@ def test_hopeless_candidates_are_not_run_but_the_baseline_is(algorithms):
 
 def test_no_gain_where_the_baseline_does_not_compute_the_problem(algorithms):
     algorithms({"name": "a", "seconds": MILLISECOND})
-    assert _tune.tune_problem(PROBLEM, threads=1).gain is None
+    assert tune.tune_problem(PROBLEM, threads=1).gain is None
 
 
 def test_packed_weights_are_timed_apart_and_do_not_decide(algorithms):
@@ -215,13 +217,13 @@ def test_packed_weights_are_timed_apart_and_do_not_decide(algorithms):
         {"name": "a", "seconds": 2 * MILLISECOND, "packed_seconds": 1 * MILLISECOND},
         {"name": "b", "seconds": 1.5 * MILLISECOND},
     )
-    record = _tune.tune_problem(PROBLEM, threads=1)
+    record = tune.tune_problem(PROBLEM, threads=1)
     assert record.algorithm == "b"
     assert record.best_seconds("a") == pytest.approx(2 * MILLISECOND)
     assert record.best_packed().algorithm == "a"
     assert record.best_seconds("a", packed=True) == pytest.approx(1 * MILLISECOND)
     made["a"].executions.clear()
-    gradient = _tune.tune_problem(PROBLEM.replace(direction="backward_weight"), threads=1)
+    gradient = tune.tune_problem(PROBLEM.replace(direction="backward_weight"), threads=1)
     assert gradient.best_packed() is None
     assert {packed for _, packed in made["a"].executions} == {None}
 
@@ -229,8 +231,8 @@ def test_packed_weights_are_timed_apart_and_do_not_decide(algorithms):
 def test_exhaustive_tries_all_parameters(algorithms):
     choices = ({"speed": 1}, {"speed": 4}, {"speed": 2})
     algorithms({"name": "a", "seconds": MILLISECOND, "all_params": choices})
-    assert _tune.tune_problem(PROBLEM, threads=1).params == {"speed": 1}
-    record = _tune.tune_problem(PROBLEM, threads=1, effort="exhaustive")
+    assert tune.tune_problem(PROBLEM, threads=1).params == {"speed": 1}
+    record = tune.tune_problem(PROBLEM, threads=1, effort="exhaustive")
     assert record.params == {"speed": 4}
     assert outcomes(record) == {
         "a speed=1": "slower",
@@ -242,10 +244,10 @@ def test_exhaustive_tries_all_parameters(algorithms):
 
 def test_estimate_runs_nothing_and_is_not_stored(algorithms):
     made = algorithms({"name": "a", "seconds": MILLISECOND})
-    (step,) = _tune.tune([PROBLEM], 1, effort="estimate")
+    (step,) = tune.tune([PROBLEM], 1, effort="estimate")
     assert (step.record.algorithm, step.record.seconds) == ("a", None)
     assert made["a"].executions == []
-    assert _tuning_cache.current().content.records() == []
+    assert tuning_cache.current().content.records() == []
 
 
 def test_algorithm_without_memory_is_passed_over(algorithms):
@@ -253,7 +255,7 @@ def test_algorithm_without_memory_is_passed_over(algorithms):
         {"name": "a", "seconds": MILLISECOND, "raises": MemoryError},
         {"name": "b", "seconds": 2 * MILLISECOND},
     )
-    record = _tune.tune_problem(PROBLEM, threads=1)
+    record = tune.tune_problem(PROBLEM, threads=1)
     assert (record.algorithm, outcomes(record)["a"]) == ("b", "out of memory")
 
 
@@ -264,29 +266,29 @@ def test_precision_and_workspace_limit_hold_for_candidates(algorithms):
         {"name": "large", "seconds": MILLISECOND, "workspace_bytes": 2**50},
         {"name": "fits", "seconds": 3 * MILLISECOND},
     )
-    assert _tune.tune_problem(PROBLEM, threads=1).algorithm == "fits"
+    assert tune.tune_problem(PROBLEM, threads=1).algorithm == "fits"
     assert made["loose"].executions == made["large"].executions == []
-    assert _tune.tune_problem(PROBLEM.replace(precision="medium"), threads=1).algorithm == "loose"
+    assert tune.tune_problem(PROBLEM.replace(precision="medium"), threads=1).algorithm == "loose"
 
 
 def test_time_of_a_problem_is_bounded(algorithms, clock):
     algorithms({"name": "a", "seconds": 1.0}, {"name": "b", "seconds": 1.1})
     start = clock.now
-    _tune.tune_problem(PROBLEM, threads=1)
+    tune.tune_problem(PROBLEM, threads=1)
     assert clock.now - start < 6
 
 
 def test_stored_problems_are_not_measured_again(algorithms):
     made = algorithms({"name": "a", "seconds": MILLISECOND})
-    assert [step.stored for step in _tune.tune([PROBLEM], 1)] == [False]
+    assert [step.stored for step in tune.tune([PROBLEM], 1)] == [False]
     made["a"].executions.clear()
     reread()
-    assert [step.stored for step in _tune.tune([PROBLEM], 1)] == [True]
+    assert [step.stored for step in tune.tune([PROBLEM], 1)] == [True]
     assert made["a"].executions == []
-    assert [step.stored for step in _tune.tune([PROBLEM], 2)] == [False]
-    assert [step.stored for step in _tune.tune([PROBLEM], 1, effort="exhaustive")] == [False]
-    assert [step.stored for step in _tune.tune([PROBLEM], 1)] == [True]
-    assert [step.stored for step in _tune.tune([PROBLEM], 1, remeasure=True)] == [False]
+    assert [step.stored for step in tune.tune([PROBLEM], 2)] == [False]
+    assert [step.stored for step in tune.tune([PROBLEM], 1, effort="exhaustive")] == [False]
+    assert [step.stored for step in tune.tune([PROBLEM], 1)] == [True]
+    assert [step.stored for step in tune.tune([PROBLEM], 1, remeasure=True)] == [False]
 
 
 def test_tuned_choice_is_what_the_next_call_uses(algorithms):
@@ -306,21 +308,21 @@ def test_tuned_choice_is_what_the_next_call_uses(algorithms):
 def test_interrupted_run_keeps_what_it_measured(algorithms):
     made = algorithms({"name": "a", "seconds": MILLISECOND})
     problems = [PROBLEM.replace(batch=batch) for batch in (1, 2, 3)]
-    steps = _tune.tune(problems, 1)
+    steps = tune.tune(problems, 1)
     next(steps)
     next(steps)
     made["a"].raises = KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt):
         next(steps)
     reread()
-    assert {record.problem.batch for record in _tuning_cache.current().content.records()} == {1, 2}
+    assert {record.problem.batch for record in tuning_cache.current().content.records()} == {1, 2}
 
 
 def test_time_limit_begins_no_further_problem(algorithms, clock):
     algorithms({"name": "a", "seconds": 100 * MILLISECOND})
     problems = [PROBLEM.replace(batch=batch) for batch in range(1, 20)]
     start = clock.now
-    steps = list(_tune.tune(problems, 1, time_limit=3.0))
+    steps = list(tune.tune(problems, 1, time_limit=3.0))
     assert 1 < len(steps) < 19
     assert clock.now - start < 5
 

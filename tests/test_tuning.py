@@ -8,8 +8,10 @@ import json
 import pytest
 
 import fastconv
-from fastconv import ConvProblem, _calibrate, _registry, _select, _tuning_cache, tuning
+from fastconv import ConvProblem, tuning
 from fastconv._algorithm import Machine
+from fastconv._choose import calibration, select, tuning_cache
+from fastconv._cpu import registry
 from fastconv._problem import DIRECTIONS
 from operands import ALGORITHMS
 from problems import SHAPES
@@ -27,11 +29,11 @@ def test_autotune_and_explain_real_algorithms():
     for record in records:
         assert record.seconds is not None
         assert not [timing for timing in record.timings if timing.outcome == "wrong"]
-        plan = _select.plan_for(record.problem, threads=1)
+        plan = select.plan_for(record.problem, threads=1)
         assert (plan.algorithm.name, dict(plan.params), plan.reason) == (record.algorithm, record.params, "tuned")
     page = str(fastconv.explain(text, threads=1))
     assert "measured at" in page
-    assert all(name in page for name in _registry.names())
+    assert all(name in page for name in registry.names())
 
 
 def test_export_forget_import(tmp_path):
@@ -39,10 +41,10 @@ def test_export_forget_import(tmp_path):
     file = tmp_path / "exported.json"
     assert fastconv.export_tuning(file) == 1
     assert fastconv.forget_tuning() == 1
-    assert _select.plan_for(PROBLEM, threads=1).reason == "cost model"
+    assert select.plan_for(PROBLEM, threads=1).reason == "cost model"
     assert fastconv.import_tuning(file) == 1
-    assert _select.plan_for(PROBLEM, threads=1).reason == "tuned"
-    assert _tuning_cache.current().content.records() == [record]
+    assert select.plan_for(PROBLEM, threads=1).reason == "tuned"
+    assert tuning_cache.current().content.records() == [record]
 
 
 def test_forget_one_problem_or_one_number_of_threads():
@@ -51,7 +53,7 @@ def test_forget_one_problem_or_one_number_of_threads():
     fastconv.autotune(PROBLEM, threads=2)
     assert fastconv.forget_tuning(PROBLEM, threads=2) == 1
     assert fastconv.forget_tuning(str(other)) == 1
-    assert [record.key for record in _tuning_cache.current().content.records()] == [(str(PROBLEM), 1)]
+    assert [record.key for record in tuning_cache.current().content.records()] == [(str(PROBLEM), 1)]
     assert fastconv.forget_tuning(threads=1) == 1
 
 
@@ -69,7 +71,7 @@ def test_import_refuses_files_of_other_machines_and_other_files(tmp_path):
         fastconv.import_tuning(file)
     with pytest.raises(ValueError, match="no such file"):
         fastconv.import_tuning(tmp_path / "missing.json")
-    assert len(_tuning_cache.current().content.records()) == 1
+    assert len(tuning_cache.current().content.records()) == 1
 
 
 @pytest.mark.parametrize(
@@ -90,20 +92,20 @@ def test_import_refuses_files_of_other_machines_and_other_files(tmp_path):
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         tuning.autotune(arguments.pop("problems"), **arguments)
-    assert _tuning_cache.current().content.records() == []
+    assert tuning_cache.current().content.records() == []
 
 
 def test_calibration_measures_a_machine():
-    machine = _calibrate.measure_machine()
+    machine = calibration.measure_machine()
     assert isinstance(machine, Machine)
     for dtype in ("float32", "float64"):
         assert 1e8 < machine.multiply_adds_per_second[dtype] < 1e12
     assert 1e8 < machine.bytes_per_second < 1e12
     assert 1e-7 < machine.call_seconds < 1e-1
     assert 1e-8 < machine.numpy_call_seconds < 1e-2
-    _tuning_cache.current().store_machine(machine)
+    tuning_cache.current().store_machine(machine)
     reread()
-    assert _select.machine() == machine
+    assert select.machine() == machine
 
 
 def test_estimates_are_positive_and_finite():
@@ -112,7 +114,7 @@ def test_estimates_are_positive_and_finite():
     for shape in itertools.chain(*SHAPES.values()):
         for direction in DIRECTIONS:
             problem = ConvProblem.parse(f"{direction} {shape} float32")
-            for algorithm, params, seconds in _select.candidates(problem, 1, all_params=True):
+            for algorithm, params, seconds in select.candidates(problem, 1, all_params=True):
                 assert 0 < seconds < 10, f"{problem}: {algorithm.name} {params}"
                 estimated.add(algorithm.name)
     assert estimated == {algorithm.name for algorithm in ALGORITHMS}

@@ -9,12 +9,13 @@ import warnings
 import pytest
 
 import fastconv
-from fastconv import ConvProblem, _fingerprint, _registry, _select, _tuning_cache, _tuning_file
+from fastconv import ConvProblem
 from fastconv._accuracy import error_ratio
-from fastconv._cpu import backend
+from fastconv._choose import fingerprint, select, tuning_cache, tuning_file
+from fastconv._choose.sample import sample
+from fastconv._choose.tuning_record import TuningRecord
+from fastconv._cpu import backend, registry
 from fastconv._problem import DIRECTIONS
-from fastconv._sample import sample
-from fastconv._tuning_record import TuningRecord
 from tuning_cases import PROBLEM, computes, path, record, reread, stored_text, write
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
@@ -24,36 +25,36 @@ pytestmark = pytest.mark.usefixtures("cache_folder")
 
 
 def test_stored_choice_is_used_by_the_next_process_and_only_for_its_threads():
-    assert _select.plan_for(PROBLEM, threads=1).reason == "cost model"
-    _tuning_cache.current().store([record()])
+    assert select.plan_for(PROBLEM, threads=1).reason == "cost model"
+    tuning_cache.current().store([record()])
     reread()
-    plan = _select.plan_for(PROBLEM, threads=1)
+    plan = select.plan_for(PROBLEM, threads=1)
     assert (plan.algorithm.name, plan.reason) == ("reference", "tuned")
-    assert _select.plan_for(PROBLEM, threads=2).reason == "cost model"
+    assert select.plan_for(PROBLEM, threads=2).reason == "cost model"
     computes()
 
 
 def test_choice_without_epilogue_serves_the_problem_with_one():
-    _tuning_cache.current().store([record()])
+    tuning_cache.current().store([record()])
     fused = ConvProblem.parse(f"{PROBLEM} +bias+relu")
-    assert _select.plan_for(fused, threads=1).reason == "tuned"
-    _tuning_cache.current().store([record(fused, "implicit_gemm", params=_default_params("implicit_gemm"))])
-    _select.forget_plans()
-    assert _select.plan_for(fused, threads=1).algorithm.name == "implicit_gemm"
+    assert select.plan_for(fused, threads=1).reason == "tuned"
+    tuning_cache.current().store([record(fused, "implicit_gemm", params=_default_params("implicit_gemm"))])
+    select.forget_plans()
+    assert select.plan_for(fused, threads=1).algorithm.name == "implicit_gemm"
 
 
 def test_deterministic_mode_ignores_measurements():
-    _tuning_cache.current().store([record()])
-    machine = dataclasses.replace(_select.DEFAULT_MACHINE, bytes_per_second=1e8)
-    _tuning_cache.current().store_machine(machine)
-    assert _select.machine() == machine
+    tuning_cache.current().store([record()])
+    machine = dataclasses.replace(select.DEFAULT_MACHINE, bytes_per_second=1e8)
+    tuning_cache.current().store_machine(machine)
+    assert select.machine() == machine
     fastconv.set_deterministic(True)
     try:
-        assert _select.plan_for(PROBLEM, threads=1).reason == "cost model"
-        assert _select.machine() == _select.DEFAULT_MACHINE
+        assert select.plan_for(PROBLEM, threads=1).reason == "cost model"
+        assert select.machine() == select.DEFAULT_MACHINE
     finally:
         fastconv.set_deterministic(False)
-    assert _select.plan_for(PROBLEM, threads=1).reason == "tuned"
+    assert select.plan_for(PROBLEM, threads=1).reason == "tuned"
 
 
 def test_deterministic_choice_is_that_of_one_thread():
@@ -65,7 +66,7 @@ def test_deterministic_choice_is_that_of_one_thread():
     ]
 
     def chosen(problem, threads):
-        return _select.plan_for(problem, threads=threads).algorithm.name
+        return select.plan_for(problem, threads=threads).algorithm.name
 
     alone = [chosen(problem, 1) for problem in problems]
     assert [chosen(problem, 16) for problem in problems] != alone
@@ -78,15 +79,15 @@ def test_deterministic_choice_is_that_of_one_thread():
 
 
 def test_machine_constants_come_back():
-    machine = dataclasses.replace(_select.DEFAULT_MACHINE, bytes_per_second=3e9)
-    _tuning_cache.current().store_machine(machine)
-    _tuning_cache.current().store([record()])
+    machine = dataclasses.replace(select.DEFAULT_MACHINE, bytes_per_second=3e9)
+    tuning_cache.current().store_machine(machine)
+    tuning_cache.current().store([record()])
     reread()
-    assert _select.machine() == machine
+    assert select.machine() == machine
 
 
 def test_records_of_a_later_measurement_win():
-    content = _tuning_cache.Content({})
+    content = tuning_cache.Content({})
     content.add([record(measured_at="2026-01-02T00:00:00Z"), record(algorithm="x", measured_at="2026-01-01T00:00:00Z")])
     assert content.records()[0].algorithm == "reference"
     content.add([record(algorithm="x", measured_at="2026-01-03T00:00:00Z")])
@@ -96,18 +97,18 @@ def test_records_of_a_later_measurement_win():
 def test_directory_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert _tuning_cache.directory() == tmp_path / "cache"
+    assert tuning_cache.directory() == tmp_path / "cache"
     monkeypatch.delenv("FASTCONV_CACHE_DIR")
-    assert _tuning_cache.directory() == tmp_path / "xdg" / "fastconv"
+    assert tuning_cache.directory() == tmp_path / "xdg" / "fastconv"
     monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
-    assert _tuning_cache.directory() == tmp_path / "home" / ".cache" / "fastconv"
+    assert tuning_cache.directory() == tmp_path / "home" / ".cache" / "fastconv"
 
 
 # A choice is a hint.
 
 
 def _default_params(algorithm: str):
-    return dict(_registry.find(algorithm).parameters(PROBLEM)[0])
+    return dict(registry.find(algorithm).parameters(PROBLEM)[0])
 
 
 @pytest.mark.parametrize(
@@ -115,23 +116,23 @@ def _default_params(algorithm: str):
     [("no_such_algorithm", {}), ("reference", {"depth": 3}), ("implicit_gemm", {"depth": -1}), ("auto", {})],
 )
 def test_unknown_algorithms_and_parameters_are_not_used(algorithm, params):
-    _tuning_cache.current().store([record(algorithm=algorithm, params=params)])
-    assert _select.plan_for(PROBLEM, threads=1).reason == "cost model"
+    tuning_cache.current().store([record(algorithm=algorithm, params=params)])
+    assert select.plan_for(PROBLEM, threads=1).reason == "cost model"
     computes()
 
 
 def test_choice_over_the_workspace_limit_is_not_used():
-    _tuning_cache.current().store([record(algorithm="implicit_gemm", params=_default_params("implicit_gemm"))])
-    assert _select.plan_for(PROBLEM, threads=1).reason == "tuned"
+    tuning_cache.current().store([record(algorithm="implicit_gemm", params=_default_params("implicit_gemm"))])
+    assert select.plan_for(PROBLEM, threads=1).reason == "tuned"
     fastconv.set_workspace_limit(1)
     try:
-        plan = _select.plan_for(PROBLEM, threads=1)
+        plan = select.plan_for(PROBLEM, threads=1)
         assert (plan.reason, plan.workspace_bytes) == ("cost model", 0)
     finally:
         fastconv.set_workspace_limit(None)
 
 
-@pytest.mark.parametrize("algorithm", _registry.names())
+@pytest.mark.parametrize("algorithm", registry.names())
 def test_every_algorithm_as_the_choice_of_every_problem_gives_right_results(algorithm):
     """A file that gives each problem to each algorithm changes times at most."""
     for text in (
@@ -140,14 +141,14 @@ def test_every_algorithm_as_the_choice_of_every_problem_gives_right_results(algo
         "backward_weight 1x1x9x9 1x1x3x3 d2",
     ):
         problem = ConvProblem.parse(text)
-        able = _registry.find(algorithm)
+        able = registry.find(algorithm)
         target = backend.lowering.lowered(problem, able.dtypes)
         if target is None or not able.supports(target):
             continue
         params = dict(able.parameters(target)[0])
-        _tuning_cache.current().store([record(problem, algorithm, params=params)])
-        plan = _select.plan_for(problem, threads=1)
-        assert plan.reason == ("tuned" if _select.admitted(able, problem) else "cost model")
+        tuning_cache.current().store([record(problem, algorithm, params=params)])
+        plan = select.plan_for(problem, threads=1)
+        assert plan.reason == ("tuned" if select.admitted(able, problem) else "cost model")
         operands = sample(problem)
         backend.execute(plan, operands)
         assert error_ratio(plan.algorithm, problem, operands) <= 1
@@ -181,48 +182,48 @@ def test_damaged_file_is_set_aside_with_one_warning(text):
         warnings.simplefilter("error")
         reread()
         computes()
-        _tuning_cache.current().store([record()])
-    assert _tuning_cache.parse(target.read_text()).records() == [record()]
+        tuning_cache.current().store([record()])
+    assert tuning_cache.parse(target.read_text()).records() == [record()]
 
 
 @pytest.mark.parametrize("format_number", [0, 2, "1", None])
 def test_another_format_is_not_read(format_number):
     write(stored_text(format=format_number))
     with pytest.warns(RuntimeWarning, match="is damaged"):
-        assert _select.plan_for(PROBLEM, threads=1).reason == "cost model"
+        assert select.plan_for(PROBLEM, threads=1).reason == "cost model"
 
 
 def test_every_truncation_of_a_good_file_is_survived():
     text = stored_text()
     for length in range(0, len(text), 7):
         with pytest.raises(ValueError, match=r".*"):
-            _tuning_cache.parse(text[:length])
+            tuning_cache.parse(text[:length])
 
 
-@pytest.mark.parametrize("name", sorted(_fingerprint.fingerprint()))
+@pytest.mark.parametrize("name", sorted(fingerprint.fingerprint()))
 def test_another_fingerprint_is_another_file_and_its_content_is_not_used(name):
-    fields = _fingerprint.fingerprint()
+    fields = fingerprint.fingerprint()
     other = fields | {name: fields[name] + "x"}
-    assert _fingerprint.file_name(other) != _fingerprint.file_name(fields)
+    assert fingerprint.file_name(other) != fingerprint.file_name(fields)
     write(stored_text(fingerprint=other))
     with pytest.warns(RuntimeWarning, match="another machine"):
-        assert _select.plan_for(PROBLEM, threads=1).reason == "cost model"
+        assert select.plan_for(PROBLEM, threads=1).reason == "cost model"
 
 
 def test_file_over_the_size_limit_is_not_read():
-    write(stored_text() + " " * _tuning_file.LIMIT_BYTES)
+    write(stored_text() + " " * tuning_file.LIMIT_BYTES)
     with pytest.warns(RuntimeWarning, match="larger than"):
         computes()
 
 
 def test_written_file_stays_below_the_size_limit_and_keeps_the_newest(monkeypatch):
-    monkeypatch.setattr(_tuning_file, "LIMIT_BYTES", 20_000)
+    monkeypatch.setattr(tuning_file, "LIMIT_BYTES", 20_000)
     problems = [PROBLEM.replace(batch=batch) for batch in range(1, 201)]
     stamps = [f"2026-01-01T00:{number // 60:02}:{number % 60:02}Z" for number in range(200)]
-    _tuning_cache.current().store(record(p, measured_at=at) for p, at in zip(problems, stamps, strict=True))
+    tuning_cache.current().store(record(p, measured_at=at) for p, at in zip(problems, stamps, strict=True))
     assert path().stat().st_size <= 20_000
     reread()
-    kept = {r.problem.batch for r in _tuning_cache.current().content.records()}
+    kept = {r.problem.batch for r in tuning_cache.current().content.records()}
     assert kept == set(range(201 - len(kept), 201))
     assert len(kept) > 20
 
@@ -245,14 +246,14 @@ def test_fuzzed_files_never_stop_a_plan():
                 case 2:
                     text[at:at] = bytes(rng.choices(alphabet, k=rng.randint(1, 8)))
         try:
-            content = _tuning_cache.parse(text.decode())
+            content = tuning_cache.parse(text.decode())
         except ValueError:
             continue
         accepted += 1
         for found in content.records():
-            choice = _select.usable_params(found.algorithm, found.params, PROBLEM)
+            choice = select.usable_params(found.algorithm, found.params, PROBLEM)
             assert choice is None or choice[0].name == found.algorithm
-        assert _tuning_cache.parse(_tuning_cache.render(content)).records() == content.records()
+        assert tuning_cache.parse(tuning_cache.render(content)).records() == content.records()
     assert accepted > 100
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fastconv import _select, _tuning_cache
+from fastconv._choose import select, tuning_cache
 from tuning_cases import PROBLEM, computes, path, record, reread, stored_text, write
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
@@ -25,18 +25,18 @@ def test_symbolic_link_is_refused(tmp_path):
     target.symlink_to(elsewhere)
     reread()
     with pytest.warns(RuntimeWarning, match="symbolic link"):
-        assert _select.plan_for(PROBLEM, threads=1).reason == "cost model"
+        assert select.plan_for(PROBLEM, threads=1).reason == "cost model"
     with pytest.warns(RuntimeWarning, match="cannot be written"):
-        _tuning_cache.current().store([record(threads=2)])
+        tuning_cache.current().store([record(threads=2)])
     assert target.is_symlink()
-    assert _tuning_cache.parse(elsewhere.read_text()).records() == [record()]
+    assert tuning_cache.parse(elsewhere.read_text()).records() == [record()]
 
 
 def test_file_of_another_user_is_refused(monkeypatch):
     write(stored_text())
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.warns(RuntimeWarning, match="belongs to user"):
-        assert _select.plan_for(PROBLEM, threads=1).reason == "cost model"
+        assert select.plan_for(PROBLEM, threads=1).reason == "cost model"
 
 
 def test_pipe_is_refused_without_waiting_for_a_writer():
@@ -53,12 +53,12 @@ def test_pipe_is_refused_without_waiting_for_a_writer():
 
 def _storing_warns_once_and_lasts() -> None:
     with pytest.warns(RuntimeWarning, match="cannot be written"):
-        _tuning_cache.current().store([record()])
+        tuning_cache.current().store([record()])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        _tuning_cache.current().store([record(threads=2)])
-        _select.forget_plans()
-        assert _select.plan_for(PROBLEM, threads=1).reason == "tuned"
+        tuning_cache.current().store([record(threads=2)])
+        select.forget_plans()
+        assert select.plan_for(PROBLEM, threads=1).reason == "tuned"
         computes()
 
 
@@ -68,7 +68,7 @@ def test_directory_that_is_a_file(cache_folder):
 
 
 def test_full_disk_leaves_the_old_file_and_no_temporary_one(monkeypatch):
-    _tuning_cache.current().store([record()])
+    tuning_cache.current().store([record()])
     before = path().read_bytes()
 
     def full(descriptor: int) -> None:
@@ -76,7 +76,7 @@ def test_full_disk_leaves_the_old_file_and_no_temporary_one(monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.warns(RuntimeWarning, match="No space left"):
-        _tuning_cache.current().store([record(threads=2)])
+        tuning_cache.current().store([record(threads=2)])
     assert path().read_bytes() == before
     assert not list(path().parent.glob("*.tmp"))
 
@@ -98,29 +98,29 @@ def test_no_home_directory(monkeypatch):
 
     monkeypatch.setattr(Path, "home", no_home)
     reread()
-    assert _tuning_cache.current().path is None
+    assert tuning_cache.current().path is None
     with pytest.warns(RuntimeWarning, match="no home directory"):
-        _tuning_cache.current().store([record()])
-    assert not _tuning_cache.current().is_saved
-    assert _select.plan_for(PROBLEM, threads=1).reason == "tuned"
+        tuning_cache.current().store([record()])
+    assert not tuning_cache.current().is_saved
+    assert select.plan_for(PROBLEM, threads=1).reason == "tuned"
 
 
 def test_a_reader_of_the_old_file_sees_all_of_it():
     """The new content is another file, put in the old one's place when it is whole."""
-    _tuning_cache.current().store([record()])
+    tuning_cache.current().store([record()])
     old = path().read_text()
     with path().open() as reader:
-        _tuning_cache.current().store([record(threads=2)])
+        tuning_cache.current().store([record(threads=2)])
         assert reader.read() == old
         assert os.fstat(reader.fileno()).st_ino != path().stat().st_ino
     assert path().read_text() != old
 
 
 def test_stale_temporary_files_are_cleared_and_recent_ones_are_not():
-    _tuning_cache.current().store([record()])
+    tuning_cache.current().store([record()])
     old, recent = (path().with_name(f"{path().name}.{name}.tmp") for name in ("old", "recent"))
     for file in (old, recent):
         file.write_text("half a fi")
     os.utime(old, (0, 0))
-    _tuning_cache.current().store([record()])
+    tuning_cache.current().store([record()])
     assert (old.exists(), recent.exists()) == (False, True)

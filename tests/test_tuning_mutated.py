@@ -16,17 +16,19 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import ConvProblem, _calibrate, _fingerprint, _registry, _select, _tuning_cache, tuning
+from fastconv import ConvProblem, tuning
 from fastconv._algorithm import PLAUSIBLE, Machine
+from fastconv._choose import calibration, fingerprint, select, tuning_cache
 from fastconv._cli import main
 from fastconv._cli.verify import PROBLEMS
+from fastconv._cpu import registry
 from fastconv._cpu.lowering import lowered
 from fastconv._problem import DIRECTIONS
 from tuning_cases import computes, forget_memory, record, reread, stored_text, write
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
-DEFAULTS = dataclasses.asdict(_select.DEFAULT_MACHINE)
+DEFAULTS = dataclasses.asdict(select.DEFAULT_MACHINE)
 
 
 # The constants of the cost models.
@@ -48,7 +50,7 @@ def test_ranges_are_those_of_the_constants_and_a_thousand_times_the_defaults_is_
     assert list(PLAUSIBLE) == [field.name for field in dataclasses.fields(Machine)]
     for factor in (1e-3, 1.0, 1e3):
         constants = {name: value * factor for name, value in DEFAULTS.items() if isinstance(value, float)}
-        rates = {dtype: rate * factor for dtype, rate in _select.DEFAULT_MACHINE.multiply_adds_per_second.items()}
+        rates = {dtype: rate * factor for dtype, rate in select.DEFAULT_MACHINE.multiply_adds_per_second.items()}
         assert Machine.of({"multiply_adds_per_second": rates, **constants}).bytes_per_second == 12e9 * factor
     for machine in CORNERS:
         assert Machine.of(dataclasses.asdict(machine)) == machine
@@ -58,7 +60,7 @@ def test_ranges_are_those_of_the_constants_and_a_thousand_times_the_defaults_is_
 def test_estimates_at_the_ends_of_the_ranges_are_positive_and_finite(text):
     for direction in DIRECTIONS:
         problem = ConvProblem.parse(text).replace(direction=direction)
-        for algorithm in _registry.CPU:
+        for algorithm in registry.CPU:
             target = lowered(problem, algorithm.dtypes)
             if target is None or not algorithm.supports(target):
                 continue
@@ -90,8 +92,8 @@ def test_implausible_constants_are_ignored_with_one_warning(name, value):
     assert "the default constants of the cost models are used" in message
     assert len(message) < 500
     assert message.isprintable()
-    assert _select.machine() == _select.DEFAULT_MACHINE
-    assert _select.plan_for(record().problem, threads=1).reason == "tuned"
+    assert select.machine() == select.DEFAULT_MACHINE
+    assert select.plan_for(record().problem, threads=1).reason == "tuned"
 
 
 @pytest.mark.parametrize("machine", [{}, [], 1.0, "fast", {name: v for name, v in DEFAULTS.items() if v != 12e9}])
@@ -108,16 +110,16 @@ def test_implausible_constants_of_an_imported_file_are_warned_of(tmp_path):
     with pytest.warns(RuntimeWarning, match="bytes_per_second is 5e-324") as warned:
         assert tuning.import_tuning(str(file)) == 1
     assert len(warned) == 1
-    assert _select.machine() == _select.DEFAULT_MACHINE
+    assert select.machine() == select.DEFAULT_MACHINE
 
 
 def test_calibration_that_measures_nonsense_is_refused(monkeypatch, capsys):
-    monkeypatch.setattr(_calibrate, "_seconds", lambda call, repeats: 0.0)
+    monkeypatch.setattr(calibration, "_seconds", lambda call, repeats: 0.0)
     with pytest.raises(ArithmeticError, match="measured bytes_per_second is"):
-        _calibrate.measure_machine()
+        calibration.measure_machine()
     assert main(["autotune", "--calibrate"]) == 1
     assert capsys.readouterr().err.startswith("fastconv autotune: measured bytes_per_second is")
-    assert _tuning_cache.current().content.machine is None
+    assert tuning_cache.current().content.machine is None
 
 
 # Files with any damage, used.
@@ -170,13 +172,13 @@ CALLS = _calls()
 @functools.cache
 def _good_file(seed: int) -> str:
     """A file that knows every problem of the calls, each by one of the algorithms that compute it."""
-    rng, content = random.Random(seed), _tuning_cache.Content(_fingerprint.fingerprint())
-    content.machine = rng.choice([None, _select.DEFAULT_MACHINE, *CORNERS])
+    rng, content = random.Random(seed), tuning_cache.Content(fingerprint.fingerprint())
+    content.machine = rng.choice([None, select.DEFAULT_MACHINE, *CORNERS])
     for problem, _ in CALLS:
-        able = [a for a in _registry.CPU if a.supports(problem) and _select.admitted(a, problem)]
+        able = [a for a in registry.CPU if a.supports(problem) and select.admitted(a, problem)]
         algorithm = rng.choice(able)
         content.add([record(problem, algorithm.name, params=dict(rng.choice(algorithm.parameters(problem))))])
-    return _tuning_cache.render(content)
+    return tuning_cache.render(content)
 
 
 def _places(value: object) -> list[tuple[dict | list, str | int]]:
@@ -255,12 +257,12 @@ def test_mutated_files_change_no_result_and_raise_nothing(numbers, capsys):
                 result = call()
                 assert np.array_equal(np.rint(result), right), (number, problem)
                 assert np.abs(result - right).max() < 1e-3, (number, problem)
-                used["tuned"] += _select.plan_for(problem, threads=1).reason == "tuned"
+                used["tuned"] += select.plan_for(problem, threads=1).reason == "tuned"
         assert len(warned) <= 1, (number, [str(warning.message) for warning in warned])
         assert all(warning.category is RuntimeWarning for warning in warned)
-        content = _tuning_cache.current().content
+        content = tuning_cache.current().content
         records = content.records()
-        again = _tuning_cache.parse(_tuning_cache.render(content))
+        again = tuning_cache.parse(tuning_cache.render(content))
         assert (again.records(), again.machine) == (sorted(records, key=_written_order), content.machine), number
         used["damaged"] += not target.exists()
         used["machine"] += content.machine is not None

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fastconv import _fingerprint, _tuning_cache, _tuning_file
+from fastconv._choose import fingerprint, tuning_cache, tuning_file
 from subprocesses import environment, output_of
 from tuning_cases import path, record, reread
 
@@ -23,8 +23,9 @@ pytestmark = pytest.mark.usefixtures("cache_folder")
 
 WRITER = """
 import errno, fcntl, os, sys, time
-from fastconv import ConvProblem, _tuning_cache
-from fastconv._tuning_record import TuningRecord
+from fastconv import ConvProblem
+from fastconv._choose import tuning_cache
+from fastconv._choose.tuning_record import TuningRecord
 first, count, trouble = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 if trouble == "slow disk":
     os.fsync = lambda descriptor: time.sleep(0.05)
@@ -37,7 +38,7 @@ sys.stdin.readline()
 for number in range(first, first + count):
     problem = ConvProblem.parse(f"forward {number}x2x6x6 3x2x3x3 p1 float32")
     record = TuningRecord(problem, 1, "measure", "reference", {}, 1e-3, "reference", "2026-01-01T00:00:00Z", ())
-    _tuning_cache.current().store([record])
+    tuning_cache.current().store([record])
 """
 
 
@@ -74,17 +75,18 @@ def test_processes_that_write_at_once_lose_nothing(processes, updates, trouble):
         _, errors = writer.communicate(timeout=300)
         assert (writer.returncode, errors) == (0, "")
     reread()
-    kept = {r.problem.batch for r in _tuning_cache.current().content.records()}
+    kept = {r.problem.batch for r in tuning_cache.current().content.records()}
     assert kept == set(range(1, processes * updates + 1))
 
 
 KILLED = """
 import os, random, signal, sys, time
-from fastconv import ConvProblem, _tuning_cache
-from fastconv._tuning_record import TuningRecord
+from fastconv import ConvProblem
+from fastconv._choose import tuning_cache
+from fastconv._choose.tuning_record import TuningRecord
 rng = random.Random(int(sys.argv[2]))
 problems = [ConvProblem.parse(f"forward {batch}x2x6x6 3x2x3x3 p1 float32") for batch in range(1, 101)]
-cache, serial, finished, within = _tuning_cache.current(), 0, {}, 0
+cache, serial, finished, within = tuning_cache.current(), 0, {}, 0
 fsync = os.fsync
 for number in range(int(sys.argv[1])):
     reading, writing = os.pipe()
@@ -114,7 +116,7 @@ for number in range(int(sys.argv[1])):
         temporary.unlink()
     serial += 1  # the step that was not told of may be in the file
     if cache.path.exists():
-        kept = {r.problem: r.measured_at for r in _tuning_cache.parse(cache.path.read_text()).records()}
+        kept = {r.problem: r.measured_at for r in tuning_cache.parse(cache.path.read_text()).records()}
         lost = [str(problem) for problem, at in finished.items() if kept.get(problem, "") < at]
         assert not lost, lost
 print(f"{number + 1} killed, {within} of them while writing, {serial - number - 1} updates finished")
@@ -133,8 +135,8 @@ def test_killed_processes_lose_nothing_that_was_written(kills):
 
 def test_lock_that_was_removed_is_found_out(monkeypatch):
     """Another process clears the directory and writes, while this one is about to replace the file."""
-    _tuning_cache.current().store([record()])
-    other = _tuning_cache.TuningCache(path().parent, _fingerprint.fingerprint())
+    tuning_cache.current().store([record()])
+    other = tuning_cache.TuningCache(path().parent, fingerprint.fingerprint())
     fsync, is_first = os.fsync, True
 
     def interrupted_fsync(descriptor: int) -> None:
@@ -146,13 +148,13 @@ def test_lock_that_was_removed_is_found_out(monkeypatch):
             other.store([record(threads=2)])
 
     monkeypatch.setattr(os, "fsync", interrupted_fsync)
-    _tuning_cache.current().store([record(threads=3)])
+    tuning_cache.current().store([record(threads=3)])
     reread()
-    assert {r.threads for r in _tuning_cache.current().content.records()} == {1, 2, 3}
+    assert {r.threads for r in tuning_cache.current().content.records()} == {1, 2, 3}
 
 
 def test_directory_that_is_removed_while_writing_is_made_again(monkeypatch):
-    _tuning_cache.current().store([record()])
+    tuning_cache.current().store([record()])
     fsync, is_first = os.fsync, True
 
     def interrupted_fsync(descriptor: int) -> None:
@@ -167,23 +169,23 @@ def test_directory_that_is_removed_while_writing_is_made_again(monkeypatch):
     monkeypatch.setattr(os, "fsync", interrupted_fsync)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        _tuning_cache.current().store([record(threads=2)])
+        tuning_cache.current().store([record(threads=2)])
     reread()
-    assert 2 in {r.threads for r in _tuning_cache.current().content.records()}
+    assert 2 in {r.threads for r in tuning_cache.current().content.records()}
 
 
 HOLDER = """
 import sys
 from pathlib import Path
-from fastconv import _tuning_file
-with _tuning_file.locked(Path(sys.argv[1])):
+from fastconv._choose import tuning_file
+with tuning_file.locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()
 """
 
 
 def test_stopped_process_with_the_lock_delays_writes_and_loses_none(monkeypatch):
-    monkeypatch.setattr(_tuning_file, "LOCK_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(tuning_file, "LOCK_PATIENCE_SECONDS", 0.3)
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(path())],
         env=environment(),
@@ -193,7 +195,7 @@ def test_stopped_process_with_the_lock_delays_writes_and_loses_none(monkeypatch)
     try:
         assert holder.stdout.readline() == b"held\n"
         holder.send_signal(signal.SIGSTOP)
-        cache = _tuning_cache.current()
+        cache = tuning_cache.current()
         with pytest.warns(RuntimeWarning, match=r"cannot be written \(another process keeps it locked\)"):
             cache.store([record()])
         assert not cache.is_saved
@@ -204,12 +206,12 @@ def test_stopped_process_with_the_lock_delays_writes_and_loses_none(monkeypatch)
     cache.store([record(threads=2)])
     assert cache.is_saved
     reread()
-    assert {r.threads for r in _tuning_cache.current().content.records()} == {1, 2}
+    assert {r.threads for r in tuning_cache.current().content.records()} == {1, 2}
 
 
 def test_time_in_which_the_waiting_process_was_stopped_does_not_count(monkeypatch):
     """As when the whole machine slept: the holder of the lock had no time, either."""
-    holding, looks, clock = _tuning_file.locked(path()), 0, 0.0
+    holding, looks, clock = tuning_file.locked(path()), 0, 0.0
     holding.__enter__()
 
     def sleep(seconds: float) -> None:
@@ -218,10 +220,10 @@ def test_time_in_which_the_waiting_process_was_stopped_does_not_count(monkeypatc
         if looks == 3:
             holding.__exit__(None, None, None)
 
-    monkeypatch.setattr(_tuning_file, "time", SimpleNamespace(monotonic=lambda: clock, sleep=sleep, time=time.time))
+    monkeypatch.setattr(tuning_file, "time", SimpleNamespace(monotonic=lambda: clock, sleep=sleep, time=time.time))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        _tuning_cache.current().store([record()])
+        tuning_cache.current().store([record()])
     assert looks == 3
 
 
@@ -229,24 +231,24 @@ def test_lock_left_by_a_dead_process_without_flock_is_taken(monkeypatch):
     def no_flock(descriptor: int, operation: int) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(_tuning_file, "LOCK_PATIENCE_SECONDS", 0.3)
-    monkeypatch.setattr(_tuning_file.fcntl, "flock", no_flock)
+    monkeypatch.setattr(tuning_file, "LOCK_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(tuning_file.fcntl, "flock", no_flock)
     path().parent.mkdir(parents=True)
     left = path().with_name(path().name + ".locked")
     left.write_text("")
-    _tuning_cache.current().store([record()])
+    tuning_cache.current().store([record()])
     assert not left.exists()
     reread()
-    assert _tuning_cache.current().content.records() == [record()]
+    assert tuning_cache.current().content.records() == [record()]
 
 
 def test_forked_child_does_not_keep_the_lock():
-    with _tuning_file.locked(path()):
+    with tuning_file.locked(path()):
         child = os.fork()
         if child == 0:
             signal.pause()
     try:
-        with _tuning_file.locked(path(), 0.3):
+        with tuning_file.locked(path(), 0.3):
             pass
     finally:
         os.kill(child, signal.SIGKILL)
@@ -254,7 +256,7 @@ def test_forked_child_does_not_keep_the_lock():
 
 
 def test_threads_that_write_at_once_lose_nothing():
-    cache = _tuning_cache.current()
+    cache = tuning_cache.current()
 
     def write(first: int) -> None:
         for number in range(first, first + 10):
@@ -267,32 +269,32 @@ def test_threads_that_write_at_once_lose_nothing():
         thread.join()
     assert cache.is_saved
     reread()
-    assert {r.threads for r in _tuning_cache.current().content.records()} == set(range(1, 41))
+    assert {r.threads for r in tuning_cache.current().content.records()} == set(range(1, 41))
 
 
 def test_damaged_file_that_is_being_replaced_is_not_set_aside(monkeypatch):
     """Between the reading of a damaged file and its renaming another process puts a whole one in its place."""
-    _tuning_cache.current().store([record()])
-    whole, read = path().read_text(), _tuning_file.read
+    tuning_cache.current().store([record()])
+    whole, read = path().read_text(), tuning_file.read
 
     def damaged_at_first(file: Path) -> str | None:
-        monkeypatch.setattr(_tuning_file, "read", read)
+        monkeypatch.setattr(tuning_file, "read", read)
         return whole[:-10]
 
-    monkeypatch.setattr(_tuning_file, "read", damaged_at_first)
+    monkeypatch.setattr(tuning_file, "read", damaged_at_first)
     reread()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert _tuning_cache.current().content.records() == [record()]
+        assert tuning_cache.current().content.records() == [record()]
     assert path().read_text() == whole
 
 
 FULL_DISK = """
 import resource, sys
-from fastconv import _tuning_cache
+from fastconv._choose import tuning_cache
 from tuning_cases import record, path
 import pytest
-cache = _tuning_cache.current()
+cache = tuning_cache.current()
 cache.store([record()])
 before = path().read_bytes()
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, -1))
@@ -304,7 +306,7 @@ assert len(cache.content.records()) == 2 and not cache.is_saved
 resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))
 cache.store([record(threads=3)])
 assert cache.is_saved
-print(sorted(r.threads for r in _tuning_cache.parse(path().read_text()).records()))
+print(sorted(r.threads for r in tuning_cache.parse(path().read_text()).records()))
 """
 
 

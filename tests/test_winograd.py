@@ -7,15 +7,16 @@ import functools
 import numpy as np
 import pytest
 
-from fastconv import ConvProblem, _registry, _select, grad
+from fastconv import ConvProblem, grad
 from fastconv._algorithm import Operands, Params
-from fastconv._cpu import backend
-from fastconv._cpu.algorithms import winograd
+from fastconv._choose import select
+from fastconv._cpu import backend, registry
+from fastconv._cpu.algorithms.winograd import algorithm as winograd
 from fastconv._problem import DIRECTIONS
 from operands import RESULT, integer_operands, place
 from problems import describe
 
-WINOGRAD = _registry.find("winograd")
+WINOGRAD = registry.find("winograd")
 SHAPES = (
     "2x16x14x14 32x16x3x3 p1",
     "3x5x7x7 7x5x3x3 p1",
@@ -77,7 +78,7 @@ def run(problem: ConvProblem, params: Params, operands: dict[str, np.ndarray], t
     shape = {"input": problem.input_shape, "weight": problem.weight_shape, "output": problem.output_shape}[role]
     result = place(problem, role, np.full(shape, 7.0))
     arrays = {name: place(problem, name, array) for name, array in operands.items()}
-    plan = _select.bind(problem, WINOGRAD, params, threads, "test")
+    plan = select.bind(problem, WINOGRAD, params, threads, "test")
     backend.execute(plan, Operands(**arrays, **{role: result}))
     return result
 
@@ -90,7 +91,7 @@ def expected(problem: ConvProblem) -> np.ndarray:
     shape = {"input": problem.input_shape, "weight": problem.weight_shape, "output": problem.output_shape}[role]
     result = np.empty(shape)
     arrays = {name: array.astype(np.float64) for name, array in operands.items()}
-    plan = _select.plan_for(reference, "reference", 1)
+    plan = select.plan_for(reference, "reference", 1)
     backend.execute(plan, Operands(**arrays, **{role: result}))
     return result
 
@@ -160,10 +161,10 @@ def test_precision_decides_the_points() -> None:
     problem = ConvProblem.parse("forward 1x64x14x14 64x64x3x3 p1")
     assert {params["points"] for params in WINOGRAD.parameters(problem)} == {4, 5, 6}
     assert {params["points"] for params in WINOGRAD.parameters(problem.replace(precision="highest"))} == {4}
-    assert _select.admitted(WINOGRAD, problem.replace(precision="highest"))
-    assert not _select.admitted(WINOGRAD, problem.replace(precision="ieee"))
+    assert select.admitted(WINOGRAD, problem.replace(precision="highest"))
+    assert not select.admitted(WINOGRAD, problem.replace(precision="ieee"))
     five = ConvProblem.parse("forward 1x64x14x14 64x64x5x5 p2 highest")
-    assert not _select.admitted(WINOGRAD, five)
+    assert not select.admitted(WINOGRAD, five)
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward_input"])
@@ -177,7 +178,7 @@ def test_packed_weights_give_the_same_bits(direction: str, shape: str, panels: i
     packed = WINOGRAD.pack(problem, params, arrays["weight"], 2)
     role = RESULT[direction]
     result = np.empty_like(run(problem, params, operands))
-    plan = _select.bind(problem, WINOGRAD, params, 2, "test")
+    plan = select.bind(problem, WINOGRAD, params, 2, "test")
     backend.execute(plan, Operands(**arrays, **{role: result}, packed=packed))
     assert result.tobytes() == run(problem, params, operands).tobytes()
 

@@ -11,8 +11,8 @@ import pytest
 import fastconv
 from fastconv import ConvProblem, _config
 from fastconv._algorithm import MOST_PHASES
+from fastconv._choose.select import forget_plans, plan_for
 from fastconv._cpu import backend
-from fastconv._select import forget_plans, plan_for
 from operands import ALGORITHMS, accepted, compute, exact_case
 from problems import describe, named, problems
 from subprocesses import output_of

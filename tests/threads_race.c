@@ -1,5 +1,6 @@
-/* fastconv/_cpu/threads.c under a race detector: callers side by side, loops inside of loops, loops that are stopped,
- * and forks in the middle of a loop. Every item must be computed once, by a slot that no other thread has at that time.
+/* fastconv/_cpu/engine/threads.c under a race detector: callers side by side, loops inside of loops, loops that are
+ * stopped, and forks in the middle of a loop. Every item must be computed once, by a slot that no other thread has at
+ * that time.
  */
 #include <pthread.h>
 #include <stdatomic.h>

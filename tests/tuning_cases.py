@@ -8,22 +8,23 @@ from pathlib import Path
 import numpy as np
 
 import fastconv
-from fastconv import ConvProblem, _fingerprint, _select, _tuning_cache
-from fastconv._tuning_record import Timing, TuningRecord
+from fastconv import ConvProblem
+from fastconv._choose import fingerprint, select, tuning_cache
+from fastconv._choose.tuning_record import Timing, TuningRecord
 
 PROBLEM = ConvProblem.parse("forward 1x2x6x6 3x2x3x3 p1 float32")
 
 
 def forget_memory() -> None:
     """As a new process would begin: no stored choices read, no plans made, no warnings given."""
-    _tuning_cache._warned.clear()
+    tuning_cache._warned.clear()
     reread()
 
 
 def reread() -> None:
     """Read the file again, as a new process would, without forgetting which warnings were given."""
-    _tuning_cache.reload()
-    _select.forget_plans()
+    tuning_cache.reload()
+    select.forget_plans()
 
 
 def record(problem=PROBLEM, algorithm="reference", threads=1, measured_at="2026-01-01T00:00:00Z", params=None):
@@ -36,7 +37,7 @@ def record(problem=PROBLEM, algorithm="reference", threads=1, measured_at="2026-
 
 def path() -> Path:
     """This machine's file."""
-    found = _tuning_cache.current().path
+    found = tuning_cache.current().path
     assert found is not None
     return found
 
@@ -60,6 +61,6 @@ def write(text: str | bytes) -> Path:
 
 def stored_text(**changes) -> str:
     """The text of a good file with one record, some of its top-level fields changed."""
-    content = _tuning_cache.Content(_fingerprint.fingerprint())
+    content = tuning_cache.Content(fingerprint.fingerprint())
     content.add([record()])
-    return json.dumps(json.loads(_tuning_cache.render(content)) | changes)
+    return json.dumps(json.loads(tuning_cache.render(content)) | changes)

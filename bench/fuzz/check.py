@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import _registry, _select
-from fastconv._cpu import _workspace, backend
+from fastconv._choose import select
+from fastconv._cpu import backend, registry
+from fastconv._cpu.engine import workspace
 
 from .case import Case
 from .closeness import wrong
@@ -53,7 +54,7 @@ def subject_of(case: Case) -> Subject:
 def check(case: Case, announce: Callable[[str], None] = lambda algorithm: None) -> Outcome:
     """Make the calls of ``case`` and compare; ``announce`` is told of every algorithm before it is tried."""
     # Small problems run on as many threads as they are told to.
-    _select.MULTIPLY_ADDS_PER_THREAD = 1  # type: ignore[misc]
+    select.MULTIPLY_ADDS_PER_THREAD = 1  # type: ignore[misc]
     outcome = Outcome()
     outcome.counts[f"isa {backend.ISA}"] += 1
     subject = subject_of(case)
@@ -75,7 +76,7 @@ def check(case: Case, announce: Callable[[str], None] = lambda algorithm: None) 
                     outcome.failures.insert(0, ("overrun", algorithm, words))
                     overrun.clear()
                 # Freed memory is looked at by the allocator, which shows writes farther beyond its end.
-                _workspace.drop()
+                workspace.drop()
     return outcome
 
 
@@ -86,19 +87,19 @@ def _guarded_workspace() -> Iterator[list[int]]:
     plain = backend.workspace
 
     @contextlib.contextmanager
-    def workspace(size_bytes: int) -> Iterator[np.ndarray | None]:
+    def guarded(size_bytes: int) -> Iterator[np.ndarray | None]:
         if size_bytes == 0:
             yield None
             return
-        memory = _workspace.take(size_bytes + GUARD_BYTES)
+        memory = workspace.take(size_bytes + GUARD_BYTES)
         guard = memory[size_bytes : size_bytes + GUARD_BYTES]
         guard[...] = GUARD
         yield memory[:size_bytes]
         if not (guard == GUARD).all() and size_bytes not in overrun:
             overrun.append(size_bytes)
-        _workspace.give_back(memory)
+        workspace.give_back(memory)
 
-    backend.workspace = workspace
+    backend.workspace = guarded
     try:
         yield overrun
     finally:
@@ -114,7 +115,7 @@ def raised(error: Exception, algorithm: str) -> tuple[str, str, str]:
 def _algorithms(subject: Subject) -> list[str]:
     if not subject.algorithms:
         return ["auto"]
-    return [subject.case.algorithm] if subject.case.algorithm else ["auto", *_registry.names()]
+    return [subject.case.algorithm] if subject.case.algorithm else ["auto", *registry.names()]
 
 
 class _Checker:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv import _accuracy, _registry, _select
+from fastconv import _accuracy
 from fastconv._algorithm import Algorithm
+from fastconv._choose import select
+from fastconv._cpu import registry
 
 from .case import Case
 from .subject import Expected, How
@@ -64,8 +66,8 @@ def is_exact(expected: Expected, case: Case, how: How) -> bool:
 def algorithm_of(expected: Expected, how: How) -> Algorithm | None:
     """The algorithm that computes a result; None where it is not known."""
     if how.algorithm != "auto":
-        return _registry.find(how.algorithm)
-    return None if expected.problem is None else _select.plan_for(expected.problem, "auto", how.threads).algorithm
+        return registry.find(how.algorithm)
+    return None if expected.problem is None else select.plan_for(expected.problem, "auto", how.threads).algorithm
 
 
 def _allowed(expected: Expected, case: Case, how: How) -> np.ndarray:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 import fastconv
-from fastconv import _tune, grad
-from fastconv._select import plan_for
+from fastconv import grad
+from fastconv._choose import tune
+from fastconv._choose.select import plan_for
 from fastconv.planning import PlannedConvolution
 
 from ..case import Case
@@ -74,7 +75,7 @@ class FastconvTuned(FastconvPacked):
         return ""
 
     def prepare(self, case: Case) -> Prepared:
-        record = _tune.tune_problem(case.problem, case.threads, self.effort)
+        record = tune.tune_problem(case.problem, case.threads, self.effort)
         plan = planned(case)
         choice = plan_for(plan.choice.problem, record.algorithm, case.threads, record.params)
         return self._of(case, PlannedConvolution(plan._planned, choice))

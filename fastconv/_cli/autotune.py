@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import time
 
-from .. import _calibrate, _tune, _tuning_cache
-from .._explain import machine_text, milliseconds
+from .._choose import calibration, tune, tuning_cache
+from .._choose.explain import machine_text, milliseconds
+from .._choose.select import forget_plans
+from .._choose.tuning_record import BASELINE, EFFORTS, TuningRecord
 from .._normalize import tuning as normalize
 from .._normalize.tuning import Job
 from .._problem import ConvProblem
-from .._select import forget_plans
-from .._tuning_record import BASELINE, EFFORTS, TuningRecord
 from . import options, output, report
 from .progress import Progress
 
@@ -62,8 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def calibrate() -> None:
     """Measure the machine's constants and keep them."""
-    machine = _calibrate.measure_machine()
-    _tuning_cache.current().store_machine(machine)
+    machine = calibration.measure_machine()
+    tuning_cache.current().store_machine(machine)
     forget_plans()
     output.say(f"calibrated: {machine_text(machine)}")
 
@@ -84,7 +84,7 @@ def measure(
     output.say(f"{len(problems)} problems, {threads} threads, effort {effort}")
     with Progress(len(problems)) as progress:
         progress.show(str(problems[0]))
-        steps = _tune.tune(problems, threads, effort, time_limit, remeasure)
+        steps = tune.tune(problems, threads, effort, time_limit, remeasure)
         for number, step in enumerate(steps, 1):
             record, job = step.record, first_jobs[step.record.problem]
             records[record.problem] = record

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from .. import _tune
-from .._explain import milliseconds, quantity
+from .._choose import tune
+from .._choose.explain import milliseconds, quantity
+from .._choose.tuning_record import BASELINE
 from .._normalize.tuning import check_memory
-from .._tuning_record import BASELINE
 from . import options, report
 from .progress import Progress
 
@@ -17,7 +17,7 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("bench", help="time every algorithm, storing nothing")
     options.add_problems(parser)
     options.add_threads(parser)
-    parser.add_argument("--effort", choices=tuple(_tune.EFFORTS), default="measure", help="exhaustive: all parameters")
+    parser.add_argument("--effort", choices=tuple(tune.EFFORTS), default="measure", help="exhaustive: all parameters")
     parser.add_argument("--json", metavar="FILE", help="write all times as JSON")
     parser.set_defaults(run=run)
 
@@ -32,8 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
     with Progress(len(problems)) as progress:
         for problem in problems:
             progress.show(str(problem))
-            with _tune.naming(problem):
-                record = records[problem] = _tune.tune_problem(problem, threads, arguments.effort)
+            with tune.naming(problem):
+                record = records[problem] = tune.tune_problem(problem, threads, arguments.effort)
             progress.advance()
             progress.say(f"{problem}, {threads} threads")
             baseline = record.baseline_seconds

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from .. import _tuning_cache, tuning
-from .._explain import choice_text, milliseconds
+from .. import tuning
+from .._choose import tuning_cache
+from .._choose.explain import choice_text, milliseconds
 from .._normalize.tuning import tuning_file
 from . import options, output
 
@@ -33,7 +34,7 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
 
 def show(arguments: argparse.Namespace) -> int:
     """Print the choices."""
-    for record in sorted(_tuning_cache.current().content.records(), key=lambda record: record.key):
+    for record in sorted(tuning_cache.current().content.records(), key=lambda record: record.key):
         gain = "-" if record.gain is None else f"{record.gain:.2f}x im2col"
         output.say(
             f"{record.problem}, {record.threads} threads: {choice_text(record.algorithm, record.params)} "
@@ -44,7 +45,7 @@ def show(arguments: argparse.Namespace) -> int:
 
 def print_path(arguments: argparse.Namespace) -> int:
     """Print the file's path."""
-    path = _tuning_cache.current().path
+    path = tuning_cache.current().path
     if path is None:
         raise ValueError("there is no home directory to keep choices in; set FASTCONV_CACHE_DIR")
     output.say(str(path))
@@ -82,6 +83,6 @@ def join(arguments: argparse.Namespace) -> int:
         if content.fingerprint != first.fingerprint:
             raise ValueError(f"{file} is of another machine than {arguments.files[0]}")
         first.add(content.records())
-    output.write(arguments.output, _tuning_cache.render(first))
+    output.write(arguments.output, tuning_cache.render(first))
     output.say(f"wrote {len(first.records())} choices to {arguments.output}")
     return 0

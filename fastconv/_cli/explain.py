@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .._explain import explanation
+from .._choose.explain import explanation
 from . import options, output
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .. import _fingerprint, _tuning_cache
+from .._choose import fingerprint, tuning_cache
 from ..runtime import runtime_facts
 from . import output
 
@@ -24,9 +24,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def tuning_facts() -> dict[str, str]:
     """What is known of this machine by measuring, and where that is kept."""
-    cache = _tuning_cache.current()
+    cache = tuning_cache.current()
     return {
         "tuned choices": f"{len(cache.content.records())} in {cache.path or 'memory: there is no home directory'}",
         "cost models": "calibrated" if cache.content.machine is not None else "default constants",
-        "fingerprint": ", ".join(f"{name} {value}" for name, value in _fingerprint.fingerprint().items()),
+        "fingerprint": ", ".join(f"{name} {value}" for name, value in fingerprint.fingerprint().items()),
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from .. import _config, _tuning_cache, suites
+from .. import _config, suites
+from .._choose import tuning_cache
 from .._normalize.tuning import PROBLEM_EXAMPLE, Job, jobs
 from .._problem import DTYPES, LAYOUTS
 from ..suites.layers import PASSES
@@ -41,7 +42,7 @@ def jobs_of(arguments: argparse.Namespace) -> list[Job]:
 
 def saved_status() -> int:
     """Exit status of what changes the stored choices: 1 where they could not be written, which was warned of."""
-    return 0 if _tuning_cache.current().is_saved else 1
+    return 0 if tuning_cache.current().is_saved else 1
 
 
 def threads_of(arguments: argparse.Namespace) -> int:

@@ -7,11 +7,11 @@ import importlib.util
 import json
 from pathlib import Path
 
-from .. import _fingerprint
-from .._explain import milliseconds
+from .._choose import fingerprint
+from .._choose.explain import milliseconds
+from .._choose.tuning_record import BASELINE, TuningRecord
 from .._normalize.tuning import Job
 from .._problem import ConvProblem
-from .._tuning_record import BASELINE, TuningRecord
 from . import output
 
 Records = dict[ConvProblem, TuningRecord]
@@ -41,7 +41,7 @@ def write_json(path: str, jobs: list[Job], records: Records) -> None:
         if record is not None:
             row = {"problem": str(job.problem), "threads": record.threads, **record.to_json()}
             rows.append({"suite": job.suite, "layer": job.layer, "pass": job.pass_name, "count": job.count, **row})
-    text = json.dumps({"fingerprint": _fingerprint.fingerprint(), "results": rows}, indent=1)
+    text = json.dumps({"fingerprint": fingerprint.fingerprint(), "results": rows}, indent=1)
     output.write(path, text + "\n")
 
 

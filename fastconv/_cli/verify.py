@@ -6,15 +6,16 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .. import _registry, _tune
 from .._accuracy import error_ratio, integer_mismatches
 from .._algorithm import Algorithm, Operands
-from .._cpu import _workspace, backend
+from .._choose import tune
+from .._choose.sample import integers_are_exact, sample
+from .._choose.select import bind, lowered
+from .._cpu import backend, registry
+from .._cpu.engine import workspace
 from .._normalize.tuning import check_memory
 from .._plan import Plan
 from .._problem import DIRECTIONS, ConvProblem, Epilogue
-from .._sample import integers_are_exact, sample
-from .._select import bind, lowered
 from . import options, output
 from .progress import Progress
 
@@ -59,7 +60,7 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("verify", help="compare every algorithm, in every direction, with the definition")
     options.add_problems(parser, "*")
     options.add_threads(parser)
-    parser.add_argument("--algorithm", choices=_registry.names(), help="check this one only")
+    parser.add_argument("--algorithm", choices=registry.names(), help="check this one only")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the random data (default 0)")
     parser.set_defaults(run=run)
 
@@ -78,14 +79,14 @@ def run(arguments: argparse.Namespace) -> int:
         for job in jobs
         for direction in ([job.problem.direction] if arguments.passes else DIRECTIONS)
     )
-    names = [arguments.algorithm] if arguments.algorithm else _registry.names()
+    names = [arguments.algorithm] if arguments.algorithm else registry.names()
     worst = {name: Worst() for name in names}
     with Progress(len(problems)) as progress:
         for problem in problems:
             progress.show(str(problem))
             for name in names:
-                with _tune.naming(problem):
-                    failures = list(check(_registry.find(name), problem, threads, seed, worst[name]))
+                with tune.naming(problem):
+                    failures = list(check(registry.find(name), problem, threads, seed, worst[name]))
                 for failure in failures:
                     progress.say(failure)
             progress.advance()
@@ -131,10 +132,10 @@ def _stays_inside(plan: Plan, operands: Operands) -> bool:
     """Execute the plan; whether it wrote nothing right behind its scratch memory, the only fault that may not show."""
     size = plan.workspace_bytes
     # What a thread gives back it is given again, for a smaller demand, too.
-    _workspace.drop()
-    memory = _workspace.take(size + GUARD_BYTES)
+    workspace.drop()
+    memory = workspace.take(size + GUARD_BYTES)
     memory[size:] = GUARD
-    _workspace.give_back(memory)
+    workspace.give_back(memory)
     backend.execute(plan, operands)
-    _workspace.drop()
+    workspace.drop()
     return bool((memory[size:] == GUARD).all())

@@ -7,6 +7,6 @@ import importlib
 from .._errors import not_built
 
 try:
-    importlib.import_module("._runtime", __name__)
+    importlib.import_module(".engine.runtime", __name__)
 except ModuleNotFoundError as error:
     raise not_built(__path__[0]) from error

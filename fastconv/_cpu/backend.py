@@ -14,17 +14,19 @@ from .. import _config
 from .._algorithm import Algorithm, Operands, Params, Resources
 from .._arrays import is_native, native, writable_in_place
 from .._problem import ConvProblem, Epilogue
-from . import _channel_sums, _runtime, epilogue, lowering
-from ._cast import cast
-from ._workspace import give_back, take
+from . import epilogue, lowering
 from .border import Border
+from .elementwise import channel_sums as kernels
+from .elementwise.cast import cast
+from .engine import runtime
+from .engine.workspace import give_back, take
 from .pieces import Piece, summed_pieces
 
 SUMMED_PER_THREAD = 2**18
 """Elements that a thread adds up in about the time that it takes to start one."""
 
-ISA = _runtime.select_isa(os.environ.get("FASTCONV_MAX_ISA") or None)
-_config.obey(_runtime.thread_limit)
+ISA = runtime.select_isa(os.environ.get("FASTCONV_MAX_ISA") or None)
+_config.obey(runtime.thread_limit)
 
 
 @contextlib.contextmanager
@@ -129,7 +131,7 @@ class _Means:
 def _means(piece: Piece, plan: Any, limit: int) -> _Means:
     """The plan's algorithm where it accepts the piece, its parameters where the piece is a part of the batch, and as
     many of its threads as there is room for; else im2col, which accepts everything."""
-    from .._registry import find
+    from .registry import find
 
     algorithm, problem, params, threads = plan.algorithm, piece.problem, plan.params, plan.threads
     if problem.is_empty:
@@ -150,7 +152,7 @@ def _means(piece: Piece, plan: Any, limit: int) -> _Means:
 
 def _compute(piece: Piece, means: _Means, kernel: Any = None, packed: object = None) -> None:
     """Compute a problem at once."""
-    from .._registry import find  # the registry imports the algorithms, which import this package
+    from .registry import find  # the registry imports the algorithms, which import this package
 
     problem, algorithm, role, result = piece.problem, means.algorithm, piece.role, piece.result
     inputs = {name: piece.operand(name) for name in piece.inputs}
@@ -218,7 +220,7 @@ def channel_sums(array: np.ndarray, threads: int) -> np.ndarray:
     """Sums of (N, C, D, H, W) over all but C, in the dtype of ``array``; added up in double precision."""
     # NumPy takes an empty array for aligned wherever it lies.
     if array.size and array.dtype.kind == "f" and array.dtype.itemsize in (4, 8) and is_native(array):
-        return _channel_sums.channel_sums(array, sum_threads(array.size, threads))
+        return kernels.channel_sums(array, sum_threads(array.size, threads))
     wide = np.complex128 if array.dtype.kind == "c" else np.float64
     return array.sum(axis=(0, 2, 3, 4), dtype=wide).astype(array.dtype.newbyteorder("="))
 

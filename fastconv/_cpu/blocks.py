@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ._workspace import ALIGNMENT
+from .engine.workspace import ALIGNMENT
 
 Item = TypeVar("Item")
 Box = tuple[slice, ...]

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from .._algorithm import Machine, Operands, Resources
 from .._problem import ConvProblem, Epilogue
-from ._workspace import give_back, take
-from .algorithms.im2col import Im2col
-from .algorithms.reference import Reference
+from .algorithms.im2col.algorithm import Im2col
+from .algorithms.reference.algorithm import Reference
+from .engine.workspace import give_back, take
 
 TYPICAL = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
 """What is compared on; the choice must not depend on measurements."""

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .. import _config, _fingerprint, _tuning_cache, _tuning_file, suites
+from .. import _config, suites
+from .._choose import fingerprint, tuning_cache
+from .._choose import tuning_file as files
+from .._choose.tuning_record import EFFORTS
 from .._errors import bad_type, bad_value, unfit
 from .._problem import DTYPES, LAYOUTS, ConvProblem
-from .._tuning_record import EFFORTS
 from ..suites.layers import PASSES, problem_of_pass
 from .arguments import MOST_BYTES
 
@@ -167,19 +169,19 @@ def file_path(path: Any) -> Path:
     return Path(text)
 
 
-def tuning_file(path: Any, any_machine: bool = False) -> _tuning_cache.Content:
+def tuning_file(path: Any, any_machine: bool = False) -> tuning_cache.Content:
     """The content of an exported file, of this machine unless ``any_machine``."""
     file = file_path(path)
     try:
-        text = _tuning_file.read(file)
+        text = files.read(file)
         if text is None:
             raise ValueError("no such file")
-        content = _tuning_cache.parse(text)
+        content = tuning_cache.parse(text)
     except (ValueError, OSError) as reason:
         raise unfit("path", f"{os.fspath(path)!r}: {reason}", "a file that export_tuning wrote") from None
     if content.machine_refused:
-        _tuning_cache.warn_once(Path(path), content.machine_refused)
-    here = _fingerprint.fingerprint()
+        tuning_cache.warn_once(Path(path), content.machine_refused)
+    here = fingerprint.fingerprint()
     if not any_machine and content.fingerprint != here:
         names = sorted(here.keys() | content.fingerprint.keys())
         there = content.fingerprint

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._docs import documented
-from .._execute import run, run_sums
+from .._execute.convolution import run, run_sums
 from .._normalize import gradients as normalize
 
 Array = np.ndarray

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _execute_pooling as run
 from .._docs import documented
+from .._execute import pooling as run
 from .._normalize import pooling as normalize
 from .._normalize.pooling import PoolSettings
 

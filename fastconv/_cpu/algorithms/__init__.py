@@ -1,1 +1,1 @@
-"""One algorithm per file; _registry.py lists them."""
+"""A room per algorithm, or per few that share kernels; registry.py lists them."""

@@ -6,18 +6,18 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "cast_job.h"
-#include "channel_sums_job.h"
-#include "depthwise_job.h"
-#include "direct_job.h"
-#include "gemm_job.h"
+#include "elementwise/cast_job.h"
+#include "elementwise/channel_sums_job.h"
+#include "algorithms/depthwise/job.h"
+#include "algorithms/direct/job.h"
+#include "algorithms/implicit_gemm/job.h"
 #include "kernels.h"
-#include "narrow_job.h"
+#include "algorithms/direct/few_filters_job.h"
 #include "prefetch.h"
-#include "planes_job.h"
-#include "spectral_job.h"
-#include "split_job.h"
-#include "winograd_job.h"
+#include "algorithms/depthwise/nchw_job.h"
+#include "algorithms/fft_fused/job.h"
+#include "algorithms/split_bf16/job.h"
+#include "algorithms/winograd/job.h"
 
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
@@ -77,9 +77,9 @@ const kernels_t LEVEL_NAMED(kernels) = {ISA_NAME,
 #undef NAMED
 #undef REAL_MATH
 
-#include "pooling_types.h"
+#include "pooling/types.h"
 
-#include "cast.h"
+#include "elementwise/cast.h"
 
 const kernels_t LEVEL_NAMED(kernels) = {
     ISA_NAME,         &LEVEL_NAMED(kernels_float32), &LEVEL_NAMED(kernels_float64), LEVEL_NAMED(pooling), NULL,

@@ -6,7 +6,7 @@
 #define FASTCONV_KERNELS_H
 
 #include "correlation.h"
-#include "pooling_job.h"
+#include "pooling/job.h"
 
 /* Steps of one item of multiply_add_peak. */
 #define PEAK_STEPS 20000
@@ -15,51 +15,55 @@ typedef struct {
     int64_t lanes;     /* elements of one vector */
     int64_t tile_rows; /* register tile of the matrix product */
     int64_t tile_columns;
-    item_fn multiply_add_peak; /* job: REAL[2], factor and term; see peak.h */
-    item_fn gemm_pack_weight;  /* job: gemm_job_t, see implicit_gemm.h; item: one row panel */
+    item_fn multiply_add_peak; /* job: REAL[2], factor and term; see engine/peak.h */
+    item_fn gemm_pack_weight;  /* job: gemm_job_t, see algorithms/implicit_gemm/implicit_gemm.h; item: one row panel */
     item_fn gemm_correlate;
     item_fn gemm_weight_gradient;
     item_fn gemm_weight_reduce;
-    item_fn direct_correlate; /* job: direct_job_t, see direct.h */
+    item_fn direct_correlate; /* job: direct_job_t, see algorithms/direct/direct.h */
     item_fn direct_weight_gradient;
     item_fn direct_weight_reduce;
-    item_fn narrow_pack; /* job: narrow_job_t, see narrow.h; item: one filter of one phase */
+    item_fn narrow_pack; /* job: narrow_job_t, see algorithms/direct/few_filters.h; item: one filter of one phase */
     item_fn narrow_correlate;
-    item_fn depthwise_pack;      /* job: depthwise_phase_t, see depthwise.h; item: one tap */
+    item_fn depthwise_pack;      /* job: depthwise_phase_t, see algorithms/depthwise/nhwc.h; item: one tap */
     item_fn depthwise_correlate; /* job: depthwise_job_t */
-    item_fn depthwise_gradient;  /* job: depthwise_gradient_job_t, see depthwise_weight.h */
+    item_fn depthwise_gradient;  /* job: depthwise_gradient_job_t, see algorithms/depthwise/nhwc_weight.h */
     item_fn depthwise_reduce;
-    item_fn grouped_pack; /* job: depthwise_phase_t, see grouped.h; item: one vector of filters */
+    item_fn
+        grouped_pack; /* job: depthwise_phase_t, see algorithms/depthwise/small_groups.h; item: one vector of filters */
     item_fn grouped_correlate;
-    item_fn grouped_gradient; /* see grouped_weight.h */
+    item_fn grouped_gradient; /* see algorithms/depthwise/small_groups_weight.h */
     item_fn grouped_reduce;
-    item_fn planes_correlate; /* job: planes_job_t, see planes.h and planes_weight.h */
+    item_fn planes_correlate; /* job: planes_job_t, see algorithms/depthwise/nchw.h and
+                                 algorithms/depthwise/nchw_weight.h */
     item_fn planes_weight_gradient;
     item_fn planes_weight_reduce;
-    item_fn spectral_pack; /* job: spectral_job_t, see spectral.h and spectral_weight.h */
+    item_fn
+        spectral_pack; /* job: spectral_job_t, see algorithms/fft_fused/fft_fused.h and algorithms/fft_fused/weight.h */
     item_fn spectral_correlate;
     item_fn spectral_gradient;
     item_fn spectral_reduce;
-    item_fn winograd_pack_weight; /* job: winograd_job_t, see winograd_weight.h and winograd.h */
+    item_fn winograd_pack_weight; /* job: winograd_job_t, see algorithms/winograd/weight.h and
+                                     algorithms/winograd/winograd.h */
     item_fn winograd_block;
     item_fn winograd_source;
     item_fn winograd_panel;
-    item_fn winograd_operand; /* see winograd_gradient.h */
+    item_fn winograd_operand; /* see algorithms/winograd/gradient.h */
     item_fn winograd_product;
     item_fn winograd_split;
     item_fn winograd_gradient;
-    item_fn channel_sums; /* job: channel_sums_job_t, see channel_sums.h */
+    item_fn channel_sums; /* job: channel_sums_job_t, see elementwise/channel_sums.h */
 } real_kernels_t;
 
-/* Of the levels that multiply bfloat16; job: split_job_t, see split_job.h. */
+/* Of the levels that multiply bfloat16; job: split_job_t, see algorithms/split_bf16/job.h. */
 typedef struct {
     int64_t tile_lines;
     double rate;          /* multiply-adds a second over those of float32 */
     double sum_roundoffs; /* typical error of a sum of n products, in roundoffs, over the square root of n; measured */
     int64_t source_bytes; /* of an item's converted source, which stays in L2 */
-    item_fn pack_weight;  /* split_weight.h; item: one panel of filters of one group */
-    item_fn correlate;    /* split_correlate.h */
-    item_fn gradient_convert; /* split_gradient.h */
+    item_fn pack_weight;  /* algorithms/split_bf16/weight.h; item: one panel of filters of one group */
+    item_fn correlate;    /* algorithms/split_bf16/correlate.h */
+    item_fn gradient_convert; /* algorithms/split_bf16/gradient.h */
     item_fn gradient_multiply;
     item_fn gradient_store;
 } split_kernels_t;
@@ -68,9 +72,9 @@ typedef struct {
     const char *name; /* as FASTCONV_MAX_ISA and show_runtime() spell it */
     const real_kernels_t *float32;
     const real_kernels_t *float64;
-    const pool_kernels_t *pooling; /* POOL_TYPES rows, see pooling_job.h */
+    const pool_kernels_t *pooling; /* POOL_TYPES rows, see pooling/job.h */
     const split_kernels_t *split;  /* NULL: none */
-    item_fn cast;                  /* job: cast_job_t, see cast.h */
+    item_fn cast;                  /* job: cast_job_t, see elementwise/cast.h */
 } kernels_t;
 
 /* The table in use: the highest level that this CPU runs and FASTCONV_MAX_ISA allows. NULL for an unknown `max_isa`;

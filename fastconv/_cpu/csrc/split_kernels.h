@@ -1,15 +1,15 @@
 /* Everything that a level with bfloat16 products has beside the kernels of real numbers. */
 #include "epilogue.h"
-#include "split_pieces.h"
-#include "split_tiles.h"
-#include "split_store.h"
+#include "algorithms/split_bf16/pieces.h"
+#include "algorithms/split_bf16/tiles.h"
+#include "algorithms/split_bf16/store.h"
 /* clang-format off */
 #include SPLIT_TILES
 /* clang-format on */
-#include "split_source.h"
-#include "split_weight.h"
-#include "split_correlate.h"
-#include "split_gradient.h"
+#include "algorithms/split_bf16/source.h"
+#include "algorithms/split_bf16/weight.h"
+#include "algorithms/split_bf16/correlate.h"
+#include "algorithms/split_bf16/gradient.h"
 
 static const split_kernels_t split_kernels = {
     .tile_lines = TILE_LINES,

@@ -2,4 +2,4 @@
  * sums, 2 of lines, 2 of weights. */
 #define ISA_NAME "amx"
 #define REAL_KERNELS_OF x86_64_v4
-#define SPLIT_TILES "isa/tiles_amx.h"
+#define SPLIT_TILES "algorithms/split_bf16/tiles_amx.h"

@@ -2,4 +2,4 @@
  * of weights, broadcasts of pairs of channels from memory. */
 #define ISA_NAME "avx512-bf16"
 #define REAL_KERNELS_OF x86_64_v4
-#define SPLIT_TILES "isa/tiles_avx512_bf16.h"
+#define SPLIT_TILES "algorithms/split_bf16/tiles_avx512_bf16.h"

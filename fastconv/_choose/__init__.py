@@ -1,0 +1,1 @@
+"""The choice of an algorithm: forced, tuned, or estimated; the tuner, and the file that keeps what it measured."""

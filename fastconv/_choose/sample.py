@@ -1,0 +1,75 @@
+"""Random operands for a problem, lying in memory as its layouts say: what the tuner times and ``verify`` checks."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .._algorithm import Operands
+from .._cpu.lowering import RESULT
+from .._problem import ConvProblem
+
+DATA_AXES = {"channels_first": (0, 1, 2, 3, 4), "channels_last": (0, 2, 3, 4, 1)}
+WEIGHT_AXES = {"OIDHW": (0, 1, 2, 3, 4), "DHWIO": (2, 3, 4, 1, 0), "ODHWI": (0, 2, 3, 4, 1)}
+"""The canonical axes in the order in which a layout stores them, slowest first."""
+
+MOST_INTEGER = {"bfloat16": 1, "float16": 1}
+"""Largest magnitude of integer samples; 3 for the other dtypes."""
+EXACT_BITS = {"float32": 24, "float64": 53, "complex64": 24, "complex128": 53, "int8": 31, "float16": 11, "bfloat16": 8}
+"""Integers up to two to this power are exact in results of the dtype."""
+
+
+def numpy_dtype(name: str) -> np.dtype:
+    """The NumPy dtype of a problem's operands; those of int8 problems are int16, less their zero points."""
+    if name == "bfloat16":
+        import ml_dtypes  # an optional dependency
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype("int16" if name == "int8" else name)
+
+
+def sample(problem: ConvProblem, seed: int = 0, integers: bool = False) -> Operands:
+    """Operands of normal data, or of small integers other than 0; the result's array holds NaN, or 77 for int8."""
+    rng = np.random.default_rng(seed)
+    dtype = numpy_dtype(problem.dtype)
+    shapes = {"input": problem.input_shape, "weight": problem.weight_shape, "output": problem.output_shape}
+    result = RESULT[problem.direction]
+    arrays = {}
+    for role, shape in shapes.items():
+        if role == result:
+            filled = np.full(shape, 77, np.int32) if problem.dtype == "int8" else np.full(shape, np.nan).astype(dtype)
+            arrays[role] = _placed(problem, role, filled)
+        else:
+            arrays[role] = _placed(problem, role, _values(rng, shape, problem.dtype, integers).astype(dtype))
+    bias = add = None
+    if problem.epilogue.bias:
+        bias = _values(rng, (problem.result_channels,), problem.dtype, integers).astype(dtype)
+    if problem.epilogue.add:
+        add = _placed(problem, "output", _values(rng, problem.result_shape, problem.dtype, integers).astype(dtype))
+    return Operands(**arrays, bias=bias, add=add)
+
+
+def integers_are_exact(problem: ConvProblem) -> bool:
+    """Whether every sum of integer samples can be represented in the problem's dtype."""
+    terms = problem.reduction * (2 if problem.dtype.startswith("complex") else 1)
+    return terms * MOST_INTEGER.get(problem.dtype, 3) ** 2 <= 2 ** EXACT_BITS[problem.dtype]
+
+
+def _values(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, integers: bool) -> np.ndarray:
+    if dtype.startswith("complex"):
+        real, imaginary = (_values(rng, shape, "float64", integers) for _ in range(2))
+        return real + 1j * imaginary
+    if integers or dtype == "int8":
+        most = MOST_INTEGER.get(dtype, 3)
+        magnitude = rng.integers(1, most + 1, shape, np.int8)
+        return np.where(rng.integers(0, 2, shape, np.int8), magnitude, -magnitude)
+    return rng.standard_normal(shape, np.float64 if dtype == "float64" else np.float32)
+
+
+def _placed(problem: ConvProblem, role: str, array: np.ndarray) -> np.ndarray:
+    """A canonical view of ``array``, contiguous in the order of the problem's layout."""
+    axes = WEIGHT_AXES[problem.weight_layout] if role == "weight" else DATA_AXES[problem.layout]
+    if math.prod(array.shape) == 0:
+        return array
+    return np.ascontiguousarray(array.transpose(axes)).transpose(np.argsort(axes))

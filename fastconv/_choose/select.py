@@ -1,0 +1,231 @@
+"""From a problem to a plan: forced by the caller > tuned choice > cost model."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .. import _config
+from .._algorithm import Algorithm, Machine, Params
+from .._cpu import backend, registry
+from .._cpu.engine.call_cache import Repeats
+from .._cpu.lowering import lowered, seconds
+from .._errors import bad_value
+from .._late import late
+from .._plan import Plan
+from .._problem import ConvProblem, Epilogue
+
+if TYPE_CHECKING:
+    from .tuning_cache import Content
+    from .tuning_record import TuningRecord
+
+PRECISION_LIMITS = {"highest": 2e-6, "high": 1e-5, "medium": 1e-2}
+"""Largest ``ErrorBound.relative`` that a level admits; "ieee" asks for an elementwise bound instead."""
+
+DEFAULT_MACHINE = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
+
+MULTIPLY_ADDS_PER_THREAD = 250_000
+"""Starting another thread costs about as much as this work."""
+
+KEPT_PLANS = 4096
+repeats = Repeats(KEPT_PLANS)
+"""Calls that were planned, by their arguments; what ``_execute`` looks them up in."""
+_plans: OrderedDict[tuple[object, ...], Plan] = OrderedDict()
+_lock = threading.RLock()
+"""One that a signal handler may take in the middle of a call that holds it."""
+
+
+def _after_fork_in_child() -> None:
+    """Another thread may have held the lock when the process was forked, and is not there to release it."""
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def machine() -> Machine:
+    """Constants of the cost models: measured ones, unless the choice must not depend on measurements."""
+    if _config.get_deterministic():
+        return DEFAULT_MACHINE
+    return _stored().machine or DEFAULT_MACHINE
+
+
+def _stored() -> Content:
+    content: Content = late("fastconv._choose.tuning_cache").current().content
+    return content
+
+
+def forget_plans() -> None:
+    """Drop the plans kept in memory, so that new tuned choices and settings are seen."""
+    with _lock:
+        _plans.clear()
+    repeats.forget()
+
+
+def plan_for(
+    problem: ConvProblem, algorithm: object = "auto", threads: int | None = None, params: Params | None = None
+) -> Plan:
+    """The plan for ``problem``; a repeated question is answered from memory."""
+    count = _config.thread_count(threads)
+    if params is not None:
+        return _make_plan(problem, algorithm, count, params)
+    if not isinstance(algorithm, str):
+        raise bad_value("algorithm", algorithm, ", ".join(["auto", *registry.names()]))
+    key = (problem, algorithm, count, _config.get_deterministic(), _config.get_workspace_limit())
+    with _lock:
+        found = _plans.get(key)
+        if found is not None:
+            _plans.move_to_end(key)
+            return found
+    made = _make_plan(problem, algorithm, count, None)
+    with _lock:
+        _plans[key] = made
+        while len(_plans) > KEPT_PLANS:
+            _plans.popitem(last=False)
+    return made
+
+
+def admitted(algorithm: Algorithm, problem: ConvProblem) -> bool:
+    """Whether the problem's precision level allows the algorithm's error; only float32 has levels."""
+    if problem.dtype != "float32":
+        return True
+    bound = algorithm.error_bound(problem)
+    if problem.precision == "ieee":
+        return bound.elementwise is not None
+    return bound.relative <= PRECISION_LIMITS[problem.precision] or bound.elementwise is not None
+
+
+def candidates(problem: ConvProblem, threads: int, all_params: bool = False) -> list[tuple[Algorithm, Params, float]]:
+    """Every algorithm that accepts the problem within its precision and the workspace limit, cheapest first.
+
+    With its default parameters, or with ``all_params`` once per set of parameters. An empty problem is no algorithm's.
+    """
+    if problem.is_empty:
+        return [(registry.CPU[-1], {}, 0.0)]
+    found = []
+    constants, limit = machine(), _config.get_workspace_limit()
+    for algorithm in registry.CPU:
+        target = lowered(problem, algorithm.dtypes)
+        if target is None or not algorithm.supports(target) or not admitted(algorithm, problem):
+            continue
+        fitting = algorithm.fitting(target, limit)
+        if fitting is None:
+            continue
+        casts = seconds(problem, target, threads, constants)
+        others = [params for params in algorithm.parameters(target) if params != fitting] if all_params else []
+        for params in [fitting, *others]:
+            if params is fitting or algorithm.workspace(target, params, 1) <= limit:
+                found.append((algorithm, params, casts + algorithm.cost(target, params, threads, constants)))
+    found.sort(key=lambda entry: entry[2])
+    return found
+
+
+def usable_params(name: str, params: Params, problem: ConvProblem) -> tuple[Algorithm, Params] | None:
+    """The algorithm called ``name`` and its parameters, if they may compute the problem here and now; None otherwise.
+
+    For choices that come from a file: name and parameters may be anything.
+    """
+    found = _able_params(name, params, problem)
+    if found is None or not admitted(found[0], problem):
+        return None
+    fits = backend.workspace_bytes(found[0], problem, found[1], 1) <= _config.get_workspace_limit()
+    return found if fits else None
+
+
+def _able_params(name: str, params: Params, problem: ConvProblem) -> tuple[Algorithm, Params] | None:
+    """The algorithm called ``name`` and its parameters, if they can compute the problem on this machine."""
+    try:
+        algorithm = registry.find(name)
+    except KeyError:
+        return None
+    target = lowered(problem, algorithm.dtypes)
+    if target is None or problem.is_empty or not algorithm.supports(target):
+        return None
+    return next(((algorithm, known) for known in algorithm.parameters(target) if dict(known) == dict(params)), None)
+
+
+def carried_plan(
+    problem: ConvProblem,
+    name: str,
+    params: Params,
+    threads: int,
+    reason: str,
+    considered: Sequence[tuple[str, float]],
+) -> Plan:
+    """The plan of a choice made by another process, perhaps of another machine or version; a new one if need be."""
+    is_forced = reason == "forced"
+    choice = _able_params(name, params, problem) if is_forced else usable_params(name, params, problem)
+    if choice is not None:
+        return bind(problem, *choice, threads, reason, considered)
+    if is_forced:
+        with contextlib.suppress(ValueError):
+            return plan_for(problem, name, threads)
+    return plan_for(problem, "auto", threads)
+
+
+def tuned_record(problem: ConvProblem, threads: int) -> TuningRecord | None:
+    """The stored measurements that ``problem`` goes by: its own, or those of the same problem without its epilogue."""
+    content = _stored()
+    found = content.find(problem, threads)
+    return content.find(problem.replace(epilogue=Epilogue()), threads) if found is None and problem.epilogue else found
+
+
+def _make_plan(problem: ConvProblem, algorithm: object, threads: int, params: Params | None) -> Plan:
+    if algorithm == "auto":
+        return _choose(problem, threads)
+    try:
+        forced = registry.find(algorithm)  # type: ignore[arg-type]
+    except KeyError:
+        raise bad_value("algorithm", algorithm, ", ".join(["auto", *registry.names()])) from None
+    if not backend.accepts(forced, problem):
+        able = [name.name for name in registry.CPU if backend.accepts(name, problem)]
+        raise bad_value("algorithm", algorithm, f"one that supports {problem}: {', '.join(able)}")
+    if params is None:
+        target = lowered(problem, forced.dtypes)
+        assert target is not None
+        params = {} if problem.is_empty else _params_of_forced(forced, target)
+    return bind(problem, forced, params, threads, "forced")
+
+
+def _params_of_forced(algorithm: Algorithm, target: ConvProblem) -> Params:
+    """Those that keep the workspace limit; where none do, those that need least, for the caller wants the algorithm."""
+    fitting = algorithm.fitting(target, _config.get_workspace_limit())
+    if fitting is not None:
+        return fitting
+    return min(algorithm.parameters(target), key=lambda params: algorithm.workspace(target, params, 1))
+
+
+def _choose(problem: ConvProblem, threads: int) -> Plan:
+    deterministic = _config.get_deterministic()
+    record = None if deterministic or problem.is_empty else tuned_record(problem, threads)
+    if record is not None:
+        choice = usable_params(record.algorithm, record.params, problem)
+        if choice is not None:
+            times = [(t.label(), t.seconds) for t in record.timings if t.seconds is not None]
+            return bind(problem, *choice, threads, "tuned", times)
+    ranked = candidates(problem, 1 if deterministic else threads)
+    best, params, _ = ranked[0]
+    return bind(problem, best, params, threads, "cost model", [(a.name, seconds) for a, _, seconds in ranked])
+
+
+def bind(
+    problem: ConvProblem,
+    algorithm: Algorithm,
+    params: Params,
+    threads: int,
+    reason: str,
+    considered: Sequence[tuple[str, float]] = (),
+) -> Plan:
+    """The plan of a choice that is made; fewer threads for a problem too small to gain from more, or whose scratch
+    memory for so many would be over the limit."""
+    threads = max(1, min(threads, problem.multiply_adds // MULTIPLY_ADDS_PER_THREAD))
+    limit, size = _config.get_workspace_limit(), backend.workspace_bytes(algorithm, problem, params, threads)
+    while threads > 1 and size > limit:
+        threads -= 1
+        size = backend.workspace_bytes(algorithm, problem, params, threads)
+    return Plan(problem, algorithm, params, threads, size, reason, limit, tuple(considered))

@@ -1,0 +1,297 @@
+"""The tuner: times every candidate algorithm for a problem, checks the winner's result, and keeps the choice.
+
+Candidates are timed in turn, round after round, so that a slow moment of the machine meets all of them; their medians
+are compared; one that is clearly slower is dropped; the cost model's choice stays unless another is faster by more than
+the noise. After hwy::AutoTune (google/highway), which takes a robust mean where this takes the median.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from .._accuracy import error_ratio
+from .._algorithm import Operands
+from .._cpu import backend
+from .._plan import Plan
+from .._problem import ConvProblem, Epilogue
+from . import tuning_cache
+from .sample import sample
+from .select import bind, candidates, forget_plans
+from .tuning_record import BASELINE, Timing, TuningRecord
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How thoroughly one problem is measured."""
+
+    rounds: int
+    least_seconds: float
+    """Rounds go on for so long, so that those of a short problem do not all fall into one slow moment."""
+    most_seconds: float
+    """Time for one problem; at least one run of every candidate that may win is made anyway."""
+    all_params: bool
+
+
+EFFORTS = {
+    "measure": Effort(rounds=9, least_seconds=0.2, most_seconds=2.0, all_params=False),
+    "exhaustive": Effort(rounds=25, least_seconds=1.0, most_seconds=20.0, all_params=True),
+}
+MOST_ROUNDS = 100
+
+SKIP_RATIO = 20.0
+SKIP_ESTIMATE_RATIO = 50.0
+"""A candidate whose estimate is so many times the best time so far, or the best estimate, is not run at all."""
+FIRST_DROP_RATIO = 3.0
+"""A candidate that takes so many times the best time in its first two runs is not run again."""
+LONG_RUN_SECONDS = 0.2
+"""A first run longer than this, and hopeless, is not repeated to see whether it only met a slow moment."""
+DROP_RATIO = 1.25
+DROP_ROUNDS = 3
+"""After so many rounds a candidate that was never below DROP_RATIO times the best median is dropped."""
+LEAST_GAIN = 1.04
+"""How many times faster than the cost model's choice another has to be to take its place."""
+SAMPLE_SECONDS = 5e-4
+"""Short runs are repeated to this length for one sample."""
+MOST_REPEATS = 100
+CHECKED_MULTIPLY_ADDS = 1e7
+"""Work of the definition that the check of a winner may take; it decides how many channels are checked."""
+
+
+@dataclass
+class _Candidate:
+    plan: Plan
+    packed: object | None
+    estimate: float
+    samples: list[float] = field(default_factory=list)
+    repeats: int = 1
+    outcome: str = "measured"
+    """One of OUTCOMES."""
+
+    @property
+    def seconds(self) -> float | None:
+        return float(np.median(self.samples)) if self.samples else None
+
+    def run(self, operands: Operands) -> float:
+        """Seconds of one execution, repeated where it is short."""
+        operands = replace(operands, packed=self.packed)
+        start = time.perf_counter()
+        for _ in range(self.repeats):
+            backend.execute(self.plan, operands)
+        return (time.perf_counter() - start) / self.repeats
+
+    def timing(self) -> Timing:
+        return Timing(
+            self.plan.algorithm.name,
+            dict(self.plan.params),
+            self.packed is not None,
+            self.estimate,
+            self.seconds,
+            len(self.samples),
+            self.outcome,
+        )
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """One step of ``tune``: a record, and whether it was there already."""
+
+    record: TuningRecord
+    stored: bool
+
+
+def tune(
+    problems: Iterable[ConvProblem],
+    threads: int,
+    effort: str = "measure",
+    time_limit: float | None = None,
+    remeasure: bool = False,
+) -> Iterator[Tuned]:
+    """Measure and store the problems one by one; what is stored already comes as it is, unless ``remeasure``.
+
+    Every record is on disk before the next problem begins. Ends early, after ``time_limit`` seconds.
+    """
+    deadline = None if time_limit is None else time.monotonic() + time_limit
+    for problem in problems:
+        known = tuning_cache.current().content.find(problem, threads)
+        if known is not None and not remeasure and _is_enough(known.effort, effort):
+            yield Tuned(known, stored=True)
+            continue
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            return
+        with naming(problem):
+            record = tune_problem(problem, threads, effort, left)
+        if record.seconds is not None:
+            tuning_cache.current().store([record])
+            forget_plans()
+        yield Tuned(record, stored=False)
+
+
+@contextlib.contextmanager
+def naming(problem: ConvProblem) -> Iterator[None]:
+    """A MemoryError inside the ``with`` block says which problem it is about."""
+    try:
+        yield
+    except MemoryError as error:
+        raise MemoryError(f"{problem}: {error}".removesuffix(": ")) from None
+
+
+def tune_problem(
+    problem: ConvProblem, threads: int, effort: str = "measure", seconds: float | None = None
+) -> TuningRecord:
+    """Choose the algorithm for one problem, by measuring unless ``effort`` is "estimate"; nothing is stored.
+
+    ``seconds`` shortens the time that the effort allows.
+    """
+    if effort == "estimate":
+        found = _candidates(problem, threads, all_params=True)
+        for candidate in found:
+            candidate.outcome = "estimated"
+        return _record(problem, threads, effort, found[0], found, found[0])
+    settings = EFFORTS[effort]
+    # The epilogue costs every algorithm the same, and the check of the result is that of the bare sum.
+    operands = sample(problem.replace(epilogue=Epilogue()))
+    bare = problem.replace(epilogue=Epilogue())
+    found = _candidates(bare, threads, settings.all_params)
+    default = found[0]
+    most_seconds = settings.most_seconds if seconds is None else min(seconds, settings.most_seconds)
+    deadline = time.monotonic() + most_seconds
+    _first_runs(found, operands, deadline)
+    contenders = [candidate for candidate in found if candidate.outcome == "measured"]
+    packed = _packed(contenders, bare, operands, threads)
+    _rounds(contenders, operands, settings, deadline)
+    returned = _returned(found, contenders)
+    if returned:
+        contenders += returned
+        _rounds(contenders, operands, settings, deadline)
+    _rounds(packed, operands, settings, deadline)
+    winner = _verified_winner(contenders, found, default, bare)
+    return _record(problem, threads, effort, winner, found + packed, default)
+
+
+def _is_enough(stored: str, wanted: str) -> bool:
+    return stored == wanted or stored == "exhaustive" or wanted == "estimate"
+
+
+def _candidates(problem: ConvProblem, threads: int, all_params: bool) -> list[_Candidate]:
+    """Every algorithm that may be chosen with its parameters, cheapest by the cost model first."""
+    return [
+        _Candidate(bind(problem, algorithm, params, threads, "forced"), None, estimate)
+        for algorithm, params, estimate in candidates(problem, threads, all_params)
+    ]
+
+
+def _packed(contenders: list[_Candidate], problem: ConvProblem, operands: Operands, threads: int) -> list[_Candidate]:
+    """The contenders once more, on weights packed beforehand, where their algorithm packs any."""
+    if problem.direction == "backward_weight":
+        return []
+    found = []
+    for candidate in contenders:
+        plan = candidate.plan
+        packed = backend.pack(plan.algorithm, problem, plan.params, operands.weight, threads)
+        if packed is not None:
+            twin = _Candidate(plan, packed, candidate.estimate, repeats=candidate.repeats)
+            twin.run(operands)
+            found.append(twin)
+    return found
+
+
+def _first_runs(found: list[_Candidate], operands: Operands, deadline: float) -> None:
+    """A warming run of each, and a first sample of those it leaves a chance; the baseline gets both in any case."""
+    best: float | None = None
+    least = found[0].estimate
+    for candidate in found:
+        is_baseline = candidate.plan.algorithm.name == BASELINE
+        hopeless = best is not None and candidate.estimate > min(SKIP_RATIO * best, SKIP_ESTIMATE_RATIO * least)
+        if hopeless and not is_baseline:
+            candidate.outcome = "skipped"
+            continue
+        try:
+            cold = candidate.run(operands)
+        except MemoryError:
+            candidate.outcome = "out of memory"
+            continue
+        candidate.repeats = max(1, min(MOST_REPEATS, int(SAMPLE_SECONDS / max(cold, 1e-9))))
+        is_far = best is not None and cold > max(SKIP_RATIO * best, LONG_RUN_SECONDS)
+        candidate.samples.append(cold if is_far or time.monotonic() > deadline else candidate.run(operands))
+        if best is not None and min(cold, candidate.samples[0]) > FIRST_DROP_RATIO * best:
+            candidate.outcome = "slower"
+        best = min(candidate.samples[0], best or candidate.samples[0])
+
+
+def _rounds(group: list[_Candidate], operands: Operands, settings: Effort, deadline: float) -> None:
+    """Sample the candidates in turn; every other round backwards, so that none always follows the same one."""
+    alive, start = list(group), time.monotonic()
+    for number in range(MOST_ROUNDS):
+        if number >= settings.rounds and (len(alive) == 1 or time.monotonic() - start > settings.least_seconds):
+            return
+        for candidate in alive if number % 2 == 0 else alive[::-1]:
+            if time.monotonic() > deadline and candidate.samples:
+                return
+            candidate.samples.append(candidate.run(operands))
+        if number + 1 >= DROP_ROUNDS and alive:
+            limit = DROP_RATIO * min(candidate.seconds or 0.0 for candidate in alive)
+            for candidate in alive:
+                if min(candidate.samples) > limit:
+                    candidate.outcome = "slower"
+            alive = [candidate for candidate in alive if candidate.outcome == "measured"]
+
+
+def _returned(found: list[_Candidate], contenders: list[_Candidate]) -> list[_Candidate]:
+    """Those dropped as slower that once were faster than the best turned out to be: they met a better moment of it."""
+    best = min((candidate.seconds or 0.0 for candidate in contenders), default=0.0)
+    returned = [c for c in found if c not in contenders and c.samples and min(c.samples) < best]
+    for candidate in returned:
+        candidate.outcome = "measured"
+    return returned
+
+
+def _verified_winner(
+    contenders: list[_Candidate], found: list[_Candidate], default: _Candidate, problem: ConvProblem
+) -> _Candidate:
+    """The fastest whose result is right; the default where that is not faster by LEAST_GAIN."""
+    ranking = sorted(contenders, key=lambda candidate: candidate.seconds or 0.0)
+    if default in ranking and (default.seconds or 0.0) <= LEAST_GAIN * (ranking[0].seconds or 0.0):
+        ranking.remove(default)
+        ranking.insert(0, default)
+    # An algorithm that was not measured is still better than one that is wrong; the last is the definition itself.
+    rest = [candidate for candidate in found if candidate not in ranking and candidate.outcome != "out of memory"]
+    for candidate in ranking + rest:
+        if _is_right(candidate, problem):
+            return candidate
+        candidate.outcome = "wrong"
+    raise ArithmeticError(f"no algorithm computed {problem} within its error bound")
+
+
+def _is_right(candidate: _Candidate, problem: ConvProblem) -> bool:
+    operands = sample(problem, seed=1)
+    backend.execute(candidate.plan, operands)
+    return error_ratio(candidate.plan.algorithm, problem, operands, CHECKED_MULTIPLY_ADDS * candidate.plan.threads) <= 1
+
+
+def _record(
+    problem: ConvProblem,
+    threads: int,
+    effort: str,
+    winner: _Candidate,
+    found: list[_Candidate],
+    default: _Candidate,
+) -> TuningRecord:
+    timings = [candidate.timing() for candidate in found]
+    timings.sort(key=lambda timing: (timing.seconds is None, timing.seconds or timing.estimate_seconds))
+    return TuningRecord(
+        problem,
+        threads,
+        effort,
+        winner.plan.algorithm.name,
+        dict(winner.plan.params),
+        winner.seconds,
+        default.plan.algorithm.name,
+        time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        tuple(timings),
+    )

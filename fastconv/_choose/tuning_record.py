@@ -1,0 +1,195 @@
+"""TuningRecord: what was measured for one problem and what was chosen, and its form in JSON.
+
+Records come from files that anybody may have written, so ``from_json`` takes nothing on trust; what it accepts is still
+only a hint, which selection checks against the algorithms before using it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .._algorithm import Params
+from .._problem import ConvProblem
+
+BASELINE = "im2col"
+"""The algorithm that gains are quoted against."""
+
+EFFORTS = ("estimate", "measure", "exhaustive")
+
+OUTCOMES = ("measured", "slower", "skipped", "wrong", "out of memory", "estimated")
+"""Of a candidate: timed to the end, dropped when clearly slower, not run because of its estimate, refused because its
+result missed its bound, not able to run, or not to be run."""
+
+LONGEST_SECONDS = 1e9
+LONGEST_WORD = 64
+MEASURED_AT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
+"""UTC; of two such texts the later time is the greater text."""
+MOST_PARAMS = 16
+MOST_TIMINGS = 256
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One candidate: an algorithm with parameters, on weights as they are or packed beforehand."""
+
+    algorithm: str
+    params: Params
+    packed: bool
+    estimate_seconds: float
+    """By the cost model."""
+    seconds: float | None
+    """Median of the samples; None where it did not run."""
+    samples: int
+    outcome: str
+
+    def label(self) -> str:
+        """The candidate as a few words."""
+        words = [self.algorithm, *(f"{name}={value}" for name, value in self.params.items())]
+        return " ".join(words + ["packed"] * self.packed)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "algorithm": self.algorithm,
+            "params": dict(self.params),
+            "packed": self.packed,
+            "estimate_seconds": self.estimate_seconds,
+            "seconds": self.seconds,
+            "samples": self.samples,
+            "outcome": self.outcome,
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> Timing | None:
+        """The timing that plain values describe; None where they describe none."""
+        match value:
+            case {
+                "algorithm": str(algorithm),
+                "params": dict(params),
+                "packed": bool(packed),
+                "estimate_seconds": estimate,
+                "seconds": seconds,
+                "samples": int(samples),
+                "outcome": str(outcome),
+            } if (
+                _is_word(algorithm)
+                and _are_params(params)
+                and is_seconds(estimate)
+                and (seconds is None or is_seconds(seconds))
+                and not isinstance(samples, bool)
+                and 0 <= samples < 2**31
+                and outcome in OUTCOMES
+            ):
+                return cls(algorithm, params, packed, estimate, seconds, samples, outcome)
+        return None
+
+
+@dataclass(frozen=True)
+class TuningRecord:
+    """The choice for one problem at one number of threads, with every candidate's time.
+
+    ``timings`` holds unpacked and packed candidates, fastest first, those without a time last.
+    """
+
+    problem: ConvProblem
+    threads: int
+    effort: str
+    algorithm: str
+    params: Params
+    seconds: float | None
+    """Of the chosen algorithm; None where nothing was measured (effort "estimate")."""
+    default: str
+    """The algorithm that the cost model would have chosen."""
+    measured_at: str
+    """UTC, as in 2025-01-31T12:00:00Z."""
+    timings: tuple[Timing, ...]
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What the record is stored under."""
+        return str(self.problem), self.threads
+
+    @property
+    def baseline_seconds(self) -> float | None:
+        """Time of im2col; None where it does not compute the problem or was not measured."""
+        return self.best_seconds(BASELINE)
+
+    @property
+    def gain(self) -> float | None:
+        """How many times faster than im2col the choice is."""
+        baseline = self.baseline_seconds
+        return baseline / self.seconds if baseline is not None and self.seconds else None
+
+    def best_seconds(self, algorithm: str, packed: bool = False) -> float | None:
+        """The least time of an algorithm over its parameters; None where it was not measured."""
+        times = [t.seconds for t in self.timings if (t.algorithm, t.packed) == (algorithm, packed)]
+        return min((seconds for seconds in times if seconds is not None), default=None)
+
+    def best_packed(self) -> Timing | None:
+        """The fastest candidate on packed weights."""
+        return next((timing for timing in self.timings if timing.packed and timing.seconds is not None), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, without problem and threads, which are the record's key."""
+        return {
+            "effort": self.effort,
+            "algorithm": self.algorithm,
+            "params": dict(self.params),
+            "seconds": self.seconds,
+            "default": self.default,
+            "measured_at": self.measured_at,
+            "timings": [timing.to_json() for timing in self.timings],
+        }
+
+    @classmethod
+    def from_json(cls, problem: str, threads: int, value: object) -> TuningRecord | None:
+        """The record that plain values describe; None where they describe none. Unknown keys are dropped."""
+        match value:
+            case {
+                "effort": str(effort),
+                "algorithm": str(algorithm),
+                "params": dict(params),
+                "seconds": seconds,
+                "default": str(default),
+                "measured_at": str(measured_at),
+                "timings": list(listed),
+            } if (
+                effort in EFFORTS
+                and _is_word(algorithm)
+                and _is_word(default)
+                and re.fullmatch(MEASURED_AT, measured_at)
+                and _are_params(params)
+                and is_seconds(seconds)
+                and len(listed) <= MOST_TIMINGS
+                and 1 <= threads < 2**31
+            ):
+                timings = tuple(Timing.from_json(entry) for entry in listed)
+                try:
+                    parsed = ConvProblem.parse(problem)
+                except ValueError:
+                    return None
+                if None in timings or str(parsed) != problem:
+                    return None
+                return cls(parsed, threads, effort, algorithm, params, seconds, default, measured_at, timings)  # type: ignore[arg-type]
+        return None
+
+
+def is_seconds(value: object) -> bool:
+    """Whether ``value`` is a number of seconds that a measurement can take."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= LONGEST_SECONDS
+
+
+def _is_word(value: object) -> bool:
+    """Whether ``value`` is a short text that can be printed as it is."""
+    return isinstance(value, str) and len(value) <= LONGEST_WORD and value.isascii() and value.isprintable()
+
+
+def _are_params(params: Mapping[object, object]) -> bool:
+    """Whether names and values are such as algorithms have; numbers that JSON cannot hold are not."""
+    return len(params) <= MOST_PARAMS and all(
+        _is_word(name) and (_is_word(value) or (isinstance(value, (bool, int, float)) and abs(value) < 2**63))
+        for name, value in params.items()
+    )

@@ -1,0 +1,20 @@
+from ...._problem import ConvProblem
+from ...engine.correlation import Kernel
+
+MOST_CHANNELS: int
+
+class DepthwiseKernel(Kernel):
+    shared_bytes: int
+    thread_bytes: int
+
+    def __init__(self, problem: ConvProblem, band: int, columns: int = 0, parts: int = 1) -> None: ...
+
+class GroupedKernel(DepthwiseKernel): ...
+
+class DepthwiseGradient(Kernel):
+    shared_bytes: int
+    thread_bytes: int
+
+    def __init__(self, problem: ConvProblem, splits: int, parts: int, band: int = 1, columns: int = 1) -> None: ...
+
+class GroupedGradient(DepthwiseGradient): ...

@@ -1,0 +1,84 @@
+/* As nchw.h, of rows that fit into a vector and at most half a vector of pixels: two rows of pixels side by side, and
+ * every source row is loaded once, from its first column on.
+ *
+ * Lanes of the lower half are pixels of one row, those of the upper half of the next; their elements for a width tap
+ * are picked from the two source rows that they see. Numerics: one chain per element over the height taps and their
+ * width taps. */
+#define SHORT_TAPS 5 /* at most */
+
+typedef struct NAMED(short_rows) {
+    MASK which[SHORT_TAPS]; /* for each width tap: the elements of two source rows that the lanes read */
+    MASK inside[SHORT_TAPS];
+} NAMED(short_rows_t);
+
+/* Whether rows are short: see above. */
+static inline int NAMED(rows_are_short)(const planes_job_t *job, const correlation_t *c) {
+    return job->sides == 1 && 2 * c->pixels[2] <= LANES && c->source_size[2] <= LANES &&
+           c->source_size[2] + job->after >= LANES && max64(c->taps[1], c->taps[2]) <= SHORT_TAPS;
+}
+
+static void NAMED(make_short_rows)(const correlation_t *c, NAMED(short_rows_t) *rows) {
+    for (int64_t t = 0; t < c->taps[2]; t++)
+        for (int64_t l = 0; l < LANES; l++) {
+            const int64_t pixel = l % (LANES / 2), from = pixel * c->step[2] + c->first[2] + t;
+            const int is_inside = pixel < c->pixels[2] && from >= 0 && from < c->source_size[2];
+            rows->which[t][l] = (is_inside ? from : 0) + l / (LANES / 2) * LANES;
+            rows->inside[t][l] = is_inside ? -1 : 0;
+        }
+}
+
+/* `rows` rows of pixels from h on. */
+ALWAYS_INLINE void NAMED(planes_short_block)(const int rows, const int taps, const int step,
+                                             const NAMED(planes_turn_t) *t, int64_t h) {
+    const int pairs = (rows + 1) / 2, lines = (rows - 1) * step + taps;
+    const correlation_t *c = t->sum;
+    const REAL *factors = t->side[0].factors;
+    const int64_t pixels = c->pixels[2], width_taps = t->side[0].taps;
+    NAMED(vector) sum[(PLANES_ROWS + 1) / 2];
+    MASK last, upper;
+    for (int i = 0; i < LANES; i++) {
+        last[i] = i + pixels - NAMED(store_part)(pixels);
+        upper[i] = (i + LANES / 2) % LANES;
+    }
+#pragma GCC unroll 4
+    for (int a = 0; a < pairs; a++) sum[a] = (NAMED(vector)){0};
+#pragma GCC unroll 32
+    for (int i = 0; i < (pairs - 1) * 2 * step + taps; i++) {
+        if (step == 2 && i % 4 >= taps) continue; /* no row sees it first */
+        const NAMED(vector) low = NAMED(load)(NAMED(plane_row)(&t->plane, h * step + c->first[1] + i));
+        /* The last pair may have one row. */
+        const NAMED(vector) high = NAMED(load)(
+            i + step < lines ? NAMED(plane_row)(&t->plane, h * step + c->first[1] + i + step) : t->plane.zeros);
+        for (int64_t s = 0; s < width_taps; s++) {
+            const NAMED(vector) x =
+                (NAMED(vector))((MASK)NAMED(shuffle)(low, high, t->short_rows->which[s]) & t->short_rows->inside[s]);
+#pragma GCC unroll 4
+            for (int a = 0; a < pairs; a++)
+                if (i - a * 2 * step >= 0 && i - a * 2 * step < taps)
+                    sum[a] += x * factors[s * taps + i - a * 2 * step];
+        }
+    }
+    REAL *to = t->result + h * t->result_row;
+    NAMED(prefetch_rows)(t->plane.base + (h * step + c->first[1] + taps - 1) * t->plane.pitch, t->plane.pitch,
+                         rows * step, 1, 0);
+    NAMED(prefetch_rows)(to, t->result_row, rows, 1, 1);
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++, to += t->result_row)
+        NAMED(store_some)(to, i % 2 ? NAMED(shuffle_one)(sum[i / 2], upper) : sum[i / 2], pixels, last);
+}
+
+#define BLOCK(name, rows, taps, step)                                                                                  \
+    static void NAMED(name##_##rows)(const NAMED(planes_turn_t) *t, int64_t h) {                                       \
+        NAMED(planes_short_block)(rows, taps, step, t, h);                                                             \
+    }
+BLOCKS(planes_block_fn, planes_3_short, 3, 1)
+BLOCKS(planes_block_fn, planes_5_short, 5, 1)
+BLOCKS(planes_block_fn, planes_3_short_strided, 3, 2)
+BLOCKS(planes_block_fn, planes_5_short_strided, 5, 2)
+#undef BLOCK
+#undef SHORT_TAPS
+
+static const NAMED(planes_block_fn) *NAMED(planes_short_blocks)(const correlation_t *c) {
+    if (c->taps[1] == 3) return c->step[1] == 1 ? NAMED(planes_3_short) : NAMED(planes_3_short_strided);
+    return c->step[1] == 1 ? NAMED(planes_5_short) : NAMED(planes_5_short_strided);
+}

@@ -1,0 +1,107 @@
+"""depthwise: one channel and one filter in every group, channels last, read and written where they lie."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...._algorithm import MOST_PHASES, Algorithm, Machine, Operands, Params, Resources
+from ...._problem import ConvProblem
+from ... import epilogue
+from ...engine import runtime
+from ...recompute import recompute
+from . import loops
+
+LEAST_ITEMS = 32
+"""Work items wanted, so that threads find work; never decided by their number."""
+PHASE_ROWS = 2
+"""Rows of an item in each phase of a strided gradient, so that the lines all phases write stay in cache."""
+SPLIT_MULTIPLY_ADDS = 2**19
+"""Arithmetic at least of a part of a weight gradient's rows."""
+EFFICIENCY = 0.85
+"""Share of the peak rate with all vectors in use."""
+SINGLE_USE = 0.01
+"""The same where elements are computed one by one: fewer channels than a vector has lanes."""
+
+
+class Depthwise(Algorithm):
+    """Depthwise convolutions of channels-last arrays, in float32 and float64."""
+
+    name = "depthwise"
+    dtypes = frozenset({"float32", "float64"})
+    multiplies_outside = True
+
+    def supports(self, problem: ConvProblem) -> bool:
+        is_depthwise = problem.groups == problem.in_channels == problem.out_channels
+        if not is_depthwise or problem.layout != "channels_last" or problem.phases > MOST_PHASES:
+            return False
+        return problem.direction != "backward_weight" or all_pixels_reach(problem)
+
+    def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
+        kernel = self.bind(problem, params)
+        return kernel.shared_bytes + threads * kernel.thread_bytes
+
+    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        """Multiply-adds of whole vectors, and the arrays once."""
+        lanes, _, _ = runtime.tile_sizes(problem.dtype)
+        lane_use = problem.groups / (-(-problem.groups // lanes) * lanes) if problem.groups >= lanes else SINGLE_USE
+        rate = machine.multiply_adds_per_second[problem.dtype] * EFFICIENCY * lane_use
+        elements = sum(math.prod(shape) for shape in (problem.input_shape, problem.output_shape))
+        data_seconds = elements * np.dtype(problem.dtype).itemsize / machine.bytes_per_second
+        phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
+        work = problem.multiply_adds / rate + data_seconds
+        return machine.call_seconds * 2 * phases + work / min(threads, LEAST_ITEMS)
+
+    def bind(self, problem: ConvProblem, params: Params) -> loops.DepthwiseKernel | loops.DepthwiseGradient:
+        if problem.direction == "backward_weight":
+            return loops.DepthwiseGradient(problem, splits_of(problem), parts_of(problem))
+        return loops.DepthwiseKernel(problem, band_rows(problem))
+
+    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
+        if self.bind(problem, params).execute(operands, resources):
+            recompute(problem, operands, resources)
+            if problem.direction != "backward_weight":
+                epilogue.apply(problem, operands)
+
+
+def band_rows(problem: ConvProblem) -> int:
+    """Rows of the result that make one work item."""
+    sizes = problem.output_size if problem.direction == "forward" else problem.input_size
+    strides = problem.stride if problem.direction == "backward_input" else (1, 1, 1)
+    planes, rows = (-(-size // stride) for size, stride in zip(sizes[:2], strides[:2], strict=True))
+    band = -(-rows // -(-LEAST_ITEMS // max(problem.batch * planes, 1)))
+    if strides != (1, 1, 1):
+        band = min(band, PHASE_ROWS)
+    return max(band + band % 2, 1)
+
+
+def splits_of(problem: ConvProblem) -> int:
+    """Parts of the rows that a weight gradient is summed in: as many as have work, and as few as cost little."""
+    rows = problem.batch * math.prod(problem.output_size[:2])
+    arrays = math.prod(problem.input_shape) + math.prod(problem.output_shape)
+    enough = min(problem.multiply_adds // SPLIT_MULTIPLY_ADDS, arrays // (8 * math.prod(problem.weight_shape)))
+    return max(1, min(LEAST_ITEMS, rows, enough))
+
+
+def parts_of(problem: ConvProblem) -> int:
+    """Parts of the filters, where the splits of the rows are few."""
+    lanes, _, _ = runtime.tile_sizes(problem.dtype)
+    return min(-(-LEAST_ITEMS // splits_of(problem)), -(-problem.out_channels // lanes))
+
+
+def all_pixels_reach(problem: ConvProblem) -> bool:
+    """Whether every pixel of the output has a tap inside the input; not sure of wide dilations."""
+    axes = zip(
+        problem.kernel_size,
+        problem.stride,
+        problem.dilation,
+        problem.padding,
+        problem.input_size,
+        problem.output_size,
+        strict=True,
+    )
+    return all(
+        before <= (taps - 1) * dilation and (pixels - 1) * stride - before < size and (dilation <= size or before <= 0)
+        for taps, stride, dilation, (before, _), size, pixels in axes
+    )

@@ -1,0 +1,123 @@
+"""grouped: few channels in every group, filters of several groups as lanes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...._algorithm import MOST_PHASES, Algorithm, Machine, Operands, Params, Resources
+from ...._problem import ConvProblem
+from ... import epilogue
+from ...engine import runtime
+from ...recompute import recompute
+from . import loops
+from .nhwc import LEAST_ITEMS, all_pixels_reach, parts_of, splits_of
+
+TURN_PRODUCTS = 10
+"""Multiply-adds in the time that it takes to turn an element."""
+BAND_BYTES = 2**15
+"""Of the rows of the source that are copied for one vector of filters: what a first-level cache holds."""
+WIDE_BYTES = 2**15
+"""Of one of these rows, at most."""
+
+
+class Grouped(Algorithm):
+    """Small groups, in float32 and float64; depthwise ones where rows are neighbours in memory."""
+
+    name = "grouped"
+    dtypes = frozenset({"float32", "float64"})
+    multiplies_outside = True
+
+    def supports(self, problem: ConvProblem) -> bool:
+        """Where the channels that a vector of filters needs are one vector or its groups fill vectors."""
+        if problem.groups == 1 or problem.phases > MOST_PHASES:
+            return False
+        channels, filters = _group_sizes(problem)
+        if problem.layout == "channels_last":
+            if filters == 1:
+                return False
+        elif problem.direction == "backward_input" and problem.stride[0] > 1:
+            return False  # whose rows are written one by one
+        if problem.direction == "backward_weight" and not all_pixels_reach(problem):
+            return False
+        lanes, _, _ = runtime.tile_sizes(problem.dtype)
+        if channels > loops.MOST_CHANNELS:
+            return False
+        if filters % lanes == 0:
+            return True
+        return lanes % filters == 0 and channels <= filters and problem.groups * channels >= lanes
+
+    def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
+        kernel = self.bind(problem, params)
+        return kernel.shared_bytes + threads * kernel.thread_bytes
+
+    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        """Multiply-adds and the arrays once, which are turned where channels are not neighbours in memory.
+
+        Taps around the source, which are left out, make up for what tiles lose.
+        """
+        shapes = problem.input_shape, problem.output_shape, problem.weight_shape
+        data_seconds = sum(map(math.prod, shapes)) * np.dtype(problem.dtype).itemsize / machine.bytes_per_second
+        phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
+        products = problem.multiply_adds
+        if problem.layout != "channels_last":
+            products += TURN_PRODUCTS * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
+        work = products / machine.multiply_adds_per_second[problem.dtype] + data_seconds
+        return machine.call_seconds * 2 * phases + work / min(threads, LEAST_ITEMS)
+
+    def bind(self, problem: ConvProblem, params: Params) -> loops.GroupedKernel | loops.GroupedGradient:
+        band, columns = _band(problem)
+        if problem.direction == "backward_weight":
+            return loops.GroupedGradient(problem, splits_of(problem), parts_of(problem), band, columns)
+        return loops.GroupedKernel(problem, band, columns, _parts(problem))
+
+    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
+        if self.bind(problem, params).execute(operands, resources):
+            recompute(problem, operands, resources)
+            if problem.direction != "backward_weight":
+                epilogue.apply(problem, operands)
+
+
+def _group_sizes(problem: ConvProblem) -> tuple[int, int]:
+    """(channels of the source, channels of the result) of one group."""
+    sizes = problem.in_channels // problem.groups, problem.out_channels // problem.groups
+    return sizes[::-1] if problem.direction == "backward_input" else sizes
+
+
+def _pixels(problem: ConvProblem) -> tuple[int, ...]:
+    """Planes, rows and columns of the result of a stride phase."""
+    if problem.direction == "backward_input":
+        return tuple(-(-size // stride) for size, stride in zip(problem.input_size, problem.stride, strict=True))
+    return problem.output_size
+
+
+def _band(problem: ConvProblem) -> tuple[int, int]:
+    """Rows and columns of the result that are computed from one copy of what they read."""
+    lanes, _, _ = runtime.tile_sizes(problem.dtype)
+    channels, filters = _group_sizes(problem)
+    vectors = -(-channels // lanes) if filters % lanes == 0 else 1
+    pixel_bytes = vectors * lanes * np.dtype(problem.dtype).itemsize * problem.kernel_size[0]
+    _, rows, columns = _pixels(problem)
+    step = (1, 1) if problem.direction == "backward_input" else problem.stride[1:]
+    around = [(problem.kernel_size[axis] - 1) * problem.dilation[axis] for axis in (1, 2)]
+    width = _even(columns, max((WIDE_BYTES // pixel_bytes - around[1]) // step[1], around[1] // step[1], 1))
+    row_bytes = pixel_bytes * (width * step[1] + around[1])
+    return _even(rows, max((BAND_BYTES // row_bytes - around[0]) // step[0], around[0] // step[0], 1)), width
+
+
+def _even(size: int, most: int) -> int:
+    """The size of equal parts of at most ``most``."""
+    return -(-size // max(-(-size // most), 1)) or 1
+
+
+def _parts(problem: ConvProblem) -> int:
+    """Parts of the filters, where images and bands are few."""
+    lanes, _, _ = runtime.tile_sizes(problem.dtype)
+    _, filters = _group_sizes(problem)
+    if problem.groups * filters % lanes:
+        return 1
+    planes, rows, columns = _pixels(problem)
+    height, width = _band(problem)
+    items = max(problem.batch * planes * -(-rows // height) * -(-columns // width), 1)
+    return min(-(-LEAST_ITEMS // items), problem.groups * filters // lanes)

@@ -1,0 +1,1 @@
+"""Few channels or pixels: register tiles that read the source where it lies, or a padded copy of a part of it."""

@@ -1,0 +1,70 @@
+"""narrow: few result channels from many, as in the input gradients of first layers; all stride phases at once."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...._algorithm import MOST_PHASES, Algorithm, Machine, Operands, Params, Resources
+from ...._problem import ConvProblem
+from . import few_filters_loops
+from .few_filters_layout import LEAST_ITEMS, Sum, layout_of
+
+FILTERS = range(3, 9)
+"""Result channels of a group: with fewer, tiles that slide along the height reuse what they load better."""
+EFFICIENCY = 0.95
+"""Share of the peak rate that long sums reach."""
+START_PRODUCTS = 8
+"""Products of a sum that take as long as starting it and adding it to the result."""
+WEIGHT_BYTES = 64
+"""Bytes that are moved in the time of packing a weight, which lies between those of other phases."""
+SINGLE_BYTES = 12
+"""The same for a result whose neighbours are of other channels."""
+MOST_SCRATCH_BYTES = 2**22
+"""Of one thread; wide dilations need more."""
+
+
+class Narrow(Algorithm):
+    """backward_input, and forward with unit strides, with few result channels in a group, in float32 and float64."""
+
+    name = "narrow"
+    dtypes = frozenset({"float32", "float64"})
+    multiplies_outside = True
+
+    def supports(self, problem: ConvProblem) -> bool:
+        if problem.direction == "backward_weight" or (problem.direction == "forward" and max(problem.stride) > 1):
+            return False
+        if problem.phases > MOST_PHASES:
+            return False
+        return Sum.of(problem).filters in FILTERS and layout_of(problem).thread_bytes <= MOST_SCRATCH_BYTES
+
+    def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
+        layout = layout_of(problem)
+        return layout.shared_bytes + threads * layout.thread_bytes
+
+    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        """Arithmetic of the lanes in use, copies of the rows, and the arrays once."""
+        itemsize = np.dtype(problem.dtype).itemsize
+        layout, total = layout_of(problem), Sum.of(problem)
+        pixels = math.prod(layout.band)
+        lane_use = pixels / (layout.band[0] * layout.out_slice)
+        products = math.prod(total.taps) * layout.channels
+        efficiency = EFFICIENCY * products / (products + START_PRODUCTS)
+        rate = machine.multiply_adds_per_second[problem.dtype] * efficiency * lane_use
+        items = total.batch * total.groups * math.prod(layout.bands)
+        copied = items * math.prod(layout.panel) * total.channels + items * math.prod(problem.weight_shape)
+        arrays = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape, problem.weight_shape))
+        moved = arrays * itemsize + math.prod(problem.weight_shape) * WEIGHT_BYTES
+        work = problem.multiply_adds / rate + moved / machine.bytes_per_second
+        work += 2 * copied * itemsize / (4 * machine.bytes_per_second)
+        if problem.layout == "channels_last":
+            results = total.batch * total.groups * total.filters * math.prod(total.pixels) * math.prod(total.phases)
+            work += results * SINGLE_BYTES / machine.bytes_per_second
+        return machine.call_seconds * 2 + work / min(threads, LEAST_ITEMS)
+
+    def bind(self, problem: ConvProblem, params: Params) -> few_filters_loops.NarrowKernel:
+        return few_filters_loops.NarrowKernel(problem, layout_of(problem))
+
+    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
+        self.bind(problem, params).execute(operands, resources)

@@ -1,0 +1,188 @@
+"""How a narrow problem is cut into items and how their scratch memory is laid out; csrc/narrow_job.h has the terms.
+
+Everything here follows from the problem and the vector length, never from the number of threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from ...._problem import ConvProblem, Sizes
+from ...engine import runtime
+from .layout import LEAST_ITEMS, LEAST_MULTIPLY_ADDS, MOST_MULTIPLY_ADDS, SCRATCH_BYTES
+
+LEAST_CHANNELS = 4
+"""Channels that are summed together at least, so that there is more to sum than to add up."""
+RUNNING_ON = 0.97
+"""Vectors run on from row to row where that leaves this share of them or less."""
+
+
+@dataclass(frozen=True)
+class Sum:
+    """What all phases have in common."""
+
+    batch: int
+    groups: int
+    channels: int
+    filters: int
+    pixels: Sizes
+    """Of the largest phase."""
+    origin: Sizes
+    reach: Sizes
+    taps: Sizes
+    phases: Sizes
+
+    @classmethod
+    def of(cls, problem: ConvProblem) -> Sum:
+        before = _three(pad for pad, _ in problem.padding)
+        channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
+        spans = _three((t - 1) * d for t, d in zip(problem.kernel_size, problem.dilation, strict=True))
+        if problem.direction == "forward":
+            origin = _three(-pad for pad in before)
+            return cls(
+                problem.batch,
+                problem.groups,
+                channels,
+                filters,
+                problem.output_size,
+                origin,
+                spans,
+                problem.kernel_size,
+                (1, 1, 1),
+            )
+        strides = problem.stride
+        # Element i sees outputs (i + before - tap*dilation) / stride.
+        origin = _three(-((span - pad) // s) for pad, span, s in zip(before, spans, strides, strict=True))
+        last = _three((s - 1 + pad) // s for pad, s in zip(before, strides, strict=True))
+        return cls(
+            problem.batch,
+            problem.groups,
+            filters,
+            channels,
+            _three(-(-size // s) for size, s in zip(problem.input_size, strides, strict=True)),
+            origin,
+            _three(max(end - first, 0) for first, end in zip(origin, last, strict=True)),
+            _three(
+                -(-t * math.gcd(s, d) // s)
+                for t, s, d in zip(problem.kernel_size, strides, problem.dilation, strict=True)
+            ),
+            _three(max(min(s, size), 1) for s, size in zip(strides, problem.input_size, strict=True)),
+        )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The fields of narrow_job_t that do not name arrays, and the bytes that they amount to."""
+
+    channels: int
+    bands: Sizes
+    band: Sizes
+    origin: Sizes
+    reach: Sizes
+    panel: Sizes
+    lead: int
+    plane: int
+    runs_on: bool
+    out_pitch: int
+    out_slice: int
+    starts: tuple[int, int, int]
+    thread_bytes: int
+    shared_bytes: int
+
+
+@functools.lru_cache(maxsize=1024)
+def layout_of(problem: ConvProblem) -> Layout:
+    """The layout that copies the least of the source and adds up the fewest sums."""
+    total = Sum.of(problem)
+    lanes, _, _ = runtime.tile_sizes(problem.dtype)
+    itemsize = np.dtype(problem.dtype).itemsize
+    least = max(lanes if problem.layout == "channels_last" else 1, LEAST_CHANNELS)
+    blocks = {1}
+    while -(-total.channels // max(blocks)) > least:
+        blocks.add(2 * max(blocks))
+    multiple = least if problem.layout == "channels_last" else 1
+    found = [_fitting(total, _up(-(-total.channels // n), multiple), lanes, itemsize, problem) for n in sorted(blocks)]
+    fitting = [layout for layout in found if layout.thread_bytes <= SCRATCH_BYTES]
+    return min(fitting or found[-1:], key=lambda layout: _traffic(total, layout))
+
+
+def _traffic(total: Sum, layout: Layout) -> float:
+    """Elements copied, and sums added up, by pixel of a phase."""
+    overlap = math.prod((b + r) / b for b, r in zip(layout.band, total.reach, strict=True))
+    blocks = -(-total.channels // layout.channels)
+    return total.channels * overlap + 0.5 * (blocks - 1) * total.filters * math.prod(total.phases)
+
+
+def _fitting(total: Sum, channels: int, lanes: int, itemsize: int, problem: ConvProblem) -> Layout:
+    """The largest boxes with room for ``channels`` channels."""
+    band = _three(max(size, 1) for size in total.pixels)
+    floor = (1, 1, 4 * lanes)
+    while True:
+        layout = _lay_out(total, channels, band, lanes, itemsize, problem)
+        items = total.batch * total.groups * math.prod(layout.bands)
+        work = math.prod(band) * math.prod(total.taps) * math.prod(total.phases) * total.channels * total.filters
+        is_long = work > MOST_MULTIPLY_ADDS or (work > LEAST_MULTIPLY_ADDS and items < LEAST_ITEMS)
+        if layout.thread_bytes <= SCRATCH_BYTES and not is_long:
+            return layout
+        axis = next((axis for axis in range(3) if band[axis] > floor[axis]), None)
+        if axis is None:
+            return layout
+        size = -(-band[axis] // 2)
+        if axis == 2:
+            size = min(_up(size, lanes), band[2] - 1)
+        band = _three(size if i == axis else band[i] for i in range(3))
+
+
+def _lay_out(total: Sum, channels: int, band: Sizes, lanes: int, itemsize: int, problem: ConvProblem) -> Layout:
+    entries = _three(b + r for b, r in zip(band, total.reach, strict=True))
+    whole = band[1] * -(-band[2] // lanes)
+    runs_on = -(-((band[1] - 1) * entries[2] + band[2]) // lanes) <= RUNNING_ON * whole
+    pitch = entries[2] if runs_on else _up(entries[2], lanes)
+    lead = 0 if runs_on else total.origin[2] % lanes
+    panel = (entries[0], entries[1], pitch)
+    plane = _up(math.prod(panel), lanes)
+    # Never an even number of lines, so that planes do not share sets of a cache.
+    while plane * itemsize // 64 % 2 == 0:
+        plane += lanes
+    out_pitch = pitch if runs_on else _up(band[2], lanes)
+    out_slice = _up(band[1] * out_pitch, lanes)
+    phases = math.prod(total.phases) if channels < total.channels else total.phases[2]
+    sizes = (
+        (lead + channels * plane + 2 * lanes) * itemsize,
+        phases * total.filters * band[0] * out_slice * itemsize,
+        channels * math.prod(total.taps) * 8,
+    )
+    starts = [64]
+    for size in sizes:
+        starts.append(_up(starts[-1] + size, 64) + 64)
+    shared = math.prod(problem.weight_shape) * itemsize
+    return Layout(
+        channels=channels,
+        bands=_three(-(-size // b) for size, b in zip(total.pixels, band, strict=True)),
+        band=band,
+        origin=total.origin,
+        reach=total.reach,
+        panel=panel,
+        lead=lead,
+        plane=plane,
+        runs_on=runs_on,
+        out_pitch=out_pitch,
+        out_slice=out_slice,
+        starts=(starts[0], starts[1], starts[2]),
+        thread_bytes=starts[-1],
+        shared_bytes=_up(shared, 64),
+    )
+
+
+def _up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
+
+
+def _three(sizes: Iterator[int]) -> Sizes:
+    return cast(Sizes, tuple(sizes))

@@ -1,0 +1,293 @@
+"""How a direct problem is cut into items and how their scratch memory is laid out; csrc/direct_job.h has the terms.
+
+Everything here follows from the problem, its parameters and the vector length, never from the number of threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+
+from ...._problem import ConvProblem, Sizes
+from ...engine import runtime
+from . import loops
+
+SCRATCH_BYTES = 2**18
+"""Scratch of one item: half of a second-level cache of 512 KiB. Items whose least band needs more take more."""
+LEAST_ITEMS = 32
+"""Work items wanted, so that threads find work."""
+LEAST_MULTIPLY_ADDS = 2**20
+"""An item is not cut for the sake of their number below this."""
+MOST_MULTIPLY_ADDS = 2**25
+"""Of one item; about ten milliseconds at the lowest ISA level."""
+SMALL_MULTIPLY_ADDS = 2**17
+SMALL_BYTES = 2**16
+"""Groups (units) are put together in one item up to these."""
+MOST_PARTS = 256
+"""Parts of a weight gradient that are summed apart."""
+GRADIENT_TILES = 2
+"""Register tiles of filters in an item of a weight gradient, which share the panel of the source."""
+WIDE = 16
+"""Bands keep the full width unless that repeats so many times more of the source than cutting it: long runs are
+prefetched, and short rows of large images lie in a page each."""
+UNIT_VECTORS = 8
+"""Vectors of channels that are gathered together, at most."""
+UNIT_BYTES = 2**16
+"""Their panels, in planes of channels."""
+RUN_BYTES = 64
+"""Channels that lie last in memory and are gathered together at least, whatever their panels take."""
+LONG_RUN_BYTES, FEW_TAPS = 256, 9
+"""As many for few taps, where reading takes longer than summing."""
+MOST_LISTED = 1024
+"""Taps of all channels of a group that are listed one by one."""
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The largest of the correlations of a problem: no stride phase of backward_input has more pixels or taps."""
+
+    batch: int
+    groups: int
+    channels: int
+    filters: int
+    pixels: Sizes
+    taps: Sizes
+    step: Sizes
+    delta: Sizes
+    phases: int
+    is_gradient: bool
+
+    @classmethod
+    def of(cls, problem: ConvProblem) -> Sum:
+        groups = problem.groups
+        channels, filters = problem.in_channels // groups, problem.out_channels // groups
+        pixels, taps = problem.output_size, problem.kernel_size
+        step, delta = problem.stride, problem.dilation
+        if problem.direction == "backward_input":
+            channels, filters = filters, channels
+            shared = _three(math.gcd(s, d) for s, d in zip(step, delta, strict=True))
+            pixels = _three(-(-size // s) for size, s in zip(problem.input_size, step, strict=True))
+            taps = _three(-(-t * g // s) for t, g, s in zip(taps, shared, step, strict=True))
+            delta = _three(d // g for d, g in zip(delta, shared, strict=True))
+            step = (1, 1, 1)
+        delta = _three(1 if t == 1 else d for t, d in zip(taps, delta, strict=True))
+        phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
+        is_gradient = problem.direction == "backward_weight"
+        return cls(problem.batch, groups, channels, filters, pixels, taps, step, delta, phases, is_gradient)
+
+    @functools.cached_property
+    def advance(self) -> Sizes:
+        """Panel rows (entries of a slot on the width axis) from one pixel of a class to the next."""
+        steps = [s // math.gcd(s, d) for s, d in zip(self.step, self.delta, strict=True)]
+        return steps[0], steps[1], 1
+
+    @functools.cached_property
+    def spacing(self) -> Sizes:
+        """Pixels of a class are so far apart; the width axis is one class."""
+        apart = [d // math.gcd(s, d) for s, d in zip(self.step, self.delta, strict=True)]
+        return apart[0], apart[1], 1
+
+    @functools.cached_property
+    def class_pixels(self) -> Sizes:
+        """Pixels of the largest class of each axis."""
+        return _three(-(-size // n) for size, n in zip(self.pixels, self.spacing, strict=True))
+
+    @functools.cached_property
+    def classes(self) -> Sizes:
+        """Classes of pixels that are not empty."""
+        return _three(min(n, size) for n, size in zip(self.spacing, self.pixels, strict=True))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The fields of direct_job_t that do not name arrays, and the bytes of scratch that they amount to."""
+
+    unit: int
+    entry: int
+    block: int
+    delta: Sizes
+    spacing: Sizes
+    advance: Sizes
+    classes: Sizes
+    bands: Sizes
+    band: Sizes
+    panel: Sizes
+    slots: int
+    out_pitch: int
+    is_listed: bool
+    partials: int
+    starts: tuple[int, ...]
+    """Bytes at which factors, finished sums, gradient sums, slices, taps, offsets and lanes start."""
+    thread_bytes: int
+    partial_bytes: int
+
+
+@functools.lru_cache(maxsize=1024)
+def layout_of(problem: ConvProblem, lanes_along: str) -> Layout:
+    """The layout for lanes along the "width" or the "channels"."""
+    total = Sum.of(problem)
+    lanes, _, _ = runtime.tile_sizes(problem.dtype)
+    itemsize = np.dtype(problem.dtype).itemsize
+    band = _three(max(pixels, 1) for pixels in total.class_pixels)
+    unit = 1 if lanes_along == "width" else _unit(problem, total, band, lanes, itemsize)
+    least_rows = min(band[1], loops.ROWS)
+    floors = ((1, 1, 1), (1, least_rows, 1), (1, least_rows, 4 * lanes if unit == 1 else 8))
+    for floor in reversed(floors):
+        while any(size > least for size, least in zip(band, floor, strict=True)):
+            layout = _lay_out(total, band, unit, lanes, itemsize)
+            if layout.thread_bytes <= SCRATCH_BYTES and not _is_long(total, layout):
+                return _with_blocks(total, layout, itemsize)
+            band = _halved(band, floor, total, lanes if unit == 1 else 1)
+    return _with_blocks(total, _lay_out(total, band, unit, lanes, itemsize), itemsize)
+
+
+def _unit(problem: ConvProblem, total: Sum, band: Sizes, lanes: int, itemsize: int) -> int:
+    """Result channels that are gathered together."""
+    panel_bytes = math.prod(_lay_out(total, band, lanes, lanes, itemsize).panel) * lanes * itemsize
+    vectors = max(UNIT_BYTES // panel_bytes, 1)
+    if problem.layout == "channels_last":
+        run_bytes = LONG_RUN_BYTES if math.prod(total.taps) <= FEW_TAPS else RUN_BYTES
+        vectors = max(vectors, run_bytes // (lanes * itemsize))
+    of_all = max(-(-total.groups * total.filters // lanes), 1)
+    units = -(-of_all // min(vectors, UNIT_VECTORS))
+    return lanes * -(-of_all // units)
+
+
+def _halved(band: Sizes, floor: Sizes, total: Sum, multiple: int) -> Sizes:
+    """The band cut in two along the axis where that repeats the least of the source, not below ``floor``."""
+    best, most = None, -1.0
+    for axis in range(3):
+        if band[axis] > floor[axis]:
+            step = total.advance[axis] if axis < 2 else total.step[axis]
+            reach = total.taps[axis] if axis < 2 else (total.taps[axis] - 1) * total.delta[axis] + 1
+            own = band[axis] * step / max(reach - step, 0.25) / (WIDE if axis == 2 else 1)
+            if own > most:
+                best, most = axis, own
+    assert best is not None
+    size = -(-band[best] // 2)
+    if best == 2:
+        size = min(-(-size // multiple) * multiple, band[best] - 1)
+    return _three(max(size, floor[axis]) if axis == best else band[axis] for axis in range(3))
+
+
+def _filters_of_gradient(total: Sum) -> int:
+    """Filters of an item of a weight gradient with lanes along the width: register tiles of equal size."""
+    tile = -(-total.filters // -(-total.filters // loops.ROWS))
+    return min(GRADIENT_TILES * tile, total.filters)
+
+
+def _items(total: Sum, layout: Layout) -> int:
+    """Items (forward) or regions and filters to share among items (weight gradient)."""
+    parts = total.groups if layout.unit == 1 else -(-total.groups * total.filters // layout.unit)
+    if total.is_gradient and layout.unit == 1:
+        parts *= -(-total.filters // layout.block)
+    return total.batch * parts * math.prod(total.classes) * math.prod(layout.bands)
+
+
+def _multiply_adds(total: Sum, layout: Layout) -> int:
+    """Of one group (unit) of one band."""
+    filters = layout.unit if layout.unit > 1 else total.filters
+    if total.is_gradient and layout.unit == 1:
+        filters = min(filters, loops.ROWS)
+    return math.prod(layout.band) * math.prod(total.taps) * total.channels * filters
+
+
+def _is_long(total: Sum, layout: Layout) -> bool:
+    work = _multiply_adds(total, layout)
+    return work > MOST_MULTIPLY_ADDS or (work > LEAST_MULTIPLY_ADDS and _items(total, layout) < LEAST_ITEMS)
+
+
+def _lay_out(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int) -> Layout:
+    entry = 1 if unit == 1 else lanes
+    width_reach = (total.taps[2] - 1) * total.delta[2] // total.step[2]
+    slots = min(total.step[2] // math.gcd(total.step[2], total.delta[2]), total.taps[2])
+    columns = band[2] + width_reach
+    if unit == 1:
+        # Vectors run over the end of a row, in the weight gradient by tap.
+        vectors = _up(band[2], lanes) if total.is_gradient else max(band[2], lanes)
+        columns = _apart(_up(vectors + width_reach, lanes), lanes, slots * itemsize)
+    rows = [(band[i] - 1) * total.advance[i] + total.taps[i] for i in range(2)]
+    panel = (rows[0], rows[1], columns)
+    out_pitch = _up(band[2], lanes) if unit == 1 else band[2] * lanes
+    one_panel = math.prod(panel) * slots * unit
+    taps = math.prod(total.taps)
+    filters = 1
+    if unit == 1:
+        filters = _filters_of_gradient(total) if total.is_gradient else min(max(total.filters, 1), loops.ROWS)
+    is_listed = not total.is_gradient and total.channels * taps <= MOST_LISTED
+    image = (filters if unit == 1 else unit // lanes) * out_pitch * band[1]
+    if total.is_gradient:
+        sums = filters * total.channels * taps * (lanes if unit == 1 else unit)
+        has_ends = unit == 1 and (band[2] % lanes or total.pixels[2] % lanes)
+        ends = total.taps[2] * rows[0] * rows[1] * lanes if has_ends else 0
+        sizes = [one_panel, image * band[0], ends, sums]
+        slices, offsets = band[0], max(out_pitch // lanes, 1)
+    else:
+        sizes = [total.channels * one_panel, filters * total.channels * taps * unit, image, 0]
+        slices = max(total.channels * total.taps[0] * min(total.advance[1], total.taps[1]), 1)
+        offsets = total.channels * taps if is_listed else 0
+    tables = [slices * loops.SLICE_BYTES, total.taps[2] * 8, offsets * 8, 2 * unit * 8]
+    sizes = [size * itemsize for size in sizes] + tables
+    starts = [0]
+    for size in sizes:
+        # Never a multiple of a page apart, which would put all parts into the same sets of a cache.
+        starts.append(_up(starts[-1] + size, 64) + 64)
+    bands = _three(-(-size // b) for size, b in zip(total.class_pixels, band, strict=True))
+    return Layout(
+        unit=unit,
+        entry=entry,
+        block=filters if total.is_gradient else 1,
+        delta=total.delta,
+        spacing=total.spacing,
+        advance=total.advance,
+        classes=total.classes,
+        bands=bands,
+        band=band,
+        panel=panel,
+        slots=slots,
+        out_pitch=out_pitch,
+        is_listed=is_listed,
+        partials=1,
+        starts=tuple(starts[1:-1]),
+        thread_bytes=starts[-1],
+        partial_bytes=0,
+    )
+
+
+def _with_blocks(total: Sum, layout: Layout, itemsize: int) -> Layout:
+    """Small groups put together, pixels of a weight gradient with few results split into parts."""
+    work = _multiply_adds(total, layout)
+    if not total.is_gradient:
+        parts = total.groups if layout.unit == 1 else -(-total.groups * total.filters // layout.unit)
+        data = (math.prod(layout.panel) * layout.slots + math.prod(layout.band) * total.phases) * layout.unit * itemsize
+        most = min(SMALL_MULTIPLY_ADDS // max(work, 1), SMALL_BYTES // data)
+        block = max(1, min(most, _items(total, layout) // LEAST_ITEMS, parts))
+        return replace(layout, block=block)
+    results = total.groups * total.filters
+    filters = layout.unit if layout.unit > 1 else layout.block
+    parts = -(-results // filters) if layout.unit > 1 else total.groups * -(-total.filters // filters)
+    positions = _items(total, layout) // max(parts, 1)
+    wanted = max(-(-LEAST_ITEMS // parts), positions * work // MOST_MULTIPLY_ADDS)
+    enough = positions * work // LEAST_MULTIPLY_ADDS
+    partials = max(1, min(wanted, enough, positions, MOST_PARTS))
+    size = partials * results * total.channels * math.prod(total.taps) * itemsize if partials > 1 else 0
+    return replace(layout, partials=partials, partial_bytes=_up(size, 64))
+
+
+def _apart(columns: int, lanes: int, row_bytes: int) -> int:
+    """A row length at which the rows of a tile, ``row_bytes`` per column, do not share sets of a first-level cache."""
+    longer = range(columns, columns + 8 * lanes, lanes)
+    return next((size for size in longer if size * row_bytes % 1024 >= 128), columns)
+
+
+def _up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
+
+
+def _three(sizes: Iterator[int]) -> Sizes:
+    return cast(Sizes, tuple(sizes))

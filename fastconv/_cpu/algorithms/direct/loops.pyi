@@ -1,0 +1,9 @@
+from ...._problem import ConvProblem
+from ...engine.correlation import Kernel
+from .layout import Layout
+
+ROWS: int
+SLICE_BYTES: int
+
+class DirectKernel(Kernel):
+    def __init__(self, problem: ConvProblem, layout: Layout) -> None: ...

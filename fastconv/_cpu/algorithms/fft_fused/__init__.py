@@ -1,0 +1,1 @@
+"""Fourier transforms, products and their sums in one pass over small tiles, by kernels of our own."""

@@ -1,0 +1,13 @@
+import numpy as np
+
+from ...._algorithm import Operands, Resources
+from ...._problem import ConvProblem
+from ...engine.correlation import Kernel
+from .layout import Layout
+
+COPIED_ROWS: int
+
+class SpectralKernel(Kernel):
+    def __init__(self, problem: ConvProblem, layout: Layout) -> None: ...
+    def pack(self, operands: Operands, threads: int) -> np.ndarray: ...
+    def spoiled_by(self, operands: Operands, resources: Resources) -> list[int]: ...

@@ -1,0 +1,142 @@
+# cython: cdivision=True
+"""Loops over the items of fft_fused.h and weight.h."""
+
+from cpython.buffer cimport PyBuffer_Release
+from libc.stdint cimport int64_t
+from libc.string cimport memset
+
+import numpy as np
+
+from ...engine.correlation cimport BoundProblem, Correlations, Kernel, operands_t, packed_memory, point_forward
+from ...engine.runtime cimport kernels_for, real_kernels_t, run_job
+from ...engine.workspace cimport aligned
+from ...engine.kernel_types cimport correlation_t, epilogue_t
+
+
+cdef extern from "job.h" nogil:
+    const int TRANSFORM_STAGES
+    const int SPECTRAL_COPIES
+
+    ctypedef struct transform_t:
+        int64_t size, stages
+        int64_t radix[TRANSFORM_STAGES]
+        int64_t part[TRANSFORM_STAGES]
+        int64_t first_twiddle[TRANSFORM_STAGES]
+        const char *twiddles
+
+    ctypedef struct spectral_job_t:
+        correlation_t sum
+        epilogue_t epilogue
+        transform_t down, across
+        const char *turns
+        int64_t results[2]
+        int64_t tiles[2]
+        int64_t partials, round_first, round_pairs
+        char *spectra
+        unsigned char *spoiled
+
+    int64_t spectral_kernels(const spectral_job_t *job)
+    int64_t spectral_items(const spectral_job_t *job)
+    int64_t spectral_gradient_items(const spectral_job_t *job)
+
+
+COPIED_ROWS = SPECTRAL_COPIES
+"""Rows that a thread may copy at a time."""
+
+
+cdef void _set_transform(transform_t *t, made, const char *twiddles):
+    cdef int i
+    cdef int64_t part = made.size, twiddle = 0
+    t.size, t.stages, t.twiddles = made.size, len(made.radices), twiddles
+    for i in range(t.stages):
+        t.radix[i] = made.radices[i]
+        part //= t.radix[i]
+        t.part[i], t.first_twiddle[i] = part, twiddle
+        twiddle += 2 * (t.radix[i] - 1) * part
+
+
+cdef class SpectralKernel(Kernel):
+    """The correlation of a problem with its layout. Refuses where a result is not finite.
+
+    Of the workspace ``shared_bytes`` are for spectra of kernels that are not packed, or for sums of a weight gradient;
+    ``thread_bytes`` follow for every thread.
+    """
+
+    cdef spectral_job_t job
+    cdef readonly object layout
+    cdef int64_t shared_bytes, thread_bytes
+    cdef const real_kernels_t *kernels
+    cdef list pinned
+
+    def __cinit__(self, problem, layout):
+        self.sums, self.layout, self.may_refuse = Correlations(problem), layout, True
+        self.kernels = kernels_for(problem.dtype)
+        self.shared_bytes, self.thread_bytes = layout.shared_bytes, layout.thread_bytes
+        memset(&self.job, 0, sizeof(spectral_job_t))
+        self.pinned = []
+        _set_transform(&self.job.down, layout.down, self._memory(layout.down.twiddles))
+        _set_transform(&self.job.across, layout.across, self._memory(layout.across.twiddles))
+        self.job.turns = NULL if layout.turns is None else self._memory(layout.turns)
+        self.job.results = layout.results
+        self.job.tiles = layout.tiles
+        self.job.partials, self.job.round_pairs = layout.partials, layout.round_pairs
+
+    cdef const char *_memory(self, array) except? NULL:
+        """Of an array that is kept as long as this."""
+        cdef const unsigned char[::1] memory = array.view(np.uint8)
+        self.pinned.append(memory)
+        return <const char *>&memory[0] if memory.shape[0] else NULL
+
+    def pack(self, operands, int threads):
+        """The spectra of the weights; the data arrays are not read."""
+        cdef BoundProblem bound = BoundProblem(self.sums.problem, operands)
+        packed, scratch = aligned(self.shared_bytes), aligned(self.thread_bytes * threads)
+        cdef spectral_job_t job = self._job(&bound.operands)
+        cdef unsigned char[::1] memory = packed, rest = scratch
+        job.spectra = <char *>&memory[0]
+        run_job(self.kernels.spectral_pack, &job, spectral_kernels(&job), self.thread_bytes, <char *>&rest[0], threads)
+        packed.flags.writeable = False
+        return packed
+
+    def spoiled_by(self, operands, resources):
+        """Compute; the numbers of the images whose results are not all finite, or [0] for a weight gradient."""
+        cdef BoundProblem bound = BoundProblem(self.sums.problem, operands)
+        cdef unsigned char[::1] memory = resources.workspace
+        marks = self._run(&bound.operands, operands.packed, <char *>&memory[0], memory.shape[0], resources.threads)
+        return [n for n, mark in enumerate(marks) if mark]
+
+    cdef spectral_job_t _job(self, const operands_t *operands):
+        cdef spectral_job_t job = self.job
+        job.sum = self.sums.get(operands, 0, &job.epilogue)
+        point_forward(&job.sum, operands.itemsize)
+        return job
+
+    cdef bytearray _run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
+                        int threads):
+        cdef spectral_job_t job = self._job(operands)
+        cdef bytearray spoiled = bytearray(job.sum.batch)
+        cdef Py_buffer view
+        cdef char *scratch = workspace + self.shared_bytes
+        if self.shared_bytes + self.thread_bytes * threads > workspace_bytes:
+            raise MemoryError("workspace smaller than the algorithm asked for")
+        job.spoiled, job.spectra = spoiled, workspace
+        if self.layout.is_gradient:
+            for job.round_first in range(0, self.layout.pairs_of_part, job.round_pairs):
+                run_job(self.kernels.spectral_gradient, &job, spectral_gradient_items(&job), self.thread_bytes, scratch,
+                        threads)
+            run_job(self.kernels.spectral_reduce, &job, spectral_kernels(&job), self.thread_bytes, scratch, threads)
+            return spoiled
+        if packed is None:
+            run_job(self.kernels.spectral_pack, &job, spectral_kernels(&job), self.thread_bytes, scratch, threads)
+        else:
+            job.spectra = packed_memory(packed, self.shared_bytes, &view)
+        try:
+            run_job(self.kernels.spectral_correlate, &job, spectral_items(&job), self.thread_bytes, scratch, threads)
+        finally:
+            if packed is not None:
+                PyBuffer_Release(&view)
+        return spoiled
+
+    cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
+                 int threads) except -1:
+        return 1 in self._run(operands, packed, workspace, workspace_bytes, threads)

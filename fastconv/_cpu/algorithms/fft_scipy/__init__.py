@@ -1,0 +1,1 @@
+"""Fourier transforms by SciPy, block by block: overlap-save."""

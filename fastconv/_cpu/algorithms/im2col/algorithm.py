@@ -1,0 +1,399 @@
+"""im2col: the pixels under every kernel position copied into columns, then one matrix product by NumPy's BLAS.
+
+With taps t and channels c as rows and output pixels p as columns, for every group::
+
+    forward          y[k, p]    = w[k, tc] @ columns[tc, p]
+    backward_input   columns    = w[k, tc].T @ dy[k, p],  then dx[c, i] = sum of the columns that were copied from i
+    backward_weight  dw[k, tc]  = sum over blocks of dy[k, p] @ columns[tc, p].T
+
+The textbook method and the baseline that speed-ups are quoted against, so it is not done badly: blocks of columns are
+bounded and run in parallel, kernels of one element read the input in place, and nothing is copied that BLAS can read.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby, pairwise, product
+from typing import Any
+
+import numpy as np
+
+from ...._algorithm import Algorithm, Machine, Operands, Params, Resources
+from ...._problem import ConvProblem
+from ... import blas, epilogue
+from ...blocks import Box, Scratch, box_sizes, boxes, cut, run, runs, scratch_bytes, tap_windows
+
+COLUMN_BYTES, MOST_COLUMN_BYTES, LEAST_COLUMN_BYTES = 2**22, 2**26, 2**12
+"""Size of a block's columns: large enough for BLAS, small enough to stay in a shared cache; up to the second size where
+a tap would else be too few elements to copy at once, down to the third where scratch memory is limited."""
+COPY_ELEMENTS = 2**13
+"""Elements that make copying a tap worth its call."""
+BLOCK_MULTIPLY_ADDS = 2**31
+"""Arithmetic of one block, for KeyboardInterrupt's sake."""
+NARROW, WIDE = 128, 512
+"""Sides of a matrix that still make, and that surely make, an efficient product."""
+PARALLEL_PARTS = 8
+"""Independent tasks that a problem is cut into, where its sizes allow it."""
+SUMS_BLOCKS = 16
+"""Bound of the partial sums of a weight gradient, in the bytes of a block's columns."""
+FEW_CHANNELS = 8
+"""Fewer channels of a group are not worth copying pixel by pixel; rows of pixels are copied then."""
+BLAS_EFFICIENCY = 0.75
+
+
+class Im2col(Algorithm):
+    """Matrix products over copied columns, in any dtype that BLAS has."""
+
+    name = "im2col"
+    dtypes = frozenset({"float32", "float64", "complex64", "complex128"})
+
+    def supports(self, problem: ConvProblem) -> bool:
+        return True
+
+    def fitting(self, problem: ConvProblem, limit_bytes: int) -> Params | None:
+        """Blocks become smaller until they fit."""
+        column_bytes, params = COLUMN_BYTES, dict[str, Any]()
+        while self.workspace(problem, params, 1) > limit_bytes:
+            column_bytes //= 2
+            if column_bytes < LEAST_COLUMN_BYTES:
+                return None
+            params = {"column_bytes": column_bytes}
+        return params
+
+    def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
+        itemsize = np.dtype(problem.dtype).itemsize
+        sizes = _blocking(problem, **params).scratch_sizes(threads)
+        return scratch_bytes(*(size * itemsize for size in sizes))
+
+    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        blocking, itemsize = _blocking(problem, **params), np.dtype(problem.dtype).itemsize
+        is_complex = problem.dtype.startswith("complex")
+        rate = machine.multiply_adds_per_second["float32" if problem.dtype in ("float32", "complex64") else "float64"]
+        pixels = problem.batch * math.prod(problem.output_size)
+        arithmetic = problem.multiply_adds * (4 if is_complex else 1) / (rate * BLAS_EFFICIENCY)
+        # Columns are written and read, with the pixels read before, or twice read and written after.
+        passes = 7 if problem.direction == "backward_input" else 3
+        taps = math.prod(problem.kernel_size)
+        copied = 0 if blocking.is_pointwise else passes * pixels * problem.in_channels * taps * itemsize
+        calls = blocking.block_count * len(blocking.parts) * (4 + 2 * taps)
+        arrays = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape, problem.weight_shape)) * itemsize
+        seconds = arithmetic + (copied + arrays) / machine.bytes_per_second + calls * machine.numpy_call_seconds
+        return 10 * machine.numpy_call_seconds + seconds / max(1, min(threads, blocking.task_count))
+
+    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
+        execution = _Execution(_blocking(problem, **params), operands, resources)
+        with np.errstate(all="ignore"), blas.one_thread():
+            getattr(execution, problem.direction)()
+        if problem.direction != "backward_weight":
+            epilogue.apply(problem, operands)
+
+
+@dataclass(frozen=True)
+class _Blocking:
+    """How a problem is cut: a function of the problem alone."""
+
+    problem: ConvProblem
+    most_pixels: int
+    parts: list[slice]
+    """Input channels of a group that one task takes; the gradients' tasks are cut so, forward's are not."""
+    lanes: int
+    """Partial sums of backward_weight; lane l adds up the blocks l, l + lanes..."""
+
+    @property
+    def pixels(self) -> tuple[int, ...]:
+        """(image, output d, h, w)."""
+        return (self.problem.batch, *self.problem.output_size)
+
+    @property
+    def block(self) -> tuple[int, ...]:
+        """Sizes of the largest block."""
+        return box_sizes(self.pixels, self.most_pixels)
+
+    @property
+    def block_count(self) -> int:
+        return math.prod(-(-size // max(1, length)) for size, length in zip(self.pixels, self.block, strict=True))
+
+    @property
+    def task_count(self) -> int:
+        """Length of ``tasks``, without making the list."""
+        blocks = self.block_count
+        if self.problem.direction == "backward_input":
+            blocks = -(-self.problem.batch // max(1, self.block[0]))
+        elif self.problem.direction == "backward_weight":
+            blocks = self.lanes
+        return blocks * len(self.parts)
+
+    def tasks(self) -> list[tuple[list[Box], slice, int]]:
+        """What runs in parallel: (blocks, channels, lane). No two tasks write the same elements."""
+        blocks = boxes(self.pixels, self.most_pixels)
+        if self.problem.direction == "forward":
+            return [([box], part, 0) for box in blocks for part in self.parts]
+        if self.problem.direction == "backward_input":
+            images = [list(group) for _, group in groupby(blocks, key=lambda box: box[0].start)]
+            return [(group, part, 0) for group in images for part in self.parts]
+        return [(blocks[lane :: self.lanes], part, lane) for part in self.parts for lane in range(self.lanes)]
+
+    @property
+    def part_rows(self) -> int:
+        """Rows of the largest column matrix over all groups."""
+        taps = math.prod(self.problem.kernel_size)
+        return self.problem.groups * max(part.stop - part.start for part in self.parts) * taps
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether the columns are the input itself."""
+        p = self.problem
+        return p.kernel_size == p.stride == (1, 1, 1) and not any(map(any, p.padding))
+
+    def scratch_sizes(self, threads: int) -> tuple[int, ...]:
+        """Elements of the weights (or their partial sums), and per thread of columns, pixel matrix and product."""
+        p = self.problem
+        pixels = math.prod(self.block)
+        is_gradient = p.direction == "backward_weight"
+        slots = max(1, min(threads, self.task_count))
+        return (
+            math.prod(p.weight_shape) * (self.lanes if is_gradient else 1),
+            slots * pixels * self.part_rows,
+            slots * pixels * p.out_channels,
+            slots * p.out_channels // p.groups * self.part_rows * is_gradient,
+        )
+
+
+@functools.lru_cache(maxsize=256)
+def _blocking(problem: ConvProblem, column_bytes: int | None = None) -> _Blocking:
+    itemsize = np.dtype(problem.dtype).itemsize
+    taps, pixels = math.prod(problem.kernel_size), math.prod(problem.output_size)
+    channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
+    parts = [slice(0, channels)]
+    if problem.direction != "forward" and channels:
+        # The weight gradient's tasks share no images; those of the input gradient do where there are few.
+        wanted = (
+            PARALLEL_PARTS if problem.direction == "backward_weight" else -(-PARALLEL_PARTS // max(1, problem.batch))
+        )
+        parts = runs(channels, -(-channels // max(1, min(wanted, channels * taps // NARROW))))
+    rows = max(1, problem.groups * (parts[0].stop - parts[0].start) * taps)
+    most_bytes, column_bytes = column_bytes or MOST_COLUMN_BYTES, column_bytes or COLUMN_BYTES
+    fitting, largest = column_bytes // (itemsize * rows), most_bytes // (itemsize * rows)
+    fitting = max(fitting, min(largest, COPY_ELEMENTS * taps // rows))
+    most = max(1, min(fitting, BLOCK_MULTIPLY_ADDS // (rows * max(1, filters))))
+    if problem.direction == "forward":
+        most = min(most, max(-(-problem.batch * pixels // PARALLEL_PARTS), NARROW))
+        if problem.layout == "channels_first":
+            # Images lie apart: a block of several has to be copied to its place.
+            most = min(most, max(pixels, WIDE))
+    blocking = _Blocking(problem, most, parts, 1)
+    if problem.direction == "backward_weight":
+        room = SUMS_BLOCKS * column_bytes // (itemsize * max(1, math.prod(problem.weight_shape)))
+        lanes = max(1, min(blocking.block_count, PARALLEL_PARTS // len(parts), room))
+        blocking = _Blocking(problem, most, parts, lanes)
+    return blocking
+
+
+class _Execution:
+    """One call. Arrays are read by group: data as (group, channel, n, d, h, w), weights as (group, k, tap, c).
+
+    Matrices have the memory order of the problem's layout, so that rows of memory are copied as such: a column matrix
+    (group, tap * channel, pixel) of a channels-last problem is stored with pixels outermost.
+    """
+
+    def __init__(self, blocking: _Blocking, operands: Operands, resources: Resources):
+        self.blocking = blocking
+        self.problem = problem = blocking.problem
+        self.operands = operands
+        self.threads = resources.threads
+        self.groups = problem.groups
+        self.channels = problem.in_channels // problem.groups
+        self.filters = problem.out_channels // problem.groups
+        self.taps = math.prod(problem.kernel_size)
+        self.is_squared = np.may_share_memory(operands.input, operands.output)
+        self.input = _by_group(operands.input, problem.groups)
+        self.output = _by_group(operands.output, problem.groups)
+        scratch, dtype = Scratch(resources.workspace), np.dtype(problem.dtype)
+        sizes = self.blocking.scratch_sizes(resources.threads)
+        self._weights = scratch.take(dtype, sizes[0])
+        slots = max(1, min(resources.threads, self.blocking.task_count))
+        self._columns, self._pixels, self._product = (scratch.take(dtype, slots, size // slots) for size in sizes[1:])
+
+    def forward(self) -> None:
+        weight = self._weight_matrices(slice(0, self.channels))
+
+        def compute(task: tuple[list[Box], slice, int], slot: int) -> None:
+            (box,), part, _ = task
+            columns = self._filled_columns(box, part, slot)
+            y = cut(self.output, box)
+            matrices = self._in_place(y)
+            if matrices is not None:
+                np.matmul(weight, columns, out=matrices)
+            else:
+                result = self._matrices(self._pixels[slot], self.filters, y.shape[2:])
+                np.matmul(weight, columns, out=_joined(result, 2))
+                y[...] = result
+
+        run(compute, self.blocking.tasks(), self.threads)
+
+    def backward_input(self) -> None:
+        weights = {part.start: self._weight_matrices(part).swapaxes(1, 2) for part in self.blocking.parts}
+
+        def compute(task: tuple[list[Box], slice, int], slot: int) -> Iterator[None]:
+            blocks, part, _ = task
+            dx = self.input[:, part, blocks[0][0]]
+            if not self.blocking.is_pointwise:
+                dx[...] = 0
+            for box in blocks:
+                self._add_columns(weights[part.start], box, dx, slot)
+                yield
+
+        run(compute, self.blocking.tasks(), self.threads)
+
+    def _add_columns(self, weight: np.ndarray, box: Box, dx: np.ndarray, slot: int) -> None:
+        """Add to ``dx``, channels of the block's images, what the output gradient of the block gives."""
+        dy = self._output_matrices(box, slot)
+        if self.blocking.is_pointwise:
+            pixels = cut(dx, box[1:])
+            matrices = self._in_place(pixels)
+            if matrices is not None:
+                np.matmul(weight, dy, out=matrices)
+                return
+        columns = self._column_array(slot, box, dx.shape[1])
+        np.matmul(weight, dy, out=self._column_matrices(columns))
+        if self.blocking.is_pointwise:
+            pixels[...] = columns[:, 0]
+            return
+        for tap, inside, source in self._windows(box):
+            pixels = cut(dx, source)
+            pixels += cut(columns[:, tap], inside)
+
+    def backward_weight(self) -> None:
+        lanes = self.blocking.lanes
+        sums = {part.start: self._weight_memory(part, lanes) for part in self.blocking.parts}
+
+        def compute(task: tuple[list[Box], slice, int], slot: int) -> Iterator[None]:
+            blocks, part, lane = task
+            total = sums[part.start][lane].reshape(self.groups, self.filters, -1)
+            if not blocks:
+                total[...] = 0
+            for box in blocks:
+                columns = self._filled_columns(box, part, slot).swapaxes(1, 2)
+                dy = self._output_matrices(box, slot)
+                if box is blocks[0]:
+                    np.matmul(dy, columns, out=total)
+                else:
+                    product = self._product[slot, : total.size].reshape(total.shape)
+                    total += np.matmul(dy, columns, out=product)
+                yield
+
+        run(compute, self.blocking.tasks(), self.threads)
+        for part in self.blocking.parts:
+            total, *others = sums[part.start]
+            for other in others:
+                total += other
+            self.operands.weight[:, part] = np.moveaxis(total, -1, 1)
+
+    def _weight_memory(self, part: slice, lanes: int = 1) -> np.ndarray:
+        """(lane, k of all groups, tap d, h, w, c) array for the channels ``part``."""
+        per_channel = lanes * self.groups * self.filters * self.taps
+        memory = self._weights[part.start * per_channel : part.stop * per_channel]
+        shape = (lanes, self.groups * self.filters, *self.problem.kernel_size, part.stop - part.start)
+        return memory.reshape(shape)
+
+    def _weight_matrices(self, part: slice) -> np.ndarray:
+        """(group, k, tap * c) copy of the weights of the channels ``part``."""
+        copy = self._weight_memory(part)
+        copy[0] = np.moveaxis(self.operands.weight[:, part], 1, -1)
+        return copy.reshape(self.groups, self.filters, self.taps * copy.shape[-1])
+
+    def _output_matrices(self, box: Box, slot: int) -> np.ndarray:
+        """(group, k, pixel) of the output gradient, copied only where BLAS cannot read it in place."""
+        dy = cut(self.output, box)
+        # NumPy multiplies a matrix by its own transpose in another way.
+        matrices = None if self.is_squared else self._in_place(dy)
+        if matrices is None:
+            copy = self._matrices(self._pixels[slot], self.filters, dy.shape[2:])
+            copy[...] = dy
+            matrices = _joined(copy, 2)
+        return matrices
+
+    def _filled_columns(self, box: Box, part: slice, slot: int) -> np.ndarray:
+        """(group, tap * c, pixel) of the channels ``part``, with zeros where a tap lies in the padding."""
+        images = self.input[:, part, box[0]]
+        if self.blocking.is_pointwise:
+            matrices = self._in_place(cut(images, box[1:]))
+            if matrices is not None:
+                return matrices
+        columns = self._column_array(slot, box, images.shape[1])
+        if any(map(any, self.problem.padding)):
+            columns[...] = 0
+        for tap, inside, source in self._windows(box):
+            cut(columns[:, tap], inside)[...] = cut(images, source)
+        return self._column_matrices(columns)
+
+    def _column_array(self, slot: int, box: Box, channels: int) -> np.ndarray:
+        """(group, tap, c, n, d, h, w) array of a slot's memory."""
+        pixels = tuple(run.stop - run.start for run in box)
+        memory = self._columns[slot, : self.groups * self.taps * channels * math.prod(pixels)]
+        if self.problem.layout == "channels_last" and channels >= FEW_CHANNELS:
+            rows = np.moveaxis(memory.reshape(self.groups, *pixels, self.taps * channels), -1, 1)
+        else:
+            rows = memory.reshape(self.groups, self.taps * channels, *pixels)
+        return rows.reshape(self.groups, self.taps, channels, *pixels)
+
+    def _column_matrices(self, columns: np.ndarray) -> np.ndarray:
+        rows = columns.reshape(self.groups, self.taps * columns.shape[2], *columns.shape[3:])
+        return _joined(rows, 2)
+
+    def _matrices(self, memory: np.ndarray, rows: int, pixels: tuple[int, ...]) -> np.ndarray:
+        """(group, row, n, d, h, w) in the order of the problem's layout."""
+        memory = memory[: self.groups * rows * math.prod(pixels)]
+        if self.problem.layout == "channels_first":
+            return memory.reshape(self.groups, rows, *pixels)
+        return np.moveaxis(memory.reshape(self.groups, *pixels, rows), -1, 1)
+
+    def _in_place(self, array: np.ndarray) -> np.ndarray | None:
+        """(group, row, n, d, h, w) as (group, row, pixel) without a copy; None where it does not lie as ``_matrices``.
+
+        BLAS sums in another order for matrices of another memory order: which one it gets follows from the problem.
+        """
+        steps = [(size, stride) for size, stride in zip(array.shape[2:], array.strides[2:], strict=True) if size > 1]
+        if any(outer != size * inner for (_, outer), (size, inner) in pairwise(steps)):
+            return None
+        (groups, rows), (group, row), itemsize = array.shape[:2], array.strides[:2], array.itemsize
+        pixels, pixel = math.prod(array.shape[2:]), steps[-1][1] if steps else itemsize
+        by_rows = self.problem.layout == "channels_first"
+        (long, step), (short, apart) = ((pixels, pixel), (rows, row)) if by_rows else ((rows, row), (pixels, pixel))
+        if short == 1:  # its stride, which may be any, is looked at by NumPy
+            apart = long * itemsize
+        # Products with vectors have other kernels for matrices without gaps.
+        may_have_gaps = min(rows, pixels, self.filters, self.channels * self.taps) > 1
+        if (
+            (long > 1 and step != itemsize)
+            or apart < long * itemsize
+            or (apart > long * itemsize and not may_have_gaps)
+        ):
+            return None
+        strides = (group, apart, itemsize) if by_rows else (group, itemsize, apart)
+        return np.lib.stride_tricks.as_strided(array, (groups, rows, pixels), strides)
+
+    def _windows(self, box: Box) -> Iterator[tuple[int, Box, Box]]:
+        """Every tap that meets the input, the pixels of ``box`` that see the input through it, and what they see."""
+        p = self.problem
+        axes = zip(p.kernel_size, p.stride, p.dilation, p.padding, p.input_size, box[1:], strict=True)
+        for tap, window in enumerate(product(*(tap_windows(*axis) for axis in axes))):
+            if all(window):
+                yield tap, tuple(pair[0] for pair in window), tuple(pair[1] for pair in window)  # type: ignore[index]
+
+
+def _by_group(array: np.ndarray, groups: int) -> np.ndarray:
+    """(group, channel, n, d, h, w) view of (n, channel, d, h, w)."""
+    batch, channels, *sizes = array.shape
+    return array.reshape(batch, groups, channels // groups, *sizes).transpose(1, 2, 0, 3, 4, 5)
+
+
+def _joined(array: np.ndarray, axis: int) -> np.ndarray:
+    """The view with ``axis`` and those after it joined into one; they must be mergeable."""
+    steps = [(size, stride) for size, stride in zip(array.shape[axis:], array.strides[axis:], strict=True) if size > 1]
+    stride = steps[-1][1] if steps else array.itemsize
+    shape = (*array.shape[:axis], math.prod(array.shape[axis:]))
+    return np.lib.stride_tricks.as_strided(array, shape, (*array.strides[:axis], stride))

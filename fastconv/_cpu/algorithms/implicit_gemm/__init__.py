@@ -1,0 +1,1 @@
+"""Matrix products whose source panel is gathered while it is packed."""

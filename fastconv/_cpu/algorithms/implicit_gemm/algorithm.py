@@ -1,0 +1,319 @@
+"""implicit_gemm: a matrix product whose pixel operand is packed straight from the array, block by block.
+
+Blocking after Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, ACM TOMS 34 (2008), with the
+gathering of pixels in place of the copy of the right-hand matrix (Chetlur et al., cuDNN, arXiv:1410.0759).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...._algorithm import MOST_PHASES, Algorithm, Machine, Operands, Params, Resources
+from ...._problem import ConvProblem
+from ...engine import runtime
+from . import loops
+
+PANEL_DEPTH = 320
+"""Reduction indices of one packed column panel. At the lower levels it stays in a first-level cache of 32 KiB beside
+the row panel that streams past; at AVX-512 it takes more, which the second level feeds as fast."""
+DEEPER = 1.25
+"""A panel takes the whole reduction up to so many times its depth, rather than adding up two blocks."""
+BLOCK_BYTES = 2**19
+"""Entries times pixels of one block, as many bytes as the block would take if it were built."""
+IN_PLACE_DEEPER = 4
+"""Where weights are looked up in place, panels of so many times the depth stay in L2 while all weights pass."""
+IN_PLACE_FILTERS = 256
+"""Filters at least of an item that packs all of its pixels' panels."""
+COLUMN_FILTERS = 10
+"""Filters whose products take as long as packing a panel of pixels."""
+PACKING_PRODUCTS = 1.25
+"""Vectors of multiply-adds that take as long as packing one vector of weights."""
+WEIGHT_BYTES = 2**18
+"""Packed weights of one item of a product of matrices, which stay in L2 while its pixels pass."""
+TURNED_PRODUCTS = 0.75
+"""Vectors of multiply-adds that take as long as turning and storing one vector of sums along filters ..."""
+CROSSING_PRODUCTS = 1.25
+"""... and as adding one of a panel that goes on in the next image."""
+STORED_ROWS = 512
+"""Rows of one item of a weight gradient that is summed where it is stored: columns are packed for so many."""
+GRADIENT_ENTRIES = 256
+"""Rows at least that a packed block of the output gradient is multiplied by: packing it is spread over them."""
+STORED_COPIES = 4
+"""Copies of an element into a panel that take as long as adding up and storing one of the weight gradient."""
+PARTIAL_BYTES = 2**24
+"""All partial sums of a weight gradient together."""
+START_PRODUCTS = 4
+"""Products of a sum that take as long as starting and storing it."""
+COPIED_DEPTH = 512
+"""Of a panel beside pixels that are copied: their sums are added up less often."""
+FEW_VECTORS = 4
+"""Vectors of pixels, at most, that are turned rather than the weights where channels are last."""
+COPIED_TILES, COPIED_PANELS = 7, 16
+"""Register tiles of pixels, and panels of filters, of an item that copies pixels, at least."""
+LEAST_ITEMS = 16
+"""Work items wanted, so that threads find work; never decided by their number, which must not change the result."""
+
+
+def _round_up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
+
+
+@dataclass(frozen=True)
+class _Gradient:
+    """The matrix product of one group of ``backward_weight``, with the columns packed."""
+
+    columns: str
+    """``filters``: the output gradient is packed; ``channels``, in products of matrices: the input is."""
+    rows: int
+    width: int
+    is_stored: bool
+    """Whether a product, were it not split, would be the weight gradient as it lies in memory."""
+
+    @classmethod
+    def of(cls, problem: ConvProblem) -> _Gradient:
+        filters = max(problem.out_channels // problem.groups, 1)
+        entries = max(math.prod(problem.weight_shape[1:]), 1)
+        is_matrix = problem.kernel_size == problem.stride == (1, 1, 1) and problem.input_size == problem.output_size
+        by_filters = cls("filters", entries, filters, is_matrix and problem.weight_layout == "DHWIO")
+        if not is_matrix:
+            return by_filters
+        by_channels = cls("channels", filters, entries, problem.weight_layout != "DHWIO")
+        return min(by_channels, by_filters, key=lambda product: product.copied(problem))
+
+    def copied(self, problem: ConvProblem) -> float:
+        """Elements copied, about: columns into panels, and sums that are not where they are stored."""
+        panels: float = self.width * -(-self.rows // GRADIENT_ENTRIES)
+        if problem.layout == "channels_last":  # columns are copied by vectors, rows looked up many lines apart
+            panels = panels / 4 + self.rows
+        stored = 0 if self.is_stored else STORED_COPIES * self.rows * self.width
+        return problem.batch * math.prod(problem.output_size) * panels + stored
+
+
+def _is_in_place(problem: ConvProblem) -> bool:
+    """Whether the source is read where it lies (``gemm_is_in_place`` knows of more)."""
+    return math.prod(problem.kernel_size) == 1 and all(pair == (0, 0) for pair in problem.padding)
+
+
+@dataclass(frozen=True)
+class _Product:
+    """The matrix product of one group in one stride phase of ``forward`` or ``backward_input``."""
+
+    filters: int
+    pixels: int
+    plane: int
+    """Neighbouring pixels of one image, in the source and in the result; what lies behind them is somewhere else."""
+    reduction: int
+    is_channels_last: bool
+    has_lines: bool
+    """Whether the weights of a filter are a line in the order of the reduction."""
+    is_in_place: bool
+    is_copied: bool
+    """Whether vectors along filters have pixels copied for no other reason than how far apart they lie
+    (``gemm_is_in_place``)."""
+    tile: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, problem: ConvProblem) -> _Product:
+        filters, pixel_step = problem.out_channels, problem.in_channels * problem.stride[2]
+        sizes: tuple[int, ...] = problem.output_size
+        if problem.direction == "backward_input":
+            filters, pixel_step = problem.in_channels, problem.out_channels
+            sizes = tuple(-(-size // stride) for size, stride in zip(problem.input_size, problem.stride, strict=True))
+        is_strided = problem.stride[2] > 1 and (problem.direction == "backward_input" or _is_in_place(problem))
+        is_channels_last, is_in_place = problem.layout == "channels_last", _is_in_place(problem)
+        return cls(
+            max(filters // problem.groups, 1),
+            max(problem.batch * math.prod(sizes), 1),
+            1 if is_strided else max(math.prod(sizes), 1),
+            max(problem.reduction, 1),
+            is_channels_last,
+            problem.direction == "forward" and problem.weight_layout == "OIDHW",
+            is_in_place,
+            is_channels_last and is_in_place and pixel_step * np.dtype(problem.dtype).itemsize % 4096 == 0,
+            runtime.tile_sizes(problem.dtype),
+        )
+
+    def operands(self, depth: int) -> tuple[str, str]:
+        """What vectors run along, and whether weights are packed or looked up in place."""
+        lanes, _, _ = self.tile
+        if self.is_channels_last:
+            if self.is_in_place and self.has_lines and self.pixels <= FEW_VECTORS * lanes:
+                return "pixels", "in_place"
+            return "filters" if self.filters >= lanes else "pixels", "packed"
+        packing = PACKING_PRODUCTS * lanes * self.filters * self.reduction
+        costs = {(along, "packed"): self.cost(along, "packed", depth) + packing for along in ("pixels", "filters")}
+        if self.has_lines:
+            costs["pixels", "in_place"] = self.cost("pixels", "in_place", IN_PLACE_DEEPER * depth)
+        return min(costs, key=costs.__getitem__)
+
+    def cost(self, columns: str, weights: str, depth: int) -> float:
+        """Multiply-adds with vectors along ``columns``, padded to whole tiles, and as many as the stores cost."""
+        lanes, rows, width = self.tile
+        results, pixels = self.pixels * self.filters, self.pixels
+        if columns == "filters" or self.is_channels_last:  # spread pixels of few channels are as slow as whole panels
+            turned = 0.0 if self.is_channels_last else TURNED_PRODUCTS * lanes * results
+            return pixels * _round_up(self.filters, width) * self.reduction + turned
+        crossing = CROSSING_PRODUCTS * lanes * results * -(-self.reduction // depth) * min(1.0, width / self.plane)
+        if weights == "in_place":
+            if pixels % lanes > lanes // 4:  # fewer are single columns
+                pixels = _round_up(pixels, lanes)
+            return pixels * (self.filters + COLUMN_FILTERS) * self.reduction + crossing
+        row_use = min(1.0, (self.filters + 1) / (min(self.filters, rows) + 2))
+        return _round_up(pixels, width) * self.filters * self.reduction / row_use + crossing
+
+
+class ImplicitGemm(Algorithm):
+    """Any problem in float32 and float64 that has not too many stride phases."""
+
+    name = "implicit_gemm"
+    dtypes = frozenset({"float32", "float64"})
+    multiplies_outside = True
+
+    def supports(self, problem: ConvProblem) -> bool:
+        return problem.phases <= MOST_PHASES
+
+    def parameters(self, problem: ConvProblem) -> list[Params]:
+        first = self._blocking(problem, PANEL_DEPTH, BLOCK_BYTES)
+        found: list[Params] = [first]
+        for deeper, larger in ((2, 1), (1, 2), (2, 2), (1, 4), (0.5, 1)):
+            other = self._blocking(problem, int(PANEL_DEPTH * deeper), BLOCK_BYTES * larger)
+            if other not in found:
+                found.append(other)
+        return found
+
+    def fitting(self, problem: ConvProblem, limit_bytes: int) -> Params | None:
+        """A weight gradient is cut into fewer partial sums, and blocks become smaller, until they fit."""
+        params, least = dict(self.parameters(problem)[0]), runtime.tile_sizes(problem.dtype)[2]
+        while self.workspace(problem, params, 1) > limit_bytes:
+            if params["splits"] > 1:
+                params["splits"] //= 2
+            elif params["span"] > 2 * least:
+                params["span"] = _round_up(params["span"] // 2, least)
+            else:
+                return None
+        return params
+
+    def _blocking(self, problem: ConvProblem, depth: int, block_bytes: int) -> Params:
+        """Block sizes: at most ``depth`` reduction indices by ``span`` pixels (rows of the weight gradient)."""
+        _, _, columns = runtime.tile_sizes(problem.dtype)
+        itemsize = np.dtype(problem.dtype).itemsize
+        pixels = problem.batch * math.prod(problem.output_size)
+        if problem.direction == "backward_weight":
+            depth = min(depth + depth // 2, max(pixels, 1))  # nothing but elements of a band streams past
+            product = _Gradient.of(problem)
+            total, filters, splits = product.rows, product.width, 1
+            row_items = problem.groups * -(-total // STORED_ROWS)
+            if product.is_stored and row_items * -(-filters // (2 * columns)) >= LEAST_ITEMS // 2:
+                span = STORED_ROWS
+                filters = _round_up(max(-(-filters // -(-LEAST_ITEMS // row_items)), 2 * columns), columns)
+            else:
+                # A split costs no more than adding its blocks to one sum; a block of entries packs the gradient again.
+                weight_bytes = math.prod(problem.weight_shape) * itemsize
+                most = min(-(-LEAST_ITEMS // problem.groups), pixels // depth, PARTIAL_BYTES // max(weight_bytes, 1))
+                splits = max(most, 1)
+                span = max(GRADIENT_ENTRIES, -(-total * splits * problem.groups // LEAST_ITEMS))
+                span = min(span, max(total, 1), max(block_bytes // itemsize // depth * 4, GRADIENT_ENTRIES))
+            return {"columns": product.columns, "depth": depth, "span": span, "filters": filters, "splits": splits}
+        size = _Product.of(problem)
+        vectors, weights = size.operands(depth)
+        is_copied = size.is_copied and vectors == "filters"
+        if weights == "in_place":
+            depth *= IN_PLACE_DEEPER
+        elif is_copied:
+            depth = depth * COPIED_DEPTH // PANEL_DEPTH
+        if problem.reduction <= DEEPER * depth:
+            depth = max(problem.reduction, 1)
+        most = max(block_bytes // itemsize // depth, 1)
+        if weights == "in_place":  # every item packs its pixels
+            most = max(most // columns * columns, columns)
+            span = self._span(size.pixels, most, columns, LEAST_ITEMS // problem.groups)
+            items = problem.groups * -(-size.pixels // span)
+            fewest = IN_PLACE_FILTERS if size.is_in_place and problem.stride[2] == 1 else 2 * IN_PLACE_FILTERS
+            filters = max(-(-size.filters // -(-LEAST_ITEMS // items)), min(fewest, size.filters))
+        elif not size.is_in_place:  # every item copies its part of the source
+            span = self._span(size.pixels, most, columns, LEAST_ITEMS // problem.groups)
+            filters = size.filters
+        elif vectors == "pixels":
+            filters = min(max(WEIGHT_BYTES // itemsize // depth, 1), size.filters)
+            items = problem.groups * -(-size.filters // filters)
+            span = self._span(size.pixels, most, columns, -(-LEAST_ITEMS // items))
+        else:
+            span = min(size.pixels, most)
+            if is_copied:  # the fewer items of the same pixels, the better
+                span = min(span, max(-(-size.pixels * problem.groups // LEAST_ITEMS), COPIED_TILES * size.tile[1]))
+            items = problem.groups * -(-size.pixels // span)
+            fewest = (COPIED_PANELS if is_copied else 2) * columns
+            filters = _round_up(max(-(-size.filters // -(-LEAST_ITEMS // items)), fewest), columns)
+        return {
+            "columns": vectors,
+            "weights": weights,
+            "depth": depth,
+            "span": span,
+            "filters": filters,
+            "splits": 1,
+        }
+
+    @staticmethod
+    def _span(total: int, most: int, columns: int, items: int) -> int:
+        """Columns of one item: at most ``most``, fewer where there would be less than ``items``, at least 4 panels."""
+        wanted = min(most, -(-total // max(items, 1)))
+        return _round_up(max(wanted, min(4 * columns, most), 1), columns)
+
+    def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
+        kernel = self.bind(problem, params)
+        return kernel.shared_bytes + threads * kernel.thread_bytes
+
+    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        """Padded tiles at the peak rate, band and panels packed from it as copies, the weights once per call."""
+        _, _, columns = runtime.tile_sizes(problem.dtype)
+        itemsize = np.dtype(problem.dtype).itemsize
+        taps = math.prod(problem.kernel_size)
+        size, gradient = _Product.of(problem), _Gradient.of(problem)
+        rate = machine.multiply_adds_per_second[problem.dtype] * 0.9
+        if problem.direction == "backward_weight":
+            filters = gradient.width
+            rate *= filters / _round_up(filters, columns)
+        else:
+            filters = size.filters
+            products = size.cost(params["columns"], params["weights"], params["depth"])
+            rate *= size.pixels * filters * size.reduction / products
+            rate *= problem.reduction / (problem.reduction + START_PRODUCTS)
+        by_pixels = params["columns"] == "pixels"
+        # Strided pixels are copied one by one, where there is no code for the stride.
+        band = 0.0 if _is_in_place(problem) else (2 if problem.stride[2] in (1, 2, 4) else 8) / max(taps, 1)
+        packed_bytes = problem.multiply_adds / filters * itemsize * ((1 if by_pixels else 0) + band)
+        if problem.direction == "backward_weight":
+            packed_bytes += 2 * problem.multiply_adds / max(min(params["span"], gradient.rows), 1) * itemsize
+        if problem.direction == "backward_input" and problem.stride[2] > 1:
+            packed_bytes *= 4  # phases are short, and their results are spread
+        data_bytes = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape)) * itemsize
+        if problem.direction == "backward_weight":
+            is_direct = gradient.is_stored and params["splits"] == 1
+        else:
+            is_direct = params["weights"] == "in_place" or (not by_pixels and size.pixels <= params["span"])
+        weight_bytes = (1 if is_direct else 4) * math.prod(problem.weight_shape) * itemsize
+        work, weight_seconds = problem.multiply_adds / rate, weight_bytes / machine.bytes_per_second
+        is_streaming = problem.direction != "backward_weight" and params["weights"] == "in_place"
+        work = max(work, weight_seconds) if is_streaming else work + weight_seconds
+        work += packed_bytes / (4 * machine.bytes_per_second) + data_bytes / machine.bytes_per_second
+        phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
+        calls = phases if is_direct else phases + 1
+        return machine.call_seconds * calls + work / min(threads, LEAST_ITEMS)
+
+    def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
+        if problem.direction == "backward_weight" or params["weights"] == "in_place":
+            return None
+        # Packing reads the weights alone; the data arrays only have to have their shapes.
+        blank = np.zeros(1, problem.dtype)
+        shapes = (problem.input_shape, problem.output_shape)
+        data, output = (np.lib.stride_tricks.as_strided(blank, shape, (0,) * 5) for shape in shapes)
+        return self.bind(problem, params).pack(Operands(data, weight, output), threads)
+
+    def bind(self, problem: ConvProblem, params: Params) -> loops.GemmKernel:
+        return loops.GemmKernel(problem, params)
+
+    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
+        self.bind(problem, params).execute(operands, resources)

@@ -1,0 +1,187 @@
+/* One column panel of a matrix product, register tile by register tile (tile.h):
+ *
+ *     target[i, j] (+)= sum over r of  a[i, r] * b[r, j],   any number of rows i,  j < TILE_COLUMNS,  r < depth
+ *
+ * Layout: rows are packed or looked up, in a band or in the weights, columns are a packed panel; the target lies at
+ * constant strides or at the offsets of tables. Tiles that do not lie in rows of neighbours go by way of a buffer.
+ * Preconditions and numerics are those of the tile. */
+
+/* Where element (i, j) of a product goes: rows and columns lie at constant strides or at the offsets of a table. */
+typedef struct {
+    REAL *base;
+    const int64_t *row_offset; /* NULL: row_stride */
+    const int64_t *column_offset;
+    int64_t row_stride;
+    int64_t column_stride;
+    int between;                /* elements between neighbouring columns are this call's, too */
+    const epilogue_t *epilogue; /* NULL: none */
+    const REAL *bias;           /* of row 0 or column 0 */
+    int bias_by_row;
+    const REAL *add;
+    const int64_t *add_row_offset;
+    const int64_t *add_column_offset;
+    int64_t add_row_stride;
+    int64_t add_column_stride;
+} NAMED(target_t);
+
+/* The rows of a product: packed panels, one behind the other, or elements of a band or of the weights. */
+typedef struct {
+    const REAL *base;
+    int64_t count;      /* rows in all panels */
+    int64_t width;      /* of every panel but the last */
+    const int64_t *row; /* NULL: packed; else offsets of what is looked up */
+    const int64_t *entry;
+} NAMED(row_operand_t);
+
+static inline int64_t NAMED(at)(const int64_t *offset, int64_t stride, int64_t i) {
+    return offset != NULL ? offset[i] : i * stride;
+}
+
+/* Rows of neighbours in memory, at the offsets of a table or at a constant stride. */
+typedef struct {
+    const REAL *base; /* NULL: none */
+    const int64_t *offset;
+    int64_t stride;
+    int64_t count;
+    int64_t length;
+} NAMED(lines_t);
+
+/* The columns of a product: one packed panel of TILE_COLUMNS; beside rows that are looked up one of LANES, too, or of
+ * `width` < LANES dot products with rows that run along the reduction (dot.h). Where `source` is set, row r of it
+ * lies at source + offset[r] and is packed while the first rows of the product are computed. */
+typedef struct {
+    REAL *panel;
+    int64_t width;
+    const REAL *source;
+    const int64_t *offset;
+    int asks_for_rows;    /* those of the next tile, which are read for the first time: they come closer meanwhile */
+    NAMED(lines_t) ahead; /* what the next panel is packed from: it comes closer meanwhile */
+} NAMED(column_operand_t);
+
+/* Adds the epilogue to a tile in memory, rows `ld` apart. */
+static void NAMED(finish_tile)(const NAMED(target_t) *t, REAL *tile, int64_t ld, int64_t row, int64_t rows,
+                               int64_t column, int64_t columns) {
+    REAL added[TILE_COLUMNS];
+    for (int64_t i = 0; i < rows; i++) {
+        const REAL *bias = t->bias == NULL ? NULL : t->bias + (t->bias_by_row ? row + i : column);
+        if (t->add != NULL) {
+            const REAL *add = t->add + NAMED(at)(t->add_row_offset, t->add_row_stride, row + i);
+            for (int64_t j = 0; j < columns; j++)
+                added[j] = add[NAMED(at)(t->add_column_offset, t->add_column_stride, column + j)];
+        }
+        NAMED(epilogue_run)(t->epilogue, tile + i * ld, 1, columns, bias, t->bias_by_row ? 0 : 1,
+                            t->add == NULL ? NULL : added, 1);
+    }
+}
+
+/* Whether entries [first, first + count) lie one `stride` after the other. */
+static inline int NAMED(is_even)(const int64_t *offset, int64_t stride, int64_t first, int64_t count) {
+    if (offset != NULL)
+        for (int64_t i = first + 1; i < first + count; i++)
+            if (offset[i] - offset[i - 1] != stride) return 0;
+    return 1;
+}
+
+/* The multiply-adds of one register tile. */
+static inline void NAMED(run_tile)(const NAMED(row_operand_t) *a, const NAMED(column_operand_t) *b, int64_t depth,
+                                   int64_t row, int64_t rows, REAL *c, int64_t ldc, int accumulate) {
+    const int64_t next = row + a->width;
+    const int64_t ahead = b->asks_for_rows && next < a->count ? a->row[next] - a->row[row] : 0;
+    if (b->width < LANES)
+        NAMED(dots)(rows, b->width, depth, a->base + *a->entry, a->row + row, b->panel, c, ldc, accumulate);
+    else if (b->width == LANES)
+        NAMED(narrow_tiles)[rows](depth, a->base, a->row + row, a->entry, ahead, b->panel, c, ldc, accumulate);
+    else if (a->row != NULL)
+        NAMED(lookup_tiles)[rows](depth, a->base, a->row + row, a->entry, ahead, b->panel, c, ldc, accumulate);
+    else if (b->source == NULL)
+        NAMED(tiles)[rows](depth, a->base + row * depth, b->panel, c, ldc, accumulate);
+    else
+        NAMED(packing_tiles)[rows](depth, a->base + row * depth, b->source, b->offset, b->panel, c, ldc, accumulate);
+}
+
+/* The part of `lines` on its way into L2 that rows [begin, end) of `all` are multiplied meanwhile. */
+static inline void NAMED(look_ahead)(const NAMED(lines_t) *lines, int64_t begin, int64_t end, int64_t all) {
+    if (lines->base == NULL) return;
+    for (int64_t i = lines->count * begin / all; i < lines->count * end / all; i++) {
+        const REAL *line = lines->base + NAMED(at)(lines->offset, lines->stride, i);
+        for (int64_t j = 0; j < lines->length; j += 64 / REAL_BYTES) __builtin_prefetch(line + j, 0, 2);
+        __builtin_prefetch(line + lines->length - 1, 0, 2);
+    }
+}
+
+/* Columns of a panel that lie at a constant stride. */
+typedef struct {
+    int64_t first; /* column of the panel */
+    int64_t count;
+    int64_t offset; /* of the first, in a row of the target */
+    int64_t stride;
+} NAMED(column_run_t);
+
+static int64_t NAMED(column_runs)(const NAMED(target_t) *t, int64_t column, int64_t columns, NAMED(column_run_t) *run) {
+    int64_t runs = 0;
+    for (int64_t i = 0, end; i < columns; i = end) {
+        const int64_t offset = NAMED(at)(t->column_offset, t->column_stride, column + i);
+        int64_t stride = 1;
+        for (end = i + 1; end < columns; end++) {
+            const int64_t step = NAMED(at)(t->column_offset, t->column_stride, column + end) -
+                                 NAMED(at)(t->column_offset, t->column_stride, column + end - 1);
+            if (end == i + 1) stride = step;
+            if (step != stride) break;
+        }
+        run[runs++] = (NAMED(column_run_t)){i, end - i, offset, stride};
+    }
+    return runs;
+}
+
+/* One register tile by way of a buffer. Rows lie `spacing` apart, or where the table says if `rows_even` is not set. */
+static void NAMED(buffer_tile)(const NAMED(target_t) *t, const NAMED(row_operand_t) *a,
+                               const NAMED(column_operand_t) *b, int64_t depth, int64_t row, int64_t rows,
+                               int64_t spacing, int rows_even, int64_t column, int64_t columns,
+                               const NAMED(column_run_t) *run, int64_t runs, int accumulate, int finish) {
+    REAL tile[TILE_ROWS * TILE_COLUMNS] __attribute__((aligned(64)));
+    REAL before[TILE_ROWS * TILE_COLUMNS] __attribute__((aligned(64)));
+    const int64_t together = rows_even ? rows : 1;
+    NAMED(run_tile)(a, b, depth, row, rows, tile, TILE_COLUMNS, 0);
+    if (accumulate) {
+        for (int64_t i = 0; i < rows; i += together)
+            for (int64_t k = 0; k < runs; k++)
+                NAMED(copy_rows)(before + i * TILE_COLUMNS + run[k].first, TILE_COLUMNS,
+                                 t->base + NAMED(at)(t->row_offset, t->row_stride, row + i) + run[k].offset, spacing,
+                                 run[k].stride, run[k].count, together);
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < columns; j++) tile[i * TILE_COLUMNS + j] += before[i * TILE_COLUMNS + j];
+    }
+    if (finish) NAMED(finish_tile)(t, tile, TILE_COLUMNS, row, rows, column, columns);
+    for (int64_t i = 0; i < rows; i += together)
+        for (int64_t k = 0; k < runs; k++)
+            NAMED(spread_rows)(t->base + NAMED(at)(t->row_offset, t->row_stride, row + i) + run[k].offset, spacing,
+                               run[k].stride, t->between, tile + i * TILE_COLUMNS + run[k].first, TILE_COLUMNS,
+                               run[k].count, together);
+}
+
+/* Rows [begin, end) of target (+)= a * b for one column panel, tile by tile: straight into the target where a tile lies
+ * in rows of neighbours. */
+static void NAMED(multiply_panel)(const NAMED(target_t) *t, const NAMED(row_operand_t) *a, NAMED(column_operand_t) b,
+                                  int64_t depth, int64_t begin, int64_t end, int64_t column, int64_t columns,
+                                  int accumulate, int last) {
+    NAMED(column_run_t) run[TILE_COLUMNS];
+    const int64_t runs = NAMED(column_runs)(t, column, columns, run);
+    const int columns_even = runs == 1 && columns == b.width && run[0].stride == 1;
+    const int finish = last && t->epilogue != NULL;
+    for (int64_t row = begin; row < end; row += a->width, b.source = NULL) {
+        const int64_t rows = min64(a->width, a->count - row);
+        const int64_t spacing = t->row_offset == NULL ? t->row_stride
+                                : rows > 1            ? t->row_offset[row + 1] - t->row_offset[row]
+                                                      : 0;
+        const int rows_even = NAMED(is_even)(t->row_offset, spacing, row, rows);
+        NAMED(look_ahead)(&b.ahead, row - begin, row - begin + rows, end - begin);
+        if (!rows_even || !columns_even) {
+            NAMED(buffer_tile)(t, a, &b, depth, row, rows, spacing, rows_even, column, columns, run, runs, accumulate,
+                               finish);
+            continue;
+        }
+        REAL *target = t->base + NAMED(at)(t->row_offset, t->row_stride, row) + run[0].offset;
+        NAMED(run_tile)(a, &b, depth, row, rows, target, spacing, accumulate);
+        if (finish) NAMED(finish_tile)(t, target, spacing, row, rows, column, columns);
+    }
+}

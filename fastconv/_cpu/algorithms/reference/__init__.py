@@ -1,0 +1,1 @@
+"""The definition as plain loops: what all else is compared with."""

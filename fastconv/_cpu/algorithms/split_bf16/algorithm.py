@@ -1,0 +1,143 @@
+"""split_bf16: float32 as sums of bfloat16 pieces, multiplied by dot-product or matrix instructions.
+
+One product of pieces keeps 8 bits, three keep 16, six keep 24: Henry, Tang and Heinecke, Leveraging the bfloat16
+Artificial Intelligence Datatype For Higher-Precision Computations, ARITH 2019 (arXiv:1904.06376). Infinities have no
+pieces and the instructions flush subnormal numbers: a problem whose magnitudes are out of range is computed again by
+im2col, so that NaN and Inf come out where the definition puts them.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from ...._algorithm import MOST_PHASES, Algorithm, ErrorBound, Machine, Operands, Params, Resources
+from ...._problem import ConvProblem
+from ... import epilogue, lowering
+from ...recompute import recompute
+from . import loops
+
+PRODUCTS = {"medium": 1, "high": 3, "highest": 6}
+"""Of pieces, by precision level; other levels than these ask for float32 products."""
+ROUNDOFF = {1: 2.01 * 2.0**-8, 3: 3.01 * 2.0**-16, 6: 4.01 * 2.0**-24}
+"""Largest error of the product of two elements, by products of pieces: of those left out, and of the last pieces, each
+of which is rounded to 8 bits."""
+TYPICAL_ROUNDOFF = {1: 3e-3, 3: 6e-6, 6: 3e-7}
+"""Largest error of sums of exact products over their largest, on typical data; measured."""
+NARROW_PRODUCTS = {"bfloat16": 1, "float16": 3}
+"""Of dtypes whose elements are one piece, and two, exactly."""
+PASS_PIXELS = 4096
+"""Most pixels that one pass of a weight gradient adds up."""
+LEAST_CHANNELS = 3
+"""Of a group: fewer would fill too little of the 32 that are multiplied at once."""
+SOURCE_SIZES = (1.0, 2.0, 0.5)
+"""Of the converted source of one item, over what stays in cache."""
+PASS_BYTES = (2**21, 2**23, 2**20)
+"""Of the converted operands of one pass of a weight gradient."""
+
+
+class SplitBf16(Algorithm):
+    """On ISA levels that multiply bfloat16; exact for integers of up to 8 bits."""
+
+    name = "split_bf16"
+    dtypes = frozenset({"float32", "bfloat16", "float16"})
+
+    def is_available(self) -> bool:
+        return loops.is_available()
+
+    def supports(self, problem: ConvProblem) -> bool:
+        if not self.is_available() or not _products(problem) or problem.phases > MOST_PHASES:
+            return False
+        return min(problem.in_channels, problem.out_channels) // problem.groups >= LEAST_CHANNELS
+
+    def parameters(self, problem: ConvProblem) -> list[Params]:
+        sizes = [int(size * loops.source_bytes()) for size in SOURCE_SIZES]
+        if problem.direction == "backward_weight":
+            sizes = list(PASS_BYTES)
+        return [{"products": _products(problem), "bytes": size} for size in sizes]
+
+    def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
+        kernel = _kernel(problem, params["products"], params["bytes"])
+        return kernel.shared_bytes + threads * kernel.thread_bytes
+
+    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        return machine.call_seconds * 3 + _seconds(problem, params, machine) / threads
+
+    def error_bound(self, problem: ConvProblem) -> ErrorBound:
+        """Of the pieces, and of float32 sums of all products; what underflows is next to nothing of the largest."""
+        products = _products(problem) or 6
+        terms = chain = products * problem.reduction + 4
+        if problem.direction == "backward_weight":
+            chain = min(terms, products * PASS_PIXELS)
+        gamma = 2.0**-24 * terms / (1 - 2.0**-24 * terms)
+        is_exact = problem.dtype == "bfloat16"
+        pieces, typical = (0.0, 0.0) if is_exact else (ROUNDOFF[products], TYPICAL_ROUNDOFF[products])
+        typical *= 1 + 2 / math.sqrt(max(problem.reduction, 4))  # few errors cancel less
+        sums = 2.0**-24 * max(loops.sum_roundoffs() * math.sqrt(chain), 4)
+        return ErrorBound(elementwise=None, normwise=1.05 * pieces + gamma, relative=1.2 * math.hypot(typical, sums))
+
+    def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
+        if problem.direction == "backward_weight":
+            return None
+        blank: np.ndarray = np.zeros(1, _memory_dtype(problem))
+        data, output = (
+            np.lib.stride_tricks.as_strided(blank, shape, (0,) * 5, writeable=True)
+            for shape in (problem.input_shape, problem.output_shape)
+        )
+        kernel = _kernel(problem, params["products"], params["bytes"])
+        return kernel.pack(_in_memory(problem, Operands(data, weight, output)), threads)
+
+    def bind(self, problem: ConvProblem, params: Params) -> loops.SplitKernel | None:
+        # Arrays of bfloat16 do not export their memory; ``execute`` looks at them as integers.
+        return None if problem.dtype == "bfloat16" else _kernel(problem, params["products"], params["bytes"])
+
+    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
+        kernel = _kernel(problem, params["products"], params["bytes"])
+        if not kernel.execute(_in_memory(problem, operands), resources):
+            return
+        target = lowering.lowered(problem, frozenset({"float32"}))
+        assert target is not None
+        wide, carry_back = lowering.lower(problem, target, operands, resources.threads)
+        recompute(target, wide, resources)
+        epilogue.apply(target, wide)
+        carry_back()
+
+
+@functools.lru_cache(maxsize=1024)
+def _kernel(problem: ConvProblem, products: int, size: int) -> loops.SplitKernel:
+    return loops.SplitKernel(problem, {"products": products, "bytes": size})
+
+
+def _products(problem: ConvProblem) -> int:
+    """Products of pieces that the dtype or the precision level asks for; 0: none will do."""
+    return NARROW_PRODUCTS.get(problem.dtype) or PRODUCTS.get(problem.precision, 0)
+
+
+def _memory_dtype(problem: ConvProblem) -> type:
+    return np.float32 if problem.dtype == "float32" else np.uint16
+
+
+def _in_memory(problem: ConvProblem, operands: Operands) -> Operands:
+    """The operands as arrays that export their memory."""
+    if problem.dtype == "float32":
+        return operands
+    arrays = {
+        name: None if (array := getattr(operands, name)) is None else array.view(np.uint16)
+        for name in ("input", "weight", "output", "bias", "add")
+    }
+    return Operands(**arrays, packed=operands.packed)  # type: ignore[arg-type]
+
+
+def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
+    """Products near the peak rate, and the conversion of source and weights and the storing of sums as copies."""
+    channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
+    if problem.direction == "backward_input":
+        channels, filters = filters, channels
+    filled = -(-channels // 32) * 32 * -(-filters // 32) * 32 / (channels * filters)
+    rate = machine.multiply_adds_per_second["float32"] * loops.rate()
+    products = params["products"] * problem.multiply_adds * filled / (0.85 * rate)
+    moved = 4 * (2 * math.prod(problem.input_shape) + 2 * math.prod(problem.output_shape))
+    weights = 12 * math.prod(problem.weight_shape)
+    return products + (moved + weights) / machine.bytes_per_second

@@ -1,0 +1,266 @@
+# cython: cdivision=True
+"""How convolutions by bfloat16 pieces are cut into items and passes, and where taps lie; job.h has the layout."""
+
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.stdint cimport int64_t
+from libc.string cimport memset
+
+from ...engine.correlation cimport Correlations, merge_axes, operands_t, point_forward
+from ...engine.runtime cimport split_kernels
+from ...engine.kernel_types cimport correlation_t, tap_count
+from .job cimport (
+    PANEL_FILTERS,
+    div_up,
+    element_t,
+    greatest_common_divisor,
+    round_up,
+    split_axis_t,
+    split_channel_blocks,
+    split_channel_panels,
+    split_gradient_scratch_bytes,
+    split_gradients_bytes,
+    split_images,
+    split_items,
+    split_job_t,
+    split_lines_bytes,
+    split_packed_bytes,
+    split_panels,
+    split_phase_lines,
+    split_scratch,
+    split_slots,
+    split_sum_t,
+    split_tiling,
+    split_totals_bytes,
+)
+
+ELEMENTS = {"float32": 0, "bfloat16": 1, "float16": 2}
+"""As in job.h."""
+PIECES = {1: 1, 3: 2, 6: 3}
+"""By products."""
+
+# Sums of one item, and panels times taps that a block of the source is worth converting for.
+cdef int64_t MOST_LINES = 1024
+cdef int64_t LEAST_PRODUCTS = 32
+# Of one tile of a weight gradient, and of one pass: more would add up more roundings.
+cdef int64_t GRADIENT_LINES = 16
+cdef int64_t LEAST_PASS_LINES = 128
+cdef int64_t MOST_PASS_LINES = 2048
+# Work items wanted, so that threads find work; never decided by their number.
+cdef int64_t LEAST_ITEMS = 8
+
+
+cdef class SplitBlocks:
+    """The sums of a problem cut into items, or into passes of a weight gradient. Immutable.
+
+    With ``merges`` axes that are read whole and without taps are one; for arrays that do not allow it there have to be
+    blocks without.
+    """
+
+    def __cinit__(self, problem, params, bint merges):
+        cdef split_job_t *job = &self.job
+        cdef operands_t none
+        cdef int64_t index, taps = 0, tile_lines
+        if split_kernels() == NULL:
+            raise RuntimeError("the ISA level in use does not multiply bfloat16")
+        tile_lines = split_kernels().tile_lines
+        memset(&none, 0, sizeof(none))
+        self.correlations, self.merges = Correlations(problem), merges
+        self.is_gradient = job.is_paired = problem.direction == "backward_weight"
+        job.sum_count = self.correlations.count
+        job.element = <element_t><int>ELEMENTS[problem.dtype]
+        job.element_bytes = 4 if problem.dtype == "float32" else 2
+        job.products, job.pieces = params["products"], PIECES[params["products"]]
+        self.sums = <split_sum_t *>PyMem_Calloc(job.sum_count, sizeof(split_sum_t))
+        if self.sums == NULL:
+            raise MemoryError
+        job.sums = self.sums
+        for index in range(job.sum_count):
+            self._set_sum(&none, index, &self.sums[index])
+            taps += tap_count(&self.sums[index].correlation)
+        self.tap_lines = <int64_t *>PyMem_Calloc(max(taps, 1), sizeof(int64_t))
+        if self.tap_lines == NULL:
+            raise MemoryError
+        self._set_axes()
+        self._set_shared()
+        if self.is_gradient:
+            self._set_halves()
+            self._set_pass(params["bytes"])
+        else:
+            self._set_items(tile_lines, params["bytes"])
+        if job.block[2] < job.pixels[2]:
+            job.axis[2].shared = 0
+        self._set_tap_lines()
+        self._set_bytes(tile_lines)
+
+    def __dealloc__(self):
+        PyMem_Free(self.sums)
+        PyMem_Free(self.tap_lines)
+
+    cdef _set_axes(self):
+        """What the taps of all sums read, from the first pixel on."""
+        cdef split_job_t *job = &self.job
+        cdef split_axis_t *axis
+        cdef correlation_t *c
+        cdef int64_t index, period
+        cdef int a
+        for a in range(3):
+            axis = &job.axis[a]
+            c = &self.sums[0].correlation
+            axis.step, axis.delta, axis.origin = c.step[a], c.delta[a], c.first[a]
+            for index in range(job.sum_count):
+                c = &self.sums[index].correlation
+                job.pixels[a] = max(job.pixels[a], c.pixels[a])
+                if c.taps[a] > 0:
+                    axis.origin = min(axis.origin, c.first[a])
+            period = axis.step // greatest_common_divisor(axis.step, axis.delta)
+            axis.phases = max(min(period, c.taps[a]), 1)
+            for index in range(job.sum_count):
+                c = &self.sums[index].correlation
+                if c.taps[a] > 0:
+                    axis.reach = max(axis.reach, (c.first[a] - axis.origin + (c.taps[a] - 1) * c.delta[a]) // axis.step)
+
+    cdef _set_shared(self):
+        """Zeros that rows share: as many as there are before the first pixel and after the last."""
+        cdef split_axis_t *axis = &self.job.axis[2]
+        cdef int64_t after = axis.origin + self.job.pixels[2] + axis.reach - self.sums[0].correlation.source_size[2]
+        if axis.step == 1:
+            axis.shared = max(min(-axis.origin, after), 0)
+
+    cdef _set_halves(self):
+        """An odd number of images: the pairs are the halves of each."""
+        cdef split_job_t *job = &self.job
+        cdef int axis
+        if self.sums[0].correlation.batch % 2 == 0:
+            return
+        for axis in (1, 0):
+            if job.pixels[axis] > 1:
+                job.part_pixels[axis] = job.pixels[axis] = div_up(job.pixels[axis], 2)
+                return
+
+    cdef _set_items(self, int64_t tile_lines, int64_t source_bytes):
+        """Items whose converted source takes about ``source_bytes``, of all filters if there are enough of them."""
+        cdef split_job_t *job = &self.job
+        cdef int64_t blocks = split_channel_blocks(job), lines, most, panels, items
+        job.chunk = blocks
+        lines = source_bytes // (blocks * job.pieces * 64)
+        if lines < MOST_LINES // 4:
+            job.chunk = max(source_bytes // (MOST_LINES * job.pieces * 64), 1)
+            lines = MOST_LINES
+        self._cut(tile_lines, max(min(lines, MOST_LINES), 2 * tile_lines))
+        panels = split_panels(job)
+        job.block_filters = panels * PANEL_FILTERS
+        items = split_items(job)
+        if items < LEAST_ITEMS:
+            most = max(LEAST_PRODUCTS // max(tap_count(&self.sums[0].correlation), 1), 1)
+            job.block_filters = max(panels // div_up(LEAST_ITEMS, items), min(most, panels)) * PANEL_FILTERS
+
+    cdef _set_pass(self, int64_t operand_bytes):
+        """Passes whose converted operands take about ``operand_bytes``."""
+        cdef split_job_t *job = &self.job
+        cdef int64_t blocks = 2 * (split_channel_panels(job) + split_panels(job))
+        job.chunk, job.block_filters = split_channel_blocks(job), split_panels(job) * PANEL_FILTERS
+        blocks *= self.sums[0].correlation.groups
+        blocks = operand_bytes // (blocks * job.pieces * 64)
+        self._cut(GRADIENT_LINES, min(max(blocks, LEAST_PASS_LINES), MOST_PASS_LINES))
+
+    cdef _cut(self, int64_t tile_lines, int64_t lines):
+        """Blocks of about so many lines: whole images, else whole planes, rows, or parts of a row, cut evenly."""
+        cdef split_job_t *job = &self.job
+        cdef int64_t size, pixels = 1, most
+        cdef int axis
+        for axis in range(3):
+            job.block[axis] = job.pixels[axis]
+            pixels *= max(job.pixels[axis], 1)
+        self._set_images(tile_lines, lines)
+        most = max(lines // job.images, 1)
+        job.image_sets = max(min(most // pixels, div_up(split_images(job), job.images)), 1)
+        for axis in range(3):
+            size = max(job.pixels[axis], 1)
+            pixels //= size
+            job.block[axis] = max(most // pixels, 1)
+            if axis == 2:
+                job.block[2] = round_up(job.block[2], 2 * tile_lines)
+            job.block[axis] = div_up(size, div_up(size, min(job.block[axis], size)))
+            if axis == 2 and job.block[2] < size:
+                job.block[2] = min(round_up(job.block[2], tile_lines), size)
+            most = max(most // job.block[axis], 1)
+
+    cdef _set_images(self, int64_t tile_lines, int64_t lines):
+        """Images interleaved so that their tiles hold as few lines that are no pixels as possible."""
+        cdef split_job_t *job = &self.job
+        cdef int64_t images, batch = split_images(job)
+        cdef double cost, least = 0
+        best = 1
+        for images in (1, 2, 4, 8):
+            if images > batch or (images > 1 and images * job.pixels[0] * job.pixels[1] * job.pixels[2] > lines):
+                break
+            job.images = images
+            cost = div_up(batch, images) * split_tiling(job, job.pixels, tile_lines).set_tiles * (1 + 0.002 * images)
+            if images == 1 or cost < 0.985 * least:
+                best, least = images, cost
+        job.images = best
+
+    cdef _set_tap_lines(self):
+        cdef split_job_t *job = &self.job
+        cdef split_axis_t *axis
+        cdef correlation_t *c
+        cdef int64_t index, tap, rest, at, phase, slot, count = 0
+        cdef int64_t t[3]
+        cdef int a
+        for index in range(job.sum_count):
+            c = &self.sums[index].correlation
+            self.sums[index].tap_lines = self.tap_lines + count
+            for tap in range(tap_count(c)):
+                t[2], rest = tap % c.taps[2], tap // c.taps[2]
+                t[1], t[0] = rest % c.taps[1], rest // c.taps[1]
+                phase = slot = 0
+                for a in range(3):
+                    axis = &job.axis[a]
+                    at = c.first[a] - axis.origin + t[a] * c.delta[a]
+                    phase = phase * axis.phases + t[a] % axis.phases
+                    slot = slot * split_slots(job, a) + at // axis.step
+                self.tap_lines[count + tap] = phase * split_phase_lines(job) + slot * job.images
+            count += tap_count(c)
+
+    cdef _set_bytes(self, int64_t tile_lines):
+        """Memory that the threads share (packed weights; totals and operands of a pass), and that of one thread."""
+        cdef split_job_t *job = &self.job
+        cdef int64_t index
+        if self.is_gradient:
+            self.shared_bytes = split_totals_bytes(job) + split_lines_bytes(job) + split_gradients_bytes(job)
+            self.thread_bytes = split_gradient_scratch_bytes(job)
+            return
+        self.shared_bytes = HEADER_BYTES
+        for index in range(job.sum_count):
+            self.shared_bytes += split_packed_bytes(job, &self.sums[index].correlation)
+        self.thread_bytes = split_scratch(job, tile_lines).bytes
+
+    cdef void _set_sum(self, const operands_t *operands, int64_t index, split_sum_t *sum) noexcept:
+        """The ``index``-th sum on ``operands``, its axes merged where they can be."""
+        sum.correlation = self.correlations.get(operands, index, &sum.epilogue)
+        point_forward(&sum.correlation, self.job.element_bytes)
+        if self.merges:
+            merge_axes(&sum.correlation, &sum.epilogue)
+
+    cdef bint fits(self, const operands_t *operands) noexcept:
+        """Whether the arrays have these axes."""
+        cdef split_sum_t sum
+        cdef int axis
+        self._set_sum(operands, 0, &sum)
+        for axis in range(3):
+            if sum.correlation.pixels[axis] != self.sums[0].correlation.pixels[axis]:
+                return False
+        return self.job.sum_count == 1 or not self.merges
+
+    cdef split_sum_t *bind(self, const operands_t *operands, char *packed) except NULL:
+        """The sums on ``operands``, their weights to be found one after the other from ``packed`` on; to be freed."""
+        cdef int64_t index
+        cdef split_sum_t *sums = <split_sum_t *>PyMem_Calloc(self.job.sum_count, sizeof(split_sum_t))
+        if sums == NULL:
+            raise MemoryError
+        for index in range(self.job.sum_count):
+            self._set_sum(operands, index, &sums[index])
+            sums[index].tap_lines = self.sums[index].tap_lines
+            sums[index].packed = packed
+            packed += split_packed_bytes(&self.job, &sums[index].correlation)
+        return sums

@@ -1,0 +1,1 @@
+"""Minimal filtering: small kernels by fewer multiplications."""

@@ -1,0 +1,1 @@
+"""Loops over single elements: casts of 16-bit floats, sums over channels."""

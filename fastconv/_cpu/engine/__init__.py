@@ -1,0 +1,1 @@
+"""What all compiled algorithms share: ISA level, threads, correlations, calls and memory."""

@@ -1,0 +1,28 @@
+from collections.abc import Callable
+from typing import Any
+
+from .compiled_call import Launch
+
+def exact(value: object) -> object: ...
+
+class Repeats:
+    most: int
+    def __init__(self, most: int) -> None: ...
+    def __len__(self) -> int: ...
+    def forget(self) -> None: ...
+
+class Entry:
+    def __init__(
+        self,
+        repeats: Repeats,
+        first: Callable[..., tuple[Any, Callable[[], Launch | None]]],
+        packed_type: type | None = None,
+    ) -> None: ...
+    def call(
+        self,
+        normalise: Callable[..., Any] | None,
+        arguments: tuple[Any, ...],
+        how: tuple[Any, ...],
+        arrays: tuple[Any, ...],
+        out: Any = None,
+    ) -> Any: ...

@@ -1,0 +1,174 @@
+"""Calls made again: what was checked and planned once is found by one look-up of the arguments themselves."""
+
+import numpy as np
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.dict cimport PyDict_Values
+from cpython.list cimport PyList_AsTuple
+from libc.stdint cimport int64_t
+
+from ... import _config
+from .compiled_call cimport MOST_ARRAYS, Launch, pin, pins_t, unpin
+from .runtime cimport thread_limit
+
+cdef object _ndarray = np.ndarray
+cdef object _threads, _precision, _threads_own, _precision_own
+cdef dict _process, _threads_blocks, _precision_blocks
+_threads, _precision, _process = _config.call_settings()
+_threads_own, _threads_blocks = _threads.own, _threads.blocks
+_precision_own, _precision_blocks = _precision.own, _precision.blocks
+
+# Values that are equal but not the same argument: True == 1 == 1.0. An int stands for itself.
+cdef object _TRUE = object(), _FALSE = object(), _FLOAT = object(), _LIST = object()
+cdef object _NO_KEY = object()
+
+# Of one array in a key: its number of axes and their sizes.
+cdef enum:
+    MOST_AXES = 5
+
+
+cdef class Repeats:
+    """The launches of all functions by what they were called with; at most ``most`` of them, the oldest go first."""
+
+    cdef dict _known
+    cdef readonly int64_t most
+
+    def __cinit__(self, int64_t most):
+        self._known = {}
+        self.most = most
+
+    def __len__(self):
+        return len(self._known)
+
+    def forget(self):
+        """Drop all launches, also those that calls under way are about to keep."""
+        self._known = {}
+
+
+cdef class Entry:
+    """How public functions enter: ``call`` launches what is known, or lets ``first`` do all that a new call takes.
+
+    ``first(normalise, arguments, how, arrays, out)`` returns the result and what makes a Launch, or None, of it. An
+    array may also be a ``packed_type``, which has a ``weight``, its ``packed`` form and what that was ``made_for``.
+    """
+
+    cdef Repeats _repeats
+    cdef object _first, _packed_type
+
+    def __cinit__(self, Repeats repeats, first, packed_type=None):
+        self._repeats = repeats
+        self._first = first
+        self._packed_type = packed_type
+
+    def call(self, normalise, tuple arguments, tuple how, tuple arrays, out=None):
+        """``normalise(*arguments, *arrays, out)``, planned as ``how`` = (algorithm, threads) says, and executed."""
+        cdef pins_t pins
+        cdef dict known = self._repeats._known
+        pins.count, pins.packed = 0, NULL
+        try:
+            key = _key(normalise, arguments, how, arrays, self._packed_type, &pins)
+            launch = None if key is None else known.get(key)
+            if launch is not None:
+                result = (<Launch>launch).run(arrays, &pins, out)
+                if result is not None:
+                    return result
+        finally:
+            unpin(&pins)
+        result, make = self._first(normalise, arguments, how, arrays, out)
+        if key is not None and launch is None:
+            launch = make()
+            # Not under settings that changed meanwhile.
+            if launch is not None and key[0] == _settings():
+                if len(known) >= self._repeats.most:
+                    known.pop(list(known)[0], None)
+                known[key] = launch
+        return result
+
+
+cdef tuple _settings():
+    """All that a call depends on beside its arguments."""
+    return (_value(_threads, _threads_own, _threads_blocks), _value(_precision, _precision_own, _precision_blocks),
+            thread_limit(), PyList_AsTuple(PyDict_Values(_process)))
+
+
+cdef object _value(object scoped, object own, dict blocks):
+    """``scoped.get()``, quick where no block is entered."""
+    return scoped.get() if blocks else own.get()
+
+
+cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, object packed_type, pins_t *pins):
+    """What a call is known by, its arrays pinned; None where it is one that has to go the long way."""
+    cdef int64_t sizes[MOST_ARRAYS * (1 + MOST_AXES)]
+    cdef int64_t used = 0
+    cdef const Py_buffer *view
+    cdef int axis
+    cdef bint is_packed
+    dtype = made_for = None
+    if len(arrays) > MOST_ARRAYS:
+        return None
+    for array in arrays:
+        if array is None:
+            sizes[used] = -1
+            used += 1
+            pin(pins, None)
+            continue
+        is_packed = type(array) is not _ndarray
+        if is_packed:
+            if packed_type is None or type(array) is not packed_type:
+                return None
+            made_for, packed, array = array.made_for, array.packed, array.weight
+            if packed is not None:
+                pins.packed = <void *>packed
+        own = array.dtype
+        if dtype is None:
+            dtype = own
+            if not own.isnative or own.char not in "fdeFDbhilqBHILQ":
+                return None
+        elif own is not dtype and own != dtype:
+            return None
+        pin(pins, array)
+        view = &pins.view[pins.count - 1]
+        if view.ndim > MOST_AXES:
+            return None
+        sizes[used] = view.ndim + is_packed * (MOST_AXES + 1)
+        for axis in range(view.ndim):
+            sizes[used + 1 + axis] = view.shape[axis]
+        used += 1 + view.ndim
+    exact, exact_how = _exact(arguments), _exact(how)
+    if exact is _NO_KEY or exact_how is _NO_KEY:
+        return None
+    return (_settings(), normalise, exact, exact_how, made_for, dtype, PyBytes_FromStringAndSize(<char *>sizes, used * 8))
+
+
+def exact(value):
+    """A key that only values equal to ``value`` have that mean the same as arguments; None where there is none."""
+    key = _exact(value)
+    return None if key is _NO_KEY else key
+
+
+cdef object _exact(value):
+    """``value``, or what stands for it where another value that means something else would be equal."""
+    cdef Py_ssize_t i
+    kind = type(value)
+    if value is None or kind is int or kind is str:
+        return value
+    if kind is bool:
+        return _TRUE if value else _FALSE
+    if kind is float:
+        return (_FLOAT, value)
+    if isinstance(value, tuple):
+        changed = None
+        for i in range(len(<tuple>value)):
+            item = (<tuple>value)[i]
+            exact = _exact(item)
+            if exact is _NO_KEY:
+                return _NO_KEY
+            if exact is not item:
+                if changed is None:
+                    changed = list(value)
+                changed[i] = exact
+        return value if changed is None else tuple(changed)
+    if kind is list:
+        exact = _exact(tuple(value))
+        return _NO_KEY if exact is _NO_KEY else (_LIST, exact)
+    return _NO_KEY

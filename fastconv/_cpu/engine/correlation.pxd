@@ -1,0 +1,62 @@
+from libc.stdint cimport int64_t
+
+from .kernel_types cimport correlation_t, epilogue_t
+
+
+cdef enum:
+    INPUT
+    WEIGHT
+    OUTPUT
+    BIAS
+    ADD
+    ROLES
+
+
+cdef struct operands_t:
+    char *data[ROLES]            # NULL: there is no such operand
+    int64_t stride[ROLES][5]     # in elements; of a bias none, it is contiguous
+    int64_t itemsize
+
+
+cdef class Correlations:
+    cdef readonly object problem
+    cdef correlation_t _forward
+    cdef epilogue_t _epilogue
+    cdef bint is_phased
+    cdef readonly int64_t count
+
+    cdef _set_sizes(self)
+    cdef correlation_t get(self, const operands_t *operands, int64_t index, epilogue_t *epilogue) noexcept
+    cdef void _set_forward(self, const operands_t *operands, correlation_t *c, epilogue_t *epilogue) noexcept
+    cdef void _set_phase(self, int64_t index, int64_t itemsize, correlation_t *c, epilogue_t *epilogue) noexcept
+
+
+cdef void point_forward(correlation_t *c, int64_t itemsize) noexcept
+cdef void merge_axes(correlation_t *c, epilogue_t *e) noexcept
+
+
+cdef class BoundProblem:
+    cdef Py_buffer _buffers[ROLES]
+    cdef int _pinned
+    cdef readonly object problem
+    cdef Correlations sums
+    cdef operands_t operands
+    cdef int64_t itemsize
+
+    @staticmethod
+    cdef BoundProblem over(Correlations sums, const operands_t *operands)
+    cdef _pin(self, object array, int role, bint writable)
+    cdef correlation_t forward(self)
+    cdef int64_t correlation_count(self) except -1
+    cdef correlation_t correlation(self, int64_t index, epilogue_t *epilogue)
+
+
+cdef char *packed_memory(object packed, int64_t least_bytes, Py_buffer *view) except NULL
+
+
+cdef class Kernel:
+    cdef readonly Correlations sums
+    cdef readonly bint may_refuse
+
+    cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
+                 int threads) except -1

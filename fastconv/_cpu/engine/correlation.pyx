@@ -1,0 +1,260 @@
+# cython: cdivision=True
+"""A problem's sums and the arrays that they are computed on: sizes worked out once, memory pinned for each execution."""
+
+from cpython.buffer cimport (
+    PyBUF_SIMPLE,
+    PyBUF_STRIDES,
+    PyBUF_WRITABLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
+from libc.stdint cimport int64_t, uintptr_t
+from libc.string cimport memset
+
+from .kernel_types cimport activation_t, correlation_t, epilogue_t
+
+# The order of activation_t in csrc/correlation.h.
+_ACTIVATIONS = (None, "relu", "relu6", "leaky_relu", "silu", "gelu", "tanh", "sigmoid")
+
+
+cdef class Correlations:
+    """The sums that compute a problem, but for the arrays. Immutable.
+
+    ``count`` of them: one for forward and backward_weight, one per stride phase for backward_input.
+    """
+
+    def __cinit__(self, problem):
+        cdef int i
+        self.problem = problem
+        self.is_phased = problem.direction == "backward_input"
+        self._set_sizes()
+        self.count = 1
+        if self.is_phased:
+            # Only phases that own at least one input element.
+            for i in range(3):
+                self.count *= min(self._forward.step[i], self._forward.source_size[i])
+
+    cdef _set_sizes(self):
+        cdef correlation_t *c = &self._forward
+        cdef int i
+        problem = self.problem
+        memset(c, 0, sizeof(correlation_t))
+        c.batch, c.groups = problem.batch, problem.groups
+        c.channels = problem.in_channels // problem.groups
+        c.filters = problem.out_channels // problem.groups
+        for i in range(3):
+            c.pixels[i] = problem.output_size[i]
+            c.taps[i] = problem.kernel_size[i]
+            c.source_size[i] = problem.input_size[i]
+            c.step[i] = problem.stride[i]
+            c.first[i] = -problem.padding[i][0]
+            c.delta[i] = problem.dilation[i]
+        memset(&self._epilogue, 0, sizeof(epilogue_t))
+        self._epilogue.slope = problem.epilogue.slope
+        self._epilogue.activation = <activation_t><int>_ACTIVATIONS.index(problem.epilogue.activation)
+
+    cdef correlation_t get(self, const operands_t *operands, int64_t index, epilogue_t *epilogue) noexcept:
+        """The ``index``-th sum of the problem's direction on ``operands``, and its epilogue."""
+        cdef correlation_t c
+        self._set_forward(operands, &c, epilogue)
+        if self.is_phased:
+            self._set_phase(index, operands.itemsize, &c, epilogue)
+        return c
+
+    cdef void _set_forward(self, const operands_t *operands, correlation_t *c, epilogue_t *epilogue) noexcept:
+        """The problem's forward correlation, whatever its direction."""
+        cdef int i
+        c[0] = self._forward
+        c.source = operands.data[INPUT]
+        c.weight = operands.data[WEIGHT]
+        c.result = operands.data[OUTPUT]
+        epilogue[0] = self._epilogue
+        epilogue.bias = operands.data[BIAS]
+        epilogue.add = operands.data[ADD]
+        for i in range(5):
+            c.source_stride[i] = operands.stride[INPUT][i]
+            c.weight_stride[i] = operands.stride[WEIGHT][i]
+            c.result_stride[i] = operands.stride[OUTPUT][i]
+            epilogue.add_stride[i] = operands.stride[ADD][i]
+        c.weight_group_stride = c.filters * c.weight_stride[0]
+
+    cdef void _set_phase(self, int64_t index, int64_t itemsize, correlation_t *c, epilogue_t *epilogue) noexcept:
+        """Turn the forward correlation into the one that computes one stride phase of the input from the output gradient.
+
+        On each axis the elements i = phase + stride*p. Output o reaches i through tap t when
+        i + before = o*stride + t*dilation; the taps for which (phase + before - t*dilation) is a multiple of the
+        stride are t0, t0 + stride/g, ... with g = gcd(stride, dilation), and o falls by dilation/g from one to the next.
+        """
+        cdef correlation_t f = c[0]
+        cdef int64_t phase, phases, stride, dilation, shared, tap, tap_step, origin
+        cdef int i
+        c.channels, c.filters = f.filters, f.channels
+        c.source, c.result = f.result, f.source
+        for i in range(2):
+            c.source_stride[i] = f.result_stride[i]
+            c.result_stride[i] = f.source_stride[i]
+        c.weight_stride[0], c.weight_stride[1] = f.weight_stride[1], f.weight_stride[0]
+        for i in range(2, -1, -1):
+            stride, dilation = f.step[i], f.delta[i]
+            phases = min(stride, f.source_size[i])
+            phase = index % phases
+            index //= phases
+            shared = _gcd(stride, dilation)
+            tap_step = stride // shared
+            origin = phase - f.first[i]
+            tap = 0
+            while tap < min(tap_step, f.taps[i]) and (origin - tap * dilation) % stride != 0:
+                tap += 1
+            c.pixels[i] = (f.source_size[i] - phase + stride - 1) // stride
+            c.source_size[i] = f.pixels[i]
+            c.step[i] = 1
+            c.delta[i] = -(dilation // shared)
+            c.source_stride[2 + i] = f.result_stride[2 + i]
+            c.result_stride[2 + i] = f.source_stride[2 + i] * stride
+            c.weight_stride[2 + i] = f.weight_stride[2 + i] * tap_step
+            c.result += phase * f.source_stride[2 + i] * itemsize
+            if tap < min(tap_step, f.taps[i]):
+                c.taps[i] = (f.taps[i] - tap + tap_step - 1) // tap_step
+                c.first[i] = (origin - tap * dilation) // stride
+                c.weight += tap * f.weight_stride[2 + i] * itemsize
+            else:
+                c.taps[i] = 0
+                c.first[i] = 0
+            if epilogue.add != NULL:
+                epilogue.add += phase * epilogue.add_stride[2 + i] * itemsize
+                epilogue.add_stride[2 + i] *= stride
+
+
+cdef void point_forward(correlation_t *c, int64_t itemsize) noexcept:
+    """Walk the taps so that the source index grows, which is all that some kernels know."""
+    cdef int axis
+    for axis in range(3):
+        if c.delta[axis] < 0:
+            c.first[axis] += max(c.taps[axis] - 1, 0) * c.delta[axis]
+            c.weight += max(c.taps[axis] - 1, 0) * c.weight_stride[2 + axis] * itemsize
+            c.delta[axis] = -c.delta[axis]
+            c.weight_stride[2 + axis] = -c.weight_stride[2 + axis]
+
+
+cdef void merge_axes(correlation_t *c, epilogue_t *e) noexcept:
+    """Make one long axis of axes that are read and written whole and without taps, as in 1x1 convolutions."""
+    cdef int axis
+    for axis in range(1, -1, -1):
+        if axis == 0 and c.pixels[1] != 1:
+            return
+        if c.taps[axis] != 1 or c.taps[2] != 1 or c.step[axis] != 1 or c.step[2] != 1:
+            return
+        if c.first[axis] != 0 or c.first[2] != 0 or c.pixels[2] != c.source_size[2]:
+            return
+        if c.pixels[axis] != c.source_size[axis]:
+            return
+        if c.source_stride[2 + axis] != c.source_stride[4] * c.pixels[2]:
+            return
+        if c.result_stride[2 + axis] != c.result_stride[4] * c.pixels[2]:
+            return
+        if e.add != NULL and e.add_stride[2 + axis] != e.add_stride[4] * c.pixels[2]:
+            return
+        c.pixels[2] *= c.pixels[axis]
+        c.source_size[2] = c.pixels[2]
+        c.pixels[axis] = 1
+        c.source_size[axis] = 1
+
+
+cdef class BoundProblem:
+    """A problem's sums on arrays, whose memory is pinned for as long as this lives."""
+
+    def __cinit__(self, problem, operands):
+        self._pinned = 0
+        if problem is None:
+            return
+        self.problem = problem
+        self.sums = Correlations(problem)
+        memset(&self.operands, 0, sizeof(operands_t))
+        direction = problem.direction
+        self._pin(operands.input, INPUT, direction == "backward_input")
+        self.itemsize = self.operands.itemsize = self._buffers[0].itemsize
+        self._pin(operands.weight, WEIGHT, direction == "backward_weight")
+        self._pin(operands.output, OUTPUT, direction == "forward")
+        if operands.bias is not None:
+            self._pin(operands.bias, BIAS, False)
+        if operands.add is not None:
+            self._pin(operands.add, ADD, False)
+
+    @staticmethod
+    cdef BoundProblem over(Correlations sums, const operands_t *operands):
+        """``sums`` on operands that the caller has pinned."""
+        cdef BoundProblem bound = BoundProblem.__new__(BoundProblem, None, None)
+        bound.problem, bound.sums, bound.operands = sums.problem, sums, operands[0]
+        bound.itemsize = operands.itemsize
+        return bound
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self._pinned):
+            PyBuffer_Release(&self._buffers[i])
+
+    cdef _pin(self, object array, int role, bint writable):
+        cdef Py_buffer *buffer = &self._buffers[self._pinned]
+        cdef int i
+        PyObject_GetBuffer(array, buffer, PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0))
+        self._pinned += 1
+        self.operands.data[role] = <char *>buffer.buf
+        for i in range(min(5, buffer.ndim)):
+            self.operands.stride[role][i] = buffer.strides[i] // buffer.itemsize
+
+    cdef correlation_t forward(self):
+        """The problem's forward correlation, whatever its direction."""
+        cdef correlation_t c
+        cdef epilogue_t e
+        self.sums._set_forward(&self.operands, &c, &e)
+        return c
+
+    cdef int64_t correlation_count(self) except -1:
+        return self.sums.count
+
+    cdef correlation_t correlation(self, int64_t index, epilogue_t *epilogue):
+        """The ``index``-th sum of the problem's direction, and its epilogue."""
+        return self.sums.get(&self.operands, index, epilogue)
+
+
+cdef char *packed_memory(object packed, int64_t least_bytes, Py_buffer *view) except NULL:
+    """The memory of packed weights, pinned by ``view``; a ValueError where it is not what a kernel would read."""
+    PyObject_GetBuffer(packed, view, PyBUF_SIMPLE)
+    # Nothing lies anywhere.
+    if view.len < least_bytes or (view.len > 0 and <uintptr_t>view.buf & 63):
+        PyBuffer_Release(view)
+        raise ValueError("w: got packed weights of another size or alignment; allowed: those that pack returned")
+    return <char *>view.buf
+
+
+cdef class Kernel:
+    """An algorithm's compiled loops with all that they need to know of a problem but its arrays. Immutable.
+
+    Executions of one may overlap, in other threads or in a signal handler: ``run`` keeps what it changes to itself.
+    """
+
+    cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
+                 int threads) except -1:
+        """Compute the result. The memory is pinned by the caller; ``workspace`` is 64-byte aligned.
+
+        1 where ``may_refuse`` is set and the result has to be computed by ``Algorithm.execute``; 0 otherwise.
+        """
+        raise NotImplementedError
+
+    def execute(self, operands, resources):
+        """``Algorithm.execute``; whether it refuses."""
+        cdef BoundProblem bound = BoundProblem(self.sums.problem, operands)
+        cdef Py_buffer view
+        if resources.workspace is None:
+            return self.run(&bound.operands, operands.packed, NULL, 0, resources.threads) != 0
+        PyObject_GetBuffer(resources.workspace, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
+        try:
+            return self.run(&bound.operands, operands.packed, <char *>view.buf, view.len, resources.threads) != 0
+        finally:
+            PyBuffer_Release(&view)
+
+
+cdef int64_t _gcd(int64_t a, int64_t b) noexcept:
+    while b:
+        a, b = b, a % b
+    return a

@@ -1,0 +1,1 @@
+"""Pooling: windows of NumPy arrays reduced to one element each."""

@@ -1,0 +1,1 @@
+"""Normalised calls, planned and handed to the backend."""

@@ -1,0 +1,1 @@
+"""Convolutions of all kinds, forward and backward: what users call, one family per module."""

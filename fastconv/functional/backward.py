@@ -1,0 +1,361 @@
+"""Gradients of convolutions and transposed convolutions, all three at once; one at a time in ``fastconv.grad``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .._docs import documented
+from .._execute.convolution import Gradients, run_backward
+from .._normalize import gradients as normalize
+
+
+@documented
+def conv1d_backward(
+    dy: Any,
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str | None = None,
+    w_layout: str | None = None,
+    activation: Any = None,
+    add: Any = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    needs: Sequence[bool] = (True, True, True),
+) -> Gradients:
+    """Gradients of ``conv1d`` for x, w and bias.
+
+    Parameters
+    ----------
+    dy : array, (N, K, oW) or (K, oW)
+        The gradient of the result.
+    x, w, bias, stride, padding, dilation, groups, padding_mode, layout, w_layout, activation, add
+        As given to ``conv1d``.
+    {how}
+    {needs}
+
+    Returns
+    -------
+    {gradients}
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((2, 3, 16), np.float32), np.ones((4, 3, 3), np.float32)
+    >>> dy = np.ones_like(fastconv.conv1d(x, w, padding=1))
+    >>> dx, dw, db = fastconv.conv1d_backward(dy, x, w, padding=1)
+    >>> dx.shape == x.shape, dw.shape == w.shape, db.shape
+    (True, True, (4,))
+    """
+    settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    arguments = (1, settings, activation, needs)
+    return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
+
+
+@documented
+def conv2d_backward(
+    dy: Any,
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str | None = None,
+    w_layout: str | None = None,
+    activation: Any = None,
+    add: Any = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    needs: Sequence[bool] = (True, True, True),
+) -> Gradients:
+    """Gradients of ``conv2d`` for x, w and bias.
+
+    Parameters
+    ----------
+    dy : array, (N, K, oH, oW) or (K, oH, oW)
+        The gradient of the result.
+    x, w, bias, stride, padding, dilation, groups, padding_mode, layout, w_layout, activation, add
+        As given to ``conv2d``.
+    {how}
+    {needs}
+
+    Returns
+    -------
+    {gradients}
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((2, 3, 8, 8), np.float32), np.ones((4, 3, 3, 3), np.float32)
+    >>> dy = np.ones_like(fastconv.conv2d(x, w, padding=1))
+    >>> dx, dw, db = fastconv.conv2d_backward(dy, x, w, padding=1)
+    >>> dx.shape == x.shape, dw.shape == w.shape, db.shape
+    (True, True, (4,))
+    """
+    settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    arguments = (2, settings, activation, needs)
+    return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
+
+
+@documented
+def conv3d_backward(
+    dy: Any,
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str | None = None,
+    w_layout: str | None = None,
+    activation: Any = None,
+    add: Any = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    needs: Sequence[bool] = (True, True, True),
+) -> Gradients:
+    """Gradients of ``conv3d`` for x, w and bias.
+
+    Parameters
+    ----------
+    dy : array, (N, K, oD, oH, oW) or (K, oD, oH, oW)
+        The gradient of the result.
+    x, w, bias, stride, padding, dilation, groups, padding_mode, layout, w_layout, activation, add
+        As given to ``conv3d``.
+    {how}
+    {needs}
+
+    Returns
+    -------
+    {gradients}
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((2, 3, 4, 4, 4), np.float32), np.ones((4, 3, 3, 3, 3), np.float32)
+    >>> dy = np.ones_like(fastconv.conv3d(x, w, padding=1))
+    >>> dx, dw, db = fastconv.conv3d_backward(dy, x, w, padding=1)
+    >>> dx.shape == x.shape, dw.shape == w.shape, db.shape
+    (True, True, (4,))
+    """
+    settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    arguments = (3, settings, activation, needs)
+    return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
+
+
+@documented
+def conv_transpose1d_backward(
+    dy: Any,
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+    *,
+    output_size: Any = None,
+    layout: str | None = None,
+    w_layout: str | None = None,
+    activation: Any = None,
+    add: Any = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    needs: Sequence[bool] = (True, True, True),
+) -> Gradients:
+    """Gradients of ``conv_transpose1d`` for x, w and bias.
+
+    Parameters
+    ----------
+    dy : array, (N, C, oW) or (C, oW)
+        The gradient of the result.
+    x, w, bias, stride, padding, output_padding, groups, dilation, output_size, layout, w_layout, activation, add
+        As given to ``conv_transpose1d``.
+    {how}
+    {needs}
+
+    Returns
+    -------
+    {gradients}
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((2, 4, 16), np.float32), np.ones((4, 3, 3), np.float32)
+    >>> dy = np.ones_like(fastconv.conv_transpose1d(x, w, stride=2))
+    >>> dx, dw, db = fastconv.conv_transpose1d_backward(dy, x, w, stride=2)
+    >>> dx.shape == x.shape, dw.shape == w.shape, db.shape
+    (True, True, (3,))
+    """
+    settings = (
+        stride,
+        padding,
+        dilation,
+        groups,
+        "zeros",
+        layout,
+        w_layout,
+        precision,
+        output_padding,
+        output_size,
+        True,
+    )
+    arguments = (1, settings, activation, needs)
+    return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
+
+
+@documented
+def conv_transpose2d_backward(
+    dy: Any,
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+    *,
+    output_size: Any = None,
+    layout: str | None = None,
+    w_layout: str | None = None,
+    activation: Any = None,
+    add: Any = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    needs: Sequence[bool] = (True, True, True),
+) -> Gradients:
+    """Gradients of ``conv_transpose2d`` for x, w and bias.
+
+    Parameters
+    ----------
+    dy : array, (N, C, oH, oW) or (C, oH, oW)
+        The gradient of the result.
+    x, w, bias, stride, padding, output_padding, groups, dilation, output_size, layout, w_layout, activation, add
+        As given to ``conv_transpose2d``.
+    {how}
+    {needs}
+
+    Returns
+    -------
+    {gradients}
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((2, 4, 8, 8), np.float32), np.ones((4, 3, 3, 3), np.float32)
+    >>> dy = np.ones_like(fastconv.conv_transpose2d(x, w, stride=2))
+    >>> dx, dw, db = fastconv.conv_transpose2d_backward(dy, x, w, stride=2)
+    >>> dx.shape == x.shape, dw.shape == w.shape, db.shape
+    (True, True, (3,))
+    """
+    settings = (
+        stride,
+        padding,
+        dilation,
+        groups,
+        "zeros",
+        layout,
+        w_layout,
+        precision,
+        output_padding,
+        output_size,
+        True,
+    )
+    arguments = (2, settings, activation, needs)
+    return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
+
+
+@documented
+def conv_transpose3d_backward(
+    dy: Any,
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+    *,
+    output_size: Any = None,
+    layout: str | None = None,
+    w_layout: str | None = None,
+    activation: Any = None,
+    add: Any = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    needs: Sequence[bool] = (True, True, True),
+) -> Gradients:
+    """Gradients of ``conv_transpose3d`` for x, w and bias.
+
+    Parameters
+    ----------
+    dy : array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
+        The gradient of the result.
+    x, w, bias, stride, padding, output_padding, groups, dilation, output_size, layout, w_layout, activation, add
+        As given to ``conv_transpose3d``.
+    {how}
+    {needs}
+
+    Returns
+    -------
+    {gradients}
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((2, 4, 4, 4, 4), np.float32), np.ones((4, 3, 3, 3, 3), np.float32)
+    >>> dy = np.ones_like(fastconv.conv_transpose3d(x, w, stride=2))
+    >>> dx, dw, db = fastconv.conv_transpose3d_backward(dy, x, w, stride=2)
+    >>> dx.shape == x.shape, dw.shape == w.shape, db.shape
+    (True, True, (3,))
+    """
+    settings = (
+        stride,
+        padding,
+        dilation,
+        groups,
+        "zeros",
+        layout,
+        w_layout,
+        precision,
+        output_padding,
+        output_size,
+        True,
+    )
+    arguments = (3, settings, activation, needs)
+    return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))

@@ -1,0 +1,388 @@
+"""Convolutions and transposed convolutions: normalise, plan, execute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._docs import documented
+from .._execute.convolution import run
+from .._normalize import convolution as normalize
+
+Array = np.ndarray
+
+
+@documented
+def conv1d(
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str | None = None,
+    w_layout: str | None = None,
+    activation: Any = None,
+    add: Any = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """1-D convolution of neural networks: cross-correlation over channels, the kernel is not flipped.
+
+    Parameters
+    ----------
+    x : array, (N, C, W) or (C, W)
+        float32, float64, float16, bfloat16 (summed in float32), complex64 or complex128.
+    w : array, (K, C / groups, kW)
+    bias : array, (K,), optional
+    {stride}
+    {groups}
+    {padding_mode}
+    {layouts}
+    {epilogue}
+    {how}
+    {out}
+
+    Returns
+    -------
+    array, (N, K, oW) or (K, oW)
+        ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((2, 3, 16), np.float32), np.ones((8, 3, 3), np.float32)
+    >>> fastconv.conv1d(x, w, padding=1).shape
+    (2, 8, 16)
+    """
+    settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    return run(normalize.forward, (1, settings, activation), (algorithm, threads), (x, w, bias, add), out)
+
+
+@documented
+def conv2d(
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str | None = None,
+    w_layout: str | None = None,
+    activation: Any = None,
+    add: Any = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """2-D convolution of neural networks: cross-correlation over channels, the kernel is not flipped.
+
+    Parameters
+    ----------
+    x : array, (N, C, H, W) or (C, H, W)
+        float32, float64, float16, bfloat16 (summed in float32), complex64 or complex128.
+    w : array, (K, C / groups, kH, kW)
+    bias : array, (K,), optional
+    {stride}
+    {groups}
+    {padding_mode}
+    {layouts}
+    {epilogue}
+    {how}
+    {out}
+
+    Returns
+    -------
+    array, (N, K, oH, oW) or (K, oH, oW)
+        ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((2, 3, 8, 8), np.float32), np.ones((4, 3, 3, 3), np.float32)
+    >>> fastconv.conv2d(x, w, padding=1).shape
+    (2, 4, 8, 8)
+    """
+    settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    return run(normalize.forward, (2, settings, activation), (algorithm, threads), (x, w, bias, add), out)
+
+
+@documented
+def conv3d(
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str | None = None,
+    w_layout: str | None = None,
+    activation: Any = None,
+    add: Any = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """3-D convolution of neural networks: cross-correlation over channels, the kernel is not flipped.
+
+    Parameters
+    ----------
+    x : array, (N, C, D, H, W) or (C, D, H, W)
+        float32, float64, float16, bfloat16 (summed in float32), complex64 or complex128.
+    w : array, (K, C / groups, kD, kH, kW)
+    bias : array, (K,), optional
+    {stride}
+    {groups}
+    {padding_mode}
+    {layouts}
+    {epilogue}
+    {how}
+    {out}
+
+    Returns
+    -------
+    array, (N, K, oD, oH, oW) or (K, oD, oH, oW)
+        ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((1, 2, 4, 4, 4), np.float32), np.ones((3, 2, 3, 3, 3), np.float32)
+    >>> fastconv.conv3d(x, w, padding=1).shape
+    (1, 3, 4, 4, 4)
+    """
+    settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    return run(normalize.forward, (3, settings, activation), (algorithm, threads), (x, w, bias, add), out)
+
+
+@documented
+def conv_transpose1d(
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+    *,
+    output_size: Any = None,
+    layout: str | None = None,
+    w_layout: str | None = None,
+    activation: Any = None,
+    add: Any = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """1-D transposed convolution: the adjoint of the convolution with the same weight and settings.
+
+    Parameters
+    ----------
+    x : array, (N, K, W) or (K, W)
+    w : array, (K, C / groups, kW)
+        As in torch, the first axis is the channels of x. In ``w_layout`` that axis is O and the other I, as in the
+        convolution whose adjoint this is.
+    bias : array, (C,), optional
+    {stride}
+    output_padding : int or one int per axis, default 0
+        Elements added to the end of the result; less than the stride or the dilation.
+    {groups}
+    output_size : one int per axis, optional
+        The result's spatial size, instead of ``output_padding``. With padding "same" the result is size * stride.
+    {layouts}
+    {epilogue}
+    {how}
+    {out}
+
+    Returns
+    -------
+    array, (N, C, oW) or (C, oW)
+        ``o = (size - 1) * stride - before - after + dilation * (k - 1) + 1 + output_padding`` on every axis.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((2, 8, 16), np.float32), np.ones((8, 3, 4), np.float32)
+    >>> fastconv.conv_transpose1d(x, w, stride=2, padding=1).shape
+    (2, 3, 32)
+    """
+    settings = (
+        stride,
+        padding,
+        dilation,
+        groups,
+        "zeros",
+        layout,
+        w_layout,
+        precision,
+        output_padding,
+        output_size,
+        True,
+    )
+    return run(normalize.forward, (1, settings, activation), (algorithm, threads), (x, w, bias, add), out)
+
+
+@documented
+def conv_transpose2d(
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+    *,
+    output_size: Any = None,
+    layout: str | None = None,
+    w_layout: str | None = None,
+    activation: Any = None,
+    add: Any = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """2-D transposed convolution: the adjoint of the convolution with the same weight and settings.
+
+    Parameters
+    ----------
+    x : array, (N, K, H, W) or (K, H, W)
+    w : array, (K, C / groups, kH, kW)
+        As in torch, the first axis is the channels of x. In ``w_layout`` that axis is O and the other I, as in the
+        convolution whose adjoint this is.
+    bias : array, (C,), optional
+    {stride}
+    output_padding : int or one int per axis, default 0
+        Elements added to the end of the result; less than the stride or the dilation.
+    {groups}
+    output_size : one int per axis, optional
+        The result's spatial size, instead of ``output_padding``. With padding "same" the result is size * stride.
+    {layouts}
+    {epilogue}
+    {how}
+    {out}
+
+    Returns
+    -------
+    array, (N, C, oH, oW) or (C, oH, oW)
+        ``o = (size - 1) * stride - before - after + dilation * (k - 1) + 1 + output_padding`` on every axis.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((2, 4, 8, 8), np.float32), np.ones((4, 3, 4, 4), np.float32)
+    >>> fastconv.conv_transpose2d(x, w, stride=2, padding=1).shape
+    (2, 3, 16, 16)
+    """
+    settings = (
+        stride,
+        padding,
+        dilation,
+        groups,
+        "zeros",
+        layout,
+        w_layout,
+        precision,
+        output_padding,
+        output_size,
+        True,
+    )
+    return run(normalize.forward, (2, settings, activation), (algorithm, threads), (x, w, bias, add), out)
+
+
+@documented
+def conv_transpose3d(
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+    *,
+    output_size: Any = None,
+    layout: str | None = None,
+    w_layout: str | None = None,
+    activation: Any = None,
+    add: Any = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """3-D transposed convolution: the adjoint of the convolution with the same weight and settings.
+
+    Parameters
+    ----------
+    x : array, (N, K, D, H, W) or (K, D, H, W)
+    w : array, (K, C / groups, kD, kH, kW)
+        As in torch, the first axis is the channels of x. In ``w_layout`` that axis is O and the other I, as in the
+        convolution whose adjoint this is.
+    bias : array, (C,), optional
+    {stride}
+    output_padding : int or one int per axis, default 0
+        Elements added to the end of the result; less than the stride or the dilation.
+    {groups}
+    output_size : one int per axis, optional
+        The result's spatial size, instead of ``output_padding``. With padding "same" the result is size * stride.
+    {layouts}
+    {epilogue}
+    {how}
+    {out}
+
+    Returns
+    -------
+    array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
+        ``o = (size - 1) * stride - before - after + dilation * (k - 1) + 1 + output_padding`` on every axis.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((1, 3, 4, 4, 4), np.float32), np.ones((3, 2, 4, 4, 4), np.float32)
+    >>> fastconv.conv_transpose3d(x, w, stride=2, padding=1).shape
+    (1, 2, 8, 8, 8)
+    """
+    settings = (
+        stride,
+        padding,
+        dilation,
+        groups,
+        "zeros",
+        layout,
+        w_layout,
+        precision,
+        output_padding,
+        output_size,
+        True,
+    )
+    return run(normalize.forward, (3, settings, activation), (algorithm, threads), (x, w, bias, add), out)

@@ -1,0 +1,324 @@
+"""Depthwise convolutions, with any number of kernels per channel, and their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .._docs import documented
+from .._execute.convolution import Gradients, run, run_backward
+from .._normalize import convolution, gradients
+
+Array = np.ndarray
+
+
+def _settings(
+    stride: Any, padding: Any, dilation: Any, padding_mode: Any, layout: Any, w_layout: Any, precision: Any
+) -> tuple[Any, ...]:
+    """The fields of Settings: one group that is not read, nothing of a transposed convolution, depthwise."""
+    return stride, padding, dilation, 1, padding_mode, layout, w_layout, precision, 0, None, False, True
+
+
+@documented
+def depthwise_conv1d(
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str | None = None,
+    w_layout: str | None = None,
+    activation: Any = None,
+    add: Any = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Depthwise 1-D convolution: every channel of x with kernels of its own.
+
+    Parameters
+    ----------
+    x : array, (N, C, W) or (C, W)
+    {depthwise_weight}
+    bias : array, (C * m,), optional
+    {stride}
+    {padding_mode}
+    {layouts}
+    {epilogue}
+    {how}
+    {out}
+
+    Returns
+    -------
+    array, (N, C * m, oW) or (C * m, oW)
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((2, 3, 16), np.float32), np.ones((6, 1, 3), np.float32)
+    >>> fastconv.depthwise_conv1d(x, w, padding=1).shape
+    (2, 6, 16)
+    """
+    settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
+    return run(convolution.forward, (1, settings, activation), (algorithm, threads), (x, w, bias, add), out)
+
+
+@documented
+def depthwise_conv2d(
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str | None = None,
+    w_layout: str | None = None,
+    activation: Any = None,
+    add: Any = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Depthwise 2-D convolution: every channel of x with kernels of its own.
+
+    Parameters
+    ----------
+    x : array, (N, C, H, W) or (C, H, W)
+    {depthwise_weight}
+    bias : array, (C * m,), optional
+    {stride}
+    {padding_mode}
+    {layouts}
+    {epilogue}
+    {how}
+    {out}
+
+    Returns
+    -------
+    array, (N, C * m, oH, oW) or (C * m, oH, oW)
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((2, 3, 8, 8), np.float32), np.ones((6, 1, 3, 3), np.float32)
+    >>> fastconv.depthwise_conv2d(x, w, padding=1).shape
+    (2, 6, 8, 8)
+    """
+    settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
+    return run(convolution.forward, (2, settings, activation), (algorithm, threads), (x, w, bias, add), out)
+
+
+@documented
+def depthwise_conv3d(
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str | None = None,
+    w_layout: str | None = None,
+    activation: Any = None,
+    add: Any = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Depthwise 3-D convolution: every channel of x with kernels of its own.
+
+    Parameters
+    ----------
+    x : array, (N, C, D, H, W) or (C, D, H, W)
+    {depthwise_weight}
+    bias : array, (C * m,), optional
+    {stride}
+    {padding_mode}
+    {layouts}
+    {epilogue}
+    {how}
+    {out}
+
+    Returns
+    -------
+    array, (N, C * m, oD, oH, oW) or (C * m, oD, oH, oW)
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((2, 3, 4, 4, 4), np.float32), np.ones((6, 1, 3, 3, 3), np.float32)
+    >>> fastconv.depthwise_conv3d(x, w, padding=1).shape
+    (2, 6, 4, 4, 4)
+    """
+    settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
+    return run(convolution.forward, (3, settings, activation), (algorithm, threads), (x, w, bias, add), out)
+
+
+@documented
+def depthwise_conv1d_backward(
+    dy: Any,
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str | None = None,
+    w_layout: str | None = None,
+    activation: Any = None,
+    add: Any = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    needs: Sequence[bool] = (True, True, True),
+) -> Gradients:
+    """Gradients of ``depthwise_conv1d`` for x, w and bias.
+
+    Parameters
+    ----------
+    dy : array, (N, C * m, oW) or (C * m, oW)
+        The gradient of the result.
+    x, w, bias, stride, padding, dilation, padding_mode, layout, w_layout, activation, add
+        As given to ``depthwise_conv1d``.
+    {how}
+    {needs}
+
+    Returns
+    -------
+    {gradients}
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((2, 3, 16), np.float32), np.ones((6, 1, 3), np.float32)
+    >>> dy = np.ones((2, 6, 16), np.float32)
+    >>> dx, dw, db = fastconv.depthwise_conv1d_backward(dy, x, w, padding=1)
+    >>> dx.shape == x.shape, dw.shape == w.shape, db.shape
+    (True, True, (6,))
+    """
+    settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
+    arguments = (1, settings, activation, needs)
+    return run_backward(gradients.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
+
+
+@documented
+def depthwise_conv2d_backward(
+    dy: Any,
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str | None = None,
+    w_layout: str | None = None,
+    activation: Any = None,
+    add: Any = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    needs: Sequence[bool] = (True, True, True),
+) -> Gradients:
+    """Gradients of ``depthwise_conv2d`` for x, w and bias.
+
+    Parameters
+    ----------
+    dy : array, (N, C * m, oH, oW) or (C * m, oH, oW)
+        The gradient of the result.
+    x, w, bias, stride, padding, dilation, padding_mode, layout, w_layout, activation, add
+        As given to ``depthwise_conv2d``.
+    {how}
+    {needs}
+
+    Returns
+    -------
+    {gradients}
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((2, 3, 8, 8), np.float32), np.ones((6, 1, 3, 3), np.float32)
+    >>> dy = np.ones((2, 6, 8, 8), np.float32)
+    >>> dx, dw, db = fastconv.depthwise_conv2d_backward(dy, x, w, padding=1)
+    >>> dx.shape == x.shape, dw.shape == w.shape, db.shape
+    (True, True, (6,))
+    """
+    settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
+    arguments = (2, settings, activation, needs)
+    return run_backward(gradients.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
+
+
+@documented
+def depthwise_conv3d_backward(
+    dy: Any,
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str | None = None,
+    w_layout: str | None = None,
+    activation: Any = None,
+    add: Any = None,
+    precision: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    needs: Sequence[bool] = (True, True, True),
+) -> Gradients:
+    """Gradients of ``depthwise_conv3d`` for x, w and bias.
+
+    Parameters
+    ----------
+    dy : array, (N, C * m, oD, oH, oW) or (C * m, oD, oH, oW)
+        The gradient of the result.
+    x, w, bias, stride, padding, dilation, padding_mode, layout, w_layout, activation, add
+        As given to ``depthwise_conv3d``.
+    {how}
+    {needs}
+
+    Returns
+    -------
+    {gradients}
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((2, 3, 4, 4, 4), np.float32), np.ones((6, 1, 3, 3, 3), np.float32)
+    >>> dy = np.ones((2, 6, 4, 4, 4), np.float32)
+    >>> dx, dw, db = fastconv.depthwise_conv3d_backward(dy, x, w, padding=1)
+    >>> dx.shape == x.shape, dw.shape == w.shape, db.shape
+    (True, True, (6,))
+    """
+    settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
+    arguments = (3, settings, activation, needs)
+    return run_backward(gradients.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))

@@ -1,0 +1,164 @@
+"""Convolutions of 8-bit integers with zero points, summed in int32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._docs import documented
+from .._execute.convolution import run
+from .._normalize import integer as normalize
+from .._normalize.settings import Settings
+
+Array = np.ndarray
+
+
+@documented
+def conv1d_integer(
+    x: Any,
+    w: Any,
+    x_zero_point: Any = 0,
+    w_zero_point: Any = 0,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    layout: str | None = None,
+    w_layout: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """1-D convolution of 8-bit integers, exact in int32, as ONNX's ConvInteger.
+
+    Parameters
+    ----------
+    x : array of int8 or uint8, (N, C, W) or (C, W)
+    w : array of int8 or uint8, (K, C / groups, kW)
+    {zero_points}
+    {stride}
+    {groups}
+    {layouts}
+    {algorithm}
+    {out}
+
+    Returns
+    -------
+    array of int32, (N, K, oW) or (K, oW)
+        ``x - x_zero_point`` convolved with ``w - w_zero_point``; padding is with x's zero point. Sums beyond 32 bits
+        wrap.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.full((1, 2, 16), 130, np.uint8), np.ones((3, 2, 3), np.int8)
+    >>> y = fastconv.conv1d_integer(x, w, x_zero_point=128)
+    >>> y.dtype, y.shape, int(y.flat[0])
+    (dtype('int32'), (1, 3, 14), 12)
+    """
+    settings = Settings(stride, padding, dilation, groups, "zeros", layout, w_layout)
+    return run(normalize.forward, (1, settings, x_zero_point, w_zero_point), (algorithm, threads), (x, w), out)
+
+
+@documented
+def conv2d_integer(
+    x: Any,
+    w: Any,
+    x_zero_point: Any = 0,
+    w_zero_point: Any = 0,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    layout: str | None = None,
+    w_layout: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """2-D convolution of 8-bit integers, exact in int32, as ONNX's ConvInteger.
+
+    Parameters
+    ----------
+    x : array of int8 or uint8, (N, C, H, W) or (C, H, W)
+    w : array of int8 or uint8, (K, C / groups, kH, kW)
+    {zero_points}
+    {stride}
+    {groups}
+    {layouts}
+    {algorithm}
+    {out}
+
+    Returns
+    -------
+    array of int32, (N, K, oH, oW) or (K, oH, oW)
+        ``x - x_zero_point`` convolved with ``w - w_zero_point``; padding is with x's zero point. Sums beyond 32 bits
+        wrap.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.full((1, 2, 8, 8), 130, np.uint8), np.ones((3, 2, 3, 3), np.int8)
+    >>> y = fastconv.conv2d_integer(x, w, x_zero_point=128)
+    >>> y.dtype, y.shape, int(y.flat[0])
+    (dtype('int32'), (1, 3, 6, 6), 36)
+    """
+    settings = Settings(stride, padding, dilation, groups, "zeros", layout, w_layout)
+    return run(normalize.forward, (2, settings, x_zero_point, w_zero_point), (algorithm, threads), (x, w), out)
+
+
+@documented
+def conv3d_integer(
+    x: Any,
+    w: Any,
+    x_zero_point: Any = 0,
+    w_zero_point: Any = 0,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    layout: str | None = None,
+    w_layout: str | None = None,
+    algorithm: str = "auto",
+    threads: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """3-D convolution of 8-bit integers, exact in int32, as ONNX's ConvInteger.
+
+    Parameters
+    ----------
+    x : array of int8 or uint8, (N, C, D, H, W) or (C, D, H, W)
+    w : array of int8 or uint8, (K, C / groups, kD, kH, kW)
+    {zero_points}
+    {stride}
+    {groups}
+    {layouts}
+    {algorithm}
+    {out}
+
+    Returns
+    -------
+    array of int32, (N, K, oD, oH, oW) or (K, oD, oH, oW)
+        ``x - x_zero_point`` convolved with ``w - w_zero_point``; padding is with x's zero point. Sums beyond 32 bits
+        wrap.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.full((1, 2, 4, 4, 4), 130, np.uint8), np.ones((3, 2, 3, 3, 3), np.int8)
+    >>> y = fastconv.conv3d_integer(x, w, x_zero_point=128)
+    >>> y.dtype, y.shape, int(y.flat[0])
+    (dtype('int32'), (1, 3, 2, 2, 2), 108)
+    """
+    settings = Settings(stride, padding, dilation, groups, "zeros", layout, w_layout)
+    return run(normalize.forward, (3, settings, x_zero_point, w_zero_point), (algorithm, threads), (x, w), out)
