@@ -1,9 +1,11 @@
-"""Builds what pyproject.toml cannot say: the C kernels, one object per ISA level with its own flags, and OpenMP."""
+"""Builds what pyproject.toml cannot say: the C kernels, every room's unit once per ISA level with its own flags."""
 
 import os
 import platform
+import re
+import shlex
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from glob import glob
 
 from Cython.Build import cythonize
@@ -13,17 +15,18 @@ from setuptools.modified import newer_group
 
 CPU = os.path.join("fastconv", "_cpu")
 CSRC = os.path.join(CPU, "csrc")
-KERNEL_SOURCES = sorted(glob(os.path.join(CPU, "**", "*.[ch]"), recursive=True))
+LEVELS = os.path.join(CSRC, "isa", "levels.h")
 
-# One row per ISA level; its tile sizes are in csrc/isa/<identifier>.h and its CPUID test in csrc/isa/levels.h.
+
+def isa_levels() -> dict[str, list[str]]:
+    """The compiler's flags by ISA level, from the one list of levels."""
+    with open(LEVELS, encoding="ascii") as file:
+        rows = re.findall(r'^LEVEL\((\w+),\s*"[^"]*",\s*((?:"[^"]*"\s*)+),', file.read(), re.MULTILINE)
+    return {identifier: shlex.split("".join(re.findall(r'"([^"]*)"', strings))) for identifier, strings in rows}
+
+
+ISA_LEVELS = isa_levels()
 BASELINE = ["-march=x86-64-v2"]
-ISA_LEVELS = {
-    "x86_64_v2": BASELINE,
-    "x86_64_v3": ["-march=x86-64-v3"],
-    "x86_64_v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
-    "avx512_bf16": ["-march=x86-64-v4", "-mprefer-vector-width=512", "-mavx512bf16"],
-    "amx": ["-march=x86-64-v4", "-mprefer-vector-width=512", "-mamx-tile", "-mamx-bf16"],
-}
 
 # No -ffast-math: at link time it would change the floating-point mode of the whole process.
 C_FLAGS = [
@@ -63,24 +66,42 @@ DIRECTIVES = {
 }
 
 
+def sources_of(folder: str) -> list[str]:
+    """All C of a room, and what rooms share: what its objects depend on."""
+    shared = glob(os.path.join(CSRC, "**", "*.h"), recursive=True)
+    return [
+        "setup.py",
+        *shared,
+        *(file for kind in ("c", "h", "inc") for file in glob(os.path.join(folder, f"*.{kind}"))),
+    ]
+
+
 def extension(module: str) -> Extension:
-    """The Cython module of the file ``module``; the C sources of its folder belong to its loops or, of the engine, to
-    its runtime."""
-    folder, file = os.path.split(module)
-    owns = file in ("loops.pyx", "runtime.pyx")
+    """The Cython module of the file ``module``. Its folder's C belongs to the module of the loops, in the engine to the
+    runtime."""
+    folder = os.path.dirname(module)
+    sources = [module]
+    if owns_c(module):
+        sources += sorted(set(glob(os.path.join(folder, "*.c"))) - {os.path.join(folder, "unit.c")})
     return Extension(
         os.path.splitext(module)[0].replace(os.sep, "."),
-        [module, *(sorted(glob(os.path.join(folder, "*.c"))) if owns else [])],
-        include_dirs=[folder, CPU, CSRC],
-        depends=KERNEL_SOURCES,
+        sources,
+        include_dirs=[folder, CSRC],
+        depends=sources_of(folder),
     )
 
 
+def owns_c(module: str) -> bool:
+    """Whether the Cython module is the one of its folder that C sources and kernels are linked into."""
+    return os.path.basename(module) in ("loops.pyx", "runtime.pyx")
+
+
 EXTENSIONS = [extension(module) for module in sorted(glob(os.path.join(CPU, "**", "*.pyx"), recursive=True))]
+UNITS = sorted(glob(os.path.join(CPU, "**", "unit.c"), recursive=True))
 
 
 class BuildKernels(build_ext):
-    """build_ext that also compiles ``isa_unit.c`` once per ISA level and links the objects into the engine's ``runtime``."""
+    """build_ext that also compiles every unit once per ISA level, all side by side."""
 
     def build_extensions(self) -> None:
         if platform.machine().lower() not in ("x86_64", "amd64"):
@@ -89,30 +110,48 @@ class BuildKernels(build_ext):
         openmp = [OPENMP_FLAG] if self.builds(program, [OPENMP_FLAG]) else []
         if not openmp:
             print("fastconv: the compiler has no OpenMP; what limits its threads from outside will not be seen")
-        for extension in self.extensions:
-            extension.extra_compile_args = [*BASELINE, *CYTHON_FLAGS]
-            extension.extra_link_args = list(SANITIZE_FLAGS if SANITIZERS else [])
-            if extension.name.endswith(".runtime"):
-                extension.extra_compile_args += openmp
-                extension.extra_link_args += openmp
-                with ThreadPoolExecutor(os.cpu_count()) as pool:
-                    extension.extra_objects = list(pool.map(self.compile_level, *zip(*ISA_LEVELS.items(), strict=True)))
-        super().build_extensions()
+        for identifier, flags in ISA_LEVELS.items():
+            if not self.builds("int main(void) { return 0; }\n", flags):
+                print(
+                    f"fastconv: the compiler does not know {' '.join(flags)}; building without the level {identifier}"
+                )
+                ISA_LEVELS[identifier] = [*BASELINE, "-DNOT_COMPILED"]
+        with ThreadPoolExecutor(self.parallel if self.parallel not in (None, True) else os.cpu_count()) as pool:
+            # The largest first, so that no core waits for one at the end; modules wait for the objects they link.
+            units: dict[str, list[Future[str]]] = {os.path.dirname(unit): [] for unit in UNITS}
+            for unit in sorted(UNITS, key=lambda unit: -sum(map(os.path.getsize, sources_of(os.path.dirname(unit))))):
+                for identifier, flags in reversed(ISA_LEVELS.items()):
+                    units[os.path.dirname(unit)].append(pool.submit(self.compile_unit, unit, identifier, flags))
+            modules = []
+            for extension in self.extensions:
+                extension.extra_compile_args = [*BASELINE, *CYTHON_FLAGS]
+                extension.extra_link_args = list(SANITIZE_FLAGS if SANITIZERS else [])
+                if extension.name.endswith(".runtime"):
+                    extension.extra_compile_args += openmp
+                    extension.extra_link_args += openmp
+                source = extension.name.replace(".", os.sep) + ".pyx"
+                objects = units.get(os.path.dirname(source), []) if owns_c(source) else []
+                modules.append(pool.submit(self.build_module, extension, objects))
+            for module in modules:
+                module.result()
 
-    def compile_level(self, identifier: str, flags: list[str]) -> str:
-        """The object of one level; one without kernels if the compiler does not know its instructions."""
+    def build_module(self, extension: Extension, objects: list[Future[str]]) -> None:
+        """The module of ``extension`` with the objects of its room's unit."""
+        extension.extra_objects = [each.result() for each in objects]
+        extension.depends += extension.extra_objects
+        self.build_extension(extension)
+
+    def compile_unit(self, unit: str, identifier: str, flags: list[str]) -> str:
+        """The object of one room at one level."""
         folder = os.path.join(self.build_temp, "isa", identifier)
-        source = os.path.join(CSRC, "isa_unit.c")
-        (made,) = self.compiler.object_filenames([source], output_dir=folder)
-        if not newer_group(["setup.py", *KERNEL_SOURCES], made):
+        room = os.path.dirname(unit)
+        (made,) = self.compiler.object_filenames([unit], output_dir=folder)
+        if not newer_group(sources_of(room), made):
             return made
-        if not self.builds("int main(void) { return 0; }\n", flags):
-            print(f"fastconv: the compiler does not know {' '.join(flags)}; building without the level {identifier}")
-            flags = [*BASELINE, "-DNOT_COMPILED"]
         return self.compiler.compile(
-            [source],
+            [unit],
             output_dir=folder,
-            include_dirs=[CPU, CSRC],
+            include_dirs=[room, CSRC],
             macros=[("ISA_LEVEL", identifier)],
             extra_preargs=[*C_FLAGS, *flags],
         )[0]
@@ -132,6 +171,8 @@ class BuildKernels(build_ext):
 
 
 setup(
-    ext_modules=cythonize(EXTENSIONS, compiler_directives=DIRECTIVES, build_dir="build/cython"),
+    ext_modules=cythonize(
+        EXTENSIONS, compiler_directives=DIRECTIVES, build_dir="build/cython", nthreads=os.cpu_count() or 1
+    ),
     cmdclass={"build_ext": BuildKernels},
 )

@@ -1,7 +1,7 @@
 """Algorithm: how a problem is computed. The protocol that every algorithm, CPU or GPU, is written to.
 
 An algorithm is one class in one file under ``_cpu/algorithms`` (or ``_gpu/algorithms``) and one line in
-``_registry.py``; selection, tuner, tests, benchmarks and the command line walk the registry and need no change.
+``_cpu/registry.py``; selection, tuner, tests, benchmarks and the command line walk the registry and need no change.
 """
 
 from __future__ import annotations

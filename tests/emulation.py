@@ -7,11 +7,12 @@ import os
 import subprocess
 from pathlib import Path
 
+from fastconv._cpu.algorithms.split_bf16 import loops
 from fastconv._cpu.engine import runtime
 from subprocesses import COMPILER
 
 HERE = Path(__file__).parent
-CSRC = HERE.parent / "fastconv" / "_cpu" / "csrc"
+CPU = HERE.parent / "fastconv" / "_cpu"
 LIBRARY = "FASTCONV_TEST_EMULATION"
 """Environment variable: the compiled library, whose kernels this process shall use."""
 FLAGS = (
@@ -46,7 +47,9 @@ def compile_library(folder: Path) -> Path | None:
             return None
     except OSError:
         return None
-    run = _compiles(str(HERE / "emulated_amx.c"), library, f"-I{CSRC}", f"-I{HERE}")
+    run = _compiles(
+        str(HERE / "emulated_amx.c"), library, f"-I{CPU / 'algorithms/split_bf16'}", f"-I{CPU / 'csrc'}", f"-I{HERE}"
+    )
     assert run.returncode == 0, run.stderr
     return library
 
@@ -55,5 +58,6 @@ def use_library() -> None:
     """Let this process compute with the library that the environment names, if it names one."""
     path = os.environ.get(LIBRARY)
     if path:
-        table = ctypes.c_char.in_dll(ctypes.CDLL(path), "fastconv_kernels_amx")
-        runtime.use_split_kernels_of(ctypes.addressof(table))
+        table = ctypes.c_void_p.in_dll(ctypes.CDLL(path), "fastconv_split_bf16_own_tables_amx").value
+        assert table is not None
+        loops.use_kernels_at(table)

@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from fastconv._cpu.elementwise.cast import cast, cast_into
+from fastconv._cpu.elementwise.loops import cast, cast_into
 
 FLOAT32 = np.dtype(np.float32)
 HALVES = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv._cpu.elementwise import channel_sums
+from fastconv._cpu.elementwise import loops as channel_sums
 
 # Single elements, runs around the vector and block lengths, many short rows, no elements.
 SHAPES = [

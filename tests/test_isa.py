@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from emulation import CSRC
+from emulation import CPU
 from fastconv._cpu import backend
 from fastconv._cpu.engine import runtime
 from subprocesses import COMPILER, HERE, has_compiler, output_of, python
@@ -33,7 +33,7 @@ def test_lower_levels_pass_the_arithmetic_tests_in_short(level: str) -> None:
 @pytest.mark.parametrize("level", NAMES)
 def test_the_level_in_use_is_the_highest_allowed(level: str) -> None:
     allowed = [name for name in USABLE if NAMES.index(name) <= NAMES.index(level)]
-    code = "from fastconv._cpu import backend, _runtime; print(backend.ISA, runtime.isa())"
+    code = "from fastconv._cpu import backend; from fastconv._cpu.engine import runtime; print(backend.ISA, runtime.isa())"
     assert output_of(code, FASTCONV_MAX_ISA=level).split() == [allowed[-1], allowed[-1]]
 
 
@@ -56,25 +56,28 @@ def test_an_unknown_level_is_an_error_that_lists_the_known_ones(word: str) -> No
 
 
 DISPATCH = """
-#include "kernels.h"
-#define LEVEL(identifier, test) __attribute__((weak)) const kernels_t fastconv_kernels_##identifier = { \\
-    .name = #identifier, .float32 = (const void *)1};
+#include "job.h"
+static const kernels_t table;
+static const kernels_t *const tables[ROOM_TYPES] = {&table, &table};
+#define LEVEL(identifier, name, flags, test) \\
+    __attribute__((weak)) const kernels_t *const *const TABLES(identifier) = tables;
 #include "isa/levels.h"
 #undef LEVEL
 """
 
 
 def dispatch_with(folder: Path, *options: str, missing: tuple[str, ...] = ()) -> ctypes.CDLL:
-    """dispatch.c over tables of nothing but names, those of ``missing`` levels as setup.py compiles them then."""
+    """dispatch.c over tables without kernels, those of ``missing`` levels as setup.py compiles them then."""
     tables, library = folder / "tables.c", folder / "dispatch.so"
     tables.write_text(DISPATCH)
-    compiler = [*COMPILER, "-std=gnu11", "-fPIC", f"-I{CSRC}"]
+    engine = CPU / "engine"
+    compiler = [*COMPILER, "-std=gnu11", "-fPIC", f"-I{engine}", f"-I{CPU / 'csrc'}"]
     objects = []
     for identifier in missing:
         objects.append(str(folder / f"{identifier}.o"))
-        flags = ["-c", "-DNOT_COMPILED", f"-DISA_LEVEL={identifier}", str(CSRC / "isa_unit.c"), "-o", objects[-1]]
+        flags = ["-c", "-DNOT_COMPILED", f"-DISA_LEVEL={identifier}", str(engine / "unit.c"), "-o", objects[-1]]
         subprocess.run([*compiler, *flags], check=True)
-    sources = [str(tables), str(CSRC / "dispatch.c"), *objects]
+    sources = [str(tables), str(engine / "dispatch.c"), *objects]
     subprocess.run([*compiler, "-shared", *options, *sources, "-o", str(library)], check=True)
     return ctypes.CDLL(str(library))
 
@@ -82,10 +85,10 @@ def dispatch_with(folder: Path, *options: str, missing: tuple[str, ...] = ()) ->
 @pytest.mark.skipif(not has_compiler(), reason="no C compiler")
 def test_levels_that_the_compiler_does_not_know_are_passed_over(tmp_path: Path) -> None:
     dispatch = dispatch_with(tmp_path, missing=("avx512_bf16", "amx"))
-    usable = [bool(dispatch.kernels_level_usable(level)) for level in range(len(NAMES))]
+    usable = [bool(dispatch.isa_level_is_usable(level)) for level in range(len(NAMES))]
     assert usable == [name in USABLE and name not in ("avx512-bf16", "amx") for name in NAMES]
-    dispatch.kernels_select.restype = ctypes.POINTER(ctypes.c_char_p)
-    assert dispatch.kernels_select(b"amx")[0].decode().replace("_", "-") == [n for n in USABLE if "-v" in n][-1]
+    dispatch.isa_level_of.restype = ctypes.c_int64
+    assert NAMES[dispatch.isa_level_of(b"amx")] == [name for name in USABLE if "-v" in name][-1]
 
 
 @pytest.mark.skipif(not has_compiler(), reason="no C compiler")
@@ -98,4 +101,4 @@ def test_tiles_are_used_where_the_kernel_permits_it(answer: int, tmp_path: Path)
         f"#define syscall(number, request, feature) ((request) == 0x1023 && (feature) == 18 ? {answer} : -2)\n"
     )
     dispatch = dispatch_with(tmp_path, "-include", str(tmp_path / "cpu.h"))
-    assert bool(dispatch.kernels_level_usable(NAMES.index("amx"))) == (answer == 0 and "x86-64-v4" in USABLE)
+    assert bool(dispatch.isa_level_is_usable(NAMES.index("amx"))) == (answer == 0 and "x86-64-v4" in USABLE)

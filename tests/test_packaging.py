@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ import fastconv
 from subprocesses import COMPILER, has_compiler, output_of, python
 
 PACKAGE = Path(fastconv.__file__).parent
-MODULES = sorted((PACKAGE / "_cpu").glob(f"*{sysconfig.get_config_var('EXT_SUFFIX')}"))
+MODULES = sorted((PACKAGE / "_cpu").rglob(f"*{sysconfig.get_config_var('EXT_SUFFIX')}"))
 SETUP = Path(__file__).parent.parent / "setup.py"
 
 WIDER_THAN_BASELINE = re.compile(r"%[yz]mm\d|%k[0-7]\b|\{%k")
@@ -42,66 +45,109 @@ def build_settings() -> dict[str, Any]:
     """The constants of setup.py's head: compiler flags and the table of ISA levels."""
     if not SETUP.is_file():
         pytest.skip("no setup.py beside the tests: the objects cannot be compiled")
-    constants = [
+    head = [
         node
         for node in ast.parse(SETUP.read_text()).body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id != "EXTENSIONS"
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and node.targets[0].id != "EXTENSIONS"
+        )
+        or (isinstance(node, ast.FunctionDef) and node.name == "isa_levels")
     ]
-    found: dict[str, Any] = {"os": os}
-    exec(compile(ast.Module(constants, []), str(SETUP), "exec"), found)
+    found: dict[str, Any] = {"os": os, "re": re, "shlex": shlex, "glob": glob}
+    with contextlib.chdir(SETUP.parent):
+        exec(compile(ast.Module(head, []), str(SETUP), "exec"), found)
     return found
 
 
 SHARING_LEVELS = ("avx512_bf16", "amx")
 """Those whose kernels of real numbers are another level's."""
 LEVELS = ("x86_64_v2", "x86_64_v3", "x86_64_v4", *SHARING_LEVELS)
-SHARED_TABLES = ["kernels", "cast", "kernels_float32", "kernels_float64", "pooling"]
+ROOMS = {
+    "depthwise": "algorithms/depthwise",
+    "direct": "algorithms/direct",
+    "elementwise": "elementwise",
+    "engine": "engine",
+    "fft_fused": "algorithms/fft_fused",
+    "implicit_gemm": "algorithms/implicit_gemm",
+    "pooling": "pooling",
+    "split_bf16": "algorithms/split_bf16",
+    "winograd": "algorithms/winograd",
+}
+"""Folders of those with kernels of their own."""
+Objects = dict[tuple[str, str], Path]
 
 
-def built_object(level: str) -> Path | None:
-    """The level's object that the last build left, unless a source is newer."""
-    newest = max(file.stat().st_mtime for file in (SETUP, *(SETUP.parent / "fastconv/_cpu/csrc").rglob("*.[ch]")))
-    found = SETUP.parent.glob(f"build/temp*/isa/{level}/**/isa_unit.o")
+def has_kernels(room: str, level: str) -> bool:
+    """Whether the room's unit has kernels of that level, and not another level's."""
+    return (level in SHARING_LEVELS) == (room == "split_bf16")
+
+
+def built_object(room: str, level: str) -> Path | None:
+    """The room's object of the level that the last build left, unless a source is newer."""
+    cpu = SETUP.parent / "fastconv" / "_cpu"
+    sources = [SETUP, *(cpu / "csrc").rglob("*.h"), *(cpu / ROOMS[room]).glob("*.[ch]")]
+    newest = max(file.stat().st_mtime for file in sources)
+    found = SETUP.parent.glob(f"build/temp*/isa/{level}/fastconv/_cpu/{ROOMS[room]}/unit.o")
     return next((file for file in found if file.stat().st_mtime >= newest), None)
 
 
 @pytest.fixture(scope="session")
-def isa_objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The kernels of each ISA level: as the last build left them, else compiled by setup.py's own table."""
+def isa_objects(tmp_path_factory: pytest.TempPathFactory) -> Objects:
+    """The kernels of each room and ISA level: as the last build left them, else compiled by setup.py's own table."""
     settings = build_settings()
-    objects = {level: built_object(level) for level in settings["ISA_LEVELS"]}
+    objects: Objects = {}
     # With Python's own flags, as setup.py compiles them: other flags make other choices of what is inlined.
     own_flags = shlex.split(sysconfig.get_config_var("CFLAGS") or "")
     compiler = [*COMPILER, *own_flags, "-fPIC"]
-    csrc = SETUP.parent / settings["CSRC"]
+    cpu = SETUP.parent / settings["CPU"]
     folder = tmp_path_factory.mktemp("isa")
-    running = []
+    commands = []
     for level, flags in settings["ISA_LEVELS"].items():
-        if objects[level] is None:
-            if not has_compiler():
-                pytest.skip("no objects of the last build and no C compiler")
-            objects[level] = folder / f"{level}.o"
-            command = [*compiler, *settings["C_FLAGS"], *flags, f"-DISA_LEVEL={level}", f"-I{csrc}"]
-            running.append(subprocess.Popen([*command, "-c", str(csrc / "isa_unit.c"), "-o", str(objects[level])]))
-    assert all(process.wait() == 0 for process in running)
-    return {level: file for level, file in objects.items() if file is not None}
+        for room, path in ROOMS.items():
+            found = built_object(room, level)
+            objects[room, level] = found or folder / f"{room}_{level}.o"
+            if found is None:
+                includes = [f"-I{cpu / path}", f"-I{cpu / 'csrc'}"]
+                unit = [str(cpu / path / "unit.c"), "-o", str(objects[room, level])]
+                commands.append(
+                    [*compiler, *settings["C_FLAGS"], *flags, f"-DISA_LEVEL={level}", *includes, "-c", *unit]
+                )
+    if commands and not has_compiler():
+        pytest.skip("no objects of the last build and no C compiler")
+    run_all(commands)
+    return objects
 
 
-def test_every_level_is_looked_at() -> None:
-    assert tuple(build_settings()["ISA_LEVELS"]) == LEVELS
+def run_all(commands: list[list[str]]) -> str:
+    """What compilers said that run side by side, as many as there are cores; an error if one failed."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = list(pool.map(lambda command: subprocess.run(command, capture_output=True, text=True), commands))
+    messages = "".join(run.stderr for run in runs)
+    assert not any(run.returncode for run in runs), messages[:4000]
+    return messages
+
+
+def test_every_room_and_level_is_looked_at() -> None:
+    settings = build_settings()
+    assert {str(Path(unit).parent.relative_to(settings["CPU"])) for unit in settings["UNITS"]} == {*ROOMS.values()}
+    assert tuple(settings["ISA_LEVELS"]) == LEVELS
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_an_isa_object_exports_its_tables_alone(isa_objects: dict[str, Path], level: str) -> None:
-    symbols = [line.split() for line in tool("nm", str(isa_objects[level])).splitlines()]
+@pytest.mark.parametrize("room", ROOMS)
+def test_an_isa_object_exports_its_tables_alone(isa_objects: Objects, room: str, level: str) -> None:
+    file = isa_objects[room, level]
+    symbols = [line.split() for line in tool("nm", str(file)).splitlines()]
     defined = [(kind, name) for *_, kind, name in symbols if kind != "U"]
-    tables = ["kernels"] if level in SHARING_LEVELS else SHARED_TABLES
+    tables = ["tables", "own_tables"] if has_kernels(room, level) else ["tables"]
     exported = {name for kind, name in defined if kind.isupper()}
-    assert exported == {f"fastconv_{table}_{level}" for table in tables}
+    assert exported == {f"fastconv_{room}_{table}_{level}" for table in tables}
     # Weak symbols of two levels would be merged into one, which then runs on machines it was not compiled for.
     assert not [name for kind, name in defined if kind in "VWvwu"]
     # Nothing mutable: only constants, of which those with addresses are relocated once.
-    sections = tool("objdump", "-h", str(isa_objects[level]))
+    sections = tool("objdump", "-h", str(file))
     sizes = {
         line.split()[1]: int(line.split()[2], 16) for line in sections.splitlines() if re.match(r"\s+\d+ \.", line)
     }
@@ -111,20 +157,21 @@ def test_an_isa_object_exports_its_tables_alone(isa_objects: dict[str, Path], le
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_an_isa_object_calls_nothing_but_the_c_library(isa_objects: dict[str, Path], level: str) -> None:
-    needed = {line.split()[-1] for line in tool("nm", "-u", str(isa_objects[level])).splitlines()}
+@pytest.mark.parametrize("room", ROOMS)
+def test_an_isa_object_calls_nothing_but_the_c_library(isa_objects: Objects, room: str, level: str) -> None:
+    needed = {line.split()[-1] for line in tool("nm", "-u", str(isa_objects[room, level])).splitlines()}
     allowed = {f"{name}{suffix}" for name in ("exp", "erf", "tanh") for suffix in ("", "f")}
-    if level in SHARING_LEVELS:
-        allowed |= {f"fastconv_{table}_x86_64_v4" for table in SHARED_TABLES[1:]}
+    if level in SHARING_LEVELS and not has_kernels(room, level):
+        allowed = {f"fastconv_{room}_own_tables_x86_64_v4"}
     # __divti3: division of 128-bit integers, from libgcc and linked statically. __stack_chk_fail: of the C library,
     # where Python's own flags ask for a guarded stack.
     allowed |= {"memcpy", "memset", "memmove", "_GLOBAL_OFFSET_TABLE_", "__divti3", "__stack_chk_fail"}
     assert needed <= allowed
 
 
-def test_every_level_uses_its_own_registers(isa_objects: dict[str, Path]) -> None:
+def test_every_level_uses_its_own_registers(isa_objects: Objects) -> None:
     """And none above: this is also what shows that the patterns find anything."""
-    code = {level: disassembly(file) for level, file in isa_objects.items()}
+    code = {level: "".join(disassembly(isa_objects[room, level]) for room in ROOMS) for level in LEVELS[:3]}
     assert "xmm" in code["x86_64_v2"]
     assert not WIDER_THAN_BASELINE.search(code["x86_64_v2"])
     assert "ymm" in code["x86_64_v3"]
@@ -133,22 +180,31 @@ def test_every_level_uses_its_own_registers(isa_objects: dict[str, Path]) -> Non
     assert "zmm" in code["x86_64_v4"]
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda file: file.name.split(".")[0])
+def module_name(module: Path) -> str:
+    return module.relative_to(PACKAGE / "_cpu").as_posix().split(".")[0]
+
+
+KERNEL_MODULES = {f"{path}/{'runtime' if room == 'engine' else 'loops'}" for room, path in ROOMS.items()}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=module_name)
 def test_baseline_code_is_narrow(module: Path) -> None:
-    """Everything but the ISA objects, which are inside _runtime, runs on any x86-64-v2 machine."""
-    if not module.name.startswith("_runtime."):
+    """Everything but the rooms' kernels, which are in the modules of their loops, runs on any x86-64-v2 machine."""
+    if module_name(module) not in KERNEL_MODULES:
         assert not WIDER_THAN_BASELINE.search(disassembly(module))
 
 
-def test_wide_code_in_the_runtime_is_that_of_the_isa_objects(isa_objects: dict[str, Path]) -> None:
+@pytest.mark.parametrize("room", ROOMS)
+def test_wide_code_in_a_module_is_that_of_its_isa_objects(isa_objects: Objects, room: str) -> None:
     """Function by function: what is wide in the linked module comes from an object of a wide level."""
-    module = next(file for file in MODULES if file.name.startswith("_runtime."))
+    name = f"{ROOMS[room]}/{'runtime' if room == 'engine' else 'loops'}"
+    module = next(file for file in MODULES if module_name(file) == name)
     wide_functions = functions_with(WIDER_THAN_BASELINE, disassembly(module))
-    if not any("gemm" in name for name in wide_functions):
+    if not any("_" in name for name in wide_functions):
         pytest.skip("the module is stripped: its functions have no names")
     known = set()
     for level in LEVELS[1:]:
-        known |= functions_with(re.compile("%"), disassembly(isa_objects[level]))
+        known |= functions_with(re.compile("%"), disassembly(isa_objects[room, level]))
     assert wide_functions <= known
 
 
@@ -158,14 +214,14 @@ def functions_with(pattern: re.Pattern[str], code: str) -> set[str]:
     return {name for name, body in zip(pieces[1::2], pieces[2::2], strict=True) if pattern.search(body)}
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda file: file.name.split(".")[0])
+@pytest.mark.parametrize("module", MODULES, ids=module_name)
 def test_nothing_is_linked_that_changes_the_floating_point_mode(module: Path) -> None:
     """crtfastmath.o, which -ffast-math links in, sets flush-to-zero when the library is loaded."""
     assert "set_fast_math" not in tool("nm", str(module))
     assert "ldmxcsr" not in disassembly(module)
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda file: file.name.split(".")[0])
+@pytest.mark.parametrize("module", MODULES, ids=module_name)
 def test_modules_export_their_init_function_alone(module: Path) -> None:
     exported = [line.split()[-1] for line in tool("nm", "-D", "--defined-only", str(module)).splitlines()]
     name = module.name.split(".")[0]
@@ -249,13 +305,13 @@ def test_clang_compiles_all_kernels(clang: str | None) -> None:
     if clang is None:
         pytest.skip("clang is not installed")
     settings = build_settings()
-    csrc = SETUP.parent / settings["CSRC"]
-    command = [clang, "-fsyntax-only", "-Werror", f"-I{csrc}", *settings["C_FLAGS"]]
-    sources = [
-        [*flags, f"-DISA_LEVEL={level}", str(csrc / "isa_unit.c")] for level, flags in settings["ISA_LEVELS"].items()
+    cpu = SETUP.parent / settings["CPU"]
+    command = [clang, "-fsyntax-only", "-Werror", f"-I{cpu / 'csrc'}", *settings["C_FLAGS"]]
+    commands = [
+        [*command, *flags, f"-DISA_LEVEL={level}", f"-I{cpu / path}", str(cpu / path / "unit.c")]
+        for level, flags in settings["ISA_LEVELS"].items()
+        for path in ROOMS.values()
     ]
-    for source in ("dispatch.c", "reference.c"):
-        sources.append([*settings["BASELINE"], *settings["CYTHON_FLAGS"], str(csrc / source)])
-    running = [subprocess.Popen([*command, *rest], stderr=subprocess.PIPE, text=True) for rest in sources]
-    messages = [process.communicate()[1] for process in running]
-    assert not any(process.returncode for process in running), "".join(messages)[:4000]
+    for source in ("engine/dispatch.c", "engine/threads.c", "algorithms/reference/reference.c"):
+        commands.append([*command, *settings["BASELINE"], *settings["CYTHON_FLAGS"], str(cpu / source)])
+    assert not run_all(commands)

@@ -91,8 +91,8 @@ def test_the_loop_has_no_races(tmp_path: Path, sanitizer: str, mode: str) -> Non
     """threads.c under a race detector; see threads_race.c."""
     cpu = Path(__file__).parent.parent / "fastconv" / "_cpu"
     program = tmp_path / "race"
-    sources = [str(Path(__file__).with_name("threads_race.c")), str(cpu / "threads.c")]
-    flags = ["-g", "-O1", f"-fsanitize={sanitizer}", f"-I{cpu}", f"-I{cpu / 'csrc'}"]
+    sources = [str(Path(__file__).with_name("threads_race.c")), str(cpu / "engine" / "threads.c")]
+    flags = ["-g", "-O1", f"-fsanitize={sanitizer}", f"-I{cpu / 'engine'}", f"-I{cpu / 'csrc'}"]
     built = subprocess.run(
         [*COMPILER, *flags, *sources, "-o", str(program), "-lpthread"], capture_output=True, text=True
     )

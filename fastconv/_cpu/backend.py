@@ -16,8 +16,8 @@ from .._arrays import is_native, native, writable_in_place
 from .._problem import ConvProblem, Epilogue
 from . import epilogue, lowering
 from .border import Border
-from .elementwise import channel_sums as kernels
-from .elementwise.cast import cast
+from .elementwise import loops as elementwise
+from .elementwise.loops import cast
 from .engine import runtime
 from .engine.workspace import give_back, take
 from .pieces import Piece, summed_pieces
@@ -220,7 +220,7 @@ def channel_sums(array: np.ndarray, threads: int) -> np.ndarray:
     """Sums of (N, C, D, H, W) over all but C, in the dtype of ``array``; added up in double precision."""
     # NumPy takes an empty array for aligned wherever it lies.
     if array.size and array.dtype.kind == "f" and array.dtype.itemsize in (4, 8) and is_native(array):
-        return kernels.channel_sums(array, sum_threads(array.size, threads))
+        return elementwise.channel_sums(array, sum_threads(array.size, threads))
     wide = np.complex128 if array.dtype.kind == "c" else np.float64
     return array.sum(axis=(0, 2, 3, 4), dtype=wide).astype(array.dtype.newbyteorder("="))
 

@@ -13,7 +13,7 @@ import numpy as np
 from .._algorithm import Machine, Operands
 from .._problem import ConvProblem, Epilogue
 from . import epilogue
-from .elementwise.cast import cast, cast_into
+from .elementwise.loops import cast, cast_into
 
 WIDENED = {"float16": "float32", "bfloat16": "float32"}
 REAL_OF = {"complex64": "float32", "complex128": "float64"}

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from .._algorithm import Algorithm
-from .algorithms.depthwise.nchw import Planes
-from .algorithms.depthwise.nhwc import Depthwise
-from .algorithms.depthwise.small_groups import Grouped
-from .algorithms.direct.algorithm import Direct
-from .algorithms.direct.few_filters import Narrow
-from .algorithms.fft_fused.algorithm import Spectral
-from .algorithms.fft_scipy.algorithm import Fft
-from .algorithms.im2col.algorithm import Im2col
-from .algorithms.implicit_gemm.algorithm import ImplicitGemm
-from .algorithms.reference.algorithm import Reference
-from .algorithms.split_bf16.algorithm import SplitBf16
-from .algorithms.winograd.algorithm import Winograd
+from importlib import import_module
 
-CPU: tuple[Algorithm, ...] = (
-    ImplicitGemm(),
-    Direct(),
-    Narrow(),
-    Depthwise(),
-    Grouped(),
-    Planes(),
-    Im2col(),
-    Winograd(),
-    Spectral(),
-    SplitBf16(),
-    Fft(),
-    Reference(),
+from .._algorithm import Algorithm
+
+ROOMS = (
+    "implicit_gemm",
+    "direct",
+    "depthwise",
+    "im2col",
+    "winograd",
+    "fft_fused",
+    "split_bf16",
+    "fft_scipy",
+    "reference",
+)
+"""Folders of ``algorithms``."""
+
+CPU: tuple[Algorithm, ...] = tuple(
+    algorithm for room in ROOMS for algorithm in import_module(f"{__package__}.algorithms.{room}").ALGORITHMS
 )
 
 

@@ -17,7 +17,7 @@ from .._arrays import dtype_name
 from .._choose.select import plan_for, repeats
 from .._config import thread_count
 from .._cpu import backend
-from .._cpu.elementwise.channel_sums import SumsLaunch
+from .._cpu.elementwise.loops import SumsLaunch
 from .._cpu.engine import pages
 from .._cpu.engine.call_cache import Entry
 from .._cpu.engine.compiled_call import ConvLaunch, GradientsLaunch, Launch

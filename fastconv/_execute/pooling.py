@@ -11,7 +11,7 @@ import numpy as np
 
 from .._choose.select import repeats
 from .._config import thread_count
-from .._cpu.elementwise.cast import cast
+from .._cpu.elementwise.loops import cast
 from .._cpu.engine import pages
 from .._cpu.engine.call_cache import Entry
 from .._cpu.engine.compiled_call import Launch

@@ -134,7 +134,7 @@ ALWAYS_INLINE void NAMED(copy_rows_of)(const int known, REAL *to, int64_t to_row
     }
 }
 
-static void NAMED(copy_rows)(REAL *to, int64_t to_row, const REAL *from, int64_t from_row, int64_t stride,
+static inline void NAMED(copy_rows)(REAL *to, int64_t to_row, const REAL *from, int64_t from_row, int64_t stride,
                              int64_t count, int64_t rows) {
     switch (stride) {
     case 1: NAMED(copy_rows_of)(1, to, to_row, from, from_row, stride, count, rows); break;
@@ -146,8 +146,8 @@ static void NAMED(copy_rows)(REAL *to, int64_t to_row, const REAL *from, int64_t
 
 /* The other way: rows of neighbours to elements that are `stride` apart. `between`: the elements between them may be
  * written, too, with the values that they have. */
-static void NAMED(spread_rows)(REAL *to, int64_t to_row, int64_t stride, int between, const REAL *from,
-                               int64_t from_row, int64_t count, int64_t rows) {
+static inline void NAMED(spread_rows)(REAL *to, int64_t to_row, int64_t stride, int between, const REAL *from,
+                                      int64_t from_row, int64_t count, int64_t rows) {
     if (stride == 1) {
         NAMED(copy_rows_of)(1, to, to_row, from, from_row, 1, count, rows);
         return;

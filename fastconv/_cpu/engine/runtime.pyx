@@ -76,8 +76,23 @@ cdef extern from "threads.h" nogil:
                      int (*look)(void *) noexcept nogil, void *about)
     int64_t threads_kept()
 
-cdef const kernels_t *_kernels = NULL
-cdef kernels_t _with_other_kernels
+cdef extern from "dispatch.h" nogil:
+    const char *isa_level_name(int64_t level)
+    bint isa_level_is_usable(int64_t level)
+    int64_t isa_level_of(const char *max_isa)
+
+
+cdef extern from "job.h" nogil:
+    int64_t PEAK_STEPS
+
+    ctypedef struct kernels_t:
+        int64_t lanes, tile_rows, tile_columns
+        item_fn multiply_add_peak
+
+    const kernels_t *kernels_at(int64_t level, int64_t type)
+
+
+cdef int64_t _level = 0
 cdef int _openmp_threads_at_first = openmp_threads()
 
 
@@ -85,43 +100,46 @@ def isa_levels() -> list:
     """Names of the ISA levels compiled in, lowest first, each with whether this machine runs it."""
     levels = []
     cdef int64_t level = 0
-    while kernels_level_name(level) != NULL:
-        levels.append((kernels_level_name(level).decode(), bool(kernels_level_usable(level))))
+    while isa_level_name(level) != NULL:
+        levels.append((isa_level_name(level).decode(), isa_level_is_usable(level)))
         level += 1
     return levels
 
 
 def select_isa(max_isa=None) -> str:
     """Use the highest level that this machine runs and ``max_isa`` allows; return its name."""
-    global _kernels
+    global _level
     cdef bytes cap
-    cdef const kernels_t *chosen
+    cdef int64_t level
     if max_isa is None:
-        chosen = kernels_select(NULL)
+        level = isa_level_of(NULL)
     else:
         cap = max_isa.encode()
-        chosen = kernels_select(cap)
-    if chosen == NULL:
+        level = isa_level_of(cap)
+    if level < 0:
         names = ", ".join(name for name, _ in isa_levels())
         raise ValueError(f"FASTCONV_MAX_ISA: got {max_isa!r}; allowed: {names}")
-    _kernels = chosen
-    return chosen.name.decode()
-
-
-def use_split_kernels_of(size_t address) -> None:
-    """Take the kernels of bfloat16 pieces from the kernels_t at ``address``, which has to stay there.
-
-    For tests of a level that this machine does not run, compiled with its instructions in software.
-    """
-    global _kernels, _with_other_kernels
-    _with_other_kernels = _kernels[0]
-    _with_other_kernels.split = (<const kernels_t *>address).split
-    _kernels = &_with_other_kernels
+    _level = level
+    return isa()
 
 
 def isa() -> str:
     """Name of the ISA level in use."""
-    return _kernels.name.decode()
+    return isa_level_name(_level).decode()
+
+
+cdef int64_t isa_level() noexcept:
+    """The ISA level in use, by which a room's ``kernels_at`` finds its kernels."""
+    return _level
+
+
+cdef int real_type(str dtype) except -1:
+    """The type of that name, by which a room's ``kernels_at`` finds its kernels."""
+    if dtype == "float32":
+        return 0
+    if dtype == "float64":
+        return 1
+    raise TypeError(f"no kernels for dtype {dtype}")
 
 
 def has_openmp() -> bool:
@@ -142,13 +160,13 @@ def kept_threads() -> int:
 
 def tile_sizes(str dtype) -> tuple:
     """(lanes, rows, columns) of the register tile for ``dtype`` at the level in use."""
-    cdef const real_kernels_t *kernels = kernels_for(dtype)
+    cdef const kernels_t *kernels = kernels_at(_level, real_type(dtype))
     return kernels.lanes, kernels.tile_rows, kernels.tile_columns
 
 
 def multiply_add_rate(str dtype, int repeats=20) -> float:
     """Multiply-adds per second of one thread at the level in use: the best of ``repeats`` short runs in registers."""
-    cdef const real_kernels_t *kernels = kernels_for(dtype)
+    cdef const kernels_t *kernels = kernels_at(_level, real_type(dtype))
     cdef float numbers32[2]
     cdef double numbers64[2]
     cdef char scratch[64 * 64]
@@ -163,29 +181,6 @@ def multiply_add_rate(str dtype, int repeats=20) -> float:
         seconds = monotonic_seconds() - start
         best = min(best, seconds)
     return PEAK_STEPS * kernels.tile_rows * kernels.tile_columns / best
-
-
-cdef const real_kernels_t *kernels_for(str dtype) except NULL:
-    if dtype == "float32":
-        return _kernels.float32
-    if dtype == "float64":
-        return _kernels.float64
-    raise TypeError(f"no kernels for dtype {dtype}")
-
-
-cdef const split_kernels_t *split_kernels() noexcept:
-    """The kernels of bfloat16 pieces at the level in use; NULL: it has none."""
-    return _kernels.split
-
-
-cdef item_fn cast_kernel() noexcept:
-    """The casts of elementwise/cast_job.h at the level in use."""
-    return _kernels.cast
-
-
-cdef const pool_kernels_t *pool_kernels_for(int pool_type) noexcept:
-    """The pooling kernels of one pool_type_t at the level in use."""
-    return &_kernels.pooling[pool_type]
 
 
 cdef int run_items(item_fn fn, const void *job, int64_t items, int64_t scratch_bytes, object workspace,

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..._arrays import native, writable_in_place
 from ..._windows import Windows
-from ..elementwise.cast import cast, cast_into
+from ..elementwise.loops import cast, cast_into
 from . import loops
 
 PARALLEL_READS = 2**18

@@ -54,7 +54,7 @@ typedef struct {
 /* Rows of outputs that a kernel takes at once, and channels of a block. */
 enum { POOL_LANES = 128 };
 
-/* The order of the element types in kernels_t.pooling. */
+/* Types of elements, in the order of the tables; a kernel is NULL where the type has none. */
 typedef enum {
     POOL_FLOAT32,
     POOL_FLOAT64,
@@ -65,13 +65,14 @@ typedef enum {
     POOL_UINT8,
     POOL_UINT16,
     POOL_UINT32,
-    POOL_UINT64,
-    POOL_TYPES
+    POOL_UINT64
 } pool_type_t;
 
-/* One row per element type; NULL where the type has no such function. */
-typedef struct {
-    item_fn maximum, maximum_indices, average, average_gradient, maximum_gradient;
-} pool_kernels_t;
+#define POOL_TYPES 10
+
+#define ROOM pooling
+#define ROOM_TYPES POOL_TYPES
+#define ROOM_FIELDS
+#include "room.h"
 
 #endif

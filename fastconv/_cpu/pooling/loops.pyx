@@ -8,13 +8,18 @@ from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memset
 
 from ..engine.compiled_call cimport Launch, in_place, pins_t, result_for
-from ..engine.runtime cimport pool_kernels_for, pool_kernels_t, run_job
+from ..engine.runtime cimport isa_level, run_job
 from ..engine.kernel_types cimport item_fn
 
 
 cdef extern from "job.h" nogil:
     enum:
         POOL_LANES
+
+    ctypedef struct kernels_t:
+        item_fn maximum, maximum_indices, average, average_gradient, maximum_gradient
+
+    const kernels_t *kernels_at(int64_t level, int64_t type)
 
     ctypedef struct pool_axis_t:
         int64_t size, outputs, taps, step, before, after, dilation, adaptive
@@ -96,7 +101,7 @@ def maximum_gradient(windows, source, result, index, int threads):
 cdef _run(windows, source, result, index, str kind, int threads):
     cdef pool_job_t job
     cdef _Pinned pinned = _Pinned()
-    cdef const pool_kernels_t *kernels = pool_kernels_for(_TYPES.index(source.dtype.str[1:]))
+    cdef const kernels_t *kernels = kernels_at(isa_level(), _TYPES.index(source.dtype.str[1:]))
     cdef bint is_gradient = kind.endswith("gradient")
     cdef item_fn fn
     memset(&job, 0, sizeof(job))
@@ -133,7 +138,7 @@ cdef class PoolLaunch(Launch):
 
     def __cinit__(self, windows, dtype, str kind, bint returns_indices, source_axes, result_axes, tuple result_shape,
                   int threads):
-        cdef const pool_kernels_t *kernels = pool_kernels_for(_TYPES.index(dtype.str[1:]))
+        cdef const kernels_t *kernels = kernels_at(isa_level(), _TYPES.index(dtype.str[1:]))
         cdef int axis
         memset(&self.job, 0, sizeof(self.job))
         _set_windows(&self.job, windows)

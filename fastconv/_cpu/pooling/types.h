@@ -1,4 +1,4 @@
-/* The table of pooling kernels: one inclusion of pooling.h per element type. */
+/* The tables of pooling kernels: one inclusion of pooling.h per element type. */
 #include <stdint.h>
 
 #include "job.h"
@@ -85,21 +85,21 @@
 #define GRADIENTS(type)                                                                                                \
     .average_gradient = pool_average_gradient_##type, .maximum_gradient = pool_maximum_gradient_##type
 
-const pool_kernels_t LEVEL_NAMED(pooling)[POOL_TYPES] = {
-    [POOL_FLOAT32] = {MAXIMA(float32), .average = pool_average_float32, GRADIENTS(float32)},
-    [POOL_FLOAT64] = {MAXIMA(float64), .average = pool_average_float64, GRADIENTS(float64)},
-    [POOL_INT8] = {MAXIMA(int8)},
-    [POOL_INT16] = {MAXIMA(int16)},
-    [POOL_INT32] = {MAXIMA(int32)},
-    [POOL_INT64] = {MAXIMA(int64), .average = pool_average_int64},
-    [POOL_UINT8] = {MAXIMA(uint8)},
-    [POOL_UINT16] = {MAXIMA(uint16)},
-    [POOL_UINT32] = {MAXIMA(uint32)},
-    [POOL_UINT64] = {MAXIMA(uint64)},
-};
+#define TABLE(type, ...) static const kernels_t table_##type = {MAXIMA(type), __VA_ARGS__}
+TABLE(float32, .average = pool_average_float32, GRADIENTS(float32));
+TABLE(float64, .average = pool_average_float64, GRADIENTS(float64));
+TABLE(int8, .average = NULL);
+TABLE(int16, .average = NULL);
+TABLE(int32, .average = NULL);
+TABLE(int64, .average = pool_average_int64);
+TABLE(uint8, .average = NULL);
+TABLE(uint16, .average = NULL);
+TABLE(uint32, .average = NULL);
+TABLE(uint64, .average = NULL);
 
-#undef MAXIMA
-#undef GRADIENTS
-#undef REAL_QUOTIENT
-#undef WRAPPED_QUOTIENT
-#undef NOT_NAN
+const kernels_t *const OWN_TABLES(ISA_LEVEL)[ROOM_TYPES] = {
+    [POOL_FLOAT32] = &table_float32, [POOL_FLOAT64] = &table_float64, [POOL_INT8] = &table_int8,
+    [POOL_INT16] = &table_int16,     [POOL_INT32] = &table_int32,     [POOL_INT64] = &table_int64,
+    [POOL_UINT8] = &table_uint8,     [POOL_UINT16] = &table_uint16,   [POOL_UINT32] = &table_uint32,
+    [POOL_UINT64] = &table_uint64,
+};

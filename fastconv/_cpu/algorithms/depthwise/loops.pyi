@@ -1,20 +1,25 @@
 from ...._problem import ConvProblem
 from ...engine.correlation import Kernel
+from .nchw import Layout
 
 MOST_CHANNELS: int
+ROWS: int
 
-class DepthwiseKernel(Kernel):
+class NhwcKernel(Kernel):
     shared_bytes: int
     thread_bytes: int
 
     def __init__(self, problem: ConvProblem, band: int, columns: int = 0, parts: int = 1) -> None: ...
 
-class GroupedKernel(DepthwiseKernel): ...
+class SmallGroupsKernel(NhwcKernel): ...
 
-class DepthwiseGradient(Kernel):
+class NhwcGradient(Kernel):
     shared_bytes: int
     thread_bytes: int
 
     def __init__(self, problem: ConvProblem, splits: int, parts: int, band: int = 1, columns: int = 1) -> None: ...
 
-class GroupedGradient(DepthwiseGradient): ...
+class SmallGroupsGradient(NhwcGradient): ...
+
+class NchwKernel(Kernel):
+    def __init__(self, problem: ConvProblem, layout: Layout) -> None: ...

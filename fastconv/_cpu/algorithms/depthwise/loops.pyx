@@ -6,12 +6,18 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from ...engine.correlation cimport Correlations, Kernel, operands_t, point_forward
-from ...engine.runtime cimport kernels_for, real_kernels_t, run_job
+from ...engine.runtime cimport isa_level, real_type, run_job
 from ...engine.kernel_types cimport correlation_t, epilogue_t, item_fn
 
 
 cdef extern from "job.h" nogil:
-    const int GROUPED_CHANNELS
+    ctypedef struct kernels_t:
+        int64_t lanes, tile_rows, tile_columns
+        item_fn nhwc_pack, nhwc_correlate, nhwc_gradient, nhwc_reduce, small_groups_pack, small_groups_correlate, small_groups_gradient, small_groups_reduce, nchw_correlate, nchw_weight_gradient, nchw_weight_reduce
+
+    const kernels_t *kernels_at(int64_t level, int64_t type)
+
+    const int SMALL_GROUPS_CHANNELS
 
     ctypedef struct depthwise_phase_t:
         correlation_t sum
@@ -19,7 +25,7 @@ cdef extern from "job.h" nogil:
         char *factors
         char *spoiled
 
-    ctypedef struct grouped_reach_t:
+    ctypedef struct small_groups_reach_t:
         pass
 
     ctypedef struct depthwise_job_t:
@@ -27,19 +33,19 @@ cdef extern from "job.h" nogil:
         int64_t phase_count, band, columns, parts, turns
         int64_t apart[2]
         int64_t result[2]
-        grouped_reach_t reach
+        small_groups_reach_t reach
 
     ctypedef struct depthwise_gradient_job_t:
         correlation_t sum
         int64_t splits, parts, pass_first, pass_rows, band, columns
-        grouped_reach_t reach
+        small_groups_reach_t reach
         char *partial
         char *spoiled
 
-    const grouped_reach_t grouped_no_reach
+    const small_groups_reach_t small_groups_no_reach
 
-    void grouped_extend(grouped_reach_t *reach, const correlation_t *c)
-    int64_t grouped_copy_size(const correlation_t *c, const grouped_reach_t *reach, int64_t rows, int64_t columns,
+    void small_groups_extend(small_groups_reach_t *reach, const correlation_t *c)
+    int64_t small_groups_copy_size(const correlation_t *c, const small_groups_reach_t *reach, int64_t rows, int64_t columns,
                               int64_t lanes, int64_t others)
     int64_t div_up(int64_t a, int64_t b)
     int64_t round_up(int64_t a, int64_t b)
@@ -48,11 +54,11 @@ cdef extern from "job.h" nogil:
     int64_t depthwise_split_rows(const depthwise_gradient_job_t *job)
 
 
-MOST_CHANNELS = GROUPED_CHANNELS
+MOST_CHANNELS = SMALL_GROUPS_CHANNELS
 """Of the source in a group that is more than a single channel."""
 
 
-cdef class DepthwiseKernel(Kernel):
+cdef class NhwcKernel(Kernel):
     """The correlations of a problem with one channel and one filter in every group, ``band`` rows an item.
 
     Refuses forward with weights that are not finite, which make NaN of the zeros around the source. ``shared_bytes`` of
@@ -63,11 +69,11 @@ cdef class DepthwiseKernel(Kernel):
     cdef int64_t apart[2]
     cdef int64_t result[2]
     cdef readonly int64_t shared_bytes, thread_bytes
-    cdef const real_kernels_t *kernels
-    cdef grouped_reach_t reach
+    cdef const kernels_t *kernels
+    cdef small_groups_reach_t reach
 
     def __cinit__(self, problem, int64_t band, int64_t columns=0, int64_t parts=1):
-        self.sums, self.kernels, self.band = Correlations(problem), kernels_for(problem.dtype), band
+        self.sums, self.kernels, self.band = Correlations(problem), kernels_at(isa_level(), real_type(problem.dtype)), band
         self.may_refuse, self.parts = problem.direction == "forward", parts
         self.result[0], self.result[1] = (problem.output_size if self.may_refuse else problem.input_size)[1:]
         self.apart[0], self.apart[1] = (1, 1) if self.may_refuse else problem.stride[1:]
@@ -82,12 +88,12 @@ cdef class DepthwiseKernel(Kernel):
         cdef correlation_t c
         cdef epilogue_t epilogue
         cdef int64_t index, itemsize = 4 if self.sums.problem.dtype == "float32" else 8
-        self.shared_bytes, self.reach = 0, grouped_no_reach
+        self.shared_bytes, self.reach = 0, small_groups_no_reach
         memset(&none, 0, sizeof(none))
         for index in range(self.sums.count):
             c = self.sums.get(&none, index, &epilogue)
             point_forward(&c, itemsize)
-            grouped_extend(&self.reach, &c)
+            small_groups_extend(&self.reach, &c)
             self.shared_bytes += self._factors(&c) * itemsize
         self.shared_bytes = round_up(self.shared_bytes, 64)
         c = self.sums.get(&none, 0, &epilogue)
@@ -138,13 +144,13 @@ cdef class DepthwiseKernel(Kernel):
         return 0
 
     cdef int _pack_phase(self, const depthwise_phase_t *phase) except -1:
-        return run_job(self.kernels.depthwise_pack, phase, depthwise_taps(&phase.sum), 0, NULL, 1)
+        return run_job(self.kernels.nhwc_pack, phase, depthwise_taps(&phase.sum), 0, NULL, 1)
 
     cdef item_fn _correlate(self) noexcept:
-        return self.kernels.depthwise_correlate
+        return self.kernels.nhwc_correlate
 
 
-cdef class GroupedKernel(DepthwiseKernel):
+cdef class SmallGroupsKernel(NhwcKernel):
     """The same for small groups, by small_groups.h, ``columns`` of a row and the filters in ``parts`` items."""
 
     def __cinit__(self, problem, int64_t band, int64_t columns=0, int64_t parts=1):
@@ -157,20 +163,20 @@ cdef class GroupedKernel(DepthwiseKernel):
         return self._blocks(c) * (1 + depthwise_taps(c) * c.channels) * self.kernels.lanes
 
     cdef int64_t _scratch(self, const correlation_t *c) noexcept:
-        return grouped_copy_size(c, &self.reach, self.band, self.columns, self.kernels.lanes, self.turns)
+        return small_groups_copy_size(c, &self.reach, self.band, self.columns, self.kernels.lanes, self.turns)
 
     cdef int _pack_phase(self, const depthwise_phase_t *phase) except -1:
-        return run_job(self.kernels.grouped_pack, phase, self._blocks(&phase.sum), 0, NULL, 1)
+        return run_job(self.kernels.small_groups_pack, phase, self._blocks(&phase.sum), 0, NULL, 1)
 
     cdef item_fn _correlate(self) noexcept:
-        return self.kernels.grouped_correlate
+        return self.kernels.small_groups_correlate
 
 
 # Arithmetic of one item of one pass over a weight gradient: KeyboardInterrupt waits for the items begun.
 cdef int64_t PASS_MULTIPLY_ADDS = 2**26
 
 
-cdef class DepthwiseGradient(Kernel):
+cdef class NhwcGradient(Kernel):
     """backward_weight of the same problems: sums of ``splits`` of the rows, the channels in ``parts`` items each.
 
     Refuses where a sum is not finite: a gradient that is not makes NaN of the zeros around the source.
@@ -178,24 +184,24 @@ cdef class DepthwiseGradient(Kernel):
 
     cdef int64_t splits, parts, band, columns
     cdef readonly int64_t shared_bytes, thread_bytes
-    cdef const real_kernels_t *kernels
-    cdef grouped_reach_t reach
+    cdef const kernels_t *kernels
+    cdef small_groups_reach_t reach
 
     def __cinit__(self, problem, int64_t splits, int64_t parts, int64_t band=1, int64_t columns=1):
-        self.sums, self.kernels, self.splits, self.parts = Correlations(problem), kernels_for(problem.dtype), splits, parts
+        self.sums, self.kernels, self.splits, self.parts = Correlations(problem), kernels_at(isa_level(), real_type(problem.dtype)), splits, parts
         self.may_refuse, self.band, self.columns = True, band, columns
         self._set_sizes()
 
     cdef _set_sizes(self):
-        """As in DepthwiseKernel."""
+        """As in NhwcKernel."""
         cdef operands_t none
         cdef correlation_t c
         cdef epilogue_t epilogue
         cdef int64_t filters, itemsize = 4 if self.sums.problem.dtype == "float32" else 8
-        self.reach = grouped_no_reach
+        self.reach = small_groups_no_reach
         memset(&none, 0, sizeof(none))
         c = self.sums.get(&none, 0, &epilogue)
-        grouped_extend(&self.reach, &c)
+        small_groups_extend(&self.reach, &c)
         filters = round_up(c.groups * c.filters, self.kernels.lanes)
         self.shared_bytes = round_up(self.splits * filters * depthwise_taps(&c) * c.channels * itemsize, 64)
         self.thread_bytes = round_up(self._scratch(&c) * itemsize, 64)
@@ -225,24 +231,89 @@ cdef class DepthwiseGradient(Kernel):
         return 0
 
     cdef item_fn _gradient(self) noexcept:
-        return self.kernels.depthwise_gradient
+        return self.kernels.nhwc_gradient
 
     cdef item_fn _reduce(self) noexcept:
-        return self.kernels.depthwise_reduce
+        return self.kernels.nhwc_reduce
 
 
-cdef class GroupedGradient(DepthwiseGradient):
+cdef class SmallGroupsGradient(NhwcGradient):
     """The same for small groups, by small_groups_weight.h, ``band`` rows of ``columns`` at a time."""
 
     def __cinit__(self, problem, int64_t splits, int64_t parts, int64_t band=1, int64_t columns=1):
         self._set_sizes()
 
     cdef int64_t _scratch(self, const correlation_t *c) noexcept:
-        return grouped_copy_size(c, &self.reach, self.band, self.columns, self.kernels.lanes,
+        return small_groups_copy_size(c, &self.reach, self.band, self.columns, self.kernels.lanes,
                                  self.band * self.columns)
 
     cdef item_fn _gradient(self) noexcept:
-        return self.kernels.grouped_gradient
+        return self.kernels.small_groups_gradient
 
     cdef item_fn _reduce(self) noexcept:
-        return self.kernels.grouped_reduce
+        return self.kernels.small_groups_reduce
+
+
+cdef extern from "nchw_job.h" nogil:
+    const int NCHW_ROWS
+
+    ctypedef struct nchw_phase_t:
+        correlation_t sum
+        epilogue_t epilogue
+
+    ctypedef struct nchw_job_t:
+        const nchw_phase_t *phases
+        int64_t row_phases, sides, block, band, before, after, pitch, gradient_pitch, partials
+        char *partial
+        int64_t masks_at, columns_at, factors_at, source_at, gradient_at, sums_at
+
+    int64_t nchw_items(const nchw_job_t *job)
+    int64_t nchw_weight_items(const nchw_job_t *job)
+
+
+ROWS = NCHW_ROWS
+"""Rows of a register tile."""
+
+
+cdef class NchwKernel(Kernel):
+    """The correlations of a problem with their layout; ``thread_bytes`` of the workspace are for every thread, before
+    them come ``partial_bytes`` for parts of a weight gradient."""
+
+    cdef nchw_job_t job
+    cdef int64_t thread_bytes, partial_bytes
+    cdef bint is_gradient
+    cdef const kernels_t *kernels
+
+    def __cinit__(self, problem, layout):
+        cdef nchw_job_t *job = &self.job
+        self.sums = Correlations(problem)
+        self.kernels = kernels_at(isa_level(), real_type(problem.dtype))
+        self.is_gradient = problem.direction == "backward_weight"
+        self.thread_bytes, self.partial_bytes = layout.thread_bytes, layout.partial_bytes
+        job.phases, job.partial = NULL, NULL
+        job.row_phases = job.sides = layout.sides
+        job.block, job.band, job.partials = layout.block, layout.band, layout.partials
+        job.before, job.after, job.pitch = layout.before, layout.after, layout.pitch
+        job.gradient_pitch = layout.gradient_pitch
+        job.masks_at, job.columns_at, job.factors_at, job.source_at, job.gradient_at, job.sums_at = layout.starts
+
+    cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
+                 int threads) except -1:
+        cdef nchw_phase_t phases[4]
+        cdef nchw_job_t job = self.job
+        cdef int64_t index
+        if self.partial_bytes + self.thread_bytes * threads > workspace_bytes:
+            raise MemoryError("workspace smaller than the algorithm asked for")
+        for index in range(self.sums.count):
+            phases[index].sum = self.sums.get(operands, index, &phases[index].epilogue)
+            point_forward(&phases[index].sum, operands.itemsize)
+        job.phases = phases
+        if not self.is_gradient:
+            return run_job(self.kernels.nchw_correlate, &job, nchw_items(&job), self.thread_bytes, workspace,
+                           threads)
+        job.partial = workspace if job.partials > 1 else NULL
+        run_job(self.kernels.nchw_weight_gradient, &job, nchw_weight_items(&job), self.thread_bytes,
+                workspace + self.partial_bytes, threads)
+        if job.partials > 1:
+            run_job(self.kernels.nchw_weight_reduce, &job, phases[0].sum.groups, 0, NULL, threads)
+        return 0

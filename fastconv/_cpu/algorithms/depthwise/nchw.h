@@ -2,7 +2,7 @@
  *
  *     result[c, p] = sum over t of  source[c, p*step + first + t] * factors[c, t]
  *
- * A tile is up to PLANES_ROWS rows of pixels of one vector along the width: for one width tap after the other a source
+ * A tile is up to NCHW_ROWS rows of pixels of one vector along the width: for one width tap after the other a source
  * row is loaded once and meets all height taps, whose weights are in registers. Two stride phases of backward_input,
  * which own every second element of a row, are summed side by side and stored as one.
  *
@@ -54,7 +54,7 @@ static NAMED(plane_t) NAMED(plane_at)(const REAL *base, const int64_t *stride, c
     /* Of a negative stride the last row is the first in memory. */
     const int64_t first = min64(begin * stride[0], (end - 1) * stride[0]);
     const int64_t last = max64(begin * stride[0], (end - 1) * stride[0]) + size[1];
-    if (stride[1] == 1 && stride[0] * REAL_BYTES % PLANES_SETS != 0 && before <= base + first - extent->low &&
+    if (stride[1] == 1 && stride[0] * REAL_BYTES % NCHW_SETS != 0 && before <= base + first - extent->low &&
         after <= extent->high - (base + last))
         return plane;
     NAMED(copy_rows)(copy + before, pitch, base + begin * stride[0], stride[0], stride[1], size[1], end - begin);
@@ -103,7 +103,7 @@ typedef struct {
 } NAMED(side_t);
 
 typedef struct {
-    const planes_job_t *job;
+    const nchw_job_t *job;
     const correlation_t *sum; /* of side 0 */
     const epilogue_t *epilogue;
     NAMED(extent_t) extent; /* of the source */
@@ -113,7 +113,7 @@ typedef struct {
     int64_t width; /* elements of a row of results */
     REAL *result;  /* row 0 of the plane, or of `job->band` rows on their way */
     int64_t result_row;
-} NAMED(planes_turn_t);
+} NAMED(nchw_turn_t);
 
 /* `rows` rows of one vector at pixel `at`; `line`: the source rows that they read. */
 ALWAYS_INLINE void NAMED(sum_tile)(NAMED(vector) *sum, const int rows, const int taps, const int step,
@@ -122,7 +122,7 @@ ALWAYS_INLINE void NAMED(sum_tile)(NAMED(vector) *sum, const int rows, const int
     at = at * step + side->first;
     for (int64_t s = 0; s < side->taps; s++, at++, factors += taps) {
         const MASK keep = mask[s];
-        NAMED(vector) factor[PLANES_ROWS];
+        NAMED(vector) factor[NCHW_ROWS];
 #pragma GCC unroll 8
         for (int r = 0; r < taps; r++) factor[r] = factors[r] - (NAMED(vector)){0};
 #pragma GCC unroll 32
@@ -135,11 +135,11 @@ ALWAYS_INLINE void NAMED(sum_tile)(NAMED(vector) *sum, const int rows, const int
     }
 }
 
-/* Asks for the rows that follow `rows` rows of some vectors, at least PLANES_AHEAD bytes on: each row is a stream of
+/* Asks for the rows that follow `rows` rows of some vectors, at least NCHW_AHEAD bytes on: each row is a stream of
  * its own, and too short for the hardware to foresee. */
 ALWAYS_INLINE void NAMED(prefetch_rows)(const REAL *from, int64_t pitch, const int rows, const int vectors,
                                         const int to_store) {
-    const int64_t ahead = max64(rows * pitch, PLANES_AHEAD / REAL_BYTES);
+    const int64_t ahead = max64(rows * pitch, NCHW_AHEAD / REAL_BYTES);
     for (int a = 0; a < rows; a++)
         for (int v = 0; v < vectors; v++)
             if (to_store)
@@ -149,11 +149,11 @@ ALWAYS_INLINE void NAMED(prefetch_rows)(const REAL *from, int64_t pitch, const i
 }
 
 /* `rows` rows of pixels from h on, all vectors of them. */
-ALWAYS_INLINE void NAMED(planes_block)(const int rows, const int taps, const int step, const int sides,
-                                       const NAMED(planes_turn_t) *t, int64_t h) {
+ALWAYS_INLINE void NAMED(nchw_block)(const int rows, const int taps, const int step, const int sides,
+                                     const NAMED(nchw_turn_t) *t, int64_t h) {
     const int lines = (rows - 1) * step + taps;
     const correlation_t *c = t->sum;
-    const REAL *line[3 * PLANES_ROWS];
+    const REAL *line[3 * NCHW_ROWS];
     const int64_t pixels = c->pixels[2], width = t->width;
     MASK low, high, order;
     for (int i = 0; i < LANES; i++) {
@@ -165,7 +165,7 @@ ALWAYS_INLINE void NAMED(planes_block)(const int rows, const int taps, const int
     const REAL *last_line = t->plane.base + (h * step + c->first[1] + taps - 1) * t->plane.pitch;
     for (int64_t v = 0; v * LANES < pixels; v++) {
         const int64_t at = NAMED(column)(v, pixels);
-        NAMED(vector) sum[2][PLANES_ROWS];
+        NAMED(vector) sum[2][NCHW_ROWS];
 #pragma GCC unroll 2
         for (int k = 0; k < sides; k++) {
 #pragma GCC unroll 8
@@ -187,11 +187,11 @@ ALWAYS_INLINE void NAMED(planes_block)(const int rows, const int taps, const int
     }
 }
 
-typedef void (*NAMED(planes_block_fn))(const NAMED(planes_turn_t) *t, int64_t h);
+typedef void (*NAMED(nchw_block_fn))(const NAMED(nchw_turn_t) *t, int64_t h);
 
 #define BLOCK(name, rows, taps, step, sides)                                                                           \
-    static void NAMED(name##_##rows)(const NAMED(planes_turn_t) *t, int64_t h) {                                       \
-        NAMED(planes_block)(rows, taps, step, sides, t, h);                                                            \
+    static void NAMED(name##_##rows)(const NAMED(nchw_turn_t) *t, int64_t h) {                                         \
+        NAMED(nchw_block)(rows, taps, step, sides, t, h);                                                              \
     }
 /* A BLOCK for each number of rows, by rows less one. */
 #define BLOCKS(function, name, ...)                                                                                    \
@@ -203,43 +203,43 @@ typedef void (*NAMED(planes_block_fn))(const NAMED(planes_turn_t) *t, int64_t h)
     BLOCK(name, 6, __VA_ARGS__)                                                                                        \
     BLOCK(name, 7, __VA_ARGS__)                                                                                        \
     static const NAMED(function)                                                                                       \
-        NAMED(name)[PLANES_ROWS] = {NAMED(name##_1), NAMED(name##_2), NAMED(name##_3), NAMED(name##_4),                \
-                                    NAMED(name##_5), NAMED(name##_6), NAMED(name##_7)};
-BLOCKS(planes_block_fn, planes_3, 3, 1, 1)
-BLOCKS(planes_block_fn, planes_5, 5, 1, 1)
-BLOCKS(planes_block_fn, planes_7, 7, 1, 1)
-BLOCKS(planes_block_fn, planes_3_strided, 3, 2, 1)
-BLOCKS(planes_block_fn, planes_5_strided, 5, 2, 1)
-BLOCKS(planes_block_fn, planes_7_strided, 7, 2, 1)
-BLOCKS(planes_block_fn, planes_1_spread, 1, 1, 2)
-BLOCKS(planes_block_fn, planes_2_spread, 2, 1, 2)
-BLOCKS(planes_block_fn, planes_3_spread, 3, 1, 2)
-BLOCKS(planes_block_fn, planes_4_spread, 4, 1, 2)
+        NAMED(name)[NCHW_ROWS] = {NAMED(name##_1), NAMED(name##_2), NAMED(name##_3), NAMED(name##_4),                  \
+                                  NAMED(name##_5), NAMED(name##_6), NAMED(name##_7)};
+BLOCKS(nchw_block_fn, nchw_3, 3, 1, 1)
+BLOCKS(nchw_block_fn, nchw_5, 5, 1, 1)
+BLOCKS(nchw_block_fn, nchw_7, 7, 1, 1)
+BLOCKS(nchw_block_fn, nchw_3_strided, 3, 2, 1)
+BLOCKS(nchw_block_fn, nchw_5_strided, 5, 2, 1)
+BLOCKS(nchw_block_fn, nchw_7_strided, 7, 2, 1)
+BLOCKS(nchw_block_fn, nchw_1_spread, 1, 1, 2)
+BLOCKS(nchw_block_fn, nchw_2_spread, 2, 1, 2)
+BLOCKS(nchw_block_fn, nchw_3_spread, 3, 1, 2)
+BLOCKS(nchw_block_fn, nchw_4_spread, 4, 1, 2)
 #undef BLOCK
 /* BLOCKS goes on in nchw_short.h and nchw_weight.h, with another BLOCK. */
 #include "nchw_short.h"
 
-static const NAMED(planes_block_fn) *NAMED(planes_blocks)(const planes_job_t *job, const correlation_t *c) {
-    static const NAMED(planes_block_fn) *const spread[] = {NAMED(planes_1_spread), NAMED(planes_2_spread),
-                                                           NAMED(planes_3_spread), NAMED(planes_4_spread)};
+static const NAMED(nchw_block_fn) *NAMED(nchw_blocks)(const nchw_job_t *job, const correlation_t *c) {
+    static const NAMED(nchw_block_fn) *const spread[] = {NAMED(nchw_1_spread), NAMED(nchw_2_spread),
+                                                         NAMED(nchw_3_spread), NAMED(nchw_4_spread)};
     if (job->sides == 2) return spread[c->taps[1] - 1];
-    if (NAMED(rows_are_short)(job, c)) return NAMED(planes_short_blocks)(c);
+    if (NAMED(rows_are_short)(job, c)) return NAMED(nchw_short_blocks)(c);
     switch (c->taps[1]) {
-    case 3: return c->step[1] == 1 ? NAMED(planes_3) : NAMED(planes_3_strided);
-    case 5: return c->step[1] == 1 ? NAMED(planes_5) : NAMED(planes_5_strided);
-    default: return c->step[1] == 1 ? NAMED(planes_7) : NAMED(planes_7_strided);
+    case 3: return c->step[1] == 1 ? NAMED(nchw_3) : NAMED(nchw_3_strided);
+    case 5: return c->step[1] == 1 ? NAMED(nchw_5) : NAMED(nchw_5_strided);
+    default: return c->step[1] == 1 ? NAMED(nchw_7) : NAMED(nchw_7_strided);
     }
 }
 
 /* The weights of one channel as the tile reads them. */
-static void NAMED(planes_factors)(const correlation_t *c, int64_t channel, REAL *to) {
+static void NAMED(nchw_factors)(const correlation_t *c, int64_t channel, REAL *to) {
     const REAL *weight = (const REAL *)c->weight + channel * c->weight_group_stride;
     for (int64_t s = 0; s < c->taps[2]; s++)
         for (int64_t r = 0; r < c->taps[1]; r++) *to++ = weight[r * c->weight_stride[3] + s * c->weight_stride[4]];
 }
 
 /* Epilogue of rows [h, h + rows), and from scratch into the result. */
-static void NAMED(planes_finish)(const NAMED(planes_turn_t) *t, int64_t n, int64_t channel, int64_t h, int64_t rows) {
+static void NAMED(nchw_finish)(const NAMED(nchw_turn_t) *t, int64_t n, int64_t channel, int64_t h, int64_t rows) {
     const epilogue_t *e = t->epilogue;
     const correlation_t *c = t->sum;
     const int64_t sides = t->job->sides, stride = c->result_stride[4] / sides;
@@ -256,9 +256,9 @@ static void NAMED(planes_finish)(const NAMED(planes_turn_t) *t, int64_t n, int64
 }
 
 /* Rows [begin, end) of pixels of one channel of one image, in all phases. */
-static void NAMED(planes_channel)(NAMED(planes_turn_t) *t, int64_t n, int64_t channel, int64_t begin, int64_t end,
-                                  char *memory) {
-    const planes_job_t *job = t->job;
+static void NAMED(nchw_channel)(NAMED(nchw_turn_t) *t, int64_t n, int64_t channel, int64_t begin, int64_t end,
+                                char *memory) {
+    const nchw_job_t *job = t->job;
     for (int64_t phase = 0; phase < job->row_phases; phase++) {
         const correlation_t *c = t->sum = &job->phases[phase * job->sides].sum;
         t->epilogue = &job->phases[phase * job->sides].epilogue;
@@ -267,7 +267,7 @@ static void NAMED(planes_channel)(NAMED(planes_turn_t) *t, int64_t n, int64_t ch
         REAL *factors = (REAL *)(memory + job->factors_at);
         for (int64_t k = 0; k < job->sides; k++) {
             const correlation_t *side = &job->phases[phase * job->sides + k].sum;
-            NAMED(planes_factors)(side, channel, factors);
+            NAMED(nchw_factors)(side, channel, factors);
             t->side[k].factors = factors;
             factors += side->taps[1] * side->taps[2];
         }
@@ -281,24 +281,24 @@ static void NAMED(planes_channel)(NAMED(planes_turn_t) *t, int64_t n, int64_t ch
             t->result_row = t->width;
             t->result = (REAL *)(memory + job->gradient_at) - begin * t->result_row;
         }
-        const NAMED(planes_block_fn) *blocks = NAMED(planes_blocks)(job, c);
+        const NAMED(nchw_block_fn) *blocks = NAMED(nchw_blocks)(job, c);
         for (int64_t h = begin, height; h < last; h += height) {
-            height = planes_height(last - h);
+            height = nchw_height(last - h);
             blocks[height - 1](t, h);
-            NAMED(planes_finish)(t, n, channel, h, height);
+            NAMED(nchw_finish)(t, n, channel, h, height);
         }
     }
 }
 
 /* One item: a band of rows of some channels of one image. */
-static void NAMED(planes_correlate)(const void *data, int64_t item, void *scratch) {
-    const planes_job_t *job = (const planes_job_t *)data;
+static void NAMED(nchw_correlate)(const void *data, int64_t item, void *scratch) {
+    const nchw_job_t *job = (const nchw_job_t *)data;
     const correlation_t *c = &job->phases[0].sum;
-    const int64_t bands = planes_bands(job), blocks = div_up(c->groups, job->block), n = item / bands / blocks;
+    const int64_t bands = nchw_bands(job), blocks = div_up(c->groups, job->block), n = item / bands / blocks;
     const int64_t begin = item % bands * job->band, first = item / bands % blocks * job->block;
     char *memory = (char *)scratch;
     NAMED(short_rows_t) short_rows;
-    NAMED(planes_turn_t)
+    NAMED(nchw_turn_t)
     t = {.job = job,
          .extent = NAMED(extent_of)(c->source, c->source_stride, c, c->source_size),
          .short_rows = &short_rows};
@@ -317,5 +317,5 @@ static void NAMED(planes_correlate)(const void *data, int64_t item, void *scratc
         masks += div_up(c->pixels[2], LANES) * side.taps[2];
     }
     for (int64_t channel = first; channel < min64(first + job->block, c->groups); channel++)
-        NAMED(planes_channel)(&t, n, channel, begin, begin + job->band, memory);
+        NAMED(nchw_channel)(&t, n, channel, begin, begin + job->band, memory);
 }

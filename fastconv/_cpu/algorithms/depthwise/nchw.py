@@ -12,7 +12,7 @@ from ...._algorithm import Algorithm, Machine, Operands, Params, Resources
 from ...._problem import ConvProblem
 from ...engine import runtime
 from ..direct.layout import LEAST_ITEMS, LEAST_MULTIPLY_ADDS, MOST_MULTIPLY_ADDS, MOST_PARTS
-from . import nchw_loops
+from . import loops
 
 HEIGHTS = (3, 5, 7)
 """Kernel heights there is code for."""
@@ -68,7 +68,7 @@ def layout_of(problem: ConvProblem) -> Layout:
         _apart(before + source[1] + after, itemsize),
         _apart(max(pixels[1] * sides, lanes), itemsize),
     )
-    most = max(BAND_BYTES // (pitch * step * itemsize * nchw_loops.ROWS), 1) * nchw_loops.ROWS
+    most = max(BAND_BYTES // (pitch * step * itemsize * loops.ROWS), 1) * loops.ROWS
     band = min(most, pixels[0])
     positions = problem.batch * -(-pixels[0] // band)
     sum_bytes = height * taps * lanes * itemsize
@@ -116,7 +116,7 @@ def _lines(size: int) -> int:
     return -(-size // 64) * 64
 
 
-class Planes(Algorithm):
+class DepthwiseNchw(Algorithm):
     """Depthwise kernels of 3, 5 or 7 rows at stride 1 or 2, in float32 and float64."""
 
     name = "planes"
@@ -160,8 +160,8 @@ class Planes(Algorithm):
         work += EXPOSED * elements * itemsize / machine.bytes_per_second
         return machine.call_seconds + work / min(threads, LEAST_ITEMS)
 
-    def bind(self, problem: ConvProblem, params: Params) -> nchw_loops.PlanesKernel:
-        return nchw_loops.PlanesKernel(problem, layout_of(problem))
+    def bind(self, problem: ConvProblem, params: Params) -> loops.NchwKernel:
+        return loops.NchwKernel(problem, layout_of(problem))
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
         self.bind(problem, params).execute(operands, resources)

@@ -1,22 +1,22 @@
 /* What the kernels for planes compute: correlations with one channel and one filter in every group, of images whose
  * rows are neighbours in memory, read where they lie. */
-#ifndef FASTCONV_PLANES_JOB_H
-#define FASTCONV_PLANES_JOB_H
+#ifndef FASTCONV_NCHW_JOB_H
+#define FASTCONV_NCHW_JOB_H
 
 #include "correlation.h"
 #include "integers.h"
 
-#define PLANES_ROWS 7     /* of pixels in a register tile; most images have a multiple of 7 */
-#define PLANES_SETS 4096  /* bytes: lines so far apart share a set of a first-level cache */
-#define PLANES_AHEAD 2048 /* bytes: prefetches go so far ahead, at least */
+#define NCHW_ROWS 7     /* of pixels in a register tile; most images have a multiple of 7 */
+#define NCHW_SETS 4096  /* bytes: lines so far apart share a set of a first-level cache */
+#define NCHW_AHEAD 2048 /* bytes: prefetches go so far ahead, at least */
 
 typedef struct {
     correlation_t sum; /* delta 1, one slice */
     epilogue_t epilogue;
-} planes_phase_t;
+} nchw_phase_t;
 
 typedef struct {
-    const planes_phase_t *phases; /* one, or the 2 x 2 stride phases of backward_input, rows before columns */
+    const nchw_phase_t *phases; /* one, or the 2 x 2 stride phases of backward_input, rows before columns */
     int64_t row_phases;
     int64_t sides;          /* column phases: 1 or 2 */
     int64_t block;          /* channels of an item */
@@ -34,19 +34,19 @@ typedef struct {
     int64_t source_at;   /* a band of the source, where it cannot be read in place */
     int64_t gradient_at; /* weight gradient: the same of the output gradient; else rows of results on their way */
     int64_t sums_at;     /* weight gradient: [channel][width tap][height tap][lane] */
-} planes_job_t;
+} nchw_job_t;
 
 /* Rows of the next tile when `left` are to be computed: all tiles are as even as possible. */
-static inline int64_t planes_height(int64_t left) {
-    return left % PLANES_ROWS == 0 ? PLANES_ROWS : div_up(left, div_up(left, PLANES_ROWS));
+static inline int64_t nchw_height(int64_t left) {
+    return left % NCHW_ROWS == 0 ? NCHW_ROWS : div_up(left, div_up(left, NCHW_ROWS));
 }
 
-static inline int64_t planes_bands(const planes_job_t *job) { return div_up(job->phases[0].sum.pixels[1], job->band); }
-static inline int64_t planes_items(const planes_job_t *job) {
+static inline int64_t nchw_bands(const nchw_job_t *job) { return div_up(job->phases[0].sum.pixels[1], job->band); }
+static inline int64_t nchw_items(const nchw_job_t *job) {
     const correlation_t *c = &job->phases[0].sum;
-    return c->batch * div_up(c->groups, job->block) * planes_bands(job);
+    return c->batch * div_up(c->groups, job->block) * nchw_bands(job);
 }
-static inline int64_t planes_weight_items(const planes_job_t *job) {
+static inline int64_t nchw_weight_items(const nchw_job_t *job) {
     return job->partials * div_up(job->phases[0].sum.groups, job->block);
 }
 

@@ -12,7 +12,7 @@ typedef struct NAMED(short_rows) {
 } NAMED(short_rows_t);
 
 /* Whether rows are short: see above. */
-static inline int NAMED(rows_are_short)(const planes_job_t *job, const correlation_t *c) {
+static inline int NAMED(rows_are_short)(const nchw_job_t *job, const correlation_t *c) {
     return job->sides == 1 && 2 * c->pixels[2] <= LANES && c->source_size[2] <= LANES &&
            c->source_size[2] + job->after >= LANES && max64(c->taps[1], c->taps[2]) <= SHORT_TAPS;
 }
@@ -28,13 +28,13 @@ static void NAMED(make_short_rows)(const correlation_t *c, NAMED(short_rows_t) *
 }
 
 /* `rows` rows of pixels from h on. */
-ALWAYS_INLINE void NAMED(planes_short_block)(const int rows, const int taps, const int step,
-                                             const NAMED(planes_turn_t) *t, int64_t h) {
+ALWAYS_INLINE void NAMED(nchw_short_block)(const int rows, const int taps, const int step, const NAMED(nchw_turn_t) *t,
+                                           int64_t h) {
     const int pairs = (rows + 1) / 2, lines = (rows - 1) * step + taps;
     const correlation_t *c = t->sum;
     const REAL *factors = t->side[0].factors;
     const int64_t pixels = c->pixels[2], width_taps = t->side[0].taps;
-    NAMED(vector) sum[(PLANES_ROWS + 1) / 2];
+    NAMED(vector) sum[(NCHW_ROWS + 1) / 2];
     MASK last, upper;
     for (int i = 0; i < LANES; i++) {
         last[i] = i + pixels - NAMED(store_part)(pixels);
@@ -68,17 +68,17 @@ ALWAYS_INLINE void NAMED(planes_short_block)(const int rows, const int taps, con
 }
 
 #define BLOCK(name, rows, taps, step)                                                                                  \
-    static void NAMED(name##_##rows)(const NAMED(planes_turn_t) *t, int64_t h) {                                       \
-        NAMED(planes_short_block)(rows, taps, step, t, h);                                                             \
+    static void NAMED(name##_##rows)(const NAMED(nchw_turn_t) *t, int64_t h) {                                         \
+        NAMED(nchw_short_block)(rows, taps, step, t, h);                                                               \
     }
-BLOCKS(planes_block_fn, planes_3_short, 3, 1)
-BLOCKS(planes_block_fn, planes_5_short, 5, 1)
-BLOCKS(planes_block_fn, planes_3_short_strided, 3, 2)
-BLOCKS(planes_block_fn, planes_5_short_strided, 5, 2)
+BLOCKS(nchw_block_fn, nchw_3_short, 3, 1)
+BLOCKS(nchw_block_fn, nchw_5_short, 5, 1)
+BLOCKS(nchw_block_fn, nchw_3_short_strided, 3, 2)
+BLOCKS(nchw_block_fn, nchw_5_short_strided, 5, 2)
 #undef BLOCK
 #undef SHORT_TAPS
 
-static const NAMED(planes_block_fn) *NAMED(planes_short_blocks)(const correlation_t *c) {
-    if (c->taps[1] == 3) return c->step[1] == 1 ? NAMED(planes_3_short) : NAMED(planes_3_short_strided);
-    return c->step[1] == 1 ? NAMED(planes_5_short) : NAMED(planes_5_short_strided);
+static const NAMED(nchw_block_fn) *NAMED(nchw_short_blocks)(const correlation_t *c) {
+    if (c->taps[1] == 3) return c->step[1] == 1 ? NAMED(nchw_3_short) : NAMED(nchw_3_short_strided);
+    return c->step[1] == 1 ? NAMED(nchw_5_short) : NAMED(nchw_5_short_strided);
 }

@@ -2,7 +2,7 @@
  *
  *     weight[c, t] = sum over n, p of  source[n, c, p*step + first + t] * gradient[n, c, p]
  *
- * A tile is up to PLANES_ROWS rows of pixels of one vector along the width: their gradients are in registers, and a
+ * A tile is up to NCHW_ROWS rows of pixels of one vector along the width: their gradients are in registers, and a
  * source row that is loaded once for a width tap meets all of them. Numerics: each tile is summed from zero, added to
  * sums by lane that are added up at last; parts are added in order. The bits depend on the problem alone. */
 typedef struct {
@@ -13,21 +13,21 @@ typedef struct {
     NAMED(plane_t) gradient;
     const MASK *const *columns;
     REAL *sums; /* [width tap][height tap][lane] */
-} NAMED(planes_gradient_t);
+} NAMED(nchw_gradient_t);
 
-ALWAYS_INLINE void NAMED(planes_gradient_block)(const int rows, const int taps, const int step,
-                                                const NAMED(planes_gradient_t) *t, int64_t h) {
+ALWAYS_INLINE void NAMED(nchw_gradient_block)(const int rows, const int taps, const int step,
+                                              const NAMED(nchw_gradient_t) *t, int64_t h) {
     const int lines = (rows - 1) * step + taps;
     const correlation_t *c = t->sum;
     const int64_t pixels = c->pixels[2], width_taps = c->taps[2];
-    const REAL *line[3 * PLANES_ROWS];
+    const REAL *line[3 * NCHW_ROWS];
     for (int i = 0; i < lines; i++) line[i] = NAMED(plane_row)(&t->plane, h * step + c->first[1] + i);
     const REAL *last_line = t->plane.base + (h * step + c->first[1] + taps - 1) * t->plane.pitch;
     for (int64_t v = 0; v * LANES < pixels; v++) {
         const int64_t at = NAMED(column)(v, pixels);
         const MASK *mask = t->columns[v];
         const REAL *gradient = t->gradient.base + h * t->gradient.pitch + at;
-        NAMED(vector) pixel[PLANES_ROWS];
+        NAMED(vector) pixel[NCHW_ROWS];
         NAMED(prefetch_rows)(last_line + at * step, t->plane.pitch, rows * step, step, 0);
         NAMED(prefetch_rows)(gradient, t->gradient.pitch, rows, 1, 0);
 #pragma GCC unroll 8
@@ -37,7 +37,7 @@ ALWAYS_INLINE void NAMED(planes_gradient_block)(const int rows, const int taps, 
         REAL *to = t->sums;
         for (int64_t s = 0; s < width_taps; s++, from++) {
             const MASK keep = mask[s];
-            NAMED(vector) sum[PLANES_ROWS];
+            NAMED(vector) sum[NCHW_ROWS];
 #pragma GCC unroll 8
             for (int r = 0; r < taps; r++) sum[r] = (NAMED(vector)){0};
 #pragma GCC unroll 32
@@ -53,32 +53,32 @@ ALWAYS_INLINE void NAMED(planes_gradient_block)(const int rows, const int taps, 
     }
 }
 
-typedef void (*NAMED(planes_gradient_fn))(const NAMED(planes_gradient_t) *t, int64_t h);
+typedef void (*NAMED(nchw_gradient_fn))(const NAMED(nchw_gradient_t) *t, int64_t h);
 
 #define BLOCK(name, rows, taps, step)                                                                                  \
-    static void NAMED(name##_##rows)(const NAMED(planes_gradient_t) *t, int64_t h) {                                   \
-        NAMED(planes_gradient_block)(rows, taps, step, t, h);                                                          \
+    static void NAMED(name##_##rows)(const NAMED(nchw_gradient_t) *t, int64_t h) {                                     \
+        NAMED(nchw_gradient_block)(rows, taps, step, t, h);                                                            \
     }
-BLOCKS(planes_gradient_fn, planes_gradient_3, 3, 1)
-BLOCKS(planes_gradient_fn, planes_gradient_5, 5, 1)
-BLOCKS(planes_gradient_fn, planes_gradient_7, 7, 1)
-BLOCKS(planes_gradient_fn, planes_gradient_3_strided, 3, 2)
-BLOCKS(planes_gradient_fn, planes_gradient_5_strided, 5, 2)
-BLOCKS(planes_gradient_fn, planes_gradient_7_strided, 7, 2)
+BLOCKS(nchw_gradient_fn, nchw_gradient_3, 3, 1)
+BLOCKS(nchw_gradient_fn, nchw_gradient_5, 5, 1)
+BLOCKS(nchw_gradient_fn, nchw_gradient_7, 7, 1)
+BLOCKS(nchw_gradient_fn, nchw_gradient_3_strided, 3, 2)
+BLOCKS(nchw_gradient_fn, nchw_gradient_5_strided, 5, 2)
+BLOCKS(nchw_gradient_fn, nchw_gradient_7_strided, 7, 2)
 #undef BLOCK
 #undef BLOCKS
 
-static const NAMED(planes_gradient_fn) *NAMED(planes_gradient_blocks)(const correlation_t *c) {
+static const NAMED(nchw_gradient_fn) *NAMED(nchw_gradient_blocks)(const correlation_t *c) {
     switch (c->taps[1]) {
-    case 3: return c->step[1] == 1 ? NAMED(planes_gradient_3) : NAMED(planes_gradient_3_strided);
-    case 5: return c->step[1] == 1 ? NAMED(planes_gradient_5) : NAMED(planes_gradient_5_strided);
-    default: return c->step[1] == 1 ? NAMED(planes_gradient_7) : NAMED(planes_gradient_7_strided);
+    case 3: return c->step[1] == 1 ? NAMED(nchw_gradient_3) : NAMED(nchw_gradient_3_strided);
+    case 5: return c->step[1] == 1 ? NAMED(nchw_gradient_5) : NAMED(nchw_gradient_5_strided);
+    default: return c->step[1] == 1 ? NAMED(nchw_gradient_7) : NAMED(nchw_gradient_7_strided);
     }
 }
 
 /* Adds rows [begin, end) of pixels of one channel of one image. */
-static void NAMED(planes_gradient_channel)(const planes_job_t *job, NAMED(planes_gradient_t) *t, int64_t n,
-                                           int64_t channel, int64_t begin, int64_t end, char *memory) {
+static void NAMED(nchw_gradient_channel)(const nchw_job_t *job, NAMED(nchw_gradient_t) *t, int64_t n, int64_t channel,
+                                         int64_t begin, int64_t end, char *memory) {
     const correlation_t *c = t->sum;
     const int64_t reach = max64(LANES - c->pixels[2], 0);
     t->plane = NAMED(plane_at)((const REAL *)c->source + n * c->source_stride[0] + channel * c->source_stride[1],
@@ -88,9 +88,9 @@ static void NAMED(planes_gradient_channel)(const planes_job_t *job, NAMED(planes
     t->gradient = NAMED(plane_at)((const REAL *)c->result + n * c->result_stride[0] + channel * c->result_stride[1],
                                   c->result_stride + 3, c->pixels + 1, &t->gradient_extent, 0, reach, begin, end,
                                   (REAL *)(memory + job->gradient_at), job->gradient_pitch, NULL);
-    const NAMED(planes_gradient_fn) *blocks = NAMED(planes_gradient_blocks)(c);
+    const NAMED(nchw_gradient_fn) *blocks = NAMED(nchw_gradient_blocks)(c);
     for (int64_t h = begin, height; h < end; h += height) {
-        height = planes_height(end - h);
+        height = nchw_height(end - h);
         blocks[height - 1](t, h);
     }
 }
@@ -107,7 +107,7 @@ ALWAYS_INLINE REAL NAMED(sum_of_lanes)(const REAL *from) {
 }
 
 /* The finished sums of one channel, as part `part` or into the result. */
-static void NAMED(planes_gradient_store)(const planes_job_t *job, const REAL *sums, int64_t channel, int64_t part) {
+static void NAMED(nchw_gradient_store)(const nchw_job_t *job, const REAL *sums, int64_t channel, int64_t part) {
     const correlation_t *c = &job->phases[0].sum;
     const int64_t taps = c->taps[1] * c->taps[2];
     for (int64_t s = 0; s < c->taps[2]; s++)
@@ -121,11 +121,11 @@ static void NAMED(planes_gradient_store)(const planes_job_t *job, const REAL *su
 }
 
 /* One item: a part of the bands of all images for some channels. */
-static void NAMED(planes_weight_gradient)(const void *data, int64_t item, void *scratch) {
-    const planes_job_t *job = (const planes_job_t *)data;
+static void NAMED(nchw_weight_gradient)(const void *data, int64_t item, void *scratch) {
+    const nchw_job_t *job = (const nchw_job_t *)data;
     const correlation_t *c = &job->phases[0].sum;
     const int64_t part = item % job->partials, first = item / job->partials * job->block;
-    const int64_t last = min64(first + job->block, c->groups), bands = planes_bands(job), all = c->batch * bands;
+    const int64_t last = min64(first + job->block, c->groups), bands = nchw_bands(job), all = c->batch * bands;
     const int64_t size = c->taps[1] * c->taps[2] * LANES;
     char *memory = (char *)scratch;
     REAL *sums = (REAL *)(memory + job->sums_at);
@@ -133,7 +133,7 @@ static void NAMED(planes_weight_gradient)(const void *data, int64_t item, void *
     NAMED(make_masks)(c, 1, (MASK *)(memory + job->masks_at), columns);
     for (int64_t i = 0; i < job->pitch; i++) ((REAL *)memory)[i] = 0;
     for (int64_t i = 0; i < (last - first) * size; i++) sums[i] = 0;
-    NAMED(planes_gradient_t)
+    NAMED(nchw_gradient_t)
     t = {.sum = c,
          .source_extent = NAMED(extent_of)(c->source, c->source_stride, c, c->source_size),
          .gradient_extent = NAMED(extent_of)(c->result, c->result_stride, c, c->pixels),
@@ -142,15 +142,15 @@ static void NAMED(planes_weight_gradient)(const void *data, int64_t item, void *
         for (int64_t channel = first; channel < last; channel++) {
             const int64_t begin = i % bands * job->band, end = min64(begin + job->band, c->pixels[1]);
             t.sums = sums + (channel - first) * size;
-            NAMED(planes_gradient_channel)(job, &t, i / bands, channel, begin, end, memory);
+            NAMED(nchw_gradient_channel)(job, &t, i / bands, channel, begin, end, memory);
         }
     for (int64_t channel = first; channel < last; channel++)
-        NAMED(planes_gradient_store)(job, sums + (channel - first) * size, channel, part);
+        NAMED(nchw_gradient_store)(job, sums + (channel - first) * size, channel, part);
 }
 
 /* An item is one channel: its parts, added in order. */
-static void NAMED(planes_weight_reduce)(const void *data, int64_t item, void *scratch) {
-    const planes_job_t *job = (const planes_job_t *)data;
+static void NAMED(nchw_weight_reduce)(const void *data, int64_t item, void *scratch) {
+    const nchw_job_t *job = (const nchw_job_t *)data;
     const correlation_t *c = &job->phases[0].sum;
     const int64_t taps = c->taps[1] * c->taps[2];
     const REAL *partial = (const REAL *)job->partial + item * taps;

@@ -252,7 +252,7 @@ static void NAMED(depthwise_band)(const NAMED(depthwise_image_t) *m, int64_t n, 
 }
 
 /* One item: a band of rows of one plane in all phases, which share what they read and the lines that they write. */
-static void NAMED(depthwise_correlate)(const void *data, int64_t item, void *scratch) {
+static void NAMED(nhwc_correlate)(const void *data, int64_t item, void *scratch) {
     const depthwise_job_t *job = (const depthwise_job_t *)data;
     const int64_t bands = depthwise_bands(job), plane = item / bands, first = item % bands * job->band;
     const int64_t planes = job->phases[0].sum.pixels[0], n = plane / planes, d = plane % planes;
@@ -271,7 +271,7 @@ static void NAMED(depthwise_correlate)(const void *data, int64_t item, void *scr
 }
 
 /* The weights of one tap. */
-static void NAMED(depthwise_pack)(const void *data, int64_t item, void *scratch) {
+static void NAMED(nhwc_pack)(const void *data, int64_t item, void *scratch) {
     const depthwise_phase_t *phase = (const depthwise_phase_t *)data;
     const correlation_t *c = &phase->sum;
     const int64_t w = item % c->taps[2], h = item / c->taps[2] % c->taps[1], d = item / c->taps[2] / c->taps[1];

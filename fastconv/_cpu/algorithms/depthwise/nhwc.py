@@ -25,7 +25,7 @@ SINGLE_USE = 0.01
 """The same where elements are computed one by one: fewer channels than a vector has lanes."""
 
 
-class Depthwise(Algorithm):
+class DepthwiseNhwc(Algorithm):
     """Depthwise convolutions of channels-last arrays, in float32 and float64."""
 
     name = "depthwise"
@@ -53,10 +53,10 @@ class Depthwise(Algorithm):
         work = problem.multiply_adds / rate + data_seconds
         return machine.call_seconds * 2 * phases + work / min(threads, LEAST_ITEMS)
 
-    def bind(self, problem: ConvProblem, params: Params) -> loops.DepthwiseKernel | loops.DepthwiseGradient:
+    def bind(self, problem: ConvProblem, params: Params) -> loops.NhwcKernel | loops.NhwcGradient:
         if problem.direction == "backward_weight":
-            return loops.DepthwiseGradient(problem, splits_of(problem), parts_of(problem))
-        return loops.DepthwiseKernel(problem, band_rows(problem))
+            return loops.NhwcGradient(problem, splits_of(problem), parts_of(problem))
+        return loops.NhwcKernel(problem, band_rows(problem))
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
         if self.bind(problem, params).execute(operands, resources):

@@ -281,7 +281,7 @@ static void NAMED(gradient_reduce)(const depthwise_gradient_job_t *job, int64_t 
         if (!(check[l] == 0)) *job->spoiled = 1;
 }
 
-static void NAMED(depthwise_gradient)(const void *data, int64_t item, void *scratch) {
+static void NAMED(nhwc_gradient)(const void *data, int64_t item, void *scratch) {
     const depthwise_gradient_job_t *job = (const depthwise_gradient_job_t *)data;
     const NAMED(gradient_part_t) part = NAMED(gradient_part)(job, item);
     (void)scratch;
@@ -291,7 +291,7 @@ static void NAMED(depthwise_gradient)(const void *data, int64_t item, void *scra
 }
 
 /* An item is one vector of channels. */
-static void NAMED(depthwise_reduce)(const void *data, int64_t item, void *scratch) {
+static void NAMED(nhwc_reduce)(const void *data, int64_t item, void *scratch) {
     const depthwise_gradient_job_t *job = (const depthwise_gradient_job_t *)data;
     (void)scratch;
     NAMED(gradient_reduce)(job, item, NAMED(gradient_channel)(&job->sum, item));

@@ -11,26 +11,26 @@
  * late, and so does the last tile of a row. Where rows are neighbours in memory, and not channels, panels and results
  * are turned by squares; at other strides lanes are read and written one by one. Numerics: one chain of multiply-adds
  * per element; no block and no thread changes it. */
-#define GROUPED_PIXELS (TILE_ROWS > 8 ? 14 : 8)
-#define GROUPED_SOME 7
-#define GROUPED_FEW 4
-#define GROUPED_TAPS 3
+#define SMALL_GROUPS_PIXELS (TILE_ROWS > 8 ? 14 : 8)
+#define SMALL_GROUPS_SOME 7
+#define SMALL_GROUPS_FEW 4
+#define SMALL_GROUPS_TAPS 3
 
 /* How a channel comes to the lanes of its group. */
 enum { NAMED(BROADCAST), NAMED(PERMUTED) };
 
 typedef struct {
     const depthwise_phase_t *phase;
-    const NAMED(grouped_panel_t) *panel;
-    const NAMED(grouped_band_t) *band;
+    const NAMED(small_groups_panel_t) *panel;
+    const NAMED(small_groups_band_t) *band;
     const REAL *factors;
     REAL *result;       /* of the block's first filter and the band's first pixel */
     int64_t row_stride; /* of the result, as are those of pixels and lanes */
     int64_t pixel_stride;
     int64_t lane_stride;
-} NAMED(grouped_block_t);
+} NAMED(small_groups_block_t);
 
-static int NAMED(grouped_how)(const correlation_t *c) {
+static int NAMED(small_groups_how)(const correlation_t *c) {
     return c->filters % LANES == 0 ? NAMED(BROADCAST) : NAMED(PERMUTED);
 }
 
@@ -41,11 +41,11 @@ ALWAYS_INLINE NAMED(vector) NAMED(spread)(const int how, const REAL *from, int64
 
 /* `taps` neighbours of a row of taps, the first of which reads `line` for the tile's first pixel; pixels are `spread`
  * taps apart, and those `apart` columns. */
-ALWAYS_INLINE void NAMED(grouped_taps)(NAMED(vector) *sum, const int how, const int pixels, const int taps,
-                                       const int spread, const int64_t apart, const REAL *line, int64_t channels,
-                                       const REAL *factors, int64_t tap_size, NAMED(lane_index) which) {
+ALWAYS_INLINE void NAMED(small_groups_taps)(NAMED(vector) *sum, const int how, const int pixels, const int taps,
+                                            const int spread, const int64_t apart, const REAL *line, int64_t channels,
+                                            const REAL *factors, int64_t tap_size, NAMED(lane_index) which) {
     for (int64_t j = 0; j < channels; j++, which += 1) {
-        NAMED(vector) factor[GROUPED_TAPS];
+        NAMED(vector) factor[SMALL_GROUPS_TAPS];
 #pragma GCC unroll 3
         for (int t = 0; t < taps; t++) factor[t] = NAMED(load)(factors + t * tap_size + j * LANES);
 #pragma GCC unroll 32
@@ -71,13 +71,13 @@ static inline void NAMED(taps_inside)(const correlation_t *c, int axis, int64_t 
 }
 
 /* `spread`: pixels are 1 or 2 neighbouring taps apart; 0: anything else. */
-ALWAYS_INLINE void NAMED(grouped_tile)(const int how, const int spread, const int pixels,
-                                       const NAMED(grouped_block_t) *b, int64_t h, int64_t pixel) {
+ALWAYS_INLINE void NAMED(small_groups_tile)(const int how, const int spread, const int pixels,
+                                            const NAMED(small_groups_block_t) *b, int64_t h, int64_t pixel) {
     const correlation_t *c = &b->phase->sum;
-    const NAMED(grouped_panel_t) *panel = b->panel;
+    const NAMED(small_groups_panel_t) *panel = b->panel;
     const int64_t size = c->channels * LANES, column = pixel * c->step[2] + c->first[2] - panel->first[2];
     REAL *result = b->result + (h - b->band->h) * b->row_stride + (pixel - b->band->w) * b->pixel_stride;
-    NAMED(vector) sum[GROUPED_PIXELS];
+    NAMED(vector) sum[SMALL_GROUPS_PIXELS];
     NAMED(lane_index) which;
     int64_t slice, slices, top, bottom;
     memcpy(&which, b->factors, sizeof which);
@@ -92,7 +92,8 @@ ALWAYS_INLINE void NAMED(grouped_tile)(const int how, const int spread, const in
         for (int64_t v = 0; v < panel->vectors; v++) {
             const int64_t plane = b->band->d * c->step[0] + c->first[0] + slice * c->delta[0];
             const int64_t channels = min64(c->channels - v * LANES, LANES);
-            const REAL *line = NAMED(grouped_line)(panel, plane, h * c->step[1] + c->first[1] + top * c->delta[1], v);
+            const REAL *line =
+                NAMED(small_groups_line)(panel, plane, h * c->step[1] + c->first[1] + top * c->delta[1], v);
             const REAL *factors = b->factors + LANES + (slice * c->taps[1] + top) * c->taps[2] * size;
             factors += v * LANES * LANES;
             line += column * LANES;
@@ -101,11 +102,12 @@ ALWAYS_INLINE void NAMED(grouped_tile)(const int how, const int spread, const in
                 for (int64_t left = c->taps[2], taps; left > 0; left -= taps) {
                     taps = spread > 0 ? NAMED(taps_together)(left) : 1;
                     if (spread > 0 && taps == 3)
-                        NAMED(grouped_taps)(sum, how, pixels, 3, spread, 1, at, channels, factors, size, which);
+                        NAMED(small_groups_taps)(sum, how, pixels, 3, spread, 1, at, channels, factors, size, which);
                     else if (spread > 0 && taps == 2)
-                        NAMED(grouped_taps)(sum, how, pixels, 2, spread, 1, at, channels, factors, size, which);
+                        NAMED(small_groups_taps)(sum, how, pixels, 2, spread, 1, at, channels, factors, size, which);
                     else
-                        NAMED(grouped_taps)(sum, how, pixels, 1, 1, c->step[2], at, channels, factors, size, which);
+                        NAMED(small_groups_taps)(sum, how, pixels, 1, 1, c->step[2], at, channels, factors, size,
+                                                 which);
                     factors += taps * size;
                     at += taps * c->delta[2] * LANES;
                 }
@@ -121,22 +123,22 @@ ALWAYS_INLINE void NAMED(grouped_tile)(const int how, const int spread, const in
 }
 
 #define TILE(name, how, spread, pixels)                                                                                \
-    static void NAMED(name)(const NAMED(grouped_block_t) *b, int64_t h, int64_t pixel) {                               \
-        NAMED(grouped_tile)(how, spread, pixels, b, h, pixel);                                                         \
+    static void NAMED(name)(const NAMED(small_groups_block_t) *b, int64_t h, int64_t pixel) {                          \
+        NAMED(small_groups_tile)(how, spread, pixels, b, h, pixel);                                                    \
     }
 #define TILES(name, how)                                                                                               \
-    TILE(name##_many_apart, how, 0, GROUPED_PIXELS)                                                                    \
-    TILE(name##_some_apart, how, 0, GROUPED_SOME)                                                                      \
-    TILE(name##_few_apart, how, 0, GROUPED_FEW)                                                                        \
-    TILE(name##_many_next, how, 1, GROUPED_PIXELS)                                                                     \
-    TILE(name##_some_next, how, 1, GROUPED_SOME)                                                                       \
-    TILE(name##_few_next, how, 1, GROUPED_FEW)                                                                         \
-    TILE(name##_many_second, how, 2, GROUPED_PIXELS)                                                                   \
-    TILE(name##_some_second, how, 2, GROUPED_SOME)                                                                     \
-    TILE(name##_few_second, how, 2, GROUPED_FEW)                                                                       \
+    TILE(name##_many_apart, how, 0, SMALL_GROUPS_PIXELS)                                                               \
+    TILE(name##_some_apart, how, 0, SMALL_GROUPS_SOME)                                                                 \
+    TILE(name##_few_apart, how, 0, SMALL_GROUPS_FEW)                                                                   \
+    TILE(name##_many_next, how, 1, SMALL_GROUPS_PIXELS)                                                                \
+    TILE(name##_some_next, how, 1, SMALL_GROUPS_SOME)                                                                  \
+    TILE(name##_few_next, how, 1, SMALL_GROUPS_FEW)                                                                    \
+    TILE(name##_many_second, how, 2, SMALL_GROUPS_PIXELS)                                                              \
+    TILE(name##_some_second, how, 2, SMALL_GROUPS_SOME)                                                                \
+    TILE(name##_few_second, how, 2, SMALL_GROUPS_FEW)                                                                  \
     TILE(name##_one, how, 0, 1)
-TILES(grouped_broadcast, NAMED(BROADCAST))
-TILES(grouped_permuted, NAMED(PERMUTED))
+TILES(small_groups_broadcast, NAMED(BROADCAST))
+TILES(small_groups_permuted, NAMED(PERMUTED))
 #undef TILES
 #undef TILE
 
@@ -148,25 +150,27 @@ TILES(grouped_permuted, NAMED(PERMUTED))
             NAMED(name##_many_second), NAMED(name##_some_second), NAMED(name##_few_second), NAMED(name##_one)          \
         }                                                                                                              \
     }
-static void (*const NAMED(grouped_tiles)[2][3][4])(const NAMED(grouped_block_t) *, int64_t, int64_t) = {
-    TILES(grouped_broadcast),
-    TILES(grouped_permuted),
+static void (*const NAMED(small_groups_tiles)[2][3][4])(const NAMED(small_groups_block_t) *, int64_t, int64_t) = {
+    TILES(small_groups_broadcast),
+    TILES(small_groups_permuted),
 };
 #undef TILES
 
 /* One row of a block's band, pixels up to `end`. */
-static void NAMED(grouped_row)(const NAMED(grouped_block_t) *b, int64_t h, int64_t end) {
+static void NAMED(small_groups_row)(const NAMED(small_groups_block_t) *b, int64_t h, int64_t end) {
     const correlation_t *c = &b->phase->sum;
     const int64_t begin = b->band->w, spread = c->delta[2] == 1 && c->step[2] <= 2 ? c->step[2] : 0;
-    static const int sizes[] = {GROUPED_PIXELS, GROUPED_SOME, GROUPED_FEW, 1};
+    static const int sizes[] = {SMALL_GROUPS_PIXELS, SMALL_GROUPS_SOME, SMALL_GROUPS_FEW, 1};
     for (int64_t pixel = begin, taken = 1; pixel < end; pixel += taken) {
         const int size = NAMED(next_tile)(sizes, end - pixel, end - begin, &taken);
-        NAMED(grouped_tiles)[NAMED(grouped_how)(c)][spread][size](b, h, min64(pixel, end - taken));
+        NAMED(small_groups_tiles)[NAMED(small_groups_how)(c)][spread][size](b, h, min64(pixel, end - taken));
     }
 }
 
 /* Elements of a block's factors. */
-static int64_t NAMED(grouped_size)(const correlation_t *c) { return (1 + depthwise_taps(c) * c->channels) * LANES; }
+static int64_t NAMED(small_groups_size)(const correlation_t *c) {
+    return (1 + depthwise_taps(c) * c->channels) * LANES;
+}
 
 /* Whether pixels of all phases together are neighbours in memory, in rows that follow each other, and channels are not.
  */
@@ -177,10 +181,10 @@ static int NAMED(results_are_turned)(const depthwise_job_t *job) {
 
 /* A band of one block in one phase; the rest of `b` is to be set. `turned`: where the result of all phases goes,
  * [row][pixel][lane], `pitch` pixels a row, or NULL: where it belongs. */
-static void NAMED(grouped_phase)(const depthwise_job_t *job, NAMED(grouped_block_t) *b, int64_t filter, REAL *turned,
-                                 int64_t pitch) {
+static void NAMED(small_groups_phase)(const depthwise_job_t *job, NAMED(small_groups_block_t) *b, int64_t filter,
+                                      REAL *turned, int64_t pitch) {
     const correlation_t *c = &b->phase->sum;
-    const NAMED(grouped_band_t) *band = b->band;
+    const NAMED(small_groups_band_t) *band = b->band;
     const int64_t *stride = c->result_stride;
     const int64_t end = min64(band->w + band->columns, c->pixels[2]), last = min64(band->h + band->rows, c->pixels[1]);
     b->result = (REAL *)c->result + band->n * stride[0] + filter * stride[1] + band->d * stride[2] +
@@ -196,7 +200,7 @@ static void NAMED(grouped_phase)(const depthwise_job_t *job, NAMED(grouped_block
         b->lane_stride = 1;
     }
     for (int64_t h = band->h; h < last && band->w < end && band->d < c->pixels[0]; h++) {
-        NAMED(grouped_row)(b, h, end);
+        NAMED(small_groups_row)(b, h, end);
         if (!NAMED(epilogue_is_empty)(&b->phase->epilogue))
             NAMED(depthwise_finish)(b->phase, b->result + (h - band->h) * b->row_stride, b->pixel_stride,
                                     b->lane_stride, filter, LANES, band->n, band->d, h, band->w, end);
@@ -204,7 +208,7 @@ static void NAMED(grouped_phase)(const depthwise_job_t *job, NAMED(grouped_block
 }
 
 /* A band of one block whose results are turned back. */
-static void NAMED(turn_results)(const depthwise_job_t *job, const NAMED(grouped_band_t) *band, int64_t filter,
+static void NAMED(turn_results)(const depthwise_job_t *job, const NAMED(small_groups_band_t) *band, int64_t filter,
                                 const REAL *turned, int64_t pitch) {
     const correlation_t *c = &job->phases[0].sum;
     const int64_t row = c->result_stride[3] / job->apart[0], h = band->h * job->apart[0], w = band->w * job->apart[1];
@@ -220,13 +224,13 @@ static void NAMED(turn_results)(const depthwise_job_t *job, const NAMED(grouped_
 }
 
 /* One item: a part of the filters for a band of one plane in all phases. */
-static void NAMED(grouped_correlate)(const void *data, int64_t item, void *scratch) {
+static void NAMED(small_groups_correlate)(const void *data, int64_t item, void *scratch) {
     const depthwise_job_t *job = (const depthwise_job_t *)data;
     const correlation_t *sum = &job->phases[0].sum;
     const int64_t part = item % job->parts, across = div_up(sum->pixels[2], job->columns), bands = depthwise_bands(job);
     const int64_t column = item / job->parts % across, plane = item / job->parts / across / bands;
     const int64_t blocks = div_up(sum->groups * sum->filters, LANES);
-    NAMED(grouped_band_t)
+    NAMED(small_groups_band_t)
     band = {.n = plane / sum->pixels[0],
             .d = plane % sum->pixels[0],
             .h = item / job->parts / across % bands * job->band,
@@ -235,19 +239,19 @@ static void NAMED(grouped_correlate)(const void *data, int64_t item, void *scrat
     band.columns = min64(job->columns, sum->pixels[2] - band.w);
     const int64_t pitch = min64(band.columns * job->apart[1], job->result[1] - band.w * job->apart[1]);
     REAL *turned = NAMED(results_are_turned)(job) ? (REAL *)scratch : NULL;
-    const NAMED(grouped_panel_t) panel =
-        NAMED(grouped_panel)(sum, &job->reach, &band, (REAL *)scratch + job->turns * LANES);
+    const NAMED(small_groups_panel_t) panel =
+        NAMED(small_groups_panel)(sum, &job->reach, &band, (REAL *)scratch + job->turns * LANES);
     for (int64_t block = part * blocks / job->parts; block < (part + 1) * blocks / job->parts; block++) {
-        const int64_t filter = NAMED(grouped_filter)(sum, block);
+        const int64_t filter = NAMED(small_groups_filter)(sum, block);
         NAMED(fill_grouped_panel)(sum, &panel, band.n, block);
         for (int64_t i = 0; i < job->phase_count; i++) {
             const correlation_t *c = &job->phases[i].sum;
-            NAMED(grouped_block_t)
+            NAMED(small_groups_block_t)
             b = {.phase = &job->phases[i],
                  .panel = &panel,
                  .band = &band,
-                 .factors = (const REAL *)job->phases[i].factors + block * NAMED(grouped_size)(c)};
-            NAMED(grouped_phase)(job, &b, filter, turned, pitch);
+                 .factors = (const REAL *)job->phases[i].factors + block * NAMED(small_groups_size)(c)};
+            NAMED(small_groups_phase)(job, &b, filter, turned, pitch);
         }
         if (turned != NULL) NAMED(turn_results)(job, &band, filter, turned, pitch);
     }
@@ -255,7 +259,7 @@ static void NAMED(grouped_correlate)(const void *data, int64_t item, void *scrat
 
 /* A block's weights, [tap * channel][lane], where the lines of its filters are as far apart as each other and in the
  * order channel, tap. `behind`: elements of the array behind the last of these lines. */
-static void NAMED(grouped_pack_lines)(const correlation_t *c, const REAL *lines, int64_t behind, REAL *to) {
+static void NAMED(small_groups_pack_lines)(const correlation_t *c, const REAL *lines, int64_t behind, REAL *to) {
     const int64_t taps = depthwise_taps(c), count = c->channels * taps;
     int64_t slot[8 * LANES];
     for (int64_t first = 0, size; first < count; first += size) {
@@ -268,15 +272,15 @@ static void NAMED(grouped_pack_lines)(const correlation_t *c, const REAL *lines,
 }
 
 /* The permutation and the weights of one block. */
-static void NAMED(grouped_pack)(const void *data, int64_t item, void *scratch) {
+static void NAMED(small_groups_pack)(const void *data, int64_t item, void *scratch) {
     const depthwise_phase_t *phase = (const depthwise_phase_t *)data;
     const correlation_t *c = &phase->sum;
-    const int64_t filter = NAMED(grouped_filter)(c, item), base = NAMED(grouped_channel)(c, filter);
+    const int64_t filter = NAMED(small_groups_filter)(c, item), base = NAMED(small_groups_channel)(c, filter);
     const int64_t taps = depthwise_taps(c), count = taps * c->channels;
     const int dense = c->weight_group_stride == c->filters * c->weight_stride[0],
               even = c->filters % LANES == 0 || dense;
     const int64_t behind = dense && c->weight_stride[0] == count ? c->groups * c->filters - filter - LANES : 0;
-    REAL *to = (REAL *)phase->factors + item * NAMED(grouped_size)(c);
+    REAL *to = (REAL *)phase->factors + item * NAMED(small_groups_size)(c);
     NAMED(lane_index) which;
     NAMED(vector) check = {0};
     int64_t offset[LANES];
@@ -289,7 +293,7 @@ static void NAMED(grouped_pack)(const void *data, int64_t item, void *scratch) {
     memcpy(to, &which, sizeof which);
     to += LANES;
     if (even && taps_are_dense(c) && c->weight_stride[1] == taps)
-        NAMED(grouped_pack_lines)(c, (const REAL *)c->weight + offset[0], behind * count, to);
+        NAMED(small_groups_pack_lines)(c, (const REAL *)c->weight + offset[0], behind * count, to);
     else
         for (int64_t i = 0; i < count; i++) {
             const int64_t tap = i / c->channels, j = i % c->channels;
@@ -302,6 +306,6 @@ static void NAMED(grouped_pack)(const void *data, int64_t item, void *scratch) {
     for (int64_t l = 0; l < LANES; l++)
         if (!(check[l] == 0)) *phase->spoiled = 1;
 }
-#undef GROUPED_PIXELS
-#undef GROUPED_SOME
-#undef GROUPED_FEW
+#undef SMALL_GROUPS_PIXELS
+#undef SMALL_GROUPS_SOME
+#undef SMALL_GROUPS_FEW

@@ -22,7 +22,7 @@ WIDE_BYTES = 2**15
 """Of one of these rows, at most."""
 
 
-class Grouped(Algorithm):
+class SmallGroups(Algorithm):
     """Small groups, in float32 and float64; depthwise ones where rows are neighbours in memory."""
 
     name = "grouped"
@@ -66,11 +66,11 @@ class Grouped(Algorithm):
         work = products / machine.multiply_adds_per_second[problem.dtype] + data_seconds
         return machine.call_seconds * 2 * phases + work / min(threads, LEAST_ITEMS)
 
-    def bind(self, problem: ConvProblem, params: Params) -> loops.GroupedKernel | loops.GroupedGradient:
+    def bind(self, problem: ConvProblem, params: Params) -> loops.SmallGroupsKernel | loops.SmallGroupsGradient:
         band, columns = _band(problem)
         if problem.direction == "backward_weight":
-            return loops.GroupedGradient(problem, splits_of(problem), parts_of(problem), band, columns)
-        return loops.GroupedKernel(problem, band, columns, _parts(problem))
+            return loops.SmallGroupsGradient(problem, splits_of(problem), parts_of(problem), band, columns)
+        return loops.SmallGroupsKernel(problem, band, columns, _parts(problem))
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
         if self.bind(problem, params).execute(operands, resources):

@@ -8,13 +8,13 @@ typedef struct {
     int64_t size[3];
     int64_t vectors; /* of channels */
     REAL *values;
-} NAMED(grouped_panel_t);
+} NAMED(small_groups_panel_t);
 
 /* The first filter of a block, and the first channel of the source that is loaded for it. */
-static int64_t NAMED(grouped_filter)(const correlation_t *c, int64_t block) {
+static int64_t NAMED(small_groups_filter)(const correlation_t *c, int64_t block) {
     return min64(block * LANES, c->groups * c->filters - LANES);
 }
-static int64_t NAMED(grouped_channel)(const correlation_t *c, int64_t filter) {
+static int64_t NAMED(small_groups_channel)(const correlation_t *c, int64_t filter) {
     const int64_t channel = filter / c->filters * c->channels;
     return c->filters % LANES == 0 ? channel : min64(channel, c->groups * c->channels - LANES);
 }
@@ -27,12 +27,12 @@ typedef struct {
     int64_t w;
     int64_t rows;
     int64_t columns;
-} NAMED(grouped_band_t);
+} NAMED(small_groups_band_t);
 
 /* The panel for a band, without its values. */
-static NAMED(grouped_panel_t) NAMED(grouped_panel)(const correlation_t *c, const grouped_reach_t *reach,
-                                                   const NAMED(grouped_band_t) *band, REAL *values) {
-    NAMED(grouped_panel_t) panel = {.vectors = grouped_vectors(c, LANES), .values = values};
+static NAMED(small_groups_panel_t) NAMED(small_groups_panel)(const correlation_t *c, const small_groups_reach_t *reach,
+                                                             const NAMED(small_groups_band_t) *band, REAL *values) {
+    NAMED(small_groups_panel_t) panel = {.vectors = small_groups_vectors(c, LANES), .values = values};
     const int64_t first[2] = {band->d, band->h}, last[2] = {band->d, band->h + band->rows - 1};
     for (int axis = 0; axis < 2; axis++) {
         const int64_t begin = max64(first[axis] * c->step[axis] + reach->low[axis], 0);
@@ -41,12 +41,13 @@ static NAMED(grouped_panel_t) NAMED(grouped_panel)(const correlation_t *c, const
         panel.size[axis] = max64(end - begin, 0);
     }
     panel.first[2] = band->w * c->step[2] + reach->low[2];
-    panel.size[2] = grouped_extent(c, reach, 2, band->columns);
+    panel.size[2] = small_groups_extent(c, reach, 2, band->columns);
     return panel;
 }
 
 /* Vector v of row `row` of plane `d` of the source, which are in the panel. */
-static inline REAL *NAMED(grouped_line)(const NAMED(grouped_panel_t) *panel, int64_t d, int64_t row, int64_t v) {
+static inline REAL *NAMED(small_groups_line)(const NAMED(small_groups_panel_t) *panel, int64_t d, int64_t row,
+                                             int64_t v) {
     const int64_t plane = (d - panel->first[0]) * panel->vectors + v;
     return panel->values + (plane * panel->size[1] + row - panel->first[1]) * panel->size[2] * LANES;
 }
@@ -106,10 +107,10 @@ static void NAMED(turn_back)(REAL *to, int64_t channel_stride, const REAL *from,
 }
 
 /* The values of a panel of image n for a block. */
-static void NAMED(fill_grouped_panel)(const correlation_t *c, const NAMED(grouped_panel_t) *panel, int64_t n,
+static void NAMED(fill_grouped_panel)(const correlation_t *c, const NAMED(small_groups_panel_t) *panel, int64_t n,
                                       int64_t block) {
-    const int64_t channel = NAMED(grouped_channel)(c, NAMED(grouped_filter)(c, block));
-    const int64_t ahead = NAMED(grouped_channel)(c, NAMED(grouped_filter)(c, block + 1)) - channel;
+    const int64_t channel = NAMED(small_groups_channel)(c, NAMED(small_groups_filter)(c, block));
+    const int64_t ahead = NAMED(small_groups_channel)(c, NAMED(small_groups_filter)(c, block + 1)) - channel;
     const int64_t channels = c->filters % LANES == 0 ? c->channels : LANES, width = c->source_size[2];
     const int64_t *stride = c->source_stride, *size = panel->size;
     int64_t begin, end;
@@ -120,7 +121,7 @@ static void NAMED(fill_grouped_panel)(const correlation_t *c, const NAMED(groupe
             const int whole = first + LANES <= c->groups * c->channels, turned = whole && NAMED(is_turned)(stride);
             const REAL *from = (const REAL *)c->source + n * stride[0] + first * stride[1] + d * stride[2] +
                                top * stride[3] + (panel->first[2] + begin) * stride[4];
-            REAL *to = NAMED(grouped_line)(panel, d, top, v);
+            REAL *to = NAMED(small_groups_line)(panel, d, top, v);
             if (turned)
                 NAMED(turn_rows)(to + begin * LANES, size[2], from, stride, end - begin, size[1],
                                  (c->source_size[1] - top) * width);

@@ -279,7 +279,7 @@ static void NAMED(correlate_region)(NAMED(turn_t) *t, int64_t part, int64_t *tap
 }
 
 /* An item is one region of one image for some groups or units, in all phases, which share what they read and write. */
-static void NAMED(direct_correlate)(const void *data, int64_t item, void *scratch) {
+static void NAMED(correlate)(const void *data, int64_t item, void *scratch) {
     const direct_job_t *job = (const direct_job_t *)data;
     const int64_t regions = direct_regions(job), parts = direct_parts(job);
     char *memory = (char *)scratch;

@@ -6,24 +6,24 @@
  * some vectors of pixels. Layout: any strides. Preconditions: step 1. Numerics: every block of channels is summed in
  * one chain from zero, blocks are added in order; blocks follow from the problem alone. */
 typedef struct {
-    const narrow_job_t *job;
+    const few_filters_job_t *job;
     int64_t image;
     int64_t group;
-    narrow_box_t box; /* of the first phase, which has no fewer pixels than the others */
+    few_filters_box_t box; /* of the first phase, which has no fewer pixels than the others */
     REAL *panel;
     REAL *out;
     int64_t *offsets;
-} NAMED(narrow_turn_t);
+} NAMED(few_filters_turn_t);
 
-static inline const REAL *NAMED(narrow_source)(const NAMED(narrow_turn_t) *t, int64_t channel) {
+static inline const REAL *NAMED(few_filters_source)(const NAMED(few_filters_turn_t) *t, int64_t channel) {
     const correlation_t *c = &t->job->phases[0].sum;
     return (const REAL *)c->source + t->image * c->source_stride[0] +
            (t->group * c->channels + channel) * c->source_stride[1];
 }
 
 /* Entries [begin, end) of an axis of the panel lie inside the source. */
-static inline void NAMED(narrow_inside)(const NAMED(narrow_turn_t) *t, int axis, int64_t *start, int64_t *begin,
-                                        int64_t *end) {
+static inline void NAMED(few_filters_inside)(const NAMED(few_filters_turn_t) *t, int axis, int64_t *start,
+                                             int64_t *begin, int64_t *end) {
     const correlation_t *c = &t->job->phases[0].sum;
     *start = t->box.first[axis] + t->job->origin[axis];
     *begin = max64(-*start, 0);
@@ -48,11 +48,11 @@ static void NAMED(copy_planes)(REAL *to, int64_t plane, const REAL *from, int64_
 }
 
 /* Zeros into all entries of the panel that lie outside of the source. */
-static void NAMED(narrow_clear)(const NAMED(narrow_turn_t) *t) {
-    const narrow_job_t *job = t->job;
+static void NAMED(few_filters_clear)(const NAMED(few_filters_turn_t) *t) {
+    const few_filters_job_t *job = t->job;
     const int64_t pitch = job->panel[2];
     int64_t start[3], begin[3], end[3];
-    for (int axis = 0; axis < 3; axis++) NAMED(narrow_inside)(t, axis, start + axis, begin + axis, end + axis);
+    for (int axis = 0; axis < 3; axis++) NAMED(few_filters_inside)(t, axis, start + axis, begin + axis, end + axis);
     for (int64_t i = 0; i < min64(job->channels, job->phases[0].sum.channels); i++)
         for (int64_t d = 0; d < job->panel[0]; d++) {
             REAL *row = t->panel + i * job->plane + d * job->panel[1] * pitch;
@@ -65,17 +65,17 @@ static void NAMED(narrow_clear)(const NAMED(narrow_turn_t) *t) {
 }
 
 /* Channels [first, first + count) of the source into the panel, whose other entries are zeros. */
-static void NAMED(narrow_fill)(const NAMED(narrow_turn_t) *t, int64_t first, int64_t count) {
-    const narrow_job_t *job = t->job;
+static void NAMED(few_filters_fill)(const NAMED(few_filters_turn_t) *t, int64_t first, int64_t count) {
+    const few_filters_job_t *job = t->job;
     const correlation_t *c = &job->phases[0].sum;
     int64_t start[3], begin[3], end[3];
-    for (int axis = 0; axis < 3; axis++) NAMED(narrow_inside)(t, axis, start + axis, begin + axis, end + axis);
+    for (int axis = 0; axis < 3; axis++) NAMED(few_filters_inside)(t, axis, start + axis, begin + axis, end + axis);
     if (begin[2] >= end[2]) return;
     const int64_t width = end[2] - begin[2], rows = end[1] - begin[1], pitch = job->panel[2];
     const int transposed = c->source_stride[1] == 1 && count >= LANES && width >= LANES;
     for (int64_t d = begin[0]; d < end[0]; d++) {
         REAL *to = t->panel + (d * job->panel[1] + begin[1]) * pitch + begin[2];
-        const REAL *from = NAMED(narrow_source)(t, first) + (start[0] + d) * c->source_stride[2] +
+        const REAL *from = NAMED(few_filters_source)(t, first) + (start[0] + d) * c->source_stride[2] +
                            (start[1] + begin[1]) * c->source_stride[3] + (start[2] + begin[2]) * c->source_stride[4];
         for (int64_t h = 0; transposed && h < rows; h++)
             NAMED(copy_planes)(to + h * pitch, job->plane, from + h * c->source_stride[3], c->source_stride[4], count,
@@ -86,16 +86,17 @@ static void NAMED(narrow_fill)(const NAMED(narrow_turn_t) *t, int64_t first, int
 }
 
 /* What the next block of channels will copy, to be asked for in the course of `tiles` tiles. */
-static prefetch_t NAMED(narrow_ahead)(const NAMED(narrow_turn_t) *t, int64_t first, int64_t count, int64_t tiles) {
+static prefetch_t NAMED(few_filters_ahead)(const NAMED(few_filters_turn_t) *t, int64_t first, int64_t count,
+                                           int64_t tiles) {
     const correlation_t *c = &t->job->phases[0].sum;
     int64_t start[3], begin[3], end[3];
     prefetch_t ahead = {0};
-    for (int axis = 0; axis < 3; axis++) NAMED(narrow_inside)(t, axis, start + axis, begin + axis, end + axis);
+    for (int axis = 0; axis < 3; axis++) NAMED(few_filters_inside)(t, axis, start + axis, begin + axis, end + axis);
     if (count <= 0 || end[0] - begin[0] != 1 || begin[1] >= end[1] || begin[2] >= end[2]) return ahead;
     const int64_t rows = end[1] - begin[1], width = end[2] - begin[2];
     const int64_t interleaved = c->source_stride[1] == 1;
     if (c->source_stride[3] != width * c->source_stride[4] || (c->source_stride[4] != 1 && !interleaved)) return ahead;
-    ahead.run = (const char *)(NAMED(narrow_source)(t, first) + (start[0] + begin[0]) * c->source_stride[2] +
+    ahead.run = (const char *)(NAMED(few_filters_source)(t, first) + (start[0] + begin[0]) * c->source_stride[2] +
                                (start[1] + begin[1]) * c->source_stride[3]);
     ahead.runs = interleaved ? rows * width : count;
     ahead.step = (interleaved ? c->source_stride[4] : c->source_stride[1]) * REAL_BYTES;
@@ -104,19 +105,19 @@ static prefetch_t NAMED(narrow_ahead)(const NAMED(narrow_turn_t) *t, int64_t fir
     return ahead;
 }
 
-static int64_t NAMED(narrow_vectors)(const narrow_job_t *job, const narrow_box_t *box) {
+static int64_t NAMED(few_filters_vectors)(const few_filters_job_t *job, const few_filters_box_t *box) {
     return job->runs_on ? div_up((box->count[1] - 1) * job->panel[2] + box->count[2], LANES)
                         : div_up(box->count[2], LANES);
 }
 
 /* The sums of one phase over the panel's channels, from `first` on, into (or, after the first block, on top of) `out`.
  */
-static void NAMED(narrow_sum)(const NAMED(narrow_turn_t) *t, const narrow_phase_t *phase, REAL *out, int64_t first,
-                              int64_t count, prefetch_t *ahead) {
-    const narrow_job_t *job = t->job;
+static void NAMED(few_filters_sum)(const NAMED(few_filters_turn_t) *t, const few_filters_phase_t *phase, REAL *out,
+                                   int64_t first, int64_t count, prefetch_t *ahead) {
+    const few_filters_job_t *job = t->job;
     const correlation_t *c = &phase->sum;
-    const int64_t taps = narrow_taps(c), slice = job->panel[1] * job->panel[2];
-    narrow_box_t box = t->box;
+    const int64_t taps = few_filters_taps(c), slice = job->panel[1] * job->panel[2];
+    few_filters_box_t box = t->box;
     for (int axis = 0; axis < 3; axis++) box.count[axis] = min64(box.count[axis], c->pixels[axis] - box.first[axis]);
     if (box.count[0] <= 0 || box.count[1] <= 0 || box.count[2] <= 0) return;
     int64_t listed = 0;
@@ -149,7 +150,7 @@ static void NAMED(narrow_sum)(const NAMED(narrow_turn_t) *t, const narrow_phase_
         for (int64_t d = 0; d < box.count[0]; d++) {
             NAMED(sweep_t)
             sweep = {
-                .vectors = NAMED(narrow_vectors)(job, &box),
+                .vectors = NAMED(few_filters_vectors)(job, &box),
                 .advance = LANES,
                 .limit = INT64_MAX,
                 .source = source + d * slice,
@@ -195,8 +196,8 @@ ALWAYS_INLINE void NAMED(weave)(const int runs, REAL *to, const REAL *run, int64
 }
 
 /* The epilogue of a row of finished sums, pixels (d, h) of the box's first on the w axis and after. */
-static void NAMED(narrow_finish)(const NAMED(narrow_turn_t) *t, const epilogue_t *e, REAL *run, int64_t width,
-                                 int64_t filter, int64_t d, int64_t h) {
+static void NAMED(few_filters_finish)(const NAMED(few_filters_turn_t) *t, const epilogue_t *e, REAL *run, int64_t width,
+                                      int64_t filter, int64_t d, int64_t h) {
     const REAL *bias = e->bias == NULL ? NULL : (const REAL *)e->bias + filter, *add = (const REAL *)e->add;
     if (add != NULL)
         add += t->image * e->add_stride[0] + filter * e->add_stride[1] + d * e->add_stride[2] + h * e->add_stride[3] +
@@ -205,9 +206,9 @@ static void NAMED(narrow_finish)(const NAMED(narrow_turn_t) *t, const epilogue_t
 }
 
 /* The finished sums of phases that lie between each other, phase i at out + i * phase_size, into the result. */
-static void NAMED(narrow_store)(const NAMED(narrow_turn_t) *t, const narrow_phase_t *phases, REAL *out,
-                                int64_t phase_size) {
-    const narrow_job_t *job = t->job;
+static void NAMED(few_filters_store)(const NAMED(few_filters_turn_t) *t, const few_filters_phase_t *phases, REAL *out,
+                                     int64_t phase_size) {
+    const few_filters_job_t *job = t->job;
     const correlation_t *c = &phases[0].sum;
     const int64_t *first = t->box.first, count = job->row_phases;
     const int64_t least = phases[count - 1].sum.pixels[2] - first[2];
@@ -225,7 +226,8 @@ static void NAMED(narrow_store)(const NAMED(narrow_turn_t) *t, const narrow_phas
                 for (int64_t i = 0; i < count; i++, run += phase_size) {
                     const int64_t width = min64(t->box.count[2], phases[i].sum.pixels[2] - first[2]);
                     if (width > 0 && !is_plain)
-                        NAMED(narrow_finish)(t, &phases[i].epilogue, run, width, filter, first[0] + d, first[1] + h);
+                        NAMED(few_filters_finish)(t, &phases[i].epilogue, run, width, filter, first[0] + d,
+                                                  first[1] + h);
                     if (width > together)
                         NAMED(spread_rows)((REAL *)phases[i].sum.result + at + together * c->result_stride[4], 0,
                                            c->result_stride[4], 0, run + together, 0, width - together, 1);
@@ -236,12 +238,12 @@ static void NAMED(narrow_store)(const NAMED(narrow_turn_t) *t, const narrow_phas
             }
 }
 
-static void NAMED(narrow_correlate)(const void *data, int64_t item, void *scratch) {
-    const narrow_job_t *job = (const narrow_job_t *)data;
+static void NAMED(few_filters_correlate)(const void *data, int64_t item, void *scratch) {
+    const few_filters_job_t *job = (const few_filters_job_t *)data;
     const correlation_t *c = &job->phases[0].sum;
     const int64_t boxes = job->bands[0] * job->bands[1] * job->bands[2];
     char *memory = (char *)scratch;
-    NAMED(narrow_turn_t)
+    NAMED(few_filters_turn_t)
     t = {
         .job = job,
         .image = item / boxes / c->groups,
@@ -250,36 +252,36 @@ static void NAMED(narrow_correlate)(const void *data, int64_t item, void *scratc
         .out = (REAL *)(memory + job->out_at),
         .offsets = (int64_t *)(memory + job->offsets_at),
     };
-    if (!narrow_box(job, c, item % boxes, &t.box)) return;
-    NAMED(narrow_clear)(&t);
+    if (!few_filters_box(job, c, item % boxes, &t.box)) return;
+    NAMED(few_filters_clear)(&t);
     const int64_t phase_size = c->filters * job->band[0] * job->out_slice;
     const int whole = job->channels >= c->channels;
-    const int64_t vectors = NAMED(narrow_vectors)(job, &t.box) * (job->runs_on ? 1 : t.box.count[1]);
+    const int64_t vectors = NAMED(few_filters_vectors)(job, &t.box) * (job->runs_on ? 1 : t.box.count[1]);
     const int64_t tiles = job->phase_count * t.box.count[0] * div_up(c->filters, DIRECT_ROWS) * vectors / DIRECT_WIDE;
     int64_t channel = 0;
     do {
         const int64_t next = channel + job->channels, count = min64(job->channels, c->channels - channel);
-        NAMED(narrow_fill)(&t, channel, count);
-        prefetch_t ahead = NAMED(narrow_ahead)(&t, next, min64(job->channels, c->channels - next), tiles);
+        NAMED(few_filters_fill)(&t, channel, count);
+        prefetch_t ahead = NAMED(few_filters_ahead)(&t, next, min64(job->channels, c->channels - next), tiles);
         for (int64_t set = 0; set < job->phase_count; set += job->row_phases) {
             REAL *out = t.out + (whole ? 0 : set * phase_size);
             for (int64_t i = 0; i < job->row_phases; i++)
-                NAMED(narrow_sum)(&t, &job->phases[set + i], out + i * phase_size, channel, count, &ahead);
-            if (next >= c->channels) NAMED(narrow_store)(&t, &job->phases[set], out, phase_size);
+                NAMED(few_filters_sum)(&t, &job->phases[set + i], out + i * phase_size, channel, count, &ahead);
+            if (next >= c->channels) NAMED(few_filters_store)(&t, &job->phases[set], out, phase_size);
         }
         channel = next;
     } while (channel < c->channels);
 }
 
 /* Item: one filter of one phase. */
-static void NAMED(narrow_pack)(const void *data, int64_t item, void *scratch) {
-    const narrow_job_t *job = (const narrow_job_t *)data;
-    const narrow_phase_t *phase = &job->phases[item % job->phase_count];
+static void NAMED(few_filters_pack)(const void *data, int64_t item, void *scratch) {
+    const few_filters_job_t *job = (const few_filters_job_t *)data;
+    const few_filters_phase_t *phase = &job->phases[item % job->phase_count];
     const correlation_t *c = &phase->sum;
     const int64_t filter = item / job->phase_count, group = filter / max64(c->filters, 1);
     const REAL *weight =
         (const REAL *)c->weight + group * c->weight_group_stride + (filter - group * c->filters) * c->weight_stride[0];
-    REAL *to = (REAL *)phase->factors + filter * c->channels * narrow_taps(c);
+    REAL *to = (REAL *)phase->factors + filter * c->channels * few_filters_taps(c);
     (void)scratch;
     for (int64_t channel = 0; channel < c->channels; channel++, weight += c->weight_stride[1])
         for (int64_t d = 0; d < c->taps[0]; d++)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...._algorithm import MOST_PHASES, Algorithm, Machine, Operands, Params, Resources
 from ...._problem import ConvProblem
-from . import few_filters_loops
+from . import loops
 from .few_filters_layout import LEAST_ITEMS, Sum, layout_of
 
 FILTERS = range(3, 9)
@@ -25,7 +25,7 @@ MOST_SCRATCH_BYTES = 2**22
 """Of one thread; wide dilations need more."""
 
 
-class Narrow(Algorithm):
+class FewFilters(Algorithm):
     """backward_input, and forward with unit strides, with few result channels in a group, in float32 and float64."""
 
     name = "narrow"
@@ -63,8 +63,8 @@ class Narrow(Algorithm):
             work += results * SINGLE_BYTES / machine.bytes_per_second
         return machine.call_seconds * 2 + work / min(threads, LEAST_ITEMS)
 
-    def bind(self, problem: ConvProblem, params: Params) -> few_filters_loops.NarrowKernel:
-        return few_filters_loops.NarrowKernel(problem, layout_of(problem))
+    def bind(self, problem: ConvProblem, params: Params) -> loops.FewFiltersKernel:
+        return loops.FewFiltersKernel(problem, layout_of(problem))
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
         self.bind(problem, params).execute(operands, resources)

@@ -7,8 +7,8 @@
  * A plane is [slice][row][entry], its entry 0 source index origin + first pixel; every phase reads a part of it. Rows
  * of a plane are as far apart as those of finished sums (`runs_on`), so that vectors of pixels run on from one row to
  * the next, or both begin with whole vectors. */
-#ifndef FASTCONV_NARROW_JOB_H
-#define FASTCONV_NARROW_JOB_H
+#ifndef FASTCONV_FEW_FILTERS_JOB_H
+#define FASTCONV_FEW_FILTERS_JOB_H
 
 #include "correlation.h"
 #include "integers.h"
@@ -17,10 +17,10 @@ typedef struct {
     correlation_t sum; /* step 1, delta >= 1 */
     epilogue_t epilogue;
     char *factors; /* [filter over all groups][channel][tap] */
-} narrow_phase_t;
+} few_filters_phase_t;
 
 typedef struct {
-    const narrow_phase_t *phases; /* that of the w axis varies fastest */
+    const few_filters_phase_t *phases; /* that of the w axis varies fastest */
     int64_t phase_count;
     int64_t row_phases; /* those that differ on the w axis alone, and so lie between each other */
     int64_t channels;
@@ -37,23 +37,24 @@ typedef struct {
     int64_t panel_at;   /* bytes from the start of scratch */
     int64_t out_at;     /* [phase][filter][slice][row][out_pitch]; with one block of channels, of `row_phases` phases */
     int64_t offsets_at; /* int64_t by channel and tap of a block */
-} narrow_job_t;
+} few_filters_job_t;
 
 /* Pixels [first, first + count) on each axis. */
 typedef struct {
     int64_t first[3];
     int64_t count[3];
-} narrow_box_t;
+} few_filters_box_t;
 
-static inline int64_t narrow_taps(const correlation_t *c) { return c->taps[0] * c->taps[1] * c->taps[2]; }
+static inline int64_t few_filters_taps(const correlation_t *c) { return c->taps[0] * c->taps[1] * c->taps[2]; }
 
-static inline int64_t narrow_items(const narrow_job_t *job) {
+static inline int64_t few_filters_items(const few_filters_job_t *job) {
     const correlation_t *c = &job->phases[0].sum;
     return c->batch * c->groups * job->bands[0] * job->bands[1] * job->bands[2];
 }
 
 /* Box `index` of an image; 0 when it holds no pixel of the phase. */
-static inline int narrow_box(const narrow_job_t *job, const correlation_t *c, int64_t index, narrow_box_t *box) {
+static inline int few_filters_box(const few_filters_job_t *job, const correlation_t *c, int64_t index,
+                                  few_filters_box_t *box) {
     int filled = 1;
     for (int axis = 2; axis >= 0; axis--) {
         box->first[axis] = index % job->bands[axis] * job->band[axis];

@@ -141,4 +141,9 @@ static inline void direct_tap_offsets(const direct_job_t *job, const correlation
         taps[t] = (t % job->slots * job->panel[2] + t * c->delta[2] / c->step[2]) * job->entry;
 }
 
+#include "few_filters_job.h"
+
+#define ROOM direct
+#include "room.h"
+
 #endif

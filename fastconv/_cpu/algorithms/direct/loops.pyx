@@ -5,11 +5,17 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t
 
 from ...engine.correlation cimport Correlations, Kernel, operands_t, point_forward
-from ...engine.runtime cimport kernels_for, real_kernels_t, run_job
-from ...engine.kernel_types cimport correlation_t, epilogue_t
+from ...engine.runtime cimport isa_level, real_type, run_job
+from ...engine.kernel_types cimport correlation_t, epilogue_t, item_fn
 
 
 cdef extern from "job.h" nogil:
+    ctypedef struct kernels_t:
+        int64_t lanes, tile_rows, tile_columns
+        item_fn correlate, weight_gradient, weight_reduce, few_filters_pack, few_filters_correlate
+
+    const kernels_t *kernels_at(int64_t level, int64_t type)
+
     const int DIRECT_ROWS
 
     ctypedef struct direct_slice_t:
@@ -49,13 +55,13 @@ cdef class DirectKernel(Kernel):
     cdef int64_t delta[3]
     cdef int64_t thread_bytes, partial_bytes
     cdef bint is_gradient
-    cdef const real_kernels_t *kernels
+    cdef const kernels_t *kernels
 
     def __cinit__(self, problem, layout):
         cdef direct_job_t *job = &self.job
         cdef int axis
         self.sums = Correlations(problem)
-        self.kernels = kernels_for(problem.dtype)
+        self.kernels = kernels_at(isa_level(), real_type(problem.dtype))
         self.is_gradient = problem.direction == "backward_weight"
         self.thread_bytes, self.partial_bytes = layout.thread_bytes, layout.partial_bytes
         job.phases, job.phase_count = NULL, self.sums.count
@@ -93,7 +99,7 @@ cdef class DirectKernel(Kernel):
             job.phases = phases
             if self.is_gradient:
                 return self._weight_gradient(&job, workspace, threads)
-            return run_job(self.kernels.direct_correlate, &job, direct_correlate_items(&job), self.thread_bytes,
+            return run_job(self.kernels.correlate, &job, direct_correlate_items(&job), self.thread_bytes,
                            workspace, threads)
         finally:
             if phases != &one:
@@ -102,8 +108,88 @@ cdef class DirectKernel(Kernel):
     cdef int _weight_gradient(self, direct_job_t *job, char *workspace, int threads) except -1:
         """Into the result, or as parts into the workspace that are then added up."""
         job.partial = workspace if job.partials > 1 else NULL
-        run_job(self.kernels.direct_weight_gradient, job, direct_weight_items(job), self.thread_bytes,
+        run_job(self.kernels.weight_gradient, job, direct_weight_items(job), self.thread_bytes,
                 workspace + self.partial_bytes, threads)
         if job.partials > 1:
-            run_job(self.kernels.direct_weight_reduce, job, self.sums.problem.out_channels, 0, NULL, threads)
+            run_job(self.kernels.weight_reduce, job, self.sums.problem.out_channels, 0, NULL, threads)
         return 0
+
+
+cdef extern from "few_filters_job.h" nogil:
+    ctypedef struct few_filters_phase_t:
+        correlation_t sum
+        epilogue_t epilogue
+        char *factors
+
+    ctypedef struct few_filters_job_t:
+        const few_filters_phase_t *phases
+        int64_t phase_count, row_phases, channels
+        int64_t bands[3]
+        int64_t band[3]
+        int64_t origin[3]
+        int64_t reach[3]
+        int64_t panel[3]
+        int64_t lead, plane
+        bint runs_on
+        int64_t out_pitch, out_slice
+        int64_t panel_at, out_at, offsets_at
+
+    int64_t few_filters_taps(const correlation_t *c)
+    int64_t few_filters_items(const few_filters_job_t *job)
+
+
+cdef class FewFiltersKernel(Kernel):
+    """The correlations of a problem with their layout; ``shared_bytes`` of the workspace are for all weights, then come
+    ``thread_bytes`` for every thread."""
+
+    cdef few_filters_job_t job
+    cdef int64_t shared_bytes, thread_bytes
+    cdef const kernels_t *kernels
+
+    def __cinit__(self, problem, layout):
+        cdef few_filters_job_t *job = &self.job
+        cdef int axis
+        self.sums, self.kernels = Correlations(problem), kernels_at(isa_level(), real_type(problem.dtype))
+        self.shared_bytes, self.thread_bytes = layout.shared_bytes, layout.thread_bytes
+        job.phases, job.phase_count, job.channels = NULL, self.sums.count, layout.channels
+        job.row_phases = 1
+        if problem.direction == "backward_input":
+            job.row_phases = max(min(problem.stride[2], problem.input_size[2]), 1)
+        for axis in range(3):
+            job.band[axis], job.bands[axis] = layout.band[axis], layout.bands[axis]
+            job.origin[axis], job.reach[axis] = layout.origin[axis], layout.reach[axis]
+            job.panel[axis] = layout.panel[axis]
+        job.lead, job.plane, job.runs_on = layout.lead, layout.plane, layout.runs_on
+        job.out_pitch, job.out_slice = layout.out_pitch, layout.out_slice
+        job.panel_at, job.out_at, job.offsets_at = layout.starts
+
+    cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
+                 int threads) except -1:
+        cdef few_filters_job_t job = self.job
+        cdef few_filters_phase_t *phases
+        if self.shared_bytes + self.thread_bytes * threads > workspace_bytes:
+            raise MemoryError("workspace smaller than the algorithm asked for")
+        phases = <few_filters_phase_t *>PyMem_Malloc(max(job.phase_count, 1) * sizeof(few_filters_phase_t))
+        if phases == NULL:
+            raise MemoryError
+        try:
+            job.phases = phases
+            self._set_phases(phases, operands, workspace)
+            if job.phase_count == 0:
+                return 0
+            run_job(self.kernels.few_filters_pack, &job, job.phase_count * phases[0].sum.groups * phases[0].sum.filters, 0,
+                    NULL, threads)
+            return run_job(self.kernels.few_filters_correlate, &job, few_filters_items(&job), self.thread_bytes,
+                           workspace + self.shared_bytes, threads)
+        finally:
+            PyMem_Free(phases)
+
+    cdef void _set_phases(self, few_filters_phase_t *phases, const operands_t *operands, char *factors) noexcept:
+        cdef correlation_t *c
+        cdef int64_t index
+        for index in range(self.job.phase_count):
+            phases[index].sum = self.sums.get(operands, index, &phases[index].epilogue)
+            c = &phases[index].sum
+            point_forward(c, operands.itemsize)
+            phases[index].factors = factors
+            factors += c.groups * c.filters * c.channels * few_filters_taps(c) * operands.itemsize

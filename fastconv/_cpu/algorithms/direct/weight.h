@@ -11,12 +11,6 @@
  * cut off. Numerics: each region is summed from zero and added to the sums of those before it,
  * then lanes and parts are added in order, so that the bits depend on the problem alone. */
 
-static inline REAL *NAMED(weight_at)(const correlation_t *c, int64_t filter, int64_t channel, int64_t tap) {
-    return (REAL *)c->weight + filter * c->weight_stride[0] + channel * c->weight_stride[1] +
-           tap / (c->taps[2] * c->taps[1]) * c->weight_stride[2] + tap / c->taps[2] % c->taps[1] * c->weight_stride[3] +
-           tap % c->taps[2] * c->weight_stride[4];
-}
-
 /* Source rows as the tile reads them: a whole panel, or the right-hand ends of its rows. */
 typedef struct {
     const REAL *base;
@@ -206,7 +200,7 @@ static int NAMED(sum_part)(NAMED(gradient_turn_t) *t, int64_t part) {
 }
 
 /* An item is a part of the pixels for some filters of a group, or for one unit of channels. */
-static void NAMED(direct_weight_gradient)(const void *data, int64_t item, void *scratch) {
+static void NAMED(weight_gradient)(const void *data, int64_t item, void *scratch) {
     const direct_job_t *job = (const direct_job_t *)data;
     const correlation_t *c = &job->phases[0].sum;
     const int64_t which = item / job->partials, part = item % job->partials;
@@ -246,7 +240,7 @@ static void NAMED(direct_weight_gradient)(const void *data, int64_t item, void *
 }
 
 /* An item is one filter: its parts, added in order. */
-static void NAMED(direct_weight_reduce)(const void *data, int64_t item, void *scratch) {
+static void NAMED(weight_reduce)(const void *data, int64_t item, void *scratch) {
     const direct_job_t *job = (const direct_job_t *)data;
     const correlation_t *c = &job->phases[0].sum;
     const int64_t all_taps = direct_taps(c), size = c->channels * all_taps, pitch = c->groups * c->filters * size;

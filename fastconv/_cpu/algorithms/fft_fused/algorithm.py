@@ -45,7 +45,7 @@ KERNEL = 1.2
 """Share of a pair's transform that one of a kernel takes."""
 
 
-class Spectral(Algorithm):
+class FftFused(Algorithm):
     """Stride 1, one or two transformed axes, in float32 and float64."""
 
     name = "spectral"
@@ -100,8 +100,8 @@ class Spectral(Algorithm):
         )
         return self.bind(problem, params).pack(Operands(data, weight, output), threads)
 
-    def bind(self, problem: ConvProblem, params: Params) -> loops.SpectralKernel:
-        return loops.SpectralKernel(problem, layout_of(problem, params["height"], params["width"]))
+    def bind(self, problem: ConvProblem, params: Params) -> loops.FftFusedKernel:
+        return loops.FftFusedKernel(problem, layout_of(problem, params["height"], params["width"]))
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
         spoiled = self.bind(problem, params).spoiled_by(operands, resources)

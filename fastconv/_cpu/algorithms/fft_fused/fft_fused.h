@@ -23,7 +23,7 @@ typedef struct {
 } NAMED(pixels_t);
 
 /* First row and column of tile `number`, whose results begin there; beyond all tiles, one outside of the array. */
-static inline void NAMED(tile_start)(const spectral_job_t *job, int64_t number, int64_t *start) {
+static inline void NAMED(tile_start)(const fft_fused_job_t *job, int64_t number, int64_t *start) {
     start[0] = number / job->tiles[1] * job->results[0];
     start[1] = number % job->tiles[1] * job->results[1];
 }
@@ -36,15 +36,15 @@ typedef struct {
     int64_t row_step, column_step; /* from a row of the tile to the next, in the array */
     int64_t low, high;             /* columns of the array that count */
     int64_t begin, end;
-} NAMED(spectral_tile_t);
+} NAMED(fft_fused_tile_t);
 
-static NAMED(spectral_tile_t)
-    NAMED(spectral_tile)(const spectral_job_t *job, const NAMED(pixels_t) *p, int64_t tile, const int64_t *first) {
+static NAMED(fft_fused_tile_t)
+    NAMED(fft_fused_tile)(const fft_fused_job_t *job, const NAMED(pixels_t) *p, int64_t tile, const int64_t *first) {
     const int64_t width = job->across.size, is_image = job->turns == NULL;
     int64_t start[2];
     NAMED(tile_start)(job, tile, start);
     const int64_t h = start[0] + first[0], w = start[1] + first[1];
-    NAMED(spectral_tile_t) t = {p, h, w, width, is_image, is_image ? 0 : width, max64(w, 0), 0, 0, 0};
+    NAMED(fft_fused_tile_t) t = {p, h, w, width, is_image, is_image ? 0 : width, max64(w, 0), 0, 0, 0};
     t.high = min64(p->size[1], w + p->inside[1]);
     if (p->stride[1] == 1 && is_image && t.low == w && t.high >= w + width) {
         t.begin = max64(-h, 0);
@@ -57,7 +57,7 @@ static NAMED(spectral_tile_t)
 }
 
 /* Row `r` of a tile, copied. */
-static const REAL *NAMED(copy_of_row)(const NAMED(spectral_tile_t) *t, int64_t r, REAL *copy) {
+static const REAL *NAMED(copy_of_row)(const NAMED(fft_fused_tile_t) *t, int64_t r, REAL *copy) {
     const NAMED(pixels_t) *p = t->pixels;
     const int64_t row = t->h + r * t->row_step, column = t->w + r * t->column_step;
     const int64_t begin = max64(t->low, column), end = min64(t->high, column + t->width);
@@ -68,19 +68,19 @@ static const REAL *NAMED(copy_of_row)(const NAMED(spectral_tile_t) *t, int64_t r
     return copy;
 }
 
-ALWAYS_INLINE const REAL *NAMED(tile_row)(const NAMED(spectral_tile_t) *t, int64_t r, REAL *copy) {
+ALWAYS_INLINE const REAL *NAMED(tile_row)(const NAMED(fft_fused_tile_t) *t, int64_t r, REAL *copy) {
     if (r < t->begin || r >= t->end) return NAMED(copy_of_row)(t, r, copy);
     return t->pixels->base + (t->h + r * t->row_step) * t->pixels->stride[0] + t->w + r * t->column_step;
 }
 
-/* The transform of the columns of a pair of tiles; `copies`: for SPECTRAL_COPIES rows. */
-static void NAMED(transform_columns)(const spectral_job_t *job, const NAMED(pixels_t) *p, int64_t pair,
+/* The transform of the columns of a pair of tiles; `copies`: for FFT_FUSED_COPIES rows. */
+static void NAMED(transform_columns)(const fft_fused_job_t *job, const NAMED(pixels_t) *p, int64_t pair,
                                      const int64_t *first, REAL *tile, REAL *copies) {
     const transform_t *t = &job->down;
-    const int64_t part = t->part[0], width = job->across.size, pitch = spectral_pitch(job, LANES);
+    const int64_t part = t->part[0], width = job->across.size, pitch = fft_fused_pitch(job, LANES);
     const REAL *twiddles = (const REAL *)t->twiddles;
-    const NAMED(spectral_tile_t) tiles[2] = {NAMED(spectral_tile)(job, p, 2 * pair, first),
-                                             NAMED(spectral_tile)(job, p, 2 * pair + 1, first)};
+    const NAMED(fft_fused_tile_t) tiles[2] = {NAMED(fft_fused_tile)(job, p, 2 * pair, first),
+                                              NAMED(fft_fused_tile)(job, p, 2 * pair + 1, first)};
     NAMED(point_rows_t) rows = {.columns = {width, width}, .points = tile, .pitch = pitch, .step = part * 2 * LANES};
     for (int64_t j = 0; j < part; j++, rows.points += 2 * LANES, twiddles += 2 * (t->radix[0] - 1)) {
         for (int64_t k = 0; k < t->radix[0]; k++)
@@ -120,11 +120,11 @@ ALWAYS_INLINE void NAMED(ask_ahead)(const NAMED(ahead_t) *ahead, int64_t begin, 
 }
 
 /* LANES rows from `first` on, between a tile and [column][re, im][row]. */
-static void NAMED(take_rows)(const spectral_job_t *job, const REAL *tile, int64_t first, REAL *rows,
+static void NAMED(take_rows)(const fft_fused_job_t *job, const REAL *tile, int64_t first, REAL *rows,
                              const NAMED(ahead_t) *ahead) {
     const int64_t width = job->across.size;
     tile += first * 2 * LANES;
-    for (int64_t v = 0; v < width; v += LANES, tile += spectral_pitch(job, LANES)) {
+    for (int64_t v = 0; v < width; v += LANES, tile += fft_fused_pitch(job, LANES)) {
         NAMED(ask_ahead)(ahead, first + v * LANES / 2 / width, first + (v + LANES) * LANES / 2 / width);
         for (int part = 0; part < 2; part++) {
             NAMED(vector) square[LANES];
@@ -138,11 +138,11 @@ static void NAMED(take_rows)(const spectral_job_t *job, const REAL *tile, int64_
     }
 }
 
-static void NAMED(put_rows)(const spectral_job_t *job, const REAL *rows, int64_t first, REAL *tile,
+static void NAMED(put_rows)(const fft_fused_job_t *job, const REAL *rows, int64_t first, REAL *tile,
                             const NAMED(ahead_t) *ahead) {
     const int64_t width = job->across.size, half = first + LANES / 2;
     tile += first * 2 * LANES;
-    for (int64_t v = 0; v < width; v += LANES, tile += spectral_pitch(job, LANES)) {
+    for (int64_t v = 0; v < width; v += LANES, tile += fft_fused_pitch(job, LANES)) {
         NAMED(ask_ahead)(ahead, half + v * LANES / 2 / width, half + (v + LANES) * LANES / 2 / width);
         for (int part = 0; part < 2; part++) {
             NAMED(vector) square[LANES];
@@ -157,22 +157,22 @@ static void NAMED(put_rows)(const spectral_job_t *job, const REAL *rows, int64_t
 }
 
 /* `turns` of LANES rows from `first` on. */
-ALWAYS_INLINE const REAL *NAMED(turns_of)(const spectral_job_t *job, int64_t first) {
+ALWAYS_INLINE const REAL *NAMED(turns_of)(const fft_fused_job_t *job, int64_t first) {
     return job->turns == NULL ? NULL : (const REAL *)job->turns + first * job->across.size * 2;
 }
 
-static void NAMED(spectrum_of_rows)(const spectral_job_t *job, const REAL *tile, int64_t first, REAL *rows) {
+static void NAMED(spectrum_of_rows)(const fft_fused_job_t *job, const REAL *tile, int64_t first, REAL *rows) {
     NAMED(take_rows)(job, tile, first, rows, NULL);
     NAMED(fourier)(&job->across, 0, job->across.stages, 0, rows, NAMED(turns_of)(job, first));
 }
 
-static void NAMED(rows_of_spectrum)(const spectral_job_t *job, REAL *rows, int64_t first, REAL *tile) {
+static void NAMED(rows_of_spectrum)(const fft_fused_job_t *job, REAL *rows, int64_t first, REAL *tile) {
     NAMED(fourier)(&job->across, 0, job->across.stages, 1, rows, NAMED(turns_of)(job, first));
     NAMED(put_rows)(job, rows, first, tile, NULL);
 }
 
 /* Rows of a tile, their spectrum times `kernel`, and back. */
-static void NAMED(multiply_rows)(const spectral_job_t *job, REAL *tile, int64_t first, const REAL *kernel, REAL *rows,
+static void NAMED(multiply_rows)(const fft_fused_job_t *job, REAL *tile, int64_t first, const REAL *kernel, REAL *rows,
                                  const NAMED(ahead_t) *ahead) {
     const transform_t *t = &job->across;
     const int64_t last = t->stages - 1;
@@ -196,17 +196,17 @@ ALWAYS_INLINE void NAMED(multiply_spectra)(REAL *to, const REAL *a, const REAL *
 }
 
 /* Spectrum of the kernel of (group, filter, channel), conjugated and divided by the points. Item: one kernel. */
-static void NAMED(spectral_pack)(const void *opaque, int64_t item, void *scratch) {
-    const spectral_job_t *job = opaque;
+static void NAMED(pack)(const void *opaque, int64_t item, void *scratch) {
+    const fft_fused_job_t *job = opaque;
     const correlation_t *c = &job->sum;
-    const int64_t height = job->down.size, width = job->across.size, points = spectral_points(job);
+    const int64_t height = job->down.size, width = job->across.size, points = fft_fused_points(job);
     const int64_t filter = item / c->channels % c->filters, group = item / c->channels / c->filters;
     const REAL *weight = (const REAL *)c->weight + group * c->weight_group_stride + filter * c->weight_stride[0] +
                          item % c->channels * c->weight_stride[1];
     const REAL factor = (REAL)1 / (REAL)points;
     REAL *tile = scratch, *spectrum = (REAL *)job->spectra + item * 2 * points;
-    const int64_t pitch = spectral_pitch(job, LANES);
-    memset(tile, 0, spectral_tile_size(job, LANES) * sizeof *tile);
+    const int64_t pitch = fft_fused_pitch(job, LANES);
+    memset(tile, 0, fft_fused_tile_size(job, LANES) * sizeof *tile);
     for (int64_t r = 0; r < c->taps[1]; r++)
         for (int64_t s = 0; s < c->taps[2]; s++) {
             const int64_t row = r * c->delta[1] + s * c->delta[2] / width, column = s * c->delta[2] % width;
@@ -232,7 +232,7 @@ typedef struct {
     int64_t width; /* columns of a row that is stored */
 } NAMED(results_t);
 
-static NAMED(results_t) NAMED(results_of)(const spectral_job_t *job, int64_t n, int64_t channel, int64_t tile) {
+static NAMED(results_t) NAMED(results_of)(const fft_fused_job_t *job, int64_t n, int64_t channel, int64_t tile) {
     const correlation_t *c = &job->sum;
     const int64_t *stride = c->result_stride, width = job->across.size;
     NAMED(results_t) r = {.width = width};
@@ -252,7 +252,7 @@ static NAMED(results_t) NAMED(results_of)(const spectral_job_t *job, int64_t n, 
     return r;
 }
 
-static void NAMED(finish_results)(const spectral_job_t *job, const NAMED(results_t) *results, int64_t n,
+static void NAMED(finish_results)(const fft_fused_job_t *job, const NAMED(results_t) *results, int64_t n,
                                   int64_t channel) {
     const epilogue_t *e = &job->epilogue;
     const int64_t *stride = job->sum.result_stride, *start = results->start;
@@ -277,11 +277,11 @@ static void NAMED(store_copy)(const NAMED(results_t) *results, int64_t stride, i
         NAMED(spread_rows)(results->base + r * results->row_step, 0, stride, 0, copy, 0, columns, 1);
 }
 
-/* The inverse transform of the columns of a pair of tiles into the array; `copies`: for SPECTRAL_COPIES rows. */
-static void NAMED(store_columns)(const spectral_job_t *job, int64_t n, int64_t channel, int64_t pair, REAL *tile,
+/* The inverse transform of the columns of a pair of tiles into the array; `copies`: for FFT_FUSED_COPIES rows. */
+static void NAMED(store_columns)(const fft_fused_job_t *job, int64_t n, int64_t channel, int64_t pair, REAL *tile,
                                  REAL *copies) {
     const transform_t *t = &job->down;
-    const int64_t part = t->part[0], width = job->across.size, pitch = spectral_pitch(job, LANES);
+    const int64_t part = t->part[0], width = job->across.size, pitch = fft_fused_pitch(job, LANES);
     const int64_t stride = job->sum.result_stride[4];
     const NAMED(results_t) results[2] = {NAMED(results_of)(job, n, channel, 2 * pair),
                                          NAMED(results_of)(job, n, channel, 2 * pair + 1)};
@@ -305,8 +305,8 @@ static void NAMED(store_columns)(const spectral_job_t *job, int64_t n, int64_t c
     for (int i = 0; i < 2; i++) NAMED(finish_results)(job, &results[i], n, channel);
 }
 
-/* The spectrum of a pair of tiles of a channel; `tile` is overwritten, `copies`: for SPECTRAL_COPIES rows. */
-static void NAMED(spectrum_of_pair)(const spectral_job_t *job, const NAMED(pixels_t) *p, int64_t pair,
+/* The spectrum of a pair of tiles of a channel; `tile` is overwritten, `copies`: for FFT_FUSED_COPIES rows. */
+static void NAMED(spectrum_of_pair)(const fft_fused_job_t *job, const NAMED(pixels_t) *p, int64_t pair,
                                     const int64_t *first, REAL *tile, REAL *copies, REAL *spectrum) {
     NAMED(transform_columns)(job, p, pair, first, tile, copies);
     for (int64_t row = 0; row < job->down.size; row += LANES)
@@ -320,13 +320,13 @@ static NAMED(pixels_t) NAMED(source_pixels)(const correlation_t *c, int64_t n, i
                              {INT64_MAX / 4, INT64_MAX / 4}};
 }
 
-static NAMED(ahead_t) NAMED(ahead_of)(const spectral_job_t *job, int64_t item) {
+static NAMED(ahead_t) NAMED(ahead_of)(const fft_fused_job_t *job, int64_t item) {
     const correlation_t *c = &job->sum;
-    const int64_t pairs = spectral_pairs(job), next = item + 1 < spectral_items(job) ? item + 1 : item;
+    const int64_t pairs = fft_fused_pairs(job), next = item + 1 < fft_fused_items(job) ? item + 1 : item;
     const NAMED(pixels_t) p = NAMED(source_pixels)(c, next / pairs % c->batch, next / pairs / c->batch);
     NAMED(ahead_t) ahead;
     for (int i = 0; i < 2; i++) {
-        const NAMED(spectral_tile_t) t = NAMED(spectral_tile)(job, &p, 2 * (next % pairs) + i, c->first + 1);
+        const NAMED(fft_fused_tile_t) t = NAMED(fft_fused_tile)(job, &p, 2 * (next % pairs) + i, c->first + 1);
         const NAMED(results_t) r =
             NAMED(results_of)(job, item / pairs % c->batch, item / pairs / c->batch, 2 * (item % pairs) + i);
         const int64_t step = t.row_step * p.stride[0] + t.column_step;
@@ -337,9 +337,9 @@ static NAMED(ahead_t) NAMED(ahead_of)(const spectral_job_t *job, int64_t item) {
 }
 
 /* Spectra of a filter's result from those of all channels, and back into the tile. */
-static void NAMED(multiply_channels)(const spectral_job_t *job, const REAL *spectra, const REAL *kernel, REAL *tile,
+static void NAMED(multiply_channels)(const fft_fused_job_t *job, const REAL *spectra, const REAL *kernel, REAL *tile,
                                      REAL *rows) {
-    const int64_t points = spectral_points(job), of_rows = LANES * job->across.size;
+    const int64_t points = fft_fused_points(job), of_rows = LANES * job->across.size;
     for (int64_t row = 0; row < job->down.size; row += LANES) {
         const int64_t at = row * job->across.size * 2;
         for (int64_t i = 0; i < job->sum.channels; i++)
@@ -351,13 +351,13 @@ static void NAMED(multiply_channels)(const spectral_job_t *job, const REAL *spec
 
 /* Item: one pair of tiles of one image and group, all filters. Scratch: the tile, LANES rows of it, and with several
  * channels or filters the spectra of all channels. */
-static void NAMED(spectral_correlate)(const void *opaque, int64_t item, void *scratch) {
-    const spectral_job_t *job = opaque;
+static void NAMED(correlate)(const void *opaque, int64_t item, void *scratch) {
+    const fft_fused_job_t *job = opaque;
     const correlation_t *c = &job->sum;
-    const int64_t pairs = spectral_pairs(job), points = spectral_points(job);
+    const int64_t pairs = fft_fused_pairs(job), points = fft_fused_points(job);
     const int64_t pair = item % pairs, n = item / pairs % c->batch, group = item / pairs / c->batch;
-    REAL *tile = scratch, *rows = tile + spectral_tile_size(job, LANES),
-         *spectra = rows + spectral_rows_size(job, LANES);
+    REAL *tile = scratch, *rows = tile + fft_fused_tile_size(job, LANES),
+         *spectra = rows + fft_fused_rows_size(job, LANES);
     const REAL *kernel = (const REAL *)job->spectra + group * c->filters * c->channels * 2 * points;
     if (c->channels * c->filters == 1) {
         const NAMED(pixels_t) p = NAMED(source_pixels)(c, n, group);

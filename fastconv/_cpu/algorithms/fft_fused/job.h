@@ -1,12 +1,12 @@
 /* What the spectral kernels compute: correlations as products of spectra of overlapping tiles. */
-#ifndef FASTCONV_SPECTRAL_JOB_H
-#define FASTCONV_SPECTRAL_JOB_H
+#ifndef FASTCONV_FFT_FUSED_JOB_H
+#define FASTCONV_FFT_FUSED_JOB_H
 
 #include "correlation.h"
 #include "integers.h"
 
 #define TRANSFORM_STAGES 6
-#define SPECTRAL_COPIES 16 /* rows of a pair of tiles that are read or stored together, at most */
+#define FFT_FUSED_COPIES 16 /* rows of a pair of tiles that are read or stored together, at most */
 
 typedef struct {
     int64_t size; /* the product of the radices */
@@ -30,28 +30,31 @@ typedef struct {
     int64_t round_pairs;    /* and how many */
     char *spectra;          /* of kernels: [group][filter][channel][point]; weight gradient: [partial] before it */
     unsigned char *spoiled; /* by image; weight gradient: one: results are not all finite */
-} spectral_job_t;
+} fft_fused_job_t;
 
-static inline int64_t spectral_points(const spectral_job_t *job) { return job->down.size * job->across.size; }
+static inline int64_t fft_fused_points(const fft_fused_job_t *job) { return job->down.size * job->across.size; }
 /* Elements of a tile whose vectors lie apart by more than its columns, so as not to share sets of a first-level cache.
  */
-static inline int64_t spectral_pitch(const spectral_job_t *job, int64_t lanes) {
+static inline int64_t fft_fused_pitch(const fft_fused_job_t *job, int64_t lanes) {
     return 2 * lanes * (job->down.size + 1);
 }
-static inline int64_t spectral_tile_size(const spectral_job_t *job, int64_t lanes) {
-    return job->across.size / lanes * spectral_pitch(job, lanes);
+static inline int64_t fft_fused_tile_size(const fft_fused_job_t *job, int64_t lanes) {
+    return job->across.size / lanes * fft_fused_pitch(job, lanes);
 }
 /* Of LANES rows, or of copies. */
-static inline int64_t spectral_rows_size(const spectral_job_t *job, int64_t lanes) {
-    return job->across.size * max64(2 * lanes, SPECTRAL_COPIES);
+static inline int64_t fft_fused_rows_size(const fft_fused_job_t *job, int64_t lanes) {
+    return job->across.size * max64(2 * lanes, FFT_FUSED_COPIES);
 }
-static inline int64_t spectral_pairs(const spectral_job_t *job) { return div_up(job->tiles[0] * job->tiles[1], 2); }
-static inline int64_t spectral_kernels(const spectral_job_t *job) {
+static inline int64_t fft_fused_pairs(const fft_fused_job_t *job) { return div_up(job->tiles[0] * job->tiles[1], 2); }
+static inline int64_t fft_fused_kernels(const fft_fused_job_t *job) {
     return job->sum.groups * job->sum.filters * job->sum.channels;
 }
-static inline int64_t spectral_items(const spectral_job_t *job) {
-    return job->sum.batch * job->sum.groups * spectral_pairs(job);
+static inline int64_t fft_fused_items(const fft_fused_job_t *job) {
+    return job->sum.batch * job->sum.groups * fft_fused_pairs(job);
 }
-static inline int64_t spectral_gradient_items(const spectral_job_t *job) { return job->sum.groups * job->partials; }
+static inline int64_t fft_fused_gradient_items(const fft_fused_job_t *job) { return job->sum.groups * job->partials; }
+
+#define ROOM fft_fused
+#include "room.h"
 
 #endif

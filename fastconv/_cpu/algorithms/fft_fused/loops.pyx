@@ -8,14 +8,20 @@ from libc.string cimport memset
 import numpy as np
 
 from ...engine.correlation cimport BoundProblem, Correlations, Kernel, operands_t, packed_memory, point_forward
-from ...engine.runtime cimport kernels_for, real_kernels_t, run_job
+from ...engine.runtime cimport isa_level, real_type, run_job
 from ...engine.workspace cimport aligned
-from ...engine.kernel_types cimport correlation_t, epilogue_t
+from ...engine.kernel_types cimport correlation_t, epilogue_t, item_fn
 
 
 cdef extern from "job.h" nogil:
+    ctypedef struct kernels_t:
+        int64_t lanes, tile_rows, tile_columns
+        item_fn pack, correlate, gradient, reduce
+
+    const kernels_t *kernels_at(int64_t level, int64_t type)
+
     const int TRANSFORM_STAGES
-    const int SPECTRAL_COPIES
+    const int FFT_FUSED_COPIES
 
     ctypedef struct transform_t:
         int64_t size, stages
@@ -24,7 +30,7 @@ cdef extern from "job.h" nogil:
         int64_t first_twiddle[TRANSFORM_STAGES]
         const char *twiddles
 
-    ctypedef struct spectral_job_t:
+    ctypedef struct fft_fused_job_t:
         correlation_t sum
         epilogue_t epilogue
         transform_t down, across
@@ -35,12 +41,12 @@ cdef extern from "job.h" nogil:
         char *spectra
         unsigned char *spoiled
 
-    int64_t spectral_kernels(const spectral_job_t *job)
-    int64_t spectral_items(const spectral_job_t *job)
-    int64_t spectral_gradient_items(const spectral_job_t *job)
+    int64_t fft_fused_kernels(const fft_fused_job_t *job)
+    int64_t fft_fused_items(const fft_fused_job_t *job)
+    int64_t fft_fused_gradient_items(const fft_fused_job_t *job)
 
 
-COPIED_ROWS = SPECTRAL_COPIES
+COPIED_ROWS = FFT_FUSED_COPIES
 """Rows that a thread may copy at a time."""
 
 
@@ -55,24 +61,24 @@ cdef void _set_transform(transform_t *t, made, const char *twiddles):
         twiddle += 2 * (t.radix[i] - 1) * part
 
 
-cdef class SpectralKernel(Kernel):
+cdef class FftFusedKernel(Kernel):
     """The correlation of a problem with its layout. Refuses where a result is not finite.
 
     Of the workspace ``shared_bytes`` are for spectra of kernels that are not packed, or for sums of a weight gradient;
     ``thread_bytes`` follow for every thread.
     """
 
-    cdef spectral_job_t job
+    cdef fft_fused_job_t job
     cdef readonly object layout
     cdef int64_t shared_bytes, thread_bytes
-    cdef const real_kernels_t *kernels
+    cdef const kernels_t *kernels
     cdef list pinned
 
     def __cinit__(self, problem, layout):
         self.sums, self.layout, self.may_refuse = Correlations(problem), layout, True
-        self.kernels = kernels_for(problem.dtype)
+        self.kernels = kernels_at(isa_level(), real_type(problem.dtype))
         self.shared_bytes, self.thread_bytes = layout.shared_bytes, layout.thread_bytes
-        memset(&self.job, 0, sizeof(spectral_job_t))
+        memset(&self.job, 0, sizeof(fft_fused_job_t))
         self.pinned = []
         _set_transform(&self.job.down, layout.down, self._memory(layout.down.twiddles))
         _set_transform(&self.job.across, layout.across, self._memory(layout.across.twiddles))
@@ -91,10 +97,10 @@ cdef class SpectralKernel(Kernel):
         """The spectra of the weights; the data arrays are not read."""
         cdef BoundProblem bound = BoundProblem(self.sums.problem, operands)
         packed, scratch = aligned(self.shared_bytes), aligned(self.thread_bytes * threads)
-        cdef spectral_job_t job = self._job(&bound.operands)
+        cdef fft_fused_job_t job = self._job(&bound.operands)
         cdef unsigned char[::1] memory = packed, rest = scratch
         job.spectra = <char *>&memory[0]
-        run_job(self.kernels.spectral_pack, &job, spectral_kernels(&job), self.thread_bytes, <char *>&rest[0], threads)
+        run_job(self.kernels.pack, &job, fft_fused_kernels(&job), self.thread_bytes, <char *>&rest[0], threads)
         packed.flags.writeable = False
         return packed
 
@@ -105,15 +111,15 @@ cdef class SpectralKernel(Kernel):
         marks = self._run(&bound.operands, operands.packed, <char *>&memory[0], memory.shape[0], resources.threads)
         return [n for n, mark in enumerate(marks) if mark]
 
-    cdef spectral_job_t _job(self, const operands_t *operands):
-        cdef spectral_job_t job = self.job
+    cdef fft_fused_job_t _job(self, const operands_t *operands):
+        cdef fft_fused_job_t job = self.job
         job.sum = self.sums.get(operands, 0, &job.epilogue)
         point_forward(&job.sum, operands.itemsize)
         return job
 
     cdef bytearray _run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
                         int threads):
-        cdef spectral_job_t job = self._job(operands)
+        cdef fft_fused_job_t job = self._job(operands)
         cdef bytearray spoiled = bytearray(job.sum.batch)
         cdef Py_buffer view
         cdef char *scratch = workspace + self.shared_bytes
@@ -122,16 +128,16 @@ cdef class SpectralKernel(Kernel):
         job.spoiled, job.spectra = spoiled, workspace
         if self.layout.is_gradient:
             for job.round_first in range(0, self.layout.pairs_of_part, job.round_pairs):
-                run_job(self.kernels.spectral_gradient, &job, spectral_gradient_items(&job), self.thread_bytes, scratch,
+                run_job(self.kernels.gradient, &job, fft_fused_gradient_items(&job), self.thread_bytes, scratch,
                         threads)
-            run_job(self.kernels.spectral_reduce, &job, spectral_kernels(&job), self.thread_bytes, scratch, threads)
+            run_job(self.kernels.reduce, &job, fft_fused_kernels(&job), self.thread_bytes, scratch, threads)
             return spoiled
         if packed is None:
-            run_job(self.kernels.spectral_pack, &job, spectral_kernels(&job), self.thread_bytes, scratch, threads)
+            run_job(self.kernels.pack, &job, fft_fused_kernels(&job), self.thread_bytes, scratch, threads)
         else:
             job.spectra = packed_memory(packed, self.shared_bytes, &view)
         try:
-            run_job(self.kernels.spectral_correlate, &job, spectral_items(&job), self.thread_bytes, scratch, threads)
+            run_job(self.kernels.correlate, &job, fft_fused_items(&job), self.thread_bytes, scratch, threads)
         finally:
             if packed is not None:
                 PyBuffer_Release(&view)

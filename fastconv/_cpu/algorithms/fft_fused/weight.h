@@ -7,15 +7,15 @@
 
 /* Item: a round of one part of the pairs of one group, added up in job->spectra[partial]. Scratch: the tile and the
  * spectra of all channels and of one filter. */
-static void NAMED(spectral_gradient)(const void *opaque, int64_t item, void *scratch) {
-    const spectral_job_t *job = opaque;
+static void NAMED(gradient)(const void *opaque, int64_t item, void *scratch) {
+    const fft_fused_job_t *job = opaque;
     const correlation_t *c = &job->sum;
-    const int64_t pairs = spectral_pairs(job), points = spectral_points(job), total = c->batch * pairs;
+    const int64_t pairs = fft_fused_pairs(job), points = fft_fused_points(job), total = c->batch * pairs;
     const int64_t partial = item / c->groups, group = item % c->groups, kernels = c->filters * c->channels;
     const int64_t begin = total * partial / job->partials, end = total * (partial + 1) / job->partials;
     const int64_t origin[2] = {0, 0};
-    REAL *tile = scratch, *rows = tile + spectral_tile_size(job, LANES),
-         *of_filter = rows + spectral_rows_size(job, LANES);
+    REAL *tile = scratch, *rows = tile + fft_fused_tile_size(job, LANES),
+         *of_filter = rows + fft_fused_rows_size(job, LANES);
     REAL *of_channels = of_filter + 2 * points;
     REAL *sums = (REAL *)job->spectra + (partial * c->groups + group) * kernels * 2 * points;
     if (job->round_first == 0) memset(sums, 0, kernels * 2 * points * sizeof *sums);
@@ -41,13 +41,13 @@ static void NAMED(spectral_gradient)(const void *opaque, int64_t item, void *scr
 }
 
 /* Item: one kernel, from the sums of all parts. Scratch: the tile and LANES rows of it. */
-static void NAMED(spectral_reduce)(const void *opaque, int64_t item, void *scratch) {
-    const spectral_job_t *job = opaque;
+static void NAMED(reduce)(const void *opaque, int64_t item, void *scratch) {
+    const fft_fused_job_t *job = opaque;
     const correlation_t *c = &job->sum;
-    const int64_t height = job->down.size, width = job->across.size, points = spectral_points(job);
+    const int64_t height = job->down.size, width = job->across.size, points = fft_fused_points(job);
     const int64_t filter = item / c->channels % c->filters, group = item / c->channels / c->filters;
-    const int64_t pitch = spectral_pitch(job, LANES);
-    REAL *tile = scratch, *rows = tile + spectral_tile_size(job, LANES);
+    const int64_t pitch = fft_fused_pitch(job, LANES);
+    REAL *tile = scratch, *rows = tile + fft_fused_tile_size(job, LANES);
     REAL *weight = (REAL *)c->weight + group * c->weight_group_stride + filter * c->weight_stride[0] +
                    item % c->channels * c->weight_stride[1];
     const REAL factor = (REAL)1 / (REAL)points;
@@ -56,7 +56,7 @@ static void NAMED(spectral_reduce)(const void *opaque, int64_t item, void *scrat
         for (int64_t i = 0; i < 2 * LANES * width; i += LANES) {
             NAMED(vector) sum = NAMED(load)(sums + i);
             for (int64_t partial = 1; partial < job->partials; partial++)
-                sum += NAMED(load)(sums + partial * spectral_kernels(job) * 2 * points + i);
+                sum += NAMED(load)(sums + partial * fft_fused_kernels(job) * 2 * points + i);
             NAMED(store)(rows + i, sum);
         }
         NAMED(rows_of_spectrum)(job, rows, first, tile);

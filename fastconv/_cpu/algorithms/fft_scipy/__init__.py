@@ -1,1 +1,5 @@
 """Fourier transforms by SciPy, block by block: overlap-save."""
+
+from .algorithm import FftScipy
+
+ALGORITHMS = (FftScipy(),)

@@ -41,7 +41,7 @@ TYPICAL = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
 """What default tiles are chosen for; they must not depend on measurements."""
 
 
-class Fft(Algorithm):
+class FftScipy(Algorithm):
     """Products of spectra instead of sums of products."""
 
     name = "fft"

@@ -76,7 +76,7 @@ static NAMED(lines_t)
 }
 
 /* One panel of packed weights, block by block. */
-static void NAMED(gemm_pack_weight)(const void *data, int64_t item, void *scratch) {
+static void NAMED(pack_weight)(const void *data, int64_t item, void *scratch) {
     const gemm_job_t *job = (const gemm_job_t *)data;
     const correlation_t *c = &job->correlation;
     const int64_t width = job->pixels_are_columns ? panel_height(c->filters, TILE_ROWS) : TILE_COLUMNS;
@@ -310,7 +310,7 @@ static void NAMED(multiply_by_filters)(const NAMED(block_t) *b, const NAMED(targ
 }
 
 /* forward and one phase of backward_input: one block of pixels and filters of one group. */
-static void NAMED(gemm_correlate)(const void *data, int64_t item, void *scratch) {
+static void NAMED(correlate)(const void *data, int64_t item, void *scratch) {
     const gemm_job_t *job = (const gemm_job_t *)data;
     const correlation_t *c = &job->correlation;
     const epilogue_t *e = &job->epilogue;
@@ -396,7 +396,7 @@ static NAMED(lines_t)
 }
 
 /* backward_weight: one block of entries and filters of one group over one pass of one split of the pixels. */
-static void NAMED(gemm_weight_gradient)(const void *data, int64_t item, void *scratch) {
+static void NAMED(weight_gradient)(const void *data, int64_t item, void *scratch) {
     const gemm_job_t *job = (const gemm_job_t *)data;
     const correlation_t *c = &job->correlation;
     const int64_t entries = entry_count(c), width = round_up(c->filters, TILE_COLUMNS);
@@ -467,7 +467,7 @@ static void NAMED(store_filters)(const gemm_job_t *job, const REAL *sums, int64_
 }
 
 /* Adds the splits in order and stores the gradients of one panel of filters at the weight's own strides. */
-static void NAMED(gemm_weight_reduce)(const void *data, int64_t item, void *scratch) {
+static void NAMED(weight_reduce)(const void *data, int64_t item, void *scratch) {
     const gemm_job_t *job = (const gemm_job_t *)data;
     const correlation_t *c = &job->correlation;
     const int64_t panels = div_up(c->filters, TILE_COLUMNS), group = item / panels,

@@ -140,4 +140,7 @@ static inline gemm_scratch_t gemm_scratch(const gemm_job_t *job, int64_t tile_co
     return s;
 }
 
+#define ROOM implicit_gemm
+#include "room.h"
+
 #endif

@@ -7,12 +7,18 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from ...engine.correlation cimport INPUT, BoundProblem, Correlations, Kernel, merge_axes, operands_t, packed_memory
-from ...engine.runtime cimport kernels_for, real_kernels_t, run_job
+from ...engine.runtime cimport isa_level, real_type, run_job
 from ...engine.workspace cimport aligned
-from ...engine.kernel_types cimport correlation_t, epilogue_t, tap_count
+from ...engine.kernel_types cimport correlation_t, epilogue_t, tap_count, item_fn
 
 
 cdef extern from "job.h" nogil:
+    ctypedef struct kernels_t:
+        int64_t lanes, tile_rows, tile_columns
+        item_fn pack_weight, correlate, weight_gradient, weight_reduce
+
+    const kernels_t *kernels_at(int64_t level, int64_t type)
+
     ctypedef struct gemm_job_t:
         correlation_t correlation
         epilogue_t epilogue
@@ -98,12 +104,12 @@ cdef class GemmKernel(Kernel):
     cdef int64_t itemsize
     cdef int64_t input_shape[5]
     cdef bint is_gradient, is_swapped
-    cdef const real_kernels_t *kernels
+    cdef const kernels_t *kernels
 
     def __cinit__(self, problem, params):
         cdef int64_t index
         self.sums = Correlations(problem)
-        self.kernels = kernels_for(problem.dtype)
+        self.kernels = kernels_at(isa_level(), real_type(problem.dtype))
         for index in range(5):
             self.input_shape[index] = problem.input_shape[index]
         self.itemsize = 4 if problem.dtype == "float32" else 8
@@ -177,7 +183,7 @@ cdef class GemmKernel(Kernel):
         return job
 
     cdef int _pack(self, const gemm_job_t *job, int threads) except -1:
-        return run_job(self.kernels.gemm_pack_weight, job,
+        return run_job(self.kernels.pack_weight, job,
                        gemm_pack_items(job, self.kernels.tile_rows, self.kernels.tile_columns), 0, NULL, threads)
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
@@ -243,7 +249,7 @@ cdef class GemmKernel(Kernel):
                     self._pack(&job, threads)
                 else:
                     job.packed = NULL
-                run_job(self.kernels.gemm_correlate, &job, gemm_correlate_items(&job), self.thread_bytes,
+                run_job(self.kernels.correlate, &job, gemm_correlate_items(&job), self.thread_bytes,
                         workspace + self.shared_bytes, threads)
         finally:
             if packed is not None:
@@ -257,11 +263,11 @@ cdef class GemmKernel(Kernel):
         job.partial = workspace
         for first in range(0, max(gemm_split_blocks(&job), 1), job.pass_blocks):
             job.pass_first = first
-            run_job(self.kernels.gemm_weight_gradient, &job, gemm_weight_items(&job), self.thread_bytes,
+            run_job(self.kernels.weight_gradient, &job, gemm_weight_items(&job), self.thread_bytes,
                     workspace + self.shared_bytes, threads)
         if gemm_sums_in_place(&job):
             return 0
-        return run_job(self.kernels.gemm_weight_reduce, &job, gemm_reduce_items(&job, self.kernels.tile_columns), 0, NULL,
+        return run_job(self.kernels.weight_reduce, &job, gemm_reduce_items(&job, self.kernels.tile_columns), 0, NULL,
                        threads)
 
     def pack(self, operands, int threads):

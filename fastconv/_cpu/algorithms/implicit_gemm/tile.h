@@ -57,14 +57,6 @@ ALWAYS_INLINE void NAMED(tile_body)(const int rows, const int vectors, const int
         }
 }
 
-/* clang-format off */
-#if TILE_ROWS == 14
-#define EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
-#else
-#define EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
-#endif
-/* clang-format on */
-
 #define TILE(rows)                                                                                                     \
     static void JOIN(NAMED(tile), rows)(int64_t depth, const REAL *a, const REAL *b, REAL *c, int64_t ldc,             \
                                         int accumulate) {                                                              \

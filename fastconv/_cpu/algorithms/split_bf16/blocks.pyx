@@ -6,7 +6,6 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from ...engine.correlation cimport Correlations, merge_axes, operands_t, point_forward
-from ...engine.runtime cimport split_kernels
 from ...engine.kernel_types cimport correlation_t, tap_count
 from .job cimport (
     PANEL_FILTERS,
@@ -56,13 +55,10 @@ cdef class SplitBlocks:
     blocks without.
     """
 
-    def __cinit__(self, problem, params, bint merges):
+    def __cinit__(self, problem, params, bint merges, int64_t tile_lines):
         cdef split_job_t *job = &self.job
         cdef operands_t none
-        cdef int64_t index, taps = 0, tile_lines
-        if split_kernels() == NULL:
-            raise RuntimeError("the ISA level in use does not multiply bfloat16")
-        tile_lines = split_kernels().tile_lines
+        cdef int64_t index, taps = 0
         memset(&none, 0, sizeof(none))
         self.correlations, self.merges = Correlations(problem), merges
         self.is_gradient = job.is_paired = problem.direction == "backward_weight"

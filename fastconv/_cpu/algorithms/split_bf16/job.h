@@ -216,4 +216,14 @@ static inline int64_t split_items(const split_job_t *job) {
 }
 static inline int64_t split_pack_items(const split_job_t *job) { return split_shape(job)->groups * split_panels(job); }
 
+#define ROOM split_bf16
+#define ROOM_TYPES 1
+#define ROOM_FIELDS                                                                                                    \
+    int64_t tile_lines;                                                                                                \
+    double rate; /* multiply-adds a second over those of float32 */                                                    \
+    double                                                                                                             \
+        sum_roundoffs; /* typical error of a sum of n products, in roundoffs, over the square root of n; measured */   \
+    int64_t source_bytes; /* of an item's converted source, which stays in L2 */
+#include "room.h"
+
 #endif

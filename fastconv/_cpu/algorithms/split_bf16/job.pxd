@@ -2,10 +2,17 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-from ...engine.kernel_types cimport correlation_t, epilogue_t
+from ...engine.kernel_types cimport correlation_t, epilogue_t, item_fn
 
 
 cdef extern from "job.h" nogil:
+    ctypedef struct kernels_t:
+        int64_t tile_lines, source_bytes
+        double rate, sum_roundoffs
+        item_fn pack_weight, correlate, gradient_convert, gradient_multiply, gradient_store
+
+    const kernels_t *kernels_at(int64_t level, int64_t type)
+
     enum:
         LINE_CHANNELS
         PANEL_FILTERS

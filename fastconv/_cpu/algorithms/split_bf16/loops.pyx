@@ -7,10 +7,12 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy
 
 from ...engine.correlation cimport BoundProblem, Correlations, Kernel, operands_t, packed_memory
-from ...engine.runtime cimport run_job, split_kernels, split_kernels_t
+from ...engine.runtime cimport isa_level, run_job
 from .blocks cimport HEADER_BYTES, SplitBlocks
 from ...engine.workspace cimport aligned
 from .job cimport (
+    kernels_at,
+    kernels_t,
     round_up,
     split_channel_panels,
     split_items,
@@ -24,27 +26,41 @@ from .job cimport (
 )
 
 
+cdef const kernels_t *_emulated = NULL
+
+
+cdef const kernels_t *kernels() noexcept:
+    """The kernels of the ISA level in use; NULL: it has none."""
+    return _emulated if _emulated != NULL else kernels_at(isa_level(), 0)
+
+
+def use_kernels_at(size_t address) -> None:
+    """Take the kernels of the table at ``address``, which has to stay there.
+
+    For tests of a level that this machine does not run, compiled with its instructions in software.
+    """
+    global _emulated
+    _emulated = <const kernels_t *>address
+
+
 def is_available() -> bool:
     """Whether the ISA level in use multiplies bfloat16."""
-    return split_kernels() != NULL
+    return kernels() != NULL
 
 
 def rate() -> float:
     """Multiply-adds of bfloat16 a second over those of float32, at the level in use."""
-    cdef const split_kernels_t *kernels = split_kernels()
-    return kernels.rate if kernels != NULL else 0.0
+    return kernels().rate if kernels() != NULL else 0.0
 
 
 def source_bytes() -> int:
     """Bytes of an item's converted source, which stays in the second-level cache, at the level in use."""
-    cdef const split_kernels_t *kernels = split_kernels()
-    return kernels.source_bytes if kernels != NULL else 1
+    return kernels().source_bytes if kernels() != NULL else 1
 
 
 def sum_roundoffs() -> float:
     """Error of a sum of n products in roundoffs of float32, over the square root of n, at the level in use."""
-    cdef const split_kernels_t *kernels = split_kernels()
-    return kernels.sum_roundoffs if kernels != NULL else 1.0
+    return kernels().sum_roundoffs if kernels() != NULL else 1.0
 
 
 cdef float _value(uint32_t bits) noexcept:
@@ -69,15 +85,17 @@ cdef class SplitKernel(Kernel):
 
     cdef SplitBlocks plain, merged
     cdef bint is_gradient
-    cdef const split_kernels_t *kernels
+    cdef const kernels_t *kernels
     cdef readonly int64_t shared_bytes, thread_bytes
 
     def __cinit__(self, problem, params):
         self.sums, self.may_refuse = Correlations(problem), True
-        self.kernels = split_kernels()
+        self.kernels = kernels()
+        if self.kernels == NULL:
+            raise RuntimeError("the ISA level in use does not multiply bfloat16")
         self.is_gradient = problem.direction == "backward_weight"
-        self.plain = SplitBlocks(problem, params, False)
-        self.merged = SplitBlocks(problem, params, True)
+        self.plain = SplitBlocks(problem, params, False, self.kernels.tile_lines)
+        self.merged = SplitBlocks(problem, params, True, self.kernels.tile_lines)
         self.shared_bytes = round_up(max(self.plain.shared_bytes, self.merged.shared_bytes), 64)
         self.thread_bytes = round_up(max(self.plain.thread_bytes, self.merged.thread_bytes), 64)
 

@@ -1,1 +1,5 @@
 """Minimal filtering: small kernels by fewer multiplications."""
+
+from .algorithm import Winograd
+
+ALGORITHMS = (Winograd(),)

@@ -89,7 +89,7 @@ static int64_t NAMED(gather_gradient)(const winograd_job_t *job, const winograd_
 }
 
 /* One window of the source, or one vector of filters of the gradient, of all tiles of the pass. */
-static void NAMED(winograd_operand)(const void *data, int64_t item, void *scratch) {
+static void NAMED(operand)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
     const int64_t reduction = winograd_reduction(job, LANES), panels = winograd_panels(job, TILE_COLUMNS);
     const int64_t windows = winograd_windows(job, LANES), of_group = windows + panels * TILE_VECTORS;
@@ -123,7 +123,7 @@ static void NAMED(winograd_operand)(const void *data, int64_t item, void *scratc
 }
 
 /* The sums of one point for one panel of filters and all channels. */
-static void NAMED(winograd_product)(const void *data, int64_t item, void *scratch) {
+static void NAMED(product)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
     const int64_t reduction = winograd_reduction(job, LANES), panels = winograd_panels(job, TILE_COLUMNS);
     const int64_t points = winograd_points(job), group = item / (points * panels);
@@ -154,7 +154,7 @@ static void NAMED(winograd_product)(const void *data, int64_t item, void *scratc
 }
 
 /* One split: its passes of this round, in scratch of its own and into sums of its own. */
-static void NAMED(winograd_split)(const void *data, int64_t split, void *scratch) {
+static void NAMED(split)(const void *data, int64_t split, void *scratch) {
     winograd_job_t job = *(const winograd_job_t *)data;
     const int64_t own = winograd_split_passes(&job), first = split * own;
     const int64_t begin = first + job.round_first, end = min64(begin + job.round_passes, first + own);
@@ -167,9 +167,9 @@ static void NAMED(winograd_split)(const void *data, int64_t split, void *scratch
         job.pass_first = pass * job.pass_rows;
         job.accumulates = pass > first;
         for (int64_t item = 0; item < winograd_operand_items(&job, TILE_COLUMNS, LANES); item++)
-            NAMED(winograd_operand)(&job, item, pixels);
+            NAMED(operand)(&job, item, pixels);
         for (int64_t item = 0; item < winograd_product_items(&job, TILE_COLUMNS); item++)
-            NAMED(winograd_product)(&job, item, NULL);
+            NAMED(product)(&job, item, NULL);
     }
 }
 
@@ -229,7 +229,7 @@ static void NAMED(store_taps)(const winograd_job_t *job, int64_t group, int64_t 
 }
 
 /* Sums of one panel of filters and one window, all parts, to the weight. */
-static void NAMED(winograd_gradient)(const void *data, int64_t item, void *scratch) {
+static void NAMED(gradient)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
     const correlation_t *c = &job->correlation;
     const int64_t reduction = winograd_reduction(job, LANES), panels = winograd_panels(job, TILE_COLUMNS);

@@ -352,4 +352,7 @@ static inline winograd_inside_t winograd_inside(int64_t origin, int64_t spacing,
     return (winograd_inside_t){first, low, first < size ? div_up(size - first, spacing) : 0};
 }
 
+#define ROOM winograd
+#include "room.h"
+
 #endif

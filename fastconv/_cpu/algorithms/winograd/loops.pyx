@@ -5,12 +5,18 @@ from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
 
 from ...engine.correlation cimport ADD, BoundProblem, Correlations, Kernel, operands_t, packed_memory, point_forward
-from ...engine.runtime cimport kernels_for, real_kernels_t, run_items
+from ...engine.runtime cimport isa_level, real_type, run_items
 from ...engine.workspace cimport aligned
-from ...engine.kernel_types cimport correlation_t, epilogue_t
+from ...engine.kernel_types cimport correlation_t, epilogue_t, item_fn
 
 
 cdef extern from "job.h" nogil:
+    ctypedef struct kernels_t:
+        int64_t lanes, tile_rows, tile_columns
+        item_fn pack_weight, block, source, panel, operand, product, split, gradient
+
+    const kernels_t *kernels_at(int64_t level, int64_t type)
+
     ctypedef struct winograd_job_t:
         correlation_t correlation
         epilogue_t epilogue
@@ -102,12 +108,12 @@ cdef class _Job:
     """The tiles of a problem; without operands for its sizes alone."""
 
     cdef winograd_job_t job
-    cdef const real_kernels_t *kernels
+    cdef const kernels_t *kernels
     cdef int64_t itemsize
 
     def __cinit__(self, problem, params, BoundProblem bound=None):
         cdef int axis
-        self.kernels = kernels_for(problem.dtype)
+        self.kernels = kernels_at(isa_level(), real_type(problem.dtype))
         self.itemsize = 4 if problem.dtype == "float32" else 8
         if bound is None:
             self._set_sizes(problem)
@@ -226,13 +232,13 @@ cdef class _Job:
 
     cdef pack(self, char *packed, int threads):
         self.job.packed = packed
-        run_items(self.kernels.winograd_pack_weight, &self.job,
+        run_items(self.kernels.pack_weight, &self.job,
                   winograd_pack_items(&self.job, self.kernels.tile_columns, self.kernels.lanes), 0, None, 0, threads)
 
 
 def parts_are_lanes(problem):
     """Whether pairs of a channel and a part of the strided array are the lanes, since it has few channels."""
-    return max(problem.stride[1:]) > 1 and problem.in_channels // problem.groups < kernels_for(problem.dtype).lanes
+    return max(problem.stride[1:]) > 1 and problem.in_channels // problem.groups < kernels_at(isa_level(), real_type(problem.dtype)).lanes
 
 
 def memory(problem, params):
@@ -307,7 +313,7 @@ cdef _by_blocks(_Job job, unsigned char[::1] memory, resources):
         if shared > memory.shape[0]:
             raise MemoryError("workspace smaller than the algorithm asked for")
         job.pack(<char *>&memory[0], resources.threads)
-    run_items(job.kernels.winograd_block, &job.job, winograd_block_items(&job.job), job.scratch_bytes(),
+    run_items(job.kernels.block, &job.job, winograd_block_items(&job.job), job.scratch_bytes(),
               resources.workspace, shared, resources.threads)
 
 
@@ -317,9 +323,9 @@ cdef _by_panels(_Job job, unsigned char[::1] memory, resources):
     if shared > memory.shape[0]:
         raise MemoryError("workspace smaller than the algorithm asked for")
     job.job.transformed = <char *>&memory[0]
-    run_items(job.kernels.winograd_source, &job.job, winograd_source_items(&job.job, job.kernels.lanes),
+    run_items(job.kernels.source, &job.job, winograd_source_items(&job.job, job.kernels.lanes),
               job.scratch_bytes(), resources.workspace, shared, resources.threads)
-    run_items(job.kernels.winograd_panel, &job.job, winograd_panel_items(&job.job, job.kernels.tile_columns),
+    run_items(job.kernels.panel, &job.job, winograd_panel_items(&job.job, job.kernels.tile_columns),
               job.scratch_bytes(), resources.workspace, shared, resources.threads)
 
 
@@ -340,7 +346,7 @@ cdef bint _weight_gradient(_Job job, resources) except -1:
         _add_splits(job, shared, resources)
     else:
         _add_passes(job, shared, resources)
-    run_items(job.kernels.winograd_gradient, &job.job, winograd_pack_items(
+    run_items(job.kernels.gradient, &job.job, winograd_pack_items(
         &job.job, job.kernels.tile_columns, job.kernels.lanes), 0, None, 0, resources.threads)
     return not spoiled[0]
 
@@ -352,10 +358,10 @@ cdef _add_passes(_Job job, int64_t shared, resources):
     job.job.gradient = job.job.transformed + groups * winograd_pass_source_size(&job.job, job.kernels.lanes)
     for first in range(0, winograd_tile_rows(&job.job), job.job.pass_rows):
         job.job.pass_first, job.job.accumulates = first, first > 0
-        run_items(job.kernels.winograd_operand, &job.job, winograd_operand_items(
+        run_items(job.kernels.operand, &job.job, winograd_operand_items(
             &job.job, job.kernels.tile_columns, job.kernels.lanes), job.patch_bytes(), resources.workspace,
             shared + job.pass_bytes(), resources.threads)
-        run_items(job.kernels.winograd_product, &job.job, winograd_product_items(&job.job, job.kernels.tile_columns),
+        run_items(job.kernels.product, &job.job, winograd_product_items(&job.job, job.kernels.tile_columns),
                   0, None, 0, resources.threads)
 
 
@@ -364,7 +370,7 @@ cdef _add_splits(_Job job, int64_t shared, resources):
     cdef int64_t first
     for first in range(0, winograd_split_passes(&job.job), job.job.round_passes):
         job.job.round_first = first
-        run_items(job.kernels.winograd_split, &job.job, job.job.splits, job.pass_bytes() + job.patch_bytes(),
+        run_items(job.kernels.split, &job.job, job.job.splits, job.pass_bytes() + job.patch_bytes(),
                   resources.workspace, shared, resources.threads)
 
 

@@ -132,7 +132,7 @@ static void NAMED(transform_weights)(const winograd_job_t *job, int64_t group, i
     }
 }
 
-static void NAMED(winograd_pack_weight)(const void *data, int64_t item, void *scratch) {
+static void NAMED(pack_weight)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
     const int64_t reduction = winograd_reduction(job, LANES), panels = winograd_part_panels(job, TILE_COLUMNS);
     const int64_t windows = winograd_windows(job, LANES), group = item / (panels * windows);

@@ -510,7 +510,7 @@ static prefetch_t NAMED(under_tiles)(const winograd_job_t *job, const winograd_t
 
 /* From source to result: one block of tiles, all filters of a group. Meanwhile the pixels of the next one are asked
  * for, and where its own results go. */
-static void NAMED(winograd_block)(const void *data, int64_t item, void *scratch) {
+static void NAMED(block)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
     const correlation_t *c = &job->correlation;
     const int64_t blocks = winograd_block_items(job) / c->groups, group = item / blocks;
@@ -541,7 +541,7 @@ static void NAMED(winograd_block)(const void *data, int64_t item, void *scratch)
 }
 
 /* With panels: one window of the transformed source. */
-static void NAMED(winograd_source)(const void *data, int64_t item, void *scratch) {
+static void NAMED(source)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
     const winograd_tiles_t tiles = winograd_tiles(job, 0, winograd_tile_rows(job), 0, job->tiles[1]);
     const int64_t windows = winograd_windows(job, LANES), group = item / windows, count = tiles.first[4];
@@ -554,7 +554,7 @@ static void NAMED(winograd_source)(const void *data, int64_t item, void *scratch
 
 /* With panels: from the transformed source to the result, all tiles, some panels of filters. Weights that are not
  * packed are transformed here, so that they never leave the cache. */
-static void NAMED(winograd_panel)(const void *data, int64_t item, void *scratch) {
+static void NAMED(panel)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
     const int64_t all = winograd_part_panels(job, TILE_COLUMNS), items = div_up(all, job->panels);
     const int64_t parts = winograd_result_parts(job), group = item / items, first = item % items * job->panels;

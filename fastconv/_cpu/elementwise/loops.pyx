@@ -1,16 +1,24 @@
 # cython: cdivision=True
-"""Casts between float32 and 16-bit floats: cast.h on arrays without gaps, NumPy's own on all others."""
+"""Loops over single elements: casts between float32 and 16-bit floats by cast.h, on arrays without gaps, and by NumPy on
+all others; the gradient for a bias by channel_sums.h, on one array and launched on arrays of one shape again and again."""
 
 import numpy as np
 
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uintptr_t
 
+from ..engine.compiled_call cimport Launch, pins_t
+from ..engine.kernel_types cimport item_fn
 from ..engine.pages cimport empty
-from ..engine.runtime cimport cast_kernel, run_job
+from ..engine.runtime cimport isa_level, real_type, run_job
 
 
-cdef extern from "cast_job.h" nogil:
+cdef extern from "job.h" nogil:
+    ctypedef struct kernels_t:
+        item_fn cast, channel_sums
+
+    const kernels_t *kernels_at(int64_t level, int64_t type)
+
     ctypedef enum cast_t:
         FLOAT16_TO_FLOAT32
         FLOAT32_TO_FLOAT16
@@ -90,7 +98,7 @@ cdef int _cast_memory(array, result, int kind, int threads) except -1:
             job.cast, job.count = <cast_t>kind, array.size
             job.source, job.result = <const char *>source_view.buf, <char *>result_view.buf
             threads = max(1, min(threads, job.count // CAST_PER_THREAD))
-            return run_job(cast_kernel(), &job, cast_items(&job), 0, NULL, threads)
+            return run_job(kernels_at(isa_level(), 0).cast, &job, cast_items(&job), 0, NULL, threads)
         finally:
             PyBuffer_Release(&result_view)
     finally:
@@ -100,3 +108,76 @@ cdef int _cast_memory(array, result, int kind, int threads) except -1:
 cdef object _exporting(array):
     """The array, or one of integers: arrays of bfloat16 do not export their memory."""
     return array if array.itemsize == 4 else array.view(np.uint16)
+
+
+cdef extern from "job.h" nogil:
+    ctypedef struct channel_sums_job_t:
+        int64_t channels, channel_stride
+        int64_t size[4]
+        int64_t stride[4]
+        const char *source
+        char *result
+
+    int64_t channel_sums_items(const channel_sums_job_t *job)
+
+
+cdef object _empty = np.empty
+
+
+def channel_sums(array, int threads):
+    """Sums of (N, C, D, H, W), native and aligned float32 or float64, over all but C."""
+    cdef Py_buffer view
+    cdef SumsLaunch launch = SumsLaunch(0, (0, 1, 2, 3, 4), array.dtype, threads)
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
+    try:
+        return launch.sums(&view)
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef class SumsLaunch(Launch):
+    """The sums of the array at one place; ``axes``: which of its axes each canonical axis is, -1 for none."""
+
+    cdef const kernels_t *kernels
+    cdef object dtype
+    cdef int source, threads
+    cdef int axes[5]
+
+    def __cinit__(self, int source, axes, dtype, int threads):
+        cdef int axis
+        self.kernels = kernels_at(isa_level(), real_type(dtype.name))
+        self.dtype, self.source, self.threads = dtype, source, threads
+        for axis in range(5):
+            self.axes[axis] = axes[axis]
+
+    cdef object run(self, tuple arrays, const pins_t *pins, object out):
+        return self.sums(&pins.view[self.source])
+
+    cdef object sums(self, const Py_buffer *view):
+        """None where the array is not aligned."""
+        cdef channel_sums_job_t job
+        cdef Py_buffer result_view
+        cdef int64_t size[5]
+        cdef int64_t stride[5]
+        cdef int axis, own
+        if <uintptr_t>view.buf % view.itemsize:
+            return None
+        for axis in range(5):
+            own = self.axes[axis]
+            size[axis], stride[axis] = 1, 0
+            if own >= 0:
+                if view.strides[own] % view.itemsize:
+                    return None
+                size[axis], stride[axis] = view.shape[own], view.strides[own] // view.itemsize
+        job.channels, job.channel_stride = size[1], stride[1]
+        job.size[0], job.stride[0] = size[0], stride[0]
+        for axis in range(1, 4):
+            job.size[axis], job.stride[axis] = size[axis + 1], stride[axis + 1]
+        result = _empty(size[1], self.dtype)
+        PyObject_GetBuffer(result, &result_view, PyBUF_WRITABLE)
+        try:
+            job.source, job.result = <const char *>view.buf, <char *>result_view.buf
+            run_job(self.kernels.channel_sums, &job, channel_sums_items(&job), 0, NULL, self.threads)
+        finally:
+            PyBuffer_Release(&result_view)
+        return result

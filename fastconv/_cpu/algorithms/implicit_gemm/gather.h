@@ -1,13 +1,5 @@
 /* Reads parts of the user's arrays: a correlation's source into a band, zeros outside of the array, and the output
  * gradient into column panels. Nothing outside an array is read. */
-static inline void NAMED(copy_line)(REAL *target, const REAL *source, int64_t stride, int64_t count) {
-    NAMED(copy_rows)(target, 0, source, 0, stride, count, 1);
-}
-
-static inline void NAMED(zero_line)(REAL *target, int64_t count) {
-    for (int64_t i = 0; i < count; i++) target[i] = 0;
-}
-
 /* `count` pixels, `step` apart, of `channels` neighbouring channels into slots of `slot` elements. */
 ALWAYS_INLINE void NAMED(copy_pixels_of)(const int channels, REAL *target, int64_t slot, const REAL *source,
                                          int64_t step, int64_t count) {
@@ -35,13 +27,6 @@ static void NAMED(copy_pixels)(REAL *target, int64_t slot, const REAL *source, i
             NAMED(copy_line)(target + i * slot, source, channel_step, channels);
         }
     }
-}
-
-/* Slots [*begin, *end) of `count`, the first at source index `first` and the next `step` further, lie inside. */
-static inline void NAMED(clip)(int64_t first, int64_t step, int64_t count, int64_t size, int64_t *begin, int64_t *end) {
-    *begin = first >= 0 ? 0 : min64(step == 1 ? -first : div_up(-first, step), count);
-    *end = first >= size ? *begin : min64(step == 1 ? size - first : div_up(size - first, step), count);
-    if (*end < *begin) *end = *begin;
 }
 
 /* What may be read of a correlation's source. */

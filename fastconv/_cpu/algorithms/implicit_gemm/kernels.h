@@ -1,0 +1,10 @@
+/* The kernels of the implicit GEMM that exist once per real type. */
+#include "epilogue.h"
+#include "lines.h"
+#include "transpose.h"
+#include "tile.h"
+#include "pack.h"
+#include "gather.h"
+#include "dot.h"
+#include "panel.h"
+#include "implicit_gemm.h"

@@ -1,0 +1,10 @@
+/* Winograd's kernels that exist once per real type. */
+#include "epilogue.h"
+#include "lines.h"
+#include "transpose.h"
+#include "transform.h"
+#include "tile.h"
+#include "lanes.h"
+#include "weight.h"
+#include "winograd.h"
+#include "gradient.h"

@@ -1,0 +1,11 @@
+/* What the loops over single elements work on. */
+#ifndef FASTCONV_ELEMENTWISE_JOB_H
+#define FASTCONV_ELEMENTWISE_JOB_H
+
+#include "cast_job.h"
+#include "channel_sums_job.h"
+
+#define ROOM elementwise
+#include "room.h"
+
+#endif
