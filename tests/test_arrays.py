@@ -403,6 +403,32 @@ def test_strides_do_not_change_the_bits(algorithm: str, case: tuple[tuple[int, .
                 assert found.tobytes() == expected.tobytes(), (direction, name)
 
 
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_strides_of_out_do_not_change_the_bits_where_padding_repeats(mode: str, groups: int) -> None:
+    """A gradient adds up all places of the padded axes that repeat one element."""
+    rng = np.random.default_rng(5)
+    x, w, dy = (
+        rng.standard_normal(shape).astype(np.float32)
+        for shape in ((2, 4, 9, 11), (4, 4 // groups, 3, 3), (2, 4, 23, 25))
+    )
+    settings = {"padding": 8, "padding_mode": mode, "groups": groups}
+    found = 0
+    for algorithm in ALGORITHMS:
+        try:
+            expected = fastconv.grad.conv2d_input(x.shape, w, dy, algorithm=algorithm.name, **settings)
+        except ValueError as refused:
+            if not str(refused).startswith("algorithm: got"):
+                raise
+            continue
+        found += 1
+        for name, make in ORDERS.items():
+            out = make(np.zeros(x.shape, np.float32))
+            fastconv.grad.conv2d_input(x.shape, w, dy, out=out, algorithm=algorithm.name, **settings)
+            assert out.tobytes() == expected.tobytes(), (algorithm.name, name)
+    assert found > 3
+
+
 def test_an_array_times_itself_is_as_times_its_copy() -> None:
     """NumPy's BLAS has another product for a matrix and its own transpose."""
     x = np.random.default_rng(0).standard_normal((2, 24, 9, 7)).astype(np.float32)

@@ -44,16 +44,16 @@ class Border:
     def add_back(self, padded: np.ndarray, result: np.ndarray) -> None:
         """Add every element of ``padded`` to the element of ``result`` that it repeats, from zeros on.
 
-        16-bit floats are added up in float32.
+        ``padded`` is overwritten; 16-bit floats are added up in float32.
         """
         wide = np.dtype(np.float32) if padded.dtype.itemsize == 2 else padded.dtype
         total = np.zeros_like(result, dtype=wide, subok=False)
         for places, elements, repeated in self._boxes(result):
-            part = cut(padded, places)
-            if repeated:
-                part = part.sum(axis=repeated, dtype=wide, keepdims=True)
+            part = cut(padded, places).astype(wide, copy=False)
+            for axis in repeated:
+                part = _summed(part, axis)
             inside = cut(total, elements)
-            inside += part.astype(wide, copy=False)
+            inside += part
         result[...] = total
 
     def _boxes(self, array: np.ndarray) -> Iterator[tuple[Box, Box, tuple[int, ...]]]:
@@ -65,6 +65,18 @@ class Border:
         for runs in itertools.product(*axes):
             places, elements, steps = zip(*runs, strict=True)
             yield places, elements, tuple(axis for axis, step in enumerate(steps, 2) if step == 0)
+
+
+def _summed(array: np.ndarray, axis: int) -> np.ndarray:
+    """The sum along an axis, in the place of its first element.
+
+    One half is added to the other until one element is left. NumPy's ``sum`` has an order that depends on the strides,
+    which are like those of the user's ``out``; no bits may depend on these.
+    """
+    while (size := array.shape[axis]) > 1:
+        array, second = np.split(array, [(size + 1) // 2], axis)
+        array[tuple(map(slice, second.shape))] += second
+    return array
 
 
 def _runs(index: np.ndarray) -> Iterator[Run]:
