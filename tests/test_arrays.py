@@ -4,6 +4,7 @@ plain contiguous copy gives, and inputs stay as they were."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import ml_dtypes
 import numpy as np
@@ -162,6 +163,20 @@ def test_other_dtypes(kind: str, dtype: str) -> None:
     x, w, settings = arguments("strided", dtype)
     expected = fastconv.conv2d(x, w, **settings)
     np.testing.assert_array_equal(fastconv.conv2d(SAME_VALUES[kind](x), SAME_VALUES[kind](w), **settings), expected)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_complex_weights_at_every_step(dtype: str) -> None:
+    """Their parts lie at steps that NumPy's loops of strided arrays have code of their own for."""
+    rng = np.random.default_rng(0)
+    for groups, step, taps in product((1, 6), range(1, 9), (1, 2, 5)):
+        x = (rng.integers(-9, 9, (2, 6, 16)) + 1j * rng.integers(-9, 9, (2, 6, 16))).astype(dtype)
+        w = np.full((6, 6 // groups, taps * step), np.nan, dtype)[:, :, ::step]
+        w[...] = rng.integers(-9, 9, w.shape) + 1j * rng.integers(-9, 9, w.shape)
+        for algorithm in ("auto", "implicit_gemm"):
+            expected = fastconv.conv1d(x, w.copy(), groups=groups, algorithm=algorithm)
+            result = fastconv.conv1d(x, w, groups=groups, algorithm=algorithm)
+            np.testing.assert_array_equal(result, expected, f"{algorithm}: {groups} groups, step {step}, {taps} taps")
 
 
 @pytest.mark.parametrize("kind", [name for name in NAMES if name != "read-only"])

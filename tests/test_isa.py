@@ -33,7 +33,7 @@ def test_lower_levels_pass_the_arithmetic_tests_in_short(level: str) -> None:
 @pytest.mark.parametrize("level", NAMES)
 def test_the_level_in_use_is_the_highest_allowed(level: str) -> None:
     allowed = [name for name in USABLE if NAMES.index(name) <= NAMES.index(level)]
-    code = "from fastconv._cpu import backend; from fastconv._cpu.engine import runtime; print(backend.ISA, runtime.isa())"
+    code = "from fastconv._cpu.backend import ISA; from fastconv._cpu.engine.runtime import isa; print(ISA, isa())"
     assert output_of(code, FASTCONV_MAX_ISA=level).split() == [allowed[-1], allowed[-1]]
 
 

@@ -132,7 +132,8 @@ def expand_weight(weight: np.ndarray, groups: int, dtype: np.dtype) -> np.ndarra
     grouped = weight.reshape(groups, filters // groups, channels, *kernel)
     blocks[:, 0, :, 0] = blocks[:, 1, :, 1] = grouped.real
     blocks[:, 1, :, 0] = grouped.imag
-    np.negative(grouped.imag, out=blocks[:, 0, :, 1])
+    # NumPy's negative reads the wrong elements where both arrays are strided (2.4.6, steps of 16 bytes).
+    np.multiply(grouped.imag, -1, out=blocks[:, 0, :, 1])
     return blocks.reshape(2 * filters, 2 * channels, *kernel)
 
 
