@@ -13,11 +13,11 @@ import numpy as np
 
 from fastconv import ConvProblem
 from fastconv._algorithm import Operands
+from fastconv._backend import find_algorithm
 from fastconv._choose.select import plan_for
-from fastconv._cpu import backend, registry
+from fastconv._cpu import backend
 from fastconv._cpu.engine import runtime
-from fastconv._cpu.lowering import RESULT
-from fastconv._problem import DIRECTIONS
+from fastconv._problem import DIRECTIONS, RESULT
 
 SHAPE = "2x256x14x14 256x256x3x3 p1"
 PRODUCTS = {1: "medium", 3: "high", 6: "high"}
@@ -71,7 +71,7 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """The subcommand."""
-    if not backend.accepts(registry.find("split_bf16"), ConvProblem.parse(f"forward {SHAPE}")):
+    if not backend.accepts(find_algorithm("split_bf16"), ConvProblem.parse(f"forward {SHAPE}")):
         raise ValueError(f"split_bf16: no kernels at {runtime.isa()}; allowed: avx512-bf16, amx")
     print(f"{runtime.isa()}; {SHAPE}\n| data, direction | {' | '.join(map(str, PRODUCTS))} |\n|---|---|---|---|")
     for kind in KINDS:

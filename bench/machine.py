@@ -16,7 +16,7 @@ import numpy as np
 
 from fastconv import ConvProblem
 from fastconv import runtime as shown
-from fastconv._choose import fingerprint
+from fastconv._cpu import fingerprint
 from fastconv._cpu.engine import runtime
 
 from .peers import Peer

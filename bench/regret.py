@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from fastconv import _config
-from fastconv._choose import fingerprint, tune
+from fastconv._choose import tune
 from fastconv._choose.select import candidates
 from fastconv._choose.tuning_record import TuningRecord
+from fastconv._cpu import fingerprint
 from fastconv.suites.layers import PASSES
 
 from .layers import layers

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from ._algorithm import Algorithm, ErrorBound, Operands
-from ._cpu import backend, lowering, registry
+from ._backend import CPU
 from ._plan import Plan
-from ._problem import ConvProblem, Epilogue
+from ._problem import RESULT, ConvProblem, Epilogue
 
 EXACT_DTYPES = {"complex64": "complex128", "complex128": "complex128", "int8": "int8"}
 """The dtype that exact values of a dtype's problems are computed in; float64 for the others."""
@@ -31,7 +31,7 @@ def error_ratio(
     Without its epilogue: the result must have been computed without one. Checks every channel of the result, or as
     many, evenly spaced, as ``multiply_adds`` of the definition are enough for; one at least.
     """
-    result = getattr(operands, lowering.RESULT[problem.direction])
+    result = getattr(operands, RESULT[problem.direction])
     if result.size == 0:
         return 0.0
     bound = bound_of(algorithm, problem)
@@ -66,14 +66,14 @@ def _usual_result(problem: ConvProblem, operands: Operands) -> float:
     """
     scale = math.sqrt(problem.reduction)
     for role in ("input", "weight", "output"):
-        if role != lowering.RESULT[problem.direction]:
+        if role != RESULT[problem.direction]:
             scale *= float(np.sqrt(np.mean(np.square(np.abs(getattr(operands, role)).astype(np.float64)))))
     return scale
 
 
 def integer_mismatches(problem: ConvProblem, operands: Operands, rounded: bool) -> int:
     """Elements of the result in ``operands`` (of integers) that differ from the exact one; ``rounded``: to integers."""
-    result = getattr(operands, lowering.RESULT[problem.direction])
+    result = getattr(operands, RESULT[problem.direction])
     count = 0
     for channel, part, views in _channels(problem, operands, range(_result_channels(problem))):
         computed = _channel_of(result, problem, channel)
@@ -103,12 +103,12 @@ def relative_error(problem: ConvProblem, result: np.ndarray, exact: Mapping[int,
 
 def bound_of(algorithm: Algorithm, problem: ConvProblem) -> ErrorBound:
     """The algorithm's promise for ``problem``, and on top the error of the exact values where they are not wider."""
-    target = lowering.lowered(problem, algorithm.dtypes)
+    target = CPU.target(algorithm, problem)
     assert target is not None
     bound = algorithm.error_bound(target)
     if problem.dtype not in ("float64", "complex128"):
         return bound
-    own = registry.CPU[-1].error_bound(problem)
+    own = CPU.algorithms[-1].error_bound(problem)
     assert own.elementwise is not None
     elementwise = None if bound.elementwise is None else bound.elementwise + own.elementwise
     return ErrorBound(elementwise, bound.normwise + own.normwise, bound.relative + own.relative)
@@ -150,7 +150,7 @@ def _channels(
     wide = {
         role: getattr(operands, role).astype(exact_dtype, copy=False)
         for role in roles
-        if role != lowering.RESULT[problem.direction]
+        if role != RESULT[problem.direction]
     }
     for channel in channels:
         if problem.direction == "backward_input":
@@ -169,6 +169,6 @@ def _channels(
 
 def _exact(problem: ConvProblem, views: dict[str, np.ndarray]) -> np.ndarray:
     result = np.empty(problem.result_shape, np.int32 if problem.dtype == "int8" else problem.dtype)
-    plan = Plan(problem, registry.CPU[-1], {}, 1, 0, "forced")
-    backend.execute(plan, Operands(**views, **{lowering.RESULT[problem.direction]: result}))  # type: ignore[arg-type]
+    plan = Plan(problem, CPU.algorithms[-1], {}, 1, 0, "forced")
+    CPU.execute(plan, Operands(**views, **{RESULT[problem.direction]: result}))  # type: ignore[arg-type]
     return result

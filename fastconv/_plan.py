@@ -37,13 +37,18 @@ class Plan(Immutable):
     """Scratch memory that may be used, copies included."""
     candidates: tuple[tuple[str, float], ...] = field(default=(), compare=False)
     """Algorithms that were considered with their estimated, or measured, seconds, best first."""
+    lowered: ConvProblem | None = field(default=None, compare=False)
+    """The problem that the algorithm computes in place of ``problem``, if that is another one."""
+
+    @property
+    def target(self) -> ConvProblem:
+        """The problem that the algorithm computes."""
+        return self.lowered or self.problem
 
     @cached_property
     def kernel(self) -> object | None:
-        """The algorithm's compiled kernel for the problem, if it has one and computes the problem natively."""
-        if self.problem.is_empty or self.problem.dtype not in self.algorithm.dtypes:
-            return None
-        return self.algorithm.bind(self.problem, self.params)
+        """The algorithm's compiled kernel for the problem that it computes, if it has one."""
+        return None if self.problem.is_empty else self.algorithm.bind(self.target, self.params)
 
     def __reduce__(self) -> tuple[Callable[..., Plan], tuple[object, ...]]:
         """As a choice, to be bound where it arrives: kernels and workspace depend on the machine."""

@@ -26,6 +26,8 @@ Sizes = tuple[int, int, int]
 Pairs = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 DIRECTIONS: tuple[Direction, ...] = ("forward", "backward_input", "backward_weight")
+RESULT: dict[str, str] = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}
+"""By direction, the role of the operand that is computed."""
 LAYOUTS: tuple[Layout, ...] = ("channels_first", "channels_last")
 WEIGHT_LAYOUTS: tuple[WeightLayout, ...] = ("OIDHW", "DHWIO", "ODHWI")
 DTYPES = ("float32", "float64", "float16", "bfloat16", "complex64", "complex128", "int8")

@@ -11,7 +11,7 @@ import numpy as np
 from ._choose.select import bind, plan_for
 from ._config import thread_count
 from ._cpu import backend
-from ._cpu.engine.call_cache import Entry, Repeats
+from ._cpu.engine.call_cache import CallCache, Dispatcher
 from ._cpu.engine.compiled_call import ConvLaunch
 from ._docs import documented
 from ._execute.convolution import execute, launch, pack
@@ -46,7 +46,7 @@ class PlannedConvolution(Immutable):
         self._threads = threads
         self._choices = {(False, False): choice}
         bare = choice.problem.replace(epilogue=Epilogue())
-        self._run = Entry(Repeats(KEPT_LAUNCHES), self._first, PackedWeight).call
+        self._run = Dispatcher(CallCache(KEPT_LAUNCHES), self._first, PackedWeight).call
         layout = f"{choice.algorithm.name} {sorted(choice.params.items())}"
         self._made_for = f"{bare}: {layout}, fastconv {__version__}, {backend.ISA}"
 

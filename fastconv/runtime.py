@@ -8,8 +8,7 @@ import platform
 import numpy as np
 
 from . import _config
-from ._cpu import backend, registry
-from ._cpu.engine import runtime
+from ._backend import CPU, algorithm_names
 from ._version import __version__
 
 ENVIRONMENT = (
@@ -25,10 +24,7 @@ def runtime_facts() -> dict[str, str]:
     """What ``show_runtime`` prints: names to texts, in order."""
     from importlib import metadata  # imported late: `import fastconv` must stay cheap
 
-    from ._choose.fingerprint import fingerprint
-
-    levels = runtime.isa_levels()
-    here = fingerprint()
+    here = CPU.fingerprint()
     return {
         "fastconv": __version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
@@ -37,13 +33,12 @@ def runtime_facts() -> dict[str, str]:
         "cpu": " ".join(f"{field} {here[field]}" for field in ("vendor", "family", "model", "stepping")),
         "caches": here["caches"],
         "cores": str(_config.available_cores()),
-        "isa": f"{backend.ISA} (built: {_listed(levels)})",
-        "openmp": "its limits are obeyed" if runtime.has_openmp() else "not built in: its limits are not seen",
+        **CPU.facts(),
         "threads": str(_config.get_num_threads()),
         "precision": _config.get_precision(),
         "deterministic": str(_config.get_deterministic()),
         "workspace limit": f"{_config.get_workspace_limit() / 2**20:.0f} MiB",
-        "algorithms": ", ".join(registry.names()),
+        "algorithms": ", ".join(algorithm_names()),
         "environment": ", ".join(f"{name}={os.environ[name]}" for name in ENVIRONMENT if name in os.environ) or "none",
     }
 
@@ -60,7 +55,3 @@ def show_runtime() -> None:
     """
     for name, fact in runtime_facts().items():
         print(f"{name:<16} {fact}")
-
-
-def _listed(levels: list[tuple[str, bool]]) -> str:
-    return ", ".join(name if usable else f"{name}, which this machine does not run" for name, usable in levels)

@@ -12,6 +12,7 @@ import pytest
 
 import emulation
 import worst_errors
+from fastconv._backend import algorithm_names
 
 # A shell starts what runs in the background deaf to Ctrl-C, and so would be all processes of the tests.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -75,9 +76,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for line in lines:
             terminalreporter.write_line(line)
     import fastconv
-    from fastconv._cpu import backend, registry
+    from fastconv._cpu import backend
 
     examples = f"{EXAMPLES} random examples" if EXAMPLES else "short run (FASTCONV_TEST_EXAMPLES=N: N random examples)"
     terminalreporter.write_line(
-        f"fastconv: {backend.ISA}, {fastconv.get_num_threads()} threads, {', '.join(registry.names())}; {examples}"
+        f"fastconv: {backend.ISA}, {fastconv.get_num_threads()} threads, {', '.join(algorithm_names())}; {examples}"
     )

@@ -13,11 +13,12 @@ import numpy as np
 import oracle
 from fastconv import ConvProblem
 from fastconv._algorithm import Algorithm, Operands
+from fastconv._backend import find_algorithm
 from fastconv._choose.select import plan_for
-from fastconv._cpu import backend, registry
+from fastconv._cpu import backend
 
 RESULT = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}
-ALGORITHMS: tuple[Algorithm, ...] = tuple(algorithm for algorithm in registry.CPU if algorithm.is_available())
+ALGORITHMS: tuple[Algorithm, ...] = tuple(algorithm for algorithm in backend.algorithms if algorithm.is_available())
 THREADS = (1, 2, 3)
 
 LARGEST_INTEGER = {"float32": 2**24, "float64": 2**53, "float16": 2**11, "bfloat16": 2**8, "int8": 2**31 - 1}
@@ -152,7 +153,7 @@ def check_exact(problem: ConvProblem, algorithm: str, threads: int = 1, seed: in
     """
     operands, expected = exact_case(problem, seed)
     result = compute(problem, algorithm, operands, threads)
-    if not registry.find(algorithm).exact_on_integers:
+    if not find_algorithm(algorithm).exact_on_integers:
         result = rounded(result)
     wanted = expected.astype(result.dtype)
     different = np.argwhere(result != wanted)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv._cpu import backend, registry
+from fastconv._backend import algorithm_names, find_algorithm
+from fastconv._cpu import backend
 
 GEOMETRIES: list[tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ("conv2d", (1, 8, 12, 12), (16, 8, 3, 3), {"layout": "NCHW"}),
@@ -34,7 +35,7 @@ def plans(algorithm: str, direction: str, dtype: str) -> Iterator[fastconv.Plann
     for name, x_shape, w_shape, geometry in GEOMETRIES:
         settings = {"direction": direction, **geometry}
         problem = fastconv.plan(name, x_shape, w_shape, dtype, **settings).choice.problem
-        if backend.accepts(registry.find(algorithm), problem):
+        if backend.accepts(find_algorithm(algorithm), problem):
             yield fastconv.plan(name, x_shape, w_shape, dtype, **settings, algorithm=algorithm)
 
 
@@ -51,7 +52,7 @@ def write(path: Path) -> None:
     """Pickle every plan and its packed weight."""
     found = [
         (planned, planned.pack(operands(planned)[1]))
-        for algorithm in registry.names()
+        for algorithm in algorithm_names()
         for direction in ("forward", "backward_input")
         for dtype in ("float32", "float64")
         for planned in plans(algorithm, direction, dtype)

@@ -10,8 +10,7 @@ import numpy as np
 import oracle
 from fastconv import ConvProblem
 from fastconv._algorithm import ErrorBound
-from fastconv._cpu import registry
-from fastconv._cpu.lowering import lowered
+from fastconv._backend import CPU, find_algorithm
 from fastconv._problem import Epilogue
 from operands import RESULT, place, repro, shapes
 
@@ -113,8 +112,8 @@ class RealCase:
 
     def bound(self, algorithm: str) -> ErrorBound:
         """What the algorithm declares, for the problem that it computes in place of this one."""
-        found = registry.find(algorithm)
-        target = lowered(self.problem, found.dtypes)
+        found = find_algorithm(algorithm)
+        target = CPU.target(found, self.problem)
         assert target is not None
         return found.error_bound(target)
 

@@ -14,7 +14,8 @@ import pytest
 
 import subprocesses
 from fastconv import ConvProblem
-from fastconv._cpu import backend, registry
+from fastconv._backend import algorithm_names, find_algorithm
+from fastconv._cpu import backend
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT))  # last: an installed fastconv goes before the sources
@@ -156,7 +157,7 @@ def test_own_forms_compute_the_case_and_are_compared(text: str, pass_name: str) 
     assert set(cells) == {"fastconv", "packed", "tuned"}
     assert cells["fastconv"]["ratio"] == 1
     assert cells["tuned"]["error"] < 1e-5
-    assert cells["fastconv"]["note"].split()[0] in registry.names()
+    assert cells["fastconv"]["note"].split()[0] in algorithm_names()
     assert cells["packed"].get("reason") == ("no weights to pack" if pass_name == "weight" else None)
     assert row["best"] is None
     assert row["problem"] == str(layer(text, pass_name).problem)
@@ -295,7 +296,7 @@ def test_one_product_is_far_less_exact_than_three_and_six(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(errors, "SHAPE", "2x64x6x6 32x64x3x3 p1")
-    if not backend.accepts(registry.find("split_bf16"), ConvProblem.parse(f"forward {errors.SHAPE}")):
+    if not backend.accepts(find_algorithm("split_bf16"), ConvProblem.parse(f"forward {errors.SHAPE}")):
         assert main(["errors"]) == 2
         assert "split_bf16: no kernels" in capsys.readouterr().err
         return

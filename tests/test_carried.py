@@ -14,8 +14,9 @@ import pytest
 
 import fastconv
 import packed_cases
+from fastconv._backend import algorithm_names
 from fastconv._choose.select import carried_plan, forget_plans, plan_for
-from fastconv._cpu import backend, registry
+from fastconv._cpu import backend
 from fastconv._cpu.engine import runtime
 from fastconv.planning import PackedWeight
 from subprocesses import output_of
@@ -56,7 +57,7 @@ def test_packed_weights_of_every_level(here: str, written: Path) -> None:
     paths = [str(written / level) for level in ENDS]
     kept = [int(word) for word in output_of(code.format(paths=paths), **CHILD, FASTCONV_MAX_ISA=here).split()]
     plans = packed_cases.plans
-    names = [name for name in registry.names() if name != "split_bf16"]
+    names = [name for name in algorithm_names() if name != "split_bf16"]
     least = sum(1 for name in names for _ in plans(name, "forward", "float32"))
     assert len(kept) == len(ENDS)
     assert min(kept) >= 2 * least, "algorithms that every level has stay as they were chosen"
@@ -79,7 +80,7 @@ def test_layouts_of_another_level_are_never_taken_for_ones_own(level: str) -> No
         planned(np.ones((1, 8, 12, 12), np.float32), PackedWeight(packed.weight, packed.packed, made_for, planned))
 
 
-@pytest.mark.parametrize("algorithm", registry.names())
+@pytest.mark.parametrize("algorithm", algorithm_names())
 @pytest.mark.parametrize("direction", ["forward", "backward_input"])
 def test_packed_arrays_elsewhere_in_memory_or_of_another_size(algorithm: str, direction: str) -> None:
     """Weights put together by hand are computed with or refused; kernels read nothing but what there is."""
@@ -193,7 +194,9 @@ def test_an_algorithm_that_is_not_to_be_had_here(lost: str, monkeypatch: pytest.
     if lost == "supports":
         monkeypatch.setattr(type(winograd), "supports", lambda *_: False)
     else:
-        monkeypatch.setattr(registry, "CPU", tuple(known for known in registry.CPU if known is not winograd))
+        monkeypatch.setattr(
+            backend, "algorithms", tuple(known for known in backend.algorithms if known is not winograd)
+        )
     forget_plans()
     other, packed = pickle.loads(text)
     assert other.choice.algorithm is not winograd

@@ -18,14 +18,14 @@ import pytest
 
 import fastconv
 from fastconv import ConvProblem
+from fastconv._backend import algorithm_names
 from fastconv._choose import tune, tuning_cache
 from fastconv._cli import main
-from fastconv._cpu import registry
+from fastconv._cpu import backend
 from fastconv._cpu.algorithms.reference.algorithm import Reference
 from fastconv._cpu.engine import runtime as compiled
-from fastconv._cpu.lowering import RESULT
 from fastconv._normalize.tuning import jobs
-from fastconv._problem import DIRECTIONS, DTYPES
+from fastconv._problem import DIRECTIONS, DTYPES, RESULT
 from operands import ALGORITHMS, accepted
 from subprocesses import environment
 from tuning_cases import reread
@@ -243,7 +243,7 @@ class WrongAlgorithm(Reference):
 
 
 def test_verify_finds_what_is_wrong_and_says_how_to_repeat_it(run, monkeypatch):
-    monkeypatch.setattr(registry, "CPU", (WrongAlgorithm(), Reference()))
+    monkeypatch.setattr(backend, "algorithms", (WrongAlgorithm(), Reference()))
     status, out, _ = run("verify", PROBLEM, "--threads", "1", "--seed", "5")
     assert status == 1
     assert f'repeat with: fastconv verify "{PROBLEM}" --algorithm wrong --seed 5 --threads 1' in out
@@ -267,7 +267,7 @@ class OverrunningAlgorithm(Reference):
 
 
 def test_verify_finds_writes_beyond_the_scratch_memory(run, monkeypatch):
-    monkeypatch.setattr(registry, "CPU", (OverrunningAlgorithm(), Reference()))
+    monkeypatch.setattr(backend, "algorithms", (OverrunningAlgorithm(), Reference()))
     status, out, _ = run("verify", PROBLEM, "--threads", "1", "--passes", "forward")
     assert status == 1
     assert f'writes beyond its 100 bytes of scratch memory; repeat with: fastconv verify "{PROBLEM}" --algo' in out
@@ -282,7 +282,7 @@ def test_info(run, cache_folder):
     assert facts["tuned choices"] == f"0 in {tuning_cache.current().path}"
     assert facts["cost models"] == "default constants"
     assert tuning_cache.current().path.parent == cache_folder
-    assert all(name in facts["algorithms"] for name in registry.names())
+    assert all(name in facts["algorithms"] for name in algorithm_names())
 
 
 def test_info_of_a_build_without_openmp(run, monkeypatch):

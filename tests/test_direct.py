@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 import oracle
 from fastconv import ConvProblem
 from fastconv._algorithm import Operands
+from fastconv._backend import find_algorithm
 from fastconv._choose.select import plan_for
 from fastconv._cpu import backend
 from fastconv._cpu.algorithms.direct import layout as direct_layout
-from fastconv._cpu.registry import find
 from fastconv._problem import DIRECTIONS
 from operands import RESULT, exact_case, place, placed, shapes
 from problems import conv_problems
@@ -160,7 +160,7 @@ def test_scratch_is_bounded() -> None:
         for direction in DIRECTIONS:
             for layout in ("", " channels_last"):
                 problem = ConvProblem.parse(f"{direction} {shape}{layout}")
-                params = find("direct").parameters(problem)[0]
+                params = find_algorithm("direct").parameters(problem)[0]
                 assert direct_layout.layout_of(problem, params["lanes"]).thread_bytes <= direct_layout.SCRATCH_BYTES
     far = ConvProblem.parse("forward 1x4x8000000 4x1x3 p2000000 d2000000 g4")
-    assert not find("direct").supports(far)
+    assert not find_algorithm("direct").supports(far)

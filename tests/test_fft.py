@@ -10,8 +10,9 @@ import pytest
 
 from fastconv import ConvProblem
 from fastconv._algorithm import Operands
+from fastconv._backend import find_algorithm
 from fastconv._choose import select
-from fastconv._cpu import backend, recompute, registry
+from fastconv._cpu import backend, recompute
 from fastconv._cpu.algorithms.fft_scipy import algorithm as fft
 from fastconv._cpu.algorithms.fft_scipy import overlap_save
 from fastconv._cpu.engine import workspace
@@ -29,7 +30,7 @@ LONG = (
     "1x4x9x10x30 4x4x3x1x7 p1x0x3",
     "3x2x17x16 8x2x6x5 s1x2 p-2:3x4:-1 channels_last",
 )
-FFT = registry.find("fft")
+FFT = find_algorithm("fft")
 
 
 @pytest.fixture(params=["planes", "matrices"])

@@ -10,10 +10,10 @@ import pytest
 
 import conftest
 from fastconv import ConvProblem
+from fastconv._backend import find_algorithm
 from fastconv._cpu import backend
 from fastconv._cpu.algorithms.direct import few_filters_layout
 from fastconv._cpu.algorithms.direct import layout as direct_layout
-from fastconv._cpu.registry import find
 from operands import ALGORITHMS, compute, exact_case
 from problems import SHAPES, describe, problems
 from subprocesses import HERE, python
@@ -53,7 +53,7 @@ EDGES = [
     pytest.param(problem, algorithm, id=f"{algorithm}-{describe(problem)}")
     for problem in problems(shape for name in LISTS for shape in SHAPES[name])
     for algorithm in ("direct", "narrow")
-    if find(algorithm).supports(problem)
+    if find_algorithm(algorithm).supports(problem)
 ]
 
 
@@ -64,7 +64,7 @@ def test_no_part_of_scratch_runs_into_the_next(
     """What is between them stays as it was, in every stride phase."""
     layout: direct_layout.Layout | few_filters_layout.Layout
     if algorithm == "direct":
-        layout = direct_layout.layout_of(problem, find(algorithm).parameters(problem)[0]["lanes"])
+        layout = direct_layout.layout_of(problem, find_algorithm(algorithm).parameters(problem)[0]["lanes"])
         before = layout.partial_bytes
     else:
         layout = few_filters_layout.layout_of(problem)

@@ -7,7 +7,8 @@ import pytest
 
 import fastconv
 from fastconv import ConvProblem
-from fastconv._cpu import backend, registry
+from fastconv._backend import find_algorithm
+from fastconv._cpu import backend
 from operands import ALGORITHMS, accepted, compute, integers, place, rounded
 from problems import SHAPES
 
@@ -22,7 +23,7 @@ def run(problem: ConvProblem, algorithm: str, **operands: np.ndarray) -> np.ndar
 
 
 def accepts(algorithm: str, *problems: ConvProblem) -> bool:
-    return all(backend.accepts(registry.find(algorithm), problem) for problem in problems)
+    return all(backend.accepts(find_algorithm(algorithm), problem) for problem in problems)
 
 
 @pytest.mark.parametrize("shape", SHAPE_LIST)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 
 from fastconv import ConvProblem
+from fastconv._backend import find_algorithm
 from fastconv._choose import select
-from fastconv._cpu import registry
 from fastconv._cpu.algorithms.im2col import algorithm as im2col
 from operands import RESULT, check_exact, compute, placed, shapes
 from problems import NARROW, conv_problems, describe, problems
@@ -58,7 +58,7 @@ def test_many_blocks_are_exact(problem: ConvProblem, layout: str) -> None:
 
 @pytest.mark.parametrize("problem", problems(NARROW, "complex64"), ids=describe)
 def test_complex_is_native(problem: ConvProblem) -> None:
-    assert problem.dtype in registry.find("im2col").dtypes
+    assert problem.dtype in find_algorithm("im2col").dtypes
     check_exact(problem, "im2col")
 
 

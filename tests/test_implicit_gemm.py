@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from fastconv import ConvProblem
+from fastconv._backend import find_algorithm
 from fastconv._choose import select
-from fastconv._cpu import registry
 from fastconv._cpu.engine import runtime
 from guarded import check
 from problems import describe
 
-GEMM = registry.find("implicit_gemm")
+GEMM = find_algorithm("implicit_gemm")
 SHAPES = (
     "1x40x7x7 33x40x1x1",
     "1x37x1x1 21x37x1x1",

@@ -11,7 +11,7 @@ import pytest
 import fastconv
 from fastconv import tuning
 from fastconv._choose import select
-from fastconv._cpu.engine.call_cache import Entry, Repeats
+from fastconv._cpu.engine.call_cache import CallCache, Dispatcher
 from fastconv._cpu.engine.compiled_call import GradientsLaunch, Launch
 from fastconv._execute import convolution as execute
 
@@ -101,14 +101,14 @@ def test_a_block_goes_before_the_process() -> None:
 
 def test_nothing_is_kept_under_settings_that_changed_meanwhile() -> None:
     """A signal handler, say, changes the precision in the middle of a first call: its plan is not for later ones."""
-    repeats, precision = Repeats(3), fastconv.get_precision()
+    repeats, precision = CallCache(3), fastconv.get_precision()
     meanwhile = [lambda: None, lambda: fastconv.set_precision("ieee")]
 
     def first(*_: Any) -> tuple[tuple[None], Callable[[], Launch]]:
         meanwhile.pop()()
         return (None,), lambda: GradientsLaunch(None)
 
-    entry = Entry(repeats, first)
+    entry = Dispatcher(repeats, first)
     try:
         entry.call(None, (1,), (), ())
         assert len(repeats) == 0
@@ -120,13 +120,13 @@ def test_nothing_is_kept_under_settings_that_changed_meanwhile() -> None:
 
 def test_at_most_so_many_are_kept() -> None:
     """The oldest go first; one that is asked for again is made anew."""
-    repeats, made = Repeats(3), list[int]()
+    repeats, made = CallCache(3), list[int]()
 
     def first(normalise: None, arguments: tuple[int], *_: Any) -> tuple[tuple[None], Callable[[], Launch]]:
         made.append(arguments[0])
         return (None,), lambda: GradientsLaunch(None)
 
-    entry = Entry(repeats, first)
+    entry = Dispatcher(repeats, first)
     for number in (0, 1, 2, 3, 4, 4, 3, 2, 0, 1, 0):
         entry.call(None, (number,), (), ())
         assert len(repeats) <= 3

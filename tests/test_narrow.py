@@ -9,10 +9,10 @@ import pytest
 
 from fastconv import ConvProblem
 from fastconv._algorithm import Operands
+from fastconv._backend import find_algorithm
 from fastconv._choose.select import plan_for
 from fastconv._cpu import backend
 from fastconv._cpu.algorithms.direct import few_filters_layout
-from fastconv._cpu.registry import find
 from operands import RESULT, exact_case, place, shapes
 
 SHAPES = (
@@ -96,4 +96,4 @@ def test_scratch_is_bounded() -> None:
         for layout in ("", " channels_last"):
             assert few_filters_layout.layout_of(ConvProblem.parse(shape + layout)).thread_bytes <= 2**18
     far = ConvProblem.parse("forward 1x4x8000000 4x4x3 p2000000 d2000000")
-    assert not find("narrow").supports(far)
+    assert not find_algorithm("narrow").supports(far)

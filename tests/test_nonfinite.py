@@ -13,7 +13,7 @@ import pytest
 
 import oracle
 from fastconv import ConvProblem
-from fastconv._cpu import registry
+from fastconv._backend import find_algorithm
 from operands import RESULT, accepted, compute, integer_operands, placed, repro, rounded
 from problems import NARROW, SHAPES, describe, problems
 
@@ -56,7 +56,7 @@ def check(problem: ConvProblem, role: str, count: int) -> None:
         else:
             for found in (np.isnan, np.isposinf, np.isneginf):
                 np.testing.assert_array_equal(found(result.astype(np.float64)), found(expected), told)
-        if not registry.find(algorithm).exact_on_integers:
+        if not find_algorithm(algorithm).exact_on_integers:
             result = rounded(result)
         np.testing.assert_array_equal(result[finite], expected[finite].astype(result.dtype), told)
 

@@ -11,8 +11,9 @@ import pytest
 
 import fastconv
 from definitions import integers
+from fastconv._backend import find_algorithm
 from fastconv._choose import tune
-from fastconv._cpu import backend, registry
+from fastconv._cpu import backend
 from operands import ALGORITHMS
 
 FUNCTIONS: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
@@ -102,7 +103,7 @@ def test_packed_weights_of_every_algorithm(algorithm: str, direction: str) -> No
     for name, x_shape, w_shape, geometry in candidates:
         settings = {"direction": direction, **geometry}
         problem = fastconv.plan(name, x_shape, w_shape, "float32", **settings).choice.problem
-        if not backend.accepts(registry.find(algorithm), problem):
+        if not backend.accepts(find_algorithm(algorithm), problem):
             continue
         tried += 1
         planned = fastconv.plan(name, x_shape, w_shape, "float32", **settings, algorithm=algorithm)

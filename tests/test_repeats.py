@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv._cpu import registry
+from fastconv._backend import algorithm_names
 from operands import integers
 from test_arrays import SAME_VALUES, Tagged
 from test_errors import complaint_about
@@ -247,7 +247,7 @@ def test_non_finite_weights_after_finite_ones(value: float, dtype: str, place: i
         assert_equal(fastconv.conv_transpose2d(dy, odd), fastconv.conv_transpose2d(dy, odd, algorithm="reference"))
 
 
-@pytest.mark.parametrize("algorithm", registry.names())
+@pytest.mark.parametrize("algorithm", algorithm_names())
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_algorithm_is_launched_with_the_same_bits(name: str, algorithm: str) -> None:
     """As the long way, which arrays of a subclass take; NaN and infinity in any array included."""

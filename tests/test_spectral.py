@@ -9,8 +9,9 @@ import pytest
 
 from fastconv import ConvProblem
 from fastconv._algorithm import Operands
+from fastconv._backend import find_algorithm
 from fastconv._choose import select
-from fastconv._cpu import backend, registry
+from fastconv._cpu import backend
 from fastconv._cpu.algorithms.fft_fused import layout as spectral_layout
 from fastconv._cpu.engine import workspace
 from fastconv._problem import DIRECTIONS
@@ -30,7 +31,7 @@ LONG = (
     "3x2x17x16 8x2x6x5 p-2:3x4:-1 channels_last",
     "2x4x1000 4x1x65 p32 g4 channels_last",
 )
-SPECTRAL = registry.find("spectral")
+SPECTRAL = find_algorithm("spectral")
 
 
 def compute_with_tile(

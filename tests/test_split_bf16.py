@@ -12,15 +12,16 @@ import pytest
 import emulation
 from fastconv import ConvProblem
 from fastconv._algorithm import Operands, Params
+from fastconv._backend import find_algorithm
 from fastconv._choose import select
-from fastconv._cpu import backend, registry
+from fastconv._cpu import backend
 from fastconv._problem import DIRECTIONS
 from operands import RESULT, compute, exact_case, place, result_dtype, shapes
 from problems import describe
 from real_data import KINDS, RealCase
 from subprocesses import HERE, python
 
-SPLIT = registry.find("split_bf16")
+SPLIT = find_algorithm("split_bf16")
 PRODUCTS = {"medium": 1, "high": 3, "highest": 6}
 SHAPES = (
     "2x32x8x8 32x32x3x3 p1",

@@ -12,9 +12,9 @@ import fastconv
 from fastconv import ConvProblem
 from fastconv._algorithm import ErrorBound, definition_bound
 from fastconv._choose import tune, tuning_cache
-from fastconv._cpu import registry
+from fastconv._cpu import backend
 from fastconv._cpu.algorithms.reference.algorithm import Reference
-from fastconv._cpu.lowering import RESULT
+from fastconv._problem import RESULT
 from tuning_cases import PROBLEM, reread
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
@@ -94,7 +94,7 @@ def algorithms(monkeypatch, clock):
         made = {entry["name"]: Timed(clock=clock, **entry) for entry in described}
         # Takes no time, since it also computes the exact values; is never a candidate, by its estimate.
         last = Timed(name="reference", clock=clock, seconds=0.0, estimate=1e6)
-        monkeypatch.setattr(registry, "CPU", (*made.values(), last))
+        monkeypatch.setattr(backend, "algorithms", (*made.values(), last))
         reread()
         return {**made, "reference": last}
 

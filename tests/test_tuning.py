@@ -10,8 +10,8 @@ import pytest
 import fastconv
 from fastconv import ConvProblem, tuning
 from fastconv._algorithm import Machine
+from fastconv._backend import algorithm_names
 from fastconv._choose import calibration, select, tuning_cache
-from fastconv._cpu import registry
 from fastconv._problem import DIRECTIONS
 from operands import ALGORITHMS
 from problems import SHAPES
@@ -33,7 +33,7 @@ def test_autotune_and_explain_real_algorithms():
         assert (plan.algorithm.name, dict(plan.params), plan.reason) == (record.algorithm, record.params, "tuned")
     page = str(fastconv.explain(text, threads=1))
     assert "measured at" in page
-    assert all(name in page for name in registry.names())
+    assert all(name in page for name in algorithm_names())
 
 
 def test_export_forget_import(tmp_path):

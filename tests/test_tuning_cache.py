@@ -11,10 +11,11 @@ import pytest
 import fastconv
 from fastconv import ConvProblem
 from fastconv._accuracy import error_ratio
-from fastconv._choose import fingerprint, select, tuning_cache, tuning_file
+from fastconv._backend import algorithm_names, find_algorithm
+from fastconv._choose import select, tuning_cache, tuning_file
 from fastconv._choose.sample import sample
 from fastconv._choose.tuning_record import TuningRecord
-from fastconv._cpu import backend, registry
+from fastconv._cpu import backend, fingerprint
 from fastconv._problem import DIRECTIONS
 from tuning_cases import PROBLEM, computes, path, record, reread, stored_text, write
 
@@ -45,13 +46,13 @@ def test_choice_without_epilogue_serves_the_problem_with_one():
 
 def test_deterministic_mode_ignores_measurements():
     tuning_cache.current().store([record()])
-    machine = dataclasses.replace(select.DEFAULT_MACHINE, bytes_per_second=1e8)
+    machine = dataclasses.replace(backend.default_machine, bytes_per_second=1e8)
     tuning_cache.current().store_machine(machine)
     assert select.machine() == machine
     fastconv.set_deterministic(True)
     try:
         assert select.plan_for(PROBLEM, threads=1).reason == "cost model"
-        assert select.machine() == select.DEFAULT_MACHINE
+        assert select.machine() == backend.default_machine
     finally:
         fastconv.set_deterministic(False)
     assert select.plan_for(PROBLEM, threads=1).reason == "tuned"
@@ -79,7 +80,7 @@ def test_deterministic_choice_is_that_of_one_thread():
 
 
 def test_machine_constants_come_back():
-    machine = dataclasses.replace(select.DEFAULT_MACHINE, bytes_per_second=3e9)
+    machine = dataclasses.replace(backend.default_machine, bytes_per_second=3e9)
     tuning_cache.current().store_machine(machine)
     tuning_cache.current().store([record()])
     reread()
@@ -108,7 +109,7 @@ def test_directory_follows_the_environment(monkeypatch, tmp_path):
 
 
 def _default_params(algorithm: str):
-    return dict(registry.find(algorithm).parameters(PROBLEM)[0])
+    return dict(find_algorithm(algorithm).parameters(PROBLEM)[0])
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_choice_over_the_workspace_limit_is_not_used():
         fastconv.set_workspace_limit(None)
 
 
-@pytest.mark.parametrize("algorithm", registry.names())
+@pytest.mark.parametrize("algorithm", algorithm_names())
 def test_every_algorithm_as_the_choice_of_every_problem_gives_right_results(algorithm):
     """A file that gives each problem to each algorithm changes times at most."""
     for text in (
@@ -141,8 +142,8 @@ def test_every_algorithm_as_the_choice_of_every_problem_gives_right_results(algo
         "backward_weight 1x1x9x9 1x1x3x3 d2",
     ):
         problem = ConvProblem.parse(text)
-        able = registry.find(algorithm)
-        target = backend.lowering.lowered(problem, able.dtypes)
+        able = find_algorithm(algorithm)
+        target = backend.target(able, problem)
         if target is None or not able.supports(target):
             continue
         params = dict(able.parameters(target)[0])
@@ -204,7 +205,7 @@ def test_every_truncation_of_a_good_file_is_survived():
 def test_another_fingerprint_is_another_file_and_its_content_is_not_used(name):
     fields = fingerprint.fingerprint()
     other = fields | {name: fields[name] + "x"}
-    assert fingerprint.file_name(other) != fingerprint.file_name(fields)
+    assert tuning_cache.file_name(other) != tuning_cache.file_name(fields)
     write(stored_text(fingerprint=other))
     with pytest.warns(RuntimeWarning, match="another machine"):
         assert select.plan_for(PROBLEM, threads=1).reason == "cost model"

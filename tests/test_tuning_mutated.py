@@ -18,17 +18,16 @@ import pytest
 import fastconv
 from fastconv import ConvProblem, tuning
 from fastconv._algorithm import PLAUSIBLE, Machine
-from fastconv._choose import calibration, fingerprint, select, tuning_cache
+from fastconv._choose import calibration, select, tuning_cache
 from fastconv._cli import main
 from fastconv._cli.verify import PROBLEMS
-from fastconv._cpu import registry
-from fastconv._cpu.lowering import lowered
+from fastconv._cpu import backend, fingerprint
 from fastconv._problem import DIRECTIONS
 from tuning_cases import computes, forget_memory, record, reread, stored_text, write
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
-DEFAULTS = dataclasses.asdict(select.DEFAULT_MACHINE)
+DEFAULTS = dataclasses.asdict(backend.default_machine)
 
 
 # The constants of the cost models.
@@ -50,7 +49,7 @@ def test_ranges_are_those_of_the_constants_and_a_thousand_times_the_defaults_is_
     assert list(PLAUSIBLE) == [field.name for field in dataclasses.fields(Machine)]
     for factor in (1e-3, 1.0, 1e3):
         constants = {name: value * factor for name, value in DEFAULTS.items() if isinstance(value, float)}
-        rates = {dtype: rate * factor for dtype, rate in select.DEFAULT_MACHINE.multiply_adds_per_second.items()}
+        rates = {dtype: rate * factor for dtype, rate in backend.default_machine.multiply_adds_per_second.items()}
         assert Machine.of({"multiply_adds_per_second": rates, **constants}).bytes_per_second == 12e9 * factor
     for machine in CORNERS:
         assert Machine.of(dataclasses.asdict(machine)) == machine
@@ -60,8 +59,8 @@ def test_ranges_are_those_of_the_constants_and_a_thousand_times_the_defaults_is_
 def test_estimates_at_the_ends_of_the_ranges_are_positive_and_finite(text):
     for direction in DIRECTIONS:
         problem = ConvProblem.parse(text).replace(direction=direction)
-        for algorithm in registry.CPU:
-            target = lowered(problem, algorithm.dtypes)
+        for algorithm in backend.algorithms:
+            target = backend.target(algorithm, problem)
             if target is None or not algorithm.supports(target):
                 continue
             for params in algorithm.parameters(target):
@@ -92,7 +91,7 @@ def test_implausible_constants_are_ignored_with_one_warning(name, value):
     assert "the default constants of the cost models are used" in message
     assert len(message) < 500
     assert message.isprintable()
-    assert select.machine() == select.DEFAULT_MACHINE
+    assert select.machine() == backend.default_machine
     assert select.plan_for(record().problem, threads=1).reason == "tuned"
 
 
@@ -110,7 +109,7 @@ def test_implausible_constants_of_an_imported_file_are_warned_of(tmp_path):
     with pytest.warns(RuntimeWarning, match="bytes_per_second is 5e-324") as warned:
         assert tuning.import_tuning(str(file)) == 1
     assert len(warned) == 1
-    assert select.machine() == select.DEFAULT_MACHINE
+    assert select.machine() == backend.default_machine
 
 
 def test_calibration_that_measures_nonsense_is_refused(monkeypatch, capsys):
@@ -173,9 +172,9 @@ CALLS = _calls()
 def _good_file(seed: int) -> str:
     """A file that knows every problem of the calls, each by one of the algorithms that compute it."""
     rng, content = random.Random(seed), tuning_cache.Content(fingerprint.fingerprint())
-    content.machine = rng.choice([None, select.DEFAULT_MACHINE, *CORNERS])
+    content.machine = rng.choice([None, backend.default_machine, *CORNERS])
     for problem, _ in CALLS:
-        able = [a for a in registry.CPU if a.supports(problem) and select.admitted(a, problem)]
+        able = [a for a in backend.algorithms if a.supports(problem) and select.admitted(a, problem)]
         algorithm = rng.choice(able)
         content.add([record(problem, algorithm.name, params=dict(rng.choice(algorithm.parameters(problem))))])
     return tuning_cache.render(content)

@@ -15,7 +15,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from fastconv._choose import fingerprint, tuning_cache, tuning_file
+from fastconv._choose import tuning_cache, tuning_file
+from fastconv._cpu import fingerprint
 from subprocesses import environment, output_of
 from tuning_cases import path, record, reread
 

@@ -9,14 +9,15 @@ import pytest
 
 from fastconv import ConvProblem, grad
 from fastconv._algorithm import Operands, Params
+from fastconv._backend import find_algorithm
 from fastconv._choose import select
-from fastconv._cpu import backend, registry
+from fastconv._cpu import backend
 from fastconv._cpu.algorithms.winograd import algorithm as winograd
 from fastconv._problem import DIRECTIONS
 from operands import RESULT, integer_operands, place
 from problems import describe
 
-WINOGRAD = registry.find("winograd")
+WINOGRAD = find_algorithm("winograd")
 SHAPES = (
     "2x16x14x14 32x16x3x3 p1",
     "3x5x7x7 7x5x3x3 p1",

@@ -9,8 +9,9 @@ import numpy as np
 
 import fastconv
 from fastconv import ConvProblem
-from fastconv._choose import fingerprint, select, tuning_cache
+from fastconv._choose import select, tuning_cache
 from fastconv._choose.tuning_record import Timing, TuningRecord
+from fastconv._cpu import fingerprint
 
 PROBLEM = ConvProblem.parse("forward 1x2x6x6 3x2x3x3 p1 float32")
 

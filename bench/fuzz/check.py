@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from fastconv._backend import algorithm_names
 from fastconv._choose import select
-from fastconv._cpu import backend, registry
+from fastconv._cpu import backend
 from fastconv._cpu.engine import workspace
 
 from .case import Case
@@ -115,7 +116,7 @@ def raised(error: Exception, algorithm: str) -> tuple[str, str, str]:
 def _algorithms(subject: Subject) -> list[str]:
     if not subject.algorithms:
         return ["auto"]
-    return [subject.case.algorithm] if subject.case.algorithm else ["auto", *registry.names()]
+    return [subject.case.algorithm] if subject.case.algorithm else ["auto", *algorithm_names()]
 
 
 class _Checker:

@@ -6,8 +6,8 @@ import numpy as np
 
 from fastconv import _accuracy
 from fastconv._algorithm import Algorithm
+from fastconv._backend import find_algorithm
 from fastconv._choose import select
-from fastconv._cpu import registry
 
 from .case import Case
 from .subject import Expected, How
@@ -66,7 +66,7 @@ def is_exact(expected: Expected, case: Case, how: How) -> bool:
 def algorithm_of(expected: Expected, how: How) -> Algorithm | None:
     """The algorithm that computes a result; None where it is not known."""
     if how.algorithm != "auto":
-        return registry.find(how.algorithm)
+        return find_algorithm(how.algorithm)
     return None if expected.problem is None else select.plan_for(expected.problem, "auto", how.threads).algorithm
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
-from fastconv._cpu import registry
+from fastconv._backend import algorithm_names
 
 from .case import Case
 from .check import subject_of
@@ -91,7 +91,7 @@ def _shrunk_history(worker: Worker, history: list[Case], failure: Failure, end: 
 
 def _smaller(case: Case, failure: Failure) -> Iterator[Case]:
     """Simpler cases, the boldest changes first."""
-    if case.algorithm is None and failure.algorithm in registry.names():
+    if case.algorithm is None and failure.algorithm in algorithm_names():
         yield case.replace(algorithm=failure.algorithm)
     for field in fields(case):
         value, plain = getattr(case, field.name), field.default
@@ -157,7 +157,7 @@ def _isa(worker: Worker) -> str:
 
 def _verify_line(worker: Worker, case: Case, failure: Failure) -> str | None:
     """The line for ``fastconv verify``, if it finds the failure, too."""
-    if failure.algorithm not in ("auto", *registry.names()) or not (
+    if failure.algorithm not in ("auto", *algorithm_names()) or not (
         failure.kind in ("wrong", "overrun") or failure.is_end
     ):
         return None

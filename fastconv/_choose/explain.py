@@ -9,8 +9,7 @@ import numpy as np
 
 from .. import _config
 from .._algorithm import Algorithm, Machine, Params
-from .._cpu import backend, registry
-from .._cpu.lowering import lowered, seconds
+from .._backend import CPU
 from .._plan import Plan
 from .._problem import ConvProblem
 from . import tuning_cache
@@ -80,15 +79,15 @@ def explanation(problem: ConvProblem, threads: int | None = None) -> Explanation
     plan = plan_for(problem, threads=threads)
     asked = _config.thread_count(threads)
     record = None if _config.get_deterministic() else tuned_record(problem, asked)
-    considered = [_considered(algorithm, plan, record) for algorithm in registry.CPU]
+    considered = [_considered(algorithm, plan, record) for algorithm in CPU.algorithms]
     considered.sort(key=lambda entry: math.inf if entry.estimate_seconds is None else entry.estimate_seconds)
     calibrated = not _config.get_deterministic() and tuning_cache.current().content.machine is not None
-    return Explanation(plan, tuple(considered), record, machine(), calibrated, backend.ISA)
+    return Explanation(plan, tuple(considered), record, machine(), calibrated, CPU.level())
 
 
 def _considered(algorithm: Algorithm, plan: Plan, record: TuningRecord | None) -> Considered:
     problem, threads = plan.problem, plan.threads
-    target = lowered(problem, algorithm.dtypes)
+    target = CPU.target(algorithm, problem)
     if target is None or not algorithm.supports(target):
         return Considered(algorithm.name, {}, None, None, None, 0, "does not compute this problem")
     limit = _config.get_workspace_limit()
@@ -107,7 +106,9 @@ def _considered(algorithm: Algorithm, plan: Plan, record: TuningRecord | None) -
     else:
         verdict = ""
     measured = None if record is None else record.best_seconds(algorithm.name)
-    estimate = seconds(problem, target, threads, machine()) + algorithm.cost(target, params, threads, machine())
+    estimate = CPU.lowering_seconds(problem, target, threads, machine()) + algorithm.cost(
+        target, params, threads, machine()
+    )
     return Considered(algorithm.name, params, estimate, measured, error, size, verdict)
 
 

@@ -7,8 +7,7 @@ import math
 import numpy as np
 
 from .._algorithm import Operands
-from .._cpu.lowering import RESULT
-from .._problem import ConvProblem
+from .._problem import RESULT, ConvProblem
 
 DATA_AXES = {"channels_first": (0, 1, 2, 3, 4), "channels_last": (0, 2, 3, 4, 1)}
 WEIGHT_AXES = {"OIDHW": (0, 1, 2, 3, 4), "DHWIO": (2, 3, 4, 1, 0), "ODHWI": (0, 2, 3, 4, 1)}

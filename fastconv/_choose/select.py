@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 
 from .. import _config
 from .._algorithm import Algorithm, Machine, Params
-from .._cpu import backend, registry
-from .._cpu.engine.call_cache import Repeats
-from .._cpu.lowering import lowered, seconds
+from .._backend import CPU, CallCache, algorithm_names, find_algorithm
 from .._errors import bad_value
 from .._late import late
 from .._plan import Plan
@@ -26,13 +24,11 @@ if TYPE_CHECKING:
 PRECISION_LIMITS = {"highest": 2e-6, "high": 1e-5, "medium": 1e-2}
 """Largest ``ErrorBound.relative`` that a level admits; "ieee" asks for an elementwise bound instead."""
 
-DEFAULT_MACHINE = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
-
 MULTIPLY_ADDS_PER_THREAD = 250_000
 """Starting another thread costs about as much as this work."""
 
 KEPT_PLANS = 4096
-repeats = Repeats(KEPT_PLANS)
+repeats = CallCache(KEPT_PLANS)
 """Calls that were planned, by their arguments; what ``_execute`` looks them up in."""
 _plans: OrderedDict[tuple[object, ...], Plan] = OrderedDict()
 _lock = threading.RLock()
@@ -51,8 +47,8 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 def machine() -> Machine:
     """Constants of the cost models: measured ones, unless the choice must not depend on measurements."""
     if _config.get_deterministic():
-        return DEFAULT_MACHINE
-    return _stored().machine or DEFAULT_MACHINE
+        return CPU.default_machine
+    return _stored().machine or CPU.default_machine
 
 
 def _stored() -> Content:
@@ -75,7 +71,7 @@ def plan_for(
     if params is not None:
         return _make_plan(problem, algorithm, count, params)
     if not isinstance(algorithm, str):
-        raise bad_value("algorithm", algorithm, ", ".join(["auto", *registry.names()]))
+        raise bad_value("algorithm", algorithm, ", ".join(["auto", *algorithm_names()]))
     key = (problem, algorithm, count, _config.get_deterministic(), _config.get_workspace_limit())
     with _lock:
         found = _plans.get(key)
@@ -106,17 +102,17 @@ def candidates(problem: ConvProblem, threads: int, all_params: bool = False) -> 
     With its default parameters, or with ``all_params`` once per set of parameters. An empty problem is no algorithm's.
     """
     if problem.is_empty:
-        return [(registry.CPU[-1], {}, 0.0)]
+        return [(CPU.algorithms[-1], {}, 0.0)]
     found = []
     constants, limit = machine(), _config.get_workspace_limit()
-    for algorithm in registry.CPU:
-        target = lowered(problem, algorithm.dtypes)
+    for algorithm in CPU.algorithms:
+        target = CPU.target(algorithm, problem)
         if target is None or not algorithm.supports(target) or not admitted(algorithm, problem):
             continue
         fitting = algorithm.fitting(target, limit)
         if fitting is None:
             continue
-        casts = seconds(problem, target, threads, constants)
+        casts = CPU.lowering_seconds(problem, target, threads, constants)
         others = [params for params in algorithm.parameters(target) if params != fitting] if all_params else []
         for params in [fitting, *others]:
             if params is fitting or algorithm.workspace(target, params, 1) <= limit:
@@ -133,17 +129,17 @@ def usable_params(name: str, params: Params, problem: ConvProblem) -> tuple[Algo
     found = _able_params(name, params, problem)
     if found is None or not admitted(found[0], problem):
         return None
-    fits = backend.workspace_bytes(found[0], problem, found[1], 1) <= _config.get_workspace_limit()
+    fits = CPU.workspace_bytes(found[0], problem, found[1], 1) <= _config.get_workspace_limit()
     return found if fits else None
 
 
 def _able_params(name: str, params: Params, problem: ConvProblem) -> tuple[Algorithm, Params] | None:
     """The algorithm called ``name`` and its parameters, if they can compute the problem on this machine."""
     try:
-        algorithm = registry.find(name)
+        algorithm = find_algorithm(name)
     except KeyError:
         return None
-    target = lowered(problem, algorithm.dtypes)
+    target = CPU.target(algorithm, problem)
     if target is None or problem.is_empty or not algorithm.supports(target):
         return None
     return next(((algorithm, known) for known in algorithm.parameters(target) if dict(known) == dict(params)), None)
@@ -179,14 +175,14 @@ def _make_plan(problem: ConvProblem, algorithm: object, threads: int, params: Pa
     if algorithm == "auto":
         return _choose(problem, threads)
     try:
-        forced = registry.find(algorithm)  # type: ignore[arg-type]
+        forced = find_algorithm(algorithm)  # type: ignore[arg-type]
     except KeyError:
-        raise bad_value("algorithm", algorithm, ", ".join(["auto", *registry.names()])) from None
-    if not backend.accepts(forced, problem):
-        able = [name.name for name in registry.CPU if backend.accepts(name, problem)]
+        raise bad_value("algorithm", algorithm, ", ".join(["auto", *algorithm_names()])) from None
+    if not CPU.accepts(forced, problem):
+        able = [name.name for name in CPU.algorithms if CPU.accepts(name, problem)]
         raise bad_value("algorithm", algorithm, f"one that supports {problem}: {', '.join(able)}")
     if params is None:
-        target = lowered(problem, forced.dtypes)
+        target = CPU.target(forced, problem)
         assert target is not None
         params = {} if problem.is_empty else _params_of_forced(forced, target)
     return bind(problem, forced, params, threads, "forced")
@@ -224,8 +220,9 @@ def bind(
     """The plan of a choice that is made; fewer threads for a problem too small to gain from more, or whose scratch
     memory for so many would be over the limit."""
     threads = max(1, min(threads, problem.multiply_adds // MULTIPLY_ADDS_PER_THREAD))
-    limit, size = _config.get_workspace_limit(), backend.workspace_bytes(algorithm, problem, params, threads)
+    limit, size = _config.get_workspace_limit(), CPU.workspace_bytes(algorithm, problem, params, threads)
     while threads > 1 and size > limit:
         threads -= 1
-        size = backend.workspace_bytes(algorithm, problem, params, threads)
-    return Plan(problem, algorithm, params, threads, size, reason, limit, tuple(considered))
+        size = CPU.workspace_bytes(algorithm, problem, params, threads)
+    lowered = CPU.target(algorithm, problem)
+    return Plan(problem, algorithm, params, threads, size, reason, limit, tuple(considered), lowered)

@@ -16,7 +16,7 @@ import numpy as np
 
 from .._accuracy import error_ratio
 from .._algorithm import Operands
-from .._cpu import backend
+from .._backend import CPU
 from .._plan import Plan
 from .._problem import ConvProblem, Epilogue
 from . import tuning_cache
@@ -81,7 +81,7 @@ class _Candidate:
         operands = replace(operands, packed=self.packed)
         start = time.perf_counter()
         for _ in range(self.repeats):
-            backend.execute(self.plan, operands)
+            CPU.execute(self.plan, operands)
         return (time.perf_counter() - start) / self.repeats
 
     def timing(self) -> Timing:
@@ -193,7 +193,7 @@ def _packed(contenders: list[_Candidate], problem: ConvProblem, operands: Operan
     found = []
     for candidate in contenders:
         plan = candidate.plan
-        packed = backend.pack(plan.algorithm, problem, plan.params, operands.weight, threads)
+        packed = CPU.pack(plan.algorithm, problem, plan.params, operands.weight, threads)
         if packed is not None:
             twin = _Candidate(plan, packed, candidate.estimate, repeats=candidate.repeats)
             twin.run(operands)
@@ -270,7 +270,7 @@ def _verified_winner(
 
 def _is_right(candidate: _Candidate, problem: ConvProblem) -> bool:
     operands = sample(problem, seed=1)
-    backend.execute(candidate.plan, operands)
+    CPU.execute(candidate.plan, operands)
     return error_ratio(candidate.plan.algorithm, problem, operands, CHECKED_MULTIPLY_ADDS * candidate.plan.threads) <= 1
 
 

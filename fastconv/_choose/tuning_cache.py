@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import warnings
@@ -17,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from .._algorithm import Machine
+from .._backend import CPU, Backend
 from .._problem import ConvProblem
 from . import tuning_file
-from .fingerprint import Fingerprint, file_name
-from .fingerprint import fingerprint as fingerprint_of_this_machine
 from .tuning_record import TuningRecord
 
 FORMAT = 1
@@ -28,6 +28,8 @@ FORMAT = 1
 SHORT_PATIENCE_SECONDS = 1.0
 """How long to wait for the file's lock where waiting longer has been in vain, or is not worth it."""
 
+Fingerprint = dict[str, str]
+"""Field names to texts, in a fixed order."""
 Key = tuple[str, int]
 """Problem text and number of threads."""
 
@@ -129,6 +131,12 @@ def render(content: Content) -> str:
         lines.setdefault(problem, []).append(line)
     choices = ",\n".join(f"{json.dumps(problem)}: {{{', '.join(kept)}}}" for problem, kept in sorted(lines.items()))
     return f'{json.dumps(head)[:-1]}, "choices": {{\n{choices}\n}}}}\n'
+
+
+def file_name(fields: Fingerprint, backend: Backend = CPU) -> str:
+    """Name of the file that keeps the choices of one fingerprint."""
+    text = json.dumps(fields, sort_keys=True)
+    return f"{backend.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
 
 class TuningCache:
@@ -240,7 +248,7 @@ def current() -> TuningCache:
     folder = directory()
     cache = _current
     if cache is None or cache.folder != folder:
-        _current = cache = TuningCache(folder, fingerprint_of_this_machine())
+        _current = cache = TuningCache(folder, CPU.fingerprint())
     return cache
 
 

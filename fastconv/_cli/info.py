@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from .._choose import fingerprint, tuning_cache
+from .._backend import CPU
+from .._choose import tuning_cache
 from ..runtime import runtime_facts
 from . import output
 
@@ -28,5 +29,5 @@ def tuning_facts() -> dict[str, str]:
     return {
         "tuned choices": f"{len(cache.content.records())} in {cache.path or 'memory: there is no home directory'}",
         "cost models": "calibrated" if cache.content.machine is not None else "default constants",
-        "fingerprint": ", ".join(f"{name} {value}" for name, value in fingerprint.fingerprint().items()),
+        "fingerprint": ", ".join(f"{name} {value}" for name, value in CPU.fingerprint().items()),
     }

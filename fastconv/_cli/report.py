@@ -7,7 +7,7 @@ import importlib.util
 import json
 from pathlib import Path
 
-from .._choose import fingerprint
+from .._backend import CPU
 from .._choose.explain import milliseconds
 from .._choose.tuning_record import BASELINE, TuningRecord
 from .._normalize.tuning import Job
@@ -41,7 +41,7 @@ def write_json(path: str, jobs: list[Job], records: Records) -> None:
         if record is not None:
             row = {"problem": str(job.problem), "threads": record.threads, **record.to_json()}
             rows.append({"suite": job.suite, "layer": job.layer, "pass": job.pass_name, "count": job.count, **row})
-    text = json.dumps({"fingerprint": fingerprint.fingerprint(), "results": rows}, indent=1)
+    text = json.dumps({"fingerprint": CPU.fingerprint(), "results": rows}, indent=1)
     output.write(path, text + "\n")
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 from .._accuracy import error_ratio, integer_mismatches
 from .._algorithm import Algorithm, Operands
+from .._backend import CPU, algorithm_names, find_algorithm
 from .._choose import tune
 from .._choose.sample import integers_are_exact, sample
-from .._choose.select import bind, lowered
-from .._cpu import backend, registry
-from .._cpu.engine import workspace
+from .._choose.select import bind
 from .._normalize.tuning import check_memory
 from .._plan import Plan
 from .._problem import DIRECTIONS, ConvProblem, Epilogue
@@ -60,7 +59,7 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("verify", help="compare every algorithm, in every direction, with the definition")
     options.add_problems(parser, "*")
     options.add_threads(parser)
-    parser.add_argument("--algorithm", choices=registry.names(), help="check this one only")
+    parser.add_argument("--algorithm", choices=algorithm_names(), help="check this one only")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the random data (default 0)")
     parser.set_defaults(run=run)
 
@@ -79,14 +78,14 @@ def run(arguments: argparse.Namespace) -> int:
         for job in jobs
         for direction in ([job.problem.direction] if arguments.passes else DIRECTIONS)
     )
-    names = [arguments.algorithm] if arguments.algorithm else registry.names()
+    names = [arguments.algorithm] if arguments.algorithm else algorithm_names()
     worst = {name: Worst() for name in names}
     with Progress(len(problems)) as progress:
         for problem in problems:
             progress.show(str(problem))
             for name in names:
                 with tune.naming(problem):
-                    failures = list(check(registry.find(name), problem, threads, seed, worst[name]))
+                    failures = list(check(find_algorithm(name), problem, threads, seed, worst[name]))
                 for failure in failures:
                     progress.say(failure)
             progress.advance()
@@ -100,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def check(algorithm: Algorithm, problem: ConvProblem, threads: int, seed: int, worst: Worst) -> Iterator[str]:
     """Run the algorithm on random and integer data; a line, which repeats it, for everything that is wrong."""
-    target = lowered(problem, algorithm.dtypes)
+    target = CPU.target(algorithm, problem)
     if target is None or not algorithm.supports(target):
         return
     plan = bind(problem, algorithm, algorithm.parameters(target)[0], threads, "forced")
@@ -120,7 +119,7 @@ def check(algorithm: Algorithm, problem: ConvProblem, threads: int, seed: int, w
     if not integers_are_exact(problem):
         return
     operands = sample(problem, seed, integers=True)
-    backend.execute(plan, operands)
+    CPU.execute(plan, operands)
     mismatches = integer_mismatches(problem, operands, rounded=not algorithm.exact_on_integers)
     worst.checks += 1
     if mismatches:
@@ -130,12 +129,4 @@ def check(algorithm: Algorithm, problem: ConvProblem, threads: int, seed: int, w
 
 def _stays_inside(plan: Plan, operands: Operands) -> bool:
     """Execute the plan; whether it wrote nothing right behind its scratch memory, the only fault that may not show."""
-    size = plan.workspace_bytes
-    # What a thread gives back it is given again, for a smaller demand, too.
-    workspace.drop()
-    memory = workspace.take(size + GUARD_BYTES)
-    memory[size:] = GUARD
-    workspace.give_back(memory)
-    backend.execute(plan, operands)
-    workspace.drop()
-    return bool((memory[size:] == GUARD).all())
+    return CPU.guarded(plan.workspace_bytes, GUARD_BYTES, lambda: CPU.execute(plan, operands))

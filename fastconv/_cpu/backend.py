@@ -1,32 +1,56 @@
-"""The CPU backend: runs a plan on NumPy arrays."""
+"""The CPU backend: what ``_backend.Backend`` asks for, on NumPy arrays."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .. import _config
-from .._algorithm import Algorithm, Operands, Params, Resources
+from .._algorithm import Algorithm, Machine, Operands, Params, Resources
 from .._arrays import is_native, native, writable_in_place
 from .._problem import ConvProblem, Epilogue
-from . import epilogue, lowering
+from . import calibration, epilogue, lowering
+from . import fingerprint as fingerprints
 from .border import Border
 from .elementwise import loops as elementwise
 from .elementwise.loops import cast
-from .engine import runtime
-from .engine.workspace import give_back, take
+from .engine import pages, runtime
+from .engine.workspace import drop, give_back, take
 from .pieces import Piece, summed_pieces
+from .registry import ALGORITHMS
 
 SUMMED_PER_THREAD = 2**18
 """Elements that a thread adds up in about the time that it takes to start one."""
+GUARD = 0x5A
+"""Every byte behind the scratch memory of a guarded run."""
 
 ISA = runtime.select_isa(os.environ.get("FASTCONV_MAX_ISA") or None)
 _config.obey(runtime.thread_limit)
+
+name = "cpu"
+algorithms = ALGORITHMS
+default_machine = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
+target = lowering.target
+lowering_seconds = lowering.seconds
+level = runtime.isa
+fingerprint = fingerprints.fingerprint
+calibrate = calibration.calibrate
+empty = pages.empty
+
+
+def facts() -> dict[str, str]:
+    """What ``show_runtime`` prints of the backend."""
+    levels = runtime.isa_levels()
+    built = ", ".join(level if usable else f"{level}, which this machine does not run" for level, usable in levels)
+    return {
+        "isa": f"{runtime.isa()} (built: {built})",
+        "openmp": "its limits are obeyed" if runtime.has_openmp() else "not built in: its limits are not seen",
+    }
 
 
 @contextlib.contextmanager
@@ -43,8 +67,8 @@ def workspace(size_bytes: int) -> Iterator[np.ndarray | None]:
 
 def accepts(algorithm: Algorithm, problem: ConvProblem) -> bool:
     """Whether the algorithm computes the problem, natively or lowered; it is not asked about empty ones."""
-    target = lowering.lowered(problem, algorithm.dtypes)
-    return target is not None and (problem.is_empty or algorithm.supports(target))
+    own = target(algorithm, problem)
+    return own is not None and (problem.is_empty or algorithm.supports(own))
 
 
 def workspace_bytes(algorithm: Algorithm, problem: ConvProblem, params: Params, threads: int) -> int:
@@ -131,14 +155,12 @@ class _Means:
 def _means(piece: Piece, plan: Any, limit: int) -> _Means:
     """The plan's algorithm where it accepts the piece, its parameters where the piece is a part of the batch, and as
     many of its threads as there is room for; else im2col, which accepts everything."""
-    from .registry import find
-
     algorithm, problem, params, threads = plan.algorithm, piece.problem, plan.params, plan.threads
     if problem.is_empty:
         return _Means(algorithm, params, threads, 0, limit)
     is_alike = problem.replace(batch=plan.problem.batch) == plan.problem
     if not accepts(algorithm, problem):
-        algorithm, is_alike = find("im2col"), False
+        algorithm, is_alike = IM2COL, False
     target = _lowered(algorithm, problem)
     if not is_alike or algorithm.workspace(target, params, 1) > limit:
         fitting = algorithm.fitting(target, limit)
@@ -152,8 +174,6 @@ def _means(piece: Piece, plan: Any, limit: int) -> _Means:
 
 def _compute(piece: Piece, means: _Means, kernel: Any = None, packed: object = None) -> None:
     """Compute a problem at once."""
-    from .registry import find  # the registry imports the algorithms, which import this package
-
     problem, algorithm, role, result = piece.problem, means.algorithm, piece.role, piece.result
     inputs = {name: piece.operand(name) for name in piece.inputs}
     is_folded = piece.border is not None and problem.direction == "backward_input"
@@ -166,7 +186,7 @@ def _compute(piece: Piece, means: _Means, kernel: Any = None, packed: object = N
         if "bias" in inputs:
             inputs["bias"] = np.ascontiguousarray(inputs["bias"])
         if algorithm.multiplies_outside and problem.direction == "backward_input" and not _finite(inputs["weight"]):
-            algorithm, kernel = find("reference"), None
+            algorithm, kernel = algorithms[-1], None
         low_problem = _lowered(algorithm, problem)
         low, carry_back = lowering.lower(
             problem, low_problem, Operands(**inputs, **{role: target}, packed=packed), means.threads
@@ -189,9 +209,13 @@ def _compute(piece: Piece, means: _Means, kernel: Any = None, packed: object = N
 
 
 def _lowered(algorithm: Algorithm, problem: ConvProblem) -> ConvProblem:
-    target = lowering.lowered(problem, algorithm.dtypes)
-    assert target is not None
-    return target
+    own = target(algorithm, problem)
+    assert own is not None
+    return own
+
+
+IM2COL = next(algorithm for algorithm in algorithms if algorithm.name == "im2col")
+"""What computes pieces that the plan's algorithm does not accept: it accepts all."""
 
 
 def _sum_over_nothing(problem: ConvProblem, operands: Operands) -> None:
@@ -205,6 +229,18 @@ def _sum_over_nothing(problem: ConvProblem, operands: Operands) -> None:
         else:
             operands.input.fill(0)
     epilogue.apply(problem, operands)
+
+
+def guarded(size_bytes: int, guard_bytes: int, run: Callable[[], None]) -> bool:
+    """Call ``run``; whether nothing was written behind the ``size_bytes`` of scratch memory that it takes."""
+    # What a thread gives back it is given again, for a smaller demand, too.
+    drop()
+    memory = take(size_bytes + guard_bytes)
+    memory[size_bytes:] = GUARD
+    give_back(memory)
+    run()
+    drop()
+    return bool((memory[size_bytes:] == GUARD).all())
 
 
 def activation_gradient(activation: Epilogue, dy: np.ndarray, z: np.ndarray, threads: int) -> np.ndarray:

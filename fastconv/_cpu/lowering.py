@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .._algorithm import Machine, Operands
-from .._problem import ConvProblem, Epilogue
+from .._algorithm import Algorithm, Machine, Operands
+from .._problem import RESULT, ConvProblem, Epilogue
 from . import epilogue
 from .elementwise.loops import cast, cast_into
 
@@ -21,19 +21,20 @@ CAST_BYTES = {"float16": 6, "bfloat16": 6, "complex64": 16, "complex128": 32, "i
 """Read and written for an element that is lowered."""
 
 
-def lowered(problem: ConvProblem, dtypes: frozenset[str]) -> ConvProblem | None:
-    """The problem that an algorithm for ``dtypes`` computes in place of ``problem``; None: there is none."""
+def target(algorithm: Algorithm, problem: ConvProblem) -> ConvProblem | None:
+    """The problem, of one of the algorithm's dtypes, that is computed in place of ``problem``; None: there is none."""
+    dtypes = algorithm.dtypes
     if problem.dtype in dtypes:
         return problem
     if problem.dtype in WIDENED:
-        target = WIDENED[problem.dtype]
-        return problem.replace(dtype=target) if target in dtypes else None
+        wide = WIDENED[problem.dtype]
+        return problem.replace(dtype=wide) if wide in dtypes else None
     if problem.dtype in REAL_OF:
-        target = REAL_OF[problem.dtype]
-        if target not in dtypes:
+        real = REAL_OF[problem.dtype]
+        if real not in dtypes:
             return None
         return problem.replace(
-            dtype=target,
+            dtype=real,
             in_channels=2 * problem.in_channels,
             out_channels=2 * problem.out_channels,
             epilogue=Epilogue(),
@@ -60,9 +61,6 @@ def seconds(problem: ConvProblem, target: ConvProblem, threads: int, machine: Ma
         return 0.0
     elements = sum(math.prod(shape) for shape in (problem.input_shape, problem.weight_shape, problem.output_shape))
     return elements * CAST_BYTES[problem.dtype] / (threads * machine.bytes_per_second)
-
-
-RESULT = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}
 
 
 def _lower_cast(

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .._arrays import is_native, native, writable_in_place
-from .._problem import ConvProblem
+from .._problem import RESULT, ConvProblem
 from .border import Border
-from .lowering import REAL_OF, RESULT
+from .lowering import REAL_OF
 
 Axis = str | int
 """What is cut: "groups", "channels" (of the result), "images", or one of the axes 0, 1, 2 (D, H, W)."""

@@ -1,4 +1,4 @@
-"""THE list of algorithms, in the order in which ties are broken; the last one accepts every problem."""
+"""THE list of the CPU's algorithms, in the order in which ties are broken; the last one accepts every problem."""
 
 from __future__ import annotations
 
@@ -19,19 +19,6 @@ ROOMS = (
 )
 """Folders of ``algorithms``."""
 
-CPU: tuple[Algorithm, ...] = tuple(
+ALGORITHMS: tuple[Algorithm, ...] = tuple(
     algorithm for room in ROOMS for algorithm in import_module(f"{__package__}.algorithms.{room}").ALGORITHMS
 )
-
-
-def names() -> list[str]:
-    """Names of all algorithms."""
-    return [algorithm.name for algorithm in CPU]
-
-
-def find(name: str) -> Algorithm:
-    """The algorithm called ``name``; KeyError where there is none."""
-    for algorithm in CPU:
-        if algorithm.name == name:
-            return algorithm
-    raise KeyError(name)

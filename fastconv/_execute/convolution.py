@@ -19,9 +19,8 @@ from .._config import thread_count
 from .._cpu import backend
 from .._cpu.elementwise.loops import SumsLaunch
 from .._cpu.engine import pages
-from .._cpu.engine.call_cache import Entry
+from .._cpu.engine.call_cache import Dispatcher
 from .._cpu.engine.compiled_call import ConvLaunch, GradientsLaunch, Launch
-from .._cpu.lowering import RESULT
 from .._normalize.call import ConvCall
 from .._normalize.causal import CausalBackward, CausalCall
 from .._normalize.frame import Frame
@@ -29,6 +28,7 @@ from .._normalize.gradients import BackwardCall
 from .._normalize.planned import PackedWeight
 from .._normalize.separable import SeparableBackward
 from .._plan import Plan
+from .._problem import RESULT
 
 Arguments = tuple[Any, ...]
 Arrays = tuple[Any, ...]
@@ -50,7 +50,7 @@ def _first(
     return execute(plan, call), partial(launch, plan, call, arrays)
 
 
-run = Entry(repeats, _first).call
+run = Dispatcher(repeats, _first).call
 """``run(normalise, arguments, (algorithm, threads), arrays, out)``: the ConvCall that ``normalise`` makes, computed."""
 
 
@@ -69,7 +69,7 @@ def _first_backward(
     return _planned_backward(call, *how)(), partial(_backward_launch, call, how, arrays)
 
 
-run_backward = Entry(repeats, _first_backward).call
+run_backward = Dispatcher(repeats, _first_backward).call
 """``run_backward(normalise, arguments, (algorithm, threads), arrays)``: (dx, dw, db), None for those not wanted."""
 
 
@@ -136,7 +136,7 @@ def _first_sums(
     return backend.channel_sums(frame.data(dy), threads), partial(_sums_launch, frame, dy, arrays, threads)
 
 
-run_sums = Entry(repeats, _first_sums).call
+run_sums = Dispatcher(repeats, _first_sums).call
 """``run_sums(normalise, arguments, (), (dy,))``: dy summed over all but the channels."""
 
 

@@ -13,7 +13,7 @@ from .._choose.select import repeats
 from .._config import thread_count
 from .._cpu.elementwise.loops import cast
 from .._cpu.engine import pages
-from .._cpu.engine.call_cache import Entry
+from .._cpu.engine.call_cache import Dispatcher
 from .._cpu.engine.compiled_call import Launch
 from .._cpu.pooling import algorithm as backend
 from .._cpu.pooling.loops import PoolLaunch
@@ -43,7 +43,7 @@ def _first_maximum(
     return shown if indices is None else (shown, indices), launch
 
 
-maximum = Entry(repeats, _first_maximum).call
+maximum = Dispatcher(repeats, _first_maximum).call
 """``maximum(normalise, arguments, (return_indices, threads), (x,), out)``: the maxima, and if asked their places."""
 
 
@@ -58,7 +58,7 @@ def _first_average(
     return _as_user_sees_it(call, result, out), partial(_launch, "average", call, arrays, threads)
 
 
-average = Entry(repeats, _first_average).call
+average = Dispatcher(repeats, _first_average).call
 """``average(normalise, arguments, (threads,), (x,), out)``: the averages."""
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import _config, suites
-from .._choose import fingerprint, tuning_cache
+from .._backend import CPU
+from .._choose import tuning_cache
 from .._choose import tuning_file as files
 from .._choose.tuning_record import EFFORTS
 from .._errors import bad_type, bad_value, unfit
@@ -181,7 +182,7 @@ def tuning_file(path: Any, any_machine: bool = False) -> tuning_cache.Content:
         raise unfit("path", f"{os.fspath(path)!r}: {reason}", "a file that export_tuning wrote") from None
     if content.machine_refused:
         tuning_cache.warn_once(Path(path), content.machine_refused)
-    here = fingerprint.fingerprint()
+    here = CPU.fingerprint()
     if not any_machine and content.fingerprint != here:
         names = sorted(here.keys() | content.fingerprint.keys())
         there = content.fingerprint

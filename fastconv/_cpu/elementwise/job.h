@@ -2,7 +2,7 @@
 #ifndef FASTCONV_ELEMENTWISE_JOB_H
 #define FASTCONV_ELEMENTWISE_JOB_H
 
-#include "cast_job.h"
+#include "carry_job.h"
 #include "channel_sums_job.h"
 
 #define ROOM elementwise

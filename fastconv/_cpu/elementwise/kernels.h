@@ -1,3 +1,3 @@
 /* Loops over single elements that exist once per real type. */
-#include "cast.h"
+#include "carry.h"
 #include "channel_sums.h"

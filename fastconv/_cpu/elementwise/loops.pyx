@@ -1,13 +1,13 @@
 # cython: cdivision=True
-"""Loops over single elements: casts between float32 and 16-bit floats by cast.h, on arrays without gaps, and by NumPy on
-all others; the gradient for a bias by channel_sums.h, on one array and launched on arrays of one shape again and again."""
+"""Loops over single elements: casts between float32 and 16-bit floats by carry.h; the gradient for a bias by channel_sums.h, on one array and called on arrays of one shape again and again."""
 
 import numpy as np
 
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uintptr_t
+from libc.string cimport memset
 
-from ..engine.compiled_call cimport Launch, pins_t
+from ..engine.compiled_call cimport CompiledCall, pins_t
 from ..engine.kernel_types cimport item_fn
 from ..engine.pages cimport empty
 from ..engine.runtime cimport isa_level, real_type, run_job
@@ -15,90 +15,97 @@ from ..engine.runtime cimport isa_level, real_type, run_job
 
 cdef extern from "job.h" nogil:
     ctypedef struct kernels_t:
-        item_fn cast, channel_sums
+        item_fn carry, channel_sums
 
     const kernels_t *kernels_at(int64_t level, int64_t type)
 
-    ctypedef enum cast_t:
-        FLOAT16_TO_FLOAT32
-        FLOAT32_TO_FLOAT16
-        BFLOAT16_TO_FLOAT32
-        FLOAT32_TO_BFLOAT16
 
-    ctypedef struct cast_job_t:
-        cast_t cast
-        int64_t count
-        const char *source
-        char *result
-
-    int64_t cast_items(const cast_job_t *job)
-
+CARRIES = {
+    "COPY_4": <int>CARRY_COPY_4,
+    "COPY_8": <int>CARRY_COPY_8,
+    "NEGATE_FLOAT32": <int>CARRY_NEGATE_FLOAT32,
+    "NEGATE_FLOAT64": <int>CARRY_NEGATE_FLOAT64,
+    "ADD_FLOAT32": <int>CARRY_ADD_FLOAT32,
+    "ADD_FLOAT64": <int>CARRY_ADD_FLOAT64,
+    "SUBTRACT_FLOAT32": <int>CARRY_SUBTRACT_FLOAT32,
+    "SUBTRACT_FLOAT64": <int>CARRY_SUBTRACT_FLOAT64,
+    "FLOAT16_TO_FLOAT32": <int>CARRY_FLOAT16_TO_FLOAT32,
+    "FLOAT32_TO_FLOAT16": <int>CARRY_FLOAT32_TO_FLOAT16,
+    "BFLOAT16_TO_FLOAT32": <int>CARRY_BFLOAT16_TO_FLOAT32,
+    "FLOAT32_TO_BFLOAT16": <int>CARRY_FLOAT32_TO_BFLOAT16,
+    "INT8_TO_FLOAT64": <int>CARRY_INT8_TO_FLOAT64,
+    "UINT8_TO_FLOAT64": <int>CARRY_UINT8_TO_FLOAT64,
+    "SUBTRACT_INT16": <int>CARRY_SUBTRACT_INT16,
+    "FLOAT64_TO_INT32": <int>CARRY_FLOAT64_TO_INT32,
+}
+"""What a carry does with elements, by name."""
 
 cdef dict KINDS = {
-    ("float16", "float32"): FLOAT16_TO_FLOAT32,
-    ("float32", "float16"): FLOAT32_TO_FLOAT16,
-    ("bfloat16", "float32"): BFLOAT16_TO_FLOAT32,
-    ("float32", "bfloat16"): FLOAT32_TO_BFLOAT16,
+    ("float16", "float32"): CARRY_FLOAT16_TO_FLOAT32,
+    ("float32", "float16"): CARRY_FLOAT32_TO_FLOAT16,
+    ("bfloat16", "float32"): CARRY_BFLOAT16_TO_FLOAT32,
+    ("float32", "bfloat16"): CARRY_FLOAT32_TO_BFLOAT16,
 }
 
 cdef enum:
-    CAST_PER_THREAD = 1 << 18  # elements that take about as long as starting a thread
+    CARRIED_PER_THREAD = 1 << 18  # elements that take about as long as starting a thread
+
+
+cdef int run_carry(carry_job_t *job, int threads) except -1:
+    """Compute a job, whose axes are changed."""
+    cdef int64_t items = carry_items(job), elements = 1
+    cdef int axis
+    if items == 0:
+        return 0
+    for axis in range(CARRY_AXES):
+        elements *= job.size[axis]
+    threads = max(1, min(threads, elements // CARRIED_PER_THREAD))
+    return run_job(kernels_at(isa_level(), 0).carry, job, items, 0, NULL, threads)
 
 
 def cast(array, dtype, int threads):
     """``array`` in the native ``dtype``, its axes in the same order in memory; the array itself if it has that dtype."""
     if array.dtype == dtype:
         return array
-    cdef object kind = KINDS.get((array.dtype.name, dtype.name))
-    if kind is None or not array.dtype.isnative or not _is_dense(array):
+    if not _is_carried(array, dtype):
         with np.errstate(over="ignore"):
             return array.astype(dtype)
-    order = sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
+    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
     stored = empty(tuple([array.shape[axis] for axis in order]), dtype)
     result = stored.transpose(np.argsort(order)) if array.ndim else stored
-    _cast_memory(array, result, kind, threads)
+    _carry(array, result, threads)
     return result
 
 
 def cast_into(array, result, int threads):
     """Write ``array``, which shares no memory with it, to ``result`` in the latter's dtype."""
-    cdef object kind = KINDS.get((array.dtype.name, result.dtype.name))
-    native = array.dtype.isnative and result.dtype.isnative
-    if kind is not None and native and _is_dense(array) and _is_dense(result) and _same_order(array, result):
-        _cast_memory(array, result, kind, threads)
+    if result.dtype.isnative and _is_carried(array, result.dtype):
+        _carry(array, result, threads)
     else:
         result[...] = cast(array, result.dtype.newbyteorder("="), threads)
 
 
-cdef bint _is_dense(array) except -1:
-    """Whether the elements are aligned and are all those of one run of memory, in some order of the axes."""
-    if not array.size or not array.flags.aligned:
-        return False
-    cdef int64_t reach = array.itemsize
-    for stride, size in sorted([pair for pair in zip(array.strides, array.shape) if pair[1] > 1]):
-        if stride != reach:
-            return False
-        reach *= size
-    return True
+cdef bint _is_carried(array, dtype) except -1:
+    """Whether there is a kernel that casts the array."""
+    return (array.dtype.name, dtype.name) in KINDS and array.dtype.isnative and array.ndim <= CARRY_AXES
 
 
-cdef bint _same_order(array, result) except -1:
-    """Whether dense arrays of one shape have their axes in the same order in memory."""
-    return all([size == 1 or a * result.itemsize == b * array.itemsize
-                for a, b, size in zip(array.strides, result.strides, array.shape)])
-
-
-cdef int _cast_memory(array, result, int kind, int threads) except -1:
+cdef int _carry(array, result, int threads) except -1:
     cdef Py_buffer source_view, result_view
-    cdef cast_job_t job
+    cdef carry_job_t job
+    cdef int axis, first = CARRY_AXES - array.ndim
+    memset(&job, 0, sizeof(job))
     PyObject_GetBuffer(_exporting(array), &source_view, PyBUF_STRIDES)
     try:
         PyObject_GetBuffer(_exporting(result), &result_view, PyBUF_STRIDES | PyBUF_WRITABLE)
         try:
-            job.cast, job.count = <cast_t>kind, array.size
+            job.carry = <carry_t><int>KINDS[array.dtype.name, result.dtype.name]
             job.source, job.result = <const char *>source_view.buf, <char *>result_view.buf
-            threads = max(1, min(threads, job.count // CAST_PER_THREAD))
-            return run_job(kernels_at(isa_level(), 0).cast, &job, cast_items(&job), 0, NULL, threads)
+            for axis in range(CARRY_AXES):
+                job.size[axis] = source_view.shape[axis - first] if axis >= first else 1
+                job.source_step[axis] = source_view.strides[axis - first] if axis >= first else 0
+                job.result_step[axis] = result_view.strides[axis - first] if axis >= first else 0
+            return run_carry(&job, threads)
         finally:
             PyBuffer_Release(&result_view)
     finally:
@@ -127,15 +134,15 @@ cdef object _empty = np.empty
 def channel_sums(array, int threads):
     """Sums of (N, C, D, H, W), native and aligned float32 or float64, over all but C."""
     cdef Py_buffer view
-    cdef SumsLaunch launch = SumsLaunch(0, (0, 1, 2, 3, 4), array.dtype, threads)
+    cdef SumsCall call = SumsCall(0, (0, 1, 2, 3, 4), array.dtype, threads)
     PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
     try:
-        return launch.sums(&view)
+        return call.sums(&view)
     finally:
         PyBuffer_Release(&view)
 
 
-cdef class SumsLaunch(Launch):
+cdef class SumsCall(CompiledCall):
     """The sums of the array at one place; ``axes``: which of its axes each canonical axis is, -1 for none."""
 
     cdef const kernels_t *kernels

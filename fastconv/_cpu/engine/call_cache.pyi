@@ -1,21 +1,21 @@
 from collections.abc import Callable
 from typing import Any
 
-from .compiled_call import Launch
+from .compiled_call import CompiledCall
 
 def exact(value: object) -> object: ...
 
-class Repeats:
+class CallCache:
     most: int
     def __init__(self, most: int) -> None: ...
     def __len__(self) -> int: ...
     def forget(self) -> None: ...
 
-class Entry:
+class Dispatcher:
     def __init__(
         self,
-        repeats: Repeats,
-        first: Callable[..., tuple[Any, Callable[[], Launch | None]]],
+        repeats: CallCache,
+        first: Callable[..., tuple[Any, Callable[[], CompiledCall | None]]],
         packed_type: type | None = None,
     ) -> None: ...
     def call(

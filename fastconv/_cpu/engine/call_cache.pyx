@@ -8,7 +8,7 @@ from cpython.list cimport PyList_AsTuple
 from libc.stdint cimport int64_t
 
 from ... import _config
-from .compiled_call cimport MOST_ARRAYS, Launch, pin, pins_t, unpin
+from .compiled_call cimport MOST_ARRAYS, CompiledCall, pin, pins_t, unpin
 from .runtime cimport thread_limit
 
 cdef object _ndarray = np.ndarray
@@ -27,7 +27,7 @@ cdef enum:
     MOST_AXES = 5
 
 
-cdef class Repeats:
+cdef class CallCache:
     """The launches of all functions by what they were called with; at most ``most`` of them, the oldest go first."""
 
     cdef dict _known
@@ -45,17 +45,17 @@ cdef class Repeats:
         self._known = {}
 
 
-cdef class Entry:
+cdef class Dispatcher:
     """How public functions enter: ``call`` launches what is known, or lets ``first`` do all that a new call takes.
 
-    ``first(normalise, arguments, how, arrays, out)`` returns the result and what makes a Launch, or None, of it. An
+    ``first(normalise, arguments, how, arrays, out)`` returns the result and what makes a CompiledCall, or None, of it. An
     array may also be a ``packed_type``, which has a ``weight``, its ``packed`` form and what that was ``made_for``.
     """
 
-    cdef Repeats _repeats
+    cdef CallCache _repeats
     cdef object _first, _packed_type
 
-    def __cinit__(self, Repeats repeats, first, packed_type=None):
+    def __cinit__(self, CallCache repeats, first, packed_type=None):
         self._repeats = repeats
         self._first = first
         self._packed_type = packed_type
@@ -69,7 +69,7 @@ cdef class Entry:
             key = _key(normalise, arguments, how, arrays, self._packed_type, &pins)
             launch = None if key is None else known.get(key)
             if launch is not None:
-                result = (<Launch>launch).run(arrays, &pins, out)
+                result = (<CompiledCall>launch).run(arrays, &pins, out)
                 if result is not None:
                     return result
         finally:

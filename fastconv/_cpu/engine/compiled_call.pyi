@@ -1,25 +1,11 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
+class CompiledCall:
+    def __call__(self, arrays: tuple[Any, ...], out: Any = None) -> Any: ...
 
-from ..._plan import Plan
+class PythonCall(CompiledCall):
+    def __init__(self, compute: Callable[[tuple[Any, ...], Any], Any]) -> None: ...
 
-class Launch: ...
-
-class ConvLaunch(Launch):
-    def __init__(
-        self,
-        plan: Plan,
-        kernel: object | None,
-        compute: Callable[[tuple[Any, ...]], np.ndarray],
-        result_role: str,
-        roles: Mapping[str, int],
-        axes: Mapping[str, tuple[int, ...]],
-        result_shape: tuple[int, ...],
-        dtype: np.dtype,
-        checks_weight: bool,
-    ) -> None: ...
-
-class GradientsLaunch(Launch):
-    def __init__(self, *parts: Launch | None) -> None: ...
+class GradientsCall(CompiledCall):
+    def __init__(self, *parts: CompiledCall | None) -> None: ...

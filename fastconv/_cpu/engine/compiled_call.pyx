@@ -1,5 +1,5 @@
 # cython: cdivision=True
-"""Plans launched on users' arrays: their memory found by the buffer protocol, the result made, the kernel run."""
+"""Calls that were prepared for arrays of some shapes and dtypes: how the memory of arrays is found, and the result."""
 
 import numpy as np
 
@@ -7,11 +7,8 @@ from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyO
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memset
 
-from .correlation cimport ADD, BIAS, INPUT, OUTPUT, ROLES, WEIGHT, Kernel, operands_t
 from .pages cimport empty
-from .workspace cimport WORKSPACE_ON_STACK_BYTES, give_back, take
 
-_ROLES = {"input": INPUT, "weight": WEIGHT, "output": OUTPUT, "bias": BIAS, "add": ADD}
 cdef object _ndarray = np.ndarray
 
 
@@ -47,115 +44,52 @@ cdef bint in_place(const Py_buffer *out, const pins_t *pins) noexcept:
     return not (_overlaps_itself(out) or _overlaps(out, pins))
 
 
-cdef class Launch:
-    """What computes a call again for other arrays of the same shapes and dtype. Immutable."""
+cdef class CompiledCall:
+    """What computes a call for all arrays of the same shapes and dtypes. Immutable."""
 
     cdef object run(self, tuple arrays, const pins_t *pins, object out):
-        """The result; None where these arrays have to go the long way."""
+        """The result; None where these arrays, or ``out``, have to be looked at by ``long_way``."""
         raise NotImplementedError
 
+    def __call__(self, tuple arrays, out=None):
+        """The result of arrays that are known to fit."""
+        cdef pins_t pins
+        pins.count, pins.packed = 0, NULL
+        try:
+            for array in arrays:
+                pin(&pins, array)
+            return self.run(arrays, &pins, out)
+        finally:
+            unpin(&pins)
 
-cdef class ConvLaunch(Launch):
-    """One plan. ``roles`` says at which place among the arrays each operand is, ``axes`` which axis of the user's
-    array each canonical axis is, -1 for one that it has not. Without a ``kernel``, ``compute(arrays)`` computes."""
 
-    def __cinit__(self, plan, kernel, compute, str result_role, dict roles, dict axes, tuple result_shape, dtype,
-                  bint checks_weight):
-        cdef int role, axis
-        self.kernel, self.compute = kernel, compute
-        self.result_shape, self.dtype = result_shape, dtype
-        self.result_role = _ROLES[result_role]
-        self.threads, self.workspace_bytes = plan.threads, plan.workspace_bytes
-        self.item_shift = int(dtype.itemsize).bit_length() - 1
-        self.checks_weight = checks_weight
-        for name, place in _ROLES.items():
-            role = place
-            self.source[role] = roles.get(name, -1)
-            for axis in range(5):
-                self.axes[role][axis] = axes[name][axis] if name in axes else -1
+cdef class PythonCall(CompiledCall):
+    """``compute(arrays, out)``, made of calls that were prepared."""
+
+    cdef object compute
+
+    def __cinit__(self, compute):
+        self.compute = compute
 
     cdef object run(self, tuple arrays, const pins_t *pins, object out):
-        cdef operands_t operands
-        cdef int role
-        if self.kernel is None:
-            return self.compute(arrays) if out is None else None
-        memset(&operands, 0, sizeof(operands))
-        operands.itemsize = 1 << self.item_shift
-        for role in range(ROLES):
-            if self.source[role] >= 0 and not self._place(&operands, role, &pins.view[self.source[role]]):
-                return None
-        if self.checks_weight and not _is_finite(&pins.view[self.source[WEIGHT]]):
-            return None
-        return self._into(&operands, pins, out)
-
-    cdef object _into(self, operands_t *operands, const pins_t *pins, object out):
-        """Compute into ``out`` or a new array."""
-        cdef Py_buffer view
-        result = result_for(out, self.result_shape, self.dtype)
-        if result is None:
-            return None
-        PyObject_GetBuffer(result, &view, PyBUF_STRIDES | PyBUF_WRITABLE)
-        try:
-            if not self._place(operands, self.result_role, &view):
-                return None
-            if out is not None and not in_place(&view, pins):
-                return None
-            if self._run(operands, <object>pins.packed if pins.packed != NULL else None):
-                return None
-        finally:
-            PyBuffer_Release(&view)
-        return result
-
-    cdef bint _place(self, operands_t *operands, int role, const Py_buffer *view) noexcept:
-        """Enter an array; False where it is not aligned, or a bias not contiguous."""
-        cdef int axis, own
-        cdef int64_t mask = (<int64_t>1 << self.item_shift) - 1
-        if <uintptr_t>view.buf & mask:
-            return False
-        operands.data[role] = <char *>view.buf
-        if role == BIAS:
-            return view.strides[0] == view.itemsize or view.shape[0] == 1
-        for axis in range(5):
-            own = self.axes[role][axis]
-            if own >= 0:
-                if view.strides[own] & mask:
-                    return False
-                operands.stride[role][axis] = view.strides[own] >> self.item_shift
-        return True
-
-    cdef int _run(self, const operands_t *operands, object packed) except -1:
-        """1 where the kernel refuses."""
-        cdef int refused
-        cdef char small[WORKSPACE_ON_STACK_BYTES + 64]
-        cdef Py_buffer view
-        if self.workspace_bytes <= WORKSPACE_ON_STACK_BYTES:
-            return self.kernel.run(operands, packed, <char *>((<uintptr_t>small + 63) & ~<uintptr_t>63),
-                                   WORKSPACE_ON_STACK_BYTES, self.threads)
-        memory = take(self.workspace_bytes)
-        PyObject_GetBuffer(memory, &view, PyBUF_WRITABLE)
-        try:
-            refused = self.kernel.run(operands, packed, <char *>view.buf, view.len, self.threads)
-        finally:
-            PyBuffer_Release(&view)
-        give_back(memory)
-        return refused
+        return self.compute(arrays, out)
 
 
-cdef class GradientsLaunch(Launch):
+cdef class GradientsCall(CompiledCall):
     """Several results of the same arrays; None for those that are not wanted."""
 
     def __cinit__(self, *parts):
         self.parts = parts
 
     cdef object run(self, tuple arrays, const pins_t *pins, object out):
-        cdef Launch launch
+        cdef CompiledCall call
         results = []
         for part in self.parts:
             if part is None:
                 results.append(None)
                 continue
-            launch = part
-            result = launch.run(arrays, pins, None)
+            call = part
+            result = call.run(arrays, pins, None)
             if result is None:
                 return None
             results.append(result)
@@ -208,7 +142,7 @@ cdef bint _overlaps_itself(const Py_buffer *view) noexcept:
         done |= 1 << best
 
 
-cdef bint _is_finite(const Py_buffer *view) noexcept:
+cdef bint is_finite(const Py_buffer *view) noexcept:
     """Whether no element of an aligned array of float32 or float64 is NaN or infinite."""
     cdef int64_t index[5]
     cdef int64_t run, step, i
@@ -221,7 +155,7 @@ cdef bint _is_finite(const Py_buffer *view) noexcept:
         run *= view.shape[inner]
     memset(index, 0, sizeof(index))
     while True:
-        if not (_finite_run32(<const uint32_t *>at, run) if step == 4 else _finite_run64(<const uint64_t *>at, run)):
+        if not is_finite_run(at, run, step):
             return False
         axis = inner - 1
         while axis >= 0:
@@ -234,6 +168,13 @@ cdef bint _is_finite(const Py_buffer *view) noexcept:
             axis -= 1
         if axis < 0:
             return True
+
+
+cdef bint is_finite_run(const char *at, int64_t count, int64_t itemsize) noexcept:
+    """``is_finite`` of neighbouring elements."""
+    if itemsize == 4:
+        return _finite_run32(<const uint32_t *>at, count)
+    return _finite_run64(<const uint64_t *>at, count)
 
 
 cdef enum:

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..._windows import Windows
-from ..engine.compiled_call import Launch
+from ..engine.compiled_call import CompiledCall
 
 def maximum(
     windows: Windows, source: np.ndarray, result: np.ndarray, index: np.ndarray | None, threads: int
@@ -14,7 +14,7 @@ def maximum_gradient(
     windows: Windows, source: np.ndarray, result: np.ndarray, index: np.ndarray, threads: int
 ) -> None: ...
 
-class PoolLaunch(Launch):
+class PoolingCall(CompiledCall):
     def __init__(
         self,
         windows: Windows,

@@ -7,7 +7,7 @@ from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyO
 from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memset
 
-from ..engine.compiled_call cimport Launch, in_place, pins_t, result_for
+from ..engine.compiled_call cimport CompiledCall, in_place, pins_t, result_for
 from ..engine.runtime cimport isa_level, run_job
 from ..engine.kernel_types cimport item_fn
 
@@ -123,7 +123,7 @@ cdef _run(windows, source, result, index, str kind, int threads):
     run_job(fn, &job, _set_rows(&job, source.shape[0], source.shape[1], source.itemsize, is_gradient), 0, NULL, threads)
 
 
-cdef class PoolLaunch(Launch):
+cdef class PoolingCall(CompiledCall):
     """A maximum or an average of the array at the first place. ``source_axes`` and ``result_axes``: which axis of the
     user's arrays each canonical axis is, -1 for one of size 1 that it has not."""
 

@@ -17,6 +17,7 @@ from ...._algorithm import MOST_PHASES, Algorithm, ErrorBound, Machine, Operands
 from ...._problem import ConvProblem
 from ... import epilogue, lowering
 from ...recompute import recompute
+from ..im2col.algorithm import Im2col
 from . import loops
 
 PRODUCTS = {"medium": 1, "high": 3, "highest": 6}
@@ -97,7 +98,7 @@ class SplitBf16(Algorithm):
         kernel = _kernel(problem, params["products"], params["bytes"])
         if not kernel.execute(_in_memory(problem, operands), resources):
             return
-        target = lowering.lowered(problem, frozenset({"float32"}))
+        target = lowering.target(Im2col(), problem)
         assert target is not None
         wide, carry_back = lowering.lower(problem, target, operands, resources.threads)
         recompute(target, wide, resources)

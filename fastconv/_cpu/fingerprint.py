@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 from pathlib import Path
 
 from .._config import available_cores
-from .._cpu import backend, registry
 from .._version import __version__
+from . import registry
+from .engine import runtime
 
 CPUINFO = Path("/proc/cpuinfo")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-CPU_FIELDS = {"vendor_id": "vendor", "cpu family": "family", "model": "model", "stepping": "stepping"}
-
 Fingerprint = dict[str, str]
 """Field names to texts, in a fixed order."""
+CPU_FIELDS = {"vendor_id": "vendor", "cpu family": "family", "model": "model", "stepping": "stepping"}
 
 
 def cpu_fields(cpuinfo: str) -> Fingerprint:
@@ -43,7 +42,7 @@ def cache_sizes(folder: Path) -> str:
 
 def registry_hash() -> str:
     """Changes when an algorithm is added, removed, renamed or moved in the order in which ties are broken."""
-    return hashlib.sha256(" ".join(registry.names()).encode()).hexdigest()[:16]
+    return hashlib.sha256(" ".join(algorithm.name for algorithm in registry.ALGORITHMS).encode()).hexdigest()[:16]
 
 
 @functools.cache
@@ -55,17 +54,11 @@ def fingerprint() -> Fingerprint:
     """The fingerprint of this process's machine."""
     return {
         **_hardware(),
-        "isa": backend.ISA,
+        "isa": runtime.isa(),
         "cores": str(available_cores()),
         "library": __version__,
         "algorithms": registry_hash(),
     }
-
-
-def file_name(fields: Fingerprint) -> str:
-    """Name of the file that keeps the choices of one fingerprint."""
-    text = json.dumps(fields, sort_keys=True)
-    return f"cpu-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
 
 def _text(path: Path) -> str:

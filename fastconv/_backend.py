@@ -1,0 +1,92 @@
+"""The seam: all that the parts above know of what computes. Nothing else imports ``_cpu``.
+
+A backend is a module that has the names of ``Backend``; ``backend_of`` says whose a call is, by the type of its arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from ._algorithm import Algorithm, Machine, Operands, Params
+from ._cpu import backend as _cpu
+from ._cpu.engine.call_cache import CallCache, Dispatcher, exact
+from ._problem import ConvProblem
+
+__all__ = ["CPU", "Backend", "CallCache", "Dispatcher", "algorithm_names", "backend_of", "exact", "find_algorithm"]
+
+
+class Backend(Protocol):
+    """What computes on one kind of arrays."""
+
+    name: str
+    """Of files and messages: "cpu"."""
+    algorithms: tuple[Algorithm, ...]
+    """In the order in which ties are broken; the last one accepts every problem."""
+    default_machine: Machine
+    """Constants of the cost models where none are measured."""
+
+    def level(self) -> str:
+        """Name of the instructions in use, as FASTCONV_MAX_ISA has it."""
+
+    def facts(self) -> dict[str, str]:
+        """What ``show_runtime`` prints of the backend."""
+
+    def fingerprint(self) -> dict[str, str]:
+        """What a measured time depends on beside the problem and the number of threads."""
+
+    def calibrate(self, call_seconds: float) -> dict[str, object]:
+        """Measured constants of the cost models; ``call_seconds`` is one that only a whole call shows."""
+
+    def target(self, algorithm: Algorithm, problem: ConvProblem) -> ConvProblem | None:
+        """The problem, of one of the algorithm's dtypes, that is computed in its place; None: there is none."""
+
+    def accepts(self, algorithm: Algorithm, problem: ConvProblem) -> bool:
+        """Whether the algorithm computes the problem or one in its place; it is not asked about empty ones."""
+
+    def lowering_seconds(self, problem: ConvProblem, target: ConvProblem, threads: int, machine: Machine) -> float:
+        """Estimated time of the casts to ``target`` and back."""
+
+    def workspace_bytes(self, algorithm: Algorithm, problem: ConvProblem, params: Params, threads: int) -> int:
+        """Bytes of scratch memory that the algorithm needs for the problem."""
+
+    def pack(
+        self, algorithm: Algorithm, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int
+    ) -> object | None:
+        """The algorithm's packed form of a canonical weight; None where it has none for this problem."""
+
+    def execute(
+        self,
+        plan: Any,
+        operands: Operands,
+        border: Any = None,
+        conjugated: str | None = None,
+        subtracted: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """Run a plan on canonical views of any arrays and write its result array."""
+
+    def guarded(self, size_bytes: int, guard_bytes: int, run: Callable[[], None]) -> bool:
+        """Call ``run``; whether nothing was written behind the ``size_bytes`` of scratch memory that it takes."""
+
+
+CPU: Backend = _cpu
+
+
+def backend_of(*arrays: object) -> Backend:
+    """The backend of these arrays."""
+    return CPU
+
+
+def algorithm_names(backend: Backend = CPU) -> list[str]:
+    """Names of all algorithms."""
+    return [algorithm.name for algorithm in backend.algorithms]
+
+
+def find_algorithm(name: object, backend: Backend = CPU) -> Algorithm:
+    """The algorithm called ``name``; KeyError where there is none."""
+    for algorithm in backend.algorithms:
+        if algorithm.name == name:
+            return algorithm
+    raise KeyError(name)
