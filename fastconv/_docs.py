@@ -1,12 +1,13 @@
-"""Paragraphs that the docstrings of the public functions share, and the decorator that puts them in.
+"""What the docstrings of the public functions share, and the decorator that puts it in.
 
-A docstring names a paragraph by ``{name}`` alone on a line.
+A docstring names a paragraph by ``{name}`` alone on a line. The 1-D and 3-D functions say in one sentence, ``AS_IN``,
+which 2-D function they are like; its description and sections take the place of that sentence, with their axes.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
-import textwrap
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -27,10 +28,9 @@ groups : int, default 1
     Input and output channels are cut into this many groups that do not see each other.
 """,
     "layouts": """
-layout : str, optional
-    "NCW", "NCHW", "NCDHW" (default) or "NWC", "NHWC", "NDHWC", of all data arrays.
-w_layout : str, optional
-    "OIW", "OIHW", "OIDHW" (default), "WIO"..., or "OWI"...: order of the weight's axes.
+{data_layout}
+w_layout : {"OIHW", "HWIO", "OHWI"}, optional
+    Order of the weight's axes; default "OIHW".
 """,
     "padding_mode": """
 padding_mode : {"zeros", "reflect", "replicate", "circular"}, default "zeros"
@@ -83,8 +83,8 @@ divisor_override : int, optional
     Divide by this number, instead of the number of elements.
 """,
     "data_layout": """
-layout : str, optional
-    "NCW", "NCHW", "NCDHW" (default) or "NWC", "NHWC", "NDHWC", of all arrays.
+layout : {"NCHW", "NHWC"}, optional
+    Order of the axes of all data arrays; default "NCHW".
 """,
     "output_size": """
 output_size : int, None or one of them per axis
@@ -149,7 +149,7 @@ needs : four bools, default (True, True, True, True)
     None where ``needs`` is False; see ``conv2d_backward``. The depthwise result is computed again.
 """,
     "depthwise_weight": """
-w : array, (C * m, 1, kernel)
+w : array, (C * m, 1, kH, kW)
     m kernels for each of the C channels of x; the results of channel c are the channels c * m to c * m + m - 1.
 """,
     "zero_points": """
@@ -215,13 +215,39 @@ MemoryError
 }
 
 
+AS_IN = re.compile(
+    r"^Parameters, result and errors are as in ``(\w+)``, with axes \(([DHW, ]+)\) in place of \(H, W\)\.$",
+    re.MULTILINE,
+)
+
+_whole: dict[str, str] = {}
+"""The docstrings that say everything themselves."""
+_waiting: dict[str, list[Callable[..., object]]] = {}
+"""Functions that are like one that has not been seen yet."""
+
+
 def documented(function: Function) -> Function:
-    """Put the shared paragraphs into the function's docstring."""
-    function.__doc__ = _filled(textwrap.dedent("    " + (function.__doc__ or "")))
+    """Put the shared paragraphs into the function's docstring, and what it takes from a 2-D function's."""
+    function.__doc__ = text = _filled(inspect.cleandoc(function.__doc__ or ""))
+    like = AS_IN.search(text)
+    if like is None:
+        _whole[function.__name__] = text
+    else:
+        _waiting.setdefault(like[1], []).append(function)
+    name = function.__name__ if like is None else like[1]
+    if name in _whole:
+        for form in _waiting.pop(name, ()):
+            form.__doc__ = AS_IN.sub(lambda like: _over(like[2].split(", "), _whole[like[1]]), form.__doc__ or "")
     return function
 
 
 def _filled(text: str) -> str:
-    return re.sub(
-        r"^\{(\w+)\}\n", lambda match: _filled(PARAGRAPHS[match[1]].strip("\n") + "\n"), text, flags=re.MULTILINE
-    )
+    return re.sub(r"^\{(\w+)\}$", lambda match: _filled(PARAGRAPHS[match[1]].strip("\n")), text, flags=re.MULTILINE)
+
+
+def _over(axes: list[str], text: str) -> str:
+    """What stands between summary and examples of a 2-D function's docstring, for these axes instead of H and W."""
+    text = text.partition("\n\n")[2].partition("\n\nExamples\n")[0]
+    text = re.sub(r"\b([ok]?)H, \1W\b", lambda match: ", ".join(match[1] + axis for axis in axes), text)
+    text = text.replace("1, 1)", ", ".join("1" * len(axes)) + ")").replace("HW", "".join(axes))
+    return text.replace("2d", f"{len(axes)}d").replace("2-D", f"{len(axes)}-D")

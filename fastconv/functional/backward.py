@@ -33,20 +33,7 @@ def conv1d_backward(
 ) -> Gradients:
     """Gradients of ``conv1d`` for x, w and bias.
 
-    Parameters
-    ----------
-    dy : array, (N, K, oW) or (K, oW)
-        The gradient of the result.
-    x, w, bias, stride, padding, dilation, groups, padding_mode, layout, w_layout, activation, add
-        As given to ``conv1d``.
-    {how}
-    {needs}
-
-    Returns
-    -------
-    {gradients}
-
-    {raises}
+    Parameters, result and errors are as in ``conv2d_backward``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -137,20 +124,7 @@ def conv3d_backward(
 ) -> Gradients:
     """Gradients of ``conv3d`` for x, w and bias.
 
-    Parameters
-    ----------
-    dy : array, (N, K, oD, oH, oW) or (K, oD, oH, oW)
-        The gradient of the result.
-    x, w, bias, stride, padding, dilation, groups, padding_mode, layout, w_layout, activation, add
-        As given to ``conv3d``.
-    {how}
-    {needs}
-
-    Returns
-    -------
-    {gradients}
-
-    {raises}
+    Parameters, result and errors are as in ``conv2d_backward``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -190,20 +164,7 @@ def conv_transpose1d_backward(
 ) -> Gradients:
     """Gradients of ``conv_transpose1d`` for x, w and bias.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oW) or (C, oW)
-        The gradient of the result.
-    x, w, bias, stride, padding, output_padding, groups, dilation, output_size, layout, w_layout, activation, add
-        As given to ``conv_transpose1d``.
-    {how}
-    {needs}
-
-    Returns
-    -------
-    {gradients}
-
-    {raises}
+    Parameters, result and errors are as in ``conv_transpose2d_backward``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -320,20 +281,7 @@ def conv_transpose3d_backward(
 ) -> Gradients:
     """Gradients of ``conv_transpose3d`` for x, w and bias.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
-        The gradient of the result.
-    x, w, bias, stride, padding, output_padding, groups, dilation, output_size, layout, w_layout, activation, add
-        As given to ``conv_transpose3d``.
-    {how}
-    {needs}
-
-    Returns
-    -------
-    {gradients}
-
-    {raises}
+    Parameters, result and errors are as in ``conv_transpose2d_backward``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------

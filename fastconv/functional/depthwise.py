@@ -42,23 +42,7 @@ def depthwise_conv1d(
 ) -> Array:
     """Depthwise 1-D convolution: every channel of x with kernels of its own.
 
-    Parameters
-    ----------
-    x : array, (N, C, W) or (C, W)
-    {depthwise_weight}
-    bias : array, (C * m,), optional
-    {stride}
-    {padding_mode}
-    {layouts}
-    {epilogue}
-    {how}
-    {out}
-
-    Returns
-    -------
-    array, (N, C * m, oW) or (C * m, oW)
-
-    {raises}
+    Parameters, result and errors are as in ``depthwise_conv2d``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -142,23 +126,7 @@ def depthwise_conv3d(
 ) -> Array:
     """Depthwise 3-D convolution: every channel of x with kernels of its own.
 
-    Parameters
-    ----------
-    x : array, (N, C, D, H, W) or (C, D, H, W)
-    {depthwise_weight}
-    bias : array, (C * m,), optional
-    {stride}
-    {padding_mode}
-    {layouts}
-    {epilogue}
-    {how}
-    {out}
-
-    Returns
-    -------
-    array, (N, C * m, oD, oH, oW) or (C * m, oD, oH, oW)
-
-    {raises}
+    Parameters, result and errors are as in ``depthwise_conv2d``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -193,20 +161,7 @@ def depthwise_conv1d_backward(
 ) -> Gradients:
     """Gradients of ``depthwise_conv1d`` for x, w and bias.
 
-    Parameters
-    ----------
-    dy : array, (N, C * m, oW) or (C * m, oW)
-        The gradient of the result.
-    x, w, bias, stride, padding, dilation, padding_mode, layout, w_layout, activation, add
-        As given to ``depthwise_conv1d``.
-    {how}
-    {needs}
-
-    Returns
-    -------
-    {gradients}
-
-    {raises}
+    Parameters, result and errors are as in ``depthwise_conv2d_backward``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -295,20 +250,7 @@ def depthwise_conv3d_backward(
 ) -> Gradients:
     """Gradients of ``depthwise_conv3d`` for x, w and bias.
 
-    Parameters
-    ----------
-    dy : array, (N, C * m, oD, oH, oW) or (C * m, oD, oH, oW)
-        The gradient of the result.
-    x, w, bias, stride, padding, dilation, padding_mode, layout, w_layout, activation, add
-        As given to ``depthwise_conv3d``.
-    {how}
-    {needs}
-
-    Returns
-    -------
-    {gradients}
-
-    {raises}
+    Parameters, result and errors are as in ``depthwise_conv2d_backward``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------

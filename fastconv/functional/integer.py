@@ -33,24 +33,7 @@ def conv1d_integer(
 ) -> Array:
     """1-D convolution of 8-bit integers, exact in int32, as ONNX's ConvInteger.
 
-    Parameters
-    ----------
-    x : array of int8 or uint8, (N, C, W) or (C, W)
-    w : array of int8 or uint8, (K, C / groups, kW)
-    {zero_points}
-    {stride}
-    {groups}
-    {layouts}
-    {algorithm}
-    {out}
-
-    Returns
-    -------
-    array of int32, (N, K, oW) or (K, oW)
-        ``x - x_zero_point`` convolved with ``w - w_zero_point``; padding is with x's zero point. Sums beyond 32 bits
-        wrap.
-
-    {raises}
+    Parameters, result and errors are as in ``conv2d_integer``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -133,24 +116,7 @@ def conv3d_integer(
 ) -> Array:
     """3-D convolution of 8-bit integers, exact in int32, as ONNX's ConvInteger.
 
-    Parameters
-    ----------
-    x : array of int8 or uint8, (N, C, D, H, W) or (C, D, H, W)
-    w : array of int8 or uint8, (K, C / groups, kD, kH, kW)
-    {zero_points}
-    {stride}
-    {groups}
-    {layouts}
-    {algorithm}
-    {out}
-
-    Returns
-    -------
-    array of int32, (N, K, oD, oH, oW) or (K, oD, oH, oW)
-        ``x - x_zero_point`` convolved with ``w - w_zero_point``; padding is with x's zero point. Sums beyond 32 bits
-        wrap.
-
-    {raises}
+    Parameters, result and errors are as in ``conv2d_integer``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------

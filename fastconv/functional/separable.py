@@ -43,26 +43,7 @@ def separable_conv1d(
 ) -> Array:
     """Separable 1-D convolution: a depthwise one, then one of kernel size 1 across its channels.
 
-    Parameters
-    ----------
-    x : array, (N, C, W) or (C, W)
-    w_depthwise : array, (C * m, 1, kW)
-        m kernels for each of the C channels of x.
-    w_pointwise : array, (K, C * m, 1)
-    bias : array, (K,), optional
-    {stride}
-        These three are the depthwise step's.
-    {padding_mode}
-    {layouts}
-    {epilogue}
-    {how}
-    {out}
-
-    Returns
-    -------
-    array, (N, K, oW) or (K, oW)
-
-    {raises}
+    Parameters, result and errors are as in ``separable_conv2d``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -155,26 +136,7 @@ def separable_conv3d(
 ) -> Array:
     """Separable 3-D convolution: a depthwise one, then one of kernel size 1 across its channels.
 
-    Parameters
-    ----------
-    x : array, (N, C, D, H, W) or (C, D, H, W)
-    w_depthwise : array, (C * m, 1, kD, kH, kW)
-        m kernels for each of the C channels of x.
-    w_pointwise : array, (K, C * m, 1, 1, 1)
-    bias : array, (K,), optional
-    {stride}
-        These three are the depthwise step's.
-    {padding_mode}
-    {layouts}
-    {epilogue}
-    {how}
-    {out}
-
-    Returns
-    -------
-    array, (N, K, oD, oH, oW) or (K, oD, oH, oW)
-
-    {raises}
+    Parameters, result and errors are as in ``separable_conv2d``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -212,20 +174,7 @@ def separable_conv1d_backward(
 ) -> FourGradients:
     """Gradients of ``separable_conv1d`` for x, the two weights and bias.
 
-    Parameters
-    ----------
-    dy : array, (N, K, oW) or (K, oW)
-        The gradient of the result.
-    x, w_depthwise, w_pointwise, bias, stride, padding, dilation, padding_mode, layout, w_layout, activation, add
-        As given to ``separable_conv1d``.
-    {how}
-    {four_needs}
-
-    Returns
-    -------
-    {separable_gradients}
-
-    {raises}
+    Parameters, result and errors are as in ``separable_conv2d_backward``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -316,20 +265,7 @@ def separable_conv3d_backward(
 ) -> FourGradients:
     """Gradients of ``separable_conv3d`` for x, the two weights and bias.
 
-    Parameters
-    ----------
-    dy : array, (N, K, oD, oH, oW) or (K, oD, oH, oW)
-        The gradient of the result.
-    x, w_depthwise, w_pointwise, bias, stride, padding, dilation, padding_mode, layout, w_layout, activation, add
-        As given to ``separable_conv3d``.
-    {how}
-    {four_needs}
-
-    Returns
-    -------
-    {separable_gradients}
-
-    {raises}
+    Parameters, result and errors are as in ``separable_conv2d_backward``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------

@@ -34,8 +34,7 @@ def conv1d_input(
 ) -> Array:
     """Gradient of ``conv1d`` for its input, an array of ``input_shape``.
 
-    {input_and_dy}
-    {of_forward}
+    Parameters, result and errors are as in ``conv2d_input``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -68,8 +67,7 @@ def conv1d_weight(
 ) -> Array:
     """Gradient of ``conv1d`` for its weight, an array of ``weight_shape``.
 
-    {weight_and_dy}
-    {of_forward}
+    Parameters, result and errors are as in ``conv2d_weight``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -86,18 +84,7 @@ def conv1d_weight(
 def conv1d_bias(dy: Any, *, layout: str | None = None) -> Array:
     """Gradient for the bias of ``conv1d`` or ``conv_transpose1d``: dy summed over all axes but the channels.
 
-    Parameters
-    ----------
-    dy : array, (N, K, oW) or (K, oW)
-    layout : str, optional
-        "NCW" (default) or "NWC".
-
-    Returns
-    -------
-    array, (K,)
-        Of dy's dtype, summed in double precision.
-
-    {raises}
+    Parameters, result and errors are as in ``conv2d_bias``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -222,8 +209,7 @@ def conv3d_input(
 ) -> Array:
     """Gradient of ``conv3d`` for its input, an array of ``input_shape``.
 
-    {input_and_dy}
-    {of_forward}
+    Parameters, result and errors are as in ``conv2d_input``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -256,8 +242,7 @@ def conv3d_weight(
 ) -> Array:
     """Gradient of ``conv3d`` for its weight, an array of ``weight_shape``.
 
-    {weight_and_dy}
-    {of_forward}
+    Parameters, result and errors are as in ``conv2d_weight``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -274,18 +259,7 @@ def conv3d_weight(
 def conv3d_bias(dy: Any, *, layout: str | None = None) -> Array:
     """Gradient for the bias of ``conv3d`` or ``conv_transpose3d``: dy summed over all axes but the channels.
 
-    Parameters
-    ----------
-    dy : array, (N, K, oD, oH, oW) or (K, oD, oH, oW)
-    layout : str, optional
-        "NCDHW" (default) or "NDHWC".
-
-    Returns
-    -------
-    array, (K,)
-        Of dy's dtype, summed in double precision.
-
-    {raises}
+    Parameters, result and errors are as in ``conv2d_bias``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------

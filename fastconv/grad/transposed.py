@@ -35,8 +35,7 @@ def conv_transpose1d_input(
 ) -> Array:
     """Gradient of ``conv_transpose1d`` for its input, an array of ``input_shape``.
 
-    {input_and_dy}
-    {of_transposed_forward}
+    Parameters, result and errors are as in ``conv_transpose2d_input``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -82,8 +81,7 @@ def conv_transpose1d_weight(
 ) -> Array:
     """Gradient of ``conv_transpose1d`` for its weight, an array of ``weight_shape``.
 
-    {weight_and_dy}
-    {of_transposed_forward}
+    Parameters, result and errors are as in ``conv_transpose2d_weight``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -223,8 +221,7 @@ def conv_transpose3d_input(
 ) -> Array:
     """Gradient of ``conv_transpose3d`` for its input, an array of ``input_shape``.
 
-    {input_and_dy}
-    {of_transposed_forward}
+    Parameters, result and errors are as in ``conv_transpose2d_input``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -270,8 +267,7 @@ def conv_transpose3d_weight(
 ) -> Array:
     """Gradient of ``conv_transpose3d`` for its weight, an array of ``weight_shape``.
 
-    {weight_and_dy}
-    {of_transposed_forward}
+    Parameters, result and errors are as in ``conv_transpose2d_weight``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------

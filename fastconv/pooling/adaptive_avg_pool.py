@@ -25,20 +25,7 @@ def adaptive_avg_pool1d(
 ) -> Array:
     """1-D average pooling to a given size: output o averages ``[o * size // n, ceil((o + 1) * size / n))``.
 
-    Parameters
-    ----------
-    x : array, (N, C, W) or (C, W)
-        float32, float64, float16, bfloat16 (summed in float32), complex64 or complex128.
-    {output_size}
-    {data_layout}
-    {threads}
-    {out}
-
-    Returns
-    -------
-    array, (N, C, oW) or (C, oW)
-
-    {raises}
+    Parameters, result and errors are as in ``adaptive_avg_pool2d``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -99,20 +86,7 @@ def adaptive_avg_pool3d(
 ) -> Array:
     """3-D average pooling to a given size: output o averages ``[o * size // n, ceil((o + 1) * size / n))``.
 
-    Parameters
-    ----------
-    x : array, (N, C, D, H, W) or (C, D, H, W)
-        float32, float64, float16, bfloat16 (summed in float32), complex64 or complex128.
-    {output_size}
-    {data_layout}
-    {threads}
-    {out}
-
-    Returns
-    -------
-    array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
-
-    {raises}
+    Parameters, result and errors are as in ``adaptive_avg_pool2d``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -131,20 +105,7 @@ def adaptive_avg_pool1d_backward(
 ) -> Array:
     """The gradient for the input of ``adaptive_avg_pool1d``.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oW) or (C, oW)
-        The gradient for the forward function's result.
-    {average_gradient}
-    {output_size}
-    {data_layout}
-    {threads}
-
-    Returns
-    -------
-    array, (N, C, W) or (C, W)
-
-    {raises}
+    Parameters, result and errors are as in ``adaptive_avg_pool2d_backward``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -195,20 +156,7 @@ def adaptive_avg_pool3d_backward(
 ) -> Array:
     """The gradient for the input of ``adaptive_avg_pool3d``.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
-        The gradient for the forward function's result.
-    {average_gradient}
-    {output_size}
-    {data_layout}
-    {threads}
-
-    Returns
-    -------
-    array, (N, C, D, H, W) or (C, D, H, W)
-
-    {raises}
+    Parameters, result and errors are as in ``adaptive_avg_pool2d_backward``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------

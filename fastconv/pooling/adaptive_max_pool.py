@@ -26,22 +26,7 @@ def adaptive_max_pool1d(
 ) -> Any:
     """1-D max pooling to a given size: output o is the largest of ``[o * size // n, ceil((o + 1) * size / n))``.
 
-    Parameters
-    ----------
-    x : array, (N, C, W) or (C, W)
-        float32, float64, float16, bfloat16 or integers.
-    {output_size}
-    {return_indices}
-    {data_layout}
-    {threads}
-    {out}
-
-    Returns
-    -------
-    array, (N, C, oW) or (C, oW)
-        With ``return_indices`` the pair of it and the indices.
-
-    {raises}
+    Parameters, result and errors are as in ``adaptive_max_pool2d``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -106,22 +91,7 @@ def adaptive_max_pool3d(
 ) -> Any:
     """3-D max pooling to a given size: output o is the largest of ``[o * size // n, ceil((o + 1) * size / n))``.
 
-    Parameters
-    ----------
-    x : array, (N, C, D, H, W) or (C, D, H, W)
-        float32, float64, float16, bfloat16 or integers.
-    {output_size}
-    {return_indices}
-    {data_layout}
-    {threads}
-    {out}
-
-    Returns
-    -------
-    array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
-        With ``return_indices`` the pair of it and the indices.
-
-    {raises}
+    Parameters, result and errors are as in ``adaptive_max_pool2d``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -146,20 +116,7 @@ def adaptive_max_pool1d_backward(
 ) -> Array:
     """The gradient for the input of ``adaptive_max_pool1d``.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oW) or (C, oW)
-        The gradient for the forward function's result: float32, float64, float16 or bfloat16.
-    {maximum_gradient}
-    {output_size}
-    {data_layout}
-    {threads}
-
-    Returns
-    -------
-    array, (N, C, W) or (C, W)
-
-    {raises}
+    Parameters, result and errors are as in ``adaptive_max_pool2d_backward``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -222,20 +179,7 @@ def adaptive_max_pool3d_backward(
 ) -> Array:
     """The gradient for the input of ``adaptive_max_pool3d``.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
-        The gradient for the forward function's result: float32, float64, float16 or bfloat16.
-    {maximum_gradient}
-    {output_size}
-    {data_layout}
-    {threads}
-
-    Returns
-    -------
-    array, (N, C, D, H, W) or (C, D, H, W)
-
-    {raises}
+    Parameters, result and errors are as in ``adaptive_max_pool2d_backward``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------

@@ -31,26 +31,7 @@ def avg_pool1d(
 ) -> Array:
     """1-D average pooling.
 
-    Parameters
-    ----------
-    x : array, (N, C, W) or (C, W)
-        float32, float64, float16, bfloat16 (summed in float32), complex64, complex128, or int64, whose averages are
-        cut towards zero.
-    {pool}
-    {ceil_mode}
-    {divisor}
-    {pool_dilation}
-    {data_layout}
-    {threads}
-    {out}
-
-    Returns
-    -------
-    array, (N, C, oW) or (C, oW)
-        ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis. What ``ceil_mode`` adds
-        past the padding never counts as elements.
-
-    {raises}
+    Parameters, result and errors are as in ``avg_pool2d``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -133,26 +114,7 @@ def avg_pool3d(
 ) -> Array:
     """3-D average pooling.
 
-    Parameters
-    ----------
-    x : array, (N, C, D, H, W) or (C, D, H, W)
-        float32, float64, float16, bfloat16 (summed in float32), complex64, complex128, or int64, whose averages are
-        cut towards zero.
-    {pool}
-    {ceil_mode}
-    {divisor}
-    {pool_dilation}
-    {data_layout}
-    {threads}
-    {out}
-
-    Returns
-    -------
-    array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
-        ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis. What ``ceil_mode`` adds
-        past the padding never counts as elements.
-
-    {raises}
+    Parameters, result and errors are as in ``avg_pool2d``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -184,23 +146,7 @@ def avg_pool1d_backward(
 ) -> Array:
     """The gradient for the input of ``avg_pool1d``: every element of dy is shared out over its window.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oW) or (C, oW)
-        The gradient for the forward function's result; its dtypes, except int64.
-    {average_gradient}
-    {pool}
-    {ceil_mode}
-    {divisor}
-    {pool_dilation}
-    {data_layout}
-    {threads}
-
-    Returns
-    -------
-    array, (N, C, W) or (C, W)
-
-    {raises}
+    Parameters, result and errors are as in ``avg_pool2d_backward``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -280,23 +226,7 @@ def avg_pool3d_backward(
 ) -> Array:
     """The gradient for the input of ``avg_pool3d``: every element of dy is shared out over its window.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
-        The gradient for the forward function's result; its dtypes, except int64.
-    {average_gradient}
-    {pool}
-    {ceil_mode}
-    {divisor}
-    {pool_dilation}
-    {data_layout}
-    {threads}
-
-    Returns
-    -------
-    array, (N, C, D, H, W) or (C, D, H, W)
-
-    {raises}
+    Parameters, result and errors are as in ``avg_pool2d_backward``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------

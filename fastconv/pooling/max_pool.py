@@ -30,25 +30,7 @@ def max_pool1d(
 ) -> Any:
     """1-D max pooling. NaN is larger than everything; a window with nothing but padding gives -inf.
 
-    Parameters
-    ----------
-    x : array, (N, C, W) or (C, W)
-        float32, float64, float16, bfloat16 or integers.
-    {pool}
-    {pool_dilation}
-    {ceil_mode}
-    {return_indices}
-    {data_layout}
-    {threads}
-    {out}
-
-    Returns
-    -------
-    array, (N, C, oW) or (C, oW)
-        ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis. With ``return_indices``
-        the pair of it and the indices, -1 for a window with nothing but padding.
-
-    {raises}
+    Parameters, result and errors are as in ``max_pool2d``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -126,25 +108,7 @@ def max_pool3d(
 ) -> Any:
     """3-D max pooling. NaN is larger than everything; a window with nothing but padding gives -inf.
 
-    Parameters
-    ----------
-    x : array, (N, C, D, H, W) or (C, D, H, W)
-        float32, float64, float16, bfloat16 or integers.
-    {pool}
-    {pool_dilation}
-    {ceil_mode}
-    {return_indices}
-    {data_layout}
-    {threads}
-    {out}
-
-    Returns
-    -------
-    array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
-        ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis. With ``return_indices``
-        the pair of it and the indices, -1 for a window with nothing but padding.
-
-    {raises}
+    Parameters, result and errors are as in ``max_pool2d``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -174,22 +138,7 @@ def max_pool1d_backward(
 ) -> Array:
     """The gradient for the input of ``max_pool1d``: every element of dy goes to the maximum of its window.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oW) or (C, oW)
-        The gradient for the forward function's result: float32, float64, float16 or bfloat16.
-    {maximum_gradient}
-    {pool}
-    {pool_dilation}
-    {ceil_mode}
-    {data_layout}
-    {threads}
-
-    Returns
-    -------
-    array, (N, C, W) or (C, W)
-
-    {raises}
+    Parameters, result and errors are as in ``max_pool2d_backward``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -264,22 +213,7 @@ def max_pool3d_backward(
 ) -> Array:
     """The gradient for the input of ``max_pool3d``: every element of dy goes to the maximum of its window.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
-        The gradient for the forward function's result: float32, float64, float16 or bfloat16.
-    {maximum_gradient}
-    {pool}
-    {pool_dilation}
-    {ceil_mode}
-    {data_layout}
-    {threads}
-
-    Returns
-    -------
-    array, (N, C, D, H, W) or (C, D, H, W)
-
-    {raises}
+    Parameters, result and errors are as in ``max_pool2d_backward``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
