@@ -31,7 +31,7 @@ def conv1d_backward(
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
 ) -> Gradients:
-    """Gradients of ``conv1d`` for x, w and bias.
+    """Gradients of ``conv1d`` with respect to x, w and bias.
 
     Parameters, result and errors are as in ``conv2d_backward``, with axes (W) in place of (H, W).
 
@@ -70,12 +70,12 @@ def conv2d_backward(
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
 ) -> Gradients:
-    """Gradients of ``conv2d`` for x, w and bias.
+    """Gradients of ``conv2d`` with respect to x, w and bias.
 
     Parameters
     ----------
     dy : array, (N, K, oH, oW) or (K, oH, oW)
-        The gradient of the result.
+        Gradient with respect to the result.
     x, w, bias, stride, padding, dilation, groups, padding_mode, layout, w_layout, activation, add
         As given to ``conv2d``.
     {how}
@@ -122,7 +122,7 @@ def conv3d_backward(
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
 ) -> Gradients:
-    """Gradients of ``conv3d`` for x, w and bias.
+    """Gradients of ``conv3d`` with respect to x, w and bias.
 
     Parameters, result and errors are as in ``conv2d_backward``, with axes (D, H, W) in place of (H, W).
 
@@ -162,7 +162,7 @@ def conv_transpose1d_backward(
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
 ) -> Gradients:
-    """Gradients of ``conv_transpose1d`` for x, w and bias.
+    """Gradients of ``conv_transpose1d`` with respect to x, w and bias.
 
     Parameters, result and errors are as in ``conv_transpose2d_backward``, with axes (W) in place of (H, W).
 
@@ -214,12 +214,12 @@ def conv_transpose2d_backward(
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
 ) -> Gradients:
-    """Gradients of ``conv_transpose2d`` for x, w and bias.
+    """Gradients of ``conv_transpose2d`` with respect to x, w and bias.
 
     Parameters
     ----------
     dy : array, (N, C, oH, oW) or (C, oH, oW)
-        The gradient of the result.
+        Gradient with respect to the result.
     x, w, bias, stride, padding, output_padding, groups, dilation, output_size, layout, w_layout, activation, add
         As given to ``conv_transpose2d``.
     {how}
@@ -279,7 +279,7 @@ def conv_transpose3d_backward(
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
 ) -> Gradients:
-    """Gradients of ``conv_transpose3d`` for x, w and bias.
+    """Gradients of ``conv_transpose3d`` with respect to x, w and bias.
 
     Parameters, result and errors are as in ``conv_transpose2d_backward``, with axes (D, H, W) in place of (H, W).
 

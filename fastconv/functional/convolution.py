@@ -33,7 +33,7 @@ def conv1d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """1-D convolution of neural networks: cross-correlation over channels, the kernel is not flipped.
+    """1-D convolution as in neural networks: a cross-correlation over all channels; the kernel is not flipped.
 
     Parameters, result and errors are as in ``conv2d``, with axes (W) in place of (H, W).
 
@@ -68,7 +68,7 @@ def conv2d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """2-D convolution of neural networks: cross-correlation over channels, the kernel is not flipped.
+    """2-D convolution as in neural networks: a cross-correlation over all channels; the kernel is not flipped.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def conv3d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """3-D convolution of neural networks: cross-correlation over channels, the kernel is not flipped.
+    """3-D convolution as in neural networks: a cross-correlation over all channels; the kernel is not flipped.
 
     Parameters, result and errors are as in ``conv2d``, with axes (D, H, W) in place of (H, W).
 
@@ -212,15 +212,15 @@ def conv_transpose2d(
     ----------
     x : array, (N, K, H, W) or (K, H, W)
     w : array, (K, C / groups, kH, kW)
-        As in torch, the first axis is the channels of x. In ``w_layout`` that axis is O and the other I, as in the
-        convolution whose adjoint this is.
+        As in torch, the first axis holds the channels of x. ``w_layout`` calls that axis O and the second one I, as in
+        the convolution whose adjoint this is.
     bias : array, (C,), optional
-    {stride}
+    {transposed_stride}
     output_padding : int or one int per axis, default 0
-        Elements added to the end of the result; less than the stride or the dilation.
+        Elements added at the end of the result, fewer than the stride or the dilation.
     {groups}
     output_size : one int per axis, optional
-        The result's spatial size, instead of ``output_padding``. With padding "same" the result is size * stride.
+        Spatial size of the result, instead of ``output_padding``. Without either, padding "same" gives size * stride.
     {layouts}
     {epilogue}
     {how}

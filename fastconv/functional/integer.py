@@ -31,7 +31,7 @@ def conv1d_integer(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """1-D convolution of 8-bit integers, exact in int32, as ONNX's ConvInteger.
+    """1-D convolution of 8-bit integers, exact in int32, like ConvInteger of ONNX.
 
     Parameters, result and errors are as in ``conv2d_integer``, with axes (W) in place of (H, W).
 
@@ -64,7 +64,7 @@ def conv2d_integer(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """2-D convolution of 8-bit integers, exact in int32, as ONNX's ConvInteger.
+    """2-D convolution of 8-bit integers, exact in int32, like ConvInteger of ONNX.
 
     Parameters
     ----------
@@ -80,8 +80,8 @@ def conv2d_integer(
     Returns
     -------
     array of int32, (N, K, oH, oW) or (K, oH, oW)
-        ``x - x_zero_point`` convolved with ``w - w_zero_point``; padding is with x's zero point. Sums beyond 32 bits
-        wrap.
+        ``x - x_zero_point`` convolved with ``w - w_zero_point``; padding adds elements of value ``x_zero_point``. Sums
+        beyond 32 bits wrap around.
 
     {raises}
 
@@ -114,7 +114,7 @@ def conv3d_integer(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """3-D convolution of 8-bit integers, exact in int32, as ONNX's ConvInteger.
+    """3-D convolution of 8-bit integers, exact in int32, like ConvInteger of ONNX.
 
     Parameters, result and errors are as in ``conv2d_integer``, with axes (D, H, W) in place of (H, W).
 

@@ -23,7 +23,7 @@ def adaptive_avg_pool1d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """1-D average pooling to a given size: output o averages ``[o * size // n, ceil((o + 1) * size / n))``.
+    """1-D average pooling to a given size.
 
     Parameters, result and errors are as in ``adaptive_avg_pool2d``, with axes (W) in place of (H, W).
 
@@ -47,7 +47,9 @@ def adaptive_avg_pool2d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """2-D average pooling to a given size: output o averages ``[o * size // n, ceil((o + 1) * size / n))``.
+    """2-D average pooling to a given size.
+
+    Along an axis, element o of the n in the result is the mean of ``x[o * size // n : ceil((o + 1) * size / n)]``.
 
     Parameters
     ----------
@@ -84,7 +86,7 @@ def adaptive_avg_pool3d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """3-D average pooling to a given size: output o averages ``[o * size // n, ceil((o + 1) * size / n))``.
+    """3-D average pooling to a given size.
 
     Parameters, result and errors are as in ``adaptive_avg_pool2d``, with axes (D, H, W) in place of (H, W).
 
@@ -103,7 +105,7 @@ def adaptive_avg_pool3d(
 def adaptive_avg_pool1d_backward(
     dy: Any, x: Any, output_size: Any, *, layout: str | None = None, threads: int | None = None
 ) -> Array:
-    """The gradient for the input of ``adaptive_avg_pool1d``.
+    """Gradient of ``adaptive_avg_pool1d`` with respect to its input.
 
     Parameters, result and errors are as in ``adaptive_avg_pool2d_backward``, with axes (W) in place of (H, W).
 
@@ -122,12 +124,12 @@ def adaptive_avg_pool1d_backward(
 def adaptive_avg_pool2d_backward(
     dy: Any, x: Any, output_size: Any, *, layout: str | None = None, threads: int | None = None
 ) -> Array:
-    """The gradient for the input of ``adaptive_avg_pool2d``.
+    """Gradient of ``adaptive_avg_pool2d`` with respect to its input.
 
     Parameters
     ----------
     dy : array, (N, C, oH, oW) or (C, oH, oW)
-        The gradient for the forward function's result.
+        Gradient with respect to the forward function's result.
     {average_gradient}
     {output_size}
     {data_layout}
@@ -154,7 +156,7 @@ def adaptive_avg_pool2d_backward(
 def adaptive_avg_pool3d_backward(
     dy: Any, x: Any, output_size: Any, *, layout: str | None = None, threads: int | None = None
 ) -> Array:
-    """The gradient for the input of ``adaptive_avg_pool3d``.
+    """Gradient of ``adaptive_avg_pool3d`` with respect to its input.
 
     Parameters, result and errors are as in ``adaptive_avg_pool2d_backward``, with axes (D, H, W) in place of (H, W).
 

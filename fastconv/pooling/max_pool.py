@@ -28,7 +28,7 @@ def max_pool1d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Any:
-    """1-D max pooling. NaN is larger than everything; a window with nothing but padding gives -inf.
+    """1-D max pooling.
 
     Parameters, result and errors are as in ``max_pool2d``, with axes (W) in place of (H, W).
 
@@ -58,7 +58,9 @@ def max_pool2d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Any:
-    """2-D max pooling. NaN is larger than everything; a window with nothing but padding gives -inf.
+    """2-D max pooling.
+
+    NaN counts as the largest value. A window of nothing but padding gives -inf, or the smallest integer.
 
     Parameters
     ----------
@@ -76,7 +78,7 @@ def max_pool2d(
     -------
     array, (N, C, oH, oW) or (C, oH, oW)
         ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis. With ``return_indices``
-        the pair of it and the indices, -1 for a window with nothing but padding.
+        a pair: this array and the indices, -1 for a window of nothing but padding.
 
     {raises}
 
@@ -106,7 +108,7 @@ def max_pool3d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Any:
-    """3-D max pooling. NaN is larger than everything; a window with nothing but padding gives -inf.
+    """3-D max pooling.
 
     Parameters, result and errors are as in ``max_pool2d``, with axes (D, H, W) in place of (H, W).
 
@@ -136,7 +138,7 @@ def max_pool1d_backward(
     layout: str | None = None,
     threads: int | None = None,
 ) -> Array:
-    """The gradient for the input of ``max_pool1d``: every element of dy goes to the maximum of its window.
+    """Gradient of ``max_pool1d`` with respect to its input: every element of dy goes to the maximum of its window.
 
     Parameters, result and errors are as in ``max_pool2d_backward``, with axes (W) in place of (H, W).
 
@@ -166,12 +168,12 @@ def max_pool2d_backward(
     layout: str | None = None,
     threads: int | None = None,
 ) -> Array:
-    """The gradient for the input of ``max_pool2d``: every element of dy goes to the maximum of its window.
+    """Gradient of ``max_pool2d`` with respect to its input: every element of dy goes to the maximum of its window.
 
     Parameters
     ----------
     dy : array, (N, C, oH, oW) or (C, oH, oW)
-        The gradient for the forward function's result: float32, float64, float16 or bfloat16.
+        Gradient with respect to the forward function's result: float32, float64, float16 or bfloat16.
     {maximum_gradient}
     {pool}
     {pool_dilation}
@@ -211,7 +213,7 @@ def max_pool3d_backward(
     layout: str | None = None,
     threads: int | None = None,
 ) -> Array:
-    """The gradient for the input of ``max_pool3d``: every element of dy goes to the maximum of its window.
+    """Gradient of ``max_pool3d`` with respect to its input: every element of dy goes to the maximum of its window.
 
     Parameters, result and errors are as in ``max_pool2d_backward``, with axes (D, H, W) in place of (H, W).
 
