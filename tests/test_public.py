@@ -101,6 +101,32 @@ def test_every_parameter_is_documented(name: str) -> None:
         assert f"{section}\n{'-' * len(section)}\n" in text
 
 
+@pytest.mark.parametrize("name", [name for name in PUBLIC if re.search(r"\dd", name)])
+def test_docstrings_name_the_axes_of_their_rank(name: str) -> None:
+    """Those of 1-D and 3-D functions are made from the 2-D ones: shapes, layouts and the functions referred to."""
+    rank = int(re.findall(r"(\d)d", name)[0])
+    text = inspect.getdoc(PUBLIC[name]) or ""
+    shapes = re.findall(r"((?:[ok]?[A-Z], )*)[ok]?W\)", text)
+    assert all(len(re.findall("[DH], ", shape)) == rank - 1 for shape in shapes), shapes
+    layouts = set(re.findall(r'"([NOIDHWC]{3,5})"', text))
+    assert {len(layout) for layout in layouts} <= {rank + 2}, layouts
+    assert set(re.findall(r"(\d)(?:d\b|d_|-D)", text.replace("for 1-D", ""))) <= {str(rank)}
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("conv1d", "w : array, (K, C / groups, kW)"),
+        ("conv3d", "w : array, (K, C / groups, kD, kH, kW)"),
+        ("conv3d", "array, (N, K, oD, oH, oW) or (K, oD, oH, oW)"),
+        ("separable_conv1d", "w_pointwise : array, (K, C * m, 1)"),
+        ("separable_conv3d", "w_pointwise : array, (K, C * m, 1, 1, 1)"),
+    ],
+)
+def test_shapes_in_docstrings(name: str, line: str) -> None:
+    assert line in (inspect.getdoc(FUNCTIONS[name]) or "").splitlines()
+
+
 def test_shared_paragraphs_are_all_used() -> None:
     sources = [inspect.getsource(inspect.getmodule(function)) for function in PUBLIC.values()]
     used = set(re.findall(r"^ *\{(\w+)\}$", "\n".join({*sources, inspect.getsource(_docs)}), re.MULTILINE))

@@ -31,22 +31,9 @@ def conv1d_backward(
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
 ) -> Gradients:
-    """Gradients of ``conv1d`` for x, w and bias.
+    """Gradients of ``conv1d`` with respect to x, w and bias.
 
-    Parameters
-    ----------
-    dy : array, (N, K, oW) or (K, oW)
-        The gradient of the result.
-    x, w, bias, stride, padding, dilation, groups, padding_mode, layout, w_layout, activation, add
-        As given to ``conv1d``.
-    {how}
-    {needs}
-
-    Returns
-    -------
-    {gradients}
-
-    {raises}
+    Parameters, result and errors are as in ``conv2d_backward``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -83,12 +70,12 @@ def conv2d_backward(
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
 ) -> Gradients:
-    """Gradients of ``conv2d`` for x, w and bias.
+    """Gradients of ``conv2d`` with respect to x, w and bias.
 
     Parameters
     ----------
     dy : array, (N, K, oH, oW) or (K, oH, oW)
-        The gradient of the result.
+        Gradient with respect to the result.
     x, w, bias, stride, padding, dilation, groups, padding_mode, layout, w_layout, activation, add
         As given to ``conv2d``.
     {how}
@@ -135,22 +122,9 @@ def conv3d_backward(
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
 ) -> Gradients:
-    """Gradients of ``conv3d`` for x, w and bias.
+    """Gradients of ``conv3d`` with respect to x, w and bias.
 
-    Parameters
-    ----------
-    dy : array, (N, K, oD, oH, oW) or (K, oD, oH, oW)
-        The gradient of the result.
-    x, w, bias, stride, padding, dilation, groups, padding_mode, layout, w_layout, activation, add
-        As given to ``conv3d``.
-    {how}
-    {needs}
-
-    Returns
-    -------
-    {gradients}
-
-    {raises}
+    Parameters, result and errors are as in ``conv2d_backward``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -188,22 +162,9 @@ def conv_transpose1d_backward(
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
 ) -> Gradients:
-    """Gradients of ``conv_transpose1d`` for x, w and bias.
+    """Gradients of ``conv_transpose1d`` with respect to x, w and bias.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oW) or (C, oW)
-        The gradient of the result.
-    x, w, bias, stride, padding, output_padding, groups, dilation, output_size, layout, w_layout, activation, add
-        As given to ``conv_transpose1d``.
-    {how}
-    {needs}
-
-    Returns
-    -------
-    {gradients}
-
-    {raises}
+    Parameters, result and errors are as in ``conv_transpose2d_backward``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -253,12 +214,12 @@ def conv_transpose2d_backward(
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
 ) -> Gradients:
-    """Gradients of ``conv_transpose2d`` for x, w and bias.
+    """Gradients of ``conv_transpose2d`` with respect to x, w and bias.
 
     Parameters
     ----------
     dy : array, (N, C, oH, oW) or (C, oH, oW)
-        The gradient of the result.
+        Gradient with respect to the result.
     x, w, bias, stride, padding, output_padding, groups, dilation, output_size, layout, w_layout, activation, add
         As given to ``conv_transpose2d``.
     {how}
@@ -318,22 +279,9 @@ def conv_transpose3d_backward(
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
 ) -> Gradients:
-    """Gradients of ``conv_transpose3d`` for x, w and bias.
+    """Gradients of ``conv_transpose3d`` with respect to x, w and bias.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
-        The gradient of the result.
-    x, w, bias, stride, padding, output_padding, groups, dilation, output_size, layout, w_layout, activation, add
-        As given to ``conv_transpose3d``.
-    {how}
-    {needs}
-
-    Returns
-    -------
-    {gradients}
-
-    {raises}
+    Parameters, result and errors are as in ``conv_transpose2d_backward``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------

@@ -30,10 +30,10 @@ def causal_conv1d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> tuple[Array, Array]:
-    """Depthwise 1-D convolution in which an output sees its own and earlier elements only.
+    """Depthwise 1-D convolution in which an output depends only on the current and earlier elements.
 
-    The elements before x are those of ``state``; the state that is returned, given to the next call, continues the
-    signal. A signal in pieces of any lengths gives the values of one call on the whole.
+    ``state`` holds the elements before x. Passing the state that is returned to the next call continues the signal:
+    pieces of any length give the same values as one call on the whole signal.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def causal_conv1d(
         The elements before x, oldest first, in x's layout; default zeros.
     dilation : int, default 1
     layout : {"NCW", "NWC"}, optional
-        Of x, y, ``add`` and the state; default "NCW".
+        Order of the axes of x, y, ``add`` and the state; default "NCW".
     {epilogue}
     {how}
     {out}
@@ -54,7 +54,7 @@ def causal_conv1d(
     -------
     y : array of x's shape
     state : array of a state's shape
-        The last elements of the state and x, a new array.
+        The last elements of the old state and x, in a new array.
 
     {raises}
 
@@ -89,24 +89,25 @@ def causal_conv1d_backward(
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True, True),
 ) -> FourGradients:
-    """Gradients of ``causal_conv1d`` for x, w, bias and state.
+    """Gradients of ``causal_conv1d`` with respect to x, w, bias and state.
 
     Parameters
     ----------
     dy : array of x's shape
-        The gradient of y.
+        Gradient with respect to y.
     x, w, bias, state, activation, dilation, layout, add
         As given to ``causal_conv1d``.
     dstate : array of a state's shape, optional
-        The gradient of the state that was returned; default zeros. Going back through a signal in pieces, it is the
-        last result of the piece that follows.
+        Gradient with respect to the state that was returned; default zeros. For a signal in pieces, taken from the last
+        to the first, it is the dstate that the call for the following piece returned.
     {how}
     {four_needs}
 
     Returns
     -------
     (dx, dw, db, dstate) : arrays of the shapes and dtype of x, w, bias and state
-        None where ``needs`` is False. ``dstate`` is the gradient for the state that was given, or for zeros.
+        None where ``needs`` is False. dstate is the gradient with respect to the state given, or to the zeros in its
+        place.
 
     {raises}
 

@@ -33,28 +33,9 @@ def conv1d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """1-D convolution of neural networks: cross-correlation over channels, the kernel is not flipped.
+    """1-D convolution as in neural networks: a cross-correlation over all channels; the kernel is not flipped.
 
-    Parameters
-    ----------
-    x : array, (N, C, W) or (C, W)
-        float32, float64, float16, bfloat16 (summed in float32), complex64 or complex128.
-    w : array, (K, C / groups, kW)
-    bias : array, (K,), optional
-    {stride}
-    {groups}
-    {padding_mode}
-    {layouts}
-    {epilogue}
-    {how}
-    {out}
-
-    Returns
-    -------
-    array, (N, K, oW) or (K, oW)
-        ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis.
-
-    {raises}
+    Parameters, result and errors are as in ``conv2d``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -87,7 +68,7 @@ def conv2d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """2-D convolution of neural networks: cross-correlation over channels, the kernel is not flipped.
+    """2-D convolution as in neural networks: a cross-correlation over all channels; the kernel is not flipped.
 
     Parameters
     ----------
@@ -141,28 +122,9 @@ def conv3d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """3-D convolution of neural networks: cross-correlation over channels, the kernel is not flipped.
+    """3-D convolution as in neural networks: a cross-correlation over all channels; the kernel is not flipped.
 
-    Parameters
-    ----------
-    x : array, (N, C, D, H, W) or (C, D, H, W)
-        float32, float64, float16, bfloat16 (summed in float32), complex64 or complex128.
-    w : array, (K, C / groups, kD, kH, kW)
-    bias : array, (K,), optional
-    {stride}
-    {groups}
-    {padding_mode}
-    {layouts}
-    {epilogue}
-    {how}
-    {out}
-
-    Returns
-    -------
-    array, (N, K, oD, oH, oW) or (K, oD, oH, oW)
-        ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis.
-
-    {raises}
+    Parameters, result and errors are as in ``conv2d``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -198,30 +160,7 @@ def conv_transpose1d(
 ) -> Array:
     """1-D transposed convolution: the adjoint of the convolution with the same weight and settings.
 
-    Parameters
-    ----------
-    x : array, (N, K, W) or (K, W)
-    w : array, (K, C / groups, kW)
-        As in torch, the first axis is the channels of x. In ``w_layout`` that axis is O and the other I, as in the
-        convolution whose adjoint this is.
-    bias : array, (C,), optional
-    {stride}
-    output_padding : int or one int per axis, default 0
-        Elements added to the end of the result; less than the stride or the dilation.
-    {groups}
-    output_size : one int per axis, optional
-        The result's spatial size, instead of ``output_padding``. With padding "same" the result is size * stride.
-    {layouts}
-    {epilogue}
-    {how}
-    {out}
-
-    Returns
-    -------
-    array, (N, C, oW) or (C, oW)
-        ``o = (size - 1) * stride - before - after + dilation * (k - 1) + 1 + output_padding`` on every axis.
-
-    {raises}
+    Parameters, result and errors are as in ``conv_transpose2d``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -273,15 +212,15 @@ def conv_transpose2d(
     ----------
     x : array, (N, K, H, W) or (K, H, W)
     w : array, (K, C / groups, kH, kW)
-        As in torch, the first axis is the channels of x. In ``w_layout`` that axis is O and the other I, as in the
-        convolution whose adjoint this is.
+        As in torch, the first axis holds the channels of x. ``w_layout`` calls that axis O and the second one I, as in
+        the convolution whose adjoint this is.
     bias : array, (C,), optional
-    {stride}
+    {transposed_stride}
     output_padding : int or one int per axis, default 0
-        Elements added to the end of the result; less than the stride or the dilation.
+        Elements added at the end of the result, fewer than the stride or the dilation.
     {groups}
     output_size : one int per axis, optional
-        The result's spatial size, instead of ``output_padding``. With padding "same" the result is size * stride.
+        Spatial size of the result, instead of ``output_padding``. Without either, padding "same" gives size * stride.
     {layouts}
     {epilogue}
     {how}
@@ -340,30 +279,7 @@ def conv_transpose3d(
 ) -> Array:
     """3-D transposed convolution: the adjoint of the convolution with the same weight and settings.
 
-    Parameters
-    ----------
-    x : array, (N, K, D, H, W) or (K, D, H, W)
-    w : array, (K, C / groups, kD, kH, kW)
-        As in torch, the first axis is the channels of x. In ``w_layout`` that axis is O and the other I, as in the
-        convolution whose adjoint this is.
-    bias : array, (C,), optional
-    {stride}
-    output_padding : int or one int per axis, default 0
-        Elements added to the end of the result; less than the stride or the dilation.
-    {groups}
-    output_size : one int per axis, optional
-        The result's spatial size, instead of ``output_padding``. With padding "same" the result is size * stride.
-    {layouts}
-    {epilogue}
-    {how}
-    {out}
-
-    Returns
-    -------
-    array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
-        ``o = (size - 1) * stride - before - after + dilation * (k - 1) + 1 + output_padding`` on every axis.
-
-    {raises}
+    Parameters, result and errors are as in ``conv_transpose2d``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------

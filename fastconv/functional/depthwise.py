@@ -40,25 +40,9 @@ def depthwise_conv1d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Depthwise 1-D convolution: every channel of x with kernels of its own.
+    """Depthwise 1-D convolution: every channel of x has kernels of its own.
 
-    Parameters
-    ----------
-    x : array, (N, C, W) or (C, W)
-    {depthwise_weight}
-    bias : array, (C * m,), optional
-    {stride}
-    {padding_mode}
-    {layouts}
-    {epilogue}
-    {how}
-    {out}
-
-    Returns
-    -------
-    array, (N, C * m, oW) or (C * m, oW)
-
-    {raises}
+    Parameters, result and errors are as in ``depthwise_conv2d``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -90,7 +74,7 @@ def depthwise_conv2d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Depthwise 2-D convolution: every channel of x with kernels of its own.
+    """Depthwise 2-D convolution: every channel of x has kernels of its own.
 
     Parameters
     ----------
@@ -140,25 +124,9 @@ def depthwise_conv3d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Depthwise 3-D convolution: every channel of x with kernels of its own.
+    """Depthwise 3-D convolution: every channel of x has kernels of its own.
 
-    Parameters
-    ----------
-    x : array, (N, C, D, H, W) or (C, D, H, W)
-    {depthwise_weight}
-    bias : array, (C * m,), optional
-    {stride}
-    {padding_mode}
-    {layouts}
-    {epilogue}
-    {how}
-    {out}
-
-    Returns
-    -------
-    array, (N, C * m, oD, oH, oW) or (C * m, oD, oH, oW)
-
-    {raises}
+    Parameters, result and errors are as in ``depthwise_conv2d``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -191,22 +159,9 @@ def depthwise_conv1d_backward(
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
 ) -> Gradients:
-    """Gradients of ``depthwise_conv1d`` for x, w and bias.
+    """Gradients of ``depthwise_conv1d`` with respect to x, w and bias.
 
-    Parameters
-    ----------
-    dy : array, (N, C * m, oW) or (C * m, oW)
-        The gradient of the result.
-    x, w, bias, stride, padding, dilation, padding_mode, layout, w_layout, activation, add
-        As given to ``depthwise_conv1d``.
-    {how}
-    {needs}
-
-    Returns
-    -------
-    {gradients}
-
-    {raises}
+    Parameters, result and errors are as in ``depthwise_conv2d_backward``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -242,12 +197,12 @@ def depthwise_conv2d_backward(
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
 ) -> Gradients:
-    """Gradients of ``depthwise_conv2d`` for x, w and bias.
+    """Gradients of ``depthwise_conv2d`` with respect to x, w and bias.
 
     Parameters
     ----------
     dy : array, (N, C * m, oH, oW) or (C * m, oH, oW)
-        The gradient of the result.
+        Gradient with respect to the result.
     x, w, bias, stride, padding, dilation, padding_mode, layout, w_layout, activation, add
         As given to ``depthwise_conv2d``.
     {how}
@@ -293,22 +248,9 @@ def depthwise_conv3d_backward(
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
 ) -> Gradients:
-    """Gradients of ``depthwise_conv3d`` for x, w and bias.
+    """Gradients of ``depthwise_conv3d`` with respect to x, w and bias.
 
-    Parameters
-    ----------
-    dy : array, (N, C * m, oD, oH, oW) or (C * m, oD, oH, oW)
-        The gradient of the result.
-    x, w, bias, stride, padding, dilation, padding_mode, layout, w_layout, activation, add
-        As given to ``depthwise_conv3d``.
-    {how}
-    {needs}
-
-    Returns
-    -------
-    {gradients}
-
-    {raises}
+    Parameters, result and errors are as in ``depthwise_conv2d_backward``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------

@@ -31,26 +31,9 @@ def conv1d_integer(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """1-D convolution of 8-bit integers, exact in int32, as ONNX's ConvInteger.
+    """1-D convolution of 8-bit integers, exact in int32, like ConvInteger of ONNX.
 
-    Parameters
-    ----------
-    x : array of int8 or uint8, (N, C, W) or (C, W)
-    w : array of int8 or uint8, (K, C / groups, kW)
-    {zero_points}
-    {stride}
-    {groups}
-    {layouts}
-    {algorithm}
-    {out}
-
-    Returns
-    -------
-    array of int32, (N, K, oW) or (K, oW)
-        ``x - x_zero_point`` convolved with ``w - w_zero_point``; padding is with x's zero point. Sums beyond 32 bits
-        wrap.
-
-    {raises}
+    Parameters, result and errors are as in ``conv2d_integer``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -81,7 +64,7 @@ def conv2d_integer(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """2-D convolution of 8-bit integers, exact in int32, as ONNX's ConvInteger.
+    """2-D convolution of 8-bit integers, exact in int32, like ConvInteger of ONNX.
 
     Parameters
     ----------
@@ -97,8 +80,8 @@ def conv2d_integer(
     Returns
     -------
     array of int32, (N, K, oH, oW) or (K, oH, oW)
-        ``x - x_zero_point`` convolved with ``w - w_zero_point``; padding is with x's zero point. Sums beyond 32 bits
-        wrap.
+        ``x - x_zero_point`` convolved with ``w - w_zero_point``; padding adds elements of value ``x_zero_point``. Sums
+        beyond 32 bits wrap around.
 
     {raises}
 
@@ -131,26 +114,9 @@ def conv3d_integer(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """3-D convolution of 8-bit integers, exact in int32, as ONNX's ConvInteger.
+    """3-D convolution of 8-bit integers, exact in int32, like ConvInteger of ONNX.
 
-    Parameters
-    ----------
-    x : array of int8 or uint8, (N, C, D, H, W) or (C, D, H, W)
-    w : array of int8 or uint8, (K, C / groups, kD, kH, kW)
-    {zero_points}
-    {stride}
-    {groups}
-    {layouts}
-    {algorithm}
-    {out}
-
-    Returns
-    -------
-    array of int32, (N, K, oD, oH, oW) or (K, oD, oH, oW)
-        ``x - x_zero_point`` convolved with ``w - w_zero_point``; padding is with x's zero point. Sums beyond 32 bits
-        wrap.
-
-    {raises}
+    Parameters, result and errors are as in ``conv2d_integer``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------

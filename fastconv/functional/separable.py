@@ -41,28 +41,9 @@ def separable_conv1d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Separable 1-D convolution: a depthwise one, then one of kernel size 1 across its channels.
+    """Separable 1-D convolution: a depthwise one, then one with kernel size 1 that mixes the channels.
 
-    Parameters
-    ----------
-    x : array, (N, C, W) or (C, W)
-    w_depthwise : array, (C * m, 1, kW)
-        m kernels for each of the C channels of x.
-    w_pointwise : array, (K, C * m, 1)
-    bias : array, (K,), optional
-    {stride}
-        These three are the depthwise step's.
-    {padding_mode}
-    {layouts}
-    {epilogue}
-    {how}
-    {out}
-
-    Returns
-    -------
-    array, (N, K, oW) or (K, oW)
-
-    {raises}
+    Parameters, result and errors are as in ``separable_conv2d``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -97,7 +78,7 @@ def separable_conv2d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Separable 2-D convolution: a depthwise one, then one of kernel size 1 across its channels.
+    """Separable 2-D convolution: a depthwise one, then one with kernel size 1 that mixes the channels.
 
     Parameters
     ----------
@@ -107,7 +88,7 @@ def separable_conv2d(
     w_pointwise : array, (K, C * m, 1, 1)
     bias : array, (K,), optional
     {stride}
-        These three are the depthwise step's.
+        These three are those of the depthwise step.
     {padding_mode}
     {layouts}
     {epilogue}
@@ -153,28 +134,9 @@ def separable_conv3d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Separable 3-D convolution: a depthwise one, then one of kernel size 1 across its channels.
+    """Separable 3-D convolution: a depthwise one, then one with kernel size 1 that mixes the channels.
 
-    Parameters
-    ----------
-    x : array, (N, C, D, H, W) or (C, D, H, W)
-    w_depthwise : array, (C * m, 1, kD, kH, kW)
-        m kernels for each of the C channels of x.
-    w_pointwise : array, (K, C * m, 1, 1, 1)
-    bias : array, (K,), optional
-    {stride}
-        These three are the depthwise step's.
-    {padding_mode}
-    {layouts}
-    {epilogue}
-    {how}
-    {out}
-
-    Returns
-    -------
-    array, (N, K, oD, oH, oW) or (K, oD, oH, oW)
-
-    {raises}
+    Parameters, result and errors are as in ``separable_conv2d``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -210,22 +172,9 @@ def separable_conv1d_backward(
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True, True),
 ) -> FourGradients:
-    """Gradients of ``separable_conv1d`` for x, the two weights and bias.
+    """Gradients of ``separable_conv1d`` with respect to x, the two weights and bias.
 
-    Parameters
-    ----------
-    dy : array, (N, K, oW) or (K, oW)
-        The gradient of the result.
-    x, w_depthwise, w_pointwise, bias, stride, padding, dilation, padding_mode, layout, w_layout, activation, add
-        As given to ``separable_conv1d``.
-    {how}
-    {four_needs}
-
-    Returns
-    -------
-    {separable_gradients}
-
-    {raises}
+    Parameters, result and errors are as in ``separable_conv2d_backward``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -262,12 +211,12 @@ def separable_conv2d_backward(
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True, True),
 ) -> FourGradients:
-    """Gradients of ``separable_conv2d`` for x, the two weights and bias.
+    """Gradients of ``separable_conv2d`` with respect to x, the two weights and bias.
 
     Parameters
     ----------
     dy : array, (N, K, oH, oW) or (K, oH, oW)
-        The gradient of the result.
+        Gradient with respect to the result.
     x, w_depthwise, w_pointwise, bias, stride, padding, dilation, padding_mode, layout, w_layout, activation, add
         As given to ``separable_conv2d``.
     {how}
@@ -314,22 +263,9 @@ def separable_conv3d_backward(
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True, True),
 ) -> FourGradients:
-    """Gradients of ``separable_conv3d`` for x, the two weights and bias.
+    """Gradients of ``separable_conv3d`` with respect to x, the two weights and bias.
 
-    Parameters
-    ----------
-    dy : array, (N, K, oD, oH, oW) or (K, oD, oH, oW)
-        The gradient of the result.
-    x, w_depthwise, w_pointwise, bias, stride, padding, dilation, padding_mode, layout, w_layout, activation, add
-        As given to ``separable_conv3d``.
-    {how}
-    {four_needs}
-
-    Returns
-    -------
-    {separable_gradients}
-
-    {raises}
+    Parameters, result and errors are as in ``separable_conv2d_backward``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------

@@ -28,7 +28,7 @@ def unfold(
     Parameters
     ----------
     x : array, (N, C, H, W) or (C, H, W); likewise with (W) or (D, H, W)
-        Any dtype of numbers, or bool.
+        Any numeric dtype, or bool.
     {block_kernel}
     {blocks}
     {out}
@@ -69,9 +69,10 @@ def fold(
     Parameters
     ----------
     x : array, (N, C * kH * kW, blocks) or (C * kH * kW, blocks)
-        Any dtype of numbers; float16 and bfloat16 are summed in float32.
+        Any numeric dtype; float16 and bfloat16 are summed in float32.
     output_size : int or one int per axis
-        Spatial size of the image; the length of this or of ``kernel_size`` says over how many axes, two without either.
+        Spatial size of the image. The length of this or of ``kernel_size`` is the number of spatial axes; if both are
+        ints, there are two.
     kernel_size : int or one int per axis
     {blocks}
     {out}
@@ -96,12 +97,12 @@ def fold(
 
 @documented
 def unfold_backward(dy: Any, x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Array:
-    """The gradient for the input of ``unfold``: ``fold`` to the size of x.
+    """Gradient of ``unfold`` with respect to its input: ``fold`` to the size of x.
 
     Parameters
     ----------
     dy : array, (N, C * kH * kW, blocks) or (C * kH * kW, blocks)
-        The gradient for the forward function's result.
+        Gradient with respect to the forward function's result.
     x : array or its shape
         The forward function's input.
     {block_kernel}
@@ -128,12 +129,12 @@ def unfold_backward(dy: Any, x: Any, kernel_size: Any, dilation: Any = 1, paddin
 def fold_backward(
     dy: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Array:
-    """The gradient for the input of ``fold``: ``unfold``.
+    """Gradient of ``fold`` with respect to its input: ``unfold``.
 
     Parameters
     ----------
     dy : array, (N, C, H, W) or (C, H, W); likewise with (W) or (D, H, W)
-        The gradient for the forward function's result, of the spatial size ``output_size``.
+        Gradient with respect to the forward function's result, of the spatial size ``output_size``.
     output_size : int or one int per axis
     kernel_size : int or one int per axis
     {blocks}

@@ -32,10 +32,9 @@ def conv1d_input(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Gradient of ``conv1d`` for its input, an array of ``input_shape``.
+    """Gradient of ``conv1d`` with respect to its input, an array of ``input_shape``.
 
-    {input_and_dy}
-    {of_forward}
+    Parameters, result and errors are as in ``conv2d_input``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -66,10 +65,9 @@ def conv1d_weight(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Gradient of ``conv1d`` for its weight, an array of ``weight_shape``.
+    """Gradient of ``conv1d`` with respect to its weight, an array of ``weight_shape``.
 
-    {weight_and_dy}
-    {of_forward}
+    Parameters, result and errors are as in ``conv2d_weight``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -84,20 +82,9 @@ def conv1d_weight(
 
 @documented
 def conv1d_bias(dy: Any, *, layout: str | None = None) -> Array:
-    """Gradient for the bias of ``conv1d`` or ``conv_transpose1d``: dy summed over all axes but the channels.
+    """Gradient of ``conv1d`` or ``conv_transpose1d`` with respect to its bias: dy summed over all other axes.
 
-    Parameters
-    ----------
-    dy : array, (N, K, oW) or (K, oW)
-    layout : str, optional
-        "NCW" (default) or "NWC".
-
-    Returns
-    -------
-    array, (K,)
-        Of dy's dtype, summed in double precision.
-
-    {raises}
+    Parameters, result and errors are as in ``conv2d_bias``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -126,7 +113,7 @@ def conv2d_input(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Gradient of ``conv2d`` for its input, an array of ``input_shape``.
+    """Gradient of ``conv2d`` with respect to its input, an array of ``input_shape``.
 
     {input_and_dy}
     {of_forward}
@@ -160,7 +147,7 @@ def conv2d_weight(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Gradient of ``conv2d`` for its weight, an array of ``weight_shape``.
+    """Gradient of ``conv2d`` with respect to its weight, an array of ``weight_shape``.
 
     {weight_and_dy}
     {of_forward}
@@ -178,7 +165,7 @@ def conv2d_weight(
 
 @documented
 def conv2d_bias(dy: Any, *, layout: str | None = None) -> Array:
-    """Gradient for the bias of ``conv2d`` or ``conv_transpose2d``: dy summed over all axes but the channels.
+    """Gradient of ``conv2d`` or ``conv_transpose2d`` with respect to its bias: dy summed over all other axes.
 
     Parameters
     ----------
@@ -220,10 +207,9 @@ def conv3d_input(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Gradient of ``conv3d`` for its input, an array of ``input_shape``.
+    """Gradient of ``conv3d`` with respect to its input, an array of ``input_shape``.
 
-    {input_and_dy}
-    {of_forward}
+    Parameters, result and errors are as in ``conv2d_input``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -254,10 +240,9 @@ def conv3d_weight(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Gradient of ``conv3d`` for its weight, an array of ``weight_shape``.
+    """Gradient of ``conv3d`` with respect to its weight, an array of ``weight_shape``.
 
-    {weight_and_dy}
-    {of_forward}
+    Parameters, result and errors are as in ``conv2d_weight``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -272,20 +257,9 @@ def conv3d_weight(
 
 @documented
 def conv3d_bias(dy: Any, *, layout: str | None = None) -> Array:
-    """Gradient for the bias of ``conv3d`` or ``conv_transpose3d``: dy summed over all axes but the channels.
+    """Gradient of ``conv3d`` or ``conv_transpose3d`` with respect to its bias: dy summed over all other axes.
 
-    Parameters
-    ----------
-    dy : array, (N, K, oD, oH, oW) or (K, oD, oH, oW)
-    layout : str, optional
-        "NCDHW" (default) or "NDHWC".
-
-    Returns
-    -------
-    array, (K,)
-        Of dy's dtype, summed in double precision.
-
-    {raises}
+    Parameters, result and errors are as in ``conv2d_bias``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------

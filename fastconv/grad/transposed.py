@@ -1,4 +1,4 @@
-"""Gradients of transposed convolutions, one at a time; that for a bias is the one of a convolution."""
+"""Gradients of transposed convolutions, one at a time; the one for a bias is that of a convolution."""
 
 from __future__ import annotations
 
@@ -33,10 +33,9 @@ def conv_transpose1d_input(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Gradient of ``conv_transpose1d`` for its input, an array of ``input_shape``.
+    """Gradient of ``conv_transpose1d`` with respect to its input, an array of ``input_shape``.
 
-    {input_and_dy}
-    {of_transposed_forward}
+    Parameters, result and errors are as in ``conv_transpose2d_input``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -80,10 +79,9 @@ def conv_transpose1d_weight(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Gradient of ``conv_transpose1d`` for its weight, an array of ``weight_shape``.
+    """Gradient of ``conv_transpose1d`` with respect to its weight, an array of ``weight_shape``.
 
-    {weight_and_dy}
-    {of_transposed_forward}
+    Parameters, result and errors are as in ``conv_transpose2d_weight``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -127,7 +125,7 @@ def conv_transpose2d_input(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Gradient of ``conv_transpose2d`` for its input, an array of ``input_shape``.
+    """Gradient of ``conv_transpose2d`` with respect to its input, an array of ``input_shape``.
 
     {input_and_dy}
     {of_transposed_forward}
@@ -174,7 +172,7 @@ def conv_transpose2d_weight(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Gradient of ``conv_transpose2d`` for its weight, an array of ``weight_shape``.
+    """Gradient of ``conv_transpose2d`` with respect to its weight, an array of ``weight_shape``.
 
     {weight_and_dy}
     {of_transposed_forward}
@@ -221,10 +219,9 @@ def conv_transpose3d_input(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Gradient of ``conv_transpose3d`` for its input, an array of ``input_shape``.
+    """Gradient of ``conv_transpose3d`` with respect to its input, an array of ``input_shape``.
 
-    {input_and_dy}
-    {of_transposed_forward}
+    Parameters, result and errors are as in ``conv_transpose2d_input``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -268,10 +265,9 @@ def conv_transpose3d_weight(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Gradient of ``conv_transpose3d`` for its weight, an array of ``weight_shape``.
+    """Gradient of ``conv_transpose3d`` with respect to its weight, an array of ``weight_shape``.
 
-    {weight_and_dy}
-    {of_transposed_forward}
+    Parameters, result and errors are as in ``conv_transpose2d_weight``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------

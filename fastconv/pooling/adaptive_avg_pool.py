@@ -23,22 +23,9 @@ def adaptive_avg_pool1d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """1-D average pooling to a given size: output o averages ``[o * size // n, ceil((o + 1) * size / n))``.
+    """1-D average pooling to a given size.
 
-    Parameters
-    ----------
-    x : array, (N, C, W) or (C, W)
-        float32, float64, float16, bfloat16 (summed in float32), complex64 or complex128.
-    {output_size}
-    {data_layout}
-    {threads}
-    {out}
-
-    Returns
-    -------
-    array, (N, C, oW) or (C, oW)
-
-    {raises}
+    Parameters, result and errors are as in ``adaptive_avg_pool2d``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -60,7 +47,9 @@ def adaptive_avg_pool2d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """2-D average pooling to a given size: output o averages ``[o * size // n, ceil((o + 1) * size / n))``.
+    """2-D average pooling to a given size.
+
+    Along an axis, element o of the n in the result is the mean of ``x[o * size // n : ceil((o + 1) * size / n)]``.
 
     Parameters
     ----------
@@ -97,22 +86,9 @@ def adaptive_avg_pool3d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """3-D average pooling to a given size: output o averages ``[o * size // n, ceil((o + 1) * size / n))``.
+    """3-D average pooling to a given size.
 
-    Parameters
-    ----------
-    x : array, (N, C, D, H, W) or (C, D, H, W)
-        float32, float64, float16, bfloat16 (summed in float32), complex64 or complex128.
-    {output_size}
-    {data_layout}
-    {threads}
-    {out}
-
-    Returns
-    -------
-    array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
-
-    {raises}
+    Parameters, result and errors are as in ``adaptive_avg_pool2d``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -129,22 +105,9 @@ def adaptive_avg_pool3d(
 def adaptive_avg_pool1d_backward(
     dy: Any, x: Any, output_size: Any, *, layout: str | None = None, threads: int | None = None
 ) -> Array:
-    """The gradient for the input of ``adaptive_avg_pool1d``.
+    """Gradient of ``adaptive_avg_pool1d`` with respect to its input.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oW) or (C, oW)
-        The gradient for the forward function's result.
-    {average_gradient}
-    {output_size}
-    {data_layout}
-    {threads}
-
-    Returns
-    -------
-    array, (N, C, W) or (C, W)
-
-    {raises}
+    Parameters, result and errors are as in ``adaptive_avg_pool2d_backward``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -161,12 +124,12 @@ def adaptive_avg_pool1d_backward(
 def adaptive_avg_pool2d_backward(
     dy: Any, x: Any, output_size: Any, *, layout: str | None = None, threads: int | None = None
 ) -> Array:
-    """The gradient for the input of ``adaptive_avg_pool2d``.
+    """Gradient of ``adaptive_avg_pool2d`` with respect to its input.
 
     Parameters
     ----------
     dy : array, (N, C, oH, oW) or (C, oH, oW)
-        The gradient for the forward function's result.
+        Gradient with respect to the forward function's result.
     {average_gradient}
     {output_size}
     {data_layout}
@@ -193,22 +156,9 @@ def adaptive_avg_pool2d_backward(
 def adaptive_avg_pool3d_backward(
     dy: Any, x: Any, output_size: Any, *, layout: str | None = None, threads: int | None = None
 ) -> Array:
-    """The gradient for the input of ``adaptive_avg_pool3d``.
+    """Gradient of ``adaptive_avg_pool3d`` with respect to its input.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
-        The gradient for the forward function's result.
-    {average_gradient}
-    {output_size}
-    {data_layout}
-    {threads}
-
-    Returns
-    -------
-    array, (N, C, D, H, W) or (C, D, H, W)
-
-    {raises}
+    Parameters, result and errors are as in ``adaptive_avg_pool2d_backward``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------

@@ -24,24 +24,9 @@ def adaptive_max_pool1d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Any:
-    """1-D max pooling to a given size: output o is the largest of ``[o * size // n, ceil((o + 1) * size / n))``.
+    """1-D max pooling to a given size.
 
-    Parameters
-    ----------
-    x : array, (N, C, W) or (C, W)
-        float32, float64, float16, bfloat16 or integers.
-    {output_size}
-    {return_indices}
-    {data_layout}
-    {threads}
-    {out}
-
-    Returns
-    -------
-    array, (N, C, oW) or (C, oW)
-        With ``return_indices`` the pair of it and the indices.
-
-    {raises}
+    Parameters, result and errors are as in ``adaptive_max_pool2d``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -64,7 +49,9 @@ def adaptive_max_pool2d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Any:
-    """2-D max pooling to a given size: output o is the largest of ``[o * size // n, ceil((o + 1) * size / n))``.
+    """2-D max pooling to a given size.
+
+    Along an axis, element o of the n in the result is the largest of ``x[o * size // n : ceil((o + 1) * size / n)]``.
 
     Parameters
     ----------
@@ -79,7 +66,7 @@ def adaptive_max_pool2d(
     Returns
     -------
     array, (N, C, oH, oW) or (C, oH, oW)
-        With ``return_indices`` the pair of it and the indices.
+        With ``return_indices`` a pair: this array and the indices.
 
     {raises}
 
@@ -104,24 +91,9 @@ def adaptive_max_pool3d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Any:
-    """3-D max pooling to a given size: output o is the largest of ``[o * size // n, ceil((o + 1) * size / n))``.
+    """3-D max pooling to a given size.
 
-    Parameters
-    ----------
-    x : array, (N, C, D, H, W) or (C, D, H, W)
-        float32, float64, float16, bfloat16 or integers.
-    {output_size}
-    {return_indices}
-    {data_layout}
-    {threads}
-    {out}
-
-    Returns
-    -------
-    array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
-        With ``return_indices`` the pair of it and the indices.
-
-    {raises}
+    Parameters, result and errors are as in ``adaptive_max_pool2d``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -144,22 +116,9 @@ def adaptive_max_pool1d_backward(
     layout: str | None = None,
     threads: int | None = None,
 ) -> Array:
-    """The gradient for the input of ``adaptive_max_pool1d``.
+    """Gradient of ``adaptive_max_pool1d`` with respect to its input.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oW) or (C, oW)
-        The gradient for the forward function's result: float32, float64, float16 or bfloat16.
-    {maximum_gradient}
-    {output_size}
-    {data_layout}
-    {threads}
-
-    Returns
-    -------
-    array, (N, C, W) or (C, W)
-
-    {raises}
+    Parameters, result and errors are as in ``adaptive_max_pool2d_backward``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -182,12 +141,12 @@ def adaptive_max_pool2d_backward(
     layout: str | None = None,
     threads: int | None = None,
 ) -> Array:
-    """The gradient for the input of ``adaptive_max_pool2d``.
+    """Gradient of ``adaptive_max_pool2d`` with respect to its input.
 
     Parameters
     ----------
     dy : array, (N, C, oH, oW) or (C, oH, oW)
-        The gradient for the forward function's result: float32, float64, float16 or bfloat16.
+        Gradient with respect to the forward function's result: float32, float64, float16 or bfloat16.
     {maximum_gradient}
     {output_size}
     {data_layout}
@@ -220,22 +179,9 @@ def adaptive_max_pool3d_backward(
     layout: str | None = None,
     threads: int | None = None,
 ) -> Array:
-    """The gradient for the input of ``adaptive_max_pool3d``.
+    """Gradient of ``adaptive_max_pool3d`` with respect to its input.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
-        The gradient for the forward function's result: float32, float64, float16 or bfloat16.
-    {maximum_gradient}
-    {output_size}
-    {data_layout}
-    {threads}
-
-    Returns
-    -------
-    array, (N, C, D, H, W) or (C, D, H, W)
-
-    {raises}
+    Parameters, result and errors are as in ``adaptive_max_pool2d_backward``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------

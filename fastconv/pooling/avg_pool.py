@@ -31,26 +31,7 @@ def avg_pool1d(
 ) -> Array:
     """1-D average pooling.
 
-    Parameters
-    ----------
-    x : array, (N, C, W) or (C, W)
-        float32, float64, float16, bfloat16 (summed in float32), complex64, complex128, or int64, whose averages are
-        cut towards zero.
-    {pool}
-    {ceil_mode}
-    {divisor}
-    {pool_dilation}
-    {data_layout}
-    {threads}
-    {out}
-
-    Returns
-    -------
-    array, (N, C, oW) or (C, oW)
-        ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis. What ``ceil_mode`` adds
-        past the padding never counts as elements.
-
-    {raises}
+    Parameters, result and errors are as in ``avg_pool2d``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -86,7 +67,7 @@ def avg_pool2d(
     ----------
     x : array, (N, C, H, W) or (C, H, W)
         float32, float64, float16, bfloat16 (summed in float32), complex64, complex128, or int64, whose averages are
-        cut towards zero.
+        rounded towards zero.
     {pool}
     {ceil_mode}
     {divisor}
@@ -98,8 +79,8 @@ def avg_pool2d(
     Returns
     -------
     array, (N, C, oH, oW) or (C, oH, oW)
-        ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis. What ``ceil_mode`` adds
-        past the padding never counts as elements.
+        ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis. What a window
+        covers beyond the padding (see ``ceil_mode``) never counts.
 
     {raises}
 
@@ -133,26 +114,7 @@ def avg_pool3d(
 ) -> Array:
     """3-D average pooling.
 
-    Parameters
-    ----------
-    x : array, (N, C, D, H, W) or (C, D, H, W)
-        float32, float64, float16, bfloat16 (summed in float32), complex64, complex128, or int64, whose averages are
-        cut towards zero.
-    {pool}
-    {ceil_mode}
-    {divisor}
-    {pool_dilation}
-    {data_layout}
-    {threads}
-    {out}
-
-    Returns
-    -------
-    array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
-        ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis. What ``ceil_mode`` adds
-        past the padding never counts as elements.
-
-    {raises}
+    Parameters, result and errors are as in ``avg_pool2d``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -182,25 +144,9 @@ def avg_pool1d_backward(
     layout: str | None = None,
     threads: int | None = None,
 ) -> Array:
-    """The gradient for the input of ``avg_pool1d``: every element of dy is shared out over its window.
+    """Gradient of ``avg_pool1d`` with respect to its input: every element of dy is spread evenly over its window.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oW) or (C, oW)
-        The gradient for the forward function's result; its dtypes, except int64.
-    {average_gradient}
-    {pool}
-    {ceil_mode}
-    {divisor}
-    {pool_dilation}
-    {data_layout}
-    {threads}
-
-    Returns
-    -------
-    array, (N, C, W) or (C, W)
-
-    {raises}
+    Parameters, result and errors are as in ``avg_pool2d_backward``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -230,12 +176,12 @@ def avg_pool2d_backward(
     layout: str | None = None,
     threads: int | None = None,
 ) -> Array:
-    """The gradient for the input of ``avg_pool2d``: every element of dy is shared out over its window.
+    """Gradient of ``avg_pool2d`` with respect to its input: every element of dy is spread evenly over its window.
 
     Parameters
     ----------
     dy : array, (N, C, oH, oW) or (C, oH, oW)
-        The gradient for the forward function's result; its dtypes, except int64.
+        Gradient with respect to the forward function's result, of any dtype that it takes but int64.
     {average_gradient}
     {pool}
     {ceil_mode}
@@ -278,25 +224,9 @@ def avg_pool3d_backward(
     layout: str | None = None,
     threads: int | None = None,
 ) -> Array:
-    """The gradient for the input of ``avg_pool3d``: every element of dy is shared out over its window.
+    """Gradient of ``avg_pool3d`` with respect to its input: every element of dy is spread evenly over its window.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
-        The gradient for the forward function's result; its dtypes, except int64.
-    {average_gradient}
-    {pool}
-    {ceil_mode}
-    {divisor}
-    {pool_dilation}
-    {data_layout}
-    {threads}
-
-    Returns
-    -------
-    array, (N, C, D, H, W) or (C, D, H, W)
-
-    {raises}
+    Parameters, result and errors are as in ``avg_pool2d_backward``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------

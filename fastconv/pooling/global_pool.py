@@ -49,12 +49,12 @@ def global_avg_pool(
 def global_avg_pool_backward(
     dy: Any, x: Any, *, keepdims: bool = True, layout: str | None = None, threads: int | None = None
 ) -> Array:
-    """The gradient for the input of ``global_avg_pool``: every element of dy is shared out over its channel.
+    """Gradient of ``global_avg_pool`` with respect to its input: every element of dy is spread evenly over its channel.
 
     Parameters
     ----------
     dy : array, (N, C, 1, ...) or without ``keepdims`` (N, C)
-        The gradient for the forward function's result.
+        Gradient with respect to the forward function's result.
     {average_gradient}
     {keepdims}
     {global_layout}
@@ -80,7 +80,7 @@ def global_avg_pool_backward(
 def global_max_pool(
     x: Any, *, keepdims: bool = True, layout: str | None = None, threads: int | None = None, out: Array | None = None
 ) -> Array:
-    """The largest element of every channel over all spatial axes. NaN is larger than everything.
+    """The largest element of every channel over all spatial axes. NaN counts as the largest value.
 
     Parameters
     ----------
@@ -110,12 +110,12 @@ def global_max_pool(
 def global_max_pool_backward(
     dy: Any, x: Any, *, keepdims: bool = True, layout: str | None = None, threads: int | None = None
 ) -> Array:
-    """The gradient for the input of ``global_max_pool``: every element of dy goes to the first maximum.
+    """Gradient of ``global_max_pool`` with respect to its input: every element of dy goes to the first maximum.
 
     Parameters
     ----------
     dy : array, (N, C, 1, ...) or without ``keepdims`` (N, C)
-        The gradient for the forward function's result: float32, float64, float16 or bfloat16.
+        Gradient with respect to the forward function's result: float32, float64, float16 or bfloat16.
     x : array, (N, C, ...)
         The forward function's input.
     {keepdims}

@@ -28,27 +28,9 @@ def max_pool1d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Any:
-    """1-D max pooling. NaN is larger than everything; a window with nothing but padding gives -inf.
+    """1-D max pooling.
 
-    Parameters
-    ----------
-    x : array, (N, C, W) or (C, W)
-        float32, float64, float16, bfloat16 or integers.
-    {pool}
-    {pool_dilation}
-    {ceil_mode}
-    {return_indices}
-    {data_layout}
-    {threads}
-    {out}
-
-    Returns
-    -------
-    array, (N, C, oW) or (C, oW)
-        ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis. With ``return_indices``
-        the pair of it and the indices, -1 for a window with nothing but padding.
-
-    {raises}
+    Parameters, result and errors are as in ``max_pool2d``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -76,7 +58,9 @@ def max_pool2d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Any:
-    """2-D max pooling. NaN is larger than everything; a window with nothing but padding gives -inf.
+    """2-D max pooling.
+
+    NaN counts as the largest value. A window of nothing but padding gives -inf, or the smallest integer.
 
     Parameters
     ----------
@@ -94,7 +78,7 @@ def max_pool2d(
     -------
     array, (N, C, oH, oW) or (C, oH, oW)
         ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis. With ``return_indices``
-        the pair of it and the indices, -1 for a window with nothing but padding.
+        a pair: this array and the indices, -1 for a window of nothing but padding.
 
     {raises}
 
@@ -124,27 +108,9 @@ def max_pool3d(
     threads: int | None = None,
     out: Array | None = None,
 ) -> Any:
-    """3-D max pooling. NaN is larger than everything; a window with nothing but padding gives -inf.
+    """3-D max pooling.
 
-    Parameters
-    ----------
-    x : array, (N, C, D, H, W) or (C, D, H, W)
-        float32, float64, float16, bfloat16 or integers.
-    {pool}
-    {pool_dilation}
-    {ceil_mode}
-    {return_indices}
-    {data_layout}
-    {threads}
-    {out}
-
-    Returns
-    -------
-    array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
-        ``o = (size + before + after - dilation * (k - 1) - 1) // stride + 1`` on every axis. With ``return_indices``
-        the pair of it and the indices, -1 for a window with nothing but padding.
-
-    {raises}
+    Parameters, result and errors are as in ``max_pool2d``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
@@ -172,24 +138,9 @@ def max_pool1d_backward(
     layout: str | None = None,
     threads: int | None = None,
 ) -> Array:
-    """The gradient for the input of ``max_pool1d``: every element of dy goes to the maximum of its window.
+    """Gradient of ``max_pool1d`` with respect to its input: every element of dy goes to the maximum of its window.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oW) or (C, oW)
-        The gradient for the forward function's result: float32, float64, float16 or bfloat16.
-    {maximum_gradient}
-    {pool}
-    {pool_dilation}
-    {ceil_mode}
-    {data_layout}
-    {threads}
-
-    Returns
-    -------
-    array, (N, C, W) or (C, W)
-
-    {raises}
+    Parameters, result and errors are as in ``max_pool2d_backward``, with axes (W) in place of (H, W).
 
     Examples
     --------
@@ -217,12 +168,12 @@ def max_pool2d_backward(
     layout: str | None = None,
     threads: int | None = None,
 ) -> Array:
-    """The gradient for the input of ``max_pool2d``: every element of dy goes to the maximum of its window.
+    """Gradient of ``max_pool2d`` with respect to its input: every element of dy goes to the maximum of its window.
 
     Parameters
     ----------
     dy : array, (N, C, oH, oW) or (C, oH, oW)
-        The gradient for the forward function's result: float32, float64, float16 or bfloat16.
+        Gradient with respect to the forward function's result: float32, float64, float16 or bfloat16.
     {maximum_gradient}
     {pool}
     {pool_dilation}
@@ -262,24 +213,9 @@ def max_pool3d_backward(
     layout: str | None = None,
     threads: int | None = None,
 ) -> Array:
-    """The gradient for the input of ``max_pool3d``: every element of dy goes to the maximum of its window.
+    """Gradient of ``max_pool3d`` with respect to its input: every element of dy goes to the maximum of its window.
 
-    Parameters
-    ----------
-    dy : array, (N, C, oD, oH, oW) or (C, oD, oH, oW)
-        The gradient for the forward function's result: float32, float64, float16 or bfloat16.
-    {maximum_gradient}
-    {pool}
-    {pool_dilation}
-    {ceil_mode}
-    {data_layout}
-    {threads}
-
-    Returns
-    -------
-    array, (N, C, D, H, W) or (C, D, H, W)
-
-    {raises}
+    Parameters, result and errors are as in ``max_pool2d_backward``, with axes (D, H, W) in place of (H, W).
 
     Examples
     --------
