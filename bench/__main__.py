@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import comparison, errors, peak, regret, report
+from . import calls, comparison, errors, peak, regret, report
 from .fuzz import command as fuzz
 
 
@@ -13,7 +13,7 @@ def main(words: list[str] | None = None) -> int:
     """Run a subcommand; what the user got wrong is one line on stderr."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements of fastconv.")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (comparison, report, errors, peak, regret, fuzz):
+    for module in (comparison, calls, report, errors, peak, regret, fuzz):
         module.add_to(subparsers)
     arguments = parser.parse_args(words)
     try:

@@ -13,9 +13,24 @@ import numpy as np
 from ._algorithm import Algorithm, Machine, Operands, Params
 from ._cpu import backend as _cpu
 from ._cpu.engine.call_cache import CallCache, Dispatcher, exact
+from ._cpu.engine.compiled_call import CompiledCall, GradientsCall, PythonCall
+from ._cpu.engine.convolution_call import ConvolutionCall
 from ._problem import ConvProblem
 
-__all__ = ["CPU", "Backend", "CallCache", "Dispatcher", "algorithm_names", "backend_of", "exact", "find_algorithm"]
+__all__ = [
+    "CPU",
+    "Backend",
+    "CallCache",
+    "CompiledCall",
+    "ConvolutionCall",
+    "Dispatcher",
+    "GradientsCall",
+    "PythonCall",
+    "algorithm_names",
+    "backend_of",
+    "exact",
+    "find_algorithm",
+]
 
 
 class Backend(Protocol):
@@ -66,6 +81,27 @@ class Backend(Protocol):
         subtracted: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Run a plan on canonical views of any arrays and write its result array."""
+
+    pooling: Any
+    """Maxima and averages of windows, and their gradients: ``_cpu/pooling/algorithm.py``."""
+
+    def prepare(self, plan: Any, call: Any) -> ConvolutionCall | None:
+        """What computes calls like ``call`` by the plan; None where ``execute`` has to."""
+
+    def prepare_sums(self, place: int, axes: tuple[int, ...], dy: np.ndarray, threads: int) -> CompiledCall:
+        """What computes ``channel_sums`` of the array at a place among those of a call, for all arrays like ``dy``."""
+
+    def channel_sums(self, array: np.ndarray, threads: int) -> np.ndarray:
+        """Sums of (N, C, D, H, W) over all but C."""
+
+    def activation_gradient(self, activation: Any, dy: np.ndarray, z: np.ndarray, threads: int) -> np.ndarray:
+        """``dy`` times the activation's slope at ``z``, in the place of z."""
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """A new array."""
+
+    def cast(self, array: np.ndarray, dtype: np.dtype, threads: int) -> np.ndarray:
+        """The array in another dtype; itself if it has that one."""
 
     def guarded(self, size_bytes: int, guard_bytes: int, run: Callable[[], None]) -> bool:
         """Call ``run``; whether nothing was written behind the ``size_bytes`` of scratch memory that it takes."""

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ._backend import CPU, CallCache, CompiledCall, Dispatcher
 from ._choose.select import bind, plan_for
 from ._config import thread_count
-from ._cpu import backend
-from ._cpu.engine.call_cache import CallCache, Dispatcher
-from ._cpu.engine.compiled_call import ConvLaunch
 from ._docs import documented
-from ._execute.convolution import execute, launch, pack
+from ._execute.convolution import compute, pack, placed
 from ._normalize import planned as normalize
 from ._normalize.planned import PackedWeight, Planned
 from ._normalize.settings import Settings
@@ -22,7 +20,7 @@ from ._plan import Immutable, Plan
 from ._problem import Epilogue
 from ._version import __version__
 
-KEPT_LAUNCHES = 16
+KEPT_CALLS = 16
 """With and without bias, residual and packed weight."""
 
 
@@ -46,9 +44,9 @@ class PlannedConvolution(Immutable):
         self._threads = threads
         self._choices = {(False, False): choice}
         bare = choice.problem.replace(epilogue=Epilogue())
-        self._run = Dispatcher(CallCache(KEPT_LAUNCHES), self._first, PackedWeight).call
+        self._run = Dispatcher(CallCache(KEPT_CALLS), self._first, PackedWeight).call
         layout = f"{choice.algorithm.name} {sorted(choice.params.items())}"
-        self._made_for = f"{bare}: {layout}, fastconv {__version__}, {backend.ISA}"
+        self._made_for = f"{bare}: {layout}, fastconv {__version__}, {CPU.level()}"
 
     @property
     def result_shape(self) -> tuple[int, ...]:
@@ -110,12 +108,13 @@ class PlannedConvolution(Immutable):
 
     def _first(
         self, normalise: None, arguments: tuple[()], how: tuple[()], arrays: tuple[Any, ...], out: Any
-    ) -> tuple[np.ndarray, Callable[[], ConvLaunch | None]]:
-        """What the first call with arrays like these takes; all later ones are launched."""
+    ) -> tuple[np.ndarray, Callable[[], CompiledCall | None]]:
+        """What the first call with arrays like these takes; all later ones are known."""
         first, second, bias, add = arrays
         choice = self._choice_for(bias is not None, add is not None)
         call = normalize.call_of(self._planned, choice.problem, first, second, bias, add, out, self._made_for)
-        return execute(choice, call), partial(launch, choice, call, arrays)
+        compiled = CPU.prepare(choice, call)
+        return compute(choice, call, compiled), partial(placed, compiled, call, arrays)
 
     def _choice_for(self, bias: bool, add: bool) -> Plan:
         """The same choice for the problem with bias and add or without."""

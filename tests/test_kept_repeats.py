@@ -12,7 +12,7 @@ import fastconv
 from fastconv import tuning
 from fastconv._choose import select
 from fastconv._cpu.engine.call_cache import CallCache, Dispatcher
-from fastconv._cpu.engine.compiled_call import GradientsLaunch, Launch
+from fastconv._cpu.engine.compiled_call import CompiledCall, GradientsCall
 from fastconv._execute import convolution as execute
 
 
@@ -104,9 +104,9 @@ def test_nothing_is_kept_under_settings_that_changed_meanwhile() -> None:
     repeats, precision = CallCache(3), fastconv.get_precision()
     meanwhile = [lambda: None, lambda: fastconv.set_precision("ieee")]
 
-    def first(*_: Any) -> tuple[tuple[None], Callable[[], Launch]]:
+    def first(*_: Any) -> tuple[tuple[None], Callable[[], CompiledCall]]:
         meanwhile.pop()()
-        return (None,), lambda: GradientsLaunch(None)
+        return (None,), lambda: GradientsCall(None)
 
     entry = Dispatcher(repeats, first)
     try:
@@ -122,9 +122,9 @@ def test_at_most_so_many_are_kept() -> None:
     """The oldest go first; one that is asked for again is made anew."""
     repeats, made = CallCache(3), list[int]()
 
-    def first(normalise: None, arguments: tuple[int], *_: Any) -> tuple[tuple[None], Callable[[], Launch]]:
+    def first(normalise: None, arguments: tuple[int], *_: Any) -> tuple[tuple[None], Callable[[], CompiledCall]]:
         made.append(arguments[0])
-        return (None,), lambda: GradientsLaunch(None)
+        return (None,), lambda: GradientsCall(None)
 
     entry = Dispatcher(repeats, first)
     for number in (0, 1, 2, 3, 4, 4, 3, 2, 0, 1, 0):

@@ -145,7 +145,17 @@ def test_kernels_are_pure(file: Path) -> None:
     forbidden = re.search(r"\b(malloc|calloc|realloc|free|alloca|printf|fopen|Py\w+|abort|exit|assert)\s*\(", text)
     assert forbidden is None, forbidden
     includes = set(re.findall(r"#\s*include\s*<([^>]+)>", text))
-    allowed = {"stdint.h", "stddef.h", "string.h", "math.h", "complex.h", "float.h", "limits.h", "stdlib.h", "immintrin.h"}
+    allowed = {
+        "stdint.h",
+        "stddef.h",
+        "string.h",
+        "math.h",
+        "complex.h",
+        "float.h",
+        "limits.h",
+        "stdlib.h",
+        "immintrin.h",
+    }
     if file.name == "tile_permission.h":  # asks the system, when levels are looked at and not while computing
         allowed |= {"cpuid.h", "sys/syscall.h", "unistd.h"}
     assert includes <= allowed

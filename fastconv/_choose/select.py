@@ -28,8 +28,8 @@ MULTIPLY_ADDS_PER_THREAD = 250_000
 """Starting another thread costs about as much as this work."""
 
 KEPT_PLANS = 4096
-repeats = CallCache(KEPT_PLANS)
-"""Calls that were planned, by their arguments; what ``_execute`` looks them up in."""
+call_cache = CallCache(KEPT_PLANS)
+"""Calls that were prepared, by their arguments; what ``_execute`` looks them up in."""
 _plans: OrderedDict[tuple[object, ...], Plan] = OrderedDict()
 _lock = threading.RLock()
 """One that a signal handler may take in the middle of a call that holds it."""
@@ -60,7 +60,7 @@ def forget_plans() -> None:
     """Drop the plans kept in memory, so that new tuned choices and settings are seen."""
     with _lock:
         _plans.clear()
-    repeats.forget()
+    call_cache.forget()
 
 
 def plan_for(

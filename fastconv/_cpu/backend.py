@@ -22,6 +22,8 @@ from .elementwise.loops import cast
 from .engine import pages, runtime
 from .engine.workspace import drop, give_back, take
 from .pieces import Piece, summed_pieces
+from .pooling import algorithm as pooling_algorithm
+from .prepare import prepare as prepare_convolution
 from .registry import ALGORITHMS
 
 SUMMED_PER_THREAD = 2**18
@@ -41,6 +43,8 @@ level = runtime.isa
 fingerprint = fingerprints.fingerprint
 calibrate = calibration.calibrate
 empty = pages.empty
+prepare = prepare_convolution
+pooling: Any = pooling_algorithm
 
 
 def facts() -> dict[str, str]:
@@ -259,6 +263,11 @@ def channel_sums(array: np.ndarray, threads: int) -> np.ndarray:
         return elementwise.channel_sums(array, sum_threads(array.size, threads))
     wide = np.complex128 if array.dtype.kind == "c" else np.float64
     return array.sum(axis=(0, 2, 3, 4), dtype=wide).astype(array.dtype.newbyteorder("="))
+
+
+def prepare_sums(place: int, axes: tuple[int, ...], dy: np.ndarray, threads: int) -> elementwise.SumsCall:
+    """What computes ``channel_sums`` of the array at a place among those of a call, for all arrays like ``dy``."""
+    return elementwise.SumsCall(place, axes, dy.dtype, sum_threads(dy.size, threads))
 
 
 def sum_threads(size: int, threads: int) -> int:

@@ -11,24 +11,26 @@ by w; the weight gradient is put together from the four blocks of products of pa
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .._algorithm import Operands, Params, Resources
+from .._algorithm import Operands, Resources
 from .._problem import RESULT, ConvProblem
 from . import epilogue
 from .border import Border
-from .engine.convolution_call import Carry, ConvolutionCall
 from .elementwise.loops import CARRIES
+from .engine.convolution_call import Carry, ConvolutionCall
 from .recompute import recompute
 
 DATA, WEIGHT = 1, 0
 """The canonical axis that is two in a carry: the channels of data, the filters of a weight."""
 Steps = tuple[int, ...]
+MOST_REPEATS = 16
+NO_INDEX = (None, None, None)
+"""Elements in their order, without padding."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +105,12 @@ class _Passes:
     def carry(self, name: str, is_result: bool, role: str, user_at: int, at: int, steps: Steps, **more: Any) -> Carry:
         """A pass from the user's array of a role to scratch memory, or to it where it is the result."""
         array, scratch = (role, user_at), (None, at, steps)
-        sides = {"source": scratch, "result": array} if is_result else {"source": array, "result": scratch}
-        made = Carry(CARRIES[name], **sides, **more)
+        source, result = (scratch, array) if is_result else (array, scratch)
+        made = Carry(CARRIES[name], source=source, result=result, **more)
         (self.after if is_result else self.before).append(made)
         return made
 
-    def real(self, role: str, split: int, shape: tuple[int, ...], name: str, index: Any = (None,) * 3) -> None:
+    def real(self, role: str, split: int, shape: tuple[int, ...], name: str, index: Any = NO_INDEX) -> None:
         """A real operand, or a complex one as the algorithm takes it, by one pass."""
         at, steps = self.reserve(role, shape)
         six = (*steps[:split], steps[split] * (shape[split] // self.problem.groups), *steps[split:])
@@ -139,7 +141,7 @@ class _Passes:
         six = (0, self.size * sizes[2], self.size, 0, 0, 0)
         self.carry(name, False, "bias", 0, at, six, size=sizes, split=DATA)
 
-    def split_data(self, role: str, shape: tuple[int, ...], conjugated: bool, index: Any = (None,) * 3) -> None:
+    def split_data(self, role: str, shape: tuple[int, ...], conjugated: bool, index: Any = NO_INDEX) -> None:
         """Complex data as real channels."""
         is_result = role == RESULT[self.problem.direction]
         at, steps = self.reserve(role, (shape[0], 2 * shape[1], *shape[2:]))
@@ -168,6 +170,18 @@ class _Passes:
             block = at + row * sizes[1] * steps[0] + column * channels * steps[1]
             self.carry(name, is_result, "weight", part * self.size, block, six, size=sizes, split=WEIGHT)
 
+    def fold(self, border: Border, shape: tuple[int, ...], at: int, steps: Steps) -> None:
+        """Add the elements of a padded gradient to those that they repeat."""
+        role, groups = RESULT[self.problem.direction], self.problem.groups
+        inside = self.sizes((*shape[:2], *border.sizes), DATA)
+        zeros = np.lib.stride_tricks.as_strided(np.zeros(1, self.target.dtype), inside, (0,) * 6)
+        self.after.append(Carry(CARRIES[_copied(self.size)], inside, DATA, source=zeros, result=(role, 0)))
+        six = (steps[0], steps[1] * (shape[1] // groups), *steps[1:])
+        sizes = self.sizes(shape, DATA)
+        self.after.append(
+            Carry(CARRIES[_added(self.size)], sizes, DATA, (None, at, six), (role, 0), border.indices, False)
+        )
+
     def add_to_result(self, role: str, shape: tuple[int, ...]) -> None:
         """Add the parts of a complex bias or residual to those of the result."""
         result = RESULT[self.problem.direction]
@@ -177,10 +191,15 @@ class _Passes:
             )
 
 
+def _is_short(border: Border) -> bool:
+    """Whether few elements are repeats of the same one, so that the order in which they are added does not matter."""
+    return all(index is None or np.bincount(index).max() <= MOST_REPEATS for index in border.indices)
+
+
 def prepare(plan: Any, call: Any) -> ConvolutionCall | None:
     """What computes calls like ``call``; None where they have to be computed another way each time."""
     problem, target = plan.problem, plan.target
-    if problem.is_empty or (call.subtracted and problem.direction != "forward"):
+    if problem.is_empty or target.dtype == "int8":
         return None
     passes = _Passes(problem, target)
     role = RESULT[problem.direction]
@@ -189,7 +208,7 @@ def prepare(plan: Any, call: Any) -> ConvolutionCall | None:
         return None
     shapes = {"input": problem.input_shape, "weight": problem.weight_shape, "output": problem.output_shape}
     for name, shape in shapes.items():
-        index = call.border.indices if name == "input" and call.border is not None else (None,) * 3
+        index = call.border.indices if name == "input" and call.border is not None else NO_INDEX
         _operand(passes, call, name, shape, index, is_folded)
     axes = dict(call.frame.axes)
     if target.dtype != problem.dtype:
@@ -215,7 +234,7 @@ def prepare(plan: Any, call: Any) -> ConvolutionCall | None:
         passes.scratch,
         tuple(passes.before),
         tuple(passes.after),
-        is_folded,
+        is_folded and not passes.after,
         plan.algorithm.multiplies_outside and problem.direction == "backward_input",
         Views(plan, target, call.frame, call.border, passes.bytes),
     )
@@ -229,12 +248,14 @@ def _operand(
     split = WEIGHT if name == "weight" else DATA
     conjugated = call.conjugated == name
     if is_result and is_folded:
-        passes.reserve(name, shape)
+        at, steps = passes.reserve(name, shape)
+        if target.dtype == problem.dtype and _is_short(call.border):
+            passes.fold(call.border, shape, at, steps)
     elif target.dtype == problem.dtype:
         if problem.dtype.startswith("complex"):
-            if conjugated or index != (None,) * 3:
+            if conjugated or index is not NO_INDEX:
                 passes.whole_complex(name, split, shape, conjugated, index)
-        elif index != (None,) * 3:
+        elif index is not NO_INDEX:
             passes.real(name, split, shape, _copied(passes.size), index)
     elif problem.dtype == "int8":
         _integers(passes, call, name, split, shape, is_result, index)

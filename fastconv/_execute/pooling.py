@@ -9,27 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from .._choose.select import repeats
+from .._backend import CPU, CompiledCall, Dispatcher, PythonCall
+from .._choose.select import call_cache
 from .._config import thread_count
-from .._cpu.elementwise.loops import cast
-from .._cpu.engine import pages
-from .._cpu.engine.call_cache import Dispatcher
-from .._cpu.engine.compiled_call import Launch
-from .._cpu.pooling import algorithm as backend
-from .._cpu.pooling.loops import PoolLaunch
 from .._normalize.pooling import PoolCall, boolean
+
+backend = CPU.pooling
 
 Normalise = Callable[..., PoolCall]
 Arguments = tuple[Any, ...]
 How = tuple[Any, ...]
-MakeLaunch = Callable[[], Launch | None]
+MakeCall = Callable[[], CompiledCall | None]
 Arrays = tuple[Any, ...]
 Result = np.ndarray | tuple[np.ndarray, np.ndarray]
 
 
 def _first_maximum(
     normalise: Normalise, arguments: Arguments, how: How, arrays: Arrays, out: Any
-) -> tuple[Result, MakeLaunch]:
+) -> tuple[Result, MakeCall]:
     call = normalise(*arguments, *arrays, out)
     returns_indices, threads = boolean("return_indices", how[0]), thread_count(how[1])
     assert call.input is not None
@@ -38,27 +35,27 @@ def _first_maximum(
     frame = call.frame
     where = None if indices is None else frame.data(indices)
     backend.maximum(call.windows, frame.data(call.input), frame.data(result), where, threads)
-    launch = partial(_launch, "maximum", call, arrays, threads, returns_indices)
+    make = partial(_placed, "maximum", call, arrays, threads, returns_indices)
     shown = _as_user_sees_it(call, result, out)
-    return shown if indices is None else (shown, indices), launch
+    return shown if indices is None else (shown, indices), make
 
 
-maximum = Dispatcher(repeats, _first_maximum).call
+maximum = Dispatcher(call_cache, _first_maximum).call
 """``maximum(normalise, arguments, (return_indices, threads), (x,), out)``: the maxima, and if asked their places."""
 
 
 def _first_average(
     normalise: Normalise, arguments: Arguments, how: How, arrays: Arrays, out: Any
-) -> tuple[np.ndarray, MakeLaunch]:
+) -> tuple[np.ndarray, MakeCall]:
     call = normalise(*arguments, *arrays, out)
     threads = thread_count(how[0])
     assert call.input is not None
     result = _result(call)
     backend.average(call.windows, call.frame.data(call.input), call.frame.data(result), threads)
-    return _as_user_sees_it(call, result, out), partial(_launch, "average", call, arrays, threads)
+    return _as_user_sees_it(call, result, out), partial(_placed, "average", call, arrays, threads)
 
 
-average = Dispatcher(repeats, _first_average).call
+average = Dispatcher(call_cache, _first_average).call
 """``average(normalise, arguments, (threads,), (x,), out)``: the averages."""
 
 
@@ -69,9 +66,9 @@ def _as_user_sees_it(call: PoolCall, result: np.ndarray, out: Any) -> np.ndarray
     return result if call.user_shape is None else result.reshape(call.user_shape)
 
 
-def _launch(
+def _placed(
     kind: str, call: PoolCall, arrays: Arrays, threads: int, returns_indices: bool = False
-) -> PoolLaunch | None:
+) -> CompiledCall | None:
     """What does the same for other arrays like these; None where kernels read another array than the user's."""
     x = call.input
     if (
@@ -89,33 +86,72 @@ def _launch(
         # Of whole images: batch and channels are all that has a size.
         result_axes = (0, len(shape) - 1 if call.frame.channels_last else 1, -1, -1, -1)
     count = backend.pool_threads(call.windows, math.prod(shape), threads)
-    return PoolLaunch(call.windows, x.dtype, kind, returns_indices, axes, result_axes, shape, count)
+    return backend.prepare(call.windows, x.dtype, kind, returns_indices, axes, result_axes, shape, count)
 
 
-def maximum_gradient(call: PoolCall, threads: int | None) -> np.ndarray:
-    """The gradient for the input of ``maximum``, whose places are found again where they are not given."""
-    dy, indices, frame = call.output_gradient, call.indices, call.frame
-    assert dy is not None
-    if indices is None:
-        assert call.input is not None
-        indices = np.empty(call.result_shape, np.int64)
-        values = np.empty(call.result_shape, call.input.dtype.newbyteorder("="))
-        source, places = frame.data(call.input), frame.data(indices)
-        backend.maximum(call.windows, source, frame.data(values), places, thread_count(threads))
-    dx = np.zeros(call.input_shape, backend.computing_dtype(dy.dtype))
-    backend.maximum_gradient(call.windows, frame.data(dy), frame.data(indices), frame.data(dx), thread_count(threads))
-    return cast(dx, dy.dtype.newbyteorder("="), thread_count(threads))
+def _first_maximum_gradient(
+    normalise: Normalise, arguments: Arguments, how: How, arrays: Arrays, out: None
+) -> tuple[np.ndarray, MakeCall]:
+    call = normalise(*arguments, *arrays)
+    threads, frame = thread_count(how[0]), call.frame
+    given, shape = call.input, call.result_shape
+
+    def places_in(x: np.ndarray) -> np.ndarray:
+        indices = np.empty(shape, np.int64)
+        values = np.empty(shape, x.dtype.newbyteorder("="))
+        backend.maximum(call.windows, frame.data(x), frame.data(values), frame.data(indices), threads)
+        return indices
+
+    def compute(dy: np.ndarray, x: np.ndarray | None, indices: np.ndarray | None) -> np.ndarray:
+        if indices is None:
+            assert x is not None
+            indices = places_in(x)
+        dx = np.zeros(call.input_shape, backend.computing_dtype(dy.dtype))
+        backend.maximum_gradient(call.windows, frame.data(dy), frame.data(indices), frame.data(dx), threads)
+        return _gradient(call, dx, dy.dtype, threads)
+
+    def again(arrays: Arrays, out: None) -> np.ndarray | None:
+        dy, x, indices = (*arrays, None)[:3]
+        x = None if given is None else x.reshape(given.shape)
+        if indices is not None and not call.has(indices):
+            return None
+        return compute(dy.reshape(shape), x, indices)
+
+    assert call.output_gradient is not None
+    return compute(call.output_gradient, given, call.indices), lambda: PythonCall(again)
 
 
-def average_gradient(call: PoolCall, threads: int | None) -> np.ndarray:
-    """The gradient for the input of ``average``."""
-    dy = call.output_gradient
-    assert dy is not None
-    dx = np.zeros(call.input_shape, backend.computing_dtype(dy.dtype))
-    backend.average_gradient(call.windows, call.frame.data(dy), call.frame.data(dx), thread_count(threads))
-    return cast(dx, dy.dtype.newbyteorder("="), thread_count(threads))
+maximum_gradient = Dispatcher(call_cache, _first_maximum_gradient).call
+"""``maximum_gradient(normalise, arguments, (threads,), (dy, x, indices))``: the gradient for the input of ``maximum``,
+whose places are found again where they are not given."""
+
+
+def _first_average_gradient(
+    normalise: Normalise, arguments: Arguments, how: How, arrays: Arrays, out: None
+) -> tuple[np.ndarray, MakeCall]:
+    call = normalise(*arguments, *arrays)
+    threads, frame = thread_count(how[0]), call.frame
+
+    def compute(dy: np.ndarray) -> np.ndarray:
+        dx = np.zeros(call.input_shape, backend.computing_dtype(dy.dtype))
+        backend.average_gradient(call.windows, frame.data(dy), frame.data(dx), threads)
+        return _gradient(call, dx, dy.dtype, threads)
+
+    assert call.output_gradient is not None
+    again = PythonCall(lambda arrays, out: compute(arrays[0].reshape(call.result_shape)))
+    return compute(call.output_gradient), lambda: again
+
+
+average_gradient = Dispatcher(call_cache, _first_average_gradient).call
+"""``average_gradient(normalise, arguments, (threads,), (dy, x))``: the gradient for the input of ``average``."""
+
+
+def _gradient(call: PoolCall, dx: np.ndarray, dtype: np.dtype, threads: int) -> np.ndarray:
+    """A gradient as the user sees it."""
+    result: np.ndarray = CPU.cast(dx, dtype.newbyteorder("="), threads)
+    return result if call.gradient_shape is None else result.reshape(call.gradient_shape)
 
 
 def _result(call: PoolCall) -> np.ndarray:
     assert call.input is not None
-    return call.out if call.out is not None else pages.empty(call.result_shape, call.input.dtype.newbyteorder("="))
+    return call.out if call.out is not None else CPU.empty(call.result_shape, call.input.dtype.newbyteorder("="))

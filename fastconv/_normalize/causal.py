@@ -18,11 +18,70 @@ from .gradients import BackwardCall, check_needs
 from .settings import Settings
 
 
+@dataclass(frozen=True)
+class Checked:
+    """Arrays of a causal convolution, and how they are cut along time."""
+
+    frame: Frame
+    x: np.ndarray
+    w: np.ndarray
+    """(C, 1, k)"""
+    state: np.ndarray
+    settings: Settings
+    reach: int
+    """Elements before an output that it sees; the length of a state."""
+
+    @property
+    def axis(self) -> int:
+        return self.frame.first_spatial_axis
+
+    @property
+    def length(self) -> int:
+        return self.x.shape[self.axis]
+
+    @property
+    def head(self) -> int:
+        """Elements of the result that see the state."""
+        return min(self.length, self.reach)
+
+    def places(self, begin: int, end: int) -> tuple[slice, ...]:
+        """The index of elements ``begin`` to ``end`` of time."""
+        return (slice(None),) * self.axis + (slice(begin, end),)
+
+    @property
+    def kept(self) -> tuple[slice, ...] | None:
+        """The elements of the state that are still in the next one; None for no element."""
+        return self.places(self.length, self.reach) if self.length < self.reach else None
+
+    @property
+    def tail(self) -> tuple[slice, ...]:
+        """The elements of x that are in the next state."""
+        return self.places(max(self.length - self.reach, 0), self.length)
+
+    def cut(self, array: np.ndarray, begin: int, end: int) -> np.ndarray:
+        """The elements ``begin`` to ``end`` of the time axis."""
+        return array[self.places(begin, end)]
+
+    def source(self, x: np.ndarray, state: np.ndarray, begin: int) -> np.ndarray:
+        """What the part of the result that begins there is computed from: the first sees the state."""
+        return x if begin == self.reach else self.join(state, self.cut(x, 0, self.head))
+
+    def after(self, x: np.ndarray, state: np.ndarray) -> np.ndarray:
+        """The state after x: the last elements of both joined."""
+        return self.join(state[self.kept], x[self.tail]) if self.kept else x[self.tail].copy()
+
+    def join(self, *arrays: np.ndarray) -> np.ndarray:
+        return np.concatenate(arrays, axis=self.axis)
+
+
 @dataclass
 class CausalCall:
     """The parts of the result that do and do not see the state, and what the user gets."""
 
     parts: list[ConvCall]
+    bounds: list[tuple[int, int]]
+    """Of the parts, along time."""
+    checked: Checked
     result: np.ndarray
     out: np.ndarray | None
     """Where ``result`` is copied to at the end, where it could not be written in place."""
@@ -51,48 +110,20 @@ class CausalBackward:
         return np.moveaxis(state, 0, self.axis), np.moveaxis(x, 0, self.axis)
 
 
-@dataclass(frozen=True)
-class _Checked:
-    frame: Frame
-    x: np.ndarray
-    w: np.ndarray
-    """(C, 1, k)"""
-    state: np.ndarray
-    settings: Settings
-    reach: int
-    """Elements before an output that it sees; the length of a state."""
-
-    @property
-    def axis(self) -> int:
-        return self.frame.first_spatial_axis
-
-    @property
-    def length(self) -> int:
-        return self.x.shape[self.axis]
-
-    def cut(self, array: np.ndarray, begin: int, end: int) -> np.ndarray:
-        """The elements ``begin`` to ``end`` of the time axis."""
-        return array[(slice(None),) * self.axis + (slice(begin, end),)]
-
-    def join(self, *arrays: np.ndarray) -> np.ndarray:
-        return np.concatenate(arrays, axis=self.axis)
-
-
 def forward(
-    x: Any,
-    w: Any,
-    bias: Any,
-    state: Any,
     dilation: Any,
     layout: Any,
     precision: Any,
     activation: Any,
+    x: Any,
+    w: Any,
+    bias: Any,
+    state: Any,
     add: Any,
     out: Any,
 ) -> CausalCall:
     """The result's first elements from the state and the first of x; the others from x alone."""
     c = _check(x, w, state, dilation, layout, precision)
-    head = min(c.length, c.reach)
     add = None if add is None else as_array("add", add)
     if add is not None:
         check_shape("add", add, c.x.shape)
@@ -101,32 +132,28 @@ def forward(
         result, copied = checked, None
     else:
         result, copied = np.empty(c.x.shape, c.x.dtype.newbyteorder("=")), checked
+    bounds = [(begin, end) for begin, end in ((0, c.head), (c.reach, c.length)) if begin < end]
     parts = []
-    for source, begin, end in (
-        (c.join(c.state, c.cut(c.x, 0, head)), 0, head),
-        (c.x, c.reach, c.length),
-    ):
-        if begin < end:
-            part_add = None if add is None else c.cut(add, begin, end)
-            part_out = c.cut(result, begin, end)
-            parts.append(convolution.forward(1, c.settings, activation, source, c.w, bias, part_add, part_out))
-    after = c.join(c.cut(c.state, c.length, c.reach), c.cut(c.x, max(c.length - c.reach, 0), c.length))
-    return CausalCall(parts, result, copied, after)
+    for begin, end in bounds:
+        source, part_out = c.source(c.x, c.state, begin), c.cut(result, begin, end)
+        part_add = None if add is None else c.cut(add, begin, end)
+        parts.append(convolution.forward(1, c.settings, activation, source, c.w, bias, part_add, part_out))
+    return CausalCall(parts, bounds, c, result, copied, c.after(c.x, c.state))
 
 
 def backward(
+    dilation: Any,
+    layout: Any,
+    precision: Any,
+    activation: Any,
+    needs: Any,
     dy: Any,
     x: Any,
     w: Any,
     bias: Any,
     state: Any,
     dstate: Any,
-    dilation: Any,
-    layout: Any,
-    precision: Any,
-    activation: Any,
     add: Any,
-    needs: Any,
 ) -> CausalBackward:
     """The gradients for x, w, bias and state; ``dstate`` is that of the state after the forward."""
     needs_x, needs_w, needs_bias, needs_state = check_needs(needs, ("dx", "dw", "db", "dstate"))
@@ -140,7 +167,7 @@ def backward(
     return CausalBackward(joined, needs_x, needs_state, c.axis, c.reach, dstate, np.shape(w))
 
 
-def _check(x: Any, w: Any, state: Any, dilation: Any, layout: Any, precision: Any) -> _Checked:
+def _check(x: Any, w: Any, state: Any, dilation: Any, layout: Any, precision: Any) -> Checked:
     x, w = as_array("x", x), as_array("w", w)
     frame = Frame.of(1, "x", x.shape, layout, None)
     batch, channels, (length,) = frame.data_sizes(x.shape)
@@ -159,7 +186,7 @@ def _check(x: Any, w: Any, state: Any, dilation: Any, layout: Any, precision: An
     if state is None:
         state = np.zeros(shape, x.dtype)
     settings = Settings(dilation=step, layout=layout, precision=precision, depthwise=True)
-    return _Checked(frame, x, w.reshape(channels, 1, kernel), state, settings, reach)
+    return Checked(frame, x, w.reshape(channels, 1, kernel), state, settings, reach)
 
 
 def _array_or_none(value: Any) -> np.ndarray | None:

@@ -83,7 +83,7 @@ class WholeImages:
     def average_gradient(self, dy: Any) -> PoolCall:
         """The gradient for the input of an average."""
         return pooling.average_gradient(
-            self.rank, self._folded_gradient(dy), self.folded_shape, self.settings, pooling.MEAN_DTYPES
+            self.rank, self.settings, pooling.MEAN_DTYPES, self._folded_gradient(dy), self.folded_shape
         )
 
     def maximum_gradient(self, dy: Any, x: Any) -> PoolCall:
@@ -92,7 +92,7 @@ class WholeImages:
         if given is None:
             raise bad_type("x", x, "an array; its maxima are looked for")
         folded = given.reshape(self.folded_shape)
-        return pooling.maximum_gradient(self.rank, self._folded_gradient(dy), folded, self.settings, None)
+        return pooling.maximum_gradient(self.rank, self.settings, self._folded_gradient(dy), folded)
 
     def _folded_gradient(self, dy: Any) -> np.ndarray:
         dy = as_array("dy", dy)
@@ -103,3 +103,19 @@ class WholeImages:
 def forward(dtypes: Sequence[str], layout: Any, keepdims: Any, x: Any, out: Any = None) -> PoolCall:
     """A pooling of the whole images ``x``."""
     return WholeImages.of(x, layout, keepdims).forward(dtypes, x, out)
+
+
+def average_gradient(layout: Any, keepdims: Any, dy: Any, x: Any) -> PoolCall:
+    """The gradient for the whole images ``x`` (or their shape) of an average."""
+    images = WholeImages.of(x, layout, keepdims)
+    call = images.average_gradient(dy)
+    call.gradient_shape = images.shape
+    return call
+
+
+def maximum_gradient(layout: Any, keepdims: Any, dy: Any, x: Any) -> PoolCall:
+    """The gradient for the whole images ``x`` of a maximum."""
+    images = WholeImages.of(x, layout, keepdims)
+    call = images.maximum_gradient(dy, x)
+    call.gradient_shape = images.shape
+    return call

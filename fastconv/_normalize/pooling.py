@@ -62,6 +62,12 @@ class PoolCall:
     out: np.ndarray | None = None
     user_shape: tuple[int, ...] | None = None
     """The result's shape for the user, where that has other axes of size 1 than ``result_shape``."""
+    gradient_shape: tuple[int, ...] | None = None
+    """The same of ``input_shape``, for the gradient."""
+
+    def has(self, indices: np.ndarray) -> bool:
+        """Whether all indices are -1 or those of elements of a plane."""
+        return not indices.size or bool(indices.min() >= -1 and indices.max() < math.prod(self.windows.input_size))
 
 
 def forward(
@@ -77,7 +83,7 @@ def forward(
 
 
 def average_gradient(
-    rank: int, dy: Any, x: Any, settings: PoolSettings | AdaptiveSettings, dtypes: Sequence[str]
+    rank: int, settings: PoolSettings | AdaptiveSettings, dtypes: Sequence[str], dy: Any, x: Any
 ) -> PoolCall:
     """The gradient for ``x`` (or its shape) of an average."""
     dy = as_array("dy", dy)
@@ -89,7 +95,9 @@ def average_gradient(
     return call
 
 
-def maximum_gradient(rank: int, dy: Any, x: Any, settings: PoolSettings | AdaptiveSettings, indices: Any) -> PoolCall:
+def maximum_gradient(
+    rank: int, settings: PoolSettings | AdaptiveSettings, dy: Any, x: Any, indices: Any = None
+) -> PoolCall:
     """The gradient for ``x`` of a maximum; with ``indices`` the shape of x is enough."""
     dy = as_array("dy", dy)
     shape, given = shape_and_array("x", x)
@@ -116,8 +124,8 @@ def _checked_indices(indices: Any, call: PoolCall) -> np.ndarray:
     if array.dtype.newbyteorder("=") != np.int64:
         raise bad_type("indices", f"dtype {array.dtype}", "int64, as the forward function returns them")
     check_shape("indices", array, call.result_shape)
-    plane = math.prod(call.windows.input_size)
-    if array.size and not (array.min() >= -1 and array.max() < plane):
+    if not call.has(array):
+        plane = math.prod(call.windows.input_size)
         raise unfit("indices", f"indices {array.min()}..{array.max()}", f"-1..{plane - 1}, flat in a plane of x")
     return array
 

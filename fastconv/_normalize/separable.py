@@ -27,12 +27,12 @@ class SeparableBackward:
 
 def forward(
     rank: int,
+    settings: Settings,
+    activation: Any,
     x: Any,
     w_depthwise: Any,
     w_pointwise: Any,
     bias: Any,
-    settings: Settings,
-    activation: Any,
     add: Any,
     out: Any,
 ) -> tuple[ConvCall, ConvCall]:
@@ -45,15 +45,15 @@ def forward(
 
 def backward(
     rank: int,
+    settings: Settings,
+    activation: Any,
+    needs: Any,
     dy: Any,
     x: Any,
     w_depthwise: Any,
     w_pointwise: Any,
     bias: Any,
-    settings: Settings,
-    activation: Any,
     add: Any,
-    needs: Any,
 ) -> SeparableBackward:
     """The gradients for x, the two weights and bias."""
     needs_x, needs_depthwise, needs_pointwise, needs_bias = check_needs(

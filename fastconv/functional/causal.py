@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._docs import documented
-from .._execute.convolution import FourGradients, run_causal, run_causal_backward
+from .._execute.composed import FourGradients, run_causal, run_causal_backward
 from .._normalize import causal as normalize
 
 Array = np.ndarray
@@ -67,8 +67,8 @@ def causal_conv1d(
     >>> np.concatenate([first, rest], axis=-1)[0, 0]
     array([ 0.,  1.,  3.,  6.,  9., 12., 15., 18.])
     """
-    call = normalize.forward(x, w, bias, state, dilation, layout, precision, activation, add, out)
-    return run_causal(call, algorithm, threads)
+    arguments = (dilation, layout, precision, activation)
+    return run_causal(normalize.forward, arguments, (algorithm, threads), (x, w, bias, state, add), out)
 
 
 @documented
@@ -119,5 +119,5 @@ def causal_conv1d_backward(
     >>> dx[0, 0], dstate[0, 0]
     (array([6., 6., 5., 3.]), array([1., 3.]))
     """
-    arguments = (dy, x, w, bias, state, dstate, dilation, layout, precision, activation, add, needs)
-    return run_causal_backward(normalize.backward(*arguments), algorithm, threads)
+    arguments, arrays = (dilation, layout, precision, activation, needs), (dy, x, w, bias, state, dstate, add)
+    return run_causal_backward(normalize.backward, arguments, (algorithm, threads), arrays)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._docs import documented
-from .._execute.convolution import FourGradients, run_separable, run_separable_backward
+from .._execute.composed import FourGradients, run_separable, run_separable_backward
 from .._normalize import separable as normalize
 from .._normalize.settings import Settings
 
@@ -54,8 +54,8 @@ def separable_conv1d(
     (2, 4, 16)
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
-    calls = normalize.forward(1, x, w_depthwise, w_pointwise, bias, settings, activation, add, out)
-    return run_separable(calls, algorithm, threads)
+    arguments, arrays = (1, settings, activation), (x, w_depthwise, w_pointwise, bias, add)
+    return run_separable(normalize.forward, arguments, (algorithm, threads), arrays, out)
 
 
 @documented
@@ -110,8 +110,8 @@ def separable_conv2d(
     (2, 4, 8, 8)
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
-    calls = normalize.forward(2, x, w_depthwise, w_pointwise, bias, settings, activation, add, out)
-    return run_separable(calls, algorithm, threads)
+    arguments, arrays = (2, settings, activation), (x, w_depthwise, w_pointwise, bias, add)
+    return run_separable(normalize.forward, arguments, (algorithm, threads), arrays, out)
 
 
 @documented
@@ -147,8 +147,8 @@ def separable_conv3d(
     (2, 4, 4, 4, 4)
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
-    calls = normalize.forward(3, x, w_depthwise, w_pointwise, bias, settings, activation, add, out)
-    return run_separable(calls, algorithm, threads)
+    arguments, arrays = (3, settings, activation), (x, w_depthwise, w_pointwise, bias, add)
+    return run_separable(normalize.forward, arguments, (algorithm, threads), arrays, out)
 
 
 @documented
@@ -186,8 +186,8 @@ def separable_conv1d_backward(
     [(2, 3, 16), (6, 1, 3), (4, 6, 1), (4,)]
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
-    call = normalize.backward(1, dy, x, w_depthwise, w_pointwise, bias, settings, activation, add, needs)
-    return run_separable_backward(call, algorithm, threads)
+    arguments, arrays = (1, settings, activation, needs), (dy, x, w_depthwise, w_pointwise, bias, add)
+    return run_separable_backward(normalize.backward, arguments, (algorithm, threads), arrays)
 
 
 @documented
@@ -238,8 +238,8 @@ def separable_conv2d_backward(
     [(2, 3, 8, 8), (6, 1, 3, 3), (4, 6, 1, 1), (4,)]
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
-    call = normalize.backward(2, dy, x, w_depthwise, w_pointwise, bias, settings, activation, add, needs)
-    return run_separable_backward(call, algorithm, threads)
+    arguments, arrays = (2, settings, activation, needs), (dy, x, w_depthwise, w_pointwise, bias, add)
+    return run_separable_backward(normalize.backward, arguments, (algorithm, threads), arrays)
 
 
 @documented
@@ -277,5 +277,5 @@ def separable_conv3d_backward(
     [(2, 3, 4, 4, 4), (6, 1, 3, 3, 3), (4, 6, 1, 1, 1), (4,)]
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
-    call = normalize.backward(3, dy, x, w_depthwise, w_pointwise, bias, settings, activation, add, needs)
-    return run_separable_backward(call, algorithm, threads)
+    arguments, arrays = (3, settings, activation, needs), (dy, x, w_depthwise, w_pointwise, bias, add)
+    return run_separable_backward(normalize.backward, arguments, (algorithm, threads), arrays)

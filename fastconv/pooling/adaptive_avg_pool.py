@@ -117,7 +117,7 @@ def adaptive_avg_pool1d_backward(
     (2, 3, 8)
     """
     settings = AdaptiveSettings(output_size, layout)
-    return run.average_gradient(normalize.average_gradient(1, dy, x, settings, normalize.MEAN_DTYPES), threads)
+    return run.average_gradient(normalize.average_gradient, (1, settings, normalize.MEAN_DTYPES), (threads,), (dy, x))
 
 
 @documented
@@ -149,7 +149,7 @@ def adaptive_avg_pool2d_backward(
     (2, 3, 8, 8)
     """
     settings = AdaptiveSettings(output_size, layout)
-    return run.average_gradient(normalize.average_gradient(2, dy, x, settings, normalize.MEAN_DTYPES), threads)
+    return run.average_gradient(normalize.average_gradient, (2, settings, normalize.MEAN_DTYPES), (threads,), (dy, x))
 
 
 @documented
@@ -168,4 +168,4 @@ def adaptive_avg_pool3d_backward(
     (2, 3, 8, 8, 8)
     """
     settings = AdaptiveSettings(output_size, layout)
-    return run.average_gradient(normalize.average_gradient(3, dy, x, settings, normalize.MEAN_DTYPES), threads)
+    return run.average_gradient(normalize.average_gradient, (3, settings, normalize.MEAN_DTYPES), (threads,), (dy, x))

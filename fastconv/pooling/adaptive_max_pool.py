@@ -128,7 +128,7 @@ def adaptive_max_pool1d_backward(
     (2, 3, 8)
     """
     settings = AdaptiveSettings(output_size, layout)
-    return run.maximum_gradient(normalize.maximum_gradient(1, dy, x, settings, indices), threads)
+    return run.maximum_gradient(normalize.maximum_gradient, (1, settings), (threads,), (dy, x, indices))
 
 
 @documented
@@ -166,7 +166,7 @@ def adaptive_max_pool2d_backward(
     (2, 3, 8, 8)
     """
     settings = AdaptiveSettings(output_size, layout)
-    return run.maximum_gradient(normalize.maximum_gradient(2, dy, x, settings, indices), threads)
+    return run.maximum_gradient(normalize.maximum_gradient, (2, settings), (threads,), (dy, x, indices))
 
 
 @documented
@@ -191,4 +191,4 @@ def adaptive_max_pool3d_backward(
     (2, 3, 8, 8, 8)
     """
     settings = AdaptiveSettings(output_size, layout)
-    return run.maximum_gradient(normalize.maximum_gradient(3, dy, x, settings, indices), threads)
+    return run.maximum_gradient(normalize.maximum_gradient, (3, settings), (threads,), (dy, x, indices))

@@ -158,7 +158,7 @@ def avg_pool1d_backward(
     settings = PoolSettings(
         kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override, layout
     )
-    return run.average_gradient(normalize.average_gradient(1, dy, x, settings, normalize.MEAN_DTYPES), threads)
+    return run.average_gradient(normalize.average_gradient, (1, settings, normalize.MEAN_DTYPES), (threads,), (dy, x))
 
 
 @documented
@@ -206,7 +206,7 @@ def avg_pool2d_backward(
     settings = PoolSettings(
         kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override, layout
     )
-    return run.average_gradient(normalize.average_gradient(2, dy, x, settings, normalize.MEAN_DTYPES), threads)
+    return run.average_gradient(normalize.average_gradient, (2, settings, normalize.MEAN_DTYPES), (threads,), (dy, x))
 
 
 @documented
@@ -238,4 +238,4 @@ def avg_pool3d_backward(
     settings = PoolSettings(
         kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override, layout
     )
-    return run.average_gradient(normalize.average_gradient(3, dy, x, settings, normalize.MEAN_DTYPES), threads)
+    return run.average_gradient(normalize.average_gradient, (3, settings, normalize.MEAN_DTYPES), (threads,), (dy, x))

@@ -9,7 +9,6 @@ import numpy as np
 from .._docs import documented
 from .._execute import pooling as run
 from .._normalize import global_pooling as normalize
-from .._normalize.global_pooling import WholeImages
 from .._normalize.pooling import MAXIMUM_DTYPES, MEAN_DTYPES
 
 Array = np.ndarray
@@ -72,8 +71,7 @@ def global_avg_pool_backward(
     >>> fastconv.global_avg_pool_backward(np.ones((2, 3, 1, 1), np.float32), (2, 3, 8, 8)).shape
     (2, 3, 8, 8)
     """
-    images = WholeImages.of(x, layout, keepdims)
-    return run.average_gradient(images.average_gradient(dy), threads).reshape(images.shape)
+    return run.average_gradient(normalize.average_gradient, (layout, keepdims), (threads,), (dy, x))
 
 
 @documented
@@ -135,5 +133,4 @@ def global_max_pool_backward(
     >>> fastconv.global_max_pool_backward(dy, x)
     array([[[0., 0., 0., 1.]]])
     """
-    images = WholeImages.of(x, layout, keepdims)
-    return run.maximum_gradient(images.maximum_gradient(dy, x), threads).reshape(images.shape)
+    return run.maximum_gradient(normalize.maximum_gradient, (layout, keepdims), (threads,), (dy, x))

@@ -151,7 +151,7 @@ def max_pool1d_backward(
     (2, 3, 8)
     """
     settings = PoolSettings(kernel_size, stride, padding, dilation, ceil_mode, layout=layout)
-    return run.maximum_gradient(normalize.maximum_gradient(1, dy, x, settings, indices), threads)
+    return run.maximum_gradient(normalize.maximum_gradient, (1, settings), (threads,), (dy, x, indices))
 
 
 @documented
@@ -196,7 +196,7 @@ def max_pool2d_backward(
     (2, 3, 8, 8)
     """
     settings = PoolSettings(kernel_size, stride, padding, dilation, ceil_mode, layout=layout)
-    return run.maximum_gradient(normalize.maximum_gradient(2, dy, x, settings, indices), threads)
+    return run.maximum_gradient(normalize.maximum_gradient, (2, settings), (threads,), (dy, x, indices))
 
 
 @documented
@@ -226,4 +226,4 @@ def max_pool3d_backward(
     (2, 3, 8, 8, 8)
     """
     settings = PoolSettings(kernel_size, stride, padding, dilation, ceil_mode, layout=layout)
-    return run.maximum_gradient(normalize.maximum_gradient(3, dy, x, settings, indices), threads)
+    return run.maximum_gradient(normalize.maximum_gradient, (3, settings), (threads,), (dy, x, indices))

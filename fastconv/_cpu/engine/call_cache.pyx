@@ -103,6 +103,7 @@ cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, obj
     cdef const Py_buffer *view
     cdef int axis
     cdef bint is_packed
+    cdef list others = None
     dtype = made_for = None
     if len(arrays) > MOST_ARRAYS:
         return None
@@ -120,12 +121,15 @@ cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, obj
             if packed is not None:
                 pins.packed = <void *>packed
         own = array.dtype
-        if dtype is None:
-            dtype = own
-            if not own.isnative or own.char not in "fdeFDbhilqBHILQ":
+        if own is not dtype:
+            if not own.isnative or own.char not in "fdeFDbhilqBHILQE":
                 return None
-        elif own is not dtype and own != dtype:
-            return None
+            if dtype is None:
+                dtype = own
+            elif own != dtype:
+                # Of 8-bit integers, or indices.
+                others = [] if others is None else others
+                others.append((pins.count, own))
         pin(pins, array)
         view = &pins.view[pins.count - 1]
         if view.ndim > MOST_AXES:
@@ -137,6 +141,8 @@ cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, obj
     exact, exact_how = _exact(arguments), _exact(how)
     if exact is _NO_KEY or exact_how is _NO_KEY:
         return None
+    if others is not None:
+        dtype = (dtype, *others)
     return (_settings(), normalise, exact, exact_how, made_for, dtype, PyBytes_FromStringAndSize(<char *>sizes, used * 8))
 
 

@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t
 
 cdef enum:
-    MOST_ARRAYS = 6
+    MOST_ARRAYS = 8
 
 
 cdef struct pins_t:

@@ -9,7 +9,7 @@ from libc.string cimport memset
 
 from .pages cimport empty
 
-cdef object _ndarray = np.ndarray
+cdef object _ndarray = np.ndarray, _uint16 = np.uint16
 
 
 cdef int pin(pins_t *pins, object array) except -1:
@@ -18,7 +18,8 @@ cdef int pin(pins_t *pins, object array) except -1:
     if array is None:
         view.ndim = -1
     else:
-        PyObject_GetBuffer(array, view, PyBUF_STRIDES)
+        # Arrays of bfloat16 do not export their memory.
+        PyObject_GetBuffer(array if array.dtype.char != "E" else array.view(_uint16), view, PyBUF_STRIDES)
     pins.count += 1
     return 0
 
@@ -48,13 +49,13 @@ cdef class CompiledCall:
     """What computes a call for all arrays of the same shapes and dtypes. Immutable."""
 
     cdef object run(self, tuple arrays, const pins_t *pins, object out):
-        """The result; None where these arrays, or ``out``, have to be looked at by ``long_way``."""
+        """The result; None where kernels cannot read or write these arrays where they lie, or may not use ``out``."""
         raise NotImplementedError
 
-    def __call__(self, tuple arrays, out=None):
-        """The result of arrays that are known to fit."""
+    def __call__(self, tuple arrays, out=None, packed=None):
+        """As ``run``, of arrays that are held for the time being."""
         cdef pins_t pins
-        pins.count, pins.packed = 0, NULL
+        pins.count, pins.packed = 0, NULL if packed is None else <void *>packed
         try:
             for array in arrays:
                 pin(&pins, array)

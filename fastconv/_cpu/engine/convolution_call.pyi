@@ -20,6 +20,7 @@ class Carry:
 
 class ConvolutionCall(CompiledCall):
     plan: Plan
+    bytes: int
     def __init__(
         self,
         plan: Plan,

@@ -37,7 +37,6 @@ cdef class Carry:
         self.job.carry, self.split = <carry_t>carry, split
         for axis in range(CARRY_AXES):
             self.job.size[axis] = size[axis]
-        self.kept = (source, *index)
         self.source_role = self.result_role = SCRATCH
         if isinstance(source, np.ndarray):
             self.source_role = CONSTANT
@@ -57,6 +56,8 @@ cdef class Carry:
                 self.job.result_step[axis] = result[2][axis]
         else:
             self.result_role = _ROLES[result[0]]
+        index = tuple([None if each is None else np.ascontiguousarray(each, np.int64) for each in index])
+        self.kept = (source, *index)
         for axis in range(3):
             if index[axis] is not None:
                 if is_source_index:
@@ -128,6 +129,11 @@ cdef class ConvolutionCall(CompiledCall):
             self.place[role] = places.get(name, -1)
         return self
 
+    @property
+    def bytes(self):
+        """Scratch memory."""
+        return self.scratch_bytes + self.workspace_bytes
+
     cdef object run(self, tuple arrays, const pins_t *pins, object out):
         cdef memory_t memory
         cdef Py_buffer view
@@ -196,7 +202,7 @@ cdef class ConvolutionCall(CompiledCall):
         cdef int role, axis
         cdef bint leaves = self.kernel is None
         cdef Carry carry
-        if leaves and owner is None:
+        if (leaves or self.is_folded) and owner is None:
             return 1
         for each in self.before:
             carry = each

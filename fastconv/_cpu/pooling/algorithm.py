@@ -10,6 +10,7 @@ from ..._arrays import native, writable_in_place
 from ..._windows import Windows
 from ..elementwise.loops import cast, cast_into
 from . import loops
+from .loops import PoolingCall
 
 PARALLEL_READS = 2**18
 """Poolings that read fewer elements run on one thread."""
@@ -105,3 +106,6 @@ def pool_threads(windows: Windows, outputs: int, threads: int) -> int:
 def has_kernels(dtype: np.dtype) -> bool:
     """Whether arrays of ``dtype`` are pooled as they are, neither widened nor in parts."""
     return dtype.isnative and not _is_half(dtype) and dtype.kind != "c"
+
+
+prepare = PoolingCall
