@@ -12,7 +12,7 @@ from fastconv import ConvProblem
 from fastconv._algorithm import Operands
 from fastconv._backend import find_algorithm
 from fastconv._choose import select
-from fastconv._cpu import backend, recompute
+from fastconv._cpu import backend, nonfinite
 from fastconv._cpu.algorithms.fft_scipy import algorithm as fft
 from fastconv._cpu.algorithms.fft_scipy import overlap_save
 from fastconv._cpu.engine import workspace
@@ -120,8 +120,8 @@ def test_only_the_images_that_hold_nan_are_computed_again(
     operands = real_operands(problem)
     operands["output" if direction == "backward_input" else "input"][4, 1, 0, 20, 20] = np.nan
     again = []
-    direct = recompute.recompute
-    monkeypatch.setattr(recompute, "recompute", lambda *arguments: (again.append(arguments[0]), direct(*arguments)))
+    direct = nonfinite.recompute
+    monkeypatch.setattr(nonfinite, "recompute", lambda *arguments: (again.append(arguments[0]), direct(*arguments)))
     found = np.isnan(compute(problem, algorithm, operands))
     assert [part.batch for part in again] == [1]
     assert np.array_equal(found, np.isnan(compute(problem, "reference", operands)))

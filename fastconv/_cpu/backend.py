@@ -21,6 +21,7 @@ from .elementwise import loops as elementwise
 from .elementwise.loops import cast
 from .engine import pages, runtime
 from .engine.workspace import drop, give_back, take
+from .nonfinite import compute_again
 from .pieces import Piece, summed_pieces
 from .pooling import algorithm as pooling_algorithm
 from .prepare import prepare as prepare_convolution
@@ -115,7 +116,7 @@ def execute(
     if not element_bytes or plan.workspace_bytes + call.copy_bytes(element_bytes) <= plan.limit_bytes:
         limit = plan.limit_bytes - call.copy_bytes(element_bytes)
         means = _Means(plan.algorithm, plan.params, plan.threads, plan.workspace_bytes, limit)
-        _compute(call, means, plan.kernel, operands.packed)
+        _compute(call, means, operands.packed)
     else:
         _compute_in_pieces(call, plan, element_bytes)
     if overlaps:
@@ -176,7 +177,7 @@ def _means(piece: Piece, plan: Any, limit: int) -> _Means:
     return _Means(algorithm, params, threads, size, limit)
 
 
-def _compute(piece: Piece, means: _Means, kernel: Any = None, packed: object = None) -> None:
+def _compute(piece: Piece, means: _Means, packed: object = None) -> None:
     """Compute a problem at once."""
     problem, algorithm, role, result = piece.problem, means.algorithm, piece.role, piece.result
     inputs = {name: piece.operand(name) for name in piece.inputs}
@@ -189,8 +190,8 @@ def _compute(piece: Piece, means: _Means, kernel: Any = None, packed: object = N
     if target.size:
         if "bias" in inputs:
             inputs["bias"] = np.ascontiguousarray(inputs["bias"])
-        if algorithm.multiplies_outside and problem.direction == "backward_input" and not _finite(inputs["weight"]):
-            algorithm, kernel = algorithms[-1], None
+        is_backward = problem.direction == "backward_input"
+        keeps_finite = algorithm.multiplies_outside and is_backward and not _finite(inputs["weight"])
         low_problem = _lowered(algorithm, problem)
         low, carry_back = lowering.lower(
             problem, low_problem, Operands(**inputs, **{role: target}, packed=packed), means.threads
@@ -200,8 +201,8 @@ def _compute(piece: Piece, means: _Means, kernel: Any = None, packed: object = N
         else:
             with workspace(means.workspace_bytes) as memory:
                 resources = Resources(means.threads, memory, means.limit_bytes)
-                if kernel is not None and not kernel.may_refuse:
-                    kernel.execute(low, resources)
+                if keeps_finite:
+                    compute_again(low_problem, low, resources, None)
                 else:
                     algorithm.execute(low_problem, means.params, low, resources)
         carry_back()

@@ -19,11 +19,10 @@ import numpy as np
 
 from .._algorithm import Operands, Resources
 from .._problem import RESULT, ConvProblem
-from . import epilogue
 from .border import Border
 from .elementwise.loops import CARRIES
 from .engine.convolution_call import Carry, ConvolutionCall
-from .recompute import recompute
+from .nonfinite import compute_again
 
 DATA, WEIGHT = 1, 0
 """The canonical axis that is two in a carry: the channels of data, the filters of a weight."""
@@ -56,14 +55,20 @@ class Views:
         view: np.ndarray = self.frame.weights(array) if role == "weight" else self.frame.data(array)
         return view
 
-    def compute(self, operands: dict[str, np.ndarray], packed: object, workspace: np.ndarray, spoiled: bool) -> None:
-        """By the plan's algorithm; ``spoiled``: by one that keeps what is not finite in its place."""
+    def compute(
+        self,
+        operands: dict[str, np.ndarray],
+        packed: object,
+        workspace: np.ndarray,
+        again: bool,
+        images: Sequence[int] | None,
+    ) -> None:
+        """By the plan's algorithm; ``again``: the images, or all, that its kernel has spoiled."""
         plan = self.plan
         resources = Resources(plan.threads, workspace[: plan.workspace_bytes], plan.limit_bytes - self.scratch_bytes)
         given = Operands(**operands, packed=packed)
-        if spoiled:
-            recompute(self.problem, given, resources)
-            epilogue.apply(self.problem, given)
+        if again:
+            compute_again(self.problem, given, resources, images)
         else:
             plan.algorithm.execute(self.problem, plan.params, given, resources)
 

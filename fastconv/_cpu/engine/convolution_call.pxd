@@ -31,13 +31,12 @@ cdef class ConvolutionCall(CompiledCall):
     cdef int64_t scratch_at[ROLES]
     cdef int64_t scratch_step[ROLES][5]
     cdef int result_role, threads
-    cdef int64_t itemsize, workspace_bytes, scratch_bytes, limit_bytes, weights
+    cdef int64_t itemsize, workspace_bytes, scratch_bytes, limit_bytes, weights, images
     cdef bint checks_weight, is_folded
 
     cdef bint _enter(self, memory_t *memory, int role, const Py_buffer *view) noexcept
     cdef int _compute(self, memory_t *memory, tuple arrays, object packed, object result) except -1
-    cdef int _run(self, memory_t *memory, object packed, char *scratch, int64_t size, object owner, tuple arrays,
+    cdef int _run(self, memory_t *memory, object packed, char *scratch, int64_t size, tuple arrays,
                   object result) except -1
     cdef object _views_of(self, tuple arrays, object owner, object result)
-    cdef int _in_numpy(self, tuple arrays, object packed, object owner, object result, bint spoiled) except -1
     cdef bint _is_finite(self, const memory_t *memory, const char *scratch) noexcept

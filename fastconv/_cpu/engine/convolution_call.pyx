@@ -6,13 +6,27 @@ import math
 
 import numpy as np
 
+from .correlation import spoiled_images
+
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memset
 
 from ..elementwise.loops cimport CARRY_AXES, carry_job_t, carry_t, run_carry
 from .compiled_call cimport CompiledCall, in_place, is_finite, is_finite_run, pins_t, result_for
-from .correlation cimport ADD, BIAS, INPUT, OUTPUT, ROLES, WEIGHT, Kernel, operands_t
+from .correlation cimport (
+    ADD,
+    ALL_IS_SPOILED,
+    BIAS,
+    DONE,
+    IMAGES_ARE_SPOILED,
+    INPUT,
+    OUTPUT,
+    ROLES,
+    WEIGHT,
+    Kernel,
+    operands_t,
+)
 from .workspace cimport WORKSPACE_ON_STACK_BYTES, give_back, take
 
 _ROLES = {"input": INPUT, "weight": WEIGHT, "output": OUTPUT, "bias": BIAS, "add": ADD}
@@ -20,6 +34,7 @@ _NAMES = {role: name for name, role in _ROLES.items()}
 cdef enum:
     SCRATCH = -1
     CONSTANT = -2
+    FEW_IMAGES = 256  # are marked on the stack
 
 
 cdef class Carry:
@@ -108,6 +123,7 @@ cdef class ConvolutionCall(CompiledCall):
         self.threads, self.workspace_bytes = plan.threads, plan.workspace_bytes
         self.scratch_bytes, self.limit_bytes = scratch_bytes, plan.limit_bytes
         self.before, self.after, self.is_folded, self.checks_weight = before, after, is_folded, checks_weight
+        self.images = max(plan.problem.batch, 1)
         self.weights = math.prod(scratch["weight"][1]) if "weight" in scratch else 0
         self.scratch_views = {}
         for name, number in _ROLES.items():
@@ -182,28 +198,26 @@ cdef class ConvolutionCall(CompiledCall):
         cdef char small[WORKSPACE_ON_STACK_BYTES + 64]
         cdef Py_buffer view
         cdef int64_t size = self.scratch_bytes + self.workspace_bytes
-        if size <= WORKSPACE_ON_STACK_BYTES and self.kernel is not None:
-            if self._run(memory, packed, <char *>((<uintptr_t>small + 63) & ~<uintptr_t>63), WORKSPACE_ON_STACK_BYTES,
-                         None, arrays, result) == 0:
-                return 0
+        if size <= WORKSPACE_ON_STACK_BYTES:
+            return self._run(memory, packed, <char *>((<uintptr_t>small + 63) & ~<uintptr_t>63),
+                             WORKSPACE_ON_STACK_BYTES, arrays, result)
         scratch = take(size)
         PyObject_GetBuffer(scratch, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
         try:
-            self._run(memory, packed, <char *>view.buf, view.len, scratch, arrays, result)
+            self._run(memory, packed, <char *>view.buf, view.len, arrays, result)
         finally:
             PyBuffer_Release(&view)
         give_back(scratch)
         return 0
 
-    cdef int _run(self, memory_t *memory, object packed, char *scratch, int64_t size, object owner, tuple arrays,
+    cdef int _run(self, memory_t *memory, object packed, char *scratch, int64_t size, tuple arrays,
                   object result) except -1:
-        """1 where the algorithm has to look at the arrays, for which scratch memory with an ``owner`` is needed."""
         cdef operands_t operands
-        cdef int role, axis
-        cdef bint leaves = self.kernel is None
+        cdef unsigned char few[FEW_IMAGES]
+        cdef unsigned char *marks = few
+        cdef int role, axis, state = ALL_IS_SPOILED
         cdef Carry carry
-        if (leaves or self.is_folded) and owner is None:
-            return 1
+        cdef bytearray many = None
         for each in self.before:
             carry = each
             carry.run(memory.data, memory.step, scratch, self.threads)
@@ -218,19 +232,26 @@ cdef class ConvolutionCall(CompiledCall):
                 operands.data[role] = memory.data[role]
                 for axis in range(5):
                     operands.stride[role][axis] = memory.step[role][axis] // self.itemsize
-        spoiled = self.checks_weight and not self._is_finite(memory, scratch)
-        if not leaves and not spoiled:
-            leaves = self.kernel.run(&operands, packed, scratch + self.scratch_bytes, size - self.scratch_bytes,
-                                     self.threads)
-        if leaves or spoiled:
-            if owner is None:
-                return 1
-            self._in_numpy(arrays, packed, owner, result, spoiled)
+        if self.kernel is not None and not (self.checks_weight and not self._is_finite(memory, scratch)):
+            if self.images > FEW_IMAGES:
+                many = bytearray(self.images)
+                marks = many
+            memset(marks, 0, self.images)
+            state = self.kernel.run(&operands, packed, scratch + self.scratch_bytes, size - self.scratch_bytes,
+                                    self.threads, marks)
+        if state != DONE or self.is_folded:
+            owner = np.asarray(<unsigned char[:size]><unsigned char *>scratch)
+            views = self._views_of(arrays, owner, result)
+            if state != DONE:
+                spoiled = None
+                if state == IMAGES_ARE_SPOILED:
+                    spoiled = spoiled_images(bytearray(<bytes>marks[:self.images]))
+                self.views.compute(views, packed, owner[self.scratch_bytes:], self.kernel is not None, spoiled)
         for each in self.after:
             carry = each
             carry.run(memory.data, memory.step, scratch, self.threads)
         if self.is_folded:
-            self.views.fold(self._views_of(arrays, owner, result)[_NAMES[self.result_role]], result)
+            self.views.fold(views[_NAMES[self.result_role]], result)
         return 0
 
     cdef object _views_of(self, tuple arrays, object owner, object result):
@@ -245,10 +266,6 @@ cdef class ConvolutionCall(CompiledCall):
             elif self.place[number] >= 0 and not (self.after and number in (BIAS, ADD)):
                 found[name] = self.views.canonical(name, arrays[self.place[number]])
         return found
-
-    cdef int _in_numpy(self, tuple arrays, object packed, object owner, object result, bint spoiled) except -1:
-        self.views.compute(self._views_of(arrays, owner, result), packed, owner[self.scratch_bytes:], spoiled)
-        return 0
 
     cdef bint _is_finite(self, const memory_t *memory, const char *scratch) noexcept:
         """Whether no weight is NaN or infinite."""

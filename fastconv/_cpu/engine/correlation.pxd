@@ -54,9 +54,15 @@ cdef class BoundProblem:
 cdef char *packed_memory(object packed, int64_t least_bytes, Py_buffer *view) except NULL
 
 
+cdef enum:
+    DONE
+    IMAGES_ARE_SPOILED
+    ALL_IS_SPOILED
+
+
 cdef class Kernel:
     cdef readonly Correlations sums
-    cdef readonly bint may_refuse
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
-                 int threads) except -1
+                 int threads, unsigned char *marks) except -1
+

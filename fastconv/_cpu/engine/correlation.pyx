@@ -234,24 +234,34 @@ cdef class Kernel:
     """
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
-                 int threads) except -1:
+                 int threads, unsigned char *marks) except -1:
         """Compute the result. The memory is pinned by the caller; ``workspace`` is 64-byte aligned.
 
-        1 where ``may_refuse`` is set and the result has to be computed by ``Algorithm.execute``; 0 otherwise.
+        Where data are not finite, or too large, results may have to be computed in another way. IMAGES_ARE_SPOILED:
+        those of the images whose ``marks``, one byte each and 0 before, are set. ALL_IS_SPOILED: the whole result.
         """
         raise NotImplementedError
 
     def execute(self, operands, resources):
-        """``Algorithm.execute``; whether it refuses."""
+        """Compute the result; the numbers of the images that are spoiled, or None: the whole result is."""
         cdef BoundProblem bound = BoundProblem(self.sums.problem, operands)
+        cdef bytearray marks = bytearray(max(self.sums.problem.batch, 1))
         cdef Py_buffer view
+        cdef int state
         if resources.workspace is None:
-            return self.run(&bound.operands, operands.packed, NULL, 0, resources.threads) != 0
-        PyObject_GetBuffer(resources.workspace, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
-        try:
-            return self.run(&bound.operands, operands.packed, <char *>view.buf, view.len, resources.threads) != 0
-        finally:
-            PyBuffer_Release(&view)
+            state = self.run(&bound.operands, operands.packed, NULL, 0, resources.threads, marks)
+        else:
+            PyObject_GetBuffer(resources.workspace, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
+            try:
+                state = self.run(&bound.operands, operands.packed, <char *>view.buf, view.len, resources.threads, marks)
+            finally:
+                PyBuffer_Release(&view)
+        return None if state == ALL_IS_SPOILED else spoiled_images(marks)
+
+
+def spoiled_images(bytearray marks):
+    """The numbers of the images that are marked."""
+    return [n for n, mark in enumerate(marks) if mark]
 
 
 cdef int64_t _gcd(int64_t a, int64_t b) noexcept:

@@ -5,7 +5,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from ...engine.correlation cimport Correlations, Kernel, operands_t, point_forward
+from ...engine.correlation cimport ALL_IS_SPOILED, DONE, Correlations, Kernel, operands_t, point_forward
 from ...engine.runtime cimport isa_level, real_type, run_job
 from ...engine.kernel_types cimport correlation_t, epilogue_t, item_fn
 
@@ -61,11 +61,12 @@ MOST_CHANNELS = SMALL_GROUPS_CHANNELS
 cdef class NhwcKernel(Kernel):
     """The correlations of a problem with one channel and one filter in every group, ``band`` rows an item.
 
-    Refuses forward with weights that are not finite, which make NaN of the zeros around the source. ``shared_bytes`` of
+    Leaves all of forward with weights that are not finite, which make NaN of the zeros around the source. ``shared_bytes`` of
     the workspace are for weights, then come ``thread_bytes`` for every thread.
     """
 
     cdef int64_t band, columns, parts, turns
+    cdef bint is_forward
     cdef int64_t apart[2]
     cdef int64_t result[2]
     cdef readonly int64_t shared_bytes, thread_bytes
@@ -74,11 +75,11 @@ cdef class NhwcKernel(Kernel):
 
     def __cinit__(self, problem, int64_t band, int64_t columns=0, int64_t parts=1):
         self.sums, self.kernels, self.band = Correlations(problem), kernels_at(isa_level(), real_type(problem.dtype)), band
-        self.may_refuse, self.parts = problem.direction == "forward", parts
-        self.result[0], self.result[1] = (problem.output_size if self.may_refuse else problem.input_size)[1:]
-        self.apart[0], self.apart[1] = (1, 1) if self.may_refuse else problem.stride[1:]
+        self.is_forward, self.parts = problem.direction == "forward", parts
+        self.result[0], self.result[1] = (problem.output_size if self.is_forward else problem.input_size)[1:]
+        self.apart[0], self.apart[1] = (1, 1) if self.is_forward else problem.stride[1:]
         self.columns = columns or max(self.result[1], 1)
-        if problem.layout != "channels_last" and (self.may_refuse or problem.stride[0] == 1):
+        if problem.layout != "channels_last" and (self.is_forward or problem.stride[0] == 1):
             self.turns = band * self.apart[0] * min(self.columns * self.apart[1], self.result[1])
         self._set_sizes()
 
@@ -100,7 +101,7 @@ cdef class NhwcKernel(Kernel):
         self.thread_bytes = round_up(self._scratch(&c) * itemsize, 64)
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
-                 int threads) except -1:
+                 int threads, unsigned char *marks) except -1:
         cdef depthwise_job_t job
         cdef depthwise_phase_t *phases
         cdef int axis
@@ -110,8 +111,8 @@ cdef class NhwcKernel(Kernel):
         if phases == NULL:
             raise MemoryError
         try:
-            if self._pack(phases, operands, workspace) and self.may_refuse:
-                return 1
+            if self._pack(phases, operands, workspace) and self.is_forward:
+                return ALL_IS_SPOILED
             job.phases, job.phase_count, job.band, job.parts = phases, self.sums.count, self.band, self.parts
             job.reach, job.turns, job.columns = self.reach, self.turns, self.columns
             for axis in range(2):
@@ -179,7 +180,7 @@ cdef int64_t PASS_MULTIPLY_ADDS = 2**26
 cdef class NhwcGradient(Kernel):
     """backward_weight of the same problems: sums of ``splits`` of the rows, the channels in ``parts`` items each.
 
-    Refuses where a sum is not finite: a gradient that is not makes NaN of the zeros around the source.
+    Leaves all where a sum is not finite: a gradient that is not makes NaN of the zeros around the source.
     """
 
     cdef int64_t splits, parts, band, columns
@@ -189,7 +190,7 @@ cdef class NhwcGradient(Kernel):
 
     def __cinit__(self, problem, int64_t splits, int64_t parts, int64_t band=1, int64_t columns=1):
         self.sums, self.kernels, self.splits, self.parts = Correlations(problem), kernels_at(isa_level(), real_type(problem.dtype)), splits, parts
-        self.may_refuse, self.band, self.columns = True, band, columns
+        self.band, self.columns = band, columns
         self._set_sizes()
 
     cdef _set_sizes(self):
@@ -207,7 +208,7 @@ cdef class NhwcGradient(Kernel):
         self.thread_bytes = round_up(self._scratch(&c) * itemsize, 64)
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
-                 int threads) except -1:
+                 int threads, unsigned char *marks) except -1:
         cdef depthwise_gradient_job_t job
         cdef epilogue_t epilogue
         cdef char spoiled = 0
@@ -224,7 +225,7 @@ cdef class NhwcGradient(Kernel):
             run_job(self._gradient(), &job, self.splits * self.parts, self.thread_bytes, workspace + self.shared_bytes,
                     threads)
         run_job(self._reduce(), &job, div_up(job.sum.groups * job.sum.filters, self.kernels.lanes), 0, NULL, threads)
-        return spoiled
+        return ALL_IS_SPOILED if spoiled else DONE
 
     cdef int64_t _scratch(self, const correlation_t *c) noexcept:
         """Elements that a thread works with."""
@@ -298,7 +299,7 @@ cdef class NchwKernel(Kernel):
         job.masks_at, job.columns_at, job.factors_at, job.source_at, job.gradient_at, job.sums_at = layout.starts
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
-                 int threads) except -1:
+                 int threads, unsigned char *marks) except -1:
         cdef nchw_phase_t phases[4]
         cdef nchw_job_t job = self.job
         cdef int64_t index

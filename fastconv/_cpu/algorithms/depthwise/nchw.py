@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...._algorithm import Algorithm, Machine, Operands, Params, Resources
+from ...._algorithm import Machine, Params
 from ...._problem import ConvProblem
+from ...compiled import CompiledAlgorithm
 from ...engine import runtime
 from ..direct.layout import LEAST_ITEMS, LEAST_MULTIPLY_ADDS, MOST_MULTIPLY_ADDS, MOST_PARTS
 from . import loops
@@ -116,7 +117,7 @@ def _lines(size: int) -> int:
     return -(-size // 64) * 64
 
 
-class DepthwiseNchw(Algorithm):
+class DepthwiseNchw(CompiledAlgorithm):
     """Depthwise kernels of 3, 5 or 7 rows at stride 1 or 2, in float32 and float64."""
 
     name = "planes"
@@ -162,6 +163,3 @@ class DepthwiseNchw(Algorithm):
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.NchwKernel:
         return loops.NchwKernel(problem, layout_of(problem))
-
-    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
-        self.bind(problem, params).execute(operands, resources)

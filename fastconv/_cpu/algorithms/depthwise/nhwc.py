@@ -6,11 +6,10 @@ import math
 
 import numpy as np
 
-from ...._algorithm import MOST_PHASES, Algorithm, Machine, Operands, Params, Resources
+from ...._algorithm import MOST_PHASES, Machine, Params
 from ...._problem import ConvProblem
-from ... import epilogue
+from ...compiled import CompiledAlgorithm
 from ...engine import runtime
-from ...recompute import recompute
 from . import loops
 
 LEAST_ITEMS = 32
@@ -25,7 +24,7 @@ SINGLE_USE = 0.01
 """The same where elements are computed one by one: fewer channels than a vector has lanes."""
 
 
-class DepthwiseNhwc(Algorithm):
+class DepthwiseNhwc(CompiledAlgorithm):
     """Depthwise convolutions of channels-last arrays, in float32 and float64."""
 
     name = "depthwise"
@@ -57,12 +56,6 @@ class DepthwiseNhwc(Algorithm):
         if problem.direction == "backward_weight":
             return loops.NhwcGradient(problem, splits_of(problem), parts_of(problem))
         return loops.NhwcKernel(problem, band_rows(problem))
-
-    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
-        if self.bind(problem, params).execute(operands, resources):
-            recompute(problem, operands, resources)
-            if problem.direction != "backward_weight":
-                epilogue.apply(problem, operands)
 
 
 def band_rows(problem: ConvProblem) -> int:

@@ -6,11 +6,10 @@ import math
 
 import numpy as np
 
-from ...._algorithm import MOST_PHASES, Algorithm, Machine, Operands, Params, Resources
+from ...._algorithm import MOST_PHASES, Machine, Params
 from ...._problem import ConvProblem
-from ... import epilogue
+from ...compiled import CompiledAlgorithm
 from ...engine import runtime
-from ...recompute import recompute
 from . import loops
 from .nhwc import LEAST_ITEMS, all_pixels_reach, parts_of, splits_of
 
@@ -22,7 +21,7 @@ WIDE_BYTES = 2**15
 """Of one of these rows, at most."""
 
 
-class SmallGroups(Algorithm):
+class SmallGroups(CompiledAlgorithm):
     """Small groups, in float32 and float64; depthwise ones where rows are neighbours in memory."""
 
     name = "grouped"
@@ -71,12 +70,6 @@ class SmallGroups(Algorithm):
         if problem.direction == "backward_weight":
             return loops.SmallGroupsGradient(problem, splits_of(problem), parts_of(problem), band, columns)
         return loops.SmallGroupsKernel(problem, band, columns, _parts(problem))
-
-    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
-        if self.bind(problem, params).execute(operands, resources):
-            recompute(problem, operands, resources)
-            if problem.direction != "backward_weight":
-                epilogue.apply(problem, operands)
 
 
 def _group_sizes(problem: ConvProblem) -> tuple[int, int]:

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from ...._algorithm import MOST_PHASES, Algorithm, Machine, Operands, Params, Resources
+from ...._algorithm import MOST_PHASES, Machine, Params
 from ...._problem import ConvProblem
+from ...compiled import CompiledAlgorithm
 from ...engine import runtime
 from . import loops
 from .layout import LEAST_ITEMS, Sum, layout_of
@@ -22,7 +23,7 @@ SINGLE_BYTES = 12
 """Bytes that are moved in the time of an element by itself, whose neighbours are of other channels."""
 
 
-class Direct(Algorithm):
+class Direct(CompiledAlgorithm):
     """Groups with few channels or few filters in float32 and float64."""
 
     name = "direct"
@@ -91,6 +92,3 @@ class Direct(Algorithm):
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.DirectKernel:
         return loops.DirectKernel(problem, layout_of(problem, params["lanes"]))
-
-    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
-        self.bind(problem, params).execute(operands, resources)

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from ...._algorithm import MOST_PHASES, Algorithm, Machine, Operands, Params, Resources
+from ...._algorithm import MOST_PHASES, Machine, Params
 from ...._problem import ConvProblem
+from ...compiled import CompiledAlgorithm
 from . import loops
 from .few_filters_layout import LEAST_ITEMS, Sum, layout_of
 
@@ -25,7 +26,7 @@ MOST_SCRATCH_BYTES = 2**22
 """Of one thread; wide dilations need more."""
 
 
-class FewFilters(Algorithm):
+class FewFilters(CompiledAlgorithm):
     """backward_input, and forward with unit strides, with few result channels in a group, in float32 and float64."""
 
     name = "narrow"
@@ -65,6 +66,3 @@ class FewFilters(Algorithm):
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.FewFiltersKernel:
         return loops.FewFiltersKernel(problem, layout_of(problem))
-
-    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
-        self.bind(problem, params).execute(operands, resources)

@@ -77,7 +77,7 @@ cdef class DirectKernel(Kernel):
             layout.starts
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
-                 int threads) except -1:
+                 int threads, unsigned char *marks) except -1:
         cdef direct_phase_t one
         cdef direct_phase_t *phases = &one
         cdef direct_job_t job = self.job
@@ -164,7 +164,7 @@ cdef class FewFiltersKernel(Kernel):
         job.panel_at, job.out_at, job.offsets_at = layout.starts
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
-                 int threads) except -1:
+                 int threads, unsigned char *marks) except -1:
         cdef few_filters_job_t job = self.job
         cdef few_filters_phase_t *phases
         if self.shared_bytes + self.thread_bytes * threads > workspace_bytes:

@@ -8,11 +8,10 @@ import math
 
 import numpy as np
 
-from ...._algorithm import Algorithm, ErrorBound, Machine, Operands, Params, Resources, unit_roundoff
+from ...._algorithm import ErrorBound, Machine, Operands, Params, unit_roundoff
 from ...._problem import ConvProblem
-from ... import epilogue
+from ...compiled import CompiledAlgorithm
 from ...engine import runtime
-from ...recompute import recompute, recompute_images
 from . import loops
 from .layout import MOST_POINTS, MOST_PRODUCTS, SIZES, SPECTRA_BYTES, is_signal, layout_of, radices, tiling
 
@@ -45,7 +44,7 @@ KERNEL = 1.2
 """Share of a pair's transform that one of a kernel takes."""
 
 
-class FftFused(Algorithm):
+class FftFused(CompiledAlgorithm):
     """Stride 1, one or two transformed axes, in float32 and float64."""
 
     name = "spectral"
@@ -102,15 +101,6 @@ class FftFused(Algorithm):
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.FftFusedKernel:
         return loops.FftFusedKernel(problem, layout_of(problem, params["height"], params["width"]))
-
-    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
-        spoiled = self.bind(problem, params).spoiled_by(operands, resources)
-        if problem.direction == "backward_weight":
-            if spoiled:
-                recompute(problem, operands, resources)
-            return
-        for image_problem, image in recompute_images(problem, operands, spoiled, resources):
-            epilogue.apply(image_problem, image)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -7,7 +7,17 @@ from libc.string cimport memset
 
 import numpy as np
 
-from ...engine.correlation cimport BoundProblem, Correlations, Kernel, operands_t, packed_memory, point_forward
+from ...engine.correlation cimport (
+    ALL_IS_SPOILED,
+    DONE,
+    IMAGES_ARE_SPOILED,
+    BoundProblem,
+    Correlations,
+    Kernel,
+    operands_t,
+    packed_memory,
+    point_forward,
+)
 from ...engine.runtime cimport isa_level, real_type, run_job
 from ...engine.workspace cimport aligned
 from ...engine.kernel_types cimport correlation_t, epilogue_t, item_fn
@@ -62,7 +72,7 @@ cdef void _set_transform(transform_t *t, made, const char *twiddles):
 
 
 cdef class FftFusedKernel(Kernel):
-    """The correlation of a problem with its layout. Refuses where a result is not finite.
+    """The correlation of a problem with its layout. Marks images whose results are not finite.
 
     Of the workspace ``shared_bytes`` are for spectra of kernels that are not packed, or for sums of a weight gradient;
     ``thread_bytes`` follow for every thread.
@@ -75,7 +85,7 @@ cdef class FftFusedKernel(Kernel):
     cdef list pinned
 
     def __cinit__(self, problem, layout):
-        self.sums, self.layout, self.may_refuse = Correlations(problem), layout, True
+        self.sums, self.layout = Correlations(problem), layout
         self.kernels = kernels_at(isa_level(), real_type(problem.dtype))
         self.shared_bytes, self.thread_bytes = layout.shared_bytes, layout.thread_bytes
         memset(&self.job, 0, sizeof(fft_fused_job_t))
@@ -104,34 +114,27 @@ cdef class FftFusedKernel(Kernel):
         packed.flags.writeable = False
         return packed
 
-    def spoiled_by(self, operands, resources):
-        """Compute; the numbers of the images whose results are not all finite, or [0] for a weight gradient."""
-        cdef BoundProblem bound = BoundProblem(self.sums.problem, operands)
-        cdef unsigned char[::1] memory = resources.workspace
-        marks = self._run(&bound.operands, operands.packed, <char *>&memory[0], memory.shape[0], resources.threads)
-        return [n for n, mark in enumerate(marks) if mark]
-
     cdef fft_fused_job_t _job(self, const operands_t *operands):
         cdef fft_fused_job_t job = self.job
         job.sum = self.sums.get(operands, 0, &job.epilogue)
         point_forward(&job.sum, operands.itemsize)
         return job
 
-    cdef bytearray _run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
-                        int threads):
+    cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
+                 int threads, unsigned char *marks) except -1:
         cdef fft_fused_job_t job = self._job(operands)
-        cdef bytearray spoiled = bytearray(job.sum.batch)
+        cdef int64_t n
         cdef Py_buffer view
         cdef char *scratch = workspace + self.shared_bytes
         if self.shared_bytes + self.thread_bytes * threads > workspace_bytes:
             raise MemoryError("workspace smaller than the algorithm asked for")
-        job.spoiled, job.spectra = spoiled, workspace
+        job.spoiled, job.spectra = marks, workspace
         if self.layout.is_gradient:
             for job.round_first in range(0, self.layout.pairs_of_part, job.round_pairs):
                 run_job(self.kernels.gradient, &job, fft_fused_gradient_items(&job), self.thread_bytes, scratch,
                         threads)
             run_job(self.kernels.reduce, &job, fft_fused_kernels(&job), self.thread_bytes, scratch, threads)
-            return spoiled
+            return ALL_IS_SPOILED if marks[0] else DONE
         if packed is None:
             run_job(self.kernels.pack, &job, fft_fused_kernels(&job), self.thread_bytes, scratch, threads)
         else:
@@ -141,8 +144,7 @@ cdef class FftFusedKernel(Kernel):
         finally:
             if packed is not None:
                 PyBuffer_Release(&view)
-        return spoiled
-
-    cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
-                 int threads) except -1:
-        return 1 in self._run(operands, packed, workspace, workspace_bytes, threads)
+        for n in range(job.sum.batch):
+            if marks[n]:
+                return IMAGES_ARE_SPOILED
+        return DONE

@@ -19,7 +19,7 @@ from ...._algorithm import Algorithm, ErrorBound, Machine, Operands, Params, Res
 from ...._problem import ConvProblem, Sizes
 from ... import blas, epilogue
 from ...blocks import Box, Scratch, cut, run, scratch_bytes
-from ...recompute import recompute, recompute_images
+from ...nonfinite import compute_again
 from .kernel_spectra import Kernels
 from .overlap_save import BLOCK_BYTES, Blocking, Tile, blocking, is_transformable, sizes_of, tiling
 from .spectra import Spectra
@@ -89,11 +89,11 @@ class FftScipy(Algorithm):
             spoiled = _Execution(blocking(problem, **params), operands, resources).run()
         if problem.direction == "backward_weight":
             if spoiled:
-                recompute(problem, operands, resources)
+                compute_again(problem, operands, resources, None)
             return
-        for _ in recompute_images(problem, operands, spoiled, resources):
-            pass
         epilogue.apply(problem, operands)
+        if spoiled:
+            compute_again(problem, operands, resources, spoiled)
 
 
 def _scratch_bytes(blocks: Blocking, threads: int) -> tuple[int, int, int, int]:

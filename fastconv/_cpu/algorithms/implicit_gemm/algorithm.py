@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...._algorithm import MOST_PHASES, Algorithm, Machine, Operands, Params, Resources
+from ...._algorithm import MOST_PHASES, Machine, Operands, Params
 from ...._problem import ConvProblem
+from ...compiled import CompiledAlgorithm
 from ...engine import runtime
 from . import loops
 
@@ -165,7 +166,7 @@ class _Product:
         return _round_up(pixels, width) * self.filters * self.reduction / row_use + crossing
 
 
-class ImplicitGemm(Algorithm):
+class ImplicitGemm(CompiledAlgorithm):
     """Any problem in float32 and float64 that has not too many stride phases."""
 
     name = "implicit_gemm"
@@ -314,6 +315,3 @@ class ImplicitGemm(Algorithm):
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.GemmKernel:
         return loops.GemmKernel(problem, params)
-
-    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
-        self.bind(problem, params).execute(operands, resources)

@@ -187,7 +187,7 @@ cdef class GemmKernel(Kernel):
                        gemm_pack_items(job, self.kernels.tile_rows, self.kernels.tile_columns), 0, NULL, threads)
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
-                 int threads) except -1:
+                 int threads, unsigned char *marks) except -1:
         if self.shared_bytes + self.thread_bytes * threads > workspace_bytes:
             raise MemoryError("workspace smaller than the algorithm asked for")
         if self.is_gradient:

@@ -15,9 +15,7 @@ import numpy as np
 
 from ...._algorithm import MOST_PHASES, Algorithm, ErrorBound, Machine, Operands, Params, Resources
 from ...._problem import ConvProblem
-from ... import epilogue, lowering
-from ...recompute import recompute
-from ..im2col.algorithm import Im2col
+from ...nonfinite import compute_again
 from . import loops
 
 PRODUCTS = {"medium": 1, "high": 3, "highest": 6}
@@ -96,14 +94,8 @@ class SplitBf16(Algorithm):
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
         kernel = _kernel(problem, params["products"], params["bytes"])
-        if not kernel.execute(_in_memory(problem, operands), resources):
-            return
-        target = lowering.target(Im2col(), problem)
-        assert target is not None
-        wide, carry_back = lowering.lower(problem, target, operands, resources.threads)
-        recompute(target, wide, resources)
-        epilogue.apply(target, wide)
-        carry_back()
+        if kernel.execute(_in_memory(problem, operands), resources) is None:
+            compute_again(problem, operands, resources, None)
 
 
 @functools.lru_cache(maxsize=1024)

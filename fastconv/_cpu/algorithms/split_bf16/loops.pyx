@@ -6,7 +6,7 @@ from cpython.mem cimport PyMem_Free
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy
 
-from ...engine.correlation cimport BoundProblem, Correlations, Kernel, operands_t, packed_memory
+from ...engine.correlation cimport ALL_IS_SPOILED, DONE, BoundProblem, Correlations, Kernel, operands_t, packed_memory
 from ...engine.runtime cimport isa_level, run_job
 from .blocks cimport HEADER_BYTES, SplitBlocks
 from ...engine.workspace cimport aligned
@@ -81,7 +81,7 @@ cdef bint _is_in_range(const uint32_t *largest) noexcept:
 
 
 cdef class SplitKernel(Kernel):
-    """The sums of a problem; refuses where magnitudes are out of range."""
+    """The sums of a problem; leaves all where magnitudes are out of range."""
 
     cdef SplitBlocks plain, merged
     cdef bint is_gradient
@@ -89,7 +89,7 @@ cdef class SplitKernel(Kernel):
     cdef readonly int64_t shared_bytes, thread_bytes
 
     def __cinit__(self, problem, params):
-        self.sums, self.may_refuse = Correlations(problem), True
+        self.sums = Correlations(problem)
         self.kernels = kernels()
         if self.kernels == NULL:
             raise RuntimeError("the ISA level in use does not multiply bfloat16")
@@ -100,7 +100,7 @@ cdef class SplitKernel(Kernel):
         self.thread_bytes = round_up(max(self.plain.thread_bytes, self.merged.thread_bytes), 64)
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
-                 int threads) except -1:
+                 int threads, unsigned char *marks) except -1:
         cdef SplitBlocks blocks = self.merged if self.merged.fits(operands) else self.plain
         cdef split_job_t job = blocks.job
         cdef split_sum_t *sums
@@ -128,7 +128,7 @@ cdef class SplitKernel(Kernel):
             PyMem_Free(sums)
             if packed is not None:
                 PyBuffer_Release(&view)
-        return not _is_in_range(largest)
+        return DONE if _is_in_range(largest) else ALL_IS_SPOILED
 
     cdef int _weight_gradient(self, split_job_t *job, char *workspace, int threads) except -1:
         """Pass by pass: its operands, then their products, added to the totals."""

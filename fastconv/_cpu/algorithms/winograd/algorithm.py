@@ -12,11 +12,10 @@ import math
 
 import numpy as np
 
-from ...._algorithm import Algorithm, ErrorBound, Machine, Operands, Params, Resources, unit_roundoff
+from ...._algorithm import ErrorBound, Machine, Operands, Params, unit_roundoff
 from ...._problem import ConvProblem
-from ... import epilogue
+from ...compiled import CompiledAlgorithm
 from ...engine import runtime
-from ...recompute import recompute, recompute_images
 from . import loops
 
 AMPLIFICATION = {
@@ -72,7 +71,7 @@ TYPICAL = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
 """What default parameters are chosen for; they must not depend on measurements."""
 
 
-class Winograd(Algorithm):
+class Winograd(CompiledAlgorithm):
     """Kernels of 2 to 5 taps on h, w or both; with 3 to 6 at stride 2, and, of fewer channels than a vector has, with
     s + 1 to 5 s at strides s to 4; all directions.
 
@@ -130,15 +129,6 @@ class Winograd(Algorithm):
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.WinogradKernel:
         return loops.WinogradKernel(problem, params)
-
-    def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
-        if problem.direction == "backward_weight":
-            if not loops.weight_gradient(problem, params, operands, resources):
-                recompute(problem, operands, resources)
-            return
-        spoiled = loops.correlate(problem, params, operands, resources)
-        for image_problem, image in recompute_images(problem, operands, spoiled, resources):
-            epilogue.apply(image_problem, image)
 
 
 def _points(problem: ConvProblem) -> list[int]:

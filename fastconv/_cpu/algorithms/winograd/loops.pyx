@@ -4,7 +4,18 @@
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
 
-from ...engine.correlation cimport ADD, BoundProblem, Correlations, Kernel, operands_t, packed_memory, point_forward
+from ...engine.correlation cimport (
+    ADD,
+    ALL_IS_SPOILED,
+    DONE,
+    IMAGES_ARE_SPOILED,
+    BoundProblem,
+    Correlations,
+    Kernel,
+    operands_t,
+    packed_memory,
+    point_forward,
+)
 from ...engine.runtime cimport isa_level, real_type, run_items
 from ...engine.workspace cimport aligned
 from ...engine.kernel_types cimport correlation_t, epilogue_t, item_fn
@@ -283,17 +294,13 @@ def pack(problem, params, operands, int threads):
     return packed
 
 
-def correlate(problem, params, operands, resources):
-    """forward or backward_input; returns the numbers of the images whose results are not all finite."""
-    return _correlate(_Job(problem, params, BoundProblem(problem, operands)), operands.packed, resources)
-
-
-cdef list _correlate(_Job job, packed, resources):
-    cdef bytearray spoiled = bytearray(job.job.correlation.batch)
+cdef int _correlate(_Job job, packed, resources, unsigned char *marks) except -1:
+    """forward or backward_input."""
+    cdef int64_t n
     cdef unsigned char[::1] memory = resources.workspace
     cdef Py_buffer view
     job.job.packed = NULL if packed is None else packed_memory(packed, job.packed_bytes(), &view)
-    job.job.spoiled = spoiled
+    job.job.spoiled = <char *>marks
     try:
         if job.job.panels:
             _by_panels(job, memory, resources)
@@ -302,7 +309,10 @@ cdef list _correlate(_Job job, packed, resources):
     finally:
         if packed is not None:
             PyBuffer_Release(&view)
-    return [n for n, mark in enumerate(spoiled) if mark]
+    for n in range(job.job.correlation.batch):
+        if marks[n]:
+            return IMAGES_ARE_SPOILED
+    return DONE
 
 
 cdef _by_blocks(_Job job, unsigned char[::1] memory, resources):
@@ -329,18 +339,13 @@ cdef _by_panels(_Job job, unsigned char[::1] memory, resources):
               job.scratch_bytes(), resources.workspace, shared, resources.threads)
 
 
-def weight_gradient(problem, params, operands, resources):
-    """backward_weight; returns whether the result is finite."""
-    return _weight_gradient(_Job(problem, params, BoundProblem(problem, operands)), resources)
-
-
-cdef bint _weight_gradient(_Job job, resources) except -1:
-    cdef bytearray spoiled = bytearray(1)
+cdef int _weight_gradient(_Job job, resources, unsigned char *marks) except -1:
+    """backward_weight."""
     cdef unsigned char[::1] memory = resources.workspace
     cdef int64_t shared = job.job.splits * job.sums_bytes()
     if shared + (0 if job.job.splits > 1 else job.pass_bytes()) > memory.shape[0]:
         raise MemoryError("workspace smaller than the algorithm asked for")
-    job.job.spoiled = spoiled
+    job.job.spoiled = <char *>marks
     job.job.sums = <char *>&memory[0]
     if job.job.splits > 1:
         _add_splits(job, shared, resources)
@@ -348,7 +353,7 @@ cdef bint _weight_gradient(_Job job, resources) except -1:
         _add_passes(job, shared, resources)
     run_items(job.kernels.gradient, &job.job, winograd_pack_items(
         &job.job, job.kernels.tile_columns, job.kernels.lanes), 0, None, 0, resources.threads)
-    return not spoiled[0]
+    return ALL_IS_SPOILED if marks[0] else DONE
 
 
 cdef _add_passes(_Job job, int64_t shared, resources):
@@ -382,18 +387,18 @@ cdef class _Resources:
 
 
 cdef class WinogradKernel(Kernel):
-    """Refuses where a result is not finite."""
+    """Marks images whose results are not finite."""
 
     cdef object params
 
     def __cinit__(self, problem, params):
-        self.sums, self.params, self.may_refuse = Correlations(problem), params, True
+        self.sums, self.params = Correlations(problem), params
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
-                 int threads) except -1:
+                 int threads, unsigned char *marks) except -1:
         cdef _Job job = _Job(self.sums.problem, self.params, BoundProblem.over(self.sums, operands))
         cdef _Resources resources = _Resources()
         resources.threads, resources.workspace = threads, <unsigned char[:workspace_bytes]><unsigned char *>workspace
         if self.sums.problem.direction == "backward_weight":
-            return not _weight_gradient(job, resources)
-        return len(_correlate(job, packed, resources)) > 0
+            return _weight_gradient(job, resources, marks)
+        return _correlate(job, packed, resources, marks)

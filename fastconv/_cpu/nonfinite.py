@@ -1,11 +1,17 @@
-"""Images whose results are not finite, computed again where an algorithm spreads NaN and Inf."""
+"""Data that are not finite, in one place: what an algorithm would spread NaN and Inf over is computed again, by im2col.
+
+A kernel that multiplies zeros around the source, or that mixes elements in a transform, says which images it has
+spoiled, or that it has left the whole result. They are computed once more by an algorithm that adds up the products of
+the definition and no others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from .._algorithm import Machine, Operands, Resources
 from .._problem import ConvProblem, Epilogue
+from . import epilogue, lowering
 from .algorithms.im2col.algorithm import Im2col
 from .algorithms.reference.algorithm import Reference
 from .engine.workspace import give_back, take
@@ -39,15 +45,27 @@ def recompute(problem: ConvProblem, operands: Operands, resources: Resources) ->
     give_back(memory)
 
 
-def recompute_images(
-    problem: ConvProblem, operands: Operands, numbers: Iterable[int], resources: Resources
-) -> Iterator[tuple[ConvProblem, Operands]]:
-    """Compute the images of these numbers again, one by one, and yield each as a problem without its epilogue yet."""
-    for n in sorted(numbers):
-        images = slice(n, n + 1)
-        image = Operands(operands.input[images], operands.weight, operands.output[images], operands.bias)
+def compute_again(problem: ConvProblem, operands: Operands, resources: Resources, images: Iterable[int] | None) -> None:
+    """Compute again what a kernel has left to others: the images of these numbers; None: the whole result."""
+    target = lowering.target(Im2col(), problem)
+    assert target is not None
+    if target is not problem:
+        # Of 16-bit floats, which a kernel takes as they are.
+        wide, carry_back = lowering.lower(problem, target, operands, resources.threads)
+        recompute(target, wide, resources)
+        epilogue.apply(target, wide)
+        carry_back()
+        return
+    if images is None:
+        recompute(problem, operands, resources)
+        if problem.direction != "backward_weight":
+            epilogue.apply(problem, operands)
+        return
+    for n in sorted(images):
+        of_image = slice(n, n + 1)
+        image = Operands(operands.input[of_image], operands.weight, operands.output[of_image], operands.bias)
         if operands.add is not None:
-            image.add = operands.add[images]
+            image.add = operands.add[of_image]
         alone = problem.replace(batch=1)
         recompute(alone, image, resources)
-        yield alone, image
+        epilogue.apply(alone, image)
