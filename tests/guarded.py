@@ -15,9 +15,9 @@ import numpy as np
 from hypothesis import Phase, given, settings
 
 from fastconv import ConvProblem
-from fastconv._cpu import backend
+from fastconv._cpu import backend, registry
 from fastconv._cpu.engine import workspace
-from operands import RESULT, accepted, compute, exact_case, memory_axes, result_dtype, rounded
+from operands import RESULT, compute, exact_case, memory_axes, result_dtype, rounded
 from problems import EPILOGUES, conv_problems, named, problems
 
 Edge = Literal["end", "start"]
@@ -71,11 +71,11 @@ def main() -> None:
     parser.add_argument("--algorithm", required=True)
     parser.add_argument("--examples", type=int, default=60)
     options = parser.parse_args()
-    count = 0
+    algorithm, count = registry.find(options.algorithm), 0
 
     def both_edges(problem: ConvProblem) -> None:
         nonlocal count
-        if options.algorithm not in accepted(problem):
+        if not backend.accepts(algorithm, problem):
             return
         edges: tuple[Edge, Edge] = ("end", "start")
         for edge in edges:

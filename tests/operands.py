@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,6 +11,7 @@ from dataclasses import replace
 import ml_dtypes
 import numpy as np
 
+import emulation
 import oracle
 from fastconv import ConvProblem
 from fastconv._algorithm import Algorithm, Operands
@@ -17,7 +19,12 @@ from fastconv._choose.select import plan_for
 from fastconv._cpu import backend, registry
 
 RESULT = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}
-ALGORITHMS: tuple[Algorithm, ...] = tuple(algorithm for algorithm in registry.CPU if algorithm.is_available())
+ALGORITHMS: tuple[Algorithm, ...] = tuple(
+    algorithm
+    for algorithm in registry.CPU
+    # An emulated level has no kernels but these.
+    if algorithm.is_available() and (emulation.LIBRARY not in os.environ or algorithm.name == "split_bf16")
+)
 THREADS = (1, 2, 3)
 
 LARGEST_INTEGER = {"float32": 2**24, "float64": 2**53, "float16": 2**11, "bfloat16": 2**8, "int8": 2**31 - 1}
@@ -127,6 +134,9 @@ def exact_case(problem: ConvProblem, seed: int = 0) -> tuple[dict[str, np.ndarra
 
 def alarm_if_weak(problem: ConvProblem, plain: np.ndarray) -> None:
     """A result that is mostly zeros proves little: only elements that no product reaches may be zero in numbers."""
+    numbers = np.count_nonzero(plain)
+    if plain.size - numbers <= 0.3 * numbers:
+        return  # few zeros, wherever they are; counting the products takes as long as the result itself
     reached = oracle.terms(problem) > 0
     zeros = np.count_nonzero((plain == 0) & reached)
     assert zeros <= max(2, 0.3 * np.count_nonzero(reached)), f"{problem}: {zeros} zeros in {reached.size}: weak test"

@@ -38,7 +38,7 @@ from bench.fuzz.memory import OUT_PLACES, PLACES, overlapping, place  # noqa: E4
 from bench.fuzz.pools import axes_of  # noqa: E402
 from bench.fuzz.windows import maxima, sums  # noqa: E402
 
-SECONDS = float(os.environ.get("FASTCONV_FUZZ_SECONDS", "20"))
+SECONDS = float(os.environ.get("FASTCONV_FUZZ_SECONDS", "8"))
 SEED = int(os.environ.get("FASTCONV_FUZZ_SEED", seed_of_the_day()))
 ROUND = sum(TURNS.values())
 """Problems in which every function has had its turns."""
@@ -50,9 +50,10 @@ def test_nothing_is_found(capsys: pytest.CaptureFixture[str]) -> None:
         report = fuzz(Campaign(SEED, SECONDS, least_problems=ROUND, jobs=2))
         print(report)
     assert not report.findings, "\n".join(map(str, report.findings))
-    assert not coverage.missing(report.counts, 1)
-    for algorithm in coverage.available():
-        assert sum(report.counts[f"algorithm {algorithm} {d}"] for d in coverage.DIRECTIONS) >= 3, algorithm
+    if report.problems > 3 * ROUND:  # in fewer all draws of one function may be refused; .ci/run has thousands
+        assert not coverage.missing(report.counts, 1)
+        for algorithm in coverage.available():
+            assert sum(report.counts[f"algorithm {algorithm} {d}"] for d in coverage.DIRECTIONS) >= 3, algorithm
     if report.problems > 5 * ROUND:
         assert not coverage.missing(report.counts, 10, coverage.available())
 
@@ -77,7 +78,7 @@ def test_cases_are_what_their_text_says() -> None:
 
 def test_cases_reach_far() -> None:
     """Large reductions through strided transposed kernels, and strides and dilations that differ by axis."""
-    cases = [generate(SEED, number) for number in range(4 * ROUND)]
+    cases = [generate(SEED, number) for number in range(8 * ROUND)]
     strided = [case for case in cases if case.is_transposed and max(case.stride) > 1]
     assert sum(case.filters * np.prod(case.kernel) > 1000 for case in strided) >= 5
     mixed = [
@@ -87,7 +88,7 @@ def test_cases_reach_far() -> None:
         and any(s == 1 and d > 1 for s, d in zip(case.stride, case.dilation, strict=True))
         and any(s > 1 and d == 1 for s, d in zip(case.stride, case.dilation, strict=True))
     ]
-    assert len(mixed) >= 5
+    assert len(mixed) >= 2  # ten on average, whatever the seed of the day
     assert {case.place_of("x") for case in cases} == set(PLACES)
     assert {case.out for case in cases} == {None, *OUT_PLACES}
 
