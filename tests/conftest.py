@@ -29,14 +29,14 @@ hypothesis.settings.load_profile("long" if EXAMPLES else "short")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="also run the tests marked full, which take minutes each")
+    parser.addoption("--full", action="store_true", help="also run the tests marked full, for minutes more")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--full"):
         for item in items:
             if item.get_closest_marker("full"):
-                item.add_marker(pytest.mark.skip(reason="takes minutes; runs with --full"))
+                item.add_marker(pytest.mark.skip(reason="runs with --full"))
 
 
 @pytest.fixture(autouse=True)

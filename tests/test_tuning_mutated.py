@@ -8,6 +8,7 @@ import functools
 import itertools
 import json
 import math
+import os
 import random
 import warnings
 from collections.abc import Callable
@@ -27,6 +28,9 @@ from fastconv._problem import DIRECTIONS
 from tuning_cases import computes, forget_memory, record, reread, stored_text, write
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
+
+MUTATED = int(os.environ.get("FASTCONV_TEST_MUTATED", "20000"))
+"""Damaged files that --full makes."""
 
 DEFAULTS = dataclasses.asdict(select.DEFAULT_MACHINE)
 
@@ -238,7 +242,7 @@ def _with_damage(rng: random.Random, text: str) -> bytes:
 
 @pytest.mark.parametrize(
     "numbers",
-    [range(300), *(pytest.param(range(n, n + 20_000), marks=pytest.mark.full) for n in range(0, 100_000, 20_000))],
+    [range(300), *(pytest.param(range(n, n + 5000), marks=pytest.mark.full) for n in range(0, MUTATED, 5000))],
     ids=str,
 )
 def test_mutated_files_change_no_result_and_raise_nothing(numbers, capsys):
