@@ -19,13 +19,10 @@ from fastconv._choose.select import plan_for
 from fastconv._cpu import backend, registry
 
 RESULT = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}
-ALGORITHMS: tuple[Algorithm, ...] = tuple(
-    algorithm
-    for algorithm in registry.CPU
-    # An emulated level has no kernels but these.
-    if algorithm.is_available() and (emulation.LIBRARY not in os.environ or algorithm.name == "split_bf16")
-)
+ALGORITHMS: tuple[Algorithm, ...] = tuple(algorithm for algorithm in registry.CPU if algorithm.is_available())
 THREADS = (1, 2, 3)
+if emulation.LIBRARY in os.environ:  # the only one with kernels at the emulated level
+    ALGORITHMS = tuple(algorithm for algorithm in ALGORITHMS if algorithm.name == "split_bf16")
 
 LARGEST_INTEGER = {"float32": 2**24, "float64": 2**53, "float16": 2**11, "bfloat16": 2**8, "int8": 2**31 - 1}
 """Integers up to here are exact in a dtype."""

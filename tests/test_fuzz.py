@@ -77,8 +77,11 @@ def test_cases_are_what_their_text_says() -> None:
 
 
 def test_cases_reach_far() -> None:
-    """Large reductions through strided transposed kernels, and strides and dilations that differ by axis."""
-    cases = [generate(SEED, number) for number in range(8 * ROUND)]
+    """Large reductions through strided transposed kernels, and strides and dilations that differ by axis.
+
+    Of a seed that stays: a day's few cases may have less of one kind.
+    """
+    cases = [generate(1, number) for number in range(4 * ROUND)]
     strided = [case for case in cases if case.is_transposed and max(case.stride) > 1]
     assert sum(case.filters * np.prod(case.kernel) > 1000 for case in strided) >= 5
     mixed = [
@@ -88,7 +91,7 @@ def test_cases_reach_far() -> None:
         and any(s == 1 and d > 1 for s, d in zip(case.stride, case.dilation, strict=True))
         and any(s > 1 and d == 1 for s, d in zip(case.stride, case.dilation, strict=True))
     ]
-    assert len(mixed) >= 2  # ten on average, whatever the seed of the day
+    assert len(mixed) >= 5
     assert {case.place_of("x") for case in cases} == set(PLACES)
     assert {case.out for case in cases} == {None, *OUT_PLACES}
 

@@ -29,9 +29,6 @@ from tuning_cases import computes, forget_memory, record, reread, stored_text, w
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
-MUTATED = int(os.environ.get("FASTCONV_TEST_MUTATED", "20000"))
-"""Damaged files that --full makes."""
-
 DEFAULTS = dataclasses.asdict(select.DEFAULT_MACHINE)
 
 
@@ -136,6 +133,8 @@ ODD_VALUES = [
 ODD_TEXTS = ["1e999", "-1e999", "NaN", "-Infinity", "9" * 5000, "01", "[" * 2000, '"\\ud800"', "", "}"]
 """Of values that ``json.dumps`` does not write."""
 GOOD_FILES = 500
+MUTATED = int(os.environ.get("FASTCONV_TEST_MUTATED", "20000"))
+"""Damaged files that --full makes."""
 RAW = "put a text here"
 
 
