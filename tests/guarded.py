@@ -15,9 +15,9 @@ import numpy as np
 from hypothesis import Phase, given, settings
 
 from fastconv import ConvProblem
-from fastconv._cpu import backend, registry
+from fastconv._cpu import backend
 from fastconv._cpu.engine import workspace
-from operands import RESULT, compute, exact_case, memory_axes, result_dtype, rounded
+from operands import ALGORITHMS, RESULT, compute, exact_case, memory_axes, result_dtype, rounded
 from problems import EPILOGUES, conv_problems, named, problems
 
 Edge = Literal["end", "start"]
@@ -71,7 +71,8 @@ def main() -> None:
     parser.add_argument("--algorithm", required=True)
     parser.add_argument("--examples", type=int, default=60)
     options = parser.parse_args()
-    algorithm, count = registry.find(options.algorithm), 0
+    algorithm = next(known for known in ALGORITHMS if known.name == options.algorithm)
+    count = 0
 
     def both_edges(problem: ConvProblem) -> None:
         nonlocal count
