@@ -67,16 +67,17 @@ def interrupted(problem, arrays, result, delay):
         sent, spent = time.perf_counter(), time.process_time()
         os.kill(os.getpid(), signal.SIGINT)
     timer = threading.Timer(delay, interrupt)
-    latency, computing = None, True
-    timer.start()
+    latency, computing = None, False
     try:
+        timer.start()
+        computing = True
         compute(problem, algorithm, arrays, 2, result)
         computing = False
-        timer.join()
+        timer.join()  # a signal that comes late
     except KeyboardInterrupt:
         if computing:
             latency = min(time.perf_counter() - sent, time.process_time() - spent)
-        timer.join()
+    timer.join()
     return latency
 
 latencies = {}
