@@ -17,7 +17,7 @@ from hypothesis import Phase, given, settings
 from fastconv import ConvProblem
 from fastconv._cpu import backend
 from fastconv._cpu.engine import workspace
-from operands import RESULT, accepted, compute, exact_case, memory_axes, result_dtype, rounded
+from operands import ALGORITHMS, RESULT, compute, exact_case, memory_axes, result_dtype, rounded
 from problems import EPILOGUES, conv_problems, named, problems
 
 Edge = Literal["end", "start"]
@@ -71,11 +71,12 @@ def main() -> None:
     parser.add_argument("--algorithm", required=True)
     parser.add_argument("--examples", type=int, default=60)
     options = parser.parse_args()
+    algorithm = next(known for known in ALGORITHMS if known.name == options.algorithm)
     count = 0
 
     def both_edges(problem: ConvProblem) -> None:
         nonlocal count
-        if options.algorithm not in accepted(problem):
+        if not backend.accepts(algorithm, problem):
             return
         edges: tuple[Edge, Edge] = ("end", "start")
         for edge in edges:

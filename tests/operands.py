@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,6 +11,7 @@ from dataclasses import replace
 import ml_dtypes
 import numpy as np
 
+import emulation
 import oracle
 from fastconv import ConvProblem
 from fastconv._algorithm import Algorithm, Operands
@@ -20,6 +22,8 @@ from fastconv._cpu import backend
 RESULT = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}
 ALGORITHMS: tuple[Algorithm, ...] = tuple(algorithm for algorithm in backend.algorithms if algorithm.is_available())
 THREADS = (1, 2, 3)
+if emulation.LIBRARY in os.environ:  # the only one with kernels at the emulated level
+    ALGORITHMS = tuple(algorithm for algorithm in ALGORITHMS if algorithm.name == "split_bf16")
 
 LARGEST_INTEGER = {"float32": 2**24, "float64": 2**53, "float16": 2**11, "bfloat16": 2**8, "int8": 2**31 - 1}
 """Integers up to here are exact in a dtype."""
@@ -128,6 +132,9 @@ def exact_case(problem: ConvProblem, seed: int = 0) -> tuple[dict[str, np.ndarra
 
 def alarm_if_weak(problem: ConvProblem, plain: np.ndarray) -> None:
     """A result that is mostly zeros proves little: only elements that no product reaches may be zero in numbers."""
+    numbers = np.count_nonzero(plain)
+    if plain.size - numbers <= 0.3 * numbers:
+        return  # few zeros, wherever they are; counting the products takes as long as the result itself
     reached = oracle.terms(problem) > 0
     zeros = np.count_nonzero((plain == 0) & reached)
     assert zeros <= max(2, 0.3 * np.count_nonzero(reached)), f"{problem}: {zeros} zeros in {reached.size}: weak test"

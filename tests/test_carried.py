@@ -50,7 +50,11 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("here", LEVELS)
+@pytest.mark.parametrize(
+    "here",
+    # A level in the middle is like the ends.
+    [pytest.param(level, marks=() if level in ENDS else pytest.mark.full) for level in LEVELS],
+)
 def test_packed_weights_of_every_level(here: str, written: Path) -> None:
     """Each is taken with the bits of the plain weight, or refused by plans that are not like its own."""
     code = "import pathlib, packed_cases; print(*(packed_cases.check(pathlib.Path(path)) for path in {paths!r}))"

@@ -38,7 +38,7 @@ from bench.fuzz.memory import OUT_PLACES, PLACES, overlapping, place  # noqa: E4
 from bench.fuzz.pools import axes_of  # noqa: E402
 from bench.fuzz.windows import maxima, sums  # noqa: E402
 
-SECONDS = float(os.environ.get("FASTCONV_FUZZ_SECONDS", "20"))
+SECONDS = float(os.environ.get("FASTCONV_FUZZ_SECONDS", "8"))
 SEED = int(os.environ.get("FASTCONV_FUZZ_SEED", seed_of_the_day()))
 ROUND = sum(TURNS.values())
 """Problems in which every function has had its turns."""
@@ -50,9 +50,10 @@ def test_nothing_is_found(capsys: pytest.CaptureFixture[str]) -> None:
         report = fuzz(Campaign(SEED, SECONDS, least_problems=ROUND, jobs=2))
         print(report)
     assert not report.findings, "\n".join(map(str, report.findings))
-    assert not coverage.missing(report.counts, 1)
-    for algorithm in coverage.available():
-        assert sum(report.counts[f"algorithm {algorithm} {d}"] for d in coverage.DIRECTIONS) >= 3, algorithm
+    if report.problems > 3 * ROUND:  # in fewer all draws of one function may be refused; .ci/run has thousands
+        assert not coverage.missing(report.counts, 1)
+        for algorithm in coverage.available():
+            assert sum(report.counts[f"algorithm {algorithm} {d}"] for d in coverage.DIRECTIONS) >= 3, algorithm
     if report.problems > 5 * ROUND:
         assert not coverage.missing(report.counts, 10, coverage.available())
 

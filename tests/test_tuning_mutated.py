@@ -8,6 +8,7 @@ import functools
 import itertools
 import json
 import math
+import os
 import random
 import warnings
 from collections.abc import Callable
@@ -131,6 +132,8 @@ ODD_VALUES = [
 ODD_TEXTS = ["1e999", "-1e999", "NaN", "-Infinity", "9" * 5000, "01", "[" * 2000, '"\\ud800"', "", "}"]
 """Of values that ``json.dumps`` does not write."""
 GOOD_FILES = 500
+MUTATED = int(os.environ.get("FASTCONV_TEST_MUTATED", "20000"))
+"""Damaged files that --full makes."""
 RAW = "put a text here"
 
 
@@ -237,7 +240,7 @@ def _with_damage(rng: random.Random, text: str) -> bytes:
 
 @pytest.mark.parametrize(
     "numbers",
-    [range(300), *(pytest.param(range(n, n + 20_000), marks=pytest.mark.full) for n in range(0, 100_000, 20_000))],
+    [range(300), *(pytest.param(range(n, n + 5000), marks=pytest.mark.full) for n in range(0, MUTATED, 5000))],
     ids=str,
 )
 def test_mutated_files_change_no_result_and_raise_nothing(numbers, capsys):
