@@ -111,6 +111,7 @@ typedef struct {
     NAMED(side_t) side[2];
     const struct NAMED(short_rows) *short_rows;
     int64_t width; /* elements of a row of results */
+    int64_t rows;  /* of the tile */
     REAL *result;  /* row 0 of the plane, or of `job->band` rows on their way */
     int64_t result_row;
 } NAMED(nchw_turn_t);
@@ -148,6 +149,47 @@ ALWAYS_INLINE void NAMED(prefetch_rows)(const REAL *from, int64_t pitch, const i
                 __builtin_prefetch(from + ahead + a * pitch + v * LANES, 0);
 }
 
+/* Stores what of the `vectors` vectors of each row of a tile is in the first `left` elements: one copy of this code for
+ * all tiles. */
+static __attribute__((noinline, noclone)) void NAMED(store_tile_end)(REAL *to, int64_t pitch, const NAMED(vector) *row,
+                                                                     int64_t rows, int64_t vectors, int64_t left) {
+    for (int64_t v = 0; v < vectors; v++, to += LANES, left -= LANES) {
+        MASK last;
+        for (int i = 0; i < LANES; i++) last[i] = i;
+        last += (__typeof__(last[0]))(left - NAMED(store_part)(left));
+        for (int64_t a = 0; a < rows; a++) NAMED(store_some)(to + a * pitch, row[a * vectors + v], left, last);
+    }
+}
+
+/* The same, where the last vectors are whole or at least halves without a call. */
+ALWAYS_INLINE void NAMED(store_tile)(REAL *to, int64_t pitch, const NAMED(vector) *row, const int rows,
+                                     const int vectors, int64_t left) {
+    const int64_t last = left - (vectors - 1) * LANES;
+    if (last < LANES / 2) {
+        /* Of another array, so that the compiler keeps `row` in registers. */
+        NAMED(vector) end[2 * NCHW_ROWS];
+#pragma GCC unroll 16
+        for (int i = 0; i < rows * vectors; i++) end[i] = row[i];
+        NAMED(store_tile_end)(to, pitch, end, rows, vectors, left);
+        return;
+    }
+    MASK upper;
+    for (int i = 0; i < LANES; i++) upper[i] = i - LANES / 2;
+    upper += (__typeof__(upper[0]))last; /* one instruction, unlike a loop over lanes that are not constant */
+#pragma GCC unroll 8
+    for (int a = 0; a < rows; a++, to += pitch, row += vectors) {
+        REAL *at = to + (vectors - 1) * LANES;
+        if (vectors == 2) NAMED(store)(to, row[0]);
+        if (last < LANES) {
+            const NAMED(vector) high = NAMED(shuffle_one)(row[vectors - 1], upper);
+            memcpy(at, &row[vectors - 1], LANES / 2 * sizeof *at);
+            memcpy(at + last - LANES / 2, &high, LANES / 2 * sizeof *at);
+        } else {
+            NAMED(store)(at, row[vectors - 1]);
+        }
+    }
+}
+
 /* `rows` rows of pixels from h on, all vectors of them. */
 ALWAYS_INLINE void NAMED(nchw_block)(const int rows, const int taps, const int step, const int sides,
                                      const NAMED(nchw_turn_t) *t, int64_t h) {
@@ -155,9 +197,8 @@ ALWAYS_INLINE void NAMED(nchw_block)(const int rows, const int taps, const int s
     const correlation_t *c = t->sum;
     const REAL *line[3 * NCHW_ROWS];
     const int64_t pixels = c->pixels[2], width = t->width;
-    MASK low, high, order;
+    MASK low, high;
     for (int i = 0; i < LANES; i++) {
-        order[i] = i;
         low[i] = i / 2 + i % 2 * LANES;
         high[i] = low[i] + LANES / 2;
     }
@@ -176,14 +217,13 @@ ALWAYS_INLINE void NAMED(nchw_block)(const int rows, const int taps, const int s
         NAMED(prefetch_rows)(last_line + at * step, t->plane.pitch, rows * step, step, 0);
         NAMED(prefetch_rows)(to, t->result_row, rows, sides, 1);
         const int64_t left = width - at * sides;
-        const int64_t few = left % LANES;
-        const MASK last = order + (__typeof__(order[0]))(few - NAMED(store_part)(few));
+        NAMED(vector) row[2 * NCHW_ROWS];
 #pragma GCC unroll 8
-        for (int a = 0; a < rows; a++, to += t->result_row) {
-            NAMED(store_some)(to, sides == 1 ? sum[0][a] : NAMED(shuffle)(sum[0][a], sum[1][a], low), left, last);
-            if (sides == 2)
-                NAMED(store_some)(to + LANES, NAMED(shuffle)(sum[0][a], sum[1][a], high), left - LANES, last);
+        for (int a = 0; a < rows; a++) {
+            row[a * sides] = sides == 1 ? sum[0][a] : NAMED(shuffle)(sum[0][a], sum[1][a], low);
+            if (sides == 2) row[a * sides + 1] = NAMED(shuffle)(sum[0][a], sum[1][a], high);
         }
+        NAMED(store_tile)(to, t->result_row, row, rows, sides, left);
     }
 }
 
@@ -216,7 +256,7 @@ BLOCKS(nchw_block_fn, nchw_2_spread, 2, 1, 2)
 BLOCKS(nchw_block_fn, nchw_3_spread, 3, 1, 2)
 BLOCKS(nchw_block_fn, nchw_4_spread, 4, 1, 2)
 #undef BLOCK
-/* BLOCKS goes on in nchw_short.h and nchw_weight.h, with another BLOCK. */
+/* BLOCKS goes on in nchw_weight.h, with another BLOCK. */
 #include "nchw_short.h"
 
 static const NAMED(nchw_block_fn) *NAMED(nchw_blocks)(const nchw_job_t *job, const correlation_t *c) {
@@ -283,7 +323,7 @@ static void NAMED(nchw_channel)(NAMED(nchw_turn_t) *t, int64_t n, int64_t channe
         }
         const NAMED(nchw_block_fn) *blocks = NAMED(nchw_blocks)(job, c);
         for (int64_t h = begin, height; h < last; h += height) {
-            height = nchw_height(last - h);
+            t->rows = height = nchw_height(last - h);
             blocks[height - 1](t, h);
             NAMED(nchw_finish)(t, n, channel, h, height);
         }

@@ -5,6 +5,8 @@
  * are picked from the two source rows that they see. Numerics: one chain per element over the height taps and their
  * width taps. */
 #define SHORT_TAPS 5 /* at most */
+/* Rows of up to 8 pixels are common. Of shorter ones a single function computes a pair of rows at a time. */
+#define SHORT_IS_COMMON (VECTOR_BYTES / REAL_BYTES >= 16)
 
 typedef struct NAMED(short_rows) {
     MASK which[SHORT_TAPS]; /* for each width tap: the elements of two source rows that the lanes read */
@@ -27,26 +29,24 @@ static void NAMED(make_short_rows)(const correlation_t *c, NAMED(short_rows_t) *
         }
 }
 
-/* `rows` rows of pixels from h on. */
-ALWAYS_INLINE void NAMED(nchw_short_block)(const int rows, const int taps, const int step, const NAMED(nchw_turn_t) *t,
-                                           int64_t h) {
-    const int pairs = (rows + 1) / 2, lines = (rows - 1) * step + taps;
+/* `rows` rows of pixels from h on, in `pairs` of two, the last of which may have one row. */
+ALWAYS_INLINE void NAMED(nchw_short_pairs)(const int pairs, const int taps, const int step, const NAMED(nchw_turn_t) *t,
+                                           int64_t h, int64_t rows) {
+    const int64_t lines = (rows - 1) * step + taps;
     const correlation_t *c = t->sum;
     const REAL *factors = t->side[0].factors;
-    const int64_t pixels = c->pixels[2], width_taps = t->side[0].taps;
-    NAMED(vector) sum[(NCHW_ROWS + 1) / 2];
-    MASK last, upper;
-    for (int i = 0; i < LANES; i++) {
-        last[i] = i + pixels - NAMED(store_part)(pixels);
-        upper[i] = (i + LANES / 2) % LANES;
-    }
+    const int64_t width_taps = t->side[0].taps;
+    NAMED(vector) sum[(NCHW_ROWS + 1) / 2], row[NCHW_ROWS + 1];
+    MASK upper;
+    for (int i = 0; i < LANES; i++) upper[i] = (i + LANES / 2) % LANES;
 #pragma GCC unroll 4
     for (int a = 0; a < pairs; a++) sum[a] = (NAMED(vector)){0};
+#if SHORT_IS_COMMON
 #pragma GCC unroll 32
+#endif
     for (int i = 0; i < (pairs - 1) * 2 * step + taps; i++) {
         if (step == 2 && i % 4 >= taps) continue; /* no row sees it first */
         const NAMED(vector) low = NAMED(load)(NAMED(plane_row)(&t->plane, h * step + c->first[1] + i));
-        /* The last pair may have one row. */
         const NAMED(vector) high = NAMED(load)(
             i + step < lines ? NAMED(plane_row)(&t->plane, h * step + c->first[1] + i + step) : t->plane.zeros);
         for (int64_t s = 0; s < width_taps; s++) {
@@ -60,25 +60,58 @@ ALWAYS_INLINE void NAMED(nchw_short_block)(const int rows, const int taps, const
     }
     REAL *to = t->result + h * t->result_row;
     NAMED(prefetch_rows)(t->plane.base + (h * step + c->first[1] + taps - 1) * t->plane.pitch, t->plane.pitch,
-                         rows * step, 1, 0);
-    NAMED(prefetch_rows)(to, t->result_row, rows, 1, 1);
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; i++, to += t->result_row)
-        NAMED(store_some)(to, i % 2 ? NAMED(shuffle_one)(sum[i / 2], upper) : sum[i / 2], pixels, last);
+                         2 * pairs * step, 1, 0);
+    NAMED(prefetch_rows)(to, t->result_row, 2 * pairs, 1, 1);
+#pragma GCC unroll 4
+    for (int a = 0; a < pairs; a++) {
+        row[2 * a] = sum[a];
+        row[2 * a + 1] = NAMED(shuffle_one)(sum[a], upper);
+    }
+    NAMED(store_tile_end)(to, t->result_row, row, rows, 1, c->pixels[2]);
 }
 
-#define BLOCK(name, rows, taps, step)                                                                                  \
-    static void NAMED(name##_##rows)(const NAMED(nchw_turn_t) *t, int64_t h) {                                         \
-        NAMED(nchw_short_block)(rows, taps, step, t, h);                                                               \
+#if SHORT_IS_COMMON
+
+#define BLOCK(name, pairs, taps, step)                                                                                 \
+    static void NAMED(name##_##pairs)(const NAMED(nchw_turn_t) *t, int64_t h) {                                        \
+        NAMED(nchw_short_pairs)(pairs, taps, step, t, h, t->rows);                                                     \
     }
-BLOCKS(nchw_block_fn, nchw_3_short, 3, 1)
-BLOCKS(nchw_block_fn, nchw_5_short, 5, 1)
-BLOCKS(nchw_block_fn, nchw_3_short_strided, 3, 2)
-BLOCKS(nchw_block_fn, nchw_5_short_strided, 5, 2)
+/* A BLOCK for each number of pairs, by rows less one. */
+#define SHORT_BLOCKS(name, ...)                                                                                        \
+    BLOCK(name, 1, __VA_ARGS__)                                                                                        \
+    BLOCK(name, 2, __VA_ARGS__)                                                                                        \
+    BLOCK(name, 3, __VA_ARGS__)                                                                                        \
+    BLOCK(name, 4, __VA_ARGS__)                                                                                        \
+    static const NAMED(nchw_block_fn)                                                                                  \
+        NAMED(name)[NCHW_ROWS] = {NAMED(name##_1), NAMED(name##_1), NAMED(name##_2), NAMED(name##_2),                  \
+                                  NAMED(name##_3), NAMED(name##_3), NAMED(name##_4)};
+SHORT_BLOCKS(nchw_3_short, 3, 1)
+SHORT_BLOCKS(nchw_5_short, 5, 1)
+SHORT_BLOCKS(nchw_3_short_strided, 3, 2)
+SHORT_BLOCKS(nchw_5_short_strided, 5, 2)
+#undef SHORT_BLOCKS
 #undef BLOCK
-#undef SHORT_TAPS
 
 static const NAMED(nchw_block_fn) *NAMED(nchw_short_blocks)(const correlation_t *c) {
     if (c->taps[1] == 3) return c->step[1] == 1 ? NAMED(nchw_3_short) : NAMED(nchw_3_short_strided);
     return c->step[1] == 1 ? NAMED(nchw_5_short) : NAMED(nchw_5_short_strided);
 }
+
+#else
+
+static void NAMED(nchw_short_any)(const NAMED(nchw_turn_t) *t, int64_t h) {
+    for (int64_t row = 0; row < t->rows; row += 2)
+        NAMED(nchw_short_pairs)(1, t->sum->taps[1], t->sum->step[1], t, h + row, min64(t->rows - row, 2));
+}
+
+static const NAMED(nchw_block_fn) *NAMED(nchw_short_blocks)(const correlation_t *c) {
+    static const NAMED(nchw_block_fn) blocks[NCHW_ROWS] = {
+        NAMED(nchw_short_any), NAMED(nchw_short_any), NAMED(nchw_short_any), NAMED(nchw_short_any),
+        NAMED(nchw_short_any), NAMED(nchw_short_any), NAMED(nchw_short_any)};
+    (void)c;
+    return blocks;
+}
+
+#endif
+#undef SHORT_TAPS
+#undef SHORT_IS_COMMON

@@ -100,9 +100,6 @@ ALWAYS_INLINE void NAMED(gradient_run)(const int rows, const int taps, const int
                 NAMED(gradient_tile)(sum, rows, taps, GRADIENT_PIXELS, slides, c, run->source + w * pixel_step,
                                      run->gradient + w * c->result_stride[4]);
             }
-            for (; w < run->end; w++)
-                NAMED(gradient_tile)(sum, rows, taps, 1, slides, c, run->source + w * pixel_step,
-                                     run->gradient + w * c->result_stride[4]);
             if (w == pixels) break;
         }
         const NAMED(vector) factor = NAMED(load)(run->gradient + w * c->result_stride[4]);

@@ -60,8 +60,11 @@ ALWAYS_INLINE void NAMED(small_groups_taps)(NAMED(vector) *sum, const int how, c
     }
 }
 
-static void NAMED(store_lanes)(REAL *to, int64_t stride, NAMED(vector) value) {
-    for (int l = 0; l < LANES; l++) to[l * stride] = value[l];
+/* Some pixels whose lanes are no neighbours. */
+static __attribute__((noinline, noclone)) void NAMED(store_lanes)(REAL *to, int64_t pixel_stride, int64_t lane_stride,
+                                                                  const NAMED(vector) *pixel, int64_t pixels) {
+    for (int64_t p = 0; p < pixels; p++, to += pixel_stride)
+        for (int l = 0; l < LANES; l++) to[l * lane_stride] = pixel[p][l];
 }
 
 /* Taps [*begin, *end) of an axis read the source inside of its size for pixel `pixel`. */
@@ -113,13 +116,16 @@ ALWAYS_INLINE void NAMED(small_groups_tile)(const int how, const int spread, con
                 }
             }
         }
+    if (b->lane_stride != 1) {
+        /* Of another array, so that the compiler keeps the sums in registers. */
+        NAMED(vector) apart[SMALL_GROUPS_PIXELS];
 #pragma GCC unroll 14
-    for (int p = 0; p < pixels; p++) {
-        if (b->lane_stride == 1)
-            NAMED(store)(result + p * b->pixel_stride, sum[p]);
-        else
-            NAMED(store_lanes)(result + p * b->pixel_stride, b->lane_stride, sum[p]);
+        for (int p = 0; p < pixels; p++) apart[p] = sum[p];
+        NAMED(store_lanes)(result, b->pixel_stride, b->lane_stride, apart, pixels);
+        return;
     }
+#pragma GCC unroll 14
+    for (int p = 0; p < pixels; p++) NAMED(store)(result + p * b->pixel_stride, sum[p]);
 }
 
 #define TILE(name, how, spread, pixels)                                                                                \

@@ -164,7 +164,7 @@ static void NAMED(small_groups_add)(const depthwise_gradient_job_t *job, const N
     const int64_t filter = NAMED(small_groups_filter)(c, block), channel = NAMED(small_groups_channel)(c, filter);
     const NAMED(small_groups_panel_t) panel =
         NAMED(small_groups_panel)(c, &job->reach, band, scratch + band->rows * band->columns * LANES);
-    NAMED(lane_index) which;
+    NAMED(lane_index) which = {0};
     for (int64_t l = 0; l < LANES; l++) which[l] = (filter + l) / c->filters * c->channels - channel;
     NAMED(fill_grouped_panel)(c, &panel, band->n, block);
     NAMED(copy_gradient)(c, band, block, scratch);
