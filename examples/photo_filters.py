@@ -80,7 +80,7 @@ def blur(photo: np.ndarray) -> np.ndarray:
 
 def lens_blur(photo: np.ndarray) -> np.ndarray:
     """In linear light, as a lens blurs: highlights become discs."""
-    return each_channel(photo**2.2, disc(30), algorithm="fft").clip(0) ** (1 / 2.2)
+    return each_channel(photo**2.2, disc(30), algorithm="fft_scipy").clip(0) ** (1 / 2.2)
 
 
 def sharpen(photo: np.ndarray) -> np.ndarray:
@@ -150,7 +150,7 @@ class Panel(NamedTuple):
 PANELS = [
     Panel("Photograph", "as it is", lambda photo: photo),
     Panel("Gaussian blur, 19 x 19", 'depthwise_conv2d(padding_mode="reflect")', blur),
-    Panel("Lens blur, 61 x 61", 'depthwise_conv2d(algorithm="fft")', lens_blur),
+    Panel("Lens blur, 61 x 61", 'depthwise_conv2d(algorithm="fft_scipy")', lens_blur),
     Panel("Unsharp mask, 13 x 13", 'depthwise_conv2d(padding="same")', sharpen),
     Panel("Half the size", "depthwise_conv2d(stride=2)", half_size),
     Panel("Sobel edges", 'conv2d(padding_mode="replicate")', edges),

@@ -233,9 +233,9 @@ def test_a_zero_stride_out_gets_no_wrong_result_elsewhere() -> None:
 def test_out_overlapping_the_inputs(algorithm: str) -> None:
     """As if there were no overlap: out is x, x shifted, x reversed, w, the residual, or all in one buffer."""
     layout, groups, w_shape = {
-        "depthwise": ("NHWC", 11, (11, 1, 3, 3)),
-        "grouped": ("NHWC", 16, (32, 2, 3, 3)),
-        "planes": ("NCHW", 3, (3, 1, 3, 3)),
+        "depthwise_nhwc": ("NHWC", 11, (11, 1, 3, 3)),
+        "small_groups": ("NHWC", 16, (32, 2, 3, 3)),
+        "depthwise_nchw": ("NCHW", 3, (3, 1, 3, 3)),
     }.get(algorithm, ("NCHW", 1, (3, 3, 3, 3)))
     of_channels = {"layout": layout, "groups": groups}
     w = integers(w_shape, 2).astype(np.float32)
@@ -263,19 +263,19 @@ def test_out_overlapping_the_inputs(algorithm: str) -> None:
         np.testing.assert_array_equal(conv(x, w, out=out), expected)
     residual = add.copy()
     np.testing.assert_array_equal(conv(values, w, add=residual, out=residual), conv(values, w, add=add))
-    if algorithm == "grouped":  # no shape of its inputs is one of its weights
+    if algorithm == "small_groups":  # no shape of its inputs is one of its weights
         return
     # A shape that is an input's and a weight's at once.
-    shape = {"depthwise": (3, 1, 3, 3), "planes": (1, 1, 3, 3)}.get(algorithm, (3, 3, 3, 3))
+    shape = {"depthwise_nhwc": (3, 1, 3, 3), "depthwise_nchw": (1, 1, 3, 3)}.get(algorithm, (3, 3, 3, 3))
     square = integers(shape, 4).astype(np.float32)
-    of_channels = {"layout": "NHWC", "groups": 3} if algorithm == "depthwise" else {}
+    of_channels = {"layout": "NHWC", "groups": 3} if algorithm == "depthwise_nhwc" else {}
     of_square = {"padding": 1, "algorithm": algorithm} | of_channels
     inside = square.copy()
     wanted = fastconv.conv2d(square, square, **of_square)
     np.testing.assert_array_equal(fastconv.conv2d(inside, inside, **of_square, out=inside), wanted)
 
 
-@pytest.mark.parametrize("algorithm", ["auto", "grouped", "planes", "implicit_gemm"])
+@pytest.mark.parametrize("algorithm", ["auto", "small_groups", "depthwise_nchw", "implicit_gemm"])
 def test_out_of_stride_phases_in_any_order(algorithm: str) -> None:
     """Rows, columns and channels backwards, far apart, or an axis that was put in: no phase lands elsewhere."""
     x, w = integers((1, 32, 7, 9), 1).astype(np.float32), integers((32, 1, 3, 3), 2).astype(np.float32)
@@ -295,7 +295,12 @@ def test_out_of_stride_phases_in_any_order(algorithm: str) -> None:
     row, kernel = x[:, :, :1], w[:, :, :1]
     out = np.zeros((1, 32, 9), np.float32)[:, :, np.newaxis]
     fastconv.conv2d(
-        row, kernel, padding=(0, 1), groups=32, algorithm=algorithm if algorithm != "planes" else "auto", out=out
+        row,
+        kernel,
+        padding=(0, 1),
+        groups=32,
+        algorithm=algorithm if algorithm != "depthwise_nchw" else "auto",
+        out=out,
     )
     np.testing.assert_array_equal(out, fastconv.conv2d(row, kernel, padding=(0, 1), groups=32, algorithm="reference"))
 
@@ -385,7 +390,7 @@ def _shifted(array: np.ndarray, elements: int) -> np.ndarray:
 
 
 # These join axes of arrays without gaps, and look up weights or gradients that lie in lines in another order of sums.
-OF_OTHER_ORDERS = ("depthwise", "implicit_gemm", "split_bf16")
+OF_OTHER_ORDERS = ("depthwise_nhwc", "implicit_gemm", "split_bf16")
 
 
 @pytest.mark.parametrize("algorithm", [a.name for a in ALGORITHMS if a.name not in OF_OTHER_ORDERS])

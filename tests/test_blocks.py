@@ -114,7 +114,7 @@ def test_blas_gets_its_threads_back() -> None:
 
 
 @pytest.mark.skipif(not blas.is_controlled(), reason="NumPy's BLAS is not OpenBLAS")
-@pytest.mark.parametrize(("module", "algorithm"), [(im2col, "im2col"), (fft, "fft")], ids=["im2col", "fft"])
+@pytest.mark.parametrize(("module", "algorithm"), [(im2col, "im2col"), (fft, "fft_scipy")], ids=["im2col", "fft_scipy"])
 def test_algorithms_in_numpy_hold_blas_to_one_thread(
     module: ModuleType, algorithm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,7 +52,7 @@ LISTS = ("sums of about 1,000 products", "one axis unlike the other", "strided",
 EDGES = [
     pytest.param(problem, algorithm, id=f"{algorithm}-{describe(problem)}")
     for problem in problems(shape for name in LISTS for shape in SHAPES[name])
-    for algorithm in ("direct", "narrow")
+    for algorithm in ("direct", "few_filters")
     if find_algorithm(algorithm).supports(problem)
 ]
 

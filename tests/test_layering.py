@@ -30,6 +30,7 @@ LAYERS = (
         "_docs",
         "_windows",
         "_problem",
+        "_border",
         "_algorithm",
         "_plan",
         "_arrays",
@@ -95,6 +96,13 @@ def test_public_functions_only_normalise_and_execute(name: str) -> None:
     for imported in imports(name, tree, is_package):
         first = imported.split(".")[0]
         assert first in ("_docs", "_execute", "_normalize", own), f"{name} imports {imported}"
+
+
+def test_only_the_seam_imports_a_backend() -> None:
+    for name, tree, is_package in MODULES:
+        if name != "_backend" and name.split(".")[0] != "_cpu":
+            backends = [imported for imported in imports(name, tree, is_package) if imported.split(".")[0] == "_cpu"]
+            assert not backends, f"{name} imports {backends}"
 
 
 def test_modules_do_not_import_each_other_in_circles() -> None:

@@ -95,9 +95,9 @@ def test_a_call_inside_a_parallel_region_of_another_library() -> None:
 
 # A layer that each algorithm accepts: layout, groups, shape of the weight, height and width.
 LAYERS = {
-    "depthwise": ("NHWC", 48, (48, 1, 9, 9), 100),
-    "grouped": ("NHWC", 12, (48, 4, 3, 3), 100),
-    "planes": ("NCHW", 8, (8, 1, 3, 3), 200),
+    "depthwise_nhwc": ("NHWC", 48, (48, 1, 9, 9), 100),
+    "small_groups": ("NHWC", 12, (48, 4, 3, 3), 100),
+    "depthwise_nchw": ("NCHW", 8, (8, 1, 3, 3), 200),
 }
 
 
@@ -115,7 +115,7 @@ def test_a_signal_handler_may_call_the_library_in_the_middle_of_a_call(algorithm
 
     x, dy, inner_x = image(18, size), image(18, size - cut), image(1, size // 5)
     w, inner_w = rng.standard_normal(w_shape, np.float32), rng.standard_normal(w_shape, np.float32)
-    needs = (True, algorithm != "narrow", True)  # narrow computes no gradient of the weight
+    needs = (True, algorithm != "few_filters", True)  # few_filters computes no gradient of the weight
     expected = fastconv.conv2d(inner_x, inner_w, **of_all)
     within: list[bool] = []
 

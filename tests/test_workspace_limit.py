@@ -63,7 +63,7 @@ CALLS = {
         "f.conv2d(x, w, padding=1, out=out)",
     ),
     "infinite": ("x, w = a((1, 1, 512, 512)), a((1, 1, 31, 31)); x[0, 0, 5, 5] = np.inf", "f.conv2d(x, w)"),
-    "fft": ("x, w = a((2, 2, 512, 512)), a((2, 2, 9, 9))", "f.conv2d(x, w, padding=4, algorithm='fft')"),
+    "fft_scipy": ("x, w = a((2, 2, 512, 512)), a((2, 2, 9, 9))", "f.conv2d(x, w, padding=4, algorithm='fft_scipy')"),
     "im2col": ("x, w = a((4, 64, 64, 64)), a((64, 64, 3, 3))", "f.conv2d(x, w, padding=1, algorithm='im2col')"),
     "weight gradient": ("x = a((4, 64, 64, 64))", "g.conv2d_weight(x, (64, 64, 3, 3), x, padding=1)"),
     "gelu": (
@@ -105,7 +105,7 @@ np.ones((300, 300), "f") @ np.ones((300, 300), "f")  # BLAS has its buffers
 for shape in ((1, 4, 12, 12), (1, 4, 12)):  # imports
     for dtype in "f4", "f2", "c8":
         (f.conv2d if len(shape) == 4 else f.conv1d)(a(shape, dtype), a((4, 4) + (3,) * (len(shape) - 2), dtype))
-f.conv2d(a((1, 1, 40, 40)), a((1, 1, 9, 9)), algorithm="fft", activation="gelu")
+f.conv2d(a((1, 1, 40, 40)), a((1, 1, 9, 9)), algorithm="fft_scipy", activation="gelu")
 {arrays}
 used, result = peak(lambda: {call})
 kept = [] if "out=" in {call!r} else result if isinstance(result, tuple) else [result]
@@ -167,7 +167,7 @@ PHASES = problems(("1x1x1048578 1x1x2 s1048576", "2x3x8300 4x3x3 s4099 p7 d5", "
 @pytest.mark.parametrize("problem", [p for p in PHASES if p.direction == "backward_input"], ids=describe)
 def test_very_many_stride_phases(problem: ConvProblem) -> None:
     assert problem.phases > MOST_PHASES
-    assert set(accepted(problem)) <= {"im2col", "fft", "reference"}
+    assert set(accepted(problem)) <= {"im2col", "fft_scipy", "reference"}
     assert plan_for(problem).algorithm.name != "reference"
     operands, expected = exact_case(problem)
     for name in accepted(problem):

@@ -136,7 +136,7 @@ def usable_params(name: str, params: Params, problem: ConvProblem) -> tuple[Algo
 def _able_params(name: str, params: Params, problem: ConvProblem) -> tuple[Algorithm, Params] | None:
     """The algorithm called ``name`` and its parameters, if they can compute the problem on this machine."""
     try:
-        algorithm = find_algorithm(name)
+        algorithm = find_algorithm(late("fastconv._choose.tuning_record").current_name(name))
     except KeyError:
         return None
     target = CPU.target(algorithm, problem)

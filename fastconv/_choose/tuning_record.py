@@ -31,6 +31,22 @@ MOST_PARAMS = 16
 MOST_TIMINGS = 256
 
 
+FORMER_NAMES = {
+    "planes": "depthwise_nchw",
+    "depthwise": "depthwise_nhwc",
+    "grouped": "small_groups",
+    "narrow": "few_filters",
+    "spectral": "fft_fused",
+    "fft": "fft_scipy",
+}
+"""What algorithms were called before version 0.2, in files that are still there."""
+
+
+def current_name(algorithm: str) -> str:
+    """The name of today for the name of an algorithm in a file or a pickled plan."""
+    return FORMER_NAMES.get(algorithm, algorithm)
+
+
 @dataclass(frozen=True)
 class Timing:
     """One candidate: an algorithm with parameters, on weights as they are or packed beforehand."""
@@ -67,7 +83,7 @@ class Timing:
         """The timing that plain values describe; None where they describe none."""
         match value:
             case {
-                "algorithm": str(algorithm),
+                "algorithm": str(written),
                 "params": dict(params),
                 "packed": bool(packed),
                 "estimate_seconds": estimate,
@@ -75,7 +91,7 @@ class Timing:
                 "samples": int(samples),
                 "outcome": str(outcome),
             } if (
-                _is_word(algorithm)
+                _is_word(written)
                 and _are_params(params)
                 and is_seconds(estimate)
                 and (seconds is None or is_seconds(seconds))
@@ -83,7 +99,7 @@ class Timing:
                 and 0 <= samples < 2**31
                 and outcome in OUTCOMES
             ):
-                return cls(algorithm, params, packed, estimate, seconds, samples, outcome)
+                return cls(current_name(written), params, packed, estimate, seconds, samples, outcome)
         return None
 
 
@@ -150,7 +166,7 @@ class TuningRecord:
         match value:
             case {
                 "effort": str(effort),
-                "algorithm": str(algorithm),
+                "algorithm": str(written),
                 "params": dict(params),
                 "seconds": seconds,
                 "default": str(default),
@@ -158,7 +174,7 @@ class TuningRecord:
                 "timings": list(listed),
             } if (
                 effort in EFFORTS
-                and _is_word(algorithm)
+                and _is_word(written)
                 and _is_word(default)
                 and re.fullmatch(MEASURED_AT, measured_at)
                 and _are_params(params)
@@ -173,7 +189,17 @@ class TuningRecord:
                     return None
                 if None in timings or str(parsed) != problem:
                     return None
-                return cls(parsed, threads, effort, algorithm, params, seconds, default, measured_at, timings)  # type: ignore[arg-type]
+                return cls(
+                    parsed,
+                    threads,
+                    effort,
+                    current_name(written),
+                    params,
+                    seconds,
+                    current_name(default),
+                    measured_at,
+                    timings,  # type: ignore[arg-type]
+                )
         return None
 
 

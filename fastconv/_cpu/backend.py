@@ -13,10 +13,11 @@ import numpy as np
 from .. import _config
 from .._algorithm import Algorithm, Machine, Operands, Params, Resources
 from .._arrays import is_native, native, writable_in_place
+from .._border import Border
 from .._problem import ConvProblem, Epilogue
+from . import border as borders
 from . import calibration, epilogue, lowering
 from . import fingerprint as fingerprints
-from .border import Border
 from .elementwise import loops as elementwise
 from .elementwise.loops import cast
 from .engine import pages, runtime
@@ -208,7 +209,7 @@ def _compute(piece: Piece, means: _Means, packed: object = None) -> None:
         carry_back()
     if is_folded:
         assert piece.border is not None
-        piece.border.add_back(target, result)
+        borders.add_back(piece.border, target, result)
     elif target is not result:
         result[...] = target
 

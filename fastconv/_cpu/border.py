@@ -1,70 +1,55 @@
-"""Padding by elements of the array itself (reflect, replicate, circular): the padded copy of it, and its adjoint."""
+"""Padding by elements of the array itself (reflect, replicate, circular): copies with it, and its adjoint."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .._border import Border
 from .blocks import Box, cut
 
-Index = np.ndarray | None
 Run = tuple[slice, slice, int]
 """Places in the padded axis, the elements that they repeat, and the step from one of these to the next: -1, 0 or 1."""
 
 
-@dataclass(frozen=True)
-class Border:
-    """For the axes D, H, W of an array: the index of the element at each place of the padded axis; None: no padding."""
+def padded(border: Border, array: np.ndarray) -> np.ndarray:
+    """A padded copy of (N, C, D, H, W), in the memory order of ``array`` and native bytes."""
+    shape = array.shape[:2] + tuple(
+        size if index is None else len(index) for size, index in zip(array.shape[2:], border.indices, strict=True)
+    )
+    result = np.empty_like(array, dtype=array.dtype.newbyteorder("="), shape=shape)
+    for places, elements, _ in _boxes(border, array):
+        cut(result, places)[...] = cut(array, elements)
+    return result
 
-    sizes: tuple[int, int, int]
-    """Of the axes without padding."""
-    indices: tuple[Index, Index, Index]
 
-    def cut(self, axis: int, begin: int, end: int) -> Border:
-        """The border of the places ``begin`` to ``end`` of a padded axis."""
-        d, h, w = (
-            index[begin:end] if number == axis and index is not None else index
-            for number, index in enumerate(self.indices)
-        )
-        return replace(self, indices=(d, h, w))
+def add_back(border: Border, padded: np.ndarray, result: np.ndarray) -> None:
+    """Add every element of ``padded`` to the element of ``result`` that it repeats, from zeros on.
 
-    def padded(self, array: np.ndarray) -> np.ndarray:
-        """A padded copy of (N, C, D, H, W), in the memory order of ``array`` and native bytes."""
-        shape = array.shape[:2] + tuple(
-            size if index is None else len(index) for size, index in zip(array.shape[2:], self.indices, strict=True)
-        )
-        result = np.empty_like(array, dtype=array.dtype.newbyteorder("="), shape=shape)
-        for places, elements, _ in self._boxes(array):
-            cut(result, places)[...] = cut(array, elements)
-        return result
+    ``padded`` is overwritten; 16-bit floats are added up in float32.
+    """
+    wide = np.dtype(np.float32) if padded.dtype.itemsize == 2 else padded.dtype
+    total = np.zeros_like(result, dtype=wide, subok=False)
+    for places, elements, repeated in _boxes(border, result):
+        part = cut(padded, places).astype(wide, copy=False)
+        for axis in repeated:
+            part = _summed(part, axis)
+        inside = cut(total, elements)
+        inside += part
+    result[...] = total
 
-    def add_back(self, padded: np.ndarray, result: np.ndarray) -> None:
-        """Add every element of ``padded`` to the element of ``result`` that it repeats, from zeros on.
 
-        ``padded`` is overwritten; 16-bit floats are added up in float32.
-        """
-        wide = np.dtype(np.float32) if padded.dtype.itemsize == 2 else padded.dtype
-        total = np.zeros_like(result, dtype=wide, subok=False)
-        for places, elements, repeated in self._boxes(result):
-            part = cut(padded, places).astype(wide, copy=False)
-            for axis in repeated:
-                part = _summed(part, axis)
-            inside = cut(total, elements)
-            inside += part
-        result[...] = total
-
-    def _boxes(self, array: np.ndarray) -> Iterator[tuple[Box, Box, tuple[int, ...]]]:
-        """Boxes of the padded array, the elements that each is a copy of, and the axes along which one is repeated."""
-        axes = [
-            [(slice(size), slice(size), 1)] if index is None else list(_runs(index))
-            for size, index in zip(array.shape[2:], self.indices, strict=True)
-        ]
-        for runs in itertools.product(*axes):
-            places, elements, steps = zip(*runs, strict=True)
-            yield places, elements, tuple(axis for axis, step in enumerate(steps, 2) if step == 0)
+def _boxes(border: Border, array: np.ndarray) -> Iterator[tuple[Box, Box, tuple[int, ...]]]:
+    """Boxes of the padded array, the elements that each is a copy of, and the axes along which one is repeated."""
+    axes = [
+        [(slice(size), slice(size), 1)] if index is None else list(_runs(index))
+        for size, index in zip(array.shape[2:], border.indices, strict=True)
+    ]
+    for runs in itertools.product(*axes):
+        places, elements, steps = zip(*runs, strict=True)
+        yield places, elements, tuple(axis for axis, step in enumerate(steps, 2) if step == 0)
 
 
 def _summed(array: np.ndarray, axis: int) -> np.ndarray:

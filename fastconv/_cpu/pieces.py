@@ -16,8 +16,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .._arrays import is_native, native, writable_in_place
+from .._border import Border
 from .._problem import RESULT, ConvProblem
-from .border import Border
+from . import border as borders
 from .lowering import REAL_OF
 
 Axis = str | int
@@ -63,7 +64,7 @@ class Piece:
         is_padded = role == "input" and self.border is not None
         if is_padded:
             assert self.border is not None
-            array = self.border.padded(array)
+            array = borders.padded(self.border, array)
         array = native(array)
         if role == self.conjugated:
             array = np.conj(array, out=array if is_padded else None)

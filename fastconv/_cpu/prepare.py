@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from .._algorithm import Operands, Resources
+from .._border import Border
 from .._problem import RESULT, ConvProblem
-from .border import Border
+from . import border as borders
 from .elementwise.loops import CARRIES
 from .engine.convolution_call import Carry, ConvolutionCall
 from .nonfinite import compute_again
@@ -75,7 +76,7 @@ class Views:
     def fold(self, padded: np.ndarray, result: np.ndarray) -> None:
         """Add what belongs to padding to the elements that it repeats."""
         assert self.border is not None
-        self.border.add_back(padded, self.frame.data(np.asarray(result)))
+        borders.add_back(self.border, padded, self.frame.data(np.asarray(result)))
 
 
 class _Passes:

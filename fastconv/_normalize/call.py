@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .._arrays import check_out
-from .._cpu.border import Border
+from .._border import Border
 from .._errors import unfit
 from .._problem import ConvProblem
 from .frame import Frame

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from .._backend import exact
+from .._border import Border
 from .._config import check_precision, get_precision
-from .._cpu.border import Border
 from .._errors import bad_value, unfit
 from .._problem import ConvProblem, Direction, Epilogue
 from .arguments import check_addressable, groups_count, per_axis

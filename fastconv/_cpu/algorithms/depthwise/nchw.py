@@ -120,7 +120,7 @@ def _lines(size: int) -> int:
 class DepthwiseNchw(CompiledAlgorithm):
     """Depthwise kernels of 3, 5 or 7 rows at stride 1 or 2, in float32 and float64."""
 
-    name = "planes"
+    name = "depthwise_nchw"
     dtypes = frozenset({"float32", "float64"})
     multiplies_outside = True
 

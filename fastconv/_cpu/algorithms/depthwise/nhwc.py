@@ -27,7 +27,7 @@ SINGLE_USE = 0.01
 class DepthwiseNhwc(CompiledAlgorithm):
     """Depthwise convolutions of channels-last arrays, in float32 and float64."""
 
-    name = "depthwise"
+    name = "depthwise_nhwc"
     dtypes = frozenset({"float32", "float64"})
     multiplies_outside = True
 

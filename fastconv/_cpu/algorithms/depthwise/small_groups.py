@@ -24,7 +24,7 @@ WIDE_BYTES = 2**15
 class SmallGroups(CompiledAlgorithm):
     """Small groups, in float32 and float64; depthwise ones where rows are neighbours in memory."""
 
-    name = "grouped"
+    name = "small_groups"
     dtypes = frozenset({"float32", "float64"})
     multiplies_outside = True
 

@@ -29,7 +29,7 @@ MOST_SCRATCH_BYTES = 2**22
 class FewFilters(CompiledAlgorithm):
     """backward_input, and forward with unit strides, with few result channels in a group, in float32 and float64."""
 
-    name = "narrow"
+    name = "few_filters"
     dtypes = frozenset({"float32", "float64"})
     multiplies_outside = True
 

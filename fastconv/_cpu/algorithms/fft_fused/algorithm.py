@@ -47,7 +47,7 @@ KERNEL = 1.2
 class FftFused(CompiledAlgorithm):
     """Stride 1, one or two transformed axes, in float32 and float64."""
 
-    name = "spectral"
+    name = "fft_fused"
     dtypes = frozenset({"float32", "float64"})
     exact_on_integers = False
 

@@ -7,17 +7,8 @@ from libc.string cimport memset
 
 import numpy as np
 
-from ...engine.correlation cimport (
-    ALL_IS_SPOILED,
-    DONE,
-    IMAGES_ARE_SPOILED,
-    BoundProblem,
-    Correlations,
-    Kernel,
-    operands_t,
-    packed_memory,
-    point_forward,
-)
+from ...engine.correlation cimport ALL_IS_SPOILED, DONE, IMAGES_ARE_SPOILED, BoundProblem, Correlations, Kernel, operands_t
+from ...engine.correlation cimport packed_memory, point_forward
 from ...engine.runtime cimport isa_level, real_type, run_job
 from ...engine.workspace cimport aligned
 from ...engine.kernel_types cimport correlation_t, epilogue_t, item_fn

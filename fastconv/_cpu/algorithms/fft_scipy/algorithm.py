@@ -1,4 +1,4 @@
-"""fft: overlap-save tiles through scipy.fft; for the long and large kernels that `spectral` declines.
+"""fft: overlap-save tiles through scipy.fft; for the long and large kernels that `fft_fused` declines.
 
 overlap_save.py has the sums and where tiles lie, spectra.py their transforms and products. A block of tiles is
 gathered, transformed, multiplied and transformed back while it is in cache. Non-finite elements would spread over a
@@ -44,7 +44,7 @@ TYPICAL = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
 class FftScipy(Algorithm):
     """Products of spectra instead of sums of products."""
 
-    name = "fft"
+    name = "fft_scipy"
     dtypes = frozenset({"float32", "float64", "complex64", "complex128"})
     exact_on_integers = False
 

@@ -4,18 +4,8 @@
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
 
-from ...engine.correlation cimport (
-    ADD,
-    ALL_IS_SPOILED,
-    DONE,
-    IMAGES_ARE_SPOILED,
-    BoundProblem,
-    Correlations,
-    Kernel,
-    operands_t,
-    packed_memory,
-    point_forward,
-)
+from ...engine.correlation cimport ADD, ALL_IS_SPOILED, DONE, IMAGES_ARE_SPOILED, BoundProblem, Correlations, Kernel, operands_t
+from ...engine.correlation cimport packed_memory, point_forward
 from ...engine.runtime cimport isa_level, real_type, run_items
 from ...engine.workspace cimport aligned
 from ...engine.kernel_types cimport correlation_t, epilogue_t, item_fn

@@ -31,7 +31,7 @@ LONG = (
     "3x2x17x16 8x2x6x5 p-2:3x4:-1 channels_last",
     "2x4x1000 4x1x65 p32 g4 channels_last",
 )
-SPECTRAL = find_algorithm("spectral")
+SPECTRAL = find_algorithm("fft_fused")
 
 
 def compute_with_tile(
@@ -40,7 +40,7 @@ def compute_with_tile(
     role = RESULT[problem.direction]
     result = np.full(shapes(problem)[role], 77, operands[next(iter(operands))].dtype)
     arrays = {name: array for name, array in operands.items() if name != role}
-    plan = select.plan_for(problem, "spectral", threads, params)
+    plan = select.plan_for(problem, "fft_fused", threads, params)
     backend.execute(plan, Operands(**arrays, **{role: result}))
     return result
 
@@ -83,22 +83,22 @@ def test_spectra_are_in_the_order_that_the_stages_leave(size: int) -> None:
 def test_threads_do_not_change_the_bits(problem: ConvProblem, dtype: str) -> None:
     problem = problem.replace(dtype=dtype)
     operands = real_operands(problem, "normal")
-    one = compute(problem, "spectral", operands, 1)
+    one = compute(problem, "fft_fused", operands, 1)
     for threads in (2, 5):
-        assert compute(problem, "spectral", operands, threads).tobytes() == one.tobytes()
+        assert compute(problem, "fft_fused", operands, threads).tobytes() == one.tobytes()
 
 
 @pytest.mark.parametrize("problem", problems(LONG, directions=("forward", "backward_input")), ids=describe)
 def test_packed_spectra_give_the_same_bits(problem: ConvProblem) -> None:
     operands = real_operands(problem, "normal")
     role = RESULT[problem.direction]
-    plan = select.plan_for(problem, "spectral", 2)
+    plan = select.plan_for(problem, "fft_fused", 2)
     packed = backend.pack(plan.algorithm, problem, plan.params, operands["weight"], 2)
     assert packed is not None
     arrays = {name: array for name, array in operands.items() if name != role}
     result = np.empty(shapes(problem)[role], np.float32)
     backend.execute(plan, Operands(**arrays, **{role: result}, packed=packed))
-    assert result.tobytes() == compute(problem, "spectral", operands, 2).tobytes()
+    assert result.tobytes() == compute(problem, "fft_fused", operands, 2).tobytes()
 
 
 def test_images_do_not_disturb_each_other() -> None:
@@ -106,9 +106,9 @@ def test_images_do_not_disturb_each_other() -> None:
     problem = ConvProblem.parse("forward 2x1x40x40 1x1x9x9 p4")
     operands = real_operands(problem, "normal")
     operands["input"][0] *= np.float32(1e10)
-    both = compute(problem, "spectral", operands)
+    both = compute(problem, "fft_fused", operands)
     alone = problem.replace(batch=1)
-    quiet = compute(alone, "spectral", {"input": operands["input"][1:], "weight": operands["weight"]})
+    quiet = compute(alone, "fft_fused", {"input": operands["input"][1:], "weight": operands["weight"]})
     assert both[1:].tobytes() == quiet.tobytes()
 
 
@@ -116,13 +116,13 @@ def test_images_do_not_disturb_each_other() -> None:
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_memory_is_what_the_plan_says(direction: str, shape: str) -> None:
     problem = ConvProblem.parse(f"{direction} {shape}")
-    plan = select.plan_for(problem, "spectral", 2)
+    plan = select.plan_for(problem, "fft_fused", 2)
     operands = real_operands(problem, "normal")
     result = np.empty(problem.result_shape, np.float32)
-    compute(problem, "spectral", operands, 2, result)
+    compute(problem, "fft_fused", operands, 2, result)
     workspace.drop()
     tracemalloc.start()
-    compute(problem, "spectral", operands, 2, result)
+    compute(problem, "fft_fused", operands, 2, result)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < plan.workspace_bytes + 1e6
@@ -154,7 +154,7 @@ def test_it_is_chosen_where_it_wins(direction: str) -> None:
         "1x16x128x128 16x16x11x11 p5",
     ):
         plan = select.plan_for(ConvProblem.parse(f"{direction} {shape}"), "auto", 1)
-        assert plan.algorithm.name == "spectral", plan
+        assert plan.algorithm.name == "fft_fused", plan
     for shape in (
         "1x1x16 1x1x5",
         "8x64x56x56 64x64x3x3",
@@ -164,4 +164,4 @@ def test_it_is_chosen_where_it_wins(direction: str) -> None:
         "8x128x28x28 128x1x5x5 p2 g128",
     ):
         plan = select.plan_for(ConvProblem.parse(f"{direction} {shape}"), "auto", 1)
-        assert plan.algorithm.name != "spectral", plan
+        assert plan.algorithm.name != "fft_fused", plan

@@ -52,7 +52,7 @@ def compute(
     role = RESULT[problem.direction]
     if result is None:
         result = place(problem, role, np.full(shapes(problem)[role], 77))
-    backend.execute(plan_for(problem, "narrow", threads, {}), Operands(**operands, **{role: result}))
+    backend.execute(plan_for(problem, "few_filters", threads, {}), Operands(**operands, **{role: result}))
     return result
 
 
@@ -96,4 +96,4 @@ def test_scratch_is_bounded() -> None:
         for layout in ("", " channels_last"):
             assert few_filters_layout.layout_of(ConvProblem.parse(shape + layout)).thread_bytes <= 2**18
     far = ConvProblem.parse("forward 1x4x8000000 4x4x3 p2000000 d2000000")
-    assert not find_algorithm("narrow").supports(far)
+    assert not find_algorithm("few_filters").supports(far)

@@ -30,7 +30,7 @@ LONG = (
     "1x4x9x10x30 4x4x3x1x7 p1x0x3",
     "3x2x17x16 8x2x6x5 s1x2 p-2:3x4:-1 channels_last",
 )
-FFT = find_algorithm("fft")
+FFT = find_algorithm("fft_scipy")
 
 
 @pytest.fixture(params=["planes", "matrices"])
@@ -64,7 +64,9 @@ def compute_with_tile(problem: ConvProblem, operands: dict[str, np.ndarray], til
     role = RESULT[problem.direction]
     result = np.full(shapes(problem)[role], 77, operands[next(iter(operands))].dtype)
     arrays = {name: array for name, array in operands.items() if name != role}
-    backend.execute(select.plan_for(problem, "fft", threads, {"tile": tile}), Operands(**arrays, **{role: result}))
+    backend.execute(
+        select.plan_for(problem, "fft_scipy", threads, {"tile": tile}), Operands(**arrays, **{role: result})
+    )
     return result
 
 
@@ -102,16 +104,16 @@ def test_threads_do_not_change_the_bits(problem: ConvProblem, dtype: str) -> Non
 def test_packed_spectra_give_the_same_bits(problem: ConvProblem) -> None:
     operands = real_operands(problem)
     role = RESULT[problem.direction]
-    plan = select.plan_for(problem, "fft", 2)
+    plan = select.plan_for(problem, "fft_scipy", 2)
     packed = backend.pack(plan.algorithm, problem, plan.params, operands["weight"], 2)
     assert packed is not None
     arrays = {name: array for name, array in operands.items() if name != role}
     result = np.empty_like(operands[role])
     backend.execute(plan, Operands(**arrays, **{role: result}, packed=packed))
-    assert result.tobytes() == compute(problem, "fft", operands, 2).tobytes()
+    assert result.tobytes() == compute(problem, "fft_scipy", operands, 2).tobytes()
 
 
-@pytest.mark.parametrize("algorithm", ["fft", "spectral", "winograd"])
+@pytest.mark.parametrize("algorithm", ["fft_scipy", "fft_fused", "winograd"])
 @pytest.mark.parametrize("direction", ["forward", "backward_input"])
 def test_only_the_images_that_hold_nan_are_computed_again(
     direction: str, algorithm: str, monkeypatch: pytest.MonkeyPatch
@@ -129,7 +131,7 @@ def test_only_the_images_that_hold_nan_are_computed_again(
     assert not found[4].all()
 
 
-@pytest.mark.parametrize("algorithm", ["fft", "spectral"])
+@pytest.mark.parametrize("algorithm", ["fft_scipy", "fft_fused"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_overflow_on_the_way_is_not_overflow(direction: str, algorithm: str) -> None:
     """Spectra of these arrays exceed float32 while no result does."""
@@ -149,13 +151,13 @@ def test_overflow_on_the_way_is_not_overflow(direction: str, algorithm: str) -> 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_memory_is_what_the_plan_says(direction: str, shape: str) -> None:
     problem = ConvProblem.parse(f"{direction} {shape}")
-    plan = select.plan_for(problem, "fft", 2)
+    plan = select.plan_for(problem, "fft_scipy", 2)
     operands = real_operands(problem)
     result = np.empty(problem.result_shape, np.float32)
-    compute(problem, "fft", operands, 2, result)
+    compute(problem, "fft_scipy", operands, 2, result)
     workspace.drop()
     tracemalloc.start()
-    compute(problem, "fft", operands, 2, result)
+    compute(problem, "fft_scipy", operands, 2, result)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     kernels, *per_block = fft._scratch_bytes(overlap_save.blocking(problem, plan.params["tile"]), 2)
@@ -199,7 +201,7 @@ def test_what_it_declines() -> None:
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_it_is_chosen_where_it_wins(direction: str) -> None:
-    """By the cost model: long and large kernels that `spectral` declines, with strides or three axes, or very long."""
+    """By the cost model: long and large kernels that `fft_fused` declines, with strides or three axes, or very long."""
     for shape in (
         "4x64x8000 64x64x129 s2",
         "1x1x1024x1024 1x1x41x41 s2",
@@ -207,7 +209,7 @@ def test_it_is_chosen_where_it_wins(direction: str) -> None:
         "1x1x3000000 1x1x100000",
     ):
         plan = select.plan_for(ConvProblem.parse(f"{direction} {shape}"), "auto", 1)
-        assert plan.algorithm.name == "fft", plan
+        assert plan.algorithm.name == "fft_scipy", plan
     for shape in (
         "1x1x16 1x1x5",
         "8x64x56x56 64x64x3x3 s2",
@@ -216,10 +218,12 @@ def test_it_is_chosen_where_it_wins(direction: str) -> None:
         "4x3x99x99 8x3x3x3 s2",
     ):
         plan = select.plan_for(ConvProblem.parse(f"{direction} {shape}"), "auto", 1)
-        assert plan.algorithm.name != "fft", plan
+        assert plan.algorithm.name != "fft_scipy", plan
 
 
 def test_ieee_excludes_it() -> None:
     problem = ConvProblem.parse("forward 4x64x8000 64x64x128 ieee")
-    assert "fft" not in [algorithm.name for algorithm, _, _ in select.candidates(problem, 1)]
-    assert "fft" in [algorithm.name for algorithm, _, _ in select.candidates(problem.replace(precision="highest"), 1)]
+    assert "fft_scipy" not in [algorithm.name for algorithm, _, _ in select.candidates(problem, 1)]
+    assert "fft_scipy" in [
+        algorithm.name for algorithm, _, _ in select.candidates(problem.replace(precision="highest"), 1)
+    ]
