@@ -2,17 +2,19 @@
 
 One way through the code; everything above an arrow may use what is below it, and nothing else::
 
-    functional  depthwise  separable  causal  integer  grad  backward  pooling  unfolding  planning
+    functional  grad  pooling  planning
         |
-    _normalize    what users pass, checked, as a ConvProblem (what is computed) and views of arrays
+    _normalize    what users pass, checked, as a ConvProblem (what is computed) and arrays by their roles
         |
-    _select       the choice: forced by the caller, else tuned, else by a cost model  (_registry, _tune, _tuning_cache)
+    _choose       the choice: forced by the caller, else tuned, else by a cost model; the tuner and its file
         |
     Plan          a problem bound to an Algorithm, its parameters and threads
         |
-    _execute      allocates the result and hands plan and arrays to the backend; finds repeated calls by one look-up
+    _execute      prepares a call once, computes it and all others like it
         |
-    _cpu.backend  dtypes lowered, workspace; _cpu.algorithms compute by Cython loops over C kernels, per ISA level
+    _backend      the seam: the one module that imports _cpu
+        |
+    _cpu          a room per algorithm: Cython loops over C kernels, per ISA level; engine, elementwise, pooling
 
 Start with ``conv2d``, ``conv2d_backward`` and ``plan``; ``show_runtime()`` prints what the library runs on.
 """

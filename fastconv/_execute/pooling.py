@@ -96,7 +96,13 @@ def _first_maximum_gradient(
     threads, frame = thread_count(how[0]), call.frame
     given, shape = call.input, call.result_shape
 
+    forward = None if given is None else _placed("maximum", call, (given,), threads, True)
+
     def places_in(x: np.ndarray) -> np.ndarray:
+        found = None if forward is None else forward((x,))
+        if found is not None:
+            places: np.ndarray = found[1]
+            return places
         indices = np.empty(shape, np.int64)
         values = np.empty(shape, x.dtype.newbyteorder("="))
         backend.maximum(call.windows, frame.data(x), frame.data(values), frame.data(indices), threads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -33,8 +34,8 @@ class Frame:
         """(N, C, D, H, W) view of an input, output or gradient."""
         array = array if self.batched else array[None]
         if self.channels_last:
-            array = np.moveaxis(array, -1, 1)
-        return array[(slice(None), slice(None), *(None,) * (3 - self.rank))]
+            array = array.transpose(self._channels_second)
+        return array[self._with_all_axes]
 
     def weights(self, array: np.ndarray) -> np.ndarray:
         """(K, C/groups, kD, kH, kW) view of a weight."""
@@ -42,7 +43,17 @@ class Frame:
             array = np.moveaxis(array, (-1, -2), (0, 1))
         elif self.weight_layout == "ODHWI":
             array = np.moveaxis(array, -1, 1)
-        return array[(slice(None), slice(None), *(None,) * (3 - self.rank))]
+        return array[self._with_all_axes]
+
+    @cached_property
+    def _channels_second(self) -> tuple[int, ...]:
+        """The axes of a batch of channels-last images in the order of channels-first ones."""
+        return (0, self.rank + 1, *range(1, self.rank + 1))
+
+    @cached_property
+    def _with_all_axes(self) -> tuple[slice | None, ...]:
+        """The index that adds the spatial axes which there are not."""
+        return (slice(None), slice(None), *(None,) * (3 - self.rank))
 
     @property
     def axes(self) -> dict[str, tuple[int, ...]]:

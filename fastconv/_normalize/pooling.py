@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._arrays import as_array, check_out
+from .._backend import CPU
 from .._errors import bad_type, bad_value, unfit
 from .._windows import WindowAxis, Windows
 from .arguments import check_addressable, integer, is_sequence, per_axis, shape_and_array
@@ -67,7 +68,7 @@ class PoolCall:
 
     def has(self, indices: np.ndarray) -> bool:
         """Whether all indices are -1 or those of elements of a plane."""
-        return not indices.size or bool(indices.min() >= -1 and indices.max() < math.prod(self.windows.input_size))
+        return CPU.pooling.are_within(indices, math.prod(self.windows.input_size))
 
 
 def forward(

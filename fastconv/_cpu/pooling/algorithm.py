@@ -109,3 +109,4 @@ def has_kernels(dtype: np.dtype) -> bool:
 
 
 prepare = PoolingCall
+are_within = loops.are_within

@@ -5,6 +5,7 @@ import numpy as np
 from ..._windows import Windows
 from ..engine.compiled_call import CompiledCall
 
+def are_within(indices: np.ndarray, count: int) -> bool: ...
 def maximum(
     windows: Windows, source: np.ndarray, result: np.ndarray, index: np.ndarray | None, threads: int
 ) -> None: ...

@@ -49,6 +49,21 @@ cdef int64_t SHORT_ROW_OUTPUTS = 16
 cdef int64_t PLANES_BYTES = 16384
 
 
+def are_within(indices, int64_t count):
+    """Whether all elements of an int64 array are from -1 to before ``count``."""
+    cdef Py_buffer view
+    cdef const int64_t *at
+    cdef int64_t i, least = 0, most = -1
+    if not (indices.flags.c_contiguous and indices.dtype.isnative and indices.flags.aligned):
+        return not indices.size or bool(indices.min() >= -1 and indices.max() < count)
+    PyObject_GetBuffer(indices, &view, PyBUF_STRIDES)
+    at = <const int64_t *>view.buf
+    for i in range(view.len // 8):
+        least, most = min(least, at[i]), max(most, at[i])
+    PyBuffer_Release(&view)
+    return least >= -1 and most < count
+
+
 cdef class _Pinned:
     """The memory of up to three arrays, held for as long as this lives."""
 
