@@ -135,7 +135,7 @@ ALWAYS_INLINE void NAMED(copy_rows_of)(const int known, REAL *to, int64_t to_row
 }
 
 static inline void NAMED(copy_rows)(REAL *to, int64_t to_row, const REAL *from, int64_t from_row, int64_t stride,
-                             int64_t count, int64_t rows) {
+                                    int64_t count, int64_t rows) {
     switch (stride) {
     case 1: NAMED(copy_rows_of)(1, to, to_row, from, from_row, stride, count, rows); break;
     case 2: NAMED(copy_rows_of)(2, to, to_row, from, from_row, stride, count, rows); break;

@@ -1,4 +1,4 @@
-"""Which kernels run (by CPUID), and the parallel loop over their work items, on the threads of csrc/threads.c."""
+"""Which kernels run (by CPUID), and the parallel loop over their work items, on the threads of threads.c."""
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals

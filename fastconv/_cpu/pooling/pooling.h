@@ -1,4 +1,4 @@
-/* The pooling kernels of one element type; isa_unit.c includes this once per type. See job.h.
+/* The pooling kernels of one element type; types.h includes this once per type. See job.h.
  *
  * ELEMENT is the array's type, LOWEST its lowest value, IS_NAN(v) whether v is NaN. Types with averages define SUM,
  * what elements are added in, WIDE, what groups of sums are added in, and QUOTIENT(sum, divisor); those with gradients

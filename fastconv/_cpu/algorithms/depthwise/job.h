@@ -1,5 +1,5 @@
-/* What the depthwise and grouped kernels compute: correlations with one channel and one filter in every group, or few
- * of them. */
+/* What the kernels of depthwise convolutions and small groups compute: correlations with one channel and one filter in
+ * every group, or few of them. */
 #ifndef FASTCONV_DEPTHWISE_JOB_H
 #define FASTCONV_DEPTHWISE_JOB_H
 
@@ -28,10 +28,10 @@ typedef struct {
     int64_t band;               /* rows of an item, in every phase */
     int64_t columns;            /* and columns */
     int64_t parts;              /* of the vectors of filters, none of which overlap where there are several */
-    small_groups_reach_t reach; /* grouped: of all phases */
-    int64_t turns;              /* grouped: room for as many pixels of the result of a band in all phases, or 0 */
-    int64_t apart[2];           /* grouped: rows and columns of the result from one of a phase to its next */
-    int64_t result[2];          /* grouped: rows and columns of the result, all phases together */
+    small_groups_reach_t reach; /* small groups: of all phases */
+    int64_t turns;              /* small groups: room for as many pixels of the result of a band in all phases, or 0 */
+    int64_t apart[2];           /* small groups: rows and columns of the result from one of a phase to its next */
+    int64_t result[2];          /* small groups: rows and columns of the result, all phases together */
 } depthwise_job_t;
 
 /* backward_weight: the sums of every split of the rows of all images, added up in the end. */
@@ -41,9 +41,9 @@ typedef struct {
     int64_t parts;      /* of the filters; an item takes one */
     int64_t pass_first; /* rows [pass_first, pass_first + pass_rows) of every split are added in this pass */
     int64_t pass_rows;
-    int64_t band; /* grouped: rows and columns that are summed together */
+    int64_t band; /* small groups: rows and columns that are summed together */
     int64_t columns;
-    small_groups_reach_t reach; /* grouped */
+    small_groups_reach_t reach; /* small groups */
     char *partial;              /* sums: [split][vector of filters][tap][channel of a group][lane] */
     char *spoiled;              /* one byte, set where a sum is not finite */
 } depthwise_gradient_job_t;

@@ -1,4 +1,4 @@
-"""planes: depthwise convolutions of images whose rows are neighbours in memory, read and written where they lie."""
+"""depthwise_nchw: depthwise convolutions of images whose rows are neighbours in memory, read and written where they lie."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EXPOSED = 0.75
 
 @dataclass(frozen=True)
 class Layout:
-    """The fields of planes_job_t that do not name arrays, and the bytes of scratch that they amount to."""
+    """The fields of nchw_job_t that do not name arrays, and the bytes of scratch that they amount to."""
 
     sides: int
     block: int

@@ -1,4 +1,4 @@
-"""depthwise: one channel and one filter in every group, channels last, read and written where they lie."""
+"""depthwise_nhwc: one channel and one filter in every group, channels last, read and written where they lie."""
 
 from __future__ import annotations
 

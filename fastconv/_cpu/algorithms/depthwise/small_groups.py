@@ -1,4 +1,4 @@
-"""grouped: few channels in every group, filters of several groups as lanes."""
+"""small_groups: few channels in every group, filters of several groups as lanes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""narrow: few result channels from many, as in the input gradients of first layers; all stride phases at once."""
+"""few_filters: few result channels from many, as in the input gradients of first layers; all stride phases at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a narrow problem is cut into items and how their scratch memory is laid out; csrc/narrow_job.h has the terms.
+"""How a problem of few filters is cut into items and how their scratch memory is laid out; few_filters_job.h has the terms.
 
 Everything here follows from the problem and the vector length, never from the number of threads.
 """
@@ -78,7 +78,7 @@ class Sum:
 
 @dataclass(frozen=True)
 class Layout:
-    """The fields of narrow_job_t that do not name arrays, and the bytes that they amount to."""
+    """The fields of few_filters_job_t that do not name arrays, and the bytes that they amount to."""
 
     channels: int
     bands: Sizes

@@ -1,4 +1,4 @@
-"""How a direct problem is cut into items and how their scratch memory is laid out; csrc/direct_job.h has the terms.
+"""How a direct problem is cut into items and how their scratch memory is laid out; job.h has the terms.
 
 Everything here follows from the problem, its parameters and the vector length, never from the number of threads.
 """

@@ -1,4 +1,4 @@
-"""spectral: overlap-save tiles that are transformed, multiplied and transformed back in cache; large kernels, long
+"""fft_fused: overlap-save tiles that are transformed, multiplied and transformed back in cache; large kernels, long
 signals, of few channels in a group."""
 
 from __future__ import annotations

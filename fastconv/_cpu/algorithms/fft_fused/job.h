@@ -1,4 +1,4 @@
-/* What the spectral kernels compute: correlations as products of spectra of overlapping tiles. */
+/* What the kernels of fused Fourier transforms compute: correlations as products of spectra of overlapping tiles. */
 #ifndef FASTCONV_FFT_FUSED_JOB_H
 #define FASTCONV_FFT_FUSED_JOB_H
 

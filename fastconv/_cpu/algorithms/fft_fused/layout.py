@@ -1,4 +1,4 @@
-"""Tiles of the spectral algorithm and the tables of their transforms; csrc/spectral.h has the terms.
+"""Tiles of fused Fourier transforms and the tables of their transforms; fft_fused.h has the terms.
 
 Everything here follows from the problem, the size of a tile and the vector length, never from the number of threads.
 """
@@ -42,7 +42,7 @@ class Transform:
 
 @dataclass(frozen=True)
 class Layout:
-    """The fields of spectral_job_t that do not name arrays, and bytes of memory."""
+    """The fields of fft_fused_job_t that do not name arrays, and bytes of memory."""
 
     is_gradient: bool
     down: Transform

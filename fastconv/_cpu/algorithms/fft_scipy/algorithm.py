@@ -1,4 +1,4 @@
-"""fft: overlap-save tiles through scipy.fft; for the long and large kernels that `fft_fused` declines.
+"""fft_scipy: overlap-save tiles through scipy.fft; for the long and large kernels that `fft_fused` declines.
 
 overlap_save.py has the sums and where tiles lie, spectra.py their transforms and products. A block of tiles is
 gathered, transformed, multiplied and transformed back while it is in cache. Non-finite elements would spread over a

@@ -1,4 +1,4 @@
-"""Loops over the items of csrc/reference.c."""
+"""Loops over the items of reference.c."""
 
 from libc.stdint cimport int64_t
 
