@@ -1,4 +1,4 @@
-"""depthwise_nchw: depthwise convolutions of images whose rows are neighbours in memory, read and written where they lie."""
+"""depthwise_nchw: depthwise convolutions of images whose rows are neighbours in memory, read where they lie."""
 
 from __future__ import annotations
 

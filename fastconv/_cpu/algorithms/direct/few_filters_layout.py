@@ -1,4 +1,4 @@
-"""How a problem of few filters is cut into items and how their scratch memory is laid out; few_filters_job.h has the terms.
+"""How a problem of few filters is cut into items and how their scratch memory lies; few_filters_job.h has the terms.
 
 Everything here follows from the problem and the vector length, never from the number of threads.
 """
