@@ -235,7 +235,7 @@ def set_deterministic(deterministic: bool) -> None:
     of threads; but which algorithm is chosen may depend on that number. With True the choice is made as for one thread
     and from the cost model alone, never from measurements. It never depends on how much memory is free: a call that the
     system refuses memory raises MemoryError. Arrays of the same values in another memory order are another call:
-    depthwise, implicit_gemm and split_bf16 may add them up in another order.
+    depthwise_nhwc, implicit_gemm and split_bf16 may add them up in another order, split_bf16 also for another ``out``.
 
     Parameters
     ----------

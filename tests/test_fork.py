@@ -11,7 +11,7 @@ SETUP = """
 import os, sys
 import numpy as np
 import fastconv
-from fastconv._cpu import registry
+from fastconv._backend import algorithm_names
 
 # Large enough for a plan to use all its threads, and hence without the slow reference.
 x = (np.arange(2 * 16 * 32 * 32) % 7 - 3.0).reshape(2, 16, 32, 32).astype(np.float32)
@@ -19,7 +19,7 @@ w = (np.arange(16 * 16 * 9) % 5 - 2.0).reshape(16, 16, 3, 3).astype(np.float32)
 expected = fastconv.conv2d(x, w, padding=1, algorithm="reference", threads=1)
 
 def compute(number=0):
-    for algorithm in ["auto", *names()[:-1]]:
+    for algorithm in ["auto", *algorithm_names()[:-1]]:
         try:
             y = fastconv.conv2d(x, w, padding=1, algorithm=algorithm, threads=3)
         except ValueError:

@@ -118,7 +118,7 @@ ADDRESS_SPACE = """
 import gc, resource, sys
 import numpy as np
 import fastconv
-from fastconv._cpu import registry
+from fastconv._backend import algorithm_names
 
 x = np.ones((4, 32, 128, 128), np.float32)
 w = np.ones((64, 32, 3, 3), np.float32)
@@ -126,7 +126,7 @@ outcomes = []
 # Threads and imports exist before memory is short, and OpenBLAS has its buffer: where another thread gets none, it
 # ends the process, hence im2col on one.
 threads_of = {"im2col": 1}
-for algorithm in names():
+for algorithm in algorithm_names():
     for _ in range(3):
         try:
             fastconv.conv2d(x[:, :, :32, :32], w, padding=1, algorithm=algorithm, threads=threads_of.get(algorithm, 2))
@@ -135,7 +135,7 @@ for algorithm in names():
 with open("/proc/self/statm") as file:
     used = int(file.read().split()[0]) * resource.getpagesize()
 for megabytes in (0, 1, 4, 8, 16, 17, 20, 32, 64):
-    for algorithm in ["auto", *names()]:
+    for algorithm in ["auto", *algorithm_names()]:
         if algorithm == "reference":
             continue
         resource.setrlimit(resource.RLIMIT_AS, (used + (megabytes << 20), resource.RLIM_INFINITY))
@@ -167,14 +167,14 @@ LEAKS = """
 import gc, resource, sys, tracemalloc
 import numpy as np
 import fastconv
-from fastconv._cpu import registry
+from fastconv._backend import algorithm_names
 
 x, w, b = np.ones((2, 6, 14, 14), np.float32), np.ones((8, 3, 3, 3), np.float32), np.ones(8, np.float32)
 dy = np.ones((2, 8, 14, 14), np.float32)
 out = np.empty_like(dy)
 
 def calls():
-    for algorithm in ["auto", *names()]:
+    for algorithm in ["auto", *algorithm_names()]:
         try:
             fastconv.conv2d(x, w, b, padding=1, groups=2, activation="relu", algorithm=algorithm, threads=2, out=out)
             fastconv.conv_transpose2d(dy, w, padding=1, groups=2, algorithm=algorithm, threads=2)

@@ -309,13 +309,13 @@ def subnormals_survive():
 before = mode()
 assert before == 0x1F80, hex(before)
 import fastconv
-from fastconv._cpu import registry
+from fastconv._backend import algorithm_names, find_algorithm
 assert mode() == before
 x = np.ones((2, 4, 16, 16), np.float32)
 w = np.ones((4, 4, 3, 3), np.float32)
-for algorithm in ["auto", *names()]:
+for algorithm in ["auto", *algorithm_names()]:
     # Algorithms that are not exact, of which "auto" may be one, are right to their precision.
-    exact = algorithm != "auto" and find(algorithm).exact_on_integers
+    exact = algorithm != "auto" and find_algorithm(algorithm).exact_on_integers
     for dtype in (np.float32, np.float64):
         try:
             y = fastconv.conv2d(x.astype(dtype), w.astype(dtype), algorithm=algorithm, threads=2)

@@ -18,7 +18,7 @@ from fastconv._cpu import backend
 from fastconv._cpu.engine import workspace
 
 from .case import Case
-from .closeness import wrong
+from .closeness import algorithm_of, wrong
 from .composed import Causal, Integer, Separable
 from .convolutions import Plain
 from .memory import GUARD, Placed, overlapping, place
@@ -222,7 +222,13 @@ class _Checker:
                 results = self._call(how, placed)
                 if results[0] is not out:
                     self.fail("out", "the result is another array than out", how)
-                self._same(results, first, how, "out", f"in out ({self.case.out})")
+                first_expected = next(iter(self.expected), None)
+                used = None if first_expected is None else algorithm_of(first_expected, how)
+                if used is not None and used.name == "split_bf16":
+                    # Its blocks depend on how the result lies in memory.
+                    self._compare(results, self.expected, how)
+                else:
+                    self._same(results, first, how, "out", f"in out ({self.case.out})")
                 if surroundings is not None and not surroundings.surroundings_are_unchanged():
                     self.fail("guard", f"memory around out ({self.case.out}) was written", how)
 

@@ -255,7 +255,7 @@ def _operand(
     conjugated = call.conjugated == name
     if is_result and is_folded:
         at, steps = passes.reserve(name, shape)
-        if target.dtype == problem.dtype and _is_short(call.border):
+        if target.dtype == problem.dtype in ("float32", "float64") and _is_short(call.border):
             passes.fold(call.border, shape, at, steps)
     elif target.dtype == problem.dtype:
         if problem.dtype.startswith("complex"):

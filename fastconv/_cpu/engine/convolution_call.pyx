@@ -260,7 +260,7 @@ cdef class ConvolutionCall(CompiledCall):
         for name, number in _ROLES.items():
             if name in self.scratch_views:
                 at, shape, steps = self.scratch_views[name]
-                found[name] = np.ndarray(shape, self.views.dtype, owner, at, steps)
+                found[name] = np.ndarray(shape, self.views.dtype, owner, at, steps[:len(shape)])
             elif number == self.result_role:
                 found[name] = self.views.canonical(name, result)
             elif self.place[number] >= 0 and not (self.after and number in (BIAS, ADD)):

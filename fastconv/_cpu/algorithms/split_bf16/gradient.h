@@ -190,7 +190,7 @@ ALWAYS_INLINE void store_filter(const split_job_t *job, const element_t element,
         if (stride[1] == 1)
             store_elements(element, 0, at, first_lanes(channels), values);
         else
-            store_apart(element, at, places, channels, values);
+            store_apart(element, at, places, stride[1], channels, values);
     }
 }
 

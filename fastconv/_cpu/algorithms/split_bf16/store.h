@@ -63,9 +63,10 @@ ALWAYS_INLINE void store_every_second(const element_t element, char *to, int64_t
     _mm512_mask_storeu_epi16(to, mask, _mm512_cvtepu16_epi32(narrowed(element, 1, v)));
 }
 
-ALWAYS_INLINE void store_apart(const element_t element, char *to, const int64_t *places, int64_t count, __m512 v) {
+ALWAYS_INLINE void store_apart(const element_t element, char *to, const int64_t *places, int64_t step, int64_t count,
+                               __m512 v) {
     const int64_t bytes = element == ELEMENT_FLOAT32 ? 4 : 2;
-    if (count > 1 && places[1] - places[0] == 2 && places[count - 1] - places[0] == 2 * (count - 1)) {
+    if (step == 2) {
         store_every_second(element, to + places[0] * bytes, count, v);
         return;
     }
@@ -90,6 +91,7 @@ ALWAYS_INLINE __m512 load_scattered(const element_t element, const char *from, c
 typedef struct {
     const float *lines[16]; /* of every pixel, in the first half; the last one again where there are fewer */
     const int64_t *places, *added;
+    int64_t step, added_step; /* from each place to the next; 0: they differ */
     int64_t count;
     int64_t filter; /* over all groups */
     char *result;
@@ -134,23 +136,23 @@ ALWAYS_INLINE void store_pixels(const split_store_t *s, const element_t element,
 ALWAYS_INLINE void store_filter_of(const split_store_t *s, const element_t element, const unit_t *u, int64_t filter,
                                    __m512 v) {
     const epilogue_t *epilogue = &s->sum->epilogue;
-    const int64_t bytes = element == ELEMENT_FLOAT32 ? 4 : 2, last = u->count - 1;
+    const int64_t bytes = element == ELEMENT_FLOAT32 ? 4 : 2;
     const __mmask16 mask = first_lanes(u->count);
     char *to = u->result + filter * s->sum->correlation.result_stride[1] * bytes;
     if (epilogue->bias != NULL)
         v = _mm512_add_ps(v, _mm512_set1_ps(load_element(element, epilogue->bias + (u->filter + filter) * bytes)));
     if (u->addend != NULL) {
         const char *addend = u->addend + filter * epilogue->add_stride[1] * bytes;
-        if (u->added[last] - u->added[0] == last)
+        if (u->added_step == 1)
             v = _mm512_add_ps(v, load_elements(element, addend + u->added[0] * bytes, mask));
         else
             v = _mm512_add_ps(v, load_scattered(element, addend, u->added, u->count));
     }
     v = activated(epilogue, v);
-    if (u->places[last] - u->places[0] == last)
+    if (u->step == 1)
         store_elements(element, 1, to + u->places[0] * bytes, mask, v);
     else
-        store_apart(element, to, u->places, u->count, v);
+        store_apart(element, to, u->places, u->step, u->count, v);
 }
 
 /* Pixels whose filters lie apart. `plain`: 16 neighbours without an epilogue. */
@@ -178,6 +180,14 @@ ALWAYS_INLINE void store_turned(const split_store_t *s, const element_t element,
     }
 }
 
+/* The step from each place to the next, 1 of a single one; 0 where they differ: rows may lie closer than pixels. */
+static int64_t step_of(const int64_t *places, int64_t count) {
+    const int64_t step = count > 1 ? places[1] - places[0] : 1;
+    for (int64_t i = 2; i < count; i++)
+        if (places[i] - places[i - 1] != step) return 0;
+    return step;
+}
+
 /* Units: [set][16 pixels][image]. */
 static void store_unit(split_store_t *s) {
     const split_job_t *job = s->job;
@@ -192,6 +202,8 @@ static void store_unit(split_store_t *s) {
         const int64_t line = first + s->lines[pixel + min64(i, u.count - 1)] - begin;
         u.lines[i] = s->sums + (line < s->kept_lines ? line : line - s->kept_lines) * 16;
     }
+    u.step = step_of(u.places, u.count);
+    u.added_step = step_of(u.added, u.count);
     u.filter = s->group * c->filters + s->filter;
     u.result = c->result + (image * c->result_stride[0] + u.filter * c->result_stride[1]) * job->element_bytes;
     if (epilogue->add != NULL)
@@ -199,7 +211,7 @@ static void store_unit(split_store_t *s) {
             epilogue->add + (image * epilogue->add_stride[0] + u.filter * epilogue->add_stride[1]) * job->element_bytes;
     const int by_pixels = c->result_stride[1] == 1 && (epilogue->add == NULL || epilogue->add_stride[1] == 1);
     const int no_epilogue = epilogue_is_empty_float32(epilogue);
-    const int are_neighbours = u.count == 16 && u.places[15] - u.places[0] == 15;
+    const int are_neighbours = u.count == 16 && u.step == 1;
 #define STORE(element)                                                                                                 \
     if (by_pixels && no_epilogue)                                                                                      \
         store_pixels(s, element, 1, &u);                                                                               \
