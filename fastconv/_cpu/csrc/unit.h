@@ -25,6 +25,8 @@
 /* clang-format on */
 /* For functions that are specialised by constant arguments. */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+/* For what many such functions share and seldom run, or run long: code that exists once. */
+#define ONE_COPY static __attribute__((noinline, noclone))
 
 #ifdef NOT_COMPILED
 #define UNIT_IS_COMPILED 0

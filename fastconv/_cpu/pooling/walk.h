@@ -64,8 +64,7 @@ static int64_t pool_divisor(const pool_job_t *job, const pool_window_t *d, const
 }
 
 /* All runs of the row of `index` (n, channel block, d, h, segment). */
-static inline __attribute__((always_inline)) void pool_row(const pool_job_t *job, const int64_t *index,
-                                                           pool_run_fn run_fn) {
+ALWAYS_INLINE void pool_row(const pool_job_t *job, const int64_t *index, pool_run_fn run_fn) {
     const pool_axis_t *axis = job->axis;
     const int64_t *source = job->source_stride, *result = job->result_stride, *where = job->index_stride;
     int64_t channel = index[1] * job->block_channels, plain_begin, plain_end;
@@ -102,7 +101,7 @@ static inline __attribute__((always_inline)) void pool_row(const pool_job_t *job
     }
 }
 
-static inline __attribute__((always_inline)) void pool_item(const pool_job_t *job, int64_t item, pool_run_fn run_fn) {
+ONE_COPY void pool_item(const pool_job_t *job, int64_t item, pool_run_fn run_fn) {
     int64_t index[5], rows = 1, row = item * job->rows_per_item, rest = row;
     for (int axis = 4; axis >= 0; axis--) {
         rows *= job->row_sizes[axis];

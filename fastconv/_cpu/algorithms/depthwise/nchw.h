@@ -151,8 +151,8 @@ ALWAYS_INLINE void NAMED(prefetch_rows)(const REAL *from, int64_t pitch, const i
 
 /* Stores what of the `vectors` vectors of each row of a tile is in the first `left` elements: one copy of this code for
  * all tiles. */
-static __attribute__((noinline, noclone)) void NAMED(store_tile_end)(REAL *to, int64_t pitch, const NAMED(vector) *row,
-                                                                     int64_t rows, int64_t vectors, int64_t left) {
+ONE_COPY void NAMED(store_tile_end)(REAL *to, int64_t pitch, const NAMED(vector) *row, int64_t rows, int64_t vectors,
+                                    int64_t left) {
     for (int64_t v = 0; v < vectors; v++, to += LANES, left -= LANES) {
         MASK last;
         for (int i = 0; i < LANES; i++) last[i] = i;

@@ -61,8 +61,8 @@ ALWAYS_INLINE void NAMED(small_groups_taps)(NAMED(vector) *sum, const int how, c
 }
 
 /* Some pixels whose lanes are no neighbours. */
-static __attribute__((noinline, noclone)) void NAMED(store_lanes)(REAL *to, int64_t pixel_stride, int64_t lane_stride,
-                                                                  const NAMED(vector) *pixel, int64_t pixels) {
+ONE_COPY void NAMED(store_lanes)(REAL *to, int64_t pixel_stride, int64_t lane_stride, const NAMED(vector) *pixel,
+                                 int64_t pixels) {
     for (int64_t p = 0; p < pixels; p++, to += pixel_stride)
         for (int l = 0; l < LANES; l++) to[l * lane_stride] = pixel[p][l];
 }
