@@ -1,6 +1,6 @@
 """Algorithm: how a problem is computed. The protocol that every algorithm, CPU or GPU, is written to.
 
-An algorithm is one class in one file under ``_cpu/algorithms`` (or ``_gpu/algorithms``) and one line in
+An algorithm is one class in a room, a folder under ``_cpu/algorithms``, and the room one line in
 ``_cpu/registry.py``; selection, tuner, tests, benchmarks and the command line walk the registry and need no change.
 """
 
@@ -181,10 +181,10 @@ class Algorithm:
         """The weights in the algorithm's own layout, to be given back in ``Operands.packed``; None: nothing gained."""
         return None
 
-    def bind(self, problem: ConvProblem, params: Params) -> object | None:
-        """A compiled kernel that does what ``execute`` does, for calls made again; None: there is only ``execute``.
+    def bind(self, problem: ConvProblem, params: Params) -> Any:
+        """A compiled kernel that does what ``execute`` does; None: there is only ``execute``.
 
-        It does not look at weights (``multiplies_outside``); where results have to be looked at, it may refuse.
+        It does not look at weights (``multiplies_outside``). What data that are not finite spoil it tells its caller.
         """
         return None
 

@@ -1,6 +1,6 @@
 """The seam: all that the parts above know of what computes. Nothing else imports ``_cpu``.
 
-A backend is a module that has the names of ``Backend``; ``backend_of`` says whose a call is, by the type of its arrays.
+A backend is a module that has the names of ``Backend``. There is one: that of NumPy arrays.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ __all__ = [
     "GradientsCall",
     "PythonCall",
     "algorithm_names",
-    "backend_of",
     "exact",
     "find_algorithm",
 ]
@@ -108,11 +107,6 @@ class Backend(Protocol):
 
 
 CPU: Backend = _cpu
-
-
-def backend_of(*arrays: object) -> Backend:
-    """The backend of these arrays."""
-    return CPU
 
 
 def algorithm_names(backend: Backend = CPU) -> list[str]:
