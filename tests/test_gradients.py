@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ from definitions import (
     integers,
     to_layout,
 )
+from fastconv._backend import algorithm_names
 
 NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
@@ -338,3 +340,24 @@ def test_nothing_passes_the_flat_sides_of_relu(activation: str, flat: list[float
     dx, dw, _ = fastconv.conv1d_backward(dy, x, w, activation=activation)
     np.testing.assert_array_equal(dx, [[0.0] * len(flat) + [5.0]])
     np.testing.assert_array_equal(dw, [[[15.0]]])
+
+
+@pytest.mark.parametrize("dtype", ["float16", ml_dtypes.bfloat16, "complex64"])
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_padding_modes_of_other_dtypes_by_every_algorithm(mode: str, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    x, w = (rng.integers(-2, 3, shape).astype(dtype) for shape in ((2, 4, 7, 6), (8, 4, 3, 3)))
+    dy = rng.integers(-2, 3, (2, 8, 7, 6)).astype(dtype)
+    settings = {"padding": 1, "padding_mode": mode}
+    results = {}
+    for algorithm in ("reference", *algorithm_names()):
+        try:
+            y = fastconv.conv2d(x, w, **settings, algorithm=algorithm)
+            gradients = fastconv.conv2d_backward(dy, x, w, **settings, algorithm=algorithm)
+        except ValueError:
+            continue
+        results[algorithm] = [array.astype(np.complex128) for array in (y, *gradients)]
+    assert {"implicit_gemm", "im2col"} <= set(results)
+    for algorithm, found in results.items():
+        for one, exact in zip(found, results["reference"], strict=True):
+            np.testing.assert_allclose(one, exact, rtol=1e-2, atol=0.05, err_msg=algorithm)

@@ -279,3 +279,17 @@ def test_text() -> None:
     assert repr(planned) == (
         "<conv2d backward_input: backward_input 1x3x8x8 4x3x3x3 float32: reference, 1 threads (forced)>"
     )
+
+
+@pytest.mark.parametrize("algorithm", ["fft_scipy", "im2col", "implicit_gemm"])
+def test_packed_weights_of_complex_gradients_every_time(algorithm: str) -> None:
+    """What is packed is the weight, and the gradient for the input multiplies by its conjugate."""
+    rng = np.random.default_rng(0)
+    w, dy = (rng.standard_normal((*shape, 2)) @ [1, 1j] for shape in ((4, 3, 3, 3), (2, 4, 6, 6)))
+    planned = fastconv.plan(
+        "conv2d", (2, 3, 8, 8), w.shape, "complex128", direction="backward_input", algorithm=algorithm
+    )
+    packed, expected = planned.pack(w), fastconv.grad.conv2d_input((2, 3, 8, 8), w, dy, algorithm="reference")
+    for _ in range(3):
+        np.testing.assert_allclose(planned(dy, w), expected, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(planned(dy, packed), expected, rtol=1e-10, atol=1e-12)

@@ -23,6 +23,7 @@
 
 /* CARRY(name, type of the source, type of the result, result after it). */
 #define CARRY_LIST                                                                                                     \
+    CARRY(COPY_2, uint16_t, uint16_t, a)                                                                               \
     CARRY(COPY_4, uint32_t, uint32_t, a)                                                                               \
     CARRY(COPY_8, uint64_t, uint64_t, a)                                                                               \
     CARRY(NEGATE_FLOAT32, float, float, -a)                                                                            \

@@ -6,6 +6,7 @@ cdef extern from "carry_job.h" nogil:
         CARRY_AXES
 
     ctypedef enum carry_t:
+        CARRY_COPY_2
         CARRY_COPY_4
         CARRY_COPY_8
         CARRY_NEGATE_FLOAT32

@@ -21,6 +21,7 @@ cdef extern from "job.h" nogil:
 
 
 CARRIES = {
+    "COPY_2": <int>CARRY_COPY_2,
     "COPY_4": <int>CARRY_COPY_4,
     "COPY_8": <int>CARRY_COPY_8,
     "NEGATE_FLOAT32": <int>CARRY_NEGATE_FLOAT32,

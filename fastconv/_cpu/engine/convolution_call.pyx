@@ -170,7 +170,9 @@ cdef class ConvolutionCall(CompiledCall):
                 return None
             if out is not None and not in_place(&view, pins):
                 return None
-            self._compute(&memory, arrays, <object>pins.packed if pins.packed != NULL else None, result)
+            # What is packed is the weight itself, not what is carried in its place: its conjugate, say.
+            takes_packed = pins.packed != NULL and self.scratch_at[WEIGHT] < 0
+            self._compute(&memory, arrays, <object>pins.packed if takes_packed else None, result)
         finally:
             PyBuffer_Release(&view)
         return result
