@@ -77,6 +77,7 @@ def calls() -> dict[str, Call]:
     """One call of every public function, by name."""
     f, a = fastconv, arrays()
     x, w, dy, half = a["x"], a["w"], a["dy"], a["half"]
+    dx, dsignal = a["x"].copy(), a["signal"].copy()
     wd, wp, signal, ws = a["w_depthwise"], a["w_pointwise"], a["signal"], a["w_signal"]
     h, c = arrays(np.float16), arrays(np.complex64)
     bytes_x, bytes_w = (8 * x).astype(np.int8), (8 * w).astype(np.int8)
@@ -100,11 +101,11 @@ def calls() -> dict[str, Call]:
         "grad.conv2d_weight": lambda: f.grad.conv2d_weight(x, w.shape, dy, padding=1),
         "conv_transpose2d": lambda: f.conv_transpose2d(dy, w, padding=1),
         "depthwise_conv2d": lambda: f.depthwise_conv2d(x, wd, padding=1),
-        "depthwise_conv2d_backward": lambda: f.depthwise_conv2d_backward(x, x, wd, padding=1),
+        "depthwise_conv2d_backward": lambda: f.depthwise_conv2d_backward(dx, x, wd, padding=1),
         "separable_conv2d": lambda: f.separable_conv2d(x, wd, wp, padding=1),
         "separable_conv2d_backward": lambda: f.separable_conv2d_backward(dy, x, wd, wp, padding=1),
         "causal_conv1d": lambda: f.causal_conv1d(signal, ws),
-        "causal_conv1d_backward": lambda: f.causal_conv1d_backward(signal, signal, ws),
+        "causal_conv1d_backward": lambda: f.causal_conv1d_backward(dsignal, signal, ws),
         "max_pool2d": lambda: f.max_pool2d(x, 2),
         "max_pool2d indices": lambda: f.max_pool2d(x, 2, return_indices=True),
         "max_pool2d_backward": lambda: f.max_pool2d_backward(half, x, 2),

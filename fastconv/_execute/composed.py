@@ -59,7 +59,30 @@ def _first_separable_backward(
     if call.depthwise is not None and depthwise is not None and dmiddle is not None:
         call.depthwise.replace_dy(dmiddle)
         dx, dw_depthwise, _ = depthwise()
-    return (dx, dw_depthwise, dw_pointwise, db), lambda: None
+
+    def make() -> PythonCall | None:
+        if middle is None or depthwise is None or dmiddle is None:
+            return None
+        dy, x, w_depthwise, *rest = arrays
+        forward = middle.placed((x, w_depthwise))
+        second = pointwise.placed((dy, middle.call.out, *rest))
+        first = depthwise.placed((dmiddle, x, w_depthwise))
+        if forward is None or second is None or first is None:
+            return None
+
+        def compute(arrays: Arrays, out: None) -> Any:
+            dy, x, w_depthwise, *rest = arrays
+            between = forward((x, w_depthwise))
+            found = None if between is None else second((dy, between, *rest))
+            if found is None:
+                return None
+            dbetween, dw_pointwise, db = found
+            found = first((dbetween, x, w_depthwise))
+            return None if found is None else (found[0], found[1], dw_pointwise, db)
+
+        return PythonCall(compute)
+
+    return (dx, dw_depthwise, dw_pointwise, db), make
 
 
 run_separable_backward = Dispatcher(call_cache, _first_separable_backward).call
