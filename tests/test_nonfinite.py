@@ -11,10 +11,11 @@ import zlib
 import numpy as np
 import pytest
 
+import fastconv
 import oracle
 from fastconv import ConvProblem
 from fastconv._backend import find_algorithm
-from operands import RESULT, accepted, compute, integer_operands, placed, repro, rounded
+from operands import ALGORITHMS, RESULT, accepted, compute, integer_operands, placed, repro, rounded
 from problems import NARROW, SHAPES, describe, problems
 
 LISTS = ("basic", "tails", "dilated", "strided", "grouped", "depthwise", "planes", "padded", "1-D", "3-D", "1x1")
@@ -127,3 +128,30 @@ def test_infinity_in_a_single_pixel_stays_infinity(dtype: str) -> None:
                 assert found == [np.inf] * 5, (algorithm, channels, place)
                 found = compute(problem, algorithm, {"input": x, "weight": of_w}).ravel().tolist()
                 assert found == [channels] * 4 + [np.inf], (algorithm, channels, place)
+
+
+@pytest.mark.parametrize("algorithm", [a.name for a in ALGORITHMS if a.multiplies_outside])
+def test_infinite_weights_beside_padding_in_public_calls(algorithm: str) -> None:
+    """First calls and repeated ones."""
+    computed = 0
+    for channels, groups, layout in (
+        (16, 1, "NCHW"),
+        (3, 1, "NCHW"),
+        (1, 1, "NCHW"),
+        (16, 16, "NCHW"),
+        (64, 16, "NHWC"),
+    ):
+        shapes = {"NCHW": (1, channels, 17, 17), "NHWC": (1, 17, 17, channels)}
+        w = np.ones((16 if groups == 1 else channels, channels // groups, 3, 3), np.float32)
+        w[3, 0, 0, 0] = np.inf
+        dy = np.ones((1, len(w), 17, 17) if layout == "NCHW" else (1, 17, 17, len(w)), np.float32)
+        settings = {"padding": 1, "groups": groups, "layout": layout}
+        expected = fastconv.grad.conv2d_input(shapes[layout], w, dy, **settings, algorithm="reference")
+        for _ in range(3):
+            try:
+                result = fastconv.grad.conv2d_input(shapes[layout], w, dy, **settings, algorithm=algorithm)
+            except ValueError:
+                break
+            computed += 1
+            np.testing.assert_array_equal(result, expected)
+    assert computed

@@ -92,14 +92,15 @@ def test_narrow_arrays(problem: ConvProblem, dtype: str) -> None:
 def test_results_and_residuals_whatever_the_order_of_their_axes() -> None:
     """Rows may lie closer together than pixels: the first and the last of 16 pixels do not tell whether they follow."""
     rng = np.random.default_rng(0)
-    x, w = (rng.integers(-3, 4, shape).astype(np.float32) for shape in ((3, 9, 2, 4, 5), (7, 9, 1, 1, 1)))
-    add = rng.integers(-3, 4, (3, 7, 2, 4, 5)).astype(np.float32)
-    expected = fastconv.conv3d(x, w, add=add, algorithm="reference")
+    x, w = (rng.integers(-3, 4, shape).astype(np.float32) for shape in ((5, 9, 1, 1, 6), (9, 3, 2, 2, 2)))
+    add = rng.integers(-3, 4, (5, 3, 2, 4, 5)).astype(np.float32)
+    padding = [(0, 0), (-1, -1), (1, 1)]
+    expected = fastconv.conv_transpose3d(x, w, add=add, padding=padding, algorithm="reference")
     for order in itertools.permutations(range(5)):
         back = np.argsort(order)
         turned = add.transpose(order).copy().transpose(back)
         out = np.empty_like(add.transpose(order), order="C").transpose(back)
-        fastconv.conv3d(x, w, add=turned, algorithm="split_bf16", out=out)
+        fastconv.conv_transpose3d(x, w, add=turned, padding=padding, algorithm="split_bf16", out=out)
         np.testing.assert_array_equal(out, expected, str(order))
 
 
