@@ -139,6 +139,7 @@ def test_infinite_weights_beside_padding_in_public_calls(algorithm: str) -> None
         (3, 1, "NCHW"),
         (1, 1, "NCHW"),
         (16, 16, "NCHW"),
+        (16, 16, "NHWC"),
         (64, 16, "NHWC"),
     ):
         shapes = {"NCHW": (1, channels, 17, 17), "NHWC": (1, 17, 17, channels)}
