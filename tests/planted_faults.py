@@ -1,7 +1,7 @@
 """Plants the faults of planted_faults.toml one by one and sees that the tests named beside each of them fail.
 
     python tests/planted_faults.py                    all of them, in a copy of the tree; status 1 if one survives
-    python tests/planted_faults.py planes blas        those whose names contain one of the words
+    python tests/planted_faults.py nchw blas          those whose names contain one of the words
     python tests/planted_faults.py --jobs 4           four at a time
 
 The copy is built once, without much optimisation and for few ISA levels. A fault in C is compiled for its level alone.
@@ -90,7 +90,8 @@ class Build:
         self.levels = levels
         shutil.copytree(ROOT, self.tree, ignore=shutil.ignore_patterns(*NOT_COPIED))
         self._simplify()
-        output = run([sys.executable, "setup.py", "build_ext", "--inplace"], self.tree)
+        # One at a time: lines that are printed side by side run into each other.
+        output = run([sys.executable, "setup.py", "build_ext", "--inplace", "-j1"], self.tree)
         # Without the probes for flags, which compile files that are gone.
         lines = [line for line in output.splitlines() if " -o " in line and "probe" not in line]
         self.commands = [shlex.split(line) for line in lines]

@@ -52,7 +52,7 @@ class Views:
         """The view of a user's array, which may be a packed weight, that algorithms take."""
         if role == "bias":
             return array  # type: ignore[no-any-return]
-        array = np.asarray(getattr(array, "weight", array))
+        array = np.asarray(array if isinstance(array, np.ndarray) else array.weight)
         view: np.ndarray = self.frame.weights(array) if role == "weight" else self.frame.data(array)
         return view
 
@@ -228,6 +228,8 @@ def prepare(plan: Any, call: Any) -> ConvolutionCall | None:
                 passes.bias(_widened(problem.dtype), length)
             else:
                 passes.real(name, DATA, shape, _widened(problem.dtype))
+    if passes.bytes > plan.limit_bytes:
+        return None
     return ConvolutionCall(
         plan,
         plan.kernel,

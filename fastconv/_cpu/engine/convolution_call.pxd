@@ -36,7 +36,9 @@ cdef class ConvolutionCall(CompiledCall):
 
     cdef bint _enter(self, memory_t *memory, int role, const Py_buffer *view) noexcept
     cdef int _compute(self, memory_t *memory, tuple arrays, object packed, object result) except -1
-    cdef int _run(self, memory_t *memory, object packed, char *scratch, int64_t size, tuple arrays,
+    cdef int _run(self, memory_t *memory, object packed, char *scratch, int64_t size, object owner, tuple arrays,
                   object result) except -1
+    cdef int _in_numpy(self, char *scratch, int64_t size, object owner, tuple arrays, object packed, object result,
+                       bint computes, object spoiled) except -1
     cdef object _views_of(self, tuple arrays, object owner, object result)
     cdef bint _is_finite(self, const memory_t *memory, const char *scratch) noexcept

@@ -10,7 +10,7 @@ from .correlation import spoiled_images
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uintptr_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from ..elementwise.loops cimport CARRY_AXES, carry_job_t, carry_t, run_carry
 from .compiled_call cimport CompiledCall, in_place, is_finite, is_finite_run, pins_t, result_for
@@ -27,7 +27,7 @@ from .correlation cimport (
     Kernel,
     operands_t,
 )
-from .workspace cimport WORKSPACE_ON_STACK_BYTES, give_back, take
+from .workspace cimport WORKSPACE_ON_STACK_BYTES, aligned, give_back, take
 
 _ROLES = {"input": INPUT, "weight": WEIGHT, "output": OUTPUT, "bias": BIAS, "add": ADD}
 _NAMES = {role: name for name, role in _ROLES.items()}
@@ -202,18 +202,19 @@ cdef class ConvolutionCall(CompiledCall):
         cdef int64_t size = self.scratch_bytes + self.workspace_bytes
         if size <= WORKSPACE_ON_STACK_BYTES:
             return self._run(memory, packed, <char *>((<uintptr_t>small + 63) & ~<uintptr_t>63),
-                             WORKSPACE_ON_STACK_BYTES, arrays, result)
+                             WORKSPACE_ON_STACK_BYTES, None, arrays, result)
         scratch = take(size)
         PyObject_GetBuffer(scratch, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
         try:
-            self._run(memory, packed, <char *>view.buf, view.len, arrays, result)
+            self._run(memory, packed, <char *>view.buf, view.len, scratch, arrays, result)
         finally:
             PyBuffer_Release(&view)
         give_back(scratch)
         return 0
 
-    cdef int _run(self, memory_t *memory, object packed, char *scratch, int64_t size, tuple arrays,
+    cdef int _run(self, memory_t *memory, object packed, char *scratch, int64_t size, object owner, tuple arrays,
                   object result) except -1:
+        """With the array that owns the scratch memory; None: it is on the stack."""
         cdef operands_t operands
         cdef unsigned char few[FEW_IMAGES]
         cdef unsigned char *marks = few
@@ -242,18 +243,33 @@ cdef class ConvolutionCall(CompiledCall):
             state = self.kernel.run(&operands, packed, scratch + self.scratch_bytes, size - self.scratch_bytes,
                                     self.threads, marks)
         if state != DONE or self.is_folded:
-            owner = np.asarray(<unsigned char[:size]><unsigned char *>scratch)
-            views = self._views_of(arrays, owner, result)
-            if state != DONE:
-                spoiled = None
-                if state == IMAGES_ARE_SPOILED:
-                    spoiled = spoiled_images(bytearray(<bytes>marks[:self.images]))
-                self.views.compute(views, packed, owner[self.scratch_bytes:], self.kernel is not None, spoiled)
+            spoiled = None
+            if state == IMAGES_ARE_SPOILED:
+                spoiled = spoiled_images(bytearray(<bytes>marks[:self.images]))
+            self._in_numpy(scratch, size, owner, arrays, packed, result, state != DONE, spoiled)
         for each in self.after:
             carry = each
             carry.run(memory.data, memory.step, scratch, self.threads)
-        if self.is_folded:
-            self.views.fold(views[_NAMES[self.result_role]], result)
+        return 0
+
+    cdef int _in_numpy(self, char *scratch, int64_t size, object owner, tuple arrays, object packed, object result,
+                       bint computes, object spoiled) except -1:
+        """What is left to NumPy. An exception keeps its arrays alive: they are never ones on the stack."""
+        cdef Py_buffer view
+        copy = aligned(size) if owner is None else owner
+        PyObject_GetBuffer(copy, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
+        try:
+            if owner is None:
+                memcpy(view.buf, scratch, self.scratch_bytes)
+            views = self._views_of(arrays, copy, result)
+            if computes:
+                self.views.compute(views, packed, copy[self.scratch_bytes:], self.kernel is not None, spoiled)
+            if self.is_folded:
+                self.views.fold(views[_NAMES[self.result_role]], result)
+            if owner is None:
+                memcpy(scratch, view.buf, self.scratch_bytes)
+        finally:
+            PyBuffer_Release(&view)
         return 0
 
     cdef object _views_of(self, tuple arrays, object owner, object result):
