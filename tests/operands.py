@@ -179,3 +179,11 @@ def rounded(result: np.ndarray) -> np.ndarray:
         halves.real, halves.imag = np.rint(2 * result.real) / 2, np.rint(2 * result.imag) / 2
         return halves
     return (np.rint(2 * result.astype(np.float64)) / 2).astype(result.dtype)
+
+
+def embedded(array: np.ndarray, steps: int) -> np.ndarray:
+    """The same values in every ``steps``-th element (backwards for a negative one) of a larger array, on each axis."""
+    larger = np.full([abs(steps) * size for size in array.shape], 99, array.dtype)
+    view = larger[(slice(None, None, steps),) * array.ndim]
+    view[...] = array
+    return view
