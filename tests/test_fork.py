@@ -193,7 +193,7 @@ def handler(*_):
     else:
         children.append(child)
         forks += 1
-        signal.setitimer(signal.ITIMER_REAL, 0.02 if is_full and len(children) < 6 else 0)
+        signal.setitimer(signal.ITIMER_REAL, 0.8 * seconds if is_full and len(children) < 6 else 0)
 
 signal.signal(signal.SIGALRM, handler)
 tried = 0
@@ -202,11 +202,15 @@ for number, problem in enumerate(PROBLEMS):
         continue
     operands = placed(problem, integer_operands(problem))
     expected = compute(problem, algorithm, operands, 1)
+    begin = time.monotonic()
+    compute(problem, algorithm, operands, 2)
+    # Of a call, in whose middle the first fork falls, and others at other moments of later ones.
+    seconds = time.monotonic() - begin
     for threads in (2, 3) if is_full else (2 + number % 2,):
         # Made before, so that the forks fall into the calls.
         results = [np.full_like(expected, 77) for _ in range(4 if is_full else 3)]
         children = []
-        signal.setitimer(signal.ITIMER_REAL, 0.001 + 0.002 * threads if is_full else 0.002)
+        signal.setitimer(signal.ITIMER_REAL, max(seconds / 2, 1e-4))
         for result in results:
             compute(problem, algorithm, operands, threads, result)
         is_right = all(np.array_equal(result.view(np.uint32), expected.view(np.uint32)) for result in results)
