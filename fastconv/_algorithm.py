@@ -96,6 +96,10 @@ class ErrorBound:
     relative: float
 
 
+ROLES = ("input", "weight", "output", "bias", "add")
+"""Of the arrays of an execution, in the order that all lists of them have."""
+
+
 @dataclass
 class Operands:
     """The arrays of one execution, under the names of their roles; one of the three is the result.

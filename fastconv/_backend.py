@@ -5,7 +5,7 @@ A backend is a module that has the names of ``Backend``. There is one: that of N
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -71,21 +71,23 @@ class Backend(Protocol):
     ) -> object | None:
         """The algorithm's packed form of a canonical weight; None where it has none for this problem."""
 
-    def execute(
-        self,
-        plan: Any,
-        operands: Operands,
-        border: Any = None,
-        conjugated: str | None = None,
-        subtracted: Mapping[str, np.ndarray] | None = None,
-    ) -> None:
-        """Run a plan on canonical views of any arrays and write its result array."""
-
     pooling: Any
     """Maxima and averages of windows, and their gradients: ``_cpu/pooling/algorithm.py``."""
 
     def prepare(self, plan: Any, call: Any) -> ConvolutionCall | None:
-        """What computes calls like ``call`` by the plan; None where ``execute`` has to."""
+        """What computes calls like ``call`` by the plan; None where each has to be looked at."""
+
+    def compute(self, plan: Any, call: Any, compiled: ConvolutionCall | None) -> np.ndarray:
+        """The result of a call, whatever its arrays, by what ``prepare`` made of it."""
+
+    def execute(self, plan: Any, operands: Operands) -> None:
+        """Compute the result of canonical views in their place."""
+
+    def repeated(self, plan: Any, operands: Operands) -> Callable[[], None]:
+        """What does so again and again, in the time that a call takes that was prepared."""
+
+    def stays_inside(self, plan: Any, operands: Operands) -> bool:
+        """Execute a plan; whether it wrote nothing right behind its scratch memory."""
 
     def prepare_sums(self, place: int, axes: tuple[int, ...], dy: np.ndarray, threads: int) -> CompiledCall:
         """What computes ``channel_sums`` of the array at a place among those of a call, for all arrays like ``dy``."""
@@ -101,9 +103,6 @@ class Backend(Protocol):
 
     def cast(self, array: np.ndarray, dtype: np.dtype, threads: int) -> np.ndarray:
         """The array in another dtype; itself if it has that one."""
-
-    def guarded(self, size_bytes: int, guard_bytes: int, run: Callable[[], None]) -> bool:
-        """Call ``run``; whether nothing was written behind the ``size_bytes`` of scratch memory that it takes."""
 
 
 CPU: Backend = _cpu

@@ -12,7 +12,7 @@ from ._backend import CPU, CallCache, CompiledCall, Dispatcher
 from ._choose.select import bind, plan_for
 from ._config import thread_count
 from ._docs import documented
-from ._execute.convolution import compute, pack, placed
+from ._execute.convolution import pack, placed
 from ._normalize import planned as normalize
 from ._normalize.planned import PackedWeight, Planned
 from ._normalize.settings import Settings
@@ -114,7 +114,7 @@ class PlannedConvolution(Immutable):
         choice = self._choice_for(bias is not None, add is not None)
         call = normalize.call_of(self._planned, choice.problem, first, second, bias, add, out, self._made_for)
         compiled = CPU.prepare(choice, call)
-        return compute(choice, call, compiled), partial(placed, compiled, call, arrays)
+        return CPU.compute(choice, call, compiled), partial(placed, compiled, call, arrays)
 
     def _choice_for(self, bias: bool, add: bool) -> Plan:
         """The same choice for the problem with bias and add or without."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import mmap
-from contextlib import nullcontext
 from typing import Literal
 
 import numpy as np
@@ -55,12 +54,8 @@ def check(problem: ConvProblem, algorithm: str, edge: Edge, threads: int = 2) ->
     role = RESULT[problem.direction]
     empty = np.full(expected.shape, 77, result_dtype(problem.dtype))
     result = guarded(empty, memory_axes(problem, role), edge)
-    plain = backend.workspace
-    backend.workspace = lambda size: nullcontext(guarded_bytes(size, edge, workspace.ALIGNMENT) if size else None)
-    try:
+    with workspace.watched(lambda size: guarded_bytes(size, edge, workspace.ALIGNMENT), lambda memory: None):
         compute(problem, algorithm, arrays, threads, result)
-    finally:
-        backend.workspace = plain
     found = result if (result == expected).all() else rounded(result)
     assert (found == expected).all(), f"wrong result: {problem}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -11,9 +10,9 @@ import pytest
 import conftest
 from fastconv import ConvProblem
 from fastconv._backend import find_algorithm
-from fastconv._cpu import backend
 from fastconv._cpu.algorithms.direct import few_filters_layout
 from fastconv._cpu.algorithms.direct import layout as direct_layout
+from fastconv._cpu.engine import workspace
 from operands import ALGORITHMS, compute, exact_case
 from problems import SHAPES, describe, problems
 from subprocesses import HERE, python
@@ -58,9 +57,7 @@ EDGES = [
 
 
 @pytest.mark.parametrize(("problem", "algorithm"), EDGES)
-def test_no_part_of_scratch_runs_into_the_next(
-    problem: ConvProblem, algorithm: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_part_of_scratch_runs_into_the_next(problem: ConvProblem, algorithm: str) -> None:
     """What is between them stays as it was, in every stride phase."""
     layout: direct_layout.Layout | few_filters_layout.Layout
     if algorithm == "direct":
@@ -71,8 +68,8 @@ def test_no_part_of_scratch_runs_into_the_next(
         before = layout.shared_bytes
     memory = np.full(before + layout.thread_bytes + GAP_BYTES + SPARE_BYTES, 0xA5, np.uint8)
     memory = memory[-memory.ctypes.data % GAP_BYTES :]
-    monkeypatch.setattr(backend, "workspace", lambda size: nullcontext(memory))
-    compute(problem, algorithm, exact_case(problem)[0])
+    with workspace.watched(lambda size: memory, lambda memory: None):
+        compute(problem, algorithm, exact_case(problem)[0])
     assert (memory[before:] != 0xA5).any()
     for end in (*layout.starts, layout.thread_bytes):
         assert (memory[before + end - GAP_BYTES : before + end] == 0xA5).all(), f"before byte {end} of {layout}"

@@ -3,10 +3,8 @@ algorithm, never a crash."""
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import sys
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ import pytest
 import fastconv
 from fastconv import ConvProblem
 from fastconv._choose.select import forget_plans, plan_for
-from fastconv._cpu import backend
 from fastconv._cpu.engine import workspace
 from operands import ALGORITHMS, accepted, check_exact, compute, exact_case
 from problems import describe, named, problems
@@ -65,38 +62,32 @@ def test_bad_limits_are_refused(value: object) -> None:
 
 
 @pytest.mark.parametrize("algorithm", [algorithm.name for algorithm in ALGORITHMS])
-def test_the_declared_workspace_is_enough(algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_declared_workspace_is_enough(algorithm: str) -> None:
     """Exactly as many bytes as declared, full of NaN, followed by bytes that must not change."""
     guard = 4096
 
-    @contextlib.contextmanager
-    def exact_buffer(size: int) -> Iterator[np.ndarray | None]:
-        if size == 0:
-            yield None
-            return
+    def exact_buffer(size: int) -> np.ndarray:
         raw = np.full(size + 2 * guard, 0xFF, np.uint8)
         offset = -raw.ctypes.data % workspace.ALIGNMENT + workspace.ALIGNMENT
         buffers.append((raw, offset, size))
-        yield raw[offset : offset + size]
+        return raw[offset : offset + size]
 
     buffers: list[tuple[np.ndarray, int, int]] = []
-    monkeypatch.setattr(backend, "workspace", exact_buffer)
-    for problem in named():
-        if algorithm in accepted(problem):
-            for threads in (1, 3):
-                check_exact(problem, algorithm, threads)
+    with workspace.watched(exact_buffer, lambda memory: None):
+        for problem in named():
+            if algorithm in accepted(problem):
+                for threads in (1, 3):
+                    check_exact(problem, algorithm, threads)
+    assert buffers or algorithm == "reference"
     for raw, offset, size in buffers:
         assert (raw[:offset] == 0xFF).all()
         assert (raw[offset + size :] == 0xFF).all()
 
 
 @pytest.mark.parametrize("algorithm", [algorithm.name for algorithm in ALGORITHMS])
-def test_a_workspace_that_cannot_be_had_is_a_memory_error(algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    @contextlib.contextmanager
-    def none_left(size: int) -> Iterator[None]:
-        if size:
-            raise MemoryError
-        yield None
+def test_a_workspace_that_cannot_be_had_is_a_memory_error(algorithm: str) -> None:
+    def none_left(size: int) -> np.ndarray:
+        raise MemoryError
 
     problem = BIG[0].replace(batch=1, in_channels=8, out_channels=8)
     if algorithm not in accepted(problem):
@@ -106,8 +97,7 @@ def test_a_workspace_that_cannot_be_had_is_a_memory_error(algorithm: str, monkey
     if algorithm not in accepted(problem):
         problem = problem.replace(in_channels=32, out_channels=32)
     operands, expected = exact_case(problem)
-    with monkeypatch.context() as patch:
-        patch.setattr(backend, "workspace", none_left)
+    with workspace.watched(none_left, lambda memory: None):
         if plan_for(problem, algorithm, 2).workspace_bytes:
             with pytest.raises(MemoryError):
                 compute(problem, algorithm, operands, 2)
@@ -234,18 +224,17 @@ def test_arrays_are_let_go_of_when_a_call_raises() -> None:
 
 def test_large_workspaces_are_not_kept() -> None:
     """A thread keeps a small workspace for its next call and gives a large one back."""
-    with backend.workspace(1000) as small:
-        assert small is not None
-        assert small.ctypes.data % workspace.ALIGNMENT == 0
-    with backend.workspace(500) as again:
-        assert again is not None
-        assert np.shares_memory(small, again)
-    with backend.workspace(workspace.KEPT_WORKSPACE_BYTES + 1) as large:
-        assert large is not None
-        assert large.size >= workspace.KEPT_WORKSPACE_BYTES + 1
-    with backend.workspace(1000) as after:
-        assert after is not None
-        assert not np.shares_memory(large, after)
+    workspace.drop()
+    small = workspace.take(1000)
+    assert small.ctypes.data % workspace.ALIGNMENT == 0
+    workspace.give_back(small)
+    again = workspace.take(500)
+    assert np.shares_memory(small, again)
+    workspace.give_back(again)
+    large = workspace.take(workspace.KEPT_WORKSPACE_BYTES + 1)
+    assert large.size >= workspace.KEPT_WORKSPACE_BYTES + 1
+    workspace.give_back(large)
+    assert not np.shares_memory(large, workspace.take(1000))
 
 
 def test_the_default_limit() -> None:

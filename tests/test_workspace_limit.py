@@ -12,7 +12,7 @@ import fastconv
 from fastconv import ConvProblem, _config
 from fastconv._algorithm import MOST_PHASES
 from fastconv._choose.select import forget_plans, plan_for
-from fastconv._cpu import backend
+from fastconv._cpu.engine import workspace
 from operands import ALGORITHMS, accepted, compute, exact_case
 from problems import describe, named, problems
 from subprocesses import output_of
@@ -211,9 +211,14 @@ def test_what_a_limit_changes_does_not_depend_on_threads(algorithm: str) -> None
             assert all(plan.threads == 1 or plan.workspace_bytes <= limit for plan in plans)
 
 
-def test_no_result_depends_on_the_workspace_of_a_call_before() -> None:
-    with backend.workspace(2**16) as large:
-        assert large is not None
-    with backend.workspace(1000) as small:
-        assert small is not None
-        assert small.size == 1000
+@pytest.mark.parametrize("algorithm", [algorithm.name for algorithm in ALGORITHMS])
+def test_no_result_depends_on_the_workspace_of_a_call_before(algorithm: str) -> None:
+    """Nor is a larger one that the thread has kept made use of."""
+    for problem in named()[::13]:
+        if algorithm in accepted(problem):
+            operands, _ = exact_case(problem)
+            workspace.drop()
+            alone = compute(problem, algorithm, operands)
+            workspace.give_back(workspace.aligned(2**24))
+            assert np.array_equal(compute(problem, algorithm, operands), alone)
+    workspace.drop()

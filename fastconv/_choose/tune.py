@@ -78,10 +78,10 @@ class _Candidate:
 
     def run(self, operands: Operands) -> float:
         """Seconds of one execution, repeated where it is short."""
-        operands = replace(operands, packed=self.packed)
+        compute = CPU.repeated(self.plan, replace(operands, packed=self.packed))
         start = time.perf_counter()
         for _ in range(self.repeats):
-            CPU.execute(self.plan, operands)
+            compute()
         return (time.perf_counter() - start) / self.repeats
 
     def timing(self) -> Timing:

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .._accuracy import error_ratio, integer_mismatches
-from .._algorithm import Algorithm, Operands
+from .._algorithm import Algorithm
 from .._backend import CPU, algorithm_names, find_algorithm
 from .._choose import tune
 from .._choose.sample import integers_are_exact, sample
 from .._choose.select import bind
 from .._normalize.tuning import check_memory
-from .._plan import Plan
 from .._problem import DIRECTIONS, ConvProblem, Epilogue
 from . import options, output
 from .progress import Progress
@@ -37,11 +36,6 @@ PROBLEMS = (
     "forward 1x6x9x9 4x6x3x3 s3 p1 float32 ieee",
 )
 """Checked where no problem is given: one to three axes, every dtype kind, odd sizes, strides, groups and layouts."""
-
-
-GUARD_BYTES = 2**16
-GUARD = 0xA5
-"""So many of these bytes follow the scratch memory, and must still be there afterwards."""
 
 
 @dataclass
@@ -105,7 +99,7 @@ def check(algorithm: Algorithm, problem: ConvProblem, threads: int, seed: int, w
     plan = bind(problem, algorithm, algorithm.parameters(target)[0], threads, "forced")
     repeat = f'fastconv verify "{problem}" --algorithm {algorithm.name} --seed {seed} --threads {threads}'
     operands = sample(problem, seed)
-    if not _stays_inside(plan, operands):
+    if not CPU.stays_inside(plan, operands):
         worst.failures += 1
         yield f"WRONG it writes beyond its {plan.workspace_bytes} bytes of scratch memory; repeat with: {repeat}"
         return
@@ -125,8 +119,3 @@ def check(algorithm: Algorithm, problem: ConvProblem, threads: int, seed: int, w
     if mismatches:
         worst.failures += 1
         yield f"WRONG {mismatches} elements differ from the integers they are; repeat with: {repeat}"
-
-
-def _stays_inside(plan: Plan, operands: Operands) -> bool:
-    """Execute the plan; whether it wrote nothing right behind its scratch memory, the only fault that may not show."""
-    return CPU.guarded(plan.workspace_bytes, GUARD_BYTES, lambda: CPU.execute(plan, operands))

@@ -1,4 +1,4 @@
-"""Padding by elements of the array itself (reflect, replicate, circular): copies with it, and its adjoint."""
+"""The adjoint of padding by elements of the array itself (reflect, replicate, circular)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,6 @@ from .blocks import Box, cut
 
 Run = tuple[slice, slice, int]
 """Places in the padded axis, the elements that they repeat, and the step from one of these to the next: -1, 0 or 1."""
-
-
-def padded(border: Border, array: np.ndarray) -> np.ndarray:
-    """A padded copy of (N, C, D, H, W), in the memory order of ``array`` and native bytes."""
-    shape = array.shape[:2] + tuple(
-        size if index is None else len(index) for size, index in zip(array.shape[2:], border.indices, strict=True)
-    )
-    result = np.empty_like(array, dtype=array.dtype.newbyteorder("="), shape=shape)
-    for places, elements, _ in _boxes(border, array):
-        cut(result, places)[...] = cut(array, elements)
-    return result
 
 
 def add_back(border: Border, padded: np.ndarray, result: np.ndarray) -> None:

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .._algorithm import Machine, Operands, Resources
-from .._problem import ConvProblem, Epilogue
-from . import epilogue, lowering
+import numpy as np
+
+from .._algorithm import ROLES, Machine, Operands, Resources
+from .._problem import RESULT, ConvProblem, Epilogue
+from . import epilogue
 from .algorithms.im2col.algorithm import Im2col
 from .algorithms.reference.algorithm import Reference
+from .elementwise.loops import cast, cast_into
 from .engine.workspace import give_back, take
 
 TYPICAL = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
 """What is compared on; the choice must not depend on measurements."""
+WIDE = np.dtype(np.float32)
 
 
 def recompute(problem: ConvProblem, operands: Operands, resources: Resources) -> None:
@@ -47,14 +51,8 @@ def recompute(problem: ConvProblem, operands: Operands, resources: Resources) ->
 
 def compute_again(problem: ConvProblem, operands: Operands, resources: Resources, images: Iterable[int] | None) -> None:
     """Compute again what a kernel has left to others: the images of these numbers; None: the whole result."""
-    target = lowering.target(Im2col(), problem)
-    assert target is not None
-    if target is not problem:
-        # Of 16-bit floats, which a kernel takes as they are.
-        wide, carry_back = lowering.lower(problem, target, operands, resources.threads)
-        recompute(target, wide, resources)
-        epilogue.apply(target, wide)
-        carry_back()
+    if problem.dtype not in Im2col.dtypes:
+        _compute_widened(problem, operands, resources)
         return
     if images is None:
         recompute(problem, operands, resources)
@@ -69,3 +67,17 @@ def compute_again(problem: ConvProblem, operands: Operands, resources: Resources
         alone = problem.replace(batch=1)
         recompute(alone, image, resources)
         epilogue.apply(alone, image)
+
+
+def _compute_widened(problem: ConvProblem, operands: Operands, resources: Resources) -> None:
+    """Compute a problem of 16-bit floats, which a kernel takes as they are, in float32."""
+    target, role, threads = problem.replace(dtype="float32"), RESULT[problem.direction], resources.threads
+    arrays = {name: array for name in ROLES if (array := getattr(operands, name)) is not None}
+    result = arrays.pop(role)
+    wide = Operands(
+        **{name: cast(array, WIDE, threads) for name, array in arrays.items()}, **{role: np.empty_like(result, WIDE)}
+    )
+    recompute(target, wide, resources)
+    if problem.direction != "backward_weight":
+        epilogue.apply(target, wide)
+    cast_into(getattr(wide, role), result, threads)

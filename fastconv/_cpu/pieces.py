@@ -12,14 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 
-from .._arrays import is_native, native, writable_in_place
+from .._arrays import is_native, writable_in_place
 from .._border import Border
 from .._problem import RESULT, ConvProblem
-from . import border as borders
-from .lowering import REAL_OF
+from .prepare import passes_of
 
 Axis = str | int
 """What is cut: "groups", "channels" (of the result), "images", or one of the axes 0, 1, 2 (D, H, W)."""
@@ -30,9 +30,15 @@ WEIGHT_SHARE = 0.75
 """Of what copies may take; the rest is left to slabs of data, all of which a cut weight is multiplied by again."""
 
 
+class Canonical:
+    """The frame of arrays that are canonical views."""
+
+    axes: Mapping[str, tuple[int, ...]] = dict.fromkeys(("input", "weight", "output", "add"), (0, 1, 2, 3, 4))
+
+
 @dataclass(frozen=True)
 class Piece:
-    """A problem and the user's arrays of it, as canonical views by their roles."""
+    """A problem and the user's arrays of it, as canonical views by their roles; a call like those of users."""
 
     problem: ConvProblem
     arrays: dict[str, np.ndarray]
@@ -42,6 +48,32 @@ class Piece:
     """The operand whose conjugate is multiplied by."""
     subtracted: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Zero points of 8-bit operands, in int16 and their shapes."""
+
+    frame: ClassVar[Canonical] = Canonical()
+
+    @property
+    def input(self) -> np.ndarray | None:
+        return self.arrays.get("input")
+
+    @property
+    def weight(self) -> np.ndarray | None:
+        return self.arrays.get("weight")
+
+    @property
+    def output(self) -> np.ndarray | None:
+        return self.arrays.get("output")
+
+    @property
+    def bias(self) -> np.ndarray | None:
+        return self.arrays.get("bias")
+
+    @property
+    def add(self) -> np.ndarray | None:
+        return self.arrays.get("add")
+
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        return self.result.shape
 
     @property
     def role(self) -> str:
@@ -56,51 +88,33 @@ class Piece:
     def inputs(self) -> dict[str, np.ndarray]:
         return {name: array for name, array in self.arrays.items() if name != self.role}
 
-    def operand(self, role: str) -> np.ndarray:
-        """An input as algorithms take it: shifted, padded, conjugated, native; a copy where that changes it."""
-        array = self.arrays[role]
-        if role in self.subtracted:
-            return np.subtract(array, self.subtracted[role], dtype=np.int16)
-        is_padded = role == "input" and self.border is not None
-        if is_padded:
-            assert self.border is not None
-            array = borders.padded(self.border, array)
-        array = native(array)
-        if role == self.conjugated:
-            array = np.conj(array, out=array if is_padded else None)
-        return array
-
     def element_bytes(self, target: ConvProblem) -> dict[str, int]:
         """By role: bytes of copies for each element, where ``target`` is computed in place of the problem."""
+        scratch = passes_of(self.problem, target, self).scratch_bytes
         found = {}
         for role, array in self.arrays.items():
             if role != "bias":
-                found[role] = self._lowered_bytes(role, target) + self._copied_bytes(role, array)
+                carried = -(-scratch.get(role, 0) // max(self._elements(role), 1))
+                found[role] = carried + self._copied_bytes(role, array)
         if self.role == "weight" and any(found.values()):
             found["weight"] += 2 * max(self.result.itemsize, 4)  # a sum of pieces, and the next one
         return {role: size for role, size in found.items() if size}
 
     def _copied_bytes(self, role: str, array: np.ndarray) -> int:
-        is_padded = role == "input" and self.border is not None
-        if role == self.role:
-            # The adjoint of padding has a result with padding, and sums without.
-            return 2 * max(array.itemsize, 4) if is_padded else array.itemsize * (not writable_in_place(array))
-        if role in self.subtracted:
-            return 2
-        return array.itemsize if is_padded or role == self.conjugated or not is_native(array) else 0
+        """Bytes for each element beside those in scratch memory."""
+        if role != self.role:
+            return 0 if is_native(array) else array.itemsize
+        if role == "input" and self.border is not None:
+            return max(array.itemsize, 4)  # sums of what belongs to the same element
+        return 0 if writable_in_place(array) else array.itemsize
 
-    def _lowered_bytes(self, role: str, target: ConvProblem) -> int:
-        if target is self.problem:
-            return 0
-        size = np.dtype(target.dtype).itemsize
-        if self.problem.dtype in REAL_OF:
-            # Of two parts; a weight has both of them twice.
-            return (6 if role == self.role else 4) * size if role == "weight" else 2 * size
-        return 2 * size if role == self.role and self.problem.dtype == "int8" else size
+    def _elements(self, role: str) -> int:
+        elements: int = math.prod(getattr(self.problem, SHAPES[role]))
+        return elements
 
     def copy_bytes(self, element_bytes: dict[str, int]) -> int:
         """Bytes of all copies."""
-        return sum(size * math.prod(getattr(self.problem, SHAPES[role])) for role, size in element_bytes.items())
+        return sum(size * self._elements(role) for role, size in element_bytes.items())
 
     def length(self, axis: Axis) -> int:
         """How many parts an axis can be cut into."""

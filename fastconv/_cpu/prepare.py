@@ -11,7 +11,8 @@ by w; the weight gradient is put together from the four blocks of products of pa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from .._algorithm import Operands, Resources
 from .._border import Border
 from .._problem import RESULT, ConvProblem
 from . import border as borders
+from . import lowering
 from .elementwise.loops import CARRIES
 from .engine.convolution_call import Carry, ConvolutionCall
 from .nonfinite import compute_again
@@ -38,23 +40,18 @@ class Views:
     """What a prepared call needs where its algorithm computes in NumPy."""
 
     plan: Any
-    problem: ConvProblem
-    """Of the algorithm's dtypes."""
-    frame: Any
+    axes: Mapping[str, tuple[int, ...]]
     border: Border | None
     scratch_bytes: int
 
     @property
     def dtype(self) -> np.dtype:
-        return np.dtype(self.problem.dtype)
+        """That of scratch memory."""
+        return _scratch_dtype(self.plan.target)
 
     def canonical(self, role: str, array: Any) -> np.ndarray:
         """The view of a user's array, which may be a packed weight, that algorithms take."""
-        if role == "bias":
-            return array  # type: ignore[no-any-return]
-        array = np.asarray(array if isinstance(array, np.ndarray) else array.weight)
-        view: np.ndarray = self.frame.weights(array) if role == "weight" else self.frame.data(array)
-        return view
+        return canonical(self.axes, role, array if isinstance(array, np.ndarray) else array.weight)
 
     def compute(
         self,
@@ -69,27 +66,48 @@ class Views:
         resources = Resources(plan.threads, workspace[: plan.workspace_bytes], plan.limit_bytes - self.scratch_bytes)
         given = Operands(**operands, packed=packed)
         if again:
-            compute_again(self.problem, given, resources, images)
+            compute_again(plan.target, given, resources, images)
         else:
-            plan.algorithm.execute(self.problem, plan.params, given, resources)
+            plan.algorithm.execute(plan.target, plan.params, given, resources)
 
     def fold(self, padded: np.ndarray, result: np.ndarray) -> None:
         """Add what belongs to padding to the elements that it repeats."""
         assert self.border is not None
-        borders.add_back(self.border, padded, self.frame.data(np.asarray(result)))
+        view = self.canonical(RESULT[self.plan.problem.direction], result)
+        if view.dtype.kind == "c" and padded.dtype.kind == "f":
+            # In every group first the real parts, then the imaginary ones.
+            groups, channels = self.plan.problem.groups, view.shape[1]
+            halves = padded.reshape(len(padded), groups, 2, channels // groups, *padded.shape[2:])
+            for part, half in ((view.real, halves[:, :, 0]), (view.imag, halves[:, :, 1])):
+                borders.add_back(self.border, half.reshape(len(padded), channels, *padded.shape[2:]), part)
+            return
+        borders.add_back(self.border, padded, view)
 
 
-class _Passes:
-    """The passes of one call, as they are found."""
+def canonical(axes: Mapping[str, tuple[int, ...]], role: str, array: np.ndarray) -> np.ndarray:
+    """The 5-D view, channels first, of an array whose own axes these are; a bias has one axis."""
+    if role == "bias":
+        return array
+    own = axes[role]
+    # A subclass may have operations of its own: a matrix stays 2-D.
+    view = np.asarray(array).transpose([axis for axis in own if axis >= 0])
+    result: np.ndarray = view[tuple(None if axis < 0 else slice(None) for axis in own)]
+    return result
 
-    def __init__(self, problem: ConvProblem, target: ConvProblem) -> None:
-        self.problem, self.target = problem, target
-        self.size = np.dtype(target.dtype).itemsize
+
+class Passes:
+    """The passes of one call, as they are found. ``is_wide``: the result is of the target's dtype."""
+
+    def __init__(self, problem: ConvProblem, target: ConvProblem, is_wide: bool) -> None:
+        self.problem, self.target, self.is_wide = problem, target, is_wide
+        self.size = _scratch_dtype(target).itemsize
         self.part_size = self.size // 2 if target.dtype.startswith("complex") else self.size
         self.scratch: dict[str, tuple[int, tuple[int, ...], Steps]] = {}
         self.bytes = 0
         self.before: list[Carry] = []
         self.after: list[Carry] = []
+        self.is_folded_by_views = False
+        """Whether the result is made in NumPy of a padded one in scratch memory."""
 
     def reserve(self, role: str, shape: tuple[int, ...]) -> tuple[int, Steps]:
         """Scratch memory for an operand, and its steps in bytes; those of five axes whatever it has."""
@@ -102,6 +120,11 @@ class _Passes:
         self.scratch[role] = at, shape, (*steps, *(0,) * (5 - len(shape)))
         self.bytes += -(-reach // 64) * 64
         return at, tuple(steps)
+
+    @property
+    def scratch_bytes(self) -> dict[str, int]:
+        """Bytes of scratch memory by role."""
+        return {role: self.size * math.prod(shape) for role, (_, shape, _) in self.scratch.items()}
 
     def sizes(self, shape: Sequence[int], split: int) -> tuple[int, ...]:
         """The six axes of a carry over an array of that canonical shape."""
@@ -203,70 +226,82 @@ def _is_short(border: Border) -> bool:
 
 
 def prepare(plan: Any, call: Any) -> ConvolutionCall | None:
-    """What computes calls like ``call``; None where they have to be computed another way each time."""
-    problem, target = plan.problem, plan.target
-    if problem.is_empty or target.dtype == "int8":
+    """What computes calls like ``call``; None where they have to be computed another way each time: problems without
+    elements, and copies that take more memory than a call may."""
+    if plan.problem.is_empty:
         return None
-    passes = _Passes(problem, target)
-    role = RESULT[problem.direction]
+    passes = passes_of(plan.problem, plan.target, call)
+    return None if passes.bytes > plan.limit_bytes else prepared(plan, call, passes)
+
+
+def passes_of(problem: ConvProblem, target: ConvProblem, call: Any, is_wide: bool = False) -> Passes:
+    """The passes of calls like ``call``."""
+    passes = Passes(problem, target, is_wide)
     is_folded = call.border is not None and problem.direction == "backward_input"
-    if is_folded and target.dtype != problem.dtype and problem.dtype.startswith("complex"):
-        return None
     shapes = {"input": problem.input_shape, "weight": problem.weight_shape, "output": problem.output_shape}
     for name, shape in shapes.items():
         index = call.border.indices if name == "input" and call.border is not None else NO_INDEX
         _operand(passes, call, name, shape, index, is_folded)
+    if target.dtype == problem.dtype:
+        return passes
+    length = problem.in_channels if problem.direction == "backward_input" else problem.out_channels
+    for name, shape in (("bias", (1, length, 1, 1, 1)), ("add", problem.result_shape)):
+        if getattr(call, name) is None:
+            continue
+        if problem.dtype in lowering.REAL_OF:
+            passes.add_to_result(name, problem.result_shape if name == "bias" else shape)
+        elif name == "bias":
+            passes.bias(_widened(problem.dtype), length)
+        else:
+            passes.real(name, DATA, shape, _widened(problem.dtype))
+    return passes
+
+
+def prepared(plan: Any, call: Any, passes: Passes) -> ConvolutionCall:
+    """What computes calls like ``call`` with these passes."""
+    problem = plan.problem
     axes = dict(call.frame.axes)
-    if target.dtype != problem.dtype:
-        length = problem.in_channels if problem.direction == "backward_input" else problem.out_channels
-        for name, shape in (("bias", (1, length, 1, 1, 1)), ("add", problem.result_shape)):
-            if getattr(call, name) is None:
-                continue
-            if problem.dtype.startswith("complex"):
-                passes.add_to_result(name, problem.result_shape if name == "bias" else shape)
-            elif name == "bias":
-                passes.bias(_widened(problem.dtype), length)
-            else:
-                passes.real(name, DATA, shape, _widened(problem.dtype))
-    if passes.bytes > plan.limit_bytes:
-        return None
     return ConvolutionCall(
         plan,
         plan.kernel,
-        role,
+        RESULT[problem.direction],
         axes,
         call.result_shape,
-        _result_dtype(problem, call),
-        np.dtype(target.dtype).itemsize,
+        np.dtype(plan.target.dtype) if passes.is_wide else result_dtype(problem, call),
+        np.dtype(plan.target.dtype).itemsize,
         passes.bytes,
         passes.scratch,
         tuple(passes.before),
         tuple(passes.after),
-        is_folded and not passes.after,
+        passes.is_folded_by_views,
         plan.algorithm.multiplies_outside and problem.direction == "backward_input",
-        Views(plan, target, call.frame, call.border, passes.bytes),
+        Views(plan, axes, call.border, passes.bytes),
     )
 
 
 def _operand(
-    passes: _Passes, call: Any, name: str, shape: tuple[int, ...], index: tuple[Any, ...], is_folded: bool
+    passes: Passes, call: Any, name: str, shape: tuple[int, ...], index: tuple[Any, ...], is_folded: bool
 ) -> None:
     problem, target = passes.problem, passes.target
     is_result = name == RESULT[problem.direction]
     split = WEIGHT if name == "weight" else DATA
     conjugated = call.conjugated == name
-    if is_result and is_folded:
-        at, steps = passes.reserve(name, shape)
+    if problem.dtype == "int8":
+        _integers(passes, call, name, split, shape, is_result, index)
+    elif is_result and is_folded:
+        at, steps = passes.reserve(name, target.input_shape)
         if target.dtype == problem.dtype in ("float32", "float64") and _is_short(call.border):
             passes.fold(call.border, shape, at, steps)
+        else:
+            passes.is_folded_by_views = True
     elif target.dtype == problem.dtype:
         if problem.dtype.startswith("complex"):
             if conjugated or index is not NO_INDEX:
                 passes.whole_complex(name, split, shape, conjugated, index)
         elif index is not NO_INDEX:
             passes.real(name, split, shape, _copied(passes.size), index)
-    elif problem.dtype == "int8":
-        _integers(passes, call, name, split, shape, is_result, index)
+    elif is_result and passes.is_wide:
+        return
     elif not problem.dtype.startswith("complex"):
         passes.real(name, split, shape, _narrowed(problem.dtype) if is_result else _widened(problem.dtype), index)
     elif name == "weight":
@@ -277,13 +312,19 @@ def _operand(
 
 
 def _integers(
-    passes: _Passes, call: Any, name: str, split: int, shape: tuple[int, ...], is_result: bool, index: Any
+    passes: Passes, call: Any, name: str, split: int, shape: tuple[int, ...], is_result: bool, index: tuple[Any, ...]
 ) -> None:
+    """8-bit operands less their zero points, in int16 or the float64 that an algorithm takes in its place."""
+    is_float = passes.target.dtype == "float64"
     if is_result:
-        passes.real(name, split, shape, "FLOAT64_TO_INT32")
+        if is_float:
+            passes.real(name, split, shape, "FLOAT64_TO_INT32")
         return
-    passes.real(name, split, shape, f"{getattr(call, name).dtype.name.upper()}_TO_FLOAT64", index)
     zeros = call.subtracted.get(name)
+    dtype = getattr(call, name).dtype.name.upper()
+    if dtype == "INT16" and zeros is None and index is NO_INDEX and not is_float:
+        return
+    passes.real(name, split, shape, f"{dtype}_TO_{'FLOAT64' if is_float else 'INT16'}", index)
     if zeros is not None and zeros.any():
         at, _, steps = passes.scratch[name]
         groups = passes.problem.groups
@@ -293,10 +334,17 @@ def _integers(
         six = (*steps[:split], steps[split] * within, *steps[split:])
         of_zeros = (*strides[:split], strides[split] * within, *strides[split:])
         constant = np.lib.stride_tricks.as_strided(zeros, sizes, of_zeros)
-        passes.before.append(Carry(CARRIES["SUBTRACT_INT16"], sizes, split, source=constant, result=(None, at, six)))
+        carry = CARRIES["SUBTRACT_INT16_FROM_FLOAT64" if is_float else "SUBTRACT_INT16"]
+        passes.before.append(Carry(carry, sizes, split, source=constant, result=(None, at, six)))
 
 
-def _result_dtype(problem: ConvProblem, call: Any) -> np.dtype:
+def _scratch_dtype(target: ConvProblem) -> np.dtype:
+    """The dtype of what is carried for a problem."""
+    return np.dtype(np.int16 if target.dtype == "int8" else target.dtype)
+
+
+def result_dtype(problem: ConvProblem, call: Any) -> np.dtype:
+    """That of the call's operands; int32 for int8 problems."""
     if problem.dtype == "int8":
         return np.dtype(np.int32)
     given = call.input if call.input is not None else call.output

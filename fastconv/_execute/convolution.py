@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .._algorithm import Operands
-from .._arrays import dtype_name, is_native, native, writable_in_place
+from .._algorithm import ROLES
+from .._arrays import dtype_name
 from .._backend import CPU, CompiledCall, ConvolutionCall, Dispatcher, GradientsCall, PythonCall
 from .._choose.select import call_cache, plan_for
 from .._config import thread_count
@@ -22,7 +22,6 @@ from .._normalize.frame import Frame
 from .._normalize.gradients import BackwardCall
 from .._normalize.planned import PackedWeight
 from .._plan import Plan
-from .._problem import RESULT
 
 Arguments = tuple[Any, ...]
 Arrays = tuple[Any, ...]
@@ -30,8 +29,6 @@ How = tuple[Any, ...]
 Make = Callable[[], CompiledCall | None]
 Gradient = np.ndarray | None
 Gradients = tuple[Gradient, Gradient, Gradient]
-
-ROLES = ("input", "weight", "output", "bias", "add")
 
 
 class Prepared:
@@ -44,7 +41,7 @@ class Prepared:
 
     def __call__(self) -> np.ndarray:
         """The result."""
-        return compute(self.plan, self.call, self._compiled)
+        return CPU.compute(self.plan, self.call, self._compiled)
 
     def placed(self, arrays: Arrays) -> CompiledCall | None:
         """What computes other arrays like these, the arguments of a call; asked for after the last computation."""
@@ -141,41 +138,6 @@ def _placed_sums(frame: Frame, dy: np.ndarray, arrays: Arrays, threads: int) -> 
     return CPU.prepare_sums(place, frame.axes["output"], dy, threads)
 
 
-def compute(plan: Plan, call: ConvCall, compiled: ConvolutionCall | None) -> np.ndarray:
-    """The result of a call: by what was prepared for calls like it, on its arrays or on copies that kernels can read,
-    and where there is not as much memory to be had, in pieces."""
-    operands = {role: array for role in ROLES if (array := getattr(call, role)) is not None}
-    copied = {role for role, array in operands.items() if not _is_readable(role, array)}
-    out = call.out
-    if compiled is None:
-        return execute(plan, call)
-    fits = out is None or (type(out) is np.ndarray and writable_in_place(out, *operands.values()))
-    size = sum(operands[role].nbytes for role in copied) + (0 if fits or out is None else out.nbytes)
-    if size and size + compiled.bytes > plan.limit_bytes:
-        return execute(plan, call)
-    compiled.at({role: place for place, role in enumerate(operands)})
-    # What is packed is the weight itself, not its conjugate.
-    packed = None if call.conjugated == "weight" else call.packed
-    arrays = [_copy(role, a) if role in copied else a for role, a in operands.items()]
-    result: np.ndarray | None = compiled(tuple(arrays), out if fits else None, packed)
-    if result is None:
-        return execute(plan, call)
-    if fits or out is None:
-        return result
-    out[...] = result
-    return out
-
-
-def _is_readable(role: str, array: np.ndarray) -> bool:
-    """Whether kernels can read the array where it lies."""
-    return is_native(array) and (role != "bias" or array.flags.c_contiguous)
-
-
-def _copy(role: str, array: np.ndarray) -> np.ndarray:
-    """One that kernels can read, in the same order in memory."""
-    return np.ascontiguousarray(native(array)) if role == "bias" else native(array)
-
-
 def placed(compiled: ConvolutionCall | None, call: ConvCall, arrays: Arrays) -> CompiledCall | None:
     """What computes other arrays like ``arrays``; None unless ``call`` is of these very arrays alone."""
     places = [id(array.weight if isinstance(array, PackedWeight) else array) for array in arrays]
@@ -186,35 +148,6 @@ def placed(compiled: ConvolutionCall | None, call: ConvCall, arrays: Arrays) -> 
     return compiled.at({role: places.index(id(array)) for role, array in operands.items()})
 
 
-def execute(plan: Plan, call: ConvCall) -> np.ndarray:
-    """Execute ``plan`` on the arrays of ``call``, whatever they are, in pieces if need be."""
-    result = call.out if call.out is not None else CPU.empty(call.result_shape, result_dtype(call))
-    frame, problem = call.frame, plan.problem
-    views = {"input": call.input, "weight": call.weight, "output": call.output}
-    role = RESULT[problem.direction]
-    # A subclass may have operations of its own (a matrix stays 2-D); the user still gets it back.
-    views[role] = np.asarray(result)
-    operands = Operands(
-        input=frame.data(views["input"]),  # type: ignore[arg-type]
-        weight=None if views["weight"] is None else frame.weights(views["weight"]),  # type: ignore[arg-type]
-        output=frame.data(views["output"]),  # type: ignore[arg-type]
-        bias=call.bias,
-        add=None if call.add is None else frame.data(call.add),
-        packed=None if call.conjugated == "weight" else call.packed,
-    )
-    CPU.execute(plan, operands, call.border, call.conjugated, call.subtracted)
-    return result
-
-
 def pack(plan: Plan, frame: Frame, w: np.ndarray) -> object | None:
     """A weight in the layout of the plan's algorithm; None where it takes the plain one."""
     return CPU.pack(plan.algorithm, plan.problem, plan.params, frame.weights(w), plan.threads)
-
-
-def result_dtype(call: ConvCall) -> np.dtype:
-    """The dtype of the call's result: that of its inputs, int32 for int8 problems."""
-    if call.problem.dtype == "int8":
-        return np.dtype(np.int32)
-    given = call.input if call.input is not None else call.output
-    assert given is not None
-    return given.dtype.newbyteorder("=")

@@ -38,14 +38,29 @@
     CARRY(FLOAT32_TO_BFLOAT16, uint32_t, uint16_t, float32_to_bfloat16(a))                                             \
     CARRY(INT8_TO_FLOAT64, int8_t, double, a)                                                                          \
     CARRY(UINT8_TO_FLOAT64, uint8_t, double, a)                                                                        \
-    CARRY(SUBTRACT_INT16, int16_t, double, r - a)                                                                      \
+    CARRY(INT8_TO_INT16, int8_t, int16_t, a)                                                                           \
+    CARRY(UINT8_TO_INT16, uint8_t, int16_t, a)                                                                         \
+    CARRY(INT16_TO_INT16, int16_t, int16_t, a)                                                                         \
+    CARRY(INT16_TO_FLOAT64, int16_t, double, a)                                                                        \
+    CARRY(SUBTRACT_INT16, int16_t, int16_t, r - a)                                                                     \
+    CARRY(SUBTRACT_INT16_FROM_FLOAT64, int16_t, double, r - a)                                                         \
     CARRY(FLOAT64_TO_INT32, double, int32_t, (int32_t)(uint32_t)(uint64_t)(int64_t)rint(a))
 
 typedef enum {
 #define CARRY(name, from_t, to_t, value) CARRY_##name,
     CARRY_LIST
 #undef CARRY
+    CARRY_COUNT
 } carry_t;
+
+static inline const char *carry_name(int64_t carry) {
+    static const char *const names[] = {
+#define CARRY(name, from_t, to_t, value) #name,
+        CARRY_LIST
+#undef CARRY
+    };
+    return names[carry];
+}
 
 typedef struct {
     carry_t carry;

@@ -6,23 +6,7 @@ cdef extern from "carry_job.h" nogil:
         CARRY_AXES
 
     ctypedef enum carry_t:
-        CARRY_COPY_2
-        CARRY_COPY_4
-        CARRY_COPY_8
-        CARRY_NEGATE_FLOAT32
-        CARRY_NEGATE_FLOAT64
-        CARRY_ADD_FLOAT32
-        CARRY_ADD_FLOAT64
-        CARRY_SUBTRACT_FLOAT32
-        CARRY_SUBTRACT_FLOAT64
-        CARRY_FLOAT16_TO_FLOAT32
-        CARRY_FLOAT32_TO_FLOAT16
-        CARRY_BFLOAT16_TO_FLOAT32
-        CARRY_FLOAT32_TO_BFLOAT16
-        CARRY_INT8_TO_FLOAT64
-        CARRY_UINT8_TO_FLOAT64
-        CARRY_SUBTRACT_INT16
-        CARRY_FLOAT64_TO_INT32
+        CARRY_COUNT
 
     ctypedef struct carry_job_t:
         carry_t carry
@@ -34,6 +18,7 @@ cdef extern from "carry_job.h" nogil:
         const int64_t *source_index[3]
         const int64_t *result_index[3]
 
+    const char *carry_name(int64_t carry)
     int64_t carry_items(carry_job_t *job)
 
 

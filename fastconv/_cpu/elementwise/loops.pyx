@@ -20,32 +20,14 @@ cdef extern from "job.h" nogil:
     const kernels_t *kernels_at(int64_t level, int64_t type)
 
 
-CARRIES = {
-    "COPY_2": <int>CARRY_COPY_2,
-    "COPY_4": <int>CARRY_COPY_4,
-    "COPY_8": <int>CARRY_COPY_8,
-    "NEGATE_FLOAT32": <int>CARRY_NEGATE_FLOAT32,
-    "NEGATE_FLOAT64": <int>CARRY_NEGATE_FLOAT64,
-    "ADD_FLOAT32": <int>CARRY_ADD_FLOAT32,
-    "ADD_FLOAT64": <int>CARRY_ADD_FLOAT64,
-    "SUBTRACT_FLOAT32": <int>CARRY_SUBTRACT_FLOAT32,
-    "SUBTRACT_FLOAT64": <int>CARRY_SUBTRACT_FLOAT64,
-    "FLOAT16_TO_FLOAT32": <int>CARRY_FLOAT16_TO_FLOAT32,
-    "FLOAT32_TO_FLOAT16": <int>CARRY_FLOAT32_TO_FLOAT16,
-    "BFLOAT16_TO_FLOAT32": <int>CARRY_BFLOAT16_TO_FLOAT32,
-    "FLOAT32_TO_BFLOAT16": <int>CARRY_FLOAT32_TO_BFLOAT16,
-    "INT8_TO_FLOAT64": <int>CARRY_INT8_TO_FLOAT64,
-    "UINT8_TO_FLOAT64": <int>CARRY_UINT8_TO_FLOAT64,
-    "SUBTRACT_INT16": <int>CARRY_SUBTRACT_INT16,
-    "FLOAT64_TO_INT32": <int>CARRY_FLOAT64_TO_INT32,
-}
+CARRIES = {carry_name(carry).decode(): carry for carry in range(CARRY_COUNT)}
 """What a carry does with elements, by name."""
 
 cdef dict KINDS = {
-    ("float16", "float32"): CARRY_FLOAT16_TO_FLOAT32,
-    ("float32", "float16"): CARRY_FLOAT32_TO_FLOAT16,
-    ("bfloat16", "float32"): CARRY_BFLOAT16_TO_FLOAT32,
-    ("float32", "bfloat16"): CARRY_FLOAT32_TO_BFLOAT16,
+    ("float16", "float32"): CARRIES["FLOAT16_TO_FLOAT32"],
+    ("float32", "float16"): CARRIES["FLOAT32_TO_FLOAT16"],
+    ("bfloat16", "float32"): CARRIES["BFLOAT16_TO_FLOAT32"],
+    ("float32", "bfloat16"): CARRIES["FLOAT32_TO_BFLOAT16"],
 }
 
 cdef enum:

@@ -27,7 +27,7 @@ from .correlation cimport (
     Kernel,
     operands_t,
 )
-from .workspace cimport WORKSPACE_ON_STACK_BYTES, aligned, give_back, take
+from .workspace cimport WORKSPACE_ON_STACK_BYTES, aligned, give_back, is_on_stack, take
 
 _ROLES = {"input": INPUT, "weight": WEIGHT, "output": OUTPUT, "bias": BIAS, "add": ADD}
 _NAMES = {role: name for name, role in _ROLES.items()}
@@ -200,13 +200,13 @@ cdef class ConvolutionCall(CompiledCall):
         cdef char small[WORKSPACE_ON_STACK_BYTES + 64]
         cdef Py_buffer view
         cdef int64_t size = self.scratch_bytes + self.workspace_bytes
-        if size <= WORKSPACE_ON_STACK_BYTES:
-            return self._run(memory, packed, <char *>((<uintptr_t>small + 63) & ~<uintptr_t>63),
-                             WORKSPACE_ON_STACK_BYTES, None, arrays, result)
+        if is_on_stack(size):
+            return self._run(memory, packed, <char *>((<uintptr_t>small + 63) & ~<uintptr_t>63), size, None, arrays,
+                             result)
         scratch = take(size)
         PyObject_GetBuffer(scratch, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
         try:
-            self._run(memory, packed, <char *>view.buf, view.len, scratch, arrays, result)
+            self._run(memory, packed, <char *>view.buf, size, scratch, arrays, result)
         finally:
             PyBuffer_Release(&view)
         give_back(scratch)

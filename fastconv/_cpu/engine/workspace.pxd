@@ -38,3 +38,4 @@ cdef extern from *:
 cpdef object aligned(int64_t size_bytes)
 cpdef object take(int64_t size_bytes)
 cpdef object give_back(object memory)
+cdef bint is_on_stack(int64_t size_bytes) noexcept

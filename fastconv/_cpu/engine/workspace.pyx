@@ -1,5 +1,6 @@
 """Scratch memory: aligned, of one call at a time, kept by its thread for the next one."""
 
+import contextlib
 import threading
 
 import numpy as np
@@ -12,6 +13,7 @@ KEPT_WORKSPACE_BYTES = 2**26
 
 cdef int64_t _kept_bytes = KEPT_WORKSPACE_BYTES
 cdef object _local = threading.local()
+cdef object _source = None
 
 
 cpdef object aligned(int64_t size_bytes):
@@ -31,6 +33,8 @@ cpdef object take(int64_t size_bytes):
     It is nobody else's until it is given back: a signal handler or a finaliser may call the library in the middle of
     a call.
     """
+    if _source is not None:
+        return _source[0](size_bytes)
     memory = (<dict>_local.__dict__).pop("workspace", None)
     if memory is None or <int64_t>len(memory) < size_bytes:
         memory = aligned(size_bytes)
@@ -39,10 +43,29 @@ cpdef object take(int64_t size_bytes):
 
 cpdef object give_back(object memory):
     """Keep ``memory`` for the next call of this thread, unless it is large."""
-    if WORKSPACE_IS_KEPT and <int64_t>len(memory) <= _kept_bytes:
+    if _source is not None:
+        _source[1](memory)
+    elif WORKSPACE_IS_KEPT and <int64_t>len(memory) <= _kept_bytes:
         (<dict>_local.__dict__)["workspace"] = memory
+
+
+cdef bint is_on_stack(int64_t size_bytes) noexcept:
+    """Whether so little is taken from the stack, or nothing at all."""
+    return size_bytes == 0 or (size_bytes <= WORKSPACE_ON_STACK_BYTES and _source is None)
 
 
 def drop():
     """Let go of what this thread keeps."""
     (<dict>_local.__dict__).pop("workspace", None)
+
+
+@contextlib.contextmanager
+def watched(take_memory, give_memory_back):
+    """Have these two functions provide all scratch memory of the process, none of it from the stack: for those who watch
+    what is written to it."""
+    global _source
+    before, _source = _source, (take_memory, give_memory_back)
+    try:
+        yield
+    finally:
+        _source = before
