@@ -12,6 +12,7 @@ import pytest
 
 import fastconv
 from fastconv._arrays import writable_in_place
+from fastconv._backend import algorithm_names
 from operands import ALGORITHMS, accepted, compute, embedded, exact_case, integers, rounded
 from problems import problems
 
@@ -180,6 +181,29 @@ def test_out_of_every_kind(kind: str, call: str) -> None:
     result = fastconv.conv2d(x, w, out=out, **settings)
     assert result is out
     np.testing.assert_array_equal(np.asarray(out), expected)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_complex_numbers_aligned_as_their_parts(dtype: str) -> None:
+    """NumPy asks for no more."""
+
+    def between(array: np.ndarray) -> np.ndarray:
+        part = array.itemsize // 2
+        view = np.zeros(array.nbytes + part, np.uint8)[part:].view(array.dtype).reshape(array.shape)
+        assert view.flags.aligned
+        view[...] = array
+        return view
+
+    for call in CALLS:
+        x, w, settings = arguments(call, dtype)
+        expected = fastconv.conv2d(x, w, **settings)
+        for name in algorithm_names():
+            out = between(np.full_like(expected, 99))
+            try:
+                fastconv.conv2d(between(x), between(w), out=out, algorithm=name, **settings)
+            except ValueError:
+                continue  # not one for this problem
+            np.testing.assert_array_equal(rounded(out), expected, err_msg=name)
 
 
 def test_byte_orders_may_differ() -> None:

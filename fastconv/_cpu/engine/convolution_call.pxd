@@ -32,7 +32,7 @@ cdef class ConvolutionCall(CompiledCall):
     cdef int64_t scratch_step[ROLES][5]
     cdef int result_role, threads
     cdef int64_t itemsize, workspace_bytes, scratch_bytes, limit_bytes, weights, images
-    cdef bint checks_weight, is_folded
+    cdef bint checks_weight, is_folded, is_complex
 
     cdef bint _enter(self, memory_t *memory, int role, const Py_buffer *view) noexcept
     cdef int _compute(self, memory_t *memory, tuple arrays, object packed, object result) except -1

@@ -123,6 +123,7 @@ cdef class ConvolutionCall(CompiledCall):
         self.threads, self.workspace_bytes = plan.threads, plan.workspace_bytes
         self.scratch_bytes, self.limit_bytes = scratch_bytes, plan.limit_bytes
         self.before, self.after, self.is_folded, self.checks_weight = before, after, is_folded, checks_weight
+        self.is_complex = plan.target.dtype.startswith("complex")
         self.images = max(plan.problem.batch, 1)
         self.weights = math.prod(scratch["weight"][1]) if "weight" in scratch else 0
         self.scratch_views = {}
@@ -180,7 +181,8 @@ cdef class ConvolutionCall(CompiledCall):
     cdef bint _enter(self, memory_t *memory, int role, const Py_buffer *view) noexcept:
         """Enter an array; False where it is not aligned, or a bias not contiguous."""
         cdef int axis, own
-        cdef int64_t mask = 0 if self.scratch_at[role] >= 0 else min(<int64_t>view.itemsize, <int64_t>8) - 1
+        # Complex numbers are aligned as their parts are.
+        cdef int64_t mask = 0 if self.scratch_at[role] >= 0 else min(view.itemsize >> self.is_complex, <int64_t>8) - 1
         if <uintptr_t>view.buf & mask:
             return False
         memory.data[role], memory.view[role] = <char *>view.buf, view
