@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ._algorithm import Algorithm, Machine, Operands, Params
+from ._blocks import Blocks
 from ._cpu import backend as _cpu
 from ._cpu.engine.call_cache import CallCache, Dispatcher, exact
 from ._cpu.engine.compiled_call import CompiledCall, GradientsCall, PythonCall
@@ -74,6 +75,9 @@ class Backend(Protocol):
     pooling: Any
     """Maxima and averages of windows, and their gradients: ``_cpu/pooling/algorithm.py``."""
 
+    def unfolding(self, blocks: Blocks) -> Any:
+        """What has ``unfold`` and ``fold`` for images with these blocks."""
+
     def prepare(self, plan: Any, call: Any) -> ConvolutionCall | None:
         """What computes calls like ``call`` by the plan; None where each has to be looked at."""
 
@@ -89,8 +93,9 @@ class Backend(Protocol):
     def stays_inside(self, plan: Any, operands: Operands) -> bool:
         """Execute a plan; whether it wrote nothing right behind its scratch memory."""
 
-    def prepare_sums(self, place: int, axes: tuple[int, ...], dy: np.ndarray, threads: int) -> CompiledCall:
-        """What computes ``channel_sums`` of the array at a place among those of a call, for all arrays like ``dy``."""
+    def prepare_sums(self, place: int, axes: tuple[int, ...], dy: np.ndarray, threads: int) -> CompiledCall | None:
+        """What computes ``channel_sums`` of the array at a place among those of a call, for all arrays like ``dy``;
+        None where there is nothing to prepare."""
 
     def channel_sums(self, array: np.ndarray, threads: int) -> np.ndarray:
         """Sums of (N, C, D, H, W) over all but C."""

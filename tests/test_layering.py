@@ -29,6 +29,7 @@ LAYERS = (
         "_version",
         "_docs",
         "_windows",
+        "_blocks",
         "_problem",
         "_border",
         "_algorithm",

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import _config
 from .._algorithm import Algorithm, Machine, Operands, Params
-from .._arrays import is_native, native
+from .._arrays import dtype_name, is_native, native
 from .._plan import Plan
 from .._problem import ConvProblem, Epilogue
 from . import calibration, epilogue, lowering
@@ -22,7 +22,10 @@ from .engine.workspace import aligned, watched
 from .pooling import algorithm as pooling_algorithm
 from .prepare import prepare as prepare_convolution
 from .registry import ALGORITHMS
+from .unfolding import Unfolding
 
+SUMMED = ("float32", "float64", "complex64", "complex128")
+"""Dtypes whose sums over all but the channels have a kernel."""
 SUMMED_PER_THREAD = 2**18
 """Elements that a thread adds up in about the time that it takes to start one."""
 GUARD, GUARD_BYTES = 0xA5, 2**16
@@ -46,6 +49,7 @@ compute = execution.compute
 execute = execution.execute
 repeated = execution.repeated
 pooling: Any = pooling_algorithm
+unfolding = Unfolding
 
 
 def facts() -> dict[str, str]:
@@ -106,14 +110,17 @@ def activation_gradient(activation: Epilogue, dy: np.ndarray, z: np.ndarray, thr
 def channel_sums(array: np.ndarray, threads: int) -> np.ndarray:
     """Sums of (N, C, D, H, W) over all but C, in the dtype of ``array``; added up in double precision."""
     # NumPy takes an empty array for aligned wherever it lies.
-    if array.size and array.dtype.kind == "f" and array.dtype.itemsize in (4, 8) and is_native(array):
+    if array.size and dtype_name(array.dtype) in SUMMED and is_native(array):
         return elementwise.channel_sums(array, sum_threads(array.size, threads))
     wide = np.complex128 if array.dtype.kind == "c" else np.float64
     return array.sum(axis=(0, 2, 3, 4), dtype=wide).astype(array.dtype.newbyteorder("="))
 
 
-def prepare_sums(place: int, axes: tuple[int, ...], dy: np.ndarray, threads: int) -> elementwise.SumsCall:
-    """What computes ``channel_sums`` of the array at a place among those of a call, for all arrays like ``dy``."""
+def prepare_sums(place: int, axes: tuple[int, ...], dy: np.ndarray, threads: int) -> elementwise.SumsCall | None:
+    """What computes ``channel_sums`` of the array at a place among those of a call, for all arrays like ``dy``; None
+    where it has no kernel."""
+    if dtype_name(dy.dtype) not in SUMMED:
+        return None
     return elementwise.SumsCall(place, axes, dy.dtype, sum_threads(dy.size, threads))
 
 

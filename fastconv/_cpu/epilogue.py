@@ -29,6 +29,9 @@ def apply(problem: ConvProblem, operands: Operands) -> None:
 
 def blocks(array: np.ndarray) -> Iterator[Box]:
     """Boxes that cover the array, small enough that what is computed of each stays in cache."""
+    if array.size <= BLOCK_ELEMENTS:
+        yield (slice(None),) * array.ndim
+        return
     order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
     for box in boxes([array.shape[axis] for axis in order], BLOCK_ELEMENTS):
         yield tuple(box[order.index(axis)] for axis in range(array.ndim))

@@ -141,12 +141,39 @@ def _first_causal_backward(
     normalise: Callable[..., CausalBackward], arguments: Arguments, how: How, arrays: Arrays, out: None
 ) -> tuple[FourGradients, Make]:
     call = normalise(*arguments, *arrays)
-    joined, dw, db = PreparedGradients(call.joined, *how)()
-    dw = None if dw is None else dw.reshape(call.weight_shape)
-    if joined is None:
-        return (None, dw, db, None), lambda: None
-    dstate, dx = call.cut(joined)
-    return (dx if call.needs_x else None, dw, db, dstate if call.needs_state else None), lambda: None
+    gradients, checked = PreparedGradients(call.joined, *how), call.checked
+    before, inside, after = call.places
+
+    def cut(joined: Gradient, dw: Gradient, db: Gradient, dstate: Gradient) -> FourGradients:
+        """The last elements of the joined array are also the next state."""
+        dw = None if dw is None else dw.reshape(call.weight_shape)
+        if joined is None:
+            return None, dw, db, None
+        if dstate is not None:
+            joined[after] += dstate
+        return joined[inside] if call.needs_x else None, dw, db, joined[before] if call.needs_state else None
+
+    def make() -> PythonCall | None:
+        dy, _, _, bias, _, _, add = arrays
+        if any(a is b for i, a in enumerate(arrays) if a is not None for b in arrays[:i]):
+            return None
+        placed = gradients.placed((dy, call.source, checked.w, bias, add))
+        if placed is None:
+            return None
+        zeros, shape = np.zeros(checked.state.shape, checked.x.dtype), checked.w.shape
+
+        def compute(arrays: Arrays, out: None) -> Any:
+            dy, x, w, bias, state, dstate, add = arrays
+            source = checked.join(zeros if state is None else state, x)
+            found = placed((dy, source, w.reshape(shape), bias, add))
+            if found is None:
+                return None
+            joined, dw, db = found
+            return cut(joined, dw, db, dstate)
+
+        return PythonCall(compute)
+
+    return cut(*gradients(), call.dstate), make
 
 
 run_causal_backward = Dispatcher(call_cache, _first_causal_backward).call

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from .._algorithm import ROLES
-from .._arrays import dtype_name
 from .._backend import CPU, CompiledCall, ConvolutionCall, Dispatcher, GradientsCall, PythonCall
 from .._choose.select import call_cache, plan_for
 from .._config import thread_count
@@ -133,9 +132,10 @@ def _placed_sums(frame: Frame, dy: np.ndarray, arrays: Arrays, threads: int) -> 
     if len(places) != 1:
         return None
     (place,) = places
-    if dtype_name(dy.dtype) not in ("float32", "float64"):
-        return PythonCall(lambda arrays, out: CPU.channel_sums(frame.data(arrays[place]), threads))
-    return CPU.prepare_sums(place, frame.axes["output"], dy, threads)
+    prepared = CPU.prepare_sums(place, frame.axes["output"], dy, threads)
+    if prepared is not None:
+        return prepared
+    return PythonCall(lambda arrays, out: CPU.channel_sums(frame.data(arrays[place]), threads))
 
 
 def placed(compiled: ConvolutionCall | None, call: ConvCall, arrays: Arrays) -> CompiledCall | None:

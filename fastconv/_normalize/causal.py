@@ -94,20 +94,20 @@ class CausalBackward:
     """The gradients of the convolution of state and x joined, and how that of the joined array is cut."""
 
     joined: BackwardCall
+    source: np.ndarray
+    """State and x joined."""
+    checked: Checked
     needs_x: bool
     needs_state: bool
-    axis: int
-    reach: int
     dstate: np.ndarray | None
     weight_shape: tuple[int, ...]
 
-    def cut(self, gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The gradients for the state and for x; the last elements of the joined array are also the next state."""
-        moved = np.moveaxis(gradient, self.axis, 0)
-        if self.dstate is not None:
-            moved[len(moved) - self.reach :] += np.moveaxis(self.dstate, self.axis, 0)
-        state, x = moved[: self.reach], moved[self.reach :]
-        return np.moveaxis(state, 0, self.axis), np.moveaxis(x, 0, self.axis)
+    @property
+    def places(self) -> tuple[tuple[slice, ...], ...]:
+        """Of the joined array: the state before, x, and the state after."""
+        reach, length = self.checked.reach, self.checked.length
+        places = self.checked.places
+        return places(0, reach), places(reach, reach + length), places(length, reach + length)
 
 
 def forward(
@@ -163,8 +163,9 @@ def backward(
         check_dtypes(FLOAT_DTYPES, x=c.x, dstate=dstate)
         check_shape("dstate", dstate, c.state.shape)
     wanted = (needs_x or needs_state, needs_w, needs_bias)
-    joined = gradients.backward(1, c.settings, activation, wanted, dy, c.join(c.state, c.x), c.w, bias, add)
-    return CausalBackward(joined, needs_x, needs_state, c.axis, c.reach, dstate, np.shape(w))
+    source = c.join(c.state, c.x)
+    joined = gradients.backward(1, c.settings, activation, wanted, dy, source, c.w, bias, add)
+    return CausalBackward(joined, source, c, needs_x, needs_state, dstate, np.shape(w))
 
 
 def _check(x: Any, w: Any, state: Any, dilation: Any, layout: Any, precision: Any) -> Checked:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._arrays import as_array, check_out
+from .._blocks import Blocks
 from .._errors import bad_value, unfit
 from .arguments import check_addressable, integer, is_sequence, per_axis, shape_and_array
 from .call import check_shape
 from .convolution import check_dtypes
-from .padding import Pair, padding_pairs
+from .padding import padding_pairs
 
 SUMMED_DTYPES = (
     *("float32", "float64", "float16", "bfloat16", "complex64", "complex128"),
@@ -23,74 +23,14 @@ SUMMED_DTYPES = (
 )
 COPIED_DTYPES = (*SUMMED_DTYPES, "bool")
 
-Index = tuple[Any, ...]
 
-
-@dataclass(frozen=True)
-class BlockSettings:
+class BlockSettings(NamedTuple):
     """The arguments that unfold and fold share, as the user gave them."""
 
     kernel_size: Any
     dilation: Any = 1
     padding: Any = 0
     stride: Any = 1
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """All sliding blocks of an array of shape (batch, channels, *sizes)."""
-
-    batched: bool
-    batch: int
-    channels: int
-    sizes: tuple[int, ...]
-    kernel: tuple[int, ...]
-    dilation: tuple[int, ...]
-    stride: tuple[int, ...]
-    pads: tuple[Pair, ...]
-    counts: tuple[int, ...]
-    """Blocks along each axis."""
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """The user's shape of the array that has the blocks."""
-        return (*self._batch_axis, self.channels, *self.sizes)
-
-    @property
-    def columns_shape(self) -> tuple[int, ...]:
-        """The user's shape of the blocks as columns."""
-        return (*self._batch_axis, self.channels * math.prod(self.kernel), math.prod(self.counts))
-
-    @property
-    def grid_shape(self) -> tuple[int, ...]:
-        """Shape of the columns with one axis per axis of the kernel and of the blocks."""
-        return (self.batch, self.channels, *self.kernel, *self.counts)
-
-    @property
-    def _batch_axis(self) -> tuple[int, ...]:
-        return (self.batch,) if self.batched else ()
-
-    def taps(self) -> Iterator[tuple[Index, Index]]:
-        """For every element of the kernel: where it lies in the image, and where in an array of ``grid_shape``."""
-        axes = [
-            [_tap(tap * step - before, size, stride, count) for tap in range(taps)]
-            for taps, step, (before, _), size, stride, count in zip(
-                self.kernel, self.dilation, self.pads, self.sizes, self.stride, self.counts, strict=True
-            )
-        ]
-        for index in itertools.product(*(range(taps) for taps in self.kernel)):
-            image, blocks = zip(*(axis[tap] for axis, tap in zip(axes, index, strict=True)), strict=True)
-            yield (..., *image), (..., *index, *blocks)
-
-
-def _tap(offset: int, size: int, stride: int, count: int) -> tuple[slice, slice]:
-    """The blocks o < count with 0 <= o * stride + offset < size, and those positions."""
-    first = max(0, -(offset // stride))
-    last = min(count, (size - 1 - offset) // stride + 1)
-    if first >= last:
-        return slice(0, 0), slice(0, 0)
-    start = first * stride + offset
-    return slice(start, start + (last - first - 1) * stride + 1, stride), slice(first, last)
 
 
 @dataclass
@@ -102,7 +42,7 @@ class BlockCall:
     out: np.ndarray | None = None
 
 
-def unfold(x: Any, settings: BlockSettings, out: Any = None) -> BlockCall:
+def unfold(settings: BlockSettings, x: Any, out: Any = None) -> BlockCall:
     """The call that copies the blocks of ``x`` into columns."""
     x = as_array("x", x)
     check_dtypes(COPIED_DTYPES, x=x)
@@ -110,7 +50,7 @@ def unfold(x: Any, settings: BlockSettings, out: Any = None) -> BlockCall:
     return BlockCall(blocks, x, None if out is None else check_out(out, blocks.columns_shape, x.dtype))
 
 
-def fold(columns: Any, output_size: Any, settings: BlockSettings, out: Any = None) -> BlockCall:
+def fold(output_size: Any, settings: BlockSettings, columns: Any, out: Any = None) -> BlockCall:
     """The call that sums ``columns`` into an image of ``output_size``."""
     columns = as_array("x", columns)
     check_dtypes(SUMMED_DTYPES, x=columns)
@@ -126,7 +66,7 @@ def fold(columns: Any, output_size: Any, settings: BlockSettings, out: Any = Non
     return BlockCall(blocks, columns, None if out is None else check_out(out, blocks.image_shape, columns.dtype))
 
 
-def unfold_gradient(dy: Any, x: Any, settings: BlockSettings) -> BlockCall:
+def unfold_gradient(settings: BlockSettings, dy: Any, x: Any, out: None = None) -> BlockCall:
     """The call that sums the columns ``dy`` into an array of the shape of ``x``, an array or a shape."""
     dy = as_array("dy", dy)
     shape, given = shape_and_array("x", x)
@@ -136,7 +76,7 @@ def unfold_gradient(dy: Any, x: Any, settings: BlockSettings) -> BlockCall:
     return BlockCall(blocks, dy)
 
 
-def fold_gradient(dy: Any, output_size: Any, settings: BlockSettings) -> BlockCall:
+def fold_gradient(output_size: Any, settings: BlockSettings, dy: Any, out: None = None) -> BlockCall:
     """The call that copies the blocks of ``dy``, an image of ``output_size``, into columns."""
     dy = as_array("dy", dy)
     check_dtypes(SUMMED_DTYPES, dy=dy)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from .._docs import documented
+from .._execute import unfolding as run
 from .._normalize import unfolding as normalize
-from .._normalize.unfolding import Blocks, BlockSettings
+from .._normalize.unfolding import BlockSettings
 
 Array = np.ndarray
 
@@ -49,8 +50,7 @@ def unfold(
            [3., 4.],
            [4., 5.]])
     """
-    call = normalize.unfold(x, BlockSettings(kernel_size, dilation, padding, stride), out)
-    return _stored(_unfolded(call.blocks, call.input), call.out)
+    return run.unfold(normalize.unfold, (BlockSettings(kernel_size, dilation, padding, stride),), (), (x,), out)
 
 
 @documented
@@ -91,8 +91,8 @@ def fold(
             [2., 4., 2.],
             [1., 2., 1.]]])
     """
-    call = normalize.fold(x, output_size, BlockSettings(kernel_size, dilation, padding, stride), out)
-    return _stored(_folded(call.blocks, call.input), call.out)
+    settings = BlockSettings(kernel_size, dilation, padding, stride)
+    return run.fold(normalize.fold, (output_size, settings), (), (x,), out)
 
 
 @documented
@@ -121,8 +121,7 @@ def unfold_backward(dy: Any, x: Any, kernel_size: Any, dilation: Any = 1, paddin
     (1, 3, 3)
     """
     settings = BlockSettings(kernel_size, dilation, padding, stride)
-    call = normalize.unfold_gradient(dy, x, settings)
-    return _folded(call.blocks, call.input)
+    return run.fold(normalize.unfold_gradient, (settings,), (), (dy, x))
 
 
 @documented
@@ -152,31 +151,4 @@ def fold_backward(
     (4, 4)
     """
     settings = BlockSettings(kernel_size, dilation, padding, stride)
-    call = normalize.fold_gradient(dy, output_size, settings)
-    return _unfolded(call.blocks, call.input)
-
-
-def _unfolded(blocks: Blocks, image: Array) -> Array:
-    columns = np.zeros(blocks.grid_shape, image.dtype.newbyteorder("="))
-    source = image if blocks.batched else image[None]
-    for in_image, in_columns in blocks.taps():
-        columns[in_columns] = source[in_image]
-    return columns.reshape(blocks.columns_shape)
-
-
-def _folded(blocks: Blocks, columns: Array) -> Array:
-    dtype = columns.dtype.newbyteorder("=")
-    is_half = dtype.itemsize == 2 and dtype.kind not in "iu"
-    image = np.zeros((blocks.batch, blocks.channels, *blocks.sizes), np.float32 if is_half else dtype)
-    grid = columns.reshape(blocks.grid_shape)
-    for in_image, in_columns in blocks.taps():
-        image[in_image] += grid[in_columns]
-    with np.errstate(over="ignore"):
-        return image.reshape(blocks.image_shape).astype(dtype, copy=False)
-
-
-def _stored(result: Array, out: Array | None) -> Array:
-    if out is None:
-        return result
-    out[...] = result
-    return out
+    return run.unfold(normalize.fold_gradient, (output_size, settings), (), (dy,))

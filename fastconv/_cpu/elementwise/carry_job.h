@@ -50,7 +50,7 @@ typedef enum {
 #define CARRY(name, from_t, to_t, value) CARRY_##name,
     CARRY_LIST
 #undef CARRY
-    CARRY_COUNT
+        CARRY_COUNT
 } carry_t;
 
 static inline const char *carry_name(int64_t carry) {

@@ -113,6 +113,6 @@ static void NAMED(channel_sums)(const void *argument, int64_t item, void *scratc
                 }
             }
     const double *total = sum_pairs_total(&pairs);
-    for (int64_t c = 0; c < width; c++) ((REAL *)job->result)[first + c] = (REAL)total[c];
+    for (int64_t c = 0; c < width; c++) ((REAL *)job->result)[(first + c) * job->result_stride] = (REAL)total[c];
 }
 #undef SUM_LANES

@@ -2,8 +2,8 @@
  *
  *     result[c] = sum over n, d, h, w of  source[n, c, d, h, w]
  *
- * Layout. Strides are in elements and of any sign; results are contiguous. Items are channels, or blocks of
- * SUM_CHANNELS neighbours where channels lie beside each other. */
+ * Layout. Strides are in elements, those of the source of any sign. Items are channels, or blocks of SUM_CHANNELS
+ * neighbours where channels lie beside each other. Complex numbers are two jobs, one for each of their parts. */
 #ifndef FASTCONV_CHANNEL_SUMS_JOB_H
 #define FASTCONV_CHANNEL_SUMS_JOB_H
 
@@ -14,6 +14,7 @@
 typedef struct {
     int64_t channels;
     int64_t channel_stride;
+    int64_t result_stride;
     int64_t size[4]; /* n, d, h, w */
     int64_t stride[4];
     const char *source;

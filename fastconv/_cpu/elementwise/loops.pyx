@@ -102,7 +102,7 @@ cdef object _exporting(array):
 
 cdef extern from "job.h" nogil:
     ctypedef struct channel_sums_job_t:
-        int64_t channels, channel_stride
+        int64_t channels, channel_stride, result_stride
         int64_t size[4]
         int64_t stride[4]
         const char *source
@@ -115,7 +115,7 @@ cdef object _empty = np.empty
 
 
 def channel_sums(array, int threads):
-    """Sums of (N, C, D, H, W), native and aligned float32 or float64, over all but C."""
+    """Sums of (N, C, D, H, W), native and aligned float32, float64 or complex, over all but C."""
     cdef Py_buffer view
     cdef SumsCall call = SumsCall(0, (0, 1, 2, 3, 4), array.dtype, threads)
     PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
@@ -130,12 +130,13 @@ cdef class SumsCall(CompiledCall):
 
     cdef const kernels_t *kernels
     cdef object dtype
-    cdef int source, threads
+    cdef int source, threads, parts
     cdef int axes[5]
 
     def __cinit__(self, int source, axes, dtype, int threads):
         cdef int axis
-        self.kernels = kernels_at(isa_level(), real_type(dtype.name))
+        self.parts = 2 if dtype.kind == "c" else 1
+        self.kernels = kernels_at(isa_level(), real_type(f"float{8 * dtype.itemsize // self.parts}"))
         self.dtype, self.source, self.threads = dtype, source, threads
         for axis in range(5):
             self.axes[axis] = axes[axis]
@@ -149,16 +150,17 @@ cdef class SumsCall(CompiledCall):
         cdef Py_buffer result_view
         cdef int64_t size[5]
         cdef int64_t stride[5]
-        cdef int axis, own
-        if <uintptr_t>view.buf % view.itemsize:
+        cdef int64_t itemsize = view.itemsize // self.parts
+        cdef int axis, own, part
+        if <uintptr_t>view.buf % itemsize:
             return None
         for axis in range(5):
             own = self.axes[axis]
             size[axis], stride[axis] = 1, 0
             if own >= 0:
-                if view.strides[own] % view.itemsize:
+                if view.strides[own] % itemsize:
                     return None
-                size[axis], stride[axis] = view.shape[own], view.strides[own] // view.itemsize
+                size[axis], stride[axis] = view.shape[own], view.strides[own] // itemsize
         job.channels, job.channel_stride = size[1], stride[1]
         job.size[0], job.stride[0] = size[0], stride[0]
         for axis in range(1, 4):
@@ -166,8 +168,11 @@ cdef class SumsCall(CompiledCall):
         result = _empty(size[1], self.dtype)
         PyObject_GetBuffer(result, &result_view, PyBUF_WRITABLE)
         try:
-            job.source, job.result = <const char *>view.buf, <char *>result_view.buf
-            run_job(self.kernels.channel_sums, &job, channel_sums_items(&job), 0, NULL, self.threads)
+            job.result_stride = self.parts
+            for part in range(self.parts):
+                job.source = <const char *>view.buf + part * itemsize
+                job.result = <char *>result_view.buf + part * itemsize
+                run_job(self.kernels.channel_sums, &job, channel_sums_items(&job), 0, NULL, self.threads)
         finally:
             PyBuffer_Release(&result_view)
         return result
