@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Params = Mapping[str, Any]
 """Values of an algorithm's tuning parameters; plain JSON values, since they are stored by the tuner."""
 
-MOST_PHASES = 1024
+MAX_PHASES = 1024
 """Stride phases of a problem, at most, for algorithms that set up each of them, which costs about 500 bytes and a
 microsecond. im2col has no phases, and visits nothing but the elements that taps reach."""
 

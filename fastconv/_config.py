@@ -13,7 +13,7 @@ from ._errors import bad_type, bad_value
 from ._problem import PRECISIONS
 from ._scoped import Scoped
 
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 
 _threads: Scoped[int] = Scoped("fastconv_threads")
 _precision: Scoped[str] = Scoped("fastconv_precision")
@@ -79,15 +79,15 @@ def _asked_threads() -> int | None:
     if text is None:
         return None
     try:
-        return _positive_int(name, int(text), MOST_THREADS)
+        return _positive_int(name, int(text), MAX_THREADS)
     except ValueError:
-        raise bad_value(name, text, f"an int from 1 to {MOST_THREADS}, or nothing") from None
+        raise bad_value(name, text, f"an int from 1 to {MAX_THREADS}, or nothing") from None
 
 
 def _openmp_threads() -> int | None:
     """What OMP_NUM_THREADS says; as OpenMP does, nothing is made of what is no number."""
     text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return min(int(text), MOST_THREADS) if text.isdecimal() and int(text) > 0 else None
+    return min(int(text), MAX_THREADS) if text.isdecimal() and int(text) > 0 else None
 
 
 def set_num_threads(threads: int) -> None:
@@ -108,7 +108,7 @@ def set_num_threads(threads: int) -> None:
     1
     >>> fastconv.set_num_threads(before)
     """
-    _process["threads"] = _positive_int("threads", threads, MOST_THREADS)
+    _process["threads"] = _positive_int("threads", threads, MAX_THREADS)
 
 
 def get_num_threads() -> int:
@@ -130,12 +130,12 @@ def get_num_threads() -> int:
     chosen = _threads.get() or _process["threads"] or _defaults.get("threads")
     if chosen is None:
         chosen = _defaults["threads"] = _asked_threads() or _openmp_threads() or available_cores()
-    return min(chosen, _thread_limit() or MOST_THREADS)  # type: ignore[call-overload, no-any-return]
+    return min(chosen, _thread_limit() or MAX_THREADS)  # type: ignore[call-overload, no-any-return]
 
 
 def thread_count(threads: int | None) -> int:
     """The number of threads that a call's ``threads=`` asks for."""
-    return get_num_threads() if threads is None else _positive_int("threads", threads, MOST_THREADS)
+    return get_num_threads() if threads is None else _positive_int("threads", threads, MAX_THREADS)
 
 
 @contextlib.contextmanager
@@ -154,7 +154,7 @@ def num_threads(threads: int) -> Iterator[None]:
     ...     fastconv.get_num_threads()
     1
     """
-    with _threads.of(_positive_int("threads", threads, MOST_THREADS)):
+    with _threads.of(_positive_int("threads", threads, MAX_THREADS)):
         yield
 
 

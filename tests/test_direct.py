@@ -66,8 +66,8 @@ def blocking(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 def cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct_layout, "SCRATCH_BYTES", 2**12)
-    monkeypatch.setattr(direct_layout, "LEAST_MULTIPLY_ADDS", 2**10)
-    monkeypatch.setattr(direct_layout, "MOST_MULTIPLY_ADDS", 2**14)
+    monkeypatch.setattr(direct_layout, "MIN_MULTIPLY_ADDS", 2**10)
+    monkeypatch.setattr(direct_layout, "MAX_MULTIPLY_ADDS", 2**14)
 
 
 def compute(

@@ -40,7 +40,7 @@ def blocking(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """Items as they are, and with so little scratch that channels and all axes are cut."""
     if request.param == "cut":
         monkeypatch.setattr(few_filters_layout, "SCRATCH_BYTES", 2**13)
-        monkeypatch.setattr(few_filters_layout, "LEAST_MULTIPLY_ADDS", 2**10)
+        monkeypatch.setattr(few_filters_layout, "MIN_MULTIPLY_ADDS", 2**10)
     few_filters_layout.layout_of.cache_clear()
     yield
     few_filters_layout.layout_of.cache_clear()

@@ -14,7 +14,7 @@ from .generate import generate
 from .shrink import Finding, shrink
 from .workers import Answer, Failure, Worker, environment
 
-MOST_ALIKE = 3
+MAX_ALIKE = 3
 """Failures of one kind, function and algorithm that are shrunk; further ones are only counted."""
 
 
@@ -122,6 +122,6 @@ class _Running:
             for failure in answer.failures:
                 key = failure.kind, case.function, failure.algorithm
                 self.report.alike[key] += 1
-                if new is None and self.report.alike[key] <= MOST_ALIKE:
+                if new is None and self.report.alike[key] <= MAX_ALIKE:
                     new = failure
         return new

@@ -41,7 +41,7 @@ EFFORTS = {
     "measure": Effort(rounds=9, least_seconds=0.2, most_seconds=2.0, all_params=False),
     "exhaustive": Effort(rounds=25, least_seconds=1.0, most_seconds=20.0, all_params=True),
 }
-MOST_ROUNDS = 100
+MAX_ROUNDS = 100
 
 SKIP_RATIO = 20.0
 SKIP_ESTIMATE_RATIO = 50.0
@@ -53,11 +53,11 @@ LONG_RUN_SECONDS = 0.2
 DROP_RATIO = 1.25
 DROP_ROUNDS = 3
 """After so many rounds a candidate that was never below DROP_RATIO times the best median is dropped."""
-LEAST_GAIN = 1.04
+MIN_GAIN = 1.04
 """How many times faster than the cost model's choice another has to be to take its place."""
 SAMPLE_SECONDS = 5e-4
 """Short runs are repeated to this length for one sample."""
-MOST_REPEATS = 100
+MAX_REPEATS = 100
 CHECKED_MULTIPLY_ADDS = 1e7
 """Work of the definition that the check of a winner may take; it decides how many channels are checked."""
 
@@ -216,7 +216,7 @@ def _first_runs(found: list[_Candidate], operands: Operands, deadline: float) ->
         except MemoryError:
             candidate.outcome = "out of memory"
             continue
-        candidate.repeats = max(1, min(MOST_REPEATS, int(SAMPLE_SECONDS / max(cold, 1e-9))))
+        candidate.repeats = max(1, min(MAX_REPEATS, int(SAMPLE_SECONDS / max(cold, 1e-9))))
         is_far = best is not None and cold > max(SKIP_RATIO * best, LONG_RUN_SECONDS)
         candidate.samples.append(cold if is_far or time.monotonic() > deadline else candidate.run(operands))
         if best is not None and min(cold, candidate.samples[0]) > FIRST_DROP_RATIO * best:
@@ -227,7 +227,7 @@ def _first_runs(found: list[_Candidate], operands: Operands, deadline: float) ->
 def _rounds(group: list[_Candidate], operands: Operands, settings: Effort, deadline: float) -> None:
     """Sample the candidates in turn; every other round backwards, so that none always follows the same one."""
     alive, start = list(group), time.monotonic()
-    for number in range(MOST_ROUNDS):
+    for number in range(MAX_ROUNDS):
         if number >= settings.rounds and (len(alive) == 1 or time.monotonic() - start > settings.least_seconds):
             return
         for candidate in alive if number % 2 == 0 else alive[::-1]:
@@ -254,9 +254,9 @@ def _returned(found: list[_Candidate], contenders: list[_Candidate]) -> list[_Ca
 def _verified_winner(
     contenders: list[_Candidate], found: list[_Candidate], default: _Candidate, problem: ConvProblem
 ) -> _Candidate:
-    """The fastest whose result is right; the default where that is not faster by LEAST_GAIN."""
+    """The fastest whose result is right; the default where that is not faster by MIN_GAIN."""
     ranking = sorted(contenders, key=lambda candidate: candidate.seconds or 0.0)
-    if default in ranking and (default.seconds or 0.0) <= LEAST_GAIN * (ranking[0].seconds or 0.0):
+    if default in ranking and (default.seconds or 0.0) <= MIN_GAIN * (ranking[0].seconds or 0.0):
         ranking.remove(default)
         ranking.insert(0, default)
     # An algorithm that was not measured is still better than one that is wrong; the last is the definition itself.

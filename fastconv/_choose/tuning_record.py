@@ -27,8 +27,8 @@ LONGEST_SECONDS = 1e9
 LONGEST_WORD = 64
 MEASURED_AT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
 """UTC; of two such texts the later time is the greater text."""
-MOST_PARAMS = 16
-MOST_TIMINGS = 256
+MAX_PARAMS = 16
+MAX_TIMINGS = 256
 
 
 FORMER_NAMES = {
@@ -179,7 +179,7 @@ class TuningRecord:
                 and re.fullmatch(MEASURED_AT, measured_at)
                 and _are_params(params)
                 and is_seconds(seconds)
-                and len(listed) <= MOST_TIMINGS
+                and len(listed) <= MAX_TIMINGS
                 and 1 <= threads < 2**31
             ):
                 timings = tuple(Timing.from_json(entry) for entry in listed)
@@ -215,7 +215,7 @@ def _is_word(value: object) -> bool:
 
 def _are_params(params: Mapping[object, object]) -> bool:
     """Whether names and values are such as algorithms have; numbers that JSON cannot hold are not."""
-    return len(params) <= MOST_PARAMS and all(
+    return len(params) <= MAX_PARAMS and all(
         _is_word(name) and (_is_word(value) or (isinstance(value, (bool, int, float)) and abs(value) < 2**63))
         for name, value in params.items()
     )

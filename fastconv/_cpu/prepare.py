@@ -28,7 +28,7 @@ from .nonfinite import compute_again
 DATA, WEIGHT = 1, 0
 """The canonical axis that is two in a carry: the channels of data, the filters of a weight."""
 Steps = tuple[int, ...]
-MOST_REPEATS = 16
+MAX_REPEATS = 16
 NO_INDEX = (None, None, None)
 """Elements in their order, without padding."""
 
@@ -199,7 +199,7 @@ class _Passes:
 
 def _is_short(border: Border) -> bool:
     """Whether few elements are repeats of the same one, so that the order in which they are added does not matter."""
-    return all(index is None or np.bincount(index).max() <= MOST_REPEATS for index in border.indices)
+    return all(index is None or np.bincount(index).max() <= MAX_REPEATS for index in border.indices)
 
 
 def prepare(plan: Any, call: Any) -> ConvolutionCall | None:

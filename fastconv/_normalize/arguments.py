@@ -22,7 +22,7 @@ WEIGHT_LETTERS = {
 }
 
 
-MOST_BYTES = 2**47
+MAX_BYTES = 2**47
 """What a process can address."""
 
 
@@ -74,8 +74,8 @@ def shape_of(argument: str, shape: Any) -> tuple[int, ...]:
 
 def check_addressable(argument: str, shape: Sequence[int]) -> None:
     """A ValueError where an array of ``shape``, which ``argument`` leads to, is larger than any memory."""
-    if math.prod(max(size, 1) for size in shape) * 16 > MOST_BYTES:
-        raise unfit(argument, f"a call with an array of shape {tuple(shape)}", f"arrays below {MOST_BYTES} bytes")
+    if math.prod(max(size, 1) for size in shape) * 16 > MAX_BYTES:
+        raise unfit(argument, f"a call with an array of shape {tuple(shape)}", f"arrays below {MAX_BYTES} bytes")
 
 
 def shape_and_array(argument: str, value: Any) -> tuple[tuple[int, ...], np.ndarray | None]:

@@ -8,7 +8,7 @@ from cpython.list cimport PyList_AsTuple
 from libc.stdint cimport int64_t
 
 from ... import _config
-from .compiled_call cimport MOST_ARRAYS, CompiledCall, pin, pins_t, unpin
+from .compiled_call cimport MAX_ARRAYS, CompiledCall, pin, pins_t, unpin
 from .runtime cimport thread_limit
 
 cdef object _ndarray = np.ndarray
@@ -24,7 +24,7 @@ cdef object _NO_KEY = object()
 
 # Of one array in a key: its number of axes and their sizes.
 cdef enum:
-    MOST_AXES = 5
+    MAX_AXES = 5
 
 
 cdef class CallCache:
@@ -98,14 +98,14 @@ cdef object _value(object scoped, object own, dict blocks):
 
 cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, object packed_type, pins_t *pins):
     """What a call is known by, its arrays pinned; None where it is one that has to go the long way."""
-    cdef int64_t sizes[MOST_ARRAYS * (1 + MOST_AXES)]
+    cdef int64_t sizes[MAX_ARRAYS * (1 + MAX_AXES)]
     cdef int64_t used = 0
     cdef const Py_buffer *view
     cdef int axis
     cdef bint is_packed
     cdef list others = None
     dtype = made_for = None
-    if len(arrays) > MOST_ARRAYS:
+    if len(arrays) > MAX_ARRAYS:
         return None
     for array in arrays:
         if array is None:
@@ -132,9 +132,9 @@ cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, obj
                 others.append((pins.count, own))
         pin(pins, array)
         view = &pins.view[pins.count - 1]
-        if view.ndim > MOST_AXES:
+        if view.ndim > MAX_AXES:
             return None
-        sizes[used] = view.ndim + is_packed * (MOST_AXES + 1)
+        sizes[used] = view.ndim + is_packed * (MAX_AXES + 1)
         for axis in range(view.ndim):
             sizes[used + 1 + axis] = view.shape[axis]
         used += 1 + view.ndim

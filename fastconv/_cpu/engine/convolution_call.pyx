@@ -34,7 +34,7 @@ _NAMES = {role: name for name, role in _ROLES.items()}
 cdef enum:
     SCRATCH = -1
     CONSTANT = -2
-    FEW_IMAGES = 256  # are marked on the stack
+    MAX_STACK_IMAGES = 256  # are marked on the stack
 
 
 cdef class Carry:
@@ -216,7 +216,7 @@ cdef class ConvolutionCall(CompiledCall):
                   object result) except -1:
         """With the array that owns the scratch memory; None: it is on the stack."""
         cdef operands_t operands
-        cdef unsigned char few[FEW_IMAGES]
+        cdef unsigned char few[MAX_STACK_IMAGES]
         cdef unsigned char *marks = few
         cdef int role, axis, state = ALL_IS_SPOILED
         cdef Carry carry
@@ -236,7 +236,7 @@ cdef class ConvolutionCall(CompiledCall):
                 for axis in range(5):
                     operands.stride[role][axis] = memory.step[role][axis] // self.itemsize
         if self.kernel is not None and not (self.checks_weight and not self._is_finite(memory, scratch)):
-            if self.images > FEW_IMAGES:
+            if self.images > MAX_STACK_IMAGES:
                 many = bytearray(self.images)
                 marks = many
             memset(marks, 0, self.images)

@@ -41,7 +41,7 @@ KEPT_BYTES = 2**28
 """All blocks together that no array uses."""
 
 cdef enum:
-    MOST_BLOCKS = 32
+    MAX_BLOCKS = 32
     HUGE_PAGE = 1 << 21
     LINE = 64
 
@@ -50,7 +50,7 @@ ctypedef struct block_t:
     int64_t size
 
 # The newest last. The GIL is held wherever it changes.
-cdef block_t _kept[MOST_BLOCKS]
+cdef block_t _kept[MAX_BLOCKS]
 cdef int _count = 0
 cdef int64_t _kept_bytes = 0
 cdef int64_t _large_bytes = LARGE_BYTES
@@ -95,7 +95,7 @@ cdef void _give_back(block_t block) noexcept:
     if block.size > _most_kept_bytes:
         _unmap(block)
         return
-    while _count == MOST_BLOCKS or _kept_bytes + block.size > _most_kept_bytes:
+    while _count == MAX_BLOCKS or _kept_bytes + block.size > _most_kept_bytes:
         _unmap(_remove(0))
     _kept[_count] = block
     _count += 1

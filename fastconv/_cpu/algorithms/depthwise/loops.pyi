@@ -2,7 +2,7 @@ from ...._problem import ConvProblem
 from ...engine.correlation import Kernel
 from .nchw import Layout
 
-MOST_CHANNELS: int
+MAX_CHANNELS: int
 ROWS: int
 
 class NhwcKernel(Kernel):

@@ -54,7 +54,7 @@ cdef extern from "job.h" nogil:
     int64_t depthwise_split_rows(const depthwise_gradient_job_t *job)
 
 
-MOST_CHANNELS = SMALL_GROUPS_CHANNELS
+MAX_CHANNELS = SMALL_GROUPS_CHANNELS
 """Of the source in a group that is more than a single channel."""
 
 

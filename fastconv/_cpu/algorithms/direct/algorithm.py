@@ -6,16 +6,16 @@ import math
 
 import numpy as np
 
-from ...._algorithm import MOST_PHASES, Machine, Params
+from ...._algorithm import MAX_PHASES, Machine, Params
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from ...engine import runtime
 from . import loops
-from .layout import LEAST_ITEMS, Sum, layout_of
+from .layout import MIN_ITEMS, Sum, layout_of
 
-MOST_CHANNELS = 8
+MAX_CHANNELS = 8
 """Channels or filters of a group; with more of both a matrix product reuses what it loads better."""
-MOST_SCRATCH_BYTES = 2**23
+MAX_SCRATCH_BYTES = 2**23
 """Of one thread; wide dilations and very long kernels need more, and other algorithms waste less on them."""
 START_PRODUCTS = 8
 """Products of a sum that take as long as starting and storing it; half as many where filters share the start."""
@@ -32,9 +32,9 @@ class Direct(CompiledAlgorithm):
 
     def supports(self, problem: ConvProblem) -> bool:
         channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
-        if min(channels, filters) > MOST_CHANNELS or problem.phases > MOST_PHASES:
+        if min(channels, filters) > MAX_CHANNELS or problem.phases > MAX_PHASES:
             return False
-        return layout_of(problem, self._lanes_along(problem)).thread_bytes <= MOST_SCRATCH_BYTES
+        return layout_of(problem, self._lanes_along(problem)).thread_bytes <= MAX_SCRATCH_BYTES
 
     @staticmethod
     def _lanes_along(problem: ConvProblem) -> str:
@@ -51,7 +51,7 @@ class Direct(CompiledAlgorithm):
         first = self._lanes_along(problem)
         found = [first]
         other = "width" if first == "channels" else "channels"
-        if layout_of(problem, other).thread_bytes <= MOST_SCRATCH_BYTES:
+        if layout_of(problem, other).thread_bytes <= MAX_SCRATCH_BYTES:
             found.append(other)
         return [{"lanes": name} for name in found]
 
@@ -88,7 +88,7 @@ class Direct(CompiledAlgorithm):
                 source, result = result, source
             singly = (copied if source > 1 else 0) + (results if result > 1 else 0)
             work += singly * SINGLE_BYTES / machine.bytes_per_second
-        return machine.call_seconds * total.phases + work / min(threads, LEAST_ITEMS)
+        return machine.call_seconds * total.phases + work / min(threads, MIN_ITEMS)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.DirectKernel:
         return loops.DirectKernel(problem, layout_of(problem, params["lanes"]))

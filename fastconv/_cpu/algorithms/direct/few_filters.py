@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from ...._algorithm import MOST_PHASES, Machine, Params
+from ...._algorithm import MAX_PHASES, Machine, Params
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from . import loops
-from .few_filters_layout import LEAST_ITEMS, Sum, layout_of
+from .few_filters_layout import MIN_ITEMS, Sum, layout_of
 
 FILTERS = range(3, 9)
 """Result channels of a group: with fewer, tiles that slide along the height reuse what they load better."""
@@ -22,7 +22,7 @@ WEIGHT_BYTES = 64
 """Bytes that are moved in the time of packing a weight, which lies between those of other phases."""
 SINGLE_BYTES = 12
 """The same for a result whose neighbours are of other channels."""
-MOST_SCRATCH_BYTES = 2**22
+MAX_SCRATCH_BYTES = 2**22
 """Of one thread; wide dilations need more."""
 
 
@@ -36,9 +36,9 @@ class FewFilters(CompiledAlgorithm):
     def supports(self, problem: ConvProblem) -> bool:
         if problem.direction == "backward_weight" or (problem.direction == "forward" and max(problem.stride) > 1):
             return False
-        if problem.phases > MOST_PHASES:
+        if problem.phases > MAX_PHASES:
             return False
-        return Sum.of(problem).filters in FILTERS and layout_of(problem).thread_bytes <= MOST_SCRATCH_BYTES
+        return Sum.of(problem).filters in FILTERS and layout_of(problem).thread_bytes <= MAX_SCRATCH_BYTES
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
         layout = layout_of(problem)
@@ -62,7 +62,7 @@ class FewFilters(CompiledAlgorithm):
         if problem.layout == "channels_last":
             results = total.batch * total.groups * total.filters * math.prod(total.pixels) * math.prod(total.phases)
             work += results * SINGLE_BYTES / machine.bytes_per_second
-        return machine.call_seconds * 2 + work / min(threads, LEAST_ITEMS)
+        return machine.call_seconds * 2 + work / min(threads, MIN_ITEMS)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.FewFiltersKernel:
         return loops.FewFiltersKernel(problem, layout_of(problem))

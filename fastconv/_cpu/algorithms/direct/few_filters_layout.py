@@ -15,9 +15,9 @@ import numpy as np
 
 from ...._problem import ConvProblem, Sizes
 from ...engine import runtime
-from .layout import LEAST_ITEMS, LEAST_MULTIPLY_ADDS, MOST_MULTIPLY_ADDS, SCRATCH_BYTES
+from .layout import MAX_MULTIPLY_ADDS, MIN_ITEMS, MIN_MULTIPLY_ADDS, SCRATCH_BYTES
 
-LEAST_CHANNELS = 4
+MIN_CHANNELS = 4
 """Channels that are summed together at least, so that there is more to sum than to add up."""
 RUNNING_ON = 0.97
 """Vectors run on from row to row where that leaves this share of them or less."""
@@ -102,7 +102,7 @@ def layout_of(problem: ConvProblem) -> Layout:
     total = Sum.of(problem)
     lanes, _, _ = runtime.tile_sizes(problem.dtype)
     itemsize = np.dtype(problem.dtype).itemsize
-    least = max(lanes if problem.layout == "channels_last" else 1, LEAST_CHANNELS)
+    least = max(lanes if problem.layout == "channels_last" else 1, MIN_CHANNELS)
     blocks = {1}
     while -(-total.channels // max(blocks)) > least:
         blocks.add(2 * max(blocks))
@@ -127,7 +127,7 @@ def _fitting(total: Sum, channels: int, lanes: int, itemsize: int, problem: Conv
         layout = _lay_out(total, channels, band, lanes, itemsize, problem)
         items = total.batch * total.groups * math.prod(layout.bands)
         work = math.prod(band) * math.prod(total.taps) * math.prod(total.phases) * total.channels * total.filters
-        is_long = work > MOST_MULTIPLY_ADDS or (work > LEAST_MULTIPLY_ADDS and items < LEAST_ITEMS)
+        is_long = work > MAX_MULTIPLY_ADDS or (work > MIN_MULTIPLY_ADDS and items < MIN_ITEMS)
         if layout.thread_bytes <= SCRATCH_BYTES and not is_long:
             return layout
         axis = next((axis for axis in range(3) if band[axis] > floor[axis]), None)

@@ -19,16 +19,16 @@ from . import loops
 
 SCRATCH_BYTES = 2**18
 """Scratch of one item: half of a second-level cache of 512 KiB. Items whose least band needs more take more."""
-LEAST_ITEMS = 32
+MIN_ITEMS = 32
 """Work items wanted, so that threads find work."""
-LEAST_MULTIPLY_ADDS = 2**20
+MIN_MULTIPLY_ADDS = 2**20
 """An item is not cut for the sake of their number below this."""
-MOST_MULTIPLY_ADDS = 2**25
+MAX_MULTIPLY_ADDS = 2**25
 """Of one item; about ten milliseconds at the lowest ISA level."""
 SMALL_MULTIPLY_ADDS = 2**17
 SMALL_BYTES = 2**16
 """Groups (units) are put together in one item up to these."""
-MOST_PARTS = 256
+MAX_PARTIALS = 256
 """Parts of a weight gradient that are summed apart."""
 GRADIENT_TILES = 2
 """Register tiles of filters in an item of a weight gradient, which share the panel of the source."""
@@ -41,9 +41,9 @@ UNIT_BYTES = 2**16
 """Their panels, in planes of channels."""
 RUN_BYTES = 64
 """Channels that lie last in memory and are gathered together at least, whatever their panels take."""
-LONG_RUN_BYTES, FEW_TAPS = 256, 9
+LONG_RUN_BYTES, MAX_LONG_RUN_TAPS = 256, 9
 """As many for few taps, where reading takes longer than summing."""
-MOST_LISTED = 1024
+MAX_LISTED_TAPS = 1024
 """Taps of all channels of a group that are listed one by one."""
 
 
@@ -151,7 +151,7 @@ def _unit(problem: ConvProblem, total: Sum, band: Sizes, lanes: int, itemsize: i
     panel_bytes = math.prod(_lay_out(total, band, lanes, lanes, itemsize).panel) * lanes * itemsize
     vectors = max(UNIT_BYTES // panel_bytes, 1)
     if problem.layout == "channels_last":
-        run_bytes = LONG_RUN_BYTES if math.prod(total.taps) <= FEW_TAPS else RUN_BYTES
+        run_bytes = LONG_RUN_BYTES if math.prod(total.taps) <= MAX_LONG_RUN_TAPS else RUN_BYTES
         vectors = max(vectors, run_bytes // (lanes * itemsize))
     of_all = max(-(-total.groups * total.filters // lanes), 1)
     units = -(-of_all // min(vectors, UNIT_VECTORS))
@@ -199,7 +199,7 @@ def _multiply_adds(total: Sum, layout: Layout) -> int:
 
 def _is_long(total: Sum, layout: Layout) -> bool:
     work = _multiply_adds(total, layout)
-    return work > MOST_MULTIPLY_ADDS or (work > LEAST_MULTIPLY_ADDS and _items(total, layout) < LEAST_ITEMS)
+    return work > MAX_MULTIPLY_ADDS or (work > MIN_MULTIPLY_ADDS and _items(total, layout) < MIN_ITEMS)
 
 
 def _lay_out(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int) -> Layout:
@@ -219,7 +219,7 @@ def _lay_out(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int) -> L
     filters = 1
     if unit == 1:
         filters = _filters_of_gradient(total) if total.is_gradient else min(max(total.filters, 1), loops.ROWS)
-    is_listed = not total.is_gradient and total.channels * taps <= MOST_LISTED
+    is_listed = not total.is_gradient and total.channels * taps <= MAX_LISTED_TAPS
     image = (filters if unit == 1 else unit // lanes) * out_pitch * band[1]
     if total.is_gradient:
         sums = filters * total.channels * taps * (lanes if unit == 1 else unit)
@@ -266,15 +266,15 @@ def _with_blocks(total: Sum, layout: Layout, itemsize: int) -> Layout:
         parts = total.groups if layout.unit == 1 else -(-total.groups * total.filters // layout.unit)
         data = (math.prod(layout.panel) * layout.slots + math.prod(layout.band) * total.phases) * layout.unit * itemsize
         most = min(SMALL_MULTIPLY_ADDS // max(work, 1), SMALL_BYTES // data)
-        block = max(1, min(most, _items(total, layout) // LEAST_ITEMS, parts))
+        block = max(1, min(most, _items(total, layout) // MIN_ITEMS, parts))
         return replace(layout, block=block)
     results = total.groups * total.filters
     filters = layout.unit if layout.unit > 1 else layout.block
     parts = -(-results // filters) if layout.unit > 1 else total.groups * -(-total.filters // filters)
     positions = _items(total, layout) // max(parts, 1)
-    wanted = max(-(-LEAST_ITEMS // parts), positions * work // MOST_MULTIPLY_ADDS)
-    enough = positions * work // LEAST_MULTIPLY_ADDS
-    partials = max(1, min(wanted, enough, positions, MOST_PARTS))
+    wanted = max(-(-MIN_ITEMS // parts), positions * work // MAX_MULTIPLY_ADDS)
+    enough = positions * work // MIN_MULTIPLY_ADDS
+    partials = max(1, min(wanted, enough, positions, MAX_PARTIALS))
     size = partials * results * total.channels * math.prod(total.taps) * itemsize if partials > 1 else 0
     return replace(layout, partials=partials, partial_bytes=_up(size, 64))
 

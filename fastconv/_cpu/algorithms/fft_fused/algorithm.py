@@ -13,7 +13,7 @@ from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from ...engine import runtime
 from . import loops
-from .layout import MOST_POINTS, MOST_PRODUCTS, SIZES, SPECTRA_BYTES, is_signal, layout_of, radices, tiling
+from .layout import MAX_POINTS, MAX_PRODUCTS, SIZES, SPECTRA_BYTES, is_signal, layout_of, radices, tiling
 
 CANDIDATES = 5
 """Sizes of tiles that the tuner tries."""
@@ -107,7 +107,7 @@ class FftFused(CompiledAlgorithm):
 def _tiles(problem: ConvProblem) -> list[tuple[int, int]]:
     """Sizes of tiles, the one with the lowest estimate first."""
     kernels, itemsize = math.prod(problem.weight_shape[:2]), np.dtype(problem.dtype).itemsize
-    most = min(MOST_POINTS, MOST_PRODUCTS * problem.groups // kernels, SPECTRA_BYTES // (2 * itemsize * kernels))
+    most = min(MAX_POINTS, MAX_PRODUCTS * problem.groups // kernels, SPECTRA_BYTES // (2 * itemsize * kernels))
     found = []
     for height in SIZES:
         for width in SIZES:

@@ -17,15 +17,15 @@ from . import loops
 
 SIZES = (16, 32, 48, 64, 80, 96, 128, 160, 192, 256)
 """Of transforms: products of 3, 4, 5 and 8, and of every vector length."""
-MOST_POINTS = 2**16
+MAX_POINTS = 2**16
 """Of a tile."""
-MOST_PRODUCTS = 2**27
+MAX_PRODUCTS = 2**27
 """Points of all spectra of a group's kernels: what an item multiplies."""
 SPECTRA_BYTES = 2**28
 """Of all kernels' spectra."""
 ROUND_POINTS = 2**24
 """Points that an item of a weight gradient transforms and multiplies: KeyboardInterrupt waits for the items begun."""
-MOST_PARTIALS = 8
+MAX_PARTIALS = 8
 PARTIAL_BYTES = 2**26
 """Partial sums of a weight gradient: how many, and their bytes."""
 
@@ -97,7 +97,7 @@ def layout_of(problem: ConvProblem, height: int, width: int) -> Layout:
     pairs = problem.batch * -(-math.prod(tiles) // 2)
     partials, is_gradient = 1, problem.direction == "backward_weight"
     if is_gradient:
-        partials = max(min(-(-MOST_PARTIALS // problem.groups), pairs, PARTIAL_BYTES // shared_bytes), 1)
+        partials = max(min(-(-MAX_PARTIALS // problem.groups), pairs, PARTIAL_BYTES // shared_bytes), 1)
         shared_bytes *= partials
         spectra = channels + 1
     return Layout(

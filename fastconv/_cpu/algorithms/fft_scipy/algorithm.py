@@ -27,7 +27,7 @@ from .spectra import Spectra
 SIDES = tuple(side for power in range(4, 22) for side in (2**power, 3 * 2 ** (power - 1)))
 """Candidates for the size of a tile along an axis."""
 CANDIDATES = 5
-LEAST_BLOCK_BYTES = 2**14
+MIN_BLOCK_BYTES = 2**14
 """Of tiles that are transformed together where scratch memory is limited."""
 SPECTRA_BYTES = 2**28
 """Tiles whose kernel spectra take more are considered only where all do."""
@@ -57,7 +57,7 @@ class FftScipy(Algorithm):
     def fitting(self, problem: ConvProblem, limit_bytes: int) -> Params | None:
         """Blocks become smaller until they fit."""
         found, block_bytes = super().fitting(problem, limit_bytes), BLOCK_BYTES
-        while found is None and block_bytes > LEAST_BLOCK_BYTES:
+        while found is None and block_bytes > MIN_BLOCK_BYTES:
             block_bytes //= 2
             smaller = [{**params, "block_bytes": block_bytes} for params in self.parameters(problem)]
             found = next((params for params in smaller if self.workspace(problem, params, 1) <= limit_bytes), None)

@@ -27,7 +27,7 @@ import numpy as np
 from ...._problem import ConvProblem, Sizes
 from ...blocks import Box, runs
 
-MOST_POINTS = 2**22
+MAX_POINTS = 2**22
 """Points of the largest transform: 0.1 s, for KeyboardInterrupt's sake."""
 ROW_POINTS = 2**14
 """Axes that are not transformed are cut so that a tile has about this many points."""
@@ -35,12 +35,12 @@ BLOCK_BYTES = 2**21
 """Tiles of sources and targets that are transformed together."""
 MATRIX_BLOCK_BYTES = 2**23
 """The same where products are matrix products, which read all kernels' spectra once per block."""
-LEAST_BLOCKS, LEAST_ROWS = 4, 8
+MIN_BLOCKS, MIN_ROWS = 4, 8
 """Blocks to have for threads, where that leaves enough rows to a matrix product."""
-MOST_LANES = 8
+MAX_LANES = 8
 SUMS_BYTES = 2**26
 """Partial sums of a weight gradient: how many, and their bytes."""
-FEW_CHANNELS = 4
+MIN_MATRIX_CHANNELS = 4
 """From so many channels on both sides, products per frequency are matrix products."""
 
 
@@ -104,7 +104,7 @@ class Tiling:
     @property
     def by_matrices(self) -> bool:
         """Whether spectra are multiplied as matrices, channels innermost in memory, or plane by plane."""
-        return min(self.sources, self.targets) >= FEW_CHANNELS
+        return min(self.sources, self.targets) >= MIN_MATRIX_CHANNELS
 
     @property
     def spectrum(self) -> Sizes:
@@ -230,7 +230,7 @@ class Blocking:
 @functools.lru_cache(maxsize=1024)
 def blocking(problem: ConvProblem, tile: int, block_bytes: int | None = None) -> Blocking:
     """The blocks of the tiling with tiles of about ``tile`` elements per transformed axis, of so many bytes at most."""
-    sums_bytes = SUMS_BYTES if block_bytes is None else min(SUMS_BYTES, MOST_LANES * block_bytes)
+    sums_bytes = SUMS_BYTES if block_bytes is None else min(SUMS_BYTES, MAX_LANES * block_bytes)
     block_bytes = block_bytes or MATRIX_BLOCK_BYTES
     t = tiling(problem, tile)
     itemsize = np.dtype(problem.dtype).itemsize
@@ -238,7 +238,7 @@ def blocking(problem: ConvProblem, tile: int, block_bytes: int | None = None) ->
     if t.by_matrices:
         groups = problem.groups
         most = block_bytes // (tile_bytes * groups)
-        tiles = max(1, min(most, max(-(-t.tile_count // LEAST_BLOCKS), LEAST_ROWS), t.tile_count))
+        tiles = max(1, min(most, max(-(-t.tile_count // MIN_BLOCKS), MIN_ROWS), t.tile_count))
     else:
         most = min(BLOCK_BYTES, block_bytes)
         groups = max(1, min(most // tile_bytes, problem.groups))
@@ -246,7 +246,7 @@ def blocking(problem: ConvProblem, tile: int, block_bytes: int | None = None) ->
     lanes = 1
     if problem.direction == "backward_weight":
         room = sums_bytes // (2 * itemsize * t.kernel_spectra)
-        lanes = max(1, min(-(-t.tile_count // tiles), -(-MOST_LANES * groups // problem.groups), room))
+        lanes = max(1, min(-(-t.tile_count // tiles), -(-MAX_LANES * groups // problem.groups), room))
     return Blocking(t, tiles, groups, lanes)
 
 
@@ -277,7 +277,7 @@ def _phase_taps(problem: ConvProblem) -> list[int]:
 def is_transformable(problem: ConvProblem) -> bool:
     """Whether there is something to sum, an axis to transform, and a smallest tile that is not too large."""
     taps = [size for size in _phase_taps(problem) if size > 1]
-    return bool(taps) and problem.multiply_adds > 0 and math.prod(taps) <= MOST_POINTS // 2 ** len(taps)
+    return bool(taps) and problem.multiply_adds > 0 and math.prod(taps) <= MAX_POINTS // 2 ** len(taps)
 
 
 @functools.lru_cache(maxsize=1024)

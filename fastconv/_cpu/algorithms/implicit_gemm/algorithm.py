@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...._algorithm import MOST_PHASES, Machine, Operands, Params
+from ...._algorithm import MAX_PHASES, Machine, Operands, Params
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from ...engine import runtime
@@ -50,11 +50,11 @@ START_PRODUCTS = 4
 """Products of a sum that take as long as starting and storing it."""
 COPIED_DEPTH = 512
 """Of a panel beside pixels that are copied: their sums are added up less often."""
-FEW_VECTORS = 4
+MAX_TRANSPOSED_VECTORS = 4
 """Vectors of pixels, at most, that are turned rather than the weights where channels are last."""
 COPIED_TILES, COPIED_PANELS = 7, 16
 """Register tiles of pixels, and panels of filters, of an item that copies pixels, at least."""
-LEAST_ITEMS = 16
+MIN_ITEMS = 16
 """Work items wanted, so that threads find work; never decided by their number, which must not change the result."""
 
 
@@ -141,7 +141,7 @@ class _Product:
         """What vectors run along, and whether weights are packed or looked up in place."""
         lanes, _, _ = self.tile
         if self.is_channels_last:
-            if self.is_in_place and self.has_lines and self.pixels <= FEW_VECTORS * lanes:
+            if self.is_in_place and self.has_lines and self.pixels <= MAX_TRANSPOSED_VECTORS * lanes:
                 return "pixels", "in_place"
             return "filters" if self.filters >= lanes else "pixels", "packed"
         packing = PACKING_PRODUCTS * lanes * self.filters * self.reduction
@@ -174,7 +174,7 @@ class ImplicitGemm(CompiledAlgorithm):
     multiplies_outside = True
 
     def supports(self, problem: ConvProblem) -> bool:
-        return problem.phases <= MOST_PHASES
+        return problem.phases <= MAX_PHASES
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
         first = self._blocking(problem, PANEL_DEPTH, BLOCK_BYTES)
@@ -207,15 +207,15 @@ class ImplicitGemm(CompiledAlgorithm):
             product = _Gradient.of(problem)
             total, filters, splits = product.rows, product.width, 1
             row_items = problem.groups * -(-total // STORED_ROWS)
-            if product.is_stored and row_items * -(-filters // (2 * columns)) >= LEAST_ITEMS // 2:
+            if product.is_stored and row_items * -(-filters // (2 * columns)) >= MIN_ITEMS // 2:
                 span = STORED_ROWS
-                filters = _round_up(max(-(-filters // -(-LEAST_ITEMS // row_items)), 2 * columns), columns)
+                filters = _round_up(max(-(-filters // -(-MIN_ITEMS // row_items)), 2 * columns), columns)
             else:
                 # A split costs no more than adding its blocks to one sum; a block of entries packs the gradient again.
                 weight_bytes = math.prod(problem.weight_shape) * itemsize
-                most = min(-(-LEAST_ITEMS // problem.groups), pixels // depth, PARTIAL_BYTES // max(weight_bytes, 1))
+                most = min(-(-MIN_ITEMS // problem.groups), pixels // depth, PARTIAL_BYTES // max(weight_bytes, 1))
                 splits = max(most, 1)
-                span = max(GRADIENT_ENTRIES, -(-total * splits * problem.groups // LEAST_ITEMS))
+                span = max(GRADIENT_ENTRIES, -(-total * splits * problem.groups // MIN_ITEMS))
                 span = min(span, max(total, 1), max(block_bytes // itemsize // depth * 4, GRADIENT_ENTRIES))
             return {"columns": product.columns, "depth": depth, "span": span, "filters": filters, "splits": splits}
         size = _Product.of(problem)
@@ -230,24 +230,24 @@ class ImplicitGemm(CompiledAlgorithm):
         most = max(block_bytes // itemsize // depth, 1)
         if weights == "in_place":  # every item packs its pixels
             most = max(most // columns * columns, columns)
-            span = self._span(size.pixels, most, columns, LEAST_ITEMS // problem.groups)
+            span = self._span(size.pixels, most, columns, MIN_ITEMS // problem.groups)
             items = problem.groups * -(-size.pixels // span)
             fewest = IN_PLACE_FILTERS if size.is_in_place and problem.stride[2] == 1 else 2 * IN_PLACE_FILTERS
-            filters = max(-(-size.filters // -(-LEAST_ITEMS // items)), min(fewest, size.filters))
+            filters = max(-(-size.filters // -(-MIN_ITEMS // items)), min(fewest, size.filters))
         elif not size.is_in_place:  # every item copies its part of the source
-            span = self._span(size.pixels, most, columns, LEAST_ITEMS // problem.groups)
+            span = self._span(size.pixels, most, columns, MIN_ITEMS // problem.groups)
             filters = size.filters
         elif vectors == "pixels":
             filters = min(max(WEIGHT_BYTES // itemsize // depth, 1), size.filters)
             items = problem.groups * -(-size.filters // filters)
-            span = self._span(size.pixels, most, columns, -(-LEAST_ITEMS // items))
+            span = self._span(size.pixels, most, columns, -(-MIN_ITEMS // items))
         else:
             span = min(size.pixels, most)
             if is_copied:  # the fewer items of the same pixels, the better
-                span = min(span, max(-(-size.pixels * problem.groups // LEAST_ITEMS), COPIED_TILES * size.tile[1]))
+                span = min(span, max(-(-size.pixels * problem.groups // MIN_ITEMS), COPIED_TILES * size.tile[1]))
             items = problem.groups * -(-size.pixels // span)
             fewest = (COPIED_PANELS if is_copied else 2) * columns
-            filters = _round_up(max(-(-size.filters // -(-LEAST_ITEMS // items)), fewest), columns)
+            filters = _round_up(max(-(-size.filters // -(-MIN_ITEMS // items)), fewest), columns)
         return {
             "columns": vectors,
             "weights": weights,
@@ -302,7 +302,7 @@ class ImplicitGemm(CompiledAlgorithm):
         work += packed_bytes / (4 * machine.bytes_per_second) + data_bytes / machine.bytes_per_second
         phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
         calls = phases if is_direct else phases + 1
-        return machine.call_seconds * calls + work / min(threads, LEAST_ITEMS)
+        return machine.call_seconds * calls + work / min(threads, MIN_ITEMS)
 
     def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
         if problem.direction == "backward_weight" or params["weights"] == "in_place":

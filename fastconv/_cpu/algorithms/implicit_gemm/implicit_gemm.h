@@ -237,7 +237,7 @@ static void NAMED(multiply_by_pixels)(const NAMED(block_t) *b, const NAMED(targe
 
 /* Width of the panel of the next of `left` pixels: at the end one vector, and single pixels if weights are `lines`. */
 static inline int64_t NAMED(next_width)(int64_t left, int lines) {
-    const int64_t single = lines ? MOST_DOTS : 0;
+    const int64_t single = lines ? MAX_DOTS : 0;
     return left > LANES + single ? TILE_COLUMNS : left > single ? LANES : left;
 }
 

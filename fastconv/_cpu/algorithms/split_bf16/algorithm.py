@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from ...._algorithm import MOST_PHASES, Algorithm, ErrorBound, Machine, Operands, Params, Resources
+from ...._algorithm import MAX_PHASES, Algorithm, ErrorBound, Machine, Operands, Params, Resources
 from ...._problem import ConvProblem
 from ...nonfinite import compute_again
 from . import loops
@@ -29,7 +29,7 @@ NARROW_PRODUCTS = {"bfloat16": 1, "float16": 3}
 """Of dtypes whose elements are one piece, and two, exactly."""
 PASS_PIXELS = 4096
 """Most pixels that one pass of a weight gradient adds up."""
-LEAST_CHANNELS = 3
+MIN_CHANNELS = 3
 """Of a group: fewer would fill too little of the 32 that are multiplied at once."""
 SOURCE_SIZES = (1.0, 2.0, 0.5)
 """Of the converted source of one item, over what stays in cache."""
@@ -47,9 +47,9 @@ class SplitBf16(Algorithm):
         return loops.is_available()
 
     def supports(self, problem: ConvProblem) -> bool:
-        if not self.is_available() or not _products(problem) or problem.phases > MOST_PHASES:
+        if not self.is_available() or not _products(problem) or problem.phases > MAX_PHASES:
             return False
-        return min(problem.in_channels, problem.out_channels) // problem.groups >= LEAST_CHANNELS
+        return min(problem.in_channels, problem.out_channels) // problem.groups >= MIN_CHANNELS
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
         sizes = [int(size * loops.source_bytes()) for size in SOURCE_SIZES]

@@ -38,14 +38,14 @@ PIECES = {1: 1, 3: 2, 6: 3}
 """By products."""
 
 # Sums of one item, and panels times taps that a block of the source is worth converting for.
-cdef int64_t MOST_LINES = 1024
-cdef int64_t LEAST_PRODUCTS = 32
+cdef int64_t MAX_LINES = 1024
+cdef int64_t MIN_PRODUCTS = 32
 # Of one tile of a weight gradient, and of one pass: more would add up more roundings.
 cdef int64_t GRADIENT_LINES = 16
-cdef int64_t LEAST_PASS_LINES = 128
-cdef int64_t MOST_PASS_LINES = 2048
+cdef int64_t MIN_PASS_LINES = 128
+cdef int64_t MAX_PASS_LINES = 2048
 # Work items wanted, so that threads find work; never decided by their number.
-cdef int64_t LEAST_ITEMS = 8
+cdef int64_t MIN_ITEMS = 8
 
 
 cdef class SplitBlocks:
@@ -139,16 +139,16 @@ cdef class SplitBlocks:
         cdef int64_t blocks = split_channel_blocks(job), lines, most, panels, items
         job.chunk = blocks
         lines = source_bytes // (blocks * job.pieces * 64)
-        if lines < MOST_LINES // 4:
-            job.chunk = max(source_bytes // (MOST_LINES * job.pieces * 64), 1)
-            lines = MOST_LINES
-        self._cut(tile_lines, max(min(lines, MOST_LINES), 2 * tile_lines))
+        if lines < MAX_LINES // 4:
+            job.chunk = max(source_bytes // (MAX_LINES * job.pieces * 64), 1)
+            lines = MAX_LINES
+        self._cut(tile_lines, max(min(lines, MAX_LINES), 2 * tile_lines))
         panels = split_panels(job)
         job.block_filters = panels * PANEL_FILTERS
         items = split_items(job)
-        if items < LEAST_ITEMS:
-            most = max(LEAST_PRODUCTS // max(tap_count(&self.sums[0].correlation), 1), 1)
-            job.block_filters = max(panels // div_up(LEAST_ITEMS, items), min(most, panels)) * PANEL_FILTERS
+        if items < MIN_ITEMS:
+            most = max(MIN_PRODUCTS // max(tap_count(&self.sums[0].correlation), 1), 1)
+            job.block_filters = max(panels // div_up(MIN_ITEMS, items), min(most, panels)) * PANEL_FILTERS
 
     cdef _set_pass(self, int64_t operand_bytes):
         """Passes whose converted operands take about ``operand_bytes``."""
@@ -157,7 +157,7 @@ cdef class SplitBlocks:
         job.chunk, job.block_filters = split_channel_blocks(job), split_panels(job) * PANEL_FILTERS
         blocks *= self.sums[0].correlation.groups
         blocks = operand_bytes // (blocks * job.pieces * 64)
-        self._cut(GRADIENT_LINES, min(max(blocks, LEAST_PASS_LINES), MOST_PASS_LINES))
+        self._cut(GRADIENT_LINES, min(max(blocks, MIN_PASS_LINES), MAX_PASS_LINES))
 
     cdef _cut(self, int64_t tile_lines, int64_t lines):
         """Blocks of about so many lines: whole images, else whole planes, rows, or parts of a row, cut evenly."""

@@ -32,7 +32,7 @@ static void turn_runs(const element_t element, const char *from, int64_t apart, 
     }
 }
 
-#define MOST_TURNED_TAPS 32
+#define MAX_TURNED_TAPS 32
 
 /* One block of channels for 16 filters. `weight`: the first filter's first channel; `to`: the first tap's first pair.
  */
@@ -40,8 +40,8 @@ static void pack_block(const split_job_t *job, const correlation_t *c, magnitude
                        int64_t filters, int64_t channels, char *to) {
     const int64_t taps = tap_count(c), bytes = job->element_bytes, tap_bytes = job->pieces * 2048;
     const int64_t *stride = c->weight_stride;
-    if (taps_are_dense(c) && stride[1] == taps && stride[0] != 1 && taps <= MOST_TURNED_TAPS) {
-        _Alignas(64) float turned[LINE_CHANNELS * MOST_TURNED_TAPS * 16];
+    if (taps_are_dense(c) && stride[1] == taps && stride[0] != 1 && taps <= MAX_TURNED_TAPS) {
+        _Alignas(64) float turned[LINE_CHANNELS * MAX_TURNED_TAPS * 16];
         turn_runs(job->element, weight, stride[0] * bytes, filters, channels * taps, turned);
         for (int64_t pair = 0; pair < 16; pair++)
             for (int64_t tap = 0; tap < taps; tap++) {

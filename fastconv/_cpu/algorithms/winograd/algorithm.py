@@ -44,8 +44,8 @@ ROUNDOFFS_AT_HIGH = {
 """By (points, taps): ``relative`` is a + b sqrt(reduction) roundoffs; measured, with a factor of 1.5 to spare."""
 
 HIGH_LIMIT = 1e-5
-MOST_STRIDE = 4
-MOST_STRIDED_TAPS = 6
+MAX_STRIDE = 4
+MAX_STRIDED_TAPS = 6
 """Where the parts of a strided array, which are 2, are whole vectors of channels."""
 BLOCK_TILES = (56, 28, 112)
 """Tiles of an item that takes all filters."""
@@ -63,7 +63,7 @@ CACHED_WEIGHTS_BYTES = 2**20
 """Transformed weights of a block of an item of panels up to this size mostly stay in L2 until they are multiplied."""
 ITEM_PANELS = (1, 2)
 """Panels of filters of an item that takes all tiles."""
-LEAST_ITEMS = 8
+MIN_ITEMS = 8
 """Work items wanted, so that threads find work; never decided by their number."""
 TRANSFORMED_BYTES = 2**26
 """All tiles are transformed beforehand only where they take no more."""
@@ -89,7 +89,7 @@ class Winograd(CompiledAlgorithm):
             return False
         taps = set(_taps(problem)) - {1}
         is_narrow = loops.parts_are_lanes(problem)
-        most_stride, limit = (MOST_STRIDE, MOST_STRIDE * 5) if is_narrow else (2, MOST_STRIDED_TAPS)
+        most_stride, limit = (MAX_STRIDE, MAX_STRIDE * 5) if is_narrow else (2, MAX_STRIDED_TAPS)
         if len(taps) != 1 or not taps <= {2, 3, 4, 5}:
             return False
         axes = zip(problem.kernel_size[1:], problem.stride[1:], problem.dilation[1:], strict=True)
@@ -176,7 +176,7 @@ def _parameters(problem: ConvProblem) -> list[Params]:
             found += [{"points": points, "tiles": max(1, min(most, total)), "panels": 0} for most in PASS_TILES]
             continue
         for most in BLOCK_TILES:
-            tiles = max(1, min(most, -(-total * problem.groups // LEAST_ITEMS)))
+            tiles = max(1, min(most, -(-total * problem.groups // MIN_ITEMS)))
             found.append({"points": points, "tiles": tiles, "panels": 0})
         for panels in ITEM_PANELS:
             params = {"points": points, "tiles": BLOCK_TILES[0], "panels": min(panels, _panels(problem))}

@@ -240,8 +240,8 @@ static void NAMED(gradient)(const void *data, int64_t item, void *scratch) {
     const int64_t area = parts > 1 ? c->taps[1] * c->taps[2] : whole;
     const int64_t plane = winograd_plane(panels * TILE_COLUMNS * reduction);
     const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_RESULT, job->taps);
-    REAL taps[LANES * WINOGRAD_MOST_TAPS * TILE_COLUMNS] __attribute__((aligned(64)));
-    REAL apart[WINOGRAD_MOST_TAPS * TILE_COLUMNS] __attribute__((aligned(64)));
+    REAL taps[LANES * WINOGRAD_MAX_TAPS * TILE_COLUMNS] __attribute__((aligned(64)));
+    REAL apart[WINOGRAD_MAX_TAPS * TILE_COLUMNS] __attribute__((aligned(64)));
     REAL *sums = (REAL *)job->sums + group * winograd_packed_size(job, TILE_COLUMNS, LANES) +
                  (panel * reduction + window * LANES) * TILE_COLUMNS;
     NAMED(vector) check = {0};

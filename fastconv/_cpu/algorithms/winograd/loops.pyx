@@ -71,14 +71,14 @@ cdef extern from "job.h" nogil:
 
 
 # On an axis with more tiles it does not pay to treat the last one of a plane by itself.
-cdef int64_t MOST_TILES_BESIDE_RAGGED = 12
+cdef int64_t MAX_TILES_BESIDE_RAGGED = 12
 # Tiles whose pixels are gathered together: they stay in L1.
 cdef int64_t GRADIENT_BLOCK_TILES = 28
 # Transformed weights of a block of the reduction, which stay in L2 until they are multiplied. There are no blocks where
 # tiles are so many that their sums, which each block reads and writes, are more than half of that.
 cdef int64_t BLOCK_BYTES = 13 * 2**16
 # Splits of the passes of a weight gradient at most, and bytes of all their sums; never decided by the threads.
-cdef int64_t MOST_SPLITS = 8
+cdef int64_t MAX_SPLITS = 8
 cdef int64_t SPLIT_BYTES = 2**25
 # Products of one item of one round over the splits: KeyboardInterrupt waits for the items begun.
 cdef int64_t ROUND_MULTIPLY_ADDS = 2**27
@@ -169,7 +169,7 @@ cdef class _Job:
         job.tiles[axis] = div_up(size, job.outputs[axis])
         # By so many results the tiles are too many. Five points have no point 0 that could be left out.
         beyond = job.tiles[axis] * job.outputs[axis] - size
-        job.ragged[axis] = beyond > 0 and job.tiles[axis] <= MOST_TILES_BESIDE_RAGGED
+        job.ragged[axis] = beyond > 0 and job.tiles[axis] <= MAX_TILES_BESIDE_RAGGED
         job.early[axis] = job.ragged[axis] and beyond > 1 and points != 5
 
     cdef _set_blocks(self, params, bint is_gradient):
@@ -203,7 +203,7 @@ cdef class _Job:
 
     cdef _set_splits(self):
         cdef winograd_job_t *job = &self.job
-        cdef int64_t passes = winograd_passes(job), most = min(MOST_SPLITS, SPLIT_BYTES // max(self.sums_bytes(), 1))
+        cdef int64_t passes = winograd_passes(job), most = min(MAX_SPLITS, SPLIT_BYTES // max(self.sums_bytes(), 1))
         cdef int64_t filters = round_up(job.correlation.filters, self.kernels.tile_columns)
         cdef int64_t products = winograd_points(job) * winograd_reduction(job, self.kernels.lanes) * filters
         job.splits = max(min(most, passes), 1)

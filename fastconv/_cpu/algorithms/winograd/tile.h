@@ -28,10 +28,10 @@ ALWAYS_INLINE void NAMED(transform_tile)(const transform_kind_t kind, const int 
     const int h_size = h_points == 1 ? 1 : size, w_size = w_points == 1 ? 1 : size;
     const int h_in = kind == TRANSFORM_WEIGHT ? h_size : h_points, h_out = kind == TRANSFORM_RESULT ? h_size : h_points;
     const int w_in = kind == TRANSFORM_WEIGHT ? w_size : w_points, w_out = kind == TRANSFORM_RESULT ? w_size : w_points;
-    NAMED(vector) half[WINOGRAD_MOST_POINTS][WINOGRAD_MOST_POINTS];
+    NAMED(vector) half[WINOGRAD_MAX_POINTS][WINOGRAD_MAX_POINTS];
 #pragma GCC unroll 6
     for (int w = 0; w < w_in; w++) {
-        NAMED(vector) in[WINOGRAD_MOST_POINTS], out[WINOGRAD_MOST_POINTS];
+        NAMED(vector) in[WINOGRAD_MAX_POINTS], out[WINOGRAD_MAX_POINTS];
 #pragma GCC unroll 6
         for (int h = 0; h < h_in; h++)
             in[h] = *(const NAMED(vector) *)(source.base + h * source.line + w * source.step);
@@ -41,7 +41,7 @@ ALWAYS_INLINE void NAMED(transform_tile)(const transform_kind_t kind, const int 
     }
 #pragma GCC unroll 6
     for (int h = 0; h < h_out; h++) {
-        NAMED(vector) out[WINOGRAD_MOST_POINTS];
+        NAMED(vector) out[WINOGRAD_MAX_POINTS];
         NAMED(transform_line)(kind, w_points, w_size, half[h], out);
 #pragma GCC unroll 6
         for (int w = 0; w < w_out; w++) {

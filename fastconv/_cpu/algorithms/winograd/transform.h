@@ -9,8 +9,8 @@
  * those of t = 5 two thirds of the error of 0, +-sqrt(1/2), +-sqrt(2) (measured). t = 1 is the identity.
  *
  * Numerics: with t = 4 and r = 3 integers stay exact (quarters appear in G alone). */
-#define WINOGRAD_MOST_POINTS 6
-#define WINOGRAD_MOST_TAPS 36 /* of a kernel of two axes, filled up to whole parts */
+#define WINOGRAD_MAX_POINTS 6
+#define WINOGRAD_MAX_TAPS 36 /* of a kernel of two axes, filled up to whole parts */
 
 /* The pairs of points of t = 6, whose squares have the product 1, and of t = 5. */
 #define SMALL_SQUARE ((REAL)0.5)

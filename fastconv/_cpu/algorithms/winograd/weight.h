@@ -34,13 +34,13 @@ typedef struct {
     const int64_t *stride;
     int64_t channels;
     int64_t filters;
-    int64_t area;                      /* taps */
-    int64_t whole;                     /* with those that are filled up */
-    int64_t at[WINOGRAD_MOST_TAPS];    /* offset of each tap */
-    int64_t place[WINOGRAD_MOST_TAPS]; /* and number of its row in `taps` */
-    int64_t low;                       /* the least of them */
-    int is_line;                       /* taps are neighbours in memory, in whatever order */
-    const REAL *end;                   /* behind the last element of the whole array */
+    int64_t area;                     /* taps */
+    int64_t whole;                    /* with those that are filled up */
+    int64_t at[WINOGRAD_MAX_TAPS];    /* offset of each tap */
+    int64_t place[WINOGRAD_MAX_TAPS]; /* and number of its row in `taps` */
+    int64_t low;                      /* the least of them */
+    int is_line;                      /* taps are neighbours in memory, in whatever order */
+    const REAL *end;                  /* behind the last element of the whole array */
 } NAMED(panel_weights_t);
 
 static NAMED(panel_weights_t) NAMED(panel_weights)(const winograd_job_t *job, int64_t group, int64_t filter,
@@ -73,7 +73,7 @@ static NAMED(panel_weights_t) NAMED(panel_weights)(const winograd_job_t *job, in
 
 static void NAMED(gather_taps)(const NAMED(panel_weights_t) *p, REAL *taps) {
     const int64_t *stride = p->stride, area = p->area, whole = p->whole;
-    int64_t slot[LANES * WINOGRAD_MOST_TAPS];
+    int64_t slot[LANES * WINOGRAD_MAX_TAPS];
     if (p->channels < LANES || p->filters < LANES || area < whole) NAMED(zero_line)(taps, LANES * whole * LANES);
     if (stride[0] == 1) { /* lines of filters */
         for (int64_t i = 0; i < p->channels * area; i++) NAMED(copy_line)
@@ -114,7 +114,7 @@ static void NAMED(transform_weights)(const winograd_job_t *job, int64_t group, i
     const int64_t size = vectors * LANES * TILE_COLUMNS;
     const int64_t whole = job->taps[0] * job->source_parts[0] * job->result_parts[0] * pitch;
     const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_WEIGHT, job->taps);
-    REAL taps[LANES * WINOGRAD_MOST_TAPS * LANES] __attribute__((aligned(64)));
+    REAL taps[LANES * WINOGRAD_MAX_TAPS * LANES] __attribute__((aligned(64)));
     for (int64_t i = 0; i < TILE_COLUMNS; i += LANES) {
         const int64_t filter = panel * TILE_COLUMNS + i;
         if (winograd_source_lanes(job) * winograd_result_lanes(job) > 1) {

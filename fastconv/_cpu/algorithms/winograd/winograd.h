@@ -465,9 +465,9 @@ static void NAMED(finish_tiles)(const winograd_job_t *job, int64_t group, const 
 }
 
 /* Of an array that the outer caches do not hold anyway; more at a time would displace the transformed tiles from L2. */
-#ifndef MOST_BYTES_AHEAD
-#define MOST_BYTES_AHEAD (1 << 19)
-#define LEAST_BYTES_OF_ARRAY (5 << 19)
+#ifndef MAX_BYTES_AHEAD
+#define MAX_BYTES_AHEAD (1 << 19)
+#define MIN_ARRAY_BYTES (5 << 19)
 #endif
 
 /* The tiles of one block of a group. */
@@ -495,7 +495,7 @@ static prefetch_t NAMED(under_tiles)(const winograd_job_t *job, const winograd_t
     const int64_t bytes = count[1] * channels * REAL_BYTES, all = count[0] * bytes;
     const int64_t of_array = job->correlation.batch * plane[1] * plane[2] * channels * REAL_BYTES;
     if (stride[1] != 1 || stride[4] != channels || job->phases[0] * job->phases[1] > 1 || plane[0] > 1 ||
-        job->correlation.groups > 1 || count[1] <= 0 || all > MOST_BYTES_AHEAD || of_array < LEAST_BYTES_OF_ARRAY)
+        job->correlation.groups > 1 || count[1] <= 0 || all > MAX_BYTES_AHEAD || of_array < MIN_ARRAY_BYTES)
         return (prefetch_t){.runs = 0};
     const int64_t offset = image * stride[0] + first[0] * stride[3] + first[1] * stride[4];
     const int64_t calls = winograd_points(job) * winograd_panels(job, TILE_COLUMNS);
