@@ -45,7 +45,7 @@ class Entrant:
         return sum(not math.isnan(sample) for sample in self.samples)
 
     @property
-    def fewest_samples(self) -> int:
+    def min_samples(self) -> int:
         """It gets these whatever they take."""
         return 1 if self.first_seconds > LONG_SECONDS else MIN_SAMPLES
 
@@ -80,7 +80,7 @@ def contest(entrants: list[Entrant], seconds: float) -> None:
         for entrant in entrants:
             entrant.begin()
         for number in range(MAX_SAMPLES):
-            active = [e for e in entrants if e.rounds < e.fewest_samples or e.spent_seconds < share]
+            active = [e for e in entrants if e.rounds < e.min_samples or e.spent_seconds < share]
             if not active:
                 return
             if entrants[0] not in active:

@@ -35,9 +35,9 @@ DEFAULTS = dataclasses.asdict(backend.default_machine)
 # The constants of the cost models.
 
 
-def _machine(least_or_most: tuple[int, ...]) -> Machine:
+def _machine(numbers: tuple[int, ...]) -> Machine:
     """A machine at one corner of the plausible ranges."""
-    rate32, rate64, *others = least_or_most
+    rate32, rate64, *others = numbers
     rates, *ranges = PLAUSIBLE.values()
     return Machine(
         {"float32": rates[rate32], "float64": rates[rate64]}, *(r[i] for r, i in zip(ranges, others, strict=True))

@@ -24,9 +24,9 @@ class Campaign:
 
     seed: int
     seconds: float
-    least_problems: int = 0
+    min_problems: int = 0
     """So many are checked, however long it takes."""
-    most_findings: int = 1000
+    max_findings: int = 1000
     shrink_seconds: float = 120.0
     """For each finding."""
     jobs: int = 1
@@ -88,9 +88,9 @@ class _Running:
 
     def _cases(self) -> Iterator[tuple[int, Case]]:
         c = self.campaign
-        while not self.broken and len(self.report.findings) < c.most_findings:
+        while not self.broken and len(self.report.findings) < c.max_findings:
             with self._lock:
-                if self.elapsed > c.seconds and self._given >= c.least_problems:
+                if self.elapsed > c.seconds and self._given >= c.min_problems:
                     return
                 number = self._given
                 self._given += 1

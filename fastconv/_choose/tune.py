@@ -30,16 +30,16 @@ class Effort:
     """How thoroughly one problem is measured."""
 
     rounds: int
-    least_seconds: float
+    min_seconds: float
     """Rounds go on for so long, so that those of a short problem do not all fall into one slow moment."""
-    most_seconds: float
+    max_seconds: float
     """Time for one problem; at least one run of every candidate that may win is made anyway."""
     all_params: bool
 
 
 EFFORTS = {
-    "measure": Effort(rounds=9, least_seconds=0.2, most_seconds=2.0, all_params=False),
-    "exhaustive": Effort(rounds=25, least_seconds=1.0, most_seconds=20.0, all_params=True),
+    "measure": Effort(rounds=9, min_seconds=0.2, max_seconds=2.0, all_params=False),
+    "exhaustive": Effort(rounds=25, min_seconds=1.0, max_seconds=20.0, all_params=True),
 }
 MAX_ROUNDS = 100
 
@@ -159,8 +159,8 @@ def tune_problem(
     bare = problem.replace(epilogue=Epilogue())
     found = _candidates(bare, threads, settings.all_params)
     default = found[0]
-    most_seconds = settings.most_seconds if seconds is None else min(seconds, settings.most_seconds)
-    deadline = time.monotonic() + most_seconds
+    max_seconds = settings.max_seconds if seconds is None else min(seconds, settings.max_seconds)
+    deadline = time.monotonic() + max_seconds
     _first_runs(found, operands, deadline)
     contenders = [candidate for candidate in found if candidate.outcome == "measured"]
     packed = _packed(contenders, bare, operands, threads)
@@ -228,7 +228,7 @@ def _rounds(group: list[_Candidate], operands: Operands, settings: Effort, deadl
     """Sample the candidates in turn; every other round backwards, so that none always follows the same one."""
     alive, start = list(group), time.monotonic()
     for number in range(MAX_ROUNDS):
-        if number >= settings.rounds and (len(alive) == 1 or time.monotonic() - start > settings.least_seconds):
+        if number >= settings.rounds and (len(alive) == 1 or time.monotonic() - start > settings.min_seconds):
             return
         for candidate in alive if number % 2 == 0 else alive[::-1]:
             if time.monotonic() > deadline and candidate.samples:

@@ -51,7 +51,7 @@ cdef class BoundProblem:
     cdef correlation_t correlation(self, int64_t index, epilogue_t *epilogue)
 
 
-cdef char *packed_memory(object packed, int64_t least_bytes, Py_buffer *view) except NULL
+cdef char *packed_memory(object packed, int64_t min_bytes, Py_buffer *view) except NULL
 
 
 cdef enum:

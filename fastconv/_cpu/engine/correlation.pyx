@@ -217,11 +217,11 @@ cdef class BoundProblem:
         return self.sums.get(&self.operands, index, epilogue)
 
 
-cdef char *packed_memory(object packed, int64_t least_bytes, Py_buffer *view) except NULL:
+cdef char *packed_memory(object packed, int64_t min_bytes, Py_buffer *view) except NULL:
     """The memory of packed weights, pinned by ``view``; a ValueError where it is not what a kernel would read."""
     PyObject_GetBuffer(packed, view, PyBUF_SIMPLE)
     # Nothing lies anywhere.
-    if view.len < least_bytes or (view.len > 0 and <uintptr_t>view.buf & 63):
+    if view.len < min_bytes or (view.len > 0 and <uintptr_t>view.buf & 63):
         PyBuffer_Release(view)
         raise ValueError("w: got packed weights of another size or alignment; allowed: those that pack returned")
     return <char *>view.buf

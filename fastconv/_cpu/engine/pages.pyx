@@ -54,7 +54,7 @@ cdef block_t _kept[MAX_BLOCKS]
 cdef int _count = 0
 cdef int64_t _kept_bytes = 0
 cdef int64_t _large_bytes = LARGE_BYTES
-cdef int64_t _most_kept_bytes = KEPT_BYTES
+cdef int64_t _max_kept_bytes = KEPT_BYTES
 cdef object _empty = np.empty
 cdef object _ndarray = np.ndarray
 cdef object _uint8 = np.dtype(np.uint8)
@@ -92,10 +92,10 @@ cdef block_t _take(int64_t size) noexcept:
 
 cdef void _give_back(block_t block) noexcept:
     global _count, _kept_bytes
-    if block.size > _most_kept_bytes:
+    if block.size > _max_kept_bytes:
         _unmap(block)
         return
-    while _count == MAX_BLOCKS or _kept_bytes + block.size > _most_kept_bytes:
+    while _count == MAX_BLOCKS or _kept_bytes + block.size > _max_kept_bytes:
         _unmap(_remove(0))
     _kept[_count] = block
     _count += 1

@@ -135,8 +135,8 @@ def layout_of(problem: ConvProblem, lanes_along: str) -> Layout:
     itemsize = np.dtype(problem.dtype).itemsize
     band = _three(max(pixels, 1) for pixels in total.class_pixels)
     unit = 1 if lanes_along == "width" else _unit(problem, total, band, lanes, itemsize)
-    least_rows = min(band[1], loops.ROWS)
-    floors = ((1, 1, 1), (1, least_rows, 1), (1, least_rows, 4 * lanes if unit == 1 else 8))
+    min_rows = min(band[1], loops.ROWS)
+    floors = ((1, 1, 1), (1, min_rows, 1), (1, min_rows, 4 * lanes if unit == 1 else 8))
     for floor in reversed(floors):
         while any(size > least for size, least in zip(band, floor, strict=True)):
             layout = _lay_out(total, band, unit, lanes, itemsize)

@@ -192,37 +192,37 @@ class Blocking:
     """How tiles are put into blocks that are transformed together."""
 
     tiling: Tiling
-    most_tiles: int
-    most_groups: int
+    max_tiles: int
+    max_groups: int
     lanes: int
     """Partial sums of backward_weight; lane l adds up the blocks l, l + lanes..."""
 
     @property
     def block_count(self) -> int:
         """Blocks of tiles."""
-        return -(-self.tiling.tile_count // self.most_tiles)
+        return -(-self.tiling.tile_count // self.max_tiles)
 
     @property
     def task_count(self) -> int:
         """Length of ``tasks``, without making the list."""
         blocks = self.lanes if self.tiling.problem.direction == "backward_weight" else self.block_count
-        return blocks * -(-self.tiling.problem.groups // self.most_groups)
+        return blocks * -(-self.tiling.problem.groups // self.max_groups)
 
     def tasks(self) -> list[tuple[list[slice], slice, int]]:
         """What runs in parallel: (blocks of tiles, groups, lane)."""
-        blocks = runs(self.tiling.tile_count, self.most_tiles)
-        groups = runs(self.tiling.problem.groups, self.most_groups)
+        blocks = runs(self.tiling.tile_count, self.max_tiles)
+        groups = runs(self.tiling.problem.groups, self.max_groups)
         if self.tiling.problem.direction == "backward_weight":
             return [(blocks[lane :: self.lanes], part, lane) for part in groups for lane in range(self.lanes)]
         return [([block], part, 0) for block in blocks for part in groups]
 
     def scratch_sizes(self) -> tuple[int, int, int, int]:
         """Elements of the kernels' spectra (or partial sums of them), and per thread of tiles, products, addends."""
-        t, tiles = self.tiling, self.most_tiles * self.most_groups
+        t, tiles = self.tiling, self.max_tiles * self.max_groups
         gathered, products = t.sources * tiles * math.prod(t.tile), t.targets * tiles * math.prod(t.spectrum)
         if t.problem.direction == "backward_weight":
             gathered += t.targets * tiles * math.prod(t.tile)
-            addends = t.kernel_spectra if t.by_matrices else t.targets * self.most_groups * math.prod(t.spectrum)
+            addends = t.kernel_spectra if t.by_matrices else t.targets * self.max_groups * math.prod(t.spectrum)
             return t.kernel_spectra * self.lanes, gathered, 0, addends
         return t.kernel_spectra, gathered, products, 0 if t.by_matrices else products
 

@@ -96,7 +96,7 @@ class _Blocking:
     """How a problem is cut: a function of the problem alone."""
 
     problem: ConvProblem
-    most_pixels: int
+    max_pixels: int
     parts: list[slice]
     """Input channels of a group that one task takes; the gradients' tasks are cut so, forward's are not."""
     lanes: int
@@ -110,7 +110,7 @@ class _Blocking:
     @property
     def block(self) -> tuple[int, ...]:
         """Sizes of the largest block."""
-        return box_sizes(self.pixels, self.most_pixels)
+        return box_sizes(self.pixels, self.max_pixels)
 
     @property
     def block_count(self) -> int:
@@ -128,7 +128,7 @@ class _Blocking:
 
     def tasks(self) -> list[tuple[list[Box], slice, int]]:
         """What runs in parallel: (blocks, channels, lane). No two tasks write the same elements."""
-        blocks = boxes(self.pixels, self.most_pixels)
+        blocks = boxes(self.pixels, self.max_pixels)
         if self.problem.direction == "forward":
             return [([box], part, 0) for box in blocks for part in self.parts]
         if self.problem.direction == "backward_input":
@@ -175,8 +175,8 @@ def _blocking(problem: ConvProblem, column_bytes: int | None = None) -> _Blockin
         )
         parts = runs(channels, -(-channels // max(1, min(wanted, channels * taps // NARROW))))
     rows = max(1, problem.groups * (parts[0].stop - parts[0].start) * taps)
-    most_bytes, column_bytes = column_bytes or MAX_COLUMN_BYTES, column_bytes or COLUMN_BYTES
-    fitting, largest = column_bytes // (itemsize * rows), most_bytes // (itemsize * rows)
+    max_bytes, column_bytes = column_bytes or MAX_COLUMN_BYTES, column_bytes or COLUMN_BYTES
+    fitting, largest = column_bytes // (itemsize * rows), max_bytes // (itemsize * rows)
     fitting = max(fitting, min(largest, COPY_ELEMENTS * taps // rows))
     most = max(1, min(fitting, BLOCK_MULTIPLY_ADDS // (rows * max(1, filters))))
     if problem.direction == "forward":

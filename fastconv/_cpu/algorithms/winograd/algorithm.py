@@ -89,12 +89,12 @@ class Winograd(CompiledAlgorithm):
             return False
         taps = set(_taps(problem)) - {1}
         is_narrow = loops.parts_are_lanes(problem)
-        most_stride, limit = (MAX_STRIDE, MAX_STRIDE * 5) if is_narrow else (2, MAX_STRIDED_TAPS)
+        max_stride, limit = (MAX_STRIDE, MAX_STRIDE * 5) if is_narrow else (2, MAX_STRIDED_TAPS)
         if len(taps) != 1 or not taps <= {2, 3, 4, 5}:
             return False
         axes = zip(problem.kernel_size[1:], problem.stride[1:], problem.dilation[1:], strict=True)
         for size, stride, dilation in axes:
-            if stride > 1 and (size == 1 or size > limit or stride > most_stride or dilation > 1):
+            if stride > 1 and (size == 1 or size > limit or stride > max_stride or dilation > 1):
                 return False
         if problem.direction == "backward_input" and problem.stride[0] > 1:
             return False

@@ -308,15 +308,15 @@ static inline winograd_patch_t winograd_before_patches(const winograd_tiles_t *t
     return patch;
 }
 
-/* Goes to the next patch of up to `most_rows` tile rows; 0: there is none. */
-static inline int winograd_next_patch(const winograd_job_t *job, const winograd_tiles_t *tiles, int64_t most_rows,
+/* Goes to the next patch of up to `max_rows` tile rows; 0: there is none. */
+static inline int winograd_next_patch(const winograd_job_t *job, const winograd_tiles_t *tiles, int64_t max_rows,
                                       winograd_patch_t *patch) {
     while (patch->kind < 3 || patch->last_row < tiles->last_row) {
         if (++patch->kind == 4) {
             patch->kind = 0;
             patch->row = patch->last_row;
             patch->last_row =
-                min64(min64(patch->row + most_rows, tiles->last_row), (patch->row / job->tiles[0] + 1) * job->tiles[0]);
+                min64(min64(patch->row + max_rows, tiles->last_row), (patch->row / job->tiles[0] + 1) * job->tiles[0]);
         }
         const int is_last[2] = {patch->kind >= 2, patch->kind % 3 == 0};
         const int64_t phase = patch->row / job->tiles[0], plane = phase / job->phases[1] / job->phases[0];
