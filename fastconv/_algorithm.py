@@ -139,7 +139,7 @@ class Algorithm:
     exact_on_integers: ClassVar[bool] = True
     """Equal to integer arithmetic, bit for bit, for integers of up to 8 bits and while no partial sum exceeds the
     significand."""
-    multiplies_outside: ClassVar[bool] = False
+    reads_padding: ClassVar[bool] = False
     """backward_input multiplies weights by zeros that the definition does not have, so that non-finite weights must
     be computed by another algorithm."""
 
@@ -184,7 +184,7 @@ class Algorithm:
     def bind(self, problem: ConvProblem, params: Params) -> Any:
         """A compiled kernel that does what ``execute`` does; None: there is only ``execute``.
 
-        It does not look at weights (``multiplies_outside``). What data that are not finite spoil it tells its caller.
+        It does not look at weights (``reads_padding``). What data that are not finite spoil it tells its caller.
         """
         return None
 

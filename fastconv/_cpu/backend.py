@@ -192,7 +192,7 @@ def _compute(piece: Piece, means: _Means, packed: object = None) -> None:
         if "bias" in inputs:
             inputs["bias"] = np.ascontiguousarray(inputs["bias"])
         is_backward = problem.direction == "backward_input"
-        keeps_finite = algorithm.multiplies_outside and is_backward and not _finite(inputs["weight"])
+        keeps_finite = algorithm.reads_padding and is_backward and not _finite(inputs["weight"])
         low_problem = _lowered(algorithm, problem)
         low, carry_back = lowering.lower(
             problem, low_problem, Operands(**inputs, **{role: target}, packed=packed), means.threads

@@ -243,7 +243,7 @@ def prepare(plan: Any, call: Any) -> ConvolutionCall | None:
         tuple(passes.before),
         tuple(passes.after),
         is_folded and not passes.after,
-        plan.algorithm.multiplies_outside and problem.direction == "backward_input",
+        plan.algorithm.reads_padding and problem.direction == "backward_input",
         Views(plan, target, call.frame, call.border, passes.bytes),
     )
 

@@ -122,7 +122,7 @@ class DepthwiseNchw(CompiledAlgorithm):
 
     name = "depthwise_nchw"
     dtypes = frozenset({"float32", "float64"})
-    multiplies_outside = True
+    reads_padding = True
 
     def supports(self, problem: ConvProblem) -> bool:
         depth, height, width = problem.kernel_size

@@ -29,7 +29,7 @@ class DepthwiseNhwc(CompiledAlgorithm):
 
     name = "depthwise_nhwc"
     dtypes = frozenset({"float32", "float64"})
-    multiplies_outside = True
+    reads_padding = True
 
     def supports(self, problem: ConvProblem) -> bool:
         is_depthwise = problem.groups == problem.in_channels == problem.out_channels

@@ -28,7 +28,7 @@ class Direct(CompiledAlgorithm):
 
     name = "direct"
     dtypes = frozenset({"float32", "float64"})
-    multiplies_outside = True
+    reads_padding = True
 
     def supports(self, problem: ConvProblem) -> bool:
         channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups

@@ -31,7 +31,7 @@ class FewFilters(CompiledAlgorithm):
 
     name = "few_filters"
     dtypes = frozenset({"float32", "float64"})
-    multiplies_outside = True
+    reads_padding = True
 
     def supports(self, problem: ConvProblem) -> bool:
         if problem.direction == "backward_weight" or (problem.direction == "forward" and max(problem.stride) > 1):

@@ -171,7 +171,7 @@ class ImplicitGemm(CompiledAlgorithm):
 
     name = "implicit_gemm"
     dtypes = frozenset({"float32", "float64"})
-    multiplies_outside = True
+    reads_padding = True
 
     def supports(self, problem: ConvProblem) -> bool:
         return problem.phases <= MAX_PHASES

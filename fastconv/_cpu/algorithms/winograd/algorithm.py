@@ -82,7 +82,7 @@ class Winograd(CompiledAlgorithm):
     name = "winograd"
     dtypes = frozenset({"float32", "float64"})
     exact_on_integers = False
-    multiplies_outside = True
+    reads_padding = True
 
     def supports(self, problem: ConvProblem) -> bool:
         if any(size > 1 and taps == 1 for size, taps in zip(problem.kernel_size[1:], _taps(problem), strict=True)):
