@@ -20,7 +20,7 @@
 #define DIRECT_WIDEST 8 /* its vectors, with one */
 
 typedef struct {
-    correlation_t sum; /* delta >= 1 */
+    correlation_t correlation; /* delta >= 1 */
     epilogue_t epilogue;
 } direct_phase_t;
 
@@ -103,11 +103,11 @@ static inline int direct_region(const direct_job_t *job, const correlation_t *c,
 }
 
 static inline int64_t direct_parts(const direct_job_t *job) {
-    const correlation_t *c = &job->phases[0].sum;
+    const correlation_t *c = &job->phases[0].correlation;
     return job->unit == 1 ? div_up(c->groups, job->block) : div_up(c->groups * c->filters, job->unit * job->block);
 }
 static inline int64_t direct_correlate_items(const direct_job_t *job) {
-    return job->phases[0].sum.batch * direct_parts(job) * direct_regions(job);
+    return job->phases[0].correlation.batch * direct_parts(job) * direct_regions(job);
 }
 
 /* Filters that a tile takes together: at most DIRECT_ROWS and as even as possible. */
@@ -115,7 +115,7 @@ static inline int64_t direct_filters(const correlation_t *c) {
     return c->filters == 0 ? 1 : div_up(c->filters, div_up(c->filters, DIRECT_ROWS));
 }
 static inline int64_t direct_weight_items(const direct_job_t *job) {
-    const correlation_t *c = &job->phases[0].sum;
+    const correlation_t *c = &job->phases[0].correlation;
     return job->partials *
            (job->unit == 1 ? c->groups * div_up(c->filters, job->block) : div_up(c->groups * c->filters, job->unit));
 }

@@ -198,7 +198,7 @@ ALWAYS_INLINE void NAMED(multiply_spectra)(REAL *to, const REAL *a, const REAL *
 /* Spectrum of the kernel of (group, filter, channel), conjugated and divided by the points. Item: one kernel. */
 static void NAMED(pack)(const void *opaque, int64_t item, void *scratch) {
     const fft_fused_job_t *job = opaque;
-    const correlation_t *c = &job->sum;
+    const correlation_t *c = &job->correlation;
     const int64_t height = job->down.size, width = job->across.size, points = fft_fused_points(job);
     const int64_t filter = item / c->channels % c->filters, group = item / c->channels / c->filters;
     const REAL *weight = (const REAL *)c->weight + group * c->weight_group_stride + filter * c->weight_stride[0] +
@@ -233,7 +233,7 @@ typedef struct {
 } NAMED(results_t);
 
 static NAMED(results_t) NAMED(results_of)(const fft_fused_job_t *job, int64_t n, int64_t channel, int64_t tile) {
-    const correlation_t *c = &job->sum;
+    const correlation_t *c = &job->correlation;
     const int64_t *stride = c->result_stride, width = job->across.size;
     NAMED(results_t) r = {.width = width};
     NAMED(tile_start)(job, tile, r.start);
@@ -255,7 +255,7 @@ static NAMED(results_t) NAMED(results_of)(const fft_fused_job_t *job, int64_t n,
 static void NAMED(finish_results)(const fft_fused_job_t *job, const NAMED(results_t) *results, int64_t n,
                                   int64_t channel) {
     const epilogue_t *e = &job->epilogue;
-    const int64_t *stride = job->sum.result_stride, *start = results->start;
+    const int64_t *stride = job->correlation.result_stride, *start = results->start;
     const REAL *add = (const REAL *)e->add;
     if (add != NULL)
         add += n * e->add_stride[0] + channel * e->add_stride[1] + start[0] * e->add_stride[3] +
@@ -282,7 +282,7 @@ static void NAMED(store_columns)(const fft_fused_job_t *job, int64_t n, int64_t 
                                  REAL *copies) {
     const transform_t *t = &job->down;
     const int64_t part = t->part[0], width = job->across.size, pitch = fft_fused_pitch(job, LANES);
-    const int64_t stride = job->sum.result_stride[4];
+    const int64_t stride = job->correlation.result_stride[4];
     const NAMED(results_t) results[2] = {NAMED(results_of)(job, n, channel, 2 * pair),
                                          NAMED(results_of)(job, n, channel, 2 * pair + 1)};
     const REAL *twiddles = (const REAL *)t->twiddles;
@@ -321,7 +321,7 @@ static NAMED(pixels_t) NAMED(source_pixels)(const correlation_t *c, int64_t n, i
 }
 
 static NAMED(ahead_t) NAMED(ahead_of)(const fft_fused_job_t *job, int64_t item) {
-    const correlation_t *c = &job->sum;
+    const correlation_t *c = &job->correlation;
     const int64_t pairs = fft_fused_pairs(job), next = item + 1 < fft_fused_items(job) ? item + 1 : item;
     const NAMED(pixels_t) p = NAMED(source_pixels)(c, next / pairs % c->batch, next / pairs / c->batch);
     NAMED(ahead_t) ahead;
@@ -342,7 +342,7 @@ static void NAMED(multiply_channels)(const fft_fused_job_t *job, const REAL *spe
     const int64_t points = fft_fused_points(job), of_rows = LANES * job->across.size;
     for (int64_t row = 0; row < job->down.size; row += LANES) {
         const int64_t at = row * job->across.size * 2;
-        for (int64_t i = 0; i < job->sum.channels; i++)
+        for (int64_t i = 0; i < job->correlation.channels; i++)
             NAMED(multiply_spectra)(rows, spectra + i * 2 * points + at, kernel + i * 2 * points + at, of_rows, i > 0,
                                     0);
         NAMED(rows_of_spectrum)(job, rows, row, tile);
@@ -353,7 +353,7 @@ static void NAMED(multiply_channels)(const fft_fused_job_t *job, const REAL *spe
  * channels or filters the spectra of all channels. */
 static void NAMED(correlate)(const void *opaque, int64_t item, void *scratch) {
     const fft_fused_job_t *job = opaque;
-    const correlation_t *c = &job->sum;
+    const correlation_t *c = &job->correlation;
     const int64_t pairs = fft_fused_pairs(job), points = fft_fused_points(job);
     const int64_t pair = item % pairs, n = item / pairs % c->batch, group = item / pairs / c->batch;
     REAL *tile = scratch, *rows = tile + fft_fused_tile_size(job, LANES),

@@ -18,7 +18,7 @@ typedef struct {
 } transform_t;
 
 typedef struct {
-    correlation_t sum; /* step 1, one slice, delta not negative */
+    correlation_t correlation; /* step 1, one slice, delta not negative */
     epilogue_t epilogue;
     transform_t down;       /* along the columns of a tile */
     transform_t across;     /* along its rows */
@@ -47,12 +47,14 @@ static inline int64_t fft_fused_rows_size(const fft_fused_job_t *job, int64_t la
 }
 static inline int64_t fft_fused_pairs(const fft_fused_job_t *job) { return div_up(job->tiles[0] * job->tiles[1], 2); }
 static inline int64_t fft_fused_kernels(const fft_fused_job_t *job) {
-    return job->sum.groups * job->sum.filters * job->sum.channels;
+    return job->correlation.groups * job->correlation.filters * job->correlation.channels;
 }
 static inline int64_t fft_fused_items(const fft_fused_job_t *job) {
-    return job->sum.batch * job->sum.groups * fft_fused_pairs(job);
+    return job->correlation.batch * job->correlation.groups * fft_fused_pairs(job);
 }
-static inline int64_t fft_fused_gradient_items(const fft_fused_job_t *job) { return job->sum.groups * job->partials; }
+static inline int64_t fft_fused_gradient_items(const fft_fused_job_t *job) {
+    return job->correlation.groups * job->partials;
+}
 
 #define ROOM fft_fused
 #include "room.h"

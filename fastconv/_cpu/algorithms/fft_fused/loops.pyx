@@ -7,7 +7,7 @@ from libc.string cimport memset
 
 import numpy as np
 
-from ...engine.correlation cimport ALL_IS_SPOILED, DONE, IMAGES_ARE_SPOILED, BoundProblem, Correlations, Kernel, operands_t
+from ...engine.correlation cimport ALL_IS_SPOILED, DONE, IMAGES_ARE_SPOILED, BoundProblem, Correlation, Kernel, operands_t
 from ...engine.correlation cimport packed_memory, point_forward
 from ...engine.runtime cimport isa_level, real_type, run_job
 from ...engine.workspace cimport aligned
@@ -32,7 +32,7 @@ cdef extern from "job.h" nogil:
         const char *twiddles
 
     ctypedef struct fft_fused_job_t:
-        correlation_t sum
+        correlation_t correlation
         epilogue_t epilogue
         transform_t down, across
         const char *turns
@@ -76,7 +76,7 @@ cdef class FftFusedKernel(Kernel):
     cdef list pinned
 
     def __cinit__(self, problem, layout):
-        self.sums, self.layout = Correlations(problem), layout
+        self.correlation, self.layout = Correlation(problem), layout
         self.kernels = kernels_at(isa_level(), real_type(problem.dtype))
         self.shared_bytes, self.thread_bytes = layout.shared_bytes, layout.thread_bytes
         memset(&self.job, 0, sizeof(fft_fused_job_t))
@@ -96,7 +96,7 @@ cdef class FftFusedKernel(Kernel):
 
     def pack(self, operands, int threads):
         """The spectra of the weights; the data arrays are not read."""
-        cdef BoundProblem bound = BoundProblem(self.sums.problem, operands)
+        cdef BoundProblem bound = BoundProblem(self.correlation.problem, operands)
         packed, scratch = aligned(self.shared_bytes), aligned(self.thread_bytes * threads)
         cdef fft_fused_job_t job = self._job(&bound.operands)
         cdef unsigned char[::1] memory = packed, rest = scratch
@@ -107,8 +107,8 @@ cdef class FftFusedKernel(Kernel):
 
     cdef fft_fused_job_t _job(self, const operands_t *operands):
         cdef fft_fused_job_t job = self.job
-        job.sum = self.sums.get(operands, 0, &job.epilogue)
-        point_forward(&job.sum, operands.itemsize)
+        job.correlation = self.correlation.phase(operands, 0, &job.epilogue)
+        point_forward(&job.correlation, operands.itemsize)
         return job
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
@@ -135,7 +135,7 @@ cdef class FftFusedKernel(Kernel):
         finally:
             if packed is not None:
                 PyBuffer_Release(&view)
-        for n in range(job.sum.batch):
+        for n in range(job.correlation.batch):
             if marks[n]:
                 return IMAGES_ARE_SPOILED
         return DONE

@@ -146,7 +146,7 @@ static void split_gradient_multiply(const void *job_, int64_t item, void *scratc
     begin_tiles();
     for (int64_t tap = 0; tap < taps; tap++, t.totals += 1024) {
         const char *lines = job->lines + (group * 2 * panels + 2 * channels) * block_bytes;
-        t.lines[0] = lines + job->sums[0].tap_lines[tap] * 64;
+        t.lines[0] = lines + job->phases[0].tap_lines[tap] * 64;
         t.lines[1] = t.lines[0] + block_bytes;
         BY_PRODUCTS(job->products, multiply_gradient_by, &t);
     }

@@ -67,15 +67,15 @@ static void pack_block(const split_job_t *job, const correlation_t *c, magnitude
     }
 }
 
-/* Item: one panel of one group, in all sums. */
+/* Item: one panel of one group, in all phases. */
 static void split_pack_weight(const void *job_, int64_t item, void *scratch) {
     const split_job_t *job = job_;
     const int64_t panels = split_panels(job), group = item / panels, filter = item % panels * PANEL_FILTERS;
     magnitude_t magnitude = NO_MAGNITUDE;
     (void)scratch;
-    for (int64_t number = 0; number < job->sum_count; number++) {
-        const correlation_t *c = &job->sums[number].correlation;
-        char *to = job->sums[number].packed + item * split_packed_panel_bytes(job, c);
+    for (int64_t number = 0; number < job->phase_count; number++) {
+        const correlation_t *c = &job->phases[number].correlation;
+        char *to = job->phases[number].packed + item * split_packed_panel_bytes(job, c);
         const char *weight = c->weight + group * c->weight_group_stride * job->element_bytes;
         for (int64_t channel = 0; channel < c->channels; channel += LINE_CHANNELS)
             for (int64_t half = 0; half < 2; half++) {

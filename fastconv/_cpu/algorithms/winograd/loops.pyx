@@ -4,7 +4,7 @@
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
 
-from ...engine.correlation cimport ADD, ALL_IS_SPOILED, DONE, IMAGES_ARE_SPOILED, BoundProblem, Correlations, Kernel, operands_t
+from ...engine.correlation cimport ADD, ALL_IS_SPOILED, DONE, IMAGES_ARE_SPOILED, BoundProblem, Correlation, Kernel, operands_t
 from ...engine.correlation cimport packed_memory, point_forward
 from ...engine.runtime cimport isa_level, real_type, run_items
 from ...engine.workspace cimport aligned
@@ -119,7 +119,7 @@ cdef class _Job:
         if bound is None:
             self._set_sizes(problem)
         else:
-            self.job.correlation = bound.correlation(0, &self.job.epilogue)
+            self.job.correlation = bound.phase(0, &self.job.epilogue)
             if problem.direction == "backward_input":
                 for axis in range(1, 3):
                     if problem.stride[axis] > 1:
@@ -382,13 +382,13 @@ cdef class WinogradKernel(Kernel):
     cdef object params
 
     def __cinit__(self, problem, params):
-        self.sums, self.params = Correlations(problem), params
+        self.correlation, self.params = Correlation(problem), params
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
                  int threads, unsigned char *marks) except -1:
-        cdef _Job job = _Job(self.sums.problem, self.params, BoundProblem.over(self.sums, operands))
+        cdef _Job job = _Job(self.correlation.problem, self.params, BoundProblem.over(self.correlation, operands))
         cdef _Resources resources = _Resources()
         resources.threads, resources.workspace = threads, <unsigned char[:workspace_bytes]><unsigned char *>workspace
-        if self.sums.problem.direction == "backward_weight":
+        if self.correlation.problem.direction == "backward_weight":
             return _weight_gradient(job, resources, marks)
         return _correlate(job, packed, resources, marks)
