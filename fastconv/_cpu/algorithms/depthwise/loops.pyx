@@ -277,7 +277,7 @@ ROWS = NCHW_ROWS
 
 
 cdef class NchwKernel(Kernel):
-    """The correlation of a problem with their layout; ``thread_bytes`` of the workspace are for every thread, before
+    """The correlation of a problem with its blocking; ``thread_bytes`` of the workspace are for every thread, before
     them come ``partial_bytes`` for parts of a weight gradient."""
 
     cdef nchw_job_t job
@@ -285,18 +285,18 @@ cdef class NchwKernel(Kernel):
     cdef bint is_gradient
     cdef const kernels_t *kernels
 
-    def __cinit__(self, problem, layout):
+    def __cinit__(self, problem, blocking):
         cdef nchw_job_t *job = &self.job
         self.correlation = Correlation(problem)
         self.kernels = kernels_at(isa_level(), real_type(problem.dtype))
         self.is_gradient = problem.direction == "backward_weight"
-        self.thread_bytes, self.partial_bytes = layout.thread_bytes, layout.partial_bytes
+        self.thread_bytes, self.partial_bytes = blocking.thread_bytes, blocking.partial_bytes
         job.phases, job.partial = NULL, NULL
-        job.row_phases = job.sides = layout.sides
-        job.block, job.band, job.partials = layout.block, layout.band, layout.partials
-        job.before, job.after, job.pitch = layout.before, layout.after, layout.pitch
-        job.gradient_pitch = layout.gradient_pitch
-        job.masks_at, job.columns_at, job.factors_at, job.source_at, job.gradient_at, job.sums_at = layout.starts
+        job.row_phases = job.sides = blocking.sides
+        job.block, job.band, job.partials = blocking.block, blocking.band, blocking.partials
+        job.before, job.after, job.pitch = blocking.before, blocking.after, blocking.pitch
+        job.gradient_pitch = blocking.gradient_pitch
+        job.masks_at, job.columns_at, job.factors_at, job.source_at, job.gradient_at, job.sums_at = blocking.starts
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
                  int threads, unsigned char *marks) except -1:

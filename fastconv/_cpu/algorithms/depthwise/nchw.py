@@ -12,7 +12,7 @@ from ...._algorithm import Machine, Params
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from ...engine import runtime
-from ..direct.layout import MAX_MULTIPLY_ADDS, MAX_PARTIALS, MIN_ITEMS, MIN_MULTIPLY_ADDS
+from ..direct.blocking import MAX_MULTIPLY_ADDS, MAX_PARTIALS, MIN_ITEMS, MIN_MULTIPLY_ADDS
 from . import loops
 
 HEIGHTS = (3, 5, 7)
@@ -36,7 +36,7 @@ EXPOSED = 0.75
 
 
 @dataclass(frozen=True)
-class Layout:
+class Blocking:
     """The fields of nchw_job_t that do not name arrays, and the bytes of scratch that they amount to."""
 
     sides: int
@@ -54,8 +54,8 @@ class Layout:
 
 
 @functools.lru_cache(maxsize=1024)
-def layout_of(problem: ConvProblem) -> Layout:
-    """The layout of a problem that the algorithm supports; follows from the problem and the vector length alone."""
+def blocking_of(problem: ConvProblem) -> Blocking:
+    """The blocking of a problem that the algorithm supports; follows from the problem and the vector length alone."""
     lanes, _, _ = runtime.tile_sizes(problem.dtype)
     itemsize = np.dtype(problem.dtype).itemsize
     (_, height, taps), (_, step, _) = problem.kernel_size, problem.stride
@@ -97,7 +97,7 @@ def layout_of(problem: ConvProblem) -> Layout:
     for size in sizes:
         starts.append(starts[-1] + _lines(size))
     widths = {"before": before, "after": after, "pitch": pitch, "gradient_pitch": gradient_pitch}
-    return Layout(sides, block, band, partials, tuple(starts[1:-1]), starts[-1], partial_bytes, **widths)
+    return Blocking(sides, block, band, partials, tuple(starts[1:-1]), starts[-1], partial_bytes, **widths)
 
 
 def _reach(problem: ConvProblem, pixels: int, source: int) -> tuple[int, int]:
@@ -142,8 +142,8 @@ class DepthwiseNchw(CompiledAlgorithm):
         )
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
-        layout = layout_of(problem)
-        return layout.partial_bytes + threads * layout.thread_bytes
+        blocking = blocking_of(problem)
+        return blocking.partial_bytes + threads * blocking.thread_bytes
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """Multiply-adds of the lanes in use, and the arrays once, which prefetches hide behind each other in part."""
@@ -162,4 +162,4 @@ class DepthwiseNchw(CompiledAlgorithm):
         return machine.call_seconds + work / min(threads, MIN_ITEMS)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.NchwKernel:
-        return loops.NchwKernel(problem, layout_of(problem))
+        return loops.NchwKernel(problem, blocking_of(problem))

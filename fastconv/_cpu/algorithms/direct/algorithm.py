@@ -11,7 +11,7 @@ from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from ...engine import runtime
 from . import loops
-from .layout import MIN_ITEMS, Sum, layout_of
+from .blocking import MIN_ITEMS, Sum, blocking_of
 
 MAX_CHANNELS = 8
 """Channels or filters of a group; with more of both a matrix product reuses what it loads better."""
@@ -34,7 +34,7 @@ class Direct(CompiledAlgorithm):
         channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
         if min(channels, filters) > MAX_CHANNELS or problem.phases > MAX_PHASES:
             return False
-        return layout_of(problem, self._lanes_along(problem)).thread_bytes <= MAX_SCRATCH_BYTES
+        return blocking_of(problem, self._lanes_along(problem)).thread_bytes <= MAX_SCRATCH_BYTES
 
     @staticmethod
     def _lanes_along(problem: ConvProblem) -> str:
@@ -51,21 +51,21 @@ class Direct(CompiledAlgorithm):
         first = self._lanes_along(problem)
         found = [first]
         other = "width" if first == "channels" else "channels"
-        if layout_of(problem, other).thread_bytes <= MAX_SCRATCH_BYTES:
+        if blocking_of(problem, other).thread_bytes <= MAX_SCRATCH_BYTES:
             found.append(other)
         return [{"lanes": name} for name in found]
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
-        layout = layout_of(problem, params["lanes"])
-        return layout.partial_bytes + threads * layout.thread_bytes
+        blocking = blocking_of(problem, params["lanes"])
+        return blocking.partial_bytes + threads * blocking.thread_bytes
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """Arithmetic of the lanes in use, copies of the rows, and the arrays once."""
         lanes, _, _ = runtime.tile_sizes(problem.dtype)
         itemsize = np.dtype(problem.dtype).itemsize
-        layout, total = layout_of(problem, params["lanes"]), Sum.of(problem)
-        along = max(layout.band[2], 1) if layout.unit == 1 else max(total.groups * total.filters, 1)
-        wide = lanes if layout.unit == 1 else layout.unit
+        blocking, total = blocking_of(problem, params["lanes"]), Sum.of(problem)
+        along = max(blocking.band[2], 1) if blocking.unit == 1 else max(total.groups * total.filters, 1)
+        wide = lanes if blocking.unit == 1 else blocking.unit
         lane_use = along / (-(-along // wide) * wide)
         products = math.prod(total.taps) * total.channels
         if total.filters > 2:
@@ -73,15 +73,15 @@ class Direct(CompiledAlgorithm):
         else:
             efficiency = 0.6 if total.is_gradient else 0.85 * products / (products + START_PRODUCTS)
         rate = machine.multiply_adds_per_second[problem.dtype] * efficiency * lane_use
-        panel_items = max(-(-math.prod(total.pixels) // math.prod(layout.band)), 1) * problem.batch
-        copied = panel_items * math.prod(layout.panel) * layout.slots * total.channels
-        copied *= total.phases * (total.groups if layout.unit == 1 else total.groups * total.filters)
-        if total.is_gradient and layout.unit == 1:
-            copied = copied * -(-total.filters // layout.block) + math.prod(problem.output_shape)
+        panel_items = max(-(-math.prod(total.pixels) // math.prod(blocking.band)), 1) * problem.batch
+        copied = panel_items * math.prod(blocking.panel) * blocking.slots * total.channels
+        copied *= total.phases * (total.groups if blocking.unit == 1 else total.groups * total.filters)
+        if total.is_gradient and blocking.unit == 1:
+            copied = copied * -(-total.filters // blocking.block) + math.prod(problem.output_shape)
         arrays = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape, problem.weight_shape))
         work = problem.multiply_adds / rate + arrays * itemsize / machine.bytes_per_second
         work += 2 * copied * itemsize / (4 * machine.bytes_per_second)
-        if problem.layout == "channels_last" and layout.unit == 1:
+        if problem.layout == "channels_last" and blocking.unit == 1:
             source, result = problem.in_channels, problem.out_channels
             results = total.batch * math.prod(total.pixels) * total.phases * total.groups * total.filters
             if problem.direction == "backward_input":
@@ -91,4 +91,4 @@ class Direct(CompiledAlgorithm):
         return machine.call_seconds * total.phases + work / min(threads, MIN_ITEMS)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.DirectKernel:
-        return loops.DirectKernel(problem, layout_of(problem, params["lanes"]))
+        return loops.DirectKernel(problem, blocking_of(problem, params["lanes"]))

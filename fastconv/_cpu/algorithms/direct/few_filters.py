@@ -10,7 +10,7 @@ from ...._algorithm import MAX_PHASES, Machine, Params
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from . import loops
-from .few_filters_layout import MIN_ITEMS, Sum, layout_of
+from .few_filters_blocking import MIN_ITEMS, Sum, blocking_of
 
 FILTERS = range(3, 9)
 """Result channels of a group: with fewer, tiles that slide along the height reuse what they load better."""
@@ -38,23 +38,23 @@ class FewFilters(CompiledAlgorithm):
             return False
         if problem.phases > MAX_PHASES:
             return False
-        return Sum.of(problem).filters in FILTERS and layout_of(problem).thread_bytes <= MAX_SCRATCH_BYTES
+        return Sum.of(problem).filters in FILTERS and blocking_of(problem).thread_bytes <= MAX_SCRATCH_BYTES
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
-        layout = layout_of(problem)
-        return layout.shared_bytes + threads * layout.thread_bytes
+        blocking = blocking_of(problem)
+        return blocking.shared_bytes + threads * blocking.thread_bytes
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """Arithmetic of the lanes in use, copies of the rows, and the arrays once."""
         itemsize = np.dtype(problem.dtype).itemsize
-        layout, total = layout_of(problem), Sum.of(problem)
-        pixels = math.prod(layout.band)
-        lane_use = pixels / (layout.band[0] * layout.out_slice)
-        products = math.prod(total.taps) * layout.channels
+        blocking, total = blocking_of(problem), Sum.of(problem)
+        pixels = math.prod(blocking.band)
+        lane_use = pixels / (blocking.band[0] * blocking.out_slice)
+        products = math.prod(total.taps) * blocking.channels
         efficiency = EFFICIENCY * products / (products + START_PRODUCTS)
         rate = machine.multiply_adds_per_second[problem.dtype] * efficiency * lane_use
-        items = total.batch * total.groups * math.prod(layout.bands)
-        copied = items * math.prod(layout.panel) * total.channels + items * math.prod(problem.weight_shape)
+        items = total.batch * total.groups * math.prod(blocking.bands)
+        copied = items * math.prod(blocking.panel) * total.channels + items * math.prod(problem.weight_shape)
         arrays = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape, problem.weight_shape))
         moved = arrays * itemsize + math.prod(problem.weight_shape) * WEIGHT_BYTES
         work = problem.multiply_adds / rate + moved / machine.bytes_per_second
@@ -65,4 +65,4 @@ class FewFilters(CompiledAlgorithm):
         return machine.call_seconds * 2 + work / min(threads, MIN_ITEMS)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.FewFiltersKernel:
-        return loops.FewFiltersKernel(problem, layout_of(problem))
+        return loops.FewFiltersKernel(problem, blocking_of(problem))

@@ -48,7 +48,7 @@ SLICE_BYTES = sizeof(direct_slice_t)
 
 
 cdef class DirectKernel(Kernel):
-    """The correlation of a problem with their layout; ``thread_bytes`` of the workspace are for every thread, before
+    """The correlation of a problem with its blocking; ``thread_bytes`` of the workspace are for every thread, before
     them come ``partial_bytes`` for parts of a weight gradient."""
 
     cdef direct_job_t job
@@ -57,24 +57,24 @@ cdef class DirectKernel(Kernel):
     cdef bint is_gradient
     cdef const kernels_t *kernels
 
-    def __cinit__(self, problem, layout):
+    def __cinit__(self, problem, blocking):
         cdef direct_job_t *job = &self.job
         cdef int axis
         self.correlation = Correlation(problem)
         self.kernels = kernels_at(isa_level(), real_type(problem.dtype))
         self.is_gradient = problem.direction == "backward_weight"
-        self.thread_bytes, self.partial_bytes = layout.thread_bytes, layout.partial_bytes
+        self.thread_bytes, self.partial_bytes = blocking.thread_bytes, blocking.partial_bytes
         job.phases, job.phase_count = NULL, self.correlation.phase_count
-        job.unit, job.entry, job.block, job.slots = layout.unit, layout.entry, layout.block, layout.slots
-        job.out_pitch, job.is_listed = layout.out_pitch, layout.is_listed
-        job.partials, job.partial = layout.partials, NULL
+        job.unit, job.entry, job.block, job.slots = blocking.unit, blocking.entry, blocking.block, blocking.slots
+        job.out_pitch, job.is_listed = blocking.out_pitch, blocking.is_listed
+        job.partials, job.partial = blocking.partials, NULL
         for axis in range(3):
-            self.delta[axis] = layout.delta[axis]
-            job.spacing[axis], job.advance[axis] = layout.spacing[axis], layout.advance[axis]
-            job.classes[axis], job.bands[axis] = layout.classes[axis], layout.bands[axis]
-            job.band[axis], job.panel[axis] = layout.band[axis], layout.panel[axis]
+            self.delta[axis] = blocking.delta[axis]
+            job.spacing[axis], job.advance[axis] = blocking.spacing[axis], blocking.advance[axis]
+            job.classes[axis], job.bands[axis] = blocking.classes[axis], blocking.bands[axis]
+            job.band[axis], job.panel[axis] = blocking.band[axis], blocking.panel[axis]
         job.factors_at, job.out_at, job.sums_at, job.slices_at, job.taps_at, job.offsets_at, job.lanes_at = \
-            layout.starts
+            blocking.starts
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
                  int threads, unsigned char *marks) except -1:
@@ -139,29 +139,29 @@ cdef extern from "few_filters_job.h" nogil:
 
 
 cdef class FewFiltersKernel(Kernel):
-    """The correlation of a problem with their layout; ``shared_bytes`` of the workspace are for all weights, then come
+    """The correlation of a problem with its blocking; ``shared_bytes`` of the workspace are for all weights, then come
     ``thread_bytes`` for every thread."""
 
     cdef few_filters_job_t job
     cdef int64_t shared_bytes, thread_bytes
     cdef const kernels_t *kernels
 
-    def __cinit__(self, problem, layout):
+    def __cinit__(self, problem, blocking):
         cdef few_filters_job_t *job = &self.job
         cdef int axis
         self.correlation, self.kernels = Correlation(problem), kernels_at(isa_level(), real_type(problem.dtype))
-        self.shared_bytes, self.thread_bytes = layout.shared_bytes, layout.thread_bytes
-        job.phases, job.phase_count, job.channels = NULL, self.correlation.phase_count, layout.channels
+        self.shared_bytes, self.thread_bytes = blocking.shared_bytes, blocking.thread_bytes
+        job.phases, job.phase_count, job.channels = NULL, self.correlation.phase_count, blocking.channels
         job.row_phases = 1
         if problem.direction == "backward_input":
             job.row_phases = max(min(problem.stride[2], problem.input_size[2]), 1)
         for axis in range(3):
-            job.band[axis], job.bands[axis] = layout.band[axis], layout.bands[axis]
-            job.origin[axis], job.reach[axis] = layout.origin[axis], layout.reach[axis]
-            job.panel[axis] = layout.panel[axis]
-        job.lead, job.plane, job.runs_on = layout.lead, layout.plane, layout.runs_on
-        job.out_pitch, job.out_slice = layout.out_pitch, layout.out_slice
-        job.panel_at, job.out_at, job.offsets_at = layout.starts
+            job.band[axis], job.bands[axis] = blocking.band[axis], blocking.bands[axis]
+            job.origin[axis], job.reach[axis] = blocking.origin[axis], blocking.reach[axis]
+            job.panel[axis] = blocking.panel[axis]
+        job.lead, job.plane, job.runs_on = blocking.lead, blocking.plane, blocking.runs_on
+        job.out_pitch, job.out_slice = blocking.out_pitch, blocking.out_slice
+        job.panel_at, job.out_at, job.offsets_at = blocking.starts
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
                  int threads, unsigned char *marks) except -1:

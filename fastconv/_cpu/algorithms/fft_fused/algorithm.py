@@ -13,7 +13,7 @@ from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from ...engine import runtime
 from . import loops
-from .layout import MAX_POINTS, MAX_PRODUCTS, SIZES, SPECTRA_BYTES, is_signal, layout_of, radices, tiling
+from .blocking import MAX_POINTS, MAX_PRODUCTS, SIZES, SPECTRA_BYTES, blocking_of, is_signal, radices, tiling
 
 CANDIDATES = 5
 """Sizes of tiles that the tuner tries."""
@@ -65,24 +65,24 @@ class FftFused(CompiledAlgorithm):
         return [{"height": height, "width": width} for height, width in _tiles(problem)]
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
-        layout = layout_of(problem, params["height"], params["width"])
-        return layout.shared_bytes + threads * layout.thread_bytes
+        blocking = blocking_of(problem, params["height"], params["width"])
+        return blocking.shared_bytes + threads * blocking.thread_bytes
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """Arithmetic, what of the arrays and of spectra is not in cache, and elements that are copied one by one."""
         height, width = params["height"], params["width"]
-        itemsize, layout = np.dtype(problem.dtype).itemsize, layout_of(problem, height, width)
+        itemsize, blocking = np.dtype(problem.dtype).itemsize, blocking_of(problem, height, width)
         elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
-        spectra, pairs = 2 * height * width * math.prod(problem.weight_shape[:2]), problem.batch * layout.pairs
+        spectra, pairs = 2 * height * width * math.prod(problem.weight_shape[:2]), problem.batch * blocking.pairs
         moved = EXPOSED * elements * itemsize
         if spectra * itemsize > CACHED_BYTES:
             moved += 2 * spectra * itemsize
         if spectra * itemsize > CACHED_BYTES * problem.groups:
-            moved += READ_AGAIN * (1 + layout.is_gradient) * pairs * spectra * itemsize
+            moved += READ_AGAIN * (1 + blocking.is_gradient) * pairs * spectra * itemsize
         if problem.layout == "channels_last" and problem.in_channels * problem.out_channels > 1:
             moved += SINGLE_BYTES * elements
         work = _operations(problem, height, width) / machine.multiply_adds_per_second[problem.dtype]
-        items = problem.groups * (layout.partials if layout.is_gradient else pairs)
+        items = problem.groups * (blocking.partials if blocking.is_gradient else pairs)
         return machine.call_seconds + (work + moved / machine.bytes_per_second) / min(threads, items)
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
@@ -100,7 +100,7 @@ class FftFused(CompiledAlgorithm):
         return self.bind(problem, params).pack(Operands(data, weight, output), threads)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.FftFusedKernel:
-        return loops.FftFusedKernel(problem, layout_of(problem, params["height"], params["width"]))
+        return loops.FftFusedKernel(problem, blocking_of(problem, params["height"], params["width"]))
 
 
 @functools.lru_cache(maxsize=1024)

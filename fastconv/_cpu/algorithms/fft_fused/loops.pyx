@@ -63,30 +63,30 @@ cdef void _set_transform(transform_t *t, made, const char *twiddles):
 
 
 cdef class FftFusedKernel(Kernel):
-    """The correlation of a problem with its layout. Marks images whose results are not finite.
+    """The correlation of a problem with its blocking. Marks images whose results are not finite.
 
     Of the workspace ``shared_bytes`` are for spectra of kernels that are not packed, or for sums of a weight gradient;
     ``thread_bytes`` follow for every thread.
     """
 
     cdef fft_fused_job_t job
-    cdef readonly object layout
+    cdef readonly object blocking
     cdef int64_t shared_bytes, thread_bytes
     cdef const kernels_t *kernels
     cdef list pinned
 
-    def __cinit__(self, problem, layout):
-        self.correlation, self.layout = Correlation(problem), layout
+    def __cinit__(self, problem, blocking):
+        self.correlation, self.blocking = Correlation(problem), blocking
         self.kernels = kernels_at(isa_level(), real_type(problem.dtype))
-        self.shared_bytes, self.thread_bytes = layout.shared_bytes, layout.thread_bytes
+        self.shared_bytes, self.thread_bytes = blocking.shared_bytes, blocking.thread_bytes
         memset(&self.job, 0, sizeof(fft_fused_job_t))
         self.pinned = []
-        _set_transform(&self.job.down, layout.down, self._memory(layout.down.twiddles))
-        _set_transform(&self.job.across, layout.across, self._memory(layout.across.twiddles))
-        self.job.turns = NULL if layout.turns is None else self._memory(layout.turns)
-        self.job.results = layout.results
-        self.job.tiles = layout.tiles
-        self.job.partials, self.job.round_pairs = layout.partials, layout.round_pairs
+        _set_transform(&self.job.down, blocking.down, self._memory(blocking.down.twiddles))
+        _set_transform(&self.job.across, blocking.across, self._memory(blocking.across.twiddles))
+        self.job.turns = NULL if blocking.turns is None else self._memory(blocking.turns)
+        self.job.results = blocking.results
+        self.job.tiles = blocking.tiles
+        self.job.partials, self.job.round_pairs = blocking.partials, blocking.round_pairs
 
     cdef const char *_memory(self, array) except? NULL:
         """Of an array that is kept as long as this."""
@@ -120,8 +120,8 @@ cdef class FftFusedKernel(Kernel):
         if self.shared_bytes + self.thread_bytes * threads > workspace_bytes:
             raise MemoryError("workspace smaller than the algorithm asked for")
         job.spoiled, job.spectra = marks, workspace
-        if self.layout.is_gradient:
-            for job.round_first in range(0, self.layout.pairs_of_part, job.round_pairs):
+        if self.blocking.is_gradient:
+            for job.round_first in range(0, self.blocking.pairs_of_part, job.round_pairs):
                 run_job(self.kernels.gradient, &job, fft_fused_gradient_items(&job), self.thread_bytes, scratch,
                         threads)
             run_job(self.kernels.reduce, &job, fft_fused_kernels(&job), self.thread_bytes, scratch, threads)

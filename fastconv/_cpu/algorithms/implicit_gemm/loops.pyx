@@ -96,7 +96,7 @@ cdef void _clear(const void *job, int64_t item, void *scratch) noexcept nogil:
 
 
 cdef class GemmKernel(Kernel):
-    """The correlation of a problem with their blocking; ``shared_bytes`` of the workspace are for packed weights or
+    """The correlation of a problem with its blocking; ``shared_bytes`` of the workspace are for packed weights or
     partial sums, then come ``thread_bytes`` for every thread."""
 
     cdef gemm_job_t *jobs

@@ -104,7 +104,7 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Blocking:
     """The fields of direct_job_t that do not name arrays, and the bytes of scratch that they amount to."""
 
     unit: int
@@ -128,8 +128,8 @@ class Layout:
 
 
 @functools.lru_cache(maxsize=1024)
-def layout_of(problem: ConvProblem, lanes_along: str) -> Layout:
-    """The layout for lanes along the "width" or the "channels"."""
+def blocking_of(problem: ConvProblem, lanes_along: str) -> Blocking:
+    """The blocking for lanes along the "width" or the "channels"."""
     total = Sum.of(problem)
     lanes, _, _ = runtime.tile_sizes(problem.dtype)
     itemsize = np.dtype(problem.dtype).itemsize
@@ -139,16 +139,16 @@ def layout_of(problem: ConvProblem, lanes_along: str) -> Layout:
     floors = ((1, 1, 1), (1, min_rows, 1), (1, min_rows, 4 * lanes if unit == 1 else 8))
     for floor in reversed(floors):
         while any(size > least for size, least in zip(band, floor, strict=True)):
-            layout = _lay_out(total, band, unit, lanes, itemsize)
-            if layout.thread_bytes <= SCRATCH_BYTES and not _is_long(total, layout):
-                return _with_blocks(total, layout, itemsize)
+            blocking = _blocking_with(total, band, unit, lanes, itemsize)
+            if blocking.thread_bytes <= SCRATCH_BYTES and not _is_long(total, blocking):
+                return _with_blocks(total, blocking, itemsize)
             band = _halved(band, floor, total, lanes if unit == 1 else 1)
-    return _with_blocks(total, _lay_out(total, band, unit, lanes, itemsize), itemsize)
+    return _with_blocks(total, _blocking_with(total, band, unit, lanes, itemsize), itemsize)
 
 
 def _unit(problem: ConvProblem, total: Sum, band: Sizes, lanes: int, itemsize: int) -> int:
     """Result channels that are gathered together."""
-    panel_bytes = math.prod(_lay_out(total, band, lanes, lanes, itemsize).panel) * lanes * itemsize
+    panel_bytes = math.prod(_blocking_with(total, band, lanes, lanes, itemsize).panel) * lanes * itemsize
     vectors = max(UNIT_BYTES // panel_bytes, 1)
     if problem.layout == "channels_last":
         run_bytes = LONG_RUN_BYTES if math.prod(total.taps) <= MAX_LONG_RUN_TAPS else RUN_BYTES
@@ -181,28 +181,28 @@ def _filters_of_gradient(total: Sum) -> int:
     return min(GRADIENT_TILES * tile, total.filters)
 
 
-def _items(total: Sum, layout: Layout) -> int:
+def _items(total: Sum, blocking: Blocking) -> int:
     """Items (forward) or regions and filters to share among items (weight gradient)."""
-    parts = total.groups if layout.unit == 1 else -(-total.groups * total.filters // layout.unit)
-    if total.is_gradient and layout.unit == 1:
-        parts *= -(-total.filters // layout.block)
-    return total.batch * parts * math.prod(total.classes) * math.prod(layout.bands)
+    parts = total.groups if blocking.unit == 1 else -(-total.groups * total.filters // blocking.unit)
+    if total.is_gradient and blocking.unit == 1:
+        parts *= -(-total.filters // blocking.block)
+    return total.batch * parts * math.prod(total.classes) * math.prod(blocking.bands)
 
 
-def _multiply_adds(total: Sum, layout: Layout) -> int:
+def _multiply_adds(total: Sum, blocking: Blocking) -> int:
     """Of one group (unit) of one band."""
-    filters = layout.unit if layout.unit > 1 else total.filters
-    if total.is_gradient and layout.unit == 1:
+    filters = blocking.unit if blocking.unit > 1 else total.filters
+    if total.is_gradient and blocking.unit == 1:
         filters = min(filters, loops.ROWS)
-    return math.prod(layout.band) * math.prod(total.taps) * total.channels * filters
+    return math.prod(blocking.band) * math.prod(total.taps) * total.channels * filters
 
 
-def _is_long(total: Sum, layout: Layout) -> bool:
-    work = _multiply_adds(total, layout)
-    return work > MAX_MULTIPLY_ADDS or (work > MIN_MULTIPLY_ADDS and _items(total, layout) < MIN_ITEMS)
+def _is_long(total: Sum, blocking: Blocking) -> bool:
+    work = _multiply_adds(total, blocking)
+    return work > MAX_MULTIPLY_ADDS or (work > MIN_MULTIPLY_ADDS and _items(total, blocking) < MIN_ITEMS)
 
 
-def _lay_out(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int) -> Layout:
+def _blocking_with(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int) -> Blocking:
     entry = 1 if unit == 1 else lanes
     width_reach = (total.taps[2] - 1) * total.delta[2] // total.step[2]
     slots = min(total.step[2] // math.gcd(total.step[2], total.delta[2]), total.taps[2])
@@ -238,7 +238,7 @@ def _lay_out(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int) -> L
         # Never a multiple of a page apart, which would put all parts into the same sets of a cache.
         starts.append(_up(starts[-1] + size, 64) + 64)
     bands = _three(-(-size // b) for size, b in zip(total.class_pixels, band, strict=True))
-    return Layout(
+    return Blocking(
         unit=unit,
         entry=entry,
         block=filters if total.is_gradient else 1,
@@ -259,24 +259,28 @@ def _lay_out(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int) -> L
     )
 
 
-def _with_blocks(total: Sum, layout: Layout, itemsize: int) -> Layout:
+def _with_blocks(total: Sum, blocking: Blocking, itemsize: int) -> Blocking:
     """Small groups put together, pixels of a weight gradient with few results split into parts."""
-    work = _multiply_adds(total, layout)
+    work = _multiply_adds(total, blocking)
     if not total.is_gradient:
-        parts = total.groups if layout.unit == 1 else -(-total.groups * total.filters // layout.unit)
-        data = (math.prod(layout.panel) * layout.slots + math.prod(layout.band) * total.phases) * layout.unit * itemsize
+        parts = total.groups if blocking.unit == 1 else -(-total.groups * total.filters // blocking.unit)
+        data = (
+            (math.prod(blocking.panel) * blocking.slots + math.prod(blocking.band) * total.phases)
+            * blocking.unit
+            * itemsize
+        )
         most = min(SMALL_MULTIPLY_ADDS // max(work, 1), SMALL_BYTES // data)
-        block = max(1, min(most, _items(total, layout) // MIN_ITEMS, parts))
-        return replace(layout, block=block)
+        block = max(1, min(most, _items(total, blocking) // MIN_ITEMS, parts))
+        return replace(blocking, block=block)
     results = total.groups * total.filters
-    filters = layout.unit if layout.unit > 1 else layout.block
-    parts = -(-results // filters) if layout.unit > 1 else total.groups * -(-total.filters // filters)
-    positions = _items(total, layout) // max(parts, 1)
+    filters = blocking.unit if blocking.unit > 1 else blocking.block
+    parts = -(-results // filters) if blocking.unit > 1 else total.groups * -(-total.filters // filters)
+    positions = _items(total, blocking) // max(parts, 1)
     wanted = max(-(-MIN_ITEMS // parts), positions * work // MAX_MULTIPLY_ADDS)
     enough = positions * work // MIN_MULTIPLY_ADDS
     partials = max(1, min(wanted, enough, positions, MAX_PARTIALS))
     size = partials * results * total.channels * math.prod(total.taps) * itemsize if partials > 1 else 0
-    return replace(layout, partials=partials, partial_bytes=_up(size, 64))
+    return replace(blocking, partials=partials, partial_bytes=_up(size, 64))
 
 
 def _apart(columns: int, lanes: int, row_bytes: int) -> int:

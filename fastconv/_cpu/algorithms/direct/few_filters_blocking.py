@@ -15,7 +15,7 @@ import numpy as np
 
 from ...._problem import ConvProblem, Sizes
 from ...engine import runtime
-from .layout import MAX_MULTIPLY_ADDS, MIN_ITEMS, MIN_MULTIPLY_ADDS, SCRATCH_BYTES
+from .blocking import MAX_MULTIPLY_ADDS, MIN_ITEMS, MIN_MULTIPLY_ADDS, SCRATCH_BYTES
 
 MIN_CHANNELS = 4
 """Channels that are summed together at least, so that there is more to sum than to add up."""
@@ -77,7 +77,7 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Blocking:
     """The fields of few_filters_job_t that do not name arrays, and the bytes that they amount to."""
 
     channels: int
@@ -97,8 +97,8 @@ class Layout:
 
 
 @functools.lru_cache(maxsize=1024)
-def layout_of(problem: ConvProblem) -> Layout:
-    """The layout that copies the least of the source and adds up the fewest sums."""
+def blocking_of(problem: ConvProblem) -> Blocking:
+    """The blocking that copies the least of the source and adds up the fewest sums."""
     total = Sum.of(problem)
     lanes, _, _ = runtime.tile_sizes(problem.dtype)
     itemsize = np.dtype(problem.dtype).itemsize
@@ -108,38 +108,38 @@ def layout_of(problem: ConvProblem) -> Layout:
         blocks.add(2 * max(blocks))
     multiple = least if problem.layout == "channels_last" else 1
     found = [_fitting(total, _up(-(-total.channels // n), multiple), lanes, itemsize, problem) for n in sorted(blocks)]
-    fitting = [layout for layout in found if layout.thread_bytes <= SCRATCH_BYTES]
-    return min(fitting or found[-1:], key=lambda layout: _traffic(total, layout))
+    fitting = [blocking for blocking in found if blocking.thread_bytes <= SCRATCH_BYTES]
+    return min(fitting or found[-1:], key=lambda blocking: _traffic(total, blocking))
 
 
-def _traffic(total: Sum, layout: Layout) -> float:
+def _traffic(total: Sum, blocking: Blocking) -> float:
     """Elements copied, and sums added up, by pixel of a phase."""
-    overlap = math.prod((b + r) / b for b, r in zip(layout.band, total.reach, strict=True))
-    blocks = -(-total.channels // layout.channels)
+    overlap = math.prod((b + r) / b for b, r in zip(blocking.band, total.reach, strict=True))
+    blocks = -(-total.channels // blocking.channels)
     return total.channels * overlap + 0.5 * (blocks - 1) * total.filters * math.prod(total.phases)
 
 
-def _fitting(total: Sum, channels: int, lanes: int, itemsize: int, problem: ConvProblem) -> Layout:
+def _fitting(total: Sum, channels: int, lanes: int, itemsize: int, problem: ConvProblem) -> Blocking:
     """The largest boxes with room for ``channels`` channels."""
     band = _three(max(size, 1) for size in total.pixels)
     floor = (1, 1, 4 * lanes)
     while True:
-        layout = _lay_out(total, channels, band, lanes, itemsize, problem)
-        items = total.batch * total.groups * math.prod(layout.bands)
+        blocking = _blocking_with(total, channels, band, lanes, itemsize, problem)
+        items = total.batch * total.groups * math.prod(blocking.bands)
         work = math.prod(band) * math.prod(total.taps) * math.prod(total.phases) * total.channels * total.filters
         is_long = work > MAX_MULTIPLY_ADDS or (work > MIN_MULTIPLY_ADDS and items < MIN_ITEMS)
-        if layout.thread_bytes <= SCRATCH_BYTES and not is_long:
-            return layout
+        if blocking.thread_bytes <= SCRATCH_BYTES and not is_long:
+            return blocking
         axis = next((axis for axis in range(3) if band[axis] > floor[axis]), None)
         if axis is None:
-            return layout
+            return blocking
         size = -(-band[axis] // 2)
         if axis == 2:
             size = min(_up(size, lanes), band[2] - 1)
         band = _three(size if i == axis else band[i] for i in range(3))
 
 
-def _lay_out(total: Sum, channels: int, band: Sizes, lanes: int, itemsize: int, problem: ConvProblem) -> Layout:
+def _blocking_with(total: Sum, channels: int, band: Sizes, lanes: int, itemsize: int, problem: ConvProblem) -> Blocking:
     entries = _three(b + r for b, r in zip(band, total.reach, strict=True))
     whole = band[1] * -(-band[2] // lanes)
     runs_on = -(-((band[1] - 1) * entries[2] + band[2]) // lanes) <= RUNNING_ON * whole
@@ -162,7 +162,7 @@ def _lay_out(total: Sum, channels: int, band: Sizes, lanes: int, itemsize: int, 
     for size in sizes:
         starts.append(_up(starts[-1] + size, 64) + 64)
     shared = math.prod(problem.weight_shape) * itemsize
-    return Layout(
+    return Blocking(
         channels=channels,
         bands=_three(-(-size // b) for size, b in zip(total.pixels, band, strict=True)),
         band=band,

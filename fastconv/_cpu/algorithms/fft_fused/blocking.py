@@ -41,7 +41,7 @@ class Transform:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Blocking:
     """The fields of fft_fused_job_t that do not name arrays, and bytes of memory."""
 
     is_gradient: bool
@@ -81,8 +81,8 @@ def pixels(problem: ConvProblem) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=1024)
-def layout_of(problem: ConvProblem, height: int, width: int) -> Layout:
-    """The layout of a problem that the algorithm supports with tiles of ``height`` x ``width`` points."""
+def blocking_of(problem: ConvProblem, height: int, width: int) -> Blocking:
+    """The blocking of a problem that the algorithm supports with tiles of ``height`` x ``width`` points."""
     lanes, _, _ = runtime.tile_sizes(problem.dtype)
     dtype = np.dtype(problem.dtype)
     results, tiles = tiling(problem, height, width)
@@ -100,7 +100,7 @@ def layout_of(problem: ConvProblem, height: int, width: int) -> Layout:
         partials = max(min(-(-MAX_PARTIALS // problem.groups), pairs, PARTIAL_BYTES // shared_bytes), 1)
         shared_bytes *= partials
         spectra = channels + 1
-    return Layout(
+    return Blocking(
         is_gradient,
         transform(height, problem.dtype),
         transform(width, problem.dtype),
