@@ -48,7 +48,7 @@ MAX_LISTED_TAPS = 1024
 
 
 @dataclass(frozen=True)
-class Sum:
+class Correlation:
     """The largest of the correlations of a problem: no stride phase of backward_input has more pixels or taps."""
 
     batch: int
@@ -63,7 +63,7 @@ class Sum:
     is_gradient: bool
 
     @classmethod
-    def of(cls, problem: ConvProblem) -> Sum:
+    def of(cls, problem: ConvProblem) -> Correlation:
         groups = problem.groups
         channels, filters = problem.in_channels // groups, problem.out_channels // groups
         pixels, taps = problem.output_size, problem.kernel_size
@@ -130,41 +130,41 @@ class Blocking:
 @functools.lru_cache(maxsize=1024)
 def blocking_of(problem: ConvProblem, lanes_along: str) -> Blocking:
     """The blocking for lanes along the "width" or the "channels"."""
-    total = Sum.of(problem)
+    c = Correlation.of(problem)
     lanes, _, _ = runtime.tile_sizes(problem.dtype)
     itemsize = np.dtype(problem.dtype).itemsize
-    band = _three(max(pixels, 1) for pixels in total.class_pixels)
-    unit = 1 if lanes_along == "width" else _unit(problem, total, band, lanes, itemsize)
+    band = _three(max(pixels, 1) for pixels in c.class_pixels)
+    unit = 1 if lanes_along == "width" else _unit(problem, c, band, lanes, itemsize)
     min_rows = min(band[1], loops.ROWS)
     floors = ((1, 1, 1), (1, min_rows, 1), (1, min_rows, 4 * lanes if unit == 1 else 8))
     for floor in reversed(floors):
         while any(size > least for size, least in zip(band, floor, strict=True)):
-            blocking = _blocking_with(total, band, unit, lanes, itemsize)
-            if blocking.thread_bytes <= SCRATCH_BYTES and not _is_long(total, blocking):
-                return _with_blocks(total, blocking, itemsize)
-            band = _halved(band, floor, total, lanes if unit == 1 else 1)
-    return _with_blocks(total, _blocking_with(total, band, unit, lanes, itemsize), itemsize)
+            blocking = _blocking_with(c, band, unit, lanes, itemsize)
+            if blocking.thread_bytes <= SCRATCH_BYTES and not _is_long(c, blocking):
+                return _with_blocks(c, blocking, itemsize)
+            band = _halved(band, floor, c, lanes if unit == 1 else 1)
+    return _with_blocks(c, _blocking_with(c, band, unit, lanes, itemsize), itemsize)
 
 
-def _unit(problem: ConvProblem, total: Sum, band: Sizes, lanes: int, itemsize: int) -> int:
+def _unit(problem: ConvProblem, c: Correlation, band: Sizes, lanes: int, itemsize: int) -> int:
     """Result channels that are gathered together."""
-    panel_bytes = math.prod(_blocking_with(total, band, lanes, lanes, itemsize).panel) * lanes * itemsize
+    panel_bytes = math.prod(_blocking_with(c, band, lanes, lanes, itemsize).panel) * lanes * itemsize
     vectors = max(UNIT_BYTES // panel_bytes, 1)
     if problem.layout == "channels_last":
-        run_bytes = LONG_RUN_BYTES if math.prod(total.taps) <= MAX_LONG_RUN_TAPS else RUN_BYTES
+        run_bytes = LONG_RUN_BYTES if math.prod(c.taps) <= MAX_LONG_RUN_TAPS else RUN_BYTES
         vectors = max(vectors, run_bytes // (lanes * itemsize))
-    of_all = max(-(-total.groups * total.filters // lanes), 1)
+    of_all = max(-(-c.groups * c.filters // lanes), 1)
     units = -(-of_all // min(vectors, UNIT_VECTORS))
     return lanes * -(-of_all // units)
 
 
-def _halved(band: Sizes, floor: Sizes, total: Sum, multiple: int) -> Sizes:
+def _halved(band: Sizes, floor: Sizes, c: Correlation, multiple: int) -> Sizes:
     """The band cut in two along the axis where that repeats the least of the source, not below ``floor``."""
     best, most = None, -1.0
     for axis in range(3):
         if band[axis] > floor[axis]:
-            step = total.advance[axis] if axis < 2 else total.step[axis]
-            reach = total.taps[axis] if axis < 2 else (total.taps[axis] - 1) * total.delta[axis] + 1
+            step = c.advance[axis] if axis < 2 else c.step[axis]
+            reach = c.taps[axis] if axis < 2 else (c.taps[axis] - 1) * c.delta[axis] + 1
             own = band[axis] * step / max(reach - step, 0.25) / (WIDE if axis == 2 else 1)
             if own > most:
                 best, most = axis, own
@@ -175,77 +175,77 @@ def _halved(band: Sizes, floor: Sizes, total: Sum, multiple: int) -> Sizes:
     return _three(max(size, floor[axis]) if axis == best else band[axis] for axis in range(3))
 
 
-def _filters_of_gradient(total: Sum) -> int:
+def _filters_of_gradient(c: Correlation) -> int:
     """Filters of an item of a weight gradient with lanes along the width: register tiles of equal size."""
-    tile = -(-total.filters // -(-total.filters // loops.ROWS))
-    return min(GRADIENT_TILES * tile, total.filters)
+    tile = -(-c.filters // -(-c.filters // loops.ROWS))
+    return min(GRADIENT_TILES * tile, c.filters)
 
 
-def _items(total: Sum, blocking: Blocking) -> int:
+def _items(c: Correlation, blocking: Blocking) -> int:
     """Items (forward) or regions and filters to share among items (weight gradient)."""
-    parts = total.groups if blocking.unit == 1 else -(-total.groups * total.filters // blocking.unit)
-    if total.is_gradient and blocking.unit == 1:
-        parts *= -(-total.filters // blocking.block)
-    return total.batch * parts * math.prod(total.classes) * math.prod(blocking.bands)
+    parts = c.groups if blocking.unit == 1 else -(-c.groups * c.filters // blocking.unit)
+    if c.is_gradient and blocking.unit == 1:
+        parts *= -(-c.filters // blocking.block)
+    return c.batch * parts * math.prod(c.classes) * math.prod(blocking.bands)
 
 
-def _multiply_adds(total: Sum, blocking: Blocking) -> int:
+def _multiply_adds(c: Correlation, blocking: Blocking) -> int:
     """Of one group (unit) of one band."""
-    filters = blocking.unit if blocking.unit > 1 else total.filters
-    if total.is_gradient and blocking.unit == 1:
+    filters = blocking.unit if blocking.unit > 1 else c.filters
+    if c.is_gradient and blocking.unit == 1:
         filters = min(filters, loops.ROWS)
-    return math.prod(blocking.band) * math.prod(total.taps) * total.channels * filters
+    return math.prod(blocking.band) * math.prod(c.taps) * c.channels * filters
 
 
-def _is_long(total: Sum, blocking: Blocking) -> bool:
-    work = _multiply_adds(total, blocking)
-    return work > MAX_MULTIPLY_ADDS or (work > MIN_MULTIPLY_ADDS and _items(total, blocking) < MIN_ITEMS)
+def _is_long(c: Correlation, blocking: Blocking) -> bool:
+    work = _multiply_adds(c, blocking)
+    return work > MAX_MULTIPLY_ADDS or (work > MIN_MULTIPLY_ADDS and _items(c, blocking) < MIN_ITEMS)
 
 
-def _blocking_with(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int) -> Blocking:
+def _blocking_with(c: Correlation, band: Sizes, unit: int, lanes: int, itemsize: int) -> Blocking:
     entry = 1 if unit == 1 else lanes
-    width_reach = (total.taps[2] - 1) * total.delta[2] // total.step[2]
-    slots = min(total.step[2] // math.gcd(total.step[2], total.delta[2]), total.taps[2])
+    width_reach = (c.taps[2] - 1) * c.delta[2] // c.step[2]
+    slots = min(c.step[2] // math.gcd(c.step[2], c.delta[2]), c.taps[2])
     columns = band[2] + width_reach
     if unit == 1:
         # Vectors run over the end of a row, in the weight gradient by tap.
-        vectors = _up(band[2], lanes) if total.is_gradient else max(band[2], lanes)
+        vectors = _up(band[2], lanes) if c.is_gradient else max(band[2], lanes)
         columns = _apart(_up(vectors + width_reach, lanes), lanes, slots * itemsize)
-    rows = [(band[i] - 1) * total.advance[i] + total.taps[i] for i in range(2)]
+    rows = [(band[i] - 1) * c.advance[i] + c.taps[i] for i in range(2)]
     panel = (rows[0], rows[1], columns)
     out_pitch = _up(band[2], lanes) if unit == 1 else band[2] * lanes
     one_panel = math.prod(panel) * slots * unit
-    taps = math.prod(total.taps)
+    taps = math.prod(c.taps)
     filters = 1
     if unit == 1:
-        filters = _filters_of_gradient(total) if total.is_gradient else min(max(total.filters, 1), loops.ROWS)
-    is_listed = not total.is_gradient and total.channels * taps <= MAX_LISTED_TAPS
+        filters = _filters_of_gradient(c) if c.is_gradient else min(max(c.filters, 1), loops.ROWS)
+    is_listed = not c.is_gradient and c.channels * taps <= MAX_LISTED_TAPS
     image = (filters if unit == 1 else unit // lanes) * out_pitch * band[1]
-    if total.is_gradient:
-        sums = filters * total.channels * taps * (lanes if unit == 1 else unit)
-        has_ends = unit == 1 and (band[2] % lanes or total.pixels[2] % lanes)
-        ends = total.taps[2] * rows[0] * rows[1] * lanes if has_ends else 0
+    if c.is_gradient:
+        sums = filters * c.channels * taps * (lanes if unit == 1 else unit)
+        has_ends = unit == 1 and (band[2] % lanes or c.pixels[2] % lanes)
+        ends = c.taps[2] * rows[0] * rows[1] * lanes if has_ends else 0
         sizes = [one_panel, image * band[0], ends, sums]
         slices, offsets = band[0], max(out_pitch // lanes, 1)
     else:
-        sizes = [total.channels * one_panel, filters * total.channels * taps * unit, image, 0]
-        slices = max(total.channels * total.taps[0] * min(total.advance[1], total.taps[1]), 1)
-        offsets = total.channels * taps if is_listed else 0
-    tables = [slices * loops.SLICE_BYTES, total.taps[2] * 8, offsets * 8, 2 * unit * 8]
+        sizes = [c.channels * one_panel, filters * c.channels * taps * unit, image, 0]
+        slices = max(c.channels * c.taps[0] * min(c.advance[1], c.taps[1]), 1)
+        offsets = c.channels * taps if is_listed else 0
+    tables = [slices * loops.SLICE_BYTES, c.taps[2] * 8, offsets * 8, 2 * unit * 8]
     sizes = [size * itemsize for size in sizes] + tables
     starts = [0]
     for size in sizes:
         # Never a multiple of a page apart, which would put all parts into the same sets of a cache.
         starts.append(_up(starts[-1] + size, 64) + 64)
-    bands = _three(-(-size // b) for size, b in zip(total.class_pixels, band, strict=True))
+    bands = _three(-(-size // b) for size, b in zip(c.class_pixels, band, strict=True))
     return Blocking(
         unit=unit,
         entry=entry,
-        block=filters if total.is_gradient else 1,
-        delta=total.delta,
-        spacing=total.spacing,
-        advance=total.advance,
-        classes=total.classes,
+        block=filters if c.is_gradient else 1,
+        delta=c.delta,
+        spacing=c.spacing,
+        advance=c.advance,
+        classes=c.classes,
         bands=bands,
         band=band,
         panel=panel,
@@ -259,27 +259,27 @@ def _blocking_with(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int
     )
 
 
-def _with_blocks(total: Sum, blocking: Blocking, itemsize: int) -> Blocking:
+def _with_blocks(c: Correlation, blocking: Blocking, itemsize: int) -> Blocking:
     """Small groups put together, pixels of a weight gradient with few results split into parts."""
-    work = _multiply_adds(total, blocking)
-    if not total.is_gradient:
-        parts = total.groups if blocking.unit == 1 else -(-total.groups * total.filters // blocking.unit)
+    work = _multiply_adds(c, blocking)
+    if not c.is_gradient:
+        parts = c.groups if blocking.unit == 1 else -(-c.groups * c.filters // blocking.unit)
         data = (
-            (math.prod(blocking.panel) * blocking.slots + math.prod(blocking.band) * total.phases)
+            (math.prod(blocking.panel) * blocking.slots + math.prod(blocking.band) * c.phases)
             * blocking.unit
             * itemsize
         )
         most = min(SMALL_MULTIPLY_ADDS // max(work, 1), SMALL_BYTES // data)
-        block = max(1, min(most, _items(total, blocking) // MIN_ITEMS, parts))
+        block = max(1, min(most, _items(c, blocking) // MIN_ITEMS, parts))
         return replace(blocking, block=block)
-    results = total.groups * total.filters
+    results = c.groups * c.filters
     filters = blocking.unit if blocking.unit > 1 else blocking.block
-    parts = -(-results // filters) if blocking.unit > 1 else total.groups * -(-total.filters // filters)
-    positions = _items(total, blocking) // max(parts, 1)
+    parts = -(-results // filters) if blocking.unit > 1 else c.groups * -(-c.filters // filters)
+    positions = _items(c, blocking) // max(parts, 1)
     wanted = max(-(-MIN_ITEMS // parts), positions * work // MAX_MULTIPLY_ADDS)
     enough = positions * work // MIN_MULTIPLY_ADDS
     partials = max(1, min(wanted, enough, positions, MAX_PARTIALS))
-    size = partials * results * total.channels * math.prod(total.taps) * itemsize if partials > 1 else 0
+    size = partials * results * c.channels * math.prod(c.taps) * itemsize if partials > 1 else 0
     return replace(blocking, partials=partials, partial_bytes=_up(size, 64))
 
 

@@ -10,7 +10,7 @@ from ...._algorithm import MAX_PHASES, Machine, Params
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from . import loops
-from .few_filters_blocking import MIN_ITEMS, Sum, blocking_of
+from .few_filters_blocking import MIN_ITEMS, Correlation, blocking_of
 
 FILTERS = range(3, 9)
 """Result channels of a group: with fewer, tiles that slide along the height reuse what they load better."""
@@ -38,7 +38,7 @@ class FewFilters(CompiledAlgorithm):
             return False
         if problem.phases > MAX_PHASES:
             return False
-        return Sum.of(problem).filters in FILTERS and blocking_of(problem).thread_bytes <= MAX_SCRATCH_BYTES
+        return Correlation.of(problem).filters in FILTERS and blocking_of(problem).thread_bytes <= MAX_SCRATCH_BYTES
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
         blocking = blocking_of(problem)
@@ -47,20 +47,20 @@ class FewFilters(CompiledAlgorithm):
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """Arithmetic of the lanes in use, copies of the rows, and the arrays once."""
         itemsize = np.dtype(problem.dtype).itemsize
-        blocking, total = blocking_of(problem), Sum.of(problem)
+        blocking, c = blocking_of(problem), Correlation.of(problem)
         pixels = math.prod(blocking.band)
         lane_use = pixels / (blocking.band[0] * blocking.out_slice)
-        products = math.prod(total.taps) * blocking.channels
+        products = math.prod(c.taps) * blocking.channels
         efficiency = EFFICIENCY * products / (products + START_PRODUCTS)
         rate = machine.multiply_adds_per_second[problem.dtype] * efficiency * lane_use
-        items = total.batch * total.groups * math.prod(blocking.bands)
-        copied = items * math.prod(blocking.panel) * total.channels + items * math.prod(problem.weight_shape)
+        items = c.batch * c.groups * math.prod(blocking.bands)
+        copied = items * math.prod(blocking.panel) * c.channels + items * math.prod(problem.weight_shape)
         arrays = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape, problem.weight_shape))
         moved = arrays * itemsize + math.prod(problem.weight_shape) * WEIGHT_BYTES
         work = problem.multiply_adds / rate + moved / machine.bytes_per_second
         work += 2 * copied * itemsize / (4 * machine.bytes_per_second)
         if problem.layout == "channels_last":
-            results = total.batch * total.groups * total.filters * math.prod(total.pixels) * math.prod(total.phases)
+            results = c.batch * c.groups * c.filters * math.prod(c.pixels) * math.prod(c.phases)
             work += results * SINGLE_BYTES / machine.bytes_per_second
         return machine.call_seconds * 2 + work / min(threads, MIN_ITEMS)
 

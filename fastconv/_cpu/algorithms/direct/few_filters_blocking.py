@@ -24,7 +24,7 @@ RUNNING_ON = 0.97
 
 
 @dataclass(frozen=True)
-class Sum:
+class Correlation:
     """What all phases have in common."""
 
     batch: int
@@ -39,7 +39,7 @@ class Sum:
     phases: Sizes
 
     @classmethod
-    def of(cls, problem: ConvProblem) -> Sum:
+    def of(cls, problem: ConvProblem) -> Correlation:
         before = _three(pad for pad, _ in problem.padding)
         channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
         spans = _three((t - 1) * d for t, d in zip(problem.kernel_size, problem.dilation, strict=True))
@@ -99,34 +99,34 @@ class Blocking:
 @functools.lru_cache(maxsize=1024)
 def blocking_of(problem: ConvProblem) -> Blocking:
     """The blocking that copies the least of the source and adds up the fewest sums."""
-    total = Sum.of(problem)
+    c = Correlation.of(problem)
     lanes, _, _ = runtime.tile_sizes(problem.dtype)
     itemsize = np.dtype(problem.dtype).itemsize
     least = max(lanes if problem.layout == "channels_last" else 1, MIN_CHANNELS)
     blocks = {1}
-    while -(-total.channels // max(blocks)) > least:
+    while -(-c.channels // max(blocks)) > least:
         blocks.add(2 * max(blocks))
     multiple = least if problem.layout == "channels_last" else 1
-    found = [_fitting(total, _up(-(-total.channels // n), multiple), lanes, itemsize, problem) for n in sorted(blocks)]
+    found = [_fitting(c, _up(-(-c.channels // n), multiple), lanes, itemsize, problem) for n in sorted(blocks)]
     fitting = [blocking for blocking in found if blocking.thread_bytes <= SCRATCH_BYTES]
-    return min(fitting or found[-1:], key=lambda blocking: _traffic(total, blocking))
+    return min(fitting or found[-1:], key=lambda blocking: _traffic(c, blocking))
 
 
-def _traffic(total: Sum, blocking: Blocking) -> float:
+def _traffic(c: Correlation, blocking: Blocking) -> float:
     """Elements copied, and sums added up, by pixel of a phase."""
-    overlap = math.prod((b + r) / b for b, r in zip(blocking.band, total.reach, strict=True))
-    blocks = -(-total.channels // blocking.channels)
-    return total.channels * overlap + 0.5 * (blocks - 1) * total.filters * math.prod(total.phases)
+    overlap = math.prod((b + r) / b for b, r in zip(blocking.band, c.reach, strict=True))
+    blocks = -(-c.channels // blocking.channels)
+    return c.channels * overlap + 0.5 * (blocks - 1) * c.filters * math.prod(c.phases)
 
 
-def _fitting(total: Sum, channels: int, lanes: int, itemsize: int, problem: ConvProblem) -> Blocking:
+def _fitting(c: Correlation, channels: int, lanes: int, itemsize: int, problem: ConvProblem) -> Blocking:
     """The largest boxes with room for ``channels`` channels."""
-    band = _three(max(size, 1) for size in total.pixels)
+    band = _three(max(size, 1) for size in c.pixels)
     floor = (1, 1, 4 * lanes)
     while True:
-        blocking = _blocking_with(total, channels, band, lanes, itemsize, problem)
-        items = total.batch * total.groups * math.prod(blocking.bands)
-        work = math.prod(band) * math.prod(total.taps) * math.prod(total.phases) * total.channels * total.filters
+        blocking = _blocking_with(c, channels, band, lanes, itemsize, problem)
+        items = c.batch * c.groups * math.prod(blocking.bands)
+        work = math.prod(band) * math.prod(c.taps) * math.prod(c.phases) * c.channels * c.filters
         is_long = work > MAX_MULTIPLY_ADDS or (work > MIN_MULTIPLY_ADDS and items < MIN_ITEMS)
         if blocking.thread_bytes <= SCRATCH_BYTES and not is_long:
             return blocking
@@ -139,12 +139,14 @@ def _fitting(total: Sum, channels: int, lanes: int, itemsize: int, problem: Conv
         band = _three(size if i == axis else band[i] for i in range(3))
 
 
-def _blocking_with(total: Sum, channels: int, band: Sizes, lanes: int, itemsize: int, problem: ConvProblem) -> Blocking:
-    entries = _three(b + r for b, r in zip(band, total.reach, strict=True))
+def _blocking_with(
+    c: Correlation, channels: int, band: Sizes, lanes: int, itemsize: int, problem: ConvProblem
+) -> Blocking:
+    entries = _three(b + r for b, r in zip(band, c.reach, strict=True))
     whole = band[1] * -(-band[2] // lanes)
     runs_on = -(-((band[1] - 1) * entries[2] + band[2]) // lanes) <= RUNNING_ON * whole
     pitch = entries[2] if runs_on else _up(entries[2], lanes)
-    lead = 0 if runs_on else total.origin[2] % lanes
+    lead = 0 if runs_on else c.origin[2] % lanes
     panel = (entries[0], entries[1], pitch)
     plane = _up(math.prod(panel), lanes)
     # Never an even number of lines, so that planes do not share sets of a cache.
@@ -152,11 +154,11 @@ def _blocking_with(total: Sum, channels: int, band: Sizes, lanes: int, itemsize:
         plane += lanes
     out_pitch = pitch if runs_on else _up(band[2], lanes)
     out_slice = _up(band[1] * out_pitch, lanes)
-    phases = math.prod(total.phases) if channels < total.channels else total.phases[2]
+    phases = math.prod(c.phases) if channels < c.channels else c.phases[2]
     sizes = (
         (lead + channels * plane + 2 * lanes) * itemsize,
-        phases * total.filters * band[0] * out_slice * itemsize,
-        channels * math.prod(total.taps) * 8,
+        phases * c.filters * band[0] * out_slice * itemsize,
+        channels * math.prod(c.taps) * 8,
     )
     starts = [64]
     for size in sizes:
@@ -164,10 +166,10 @@ def _blocking_with(total: Sum, channels: int, band: Sizes, lanes: int, itemsize:
     shared = math.prod(problem.weight_shape) * itemsize
     return Blocking(
         channels=channels,
-        bands=_three(-(-size // b) for size, b in zip(total.pixels, band, strict=True)),
+        bands=_three(-(-size // b) for size, b in zip(c.pixels, band, strict=True)),
         band=band,
-        origin=total.origin,
-        reach=total.reach,
+        origin=c.origin,
+        reach=c.reach,
         panel=panel,
         lead=lead,
         plane=plane,
