@@ -210,7 +210,7 @@ def test_an_algorithm_that_is_not_to_be_had_here(lost: str, monkeypatch: pytest.
 def test_parameters_that_are_not_to_be_had_here() -> None:
     """An algorithm that was asked for stays; one that was found best is chosen anew."""
     problem = fastconv.ConvProblem.parse("forward 1x8x12x12 16x8x3x3 float32")
-    for params in ({}, {"points": 6}, {"points": 10**6, "tiles": -1, "panels": "1"}):
+    for params in ({}, {"tile_size": 6}, {"tile_size": 10**6, "tiles": -1, "panels": "1"}):
         assert carried_plan(problem, "winograd", params, 1, "forced", ()) == plan_for(problem, "winograd", 1)
         assert carried_plan(problem, "winograd", params, 1, "tuned", ()) == plan_for(problem, "auto", 1)
 

@@ -139,10 +139,11 @@ def _able_params(name: str, params: Params, problem: ConvProblem) -> tuple[Algor
         algorithm = find_algorithm(late("fastconv._choose.tuning_record").current_name(name))
     except KeyError:
         return None
+    current = late("fastconv._choose.tuning_record").current_params(name, params)
     target = CPU.target(algorithm, problem)
     if target is None or problem.is_empty or not algorithm.supports(target):
         return None
-    return next(((algorithm, known) for known in algorithm.parameters(target) if dict(known) == dict(params)), None)
+    return next(((algorithm, known) for known in algorithm.parameters(target) if dict(known) == current), None)
 
 
 def carried_plan(

@@ -41,10 +41,19 @@ FORMER_NAMES = {
 }
 """What algorithms were called before version 0.2, in files that are still there."""
 
+FORMER_PARAMS = {("winograd", "points"): "tile_size"}
+"""By algorithm, as it is called today: what its parameters were called in such files."""
+
 
 def current_name(algorithm: str) -> str:
     """The name of today for the name of an algorithm in a file or a pickled plan."""
     return FORMER_NAMES.get(algorithm, algorithm)
+
+
+def current_params(algorithm: str, params: Params) -> Params:
+    """Parameters from such a file or plan under their names of today; ``algorithm`` under any of its names."""
+    name = current_name(algorithm)
+    return {FORMER_PARAMS.get((name, param), param): value for param, value in params.items()}
 
 
 @dataclass(frozen=True)
@@ -99,7 +108,8 @@ class Timing:
                 and 0 <= samples < 2**31
                 and outcome in OUTCOMES
             ):
-                return cls(current_name(written), params, packed, estimate, seconds, samples, outcome)
+                name, current = current_name(written), current_params(written, params)
+                return cls(name, current, packed, estimate, seconds, samples, outcome)
         return None
 
 
@@ -194,7 +204,7 @@ class TuningRecord:
                     threads,
                     effort,
                     current_name(written),
-                    params,
+                    current_params(written, params),
                     seconds,
                     current_name(default),
                     measured_at,

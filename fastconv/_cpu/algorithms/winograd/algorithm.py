@@ -1,4 +1,4 @@
-"""winograd: minimal filtering F(points - taps + 1, taps), 2 to 5 taps by 4 to 6 points, in 1-D and 2-D, strided too.
+"""winograd: minimal filtering F(m, r), r = 2 to 5 taps by tiles of m + r - 1 = 4 to 6 points, 1-D and 2-D, strided too.
 
 Winograd, Arithmetic Complexity of Computations, SIAM 1980; Lavin and Gray, Fast Algorithms for Convolutional Neural
 Networks, arXiv:1509.09308. Transforms spread non-finite elements over a tile: an image whose result is not finite is
@@ -28,8 +28,8 @@ AMPLIFICATION = {
     (6, 4): 10.38,
     (6, 5): 11.55,
 }
-"""By (points, taps): the largest over results i of sum over points j of |A_ij| |G_j| |B_j|, the rows' 2-norms: how much
-larger than the definition's the terms of one axis may be."""
+"""By (tile size, taps): the largest over results i of sum over points j of |A_ij| |G_j| |B_j|, the rows' 2-norms: how
+much larger than the definition's the terms of one axis may be."""
 
 ROUNDOFFS_AT_HIGH = {
     (4, 2): (7.0, 1.4),
@@ -41,7 +41,7 @@ ROUNDOFFS_AT_HIGH = {
     (6, 4): (10.0, 4.6),
     (6, 5): (10.0, 4.6),
 }
-"""By (points, taps): ``relative`` is a + b sqrt(reduction) roundoffs; measured, with a factor of 1.5 to spare."""
+"""By (tile size, taps): ``relative`` is a + b sqrt(reduction) roundoffs; measured, with a factor of 1.5 to spare."""
 
 HIGH_LIMIT = 1e-5
 MAX_STRIDE = 4
@@ -112,7 +112,7 @@ class Winograd(CompiledAlgorithm):
         return machine.call_seconds * 3 + seconds / threads
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
-        return _error_bound(problem, _points(problem)[0])
+        return _error_bound(problem, _tile_sizes(problem)[0])
 
     def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
         if problem.direction == "backward_weight":
@@ -131,18 +131,18 @@ class Winograd(CompiledAlgorithm):
         return loops.WinogradKernel(problem, params)
 
 
-def _points(problem: ConvProblem) -> list[int]:
-    """Points of the tiles that the precision level admits, those with the largest error first."""
+def _tile_sizes(problem: ConvProblem) -> list[int]:
+    """Tile sizes m + r - 1 that the precision level admits, those with the largest error first."""
     if max(_taps(problem)) > 3:
         return [6]
     if problem.dtype == "float32" and problem.precision in ("ieee", "highest"):
         return [4]
     if problem.dtype == "float32" and problem.precision == "high":
-        return [points for points in (6, 5) if _error_bound(problem, points).relative <= HIGH_LIMIT] + [4]
+        return [size for size in (6, 5) if _error_bound(problem, size).relative <= HIGH_LIMIT] + [4]
     return [6, 5, 4]
 
 
-def _error_bound(problem: ConvProblem, points: int) -> ErrorBound:
+def _error_bound(problem: ConvProblem, tile_size: int) -> ErrorBound:
     """Sums over the reduction and the points, amplified once per axis; see AMPLIFICATION and ROUNDOFFS_AT_HIGH.
 
     A weight gradient's sums are added up pass by pass, so that a pass alone decides the usual error.
@@ -150,7 +150,7 @@ def _error_bound(problem: ConvProblem, points: int) -> ErrorBound:
     taps = max(_taps(problem))
     axes = sum(size > 1 for size in problem.kernel_size[1:])
     if problem.direction == "backward_weight":
-        reduction = _tile_count(problem, points)
+        reduction = _tile_count(problem, tile_size)
         chain = min(reduction, 2 * max(PASS_TILES))
     else:
         channels = problem.in_channels if problem.direction == "forward" else problem.out_channels
@@ -158,10 +158,10 @@ def _error_bound(problem: ConvProblem, points: int) -> ErrorBound:
     if problem.dtype.startswith("complex"):
         reduction, chain = 4 * reduction, 4 * chain
     roundoff = unit_roundoff(problem)
-    constant, slope = ROUNDOFFS_AT_HIGH[points, taps]
+    constant, slope = ROUNDOFFS_AT_HIGH[tile_size, taps]
     return ErrorBound(
         elementwise=None,
-        normwise=roundoff * (reduction + 8 * points + 8) * AMPLIFICATION[points, taps] ** axes,
+        normwise=roundoff * (reduction + 8 * tile_size + 8) * AMPLIFICATION[tile_size, taps] ** axes,
         relative=roundoff * (constant + slope * math.sqrt(chain)),
     )
 
@@ -170,29 +170,29 @@ def _error_bound(problem: ConvProblem, points: int) -> ErrorBound:
 def _parameters(problem: ConvProblem) -> list[Params]:
     """Tile and block sizes, the lowest estimate first."""
     found: list[Params] = []
-    for points in _points(problem):
-        total = _tile_count(problem, points)
+    for tile_size in _tile_sizes(problem):
+        total = _tile_count(problem, tile_size)
         if problem.direction == "backward_weight":
-            found += [{"points": points, "tiles": max(1, min(most, total)), "panels": 0} for most in PASS_TILES]
+            found += [{"tile_size": tile_size, "tiles": max(1, min(most, total)), "panels": 0} for most in PASS_TILES]
             continue
         for most in BLOCK_TILES:
             tiles = max(1, min(most, -(-total * problem.groups // MIN_ITEMS)))
-            found.append({"points": points, "tiles": tiles, "panels": 0})
+            found.append({"tile_size": tile_size, "tiles": tiles, "panels": 0})
         for panels in ITEM_PANELS:
-            params = {"points": points, "tiles": BLOCK_TILES[0], "panels": min(panels, _panels(problem))}
+            params = {"tile_size": tile_size, "tiles": BLOCK_TILES[0], "panels": min(panels, _panels(problem))}
             if loops.memory(problem, params)[0] <= TRANSFORMED_BYTES:
                 found.append(params)
     unique = [params for number, params in enumerate(found) if params not in found[:number]]
     return sorted(unique, key=lambda params: _seconds(problem, params, TYPICAL))
 
 
-def _shape(problem: ConvProblem, points: int) -> tuple[int, int]:
+def _shape(problem: ConvProblem, tile_size: int) -> tuple[int, int]:
     """(points, results) of a tile, both axes together."""
-    taken = [(points, points - taps + 1) if taps > 1 else (1, 1) for taps in _taps(problem)]
+    taken = [(tile_size, tile_size - taps + 1) if taps > 1 else (1, 1) for taps in _taps(problem)]
     return math.prod(count for count, _ in taken), math.prod(results for _, results in taken)
 
 
-def _tile_count(problem: ConvProblem, points: int) -> int:
+def _tile_count(problem: ConvProblem, tile_size: int) -> int:
     sizes = problem.input_size if problem.direction == "backward_input" else problem.output_size
     strides = problem.stride[1:] if problem.direction == "backward_input" else (1, 1)
     tiles = problem.batch * sizes[0]
@@ -200,7 +200,7 @@ def _tile_count(problem: ConvProblem, points: int) -> int:
         if taps == 1:
             tiles *= size
         else:
-            tiles *= min(dilation, size) * -(-size // dilation // stride // (points - taps + 1))
+            tiles *= min(dilation, size) * -(-size // dilation // stride // (tile_size - taps + 1))
     return tiles
 
 
@@ -249,9 +249,9 @@ def _dilated_seconds(problem: ConvProblem, machine: Machine) -> float:
 def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
     """Products near the peak rate, transforms as copies, dearer where what they make leaves the cache, and what is read
     again from cache: weights for every block of tiles, or tiles for every item of panels."""
-    points, _ = _shape(problem, params["points"])
+    points, _ = _shape(problem, params["tile_size"])
     reduction, filters = _channels(problem)
-    tiles = _tile_count(problem, params["points"])
+    tiles = _tile_count(problem, params["tile_size"])
     itemsize = np.dtype(problem.dtype).itemsize
     rate, copies = machine.multiply_adds_per_second[problem.dtype], machine.bytes_per_second / itemsize
     weights, sources = points * reduction * filters, points * reduction * tiles

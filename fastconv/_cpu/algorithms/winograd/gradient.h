@@ -117,7 +117,8 @@ static void NAMED(operand)(const void *data, int64_t item, void *scratch) {
             REAL *target = to.first + patch.tile * to.step;
             for (int64_t row = 0; row < patch.rows; row++, target += patch.columns * to.step)
                 transform(NAMED(tile_at)(pixels, job->outputs, parts, part, row, 0, width),
-                          (NAMED(tile_array_t)){target, job->points[1] * plane, plane, to.step}, patch.columns, NULL);
+                          (NAMED(tile_array_t)){target, job->tile_size[1] * plane, plane, to.step}, patch.columns,
+                          NULL);
         }
     }
 }
@@ -255,7 +256,7 @@ static void NAMED(gradient)(const void *data, int64_t item, void *scratch) {
                 transform(
                     (NAMED(tile_array_t)){
                         sums + (winograd_part_place(job, part) * windows * LANES + lane) * TILE_COLUMNS + i,
-                        job->points[1] * plane, plane, 0},
+                        job->tile_size[1] * plane, plane, 0},
                     NAMED(taps_of)(of_lane + i, job->source_parts, part, pitch, TILE_COLUMNS, 0), 1, &check);
         if (whole != area) NAMED(close_ranks)(c, pitch, apart, taps + lane * area * TILE_COLUMNS);
     }

@@ -26,21 +26,21 @@ typedef struct {
     int64_t result_parts[2];
     int64_t source_lanes[2]; /* instead, with few channels: the pairs (channel, part) are lanes, lanes.h */
     int64_t result_lanes[2];
-    int64_t origin[2];  /* index of the result of part 0 of tile 0: 0 or less, by less than the parts */
-    int64_t lead[2];    /* absent taps of the result's parts that come first */
-    int64_t points[2];  /* of a tile on h and w: 4 to 6, or 1 on an axis without taps */
-    int64_t outputs[2]; /* results of a tile on h and w: points - taps + 1 of every part; the same unless 1 */
-    int64_t spacing[2]; /* of the taps on h and w: pixels so far apart are a plane of their own */
-    int64_t phases[2];  /* such planes on h and w that hold a pixel */
-    int64_t tiles[2];   /* of a plane */
-    int64_t ragged[2];  /* 1: the last tile of a plane has fewer results than the others, and needs fewer points */
-    int64_t early[2];   /* results by which that tile begins early: they are the previous one's */
-    int64_t block[2];   /* tile rows, counted over all planes, and tile columns of an item */
-    int64_t panels;     /* of filters, all parts, in an item that multiplies all tiles; 0: items are blocks of tiles */
-    int64_t depth;      /* windows of the source in a block of the reduction */
-    char *packed;       /* transformed weights: [group][point][panel][reduction][panel width]; NULL: none */
-    char *transformed;  /* with panels: the transformed source, [group][point], see winograd.h */
-    char *spoiled;      /* one byte an image, or one for a weight gradient: its result is not finite */
+    int64_t origin[2];    /* index of the result of part 0 of tile 0: 0 or less, by less than the parts */
+    int64_t lead[2];      /* absent taps of the result's parts that come first */
+    int64_t tile_size[2]; /* on h and w: 4 to 6, or 1 on an axis without taps */
+    int64_t outputs[2];   /* results of a tile on h and w: tile_size - taps + 1 of every part; the same unless 1 */
+    int64_t spacing[2];   /* of the taps on h and w: pixels so far apart are a plane of their own */
+    int64_t phases[2];    /* such planes on h and w that hold a pixel */
+    int64_t tiles[2];     /* of a plane */
+    int64_t ragged[2];    /* 1: the last tile of a plane has fewer results than the others, and needs fewer points */
+    int64_t early[2];     /* results by which that tile begins early: they are the previous one's */
+    int64_t block[2];     /* tile rows, counted over all planes, and tile columns of an item */
+    int64_t panels;    /* of filters, all parts, in an item that multiplies all tiles; 0: items are blocks of tiles */
+    int64_t depth;     /* windows of the source in a block of the reduction */
+    char *packed;      /* transformed weights: [group][point][panel][reduction][panel width]; NULL: none */
+    char *transformed; /* with panels: the transformed source, [group][point], see winograd.h */
+    char *spoiled;     /* one byte an image, or one for a weight gradient: its result is not finite */
     /* Of a weight gradient: */
     int64_t pass_first; /* tile rows of this pass, of `pass_rows` */
     int64_t pass_rows;
@@ -89,7 +89,8 @@ static inline int64_t winograd_part_panels(const winograd_job_t *job, int64_t ti
 static inline int64_t winograd_panels(const winograd_job_t *job, int64_t tile_columns) {
     return winograd_part_panels(job, tile_columns) * winograd_result_parts(job);
 }
-static inline int64_t winograd_points(const winograd_job_t *job) { return job->points[0] * job->points[1]; }
+/* Points of a tile: its places after the transforms, each a plane. */
+static inline int64_t winograd_points(const winograd_job_t *job) { return job->tile_size[0] * job->tile_size[1]; }
 static inline int64_t winograd_tile_rows(const winograd_job_t *job) {
     return job->correlation.batch * job->correlation.pixels[0] * job->phases[0] * job->phases[1] * job->tiles[0];
 }
@@ -127,8 +128,8 @@ static inline int64_t winograd_panel_items(const winograd_job_t *job, int64_t ti
 
 /* Elements of the pixels under the tiles of one block, and of their results, for one vector of channels. */
 static inline int64_t winograd_patch_size(const winograd_job_t *job, int64_t lanes) {
-    int64_t rows = job->block[0] * job->outputs[0] + job->points[0];
-    int64_t columns = job->block[1] * job->outputs[1] + job->points[1];
+    int64_t rows = job->block[0] * job->outputs[0] + job->tile_size[0];
+    int64_t columns = job->block[1] * job->outputs[1] + job->tile_size[1];
     return rows * columns * max64(winograd_source_parts(job), winograd_result_parts(job)) * lanes;
 }
 
@@ -220,7 +221,7 @@ static inline winograd_tiles_t winograd_tiles(const winograd_job_t *job, int64_t
 
 /* Whether the ragged last tile of an axis needs a point of it. */
 static inline int winograd_last_needs(const winograd_job_t *job, int axis, int64_t point) {
-    return !job->ragged[axis] || !(point == job->points[axis] - 1 || (point == 0 && job->early[axis]));
+    return !job->ragged[axis] || !(point == job->tile_size[axis] - 1 || (point == 0 && job->early[axis]));
 }
 
 /* A point of both axes. */
@@ -229,7 +230,7 @@ typedef struct {
 } winograd_point_t;
 
 static inline winograd_point_t winograd_point(const winograd_job_t *job, int64_t point) {
-    return (winograd_point_t){point / job->points[1], point % job->points[1]};
+    return (winograd_point_t){point / job->tile_size[1], point % job->tile_size[1]};
 }
 
 /* The tiles that need a point. */
@@ -239,10 +240,10 @@ static inline winograd_span_t winograd_tiles_of_point(const winograd_job_t *job,
 }
 
 /* Whether the weights of a part on an axis are not all zero at a point of it. The polynomial of a part without its last
- * tap has no value at infinity, that of one without its first tap none at 0, which is not one of five points. */
+ * tap has no value at infinity, that of one without its first tap none at 0, which is not a point of a tile of 5. */
 static inline int winograd_part_has(const winograd_job_t *job, int axis, int64_t part, int64_t point) {
     const int64_t last_tap = job->taps[axis] - 1, size = job->correlation.taps[1 + axis];
-    const int at_infinity = point == job->points[axis] - 1, at_zero = point == 0 && job->points[axis] != 5;
+    const int at_infinity = point == job->tile_size[axis] - 1, at_zero = point == 0 && job->tile_size[axis] != 5;
     if (job->source_parts[axis] > 1) return !(at_infinity && job->source_parts[axis] * last_tap + part >= size);
     if (job->result_parts[axis] == 1) return 1;
     return !(at_infinity && part < job->lead[axis]) &&

@@ -31,8 +31,8 @@ static int64_t NAMED(gather_lanes)(const winograd_job_t *job, const winograd_pat
     const int64_t *split = job->source_lanes, *stride = c->source_stride;
     const int64_t of_tap = winograd_windows(job, LANES) / c->taps[0], first = number % of_tap * LANES;
     const int64_t plane = patch->plane * c->step[0] + c->first[0] + number / of_tap * c->delta[0];
-    const int64_t rows = (patch->rows - 1) * job->outputs[0] + job->points[0];
-    const int64_t columns = (patch->columns - 1) * job->outputs[1] + job->points[1];
+    const int64_t rows = (patch->rows - 1) * job->outputs[0] + job->tile_size[0];
+    const int64_t columns = (patch->columns - 1) * job->outputs[1] + job->tile_size[1];
     const int64_t lanes = min64(LANES, c->channels * split[0] * split[1] - first);
     const int64_t h_step = NAMED(lane_step)(job, split, 0), w_step = NAMED(lane_step)(job, split, 1);
     NAMED(zero_line)(pixels, rows * columns * LANES);

@@ -28,7 +28,7 @@ cdef extern from "job.h" nogil:
         int64_t result_lanes[2]
         int64_t origin[2]
         int64_t lead[2]
-        int64_t points[2]
+        int64_t tile_size[2]
         int64_t outputs[2]
         int64_t spacing[2]
         int64_t phases[2]
@@ -126,7 +126,7 @@ cdef class _Job:
                         _join_phases(axis, bound, &self.job.correlation, &self.job.epilogue)
         point_forward(&self.job.correlation, self.itemsize)
         for axis in range(2):
-            self._set_tiles(axis, problem, params["points"])
+            self._set_tiles(axis, problem, params["tile_size"])
         self._set_blocks(params, problem.direction == "backward_weight")
 
     cdef _set_sizes(self, problem):
@@ -141,7 +141,7 @@ cdef class _Job:
             c.pixels[i] = (problem.output_size if forward else problem.input_size)[i]
             c.delta[i] = problem.dilation[i]
 
-    cdef _set_tiles(self, int axis, problem, int64_t points):
+    cdef _set_tiles(self, int axis, problem, int64_t tile_size):
         cdef winograd_job_t *job = &self.job
         cdef int64_t stride = problem.stride[1 + axis], taps = problem.kernel_size[1 + axis]
         cdef int64_t size = job.correlation.pixels[1 + axis]
@@ -156,8 +156,8 @@ cdef class _Job:
         else:
             job.source_parts[axis] = stride
         job.taps[axis] = div_up(taps, stride)
-        job.points[axis] = 1 if taps == 1 else points
-        job.outputs[axis] = job.points[axis] - job.taps[axis] + 1
+        job.tile_size[axis] = 1 if taps == 1 else tile_size
+        job.outputs[axis] = job.tile_size[axis] - job.taps[axis] + 1
         job.spacing[axis] = 1 if taps == 1 else problem.dilation[1 + axis]
         job.phases[axis] = max(min(job.spacing[axis], size), 1)
         if is_result and stride > 1:
@@ -167,10 +167,10 @@ cdef class _Job:
             size = div_up(size - job.origin[axis], stride)
         size = div_up(size, job.spacing[axis])
         job.tiles[axis] = div_up(size, job.outputs[axis])
-        # By so many results the tiles are too many. Five points have no point 0 that could be left out.
+        # By so many results the tiles are too many. A tile of 5 has no point 0 that could be left out.
         beyond = job.tiles[axis] * job.outputs[axis] - size
         job.ragged[axis] = beyond > 0 and job.tiles[axis] <= MAX_TILES_BESIDE_RAGGED
-        job.early[axis] = job.ragged[axis] and beyond > 1 and points != 5
+        job.early[axis] = job.ragged[axis] and beyond > 1 and tile_size != 5
 
     cdef _set_blocks(self, params, bint is_gradient):
         """Blocks of about ``params["tiles"]`` tiles, of whole tile rows where one fits, cut as evenly as possible."""

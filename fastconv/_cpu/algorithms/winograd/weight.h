@@ -127,7 +127,7 @@ static void NAMED(transform_weights)(const winograd_job_t *job, int64_t group, i
             const int64_t vector = winograd_vector(job, part % sources, window) - first;
             REAL *to = target + (results > 1 ? part * size : 0) + vector * LANES * TILE_COLUMNS + i;
             transform(NAMED(part_taps)(job, taps, part, pitch, whole * LANES),
-                      (NAMED(tile_array_t)){to, job->points[1] * plane, plane, TILE_COLUMNS}, LANES, NULL);
+                      (NAMED(tile_array_t)){to, job->tile_size[1] * plane, plane, TILE_COLUMNS}, LANES, NULL);
         }
     }
 }

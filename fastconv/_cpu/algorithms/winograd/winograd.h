@@ -139,8 +139,8 @@ static NAMED(window_t)
     return NAMED(window_of)(job, plane >= 0 && plane < c->source_size[0] ? source : NULL, c->source_stride,
                             c->source_size, origin, min64(LANES, c->channels - channel),
                             patch->begin[0] * job->source_parts[0], patch->begin[1] * job->source_parts[1],
-                            patch->rows * h_size + (job->points[0] - job->outputs[0]) * job->source_parts[0],
-                            patch->columns * w_size + (job->points[1] - job->outputs[1]) * job->source_parts[1]);
+                            patch->rows * h_size + (job->tile_size[0] - job->outputs[0]) * job->source_parts[0],
+                            patch->columns * w_size + (job->tile_size[1] - job->outputs[1]) * job->source_parts[1]);
 }
 
 /* Tile (row, column) of part `part` in the pixels of a window, which has `width` columns. */
@@ -181,7 +181,7 @@ static void NAMED(transform_patch)(const winograd_job_t *job, const winograd_pat
                 count = min64(TILE_ROWS - tile % TILE_ROWS, patch->columns - column); /* of a group */
                 transform(NAMED(tile_at)(pixels, job->outputs, job->source_parts, part, row, column, width),
                           (NAMED(tile_array_t)){target + NAMED(tile_offset)(tile, tiles, vector, vectors),
-                                                job->points[1] * plane, plane, LANES},
+                                                job->tile_size[1] * plane, plane, LANES},
                           count, NULL);
             }
     }
@@ -200,7 +200,7 @@ static int NAMED(transform_back)(const winograd_job_t *job, const winograd_patch
             to = NAMED(tile_at)(pixels, job->outputs, job->result_parts, part, row, patch->columns - 1, width);
             to.next = -to.next;
             transform((NAMED(tile_array_t)){source + part * part_size + (patch->columns - 1) * LANES,
-                                            job->points[1] * plane, plane, -LANES},
+                                            job->tile_size[1] * plane, plane, -LANES},
                       to, patch->columns, &check);
         }
     return NAMED(is_zero)(&check);
@@ -526,7 +526,7 @@ static void NAMED(block)(const void *data, int64_t item, void *scratch) {
     REAL *pixels = products + winograd_points(job) * product_plane;
     prefetch_t ahead[2] = {
         NAMED(under_tiles)(job, &next, c->source, c->source_stride, c->source_size, c->channels, job->source_parts,
-                           c->first + 1, job->points[0]),
+                           c->first + 1, job->tile_size[0]),
         NAMED(under_tiles)(job, &tiles, c->result, c->result_stride, c->pixels, c->filters, job->result_parts,
                            job->origin, 0),
     };
