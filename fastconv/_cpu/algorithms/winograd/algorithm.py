@@ -45,8 +45,9 @@ ROUNDOFFS_AT_HIGH = {
 
 HIGH_LIMIT = 1e-5
 MAX_STRIDE = 4
+"""Where channels are fewer than a vector's lanes, so that the phases of the strided array fill it up."""
 MAX_STRIDED_TAPS = 6
-"""Where the parts of a strided array, which are 2, are whole vectors of channels."""
+"""Of the kernel, at stride 2, where every phase of the strided array is whole vectors of channels."""
 BLOCK_TILES = (56, 28, 112)
 """Tiles of an item that takes all filters."""
 PASS_TILES = (128, 64, 256)
@@ -88,7 +89,7 @@ class Winograd(CompiledAlgorithm):
         if any(size > 1 and taps == 1 for size, taps in zip(problem.kernel_size[1:], _taps(problem), strict=True)):
             return False
         taps = set(_taps(problem)) - {1}
-        is_narrow = loops.parts_are_lanes(problem)
+        is_narrow = loops.phases_are_lanes(problem)
         max_stride, limit = (MAX_STRIDE, MAX_STRIDE * 5) if is_narrow else (2, MAX_STRIDED_TAPS)
         if len(taps) != 1 or not taps <= {2, 3, 4, 5}:
             return False
@@ -154,7 +155,7 @@ def _error_bound(problem: ConvProblem, tile_size: int) -> ErrorBound:
         chain = min(reduction, 2 * max(PASS_TILES))
     else:
         channels = problem.in_channels if problem.direction == "forward" else problem.out_channels
-        reduction = chain = channels // problem.groups * problem.kernel_size[0] * _source_parts(problem)
+        reduction = chain = channels // problem.groups * problem.kernel_size[0] * _source_phases(problem)
     if problem.dtype.startswith("complex"):
         reduction, chain = 4 * reduction, 4 * chain
     roundoff = unit_roundoff(problem)
@@ -205,15 +206,15 @@ def _tile_count(problem: ConvProblem, tile_size: int) -> int:
 
 
 def _taps(problem: ConvProblem) -> tuple[int, ...]:
-    """Taps on h and w of every part of a strided axis."""
+    """Taps on h and w of every phase of a strided axis."""
     return tuple(-(-size // stride) for size, stride in zip(problem.kernel_size[1:], problem.stride[1:], strict=True))
 
 
-def _result_parts(problem: ConvProblem) -> int:
+def _result_phases(problem: ConvProblem) -> int:
     return math.prod(problem.stride[1:]) if problem.direction == "backward_input" else 1
 
 
-def _source_parts(problem: ConvProblem) -> int:
+def _source_phases(problem: ConvProblem) -> int:
     return 1 if problem.direction == "backward_input" else math.prod(problem.stride[1:])
 
 
@@ -223,17 +224,17 @@ def _channels(problem: ConvProblem) -> tuple[int, int]:
     channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
     if problem.direction == "backward_input":
         channels, filters = filters, channels
-    sources, results = _source_parts(problem), _result_parts(problem)
-    if loops.parts_are_lanes(problem):
+    sources, results = _source_phases(problem), _result_phases(problem)
+    if loops.phases_are_lanes(problem):
         channels, filters, sources, results = channels * sources, filters * results, 1, 1
     reduction = -(-channels // lanes) * lanes * problem.kernel_size[0] * sources
     return reduction, -(-filters // columns) * columns * results
 
 
 def _panels(problem: ConvProblem) -> int:
-    """Panels of one part's filters."""
+    """Panels of one phase's filters."""
     panels = _channels(problem)[1] // runtime.tile_sizes(problem.dtype)[2]
-    return panels if loops.parts_are_lanes(problem) else panels // _result_parts(problem)
+    return panels if loops.phases_are_lanes(problem) else panels // _result_phases(problem)
 
 
 def _dilated_seconds(problem: ConvProblem, machine: Machine) -> float:

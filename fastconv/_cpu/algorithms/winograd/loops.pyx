@@ -22,8 +22,8 @@ cdef extern from "job.h" nogil:
         correlation_t correlation
         epilogue_t epilogue
         int64_t taps[2]
-        int64_t source_parts[2]
-        int64_t result_parts[2]
+        int64_t source_phases[2]
+        int64_t result_phases[2]
         int64_t source_lanes[2]
         int64_t result_lanes[2]
         int64_t origin[2]
@@ -31,7 +31,7 @@ cdef extern from "job.h" nogil:
         int64_t tile_size[2]
         int64_t outputs[2]
         int64_t spacing[2]
-        int64_t phases[2]
+        int64_t classes[2]
         int64_t tiles[2]
         int64_t ragged[2]
         int64_t early[2]
@@ -146,20 +146,20 @@ cdef class _Job:
         cdef int64_t stride = problem.stride[1 + axis], taps = problem.kernel_size[1 + axis]
         cdef int64_t size = job.correlation.pixels[1 + axis]
         is_result = problem.direction == "backward_input"
-        job.source_parts[axis] = job.result_parts[axis] = job.source_lanes[axis] = job.result_lanes[axis] = 1
-        if is_result and parts_are_lanes(problem):
+        job.source_phases[axis] = job.result_phases[axis] = job.source_lanes[axis] = job.result_lanes[axis] = 1
+        if is_result and phases_are_lanes(problem):
             job.result_lanes[axis] = stride
         elif is_result:
-            job.result_parts[axis] = stride
-        elif parts_are_lanes(problem):
+            job.result_phases[axis] = stride
+        elif phases_are_lanes(problem):
             job.source_lanes[axis] = stride
         else:
-            job.source_parts[axis] = stride
+            job.source_phases[axis] = stride
         job.taps[axis] = div_up(taps, stride)
         job.tile_size[axis] = 1 if taps == 1 else tile_size
         job.outputs[axis] = job.tile_size[axis] - job.taps[axis] + 1
         job.spacing[axis] = 1 if taps == 1 else problem.dilation[1 + axis]
-        job.phases[axis] = max(min(job.spacing[axis], size), 1)
+        job.classes[axis] = max(min(job.spacing[axis], size), 1)
         if is_result and stride > 1:
             before = problem.padding[1 + axis][0]
             job.lead[axis] = _lead(stride, taps, before)
@@ -191,14 +191,14 @@ cdef class _Job:
 
     cdef _set_depth(self):
         cdef winograd_job_t *job = &self.job
-        cdef int64_t all = max(winograd_windows(job, self.kernels.lanes), 1), of_window, parts, results
+        cdef int64_t all = max(winograd_windows(job, self.kernels.lanes), 1), of_window, phases, results
         job.depth = all
         if job.panels:
-            parts, results = job.source_parts[0] * job.source_parts[1], job.result_parts[0] * job.result_parts[1]
-            of_window = winograd_points(job) * parts * self.kernels.lanes * job.panels * results
+            phases, results = job.source_phases[0] * job.source_phases[1], job.result_phases[0] * job.result_phases[1]
+            of_window = winograd_points(job) * phases * self.kernels.lanes * job.panels * results
             of_window *= self.kernels.tile_columns * self.itemsize
             job.depth = min(max(BLOCK_BYTES // of_window, 1), all)
-            if 2 * winograd_tile_rows(job) * job.tiles[1] > job.depth * parts * self.kernels.lanes:
+            if 2 * winograd_tile_rows(job) * job.tiles[1] > job.depth * phases * self.kernels.lanes:
                 job.depth = all
 
     cdef _set_splits(self):
@@ -237,8 +237,8 @@ cdef class _Job:
                   winograd_pack_items(&self.job, self.kernels.tile_columns, self.kernels.lanes), 0, None, 0, threads)
 
 
-def parts_are_lanes(problem):
-    """Whether pairs of a channel and a part of the strided array are the lanes, since it has few channels."""
+def phases_are_lanes(problem):
+    """Whether pairs of a channel and a phase of the strided array are the lanes, since it has few channels."""
     return max(problem.stride[1:]) > 1 and problem.in_channels // problem.groups < kernels_at(isa_level(), real_type(problem.dtype)).lanes
 
 
@@ -260,8 +260,8 @@ def block_bytes(problem, params):
     """Bytes of the transformed weights of one block of the reduction of an item of panels."""
     cdef _Job job = _Job(problem, params)
     cdef winograd_job_t *j = &job.job
-    return (winograd_points(j) * j.depth * j.source_parts[0] * j.source_parts[1] * job.kernels.lanes * j.panels
-            * j.result_parts[0] * j.result_parts[1] * job.kernels.tile_columns * job.itemsize)
+    return (winograd_points(j) * j.depth * j.source_phases[0] * j.source_phases[1] * job.kernels.lanes * j.panels
+            * j.result_phases[0] * j.result_phases[1] * job.kernels.tile_columns * job.itemsize)
 
 
 def needed_share(problem, params):

@@ -10,7 +10,7 @@
  *
  * Numerics: with t = 4 and r = 3 integers stay exact (quarters appear in G alone). */
 #define WINOGRAD_MAX_TILE_SIZE 6
-#define WINOGRAD_MAX_TAPS 36 /* of a kernel of two axes, filled up to whole parts */
+#define WINOGRAD_MAX_TAPS 36 /* of a kernel of two axes, filled up to whole phases */
 
 /* The pairs of points of t = 6, whose squares have the product 1, and of t = 5. */
 #define SMALL_SQUARE ((REAL)0.5)
