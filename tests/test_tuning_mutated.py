@@ -223,7 +223,7 @@ def _with_odd_values(rng: random.Random, text: str) -> bytes:
 
 
 def _with_damage(rng: random.Random, text: str) -> bytes:
-    """Bits turned round, bytes lost, or parts of two files joined."""
+    """Bits flipped, bytes lost, or parts of two files joined."""
     damaged = bytearray(text.encode())
     match rng.randrange(4):
         case 0:

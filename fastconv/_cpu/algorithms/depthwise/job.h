@@ -29,7 +29,7 @@ typedef struct {
     int64_t columns;            /* and columns */
     int64_t parts;              /* of the vectors of filters, none of which overlap where there are several */
     small_groups_reach_t reach; /* small groups: of all phases */
-    int64_t turns;              /* small groups: room for as many pixels of the result of a band in all phases, or 0 */
+    int64_t transposed_pixels;  /* small groups: room for as many pixels of the result of a band in all phases, or 0 */
     int64_t apart[2];           /* small groups: rows and columns of the result from one of a phase to its next */
     int64_t result[2];          /* small groups: rows and columns of the result, all phases together */
 } depthwise_job_t;

@@ -30,7 +30,7 @@ cdef extern from "job.h" nogil:
 
     ctypedef struct depthwise_job_t:
         const depthwise_phase_t *phases
-        int64_t phase_count, band, columns, parts, turns
+        int64_t phase_count, band, columns, parts, transposed_pixels
         int64_t apart[2]
         int64_t result[2]
         small_groups_reach_t reach
@@ -65,7 +65,7 @@ cdef class NhwcKernel(Kernel):
     the workspace are for weights, then come ``thread_bytes`` for every thread.
     """
 
-    cdef int64_t band, columns, parts, turns
+    cdef int64_t band, columns, parts, transposed_pixels
     cdef bint is_forward
     cdef int64_t apart[2]
     cdef int64_t result[2]
@@ -80,7 +80,7 @@ cdef class NhwcKernel(Kernel):
         self.apart[0], self.apart[1] = (1, 1) if self.is_forward else problem.stride[1:]
         self.columns = columns or max(self.result[1], 1)
         if problem.layout != "channels_last" and (self.is_forward or problem.stride[0] == 1):
-            self.turns = band * self.apart[0] * min(self.columns * self.apart[1], self.result[1])
+            self.transposed_pixels = band * self.apart[0] * min(self.columns * self.apart[1], self.result[1])
         self._set_sizes()
 
     cdef _set_sizes(self):
@@ -114,7 +114,7 @@ cdef class NhwcKernel(Kernel):
             if self._pack(phases, operands, workspace) and self.is_forward:
                 return ALL_IS_SPOILED
             job.phases, job.phase_count, job.band, job.parts = phases, self.correlation.phase_count, self.band, self.parts
-            job.reach, job.turns, job.columns = self.reach, self.turns, self.columns
+            job.reach, job.transposed_pixels, job.columns = self.reach, self.transposed_pixels, self.columns
             for axis in range(2):
                 job.apart[axis], job.result[axis] = self.apart[axis], self.result[axis]
             return run_job(self._correlate(), &job, depthwise_items(&job), self.thread_bytes,
@@ -164,7 +164,7 @@ cdef class SmallGroupsKernel(NhwcKernel):
         return self._blocks(c) * (1 + depthwise_taps(c) * c.channels) * self.kernels.lanes
 
     cdef int64_t _scratch(self, const correlation_t *c) noexcept:
-        return small_groups_copy_size(c, &self.reach, self.band, self.columns, self.kernels.lanes, self.turns)
+        return small_groups_copy_size(c, &self.reach, self.band, self.columns, self.kernels.lanes, self.transposed_pixels)
 
     cdef int _pack_phase(self, const depthwise_phase_t *phase) except -1:
         return run_job(self.kernels.small_groups_pack, phase, self._blocks(&phase.correlation), 0, NULL, 1)

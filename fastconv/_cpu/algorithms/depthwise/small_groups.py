@@ -13,8 +13,8 @@ from ...engine import runtime
 from . import loops
 from .nhwc import MIN_ITEMS, all_pixels_reach, parts_of, splits_of
 
-TURN_PRODUCTS = 10
-"""Multiply-adds in the time that it takes to turn an element."""
+TRANSPOSE_PRODUCTS = 10
+"""Multiply-adds in the time that it takes to transpose an element."""
 BAND_BYTES = 2**15
 """Of the rows of the source that are copied for one vector of filters: what a first-level cache holds."""
 WIDE_BYTES = 2**15
@@ -52,7 +52,7 @@ class SmallGroups(CompiledAlgorithm):
         return kernel.shared_bytes + threads * kernel.thread_bytes
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        """Multiply-adds and the arrays once, which are turned where channels are not neighbours in memory.
+        """Multiply-adds and the arrays once, which are transposed where channels are not neighbours in memory.
 
         Taps around the source, which are left out, make up for what tiles lose.
         """
@@ -61,7 +61,7 @@ class SmallGroups(CompiledAlgorithm):
         phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
         products = problem.multiply_adds
         if problem.layout != "channels_last":
-            products += TURN_PRODUCTS * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
+            products += TRANSPOSE_PRODUCTS * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
         work = products / machine.multiply_adds_per_second[problem.dtype] + data_seconds
         return machine.call_seconds * 2 * phases + work / min(threads, MIN_ITEMS)
 

@@ -148,9 +148,9 @@ static void NAMED(copy_gradient)(const correlation_t *c, const NAMED(small_group
     const int64_t *stride = c->result_stride;
     const REAL *from = (const REAL *)c->result + band->n * stride[0] + filter * stride[1] + band->d * stride[2] +
                        band->h * stride[3] + band->w * stride[4];
-    if (NAMED(is_turned)(stride)) {
-        NAMED(turn_rows)(to, band->columns, from, stride, band->columns, band->rows,
-                         (c->pixels[1] - band->h) * c->pixels[2]);
+    if (NAMED(needs_transpose)(stride)) {
+        NAMED(transpose_rows)(to, band->columns, from, stride, band->columns, band->rows,
+                              (c->pixels[1] - band->h) * c->pixels[2]);
         return;
     }
     for (int64_t row = 0; row < band->rows; row++, to += band->columns * LANES, from += stride[3])

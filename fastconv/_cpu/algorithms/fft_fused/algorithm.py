@@ -22,8 +22,8 @@ TRANSFORM = 2.75
 """a halving of a transform there or back;"""
 TRANSPOSES = 7
 """transposes and loads, in halvings;"""
-TURNS = 14
-"""turns of a signal;"""
+LONG_TWIDDLES = 14
+"""twiddles between the two passes of a signal's long transform;"""
 STORED = 25
 """storing a spectrum that is not multiplied as it is made;"""
 PRODUCT = 10
@@ -127,7 +127,7 @@ def _operations(problem: ConvProblem, height: int, width: int) -> float:
     pairs = problem.batch * -(-math.prod(tiles) // 2)
     one = TRANSFORM * (math.log2(points) + TRANSPOSES)
     if is_signal(problem):
-        one += TURNS
+        one += LONG_TWIDDLES
     fused = lone and problem.direction != "backward_weight"
     if not fused:
         one += STORED

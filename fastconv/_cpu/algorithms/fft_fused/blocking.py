@@ -47,7 +47,7 @@ class Blocking:
     is_gradient: bool
     down: Transform
     across: Transform
-    turns: np.ndarray | None
+    long_twiddles: np.ndarray | None
     results: tuple[int, int]
     tiles: tuple[int, int]
     partials: int
@@ -104,7 +104,7 @@ def blocking_of(problem: ConvProblem, height: int, width: int) -> Blocking:
         is_gradient,
         transform(height, problem.dtype),
         transform(width, problem.dtype),
-        turns(height, width, problem.dtype, lanes) if is_signal(problem) else None,
+        long_twiddles(height, width, problem.dtype, lanes) if is_signal(problem) else None,
         results,
         tiles,
         partials,
@@ -139,8 +139,8 @@ def transform(size: int, dtype: str) -> Transform:
     stages, part, twiddles = radices(size), size, []
     for radix in stages[:-1]:
         block, part = part, part // radix
-        turns = np.exp(-2j * np.pi / block * np.outer(np.arange(part), np.arange(1, radix)))
-        twiddles.append(np.stack([turns.real, turns.imag], axis=-1).ravel())
+        roots = np.exp(-2j * np.pi / block * np.outer(np.arange(part), np.arange(1, radix)))
+        twiddles.append(np.stack([roots.real, roots.imag], axis=-1).ravel())
     return Transform(size, stages, np.concatenate(twiddles or [np.zeros(0)]).astype(dtype))
 
 
@@ -155,7 +155,7 @@ def frequencies(size: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=64)
-def turns(height: int, width: int, dtype: str, lanes: int) -> np.ndarray:
+def long_twiddles(height: int, width: int, dtype: str, lanes: int) -> np.ndarray:
     """exp(-2 pi i row column / points) in the order of (LANES rows, column, real and imaginary part, row)."""
     angle = np.outer(frequencies(height), np.arange(width)) * (-2 * np.pi / (height * width))
     table = np.stack([np.cos(angle), np.sin(angle)], axis=-1).reshape(-1, lanes, width, 2)

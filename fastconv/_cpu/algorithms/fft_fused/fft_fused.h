@@ -5,8 +5,8 @@
  *
  * A tile has height x width points; the first height - reach rows and width - reach columns of the circular correlation
  * are results, the others have wrapped round. Of a signal (one row) a tile is one run of height * width points, whose
- * transform is that of an image but for the `turns` in between. Two tiles of an image are the real and the imaginary
- * part of one complex tile: kernels are real, so that the parts stay apart and nothing has to be separated.
+ * transform is that of an image but for the `long_twiddles` in between. Two tiles of an image are the real and the
+ * imaginary part of one complex tile: kernels are real, so that the parts stay apart and nothing has to be separated.
  *
  * Layout. Points of a tile: [vector of a row][row][re, im][lane], columns transformed as they lie; then LANES rows at a
  * time are transposed to [column][re, im][row], transformed, multiplied, and go back the same way. Spectra keep
@@ -40,7 +40,7 @@ typedef struct {
 
 static NAMED(fft_fused_tile_t)
     NAMED(fft_fused_tile)(const fft_fused_job_t *job, const NAMED(pixels_t) *p, int64_t tile, const int64_t *first) {
-    const int64_t width = job->across.size, is_image = job->turns == NULL;
+    const int64_t width = job->across.size, is_image = job->long_twiddles == NULL;
     int64_t start[2];
     NAMED(tile_start)(job, tile, start);
     const int64_t h = start[0] + first[0], w = start[1] + first[1];
@@ -156,18 +156,18 @@ static void NAMED(put_rows)(const fft_fused_job_t *job, const REAL *rows, int64_
     }
 }
 
-/* `turns` of LANES rows from `first` on. */
-ALWAYS_INLINE const REAL *NAMED(turns_of)(const fft_fused_job_t *job, int64_t first) {
-    return job->turns == NULL ? NULL : (const REAL *)job->turns + first * job->across.size * 2;
+/* `long_twiddles` of LANES rows from `first` on. */
+ALWAYS_INLINE const REAL *NAMED(long_twiddles_of)(const fft_fused_job_t *job, int64_t first) {
+    return job->long_twiddles == NULL ? NULL : (const REAL *)job->long_twiddles + first * job->across.size * 2;
 }
 
 static void NAMED(spectrum_of_rows)(const fft_fused_job_t *job, const REAL *tile, int64_t first, REAL *rows) {
     NAMED(take_rows)(job, tile, first, rows, NULL);
-    NAMED(fourier)(&job->across, 0, job->across.stages, 0, rows, NAMED(turns_of)(job, first));
+    NAMED(fourier)(&job->across, 0, job->across.stages, 0, rows, NAMED(long_twiddles_of)(job, first));
 }
 
 static void NAMED(rows_of_spectrum)(const fft_fused_job_t *job, REAL *rows, int64_t first, REAL *tile) {
-    NAMED(fourier)(&job->across, 0, job->across.stages, 1, rows, NAMED(turns_of)(job, first));
+    NAMED(fourier)(&job->across, 0, job->across.stages, 1, rows, NAMED(long_twiddles_of)(job, first));
     NAMED(put_rows)(job, rows, first, tile, NULL);
 }
 
@@ -176,11 +176,11 @@ static void NAMED(multiply_rows)(const fft_fused_job_t *job, REAL *tile, int64_t
                                  const NAMED(ahead_t) *ahead) {
     const transform_t *t = &job->across;
     const int64_t last = t->stages - 1;
-    const REAL *turns = NAMED(turns_of)(job, first);
+    const REAL *long_twiddles = NAMED(long_twiddles_of)(job, first);
     NAMED(take_rows)(job, tile, first, rows, ahead);
-    NAMED(fourier)(t, 0, last, 0, rows, turns);
+    NAMED(fourier)(t, 0, last, 0, rows, long_twiddles);
     NAMED(radix)(t->radix[last])->middle(rows, t->size / t->radix[last], kernel);
-    NAMED(fourier)(t, 0, last, 1, rows, turns);
+    NAMED(fourier)(t, 0, last, 1, rows, long_twiddles);
     NAMED(put_rows)(job, rows, first, tile, ahead);
 }
 
@@ -240,7 +240,7 @@ static NAMED(results_t) NAMED(results_of)(const fft_fused_job_t *job, int64_t n,
     r.base = (REAL *)c->result + n * stride[0] + channel * stride[1] + r.start[0] * stride[3] + r.start[1] * stride[4];
     r.rows = max64(min64(job->results[0], c->pixels[1] - r.start[0]), 0);
     r.columns = r.rows > 0 ? max64(min64(job->results[1], c->pixels[2] - r.start[1]), 0) : 0;
-    if (job->turns == NULL) {
+    if (job->long_twiddles == NULL) {
         r.row_step = stride[3];
         r.end = r.rows;
         r.width = r.columns;

@@ -20,16 +20,16 @@ typedef struct {
 typedef struct {
     correlation_t correlation; /* step 1, one slice, delta not negative */
     epilogue_t epilogue;
-    transform_t down;       /* along the columns of a tile */
-    transform_t across;     /* along its rows */
-    const char *turns;      /* of a signal: what its long transform multiplies by in between; else NULL */
-    int64_t results[2];     /* rows and columns of results of a tile; of a signal 1 and all of them */
-    int64_t tiles[2];       /* of an image, rows and columns */
-    int64_t partials;       /* weight gradient: parts of the pairs of all images, summed apart */
-    int64_t round_first;    /* weight gradient: the first pair of each part that is added up in this round */
-    int64_t round_pairs;    /* and how many */
-    char *spectra;          /* of kernels: [group][filter][channel][point]; weight gradient: [partial] before it */
-    unsigned char *spoiled; /* by image; weight gradient: one: results are not all finite */
+    transform_t down;          /* along the columns of a tile */
+    transform_t across;        /* along its rows */
+    const char *long_twiddles; /* of a signal: what its long transform multiplies by in between; else NULL */
+    int64_t results[2];        /* rows and columns of results of a tile; of a signal 1 and all of them */
+    int64_t tiles[2];          /* of an image, rows and columns */
+    int64_t partials;          /* weight gradient: parts of the pairs of all images, summed apart */
+    int64_t round_first;       /* weight gradient: the first pair of each part that is added up in this round */
+    int64_t round_pairs;       /* and how many */
+    char *spectra;             /* of kernels: [group][filter][channel][point]; weight gradient: [partial] before it */
+    unsigned char *spoiled;    /* by image; weight gradient: one: results are not all finite */
 } fft_fused_job_t;
 
 static inline int64_t fft_fused_points(const fft_fused_job_t *job) { return job->down.size * job->across.size; }

@@ -35,7 +35,7 @@ cdef extern from "job.h" nogil:
         correlation_t correlation
         epilogue_t epilogue
         transform_t down, across
-        const char *turns
+        const char *long_twiddles
         int64_t results[2]
         int64_t tiles[2]
         int64_t partials, round_first, round_pairs
@@ -83,7 +83,7 @@ cdef class FftFusedKernel(Kernel):
         self.pinned = []
         _set_transform(&self.job.down, blocking.down, self._memory(blocking.down.twiddles))
         _set_transform(&self.job.across, blocking.across, self._memory(blocking.across.twiddles))
-        self.job.turns = NULL if blocking.turns is None else self._memory(blocking.turns)
+        self.job.long_twiddles = NULL if blocking.long_twiddles is None else self._memory(blocking.long_twiddles)
         self.job.results = blocking.results
         self.job.tiles = blocking.tiles
         self.job.partials, self.job.round_pairs = blocking.partials, blocking.round_pairs

@@ -34,8 +34,8 @@ PACKING_PRODUCTS = 1.25
 """Vectors of multiply-adds that take as long as packing one vector of weights."""
 WEIGHT_BYTES = 2**18
 """Packed weights of one item of a product of matrices, which stay in L2 while its pixels pass."""
-TURNED_PRODUCTS = 0.75
-"""Vectors of multiply-adds that take as long as turning and storing one vector of sums along filters ..."""
+TRANSPOSE_PRODUCTS = 0.75
+"""Vectors of multiply-adds that take as long as transposing and storing one vector of sums along filters ..."""
 CROSSING_PRODUCTS = 1.25
 """... and as adding one of a panel that goes on in the next image."""
 STORED_ROWS = 512
@@ -51,7 +51,7 @@ START_PRODUCTS = 4
 COPIED_DEPTH = 512
 """Of a panel beside pixels that are copied: their sums are added up less often."""
 MAX_TRANSPOSED_VECTORS = 4
-"""Vectors of pixels, at most, that are turned rather than the weights where channels are last."""
+"""Vectors of pixels, at most, that are transposed rather than the weights where channels are last."""
 COPIED_TILES, COPIED_PANELS = 7, 16
 """Register tiles of pixels, and panels of filters, of an item that copies pixels, at least."""
 MIN_ITEMS = 16
@@ -155,8 +155,8 @@ class _Product:
         lanes, rows, width = self.tile
         results, pixels = self.pixels * self.filters, self.pixels
         if columns == "filters" or self.is_channels_last:  # spread pixels of few channels are as slow as whole panels
-            turned = 0.0 if self.is_channels_last else TURNED_PRODUCTS * lanes * results
-            return pixels * _round_up(self.filters, width) * self.reduction + turned
+            transposed = 0.0 if self.is_channels_last else TRANSPOSE_PRODUCTS * lanes * results
+            return pixels * _round_up(self.filters, width) * self.reduction + transposed
         crossing = CROSSING_PRODUCTS * lanes * results * -(-self.reduction // depth) * min(1.0, width / self.plane)
         if weights == "in_place":
             if pixels % lanes > lanes // 4:  # fewer are single columns

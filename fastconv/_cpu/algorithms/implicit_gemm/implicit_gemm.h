@@ -167,8 +167,8 @@ static int64_t NAMED(result_run)(const correlation_t *c, int64_t pixel, int64_t 
 
 /* A column panel of sums [pixel][TILE_COLUMNS], of which `filters` are wanted, to `result`, its filters' first pixels.
  * Up to LANES rows behind the sums are read. */
-static void NAMED(store_turned)(const gemm_job_t *job, const REAL *sums, int64_t pixel, int64_t pixels, int64_t filters,
-                                REAL *result) {
+static void NAMED(store_transposed)(const gemm_job_t *job, const REAL *sums, int64_t pixel, int64_t pixels,
+                                    int64_t filters, REAL *result) {
     const correlation_t *c = &job->correlation;
     for (int64_t done = 0, run; done < pixels; done += run) {
         int64_t offset;
@@ -295,7 +295,7 @@ static void NAMED(multiply_by_filters)(const NAMED(block_t) *b, const NAMED(targ
             else if (!b->last)
                 panel.ahead = NAMED(weight_lines)(c, b->group, b->filter_begin, next, min64(depth, entries - next));
         }
-        if (!gemm_is_turned(b->job)) {
+        if (!gemm_stores_transposed(b->job)) {
             NAMED(multiply_panel)(target, &rows, panel, depth, 0, b->pixels, column, columns, b->accumulate, b->last);
             continue;
         }
@@ -305,7 +305,8 @@ static void NAMED(multiply_by_filters)(const NAMED(block_t) *b, const NAMED(targ
         NAMED(multiply_panel)(&aside, &rows, panel, depth, 0, b->pixels, 0, TILE_COLUMNS, b->accumulate, 0);
         if (!b->last) continue;
         if (target->epilogue != NULL) NAMED(finish_tile)(target, sums, TILE_COLUMNS, 0, b->pixels, column, columns);
-        NAMED(store_turned)(b->job, sums, b->pixel, b->pixels, columns, target->base + column * target->column_stride);
+        NAMED(store_transposed)(b->job, sums, b->pixel, b->pixels, columns,
+                                target->base + column * target->column_stride);
     }
 }
 

@@ -2,8 +2,8 @@
  *
  * Layout. Sums are float [half of a panel][line][16 filters]; lines are kept modulo `kept_lines`, so that they stay in
  * a first-level cache. A unit is 16 pixels of one image that follow one another in the item's block. Where filters are
- * neighbours in the result (channels last) each pixel is stored as it is, else the unit is turned. Numerics: float32;
- * narrower results are rounded once, to nearest, ties to even. */
+ * neighbours in the result (channels last) each pixel is stored as it is, else the unit is transposed. Numerics:
+ * float32; narrower results are rounded once, to nearest, ties to even. */
 
 typedef struct {
     const split_job_t *job;
@@ -156,7 +156,7 @@ ALWAYS_INLINE void store_filter_of(const split_store_t *s, const element_t eleme
 }
 
 /* Pixels whose filters lie apart. `plain`: 16 neighbours without an epilogue. */
-ALWAYS_INLINE void store_turned(const split_store_t *s, const element_t element, const int plain, const unit_t *u) {
+ALWAYS_INLINE void store_transposed(const split_store_t *s, const element_t element, const int plain, const unit_t *u) {
     const int64_t bytes = element == ELEMENT_FLOAT32 ? 4 : 2;
     const int64_t filter_bytes = s->phase->correlation.result_stride[1] * bytes;
     for (int64_t half = 0; half < s->filters; half += 16) {
@@ -167,7 +167,7 @@ ALWAYS_INLINE void store_turned(const split_store_t *s, const element_t element,
             __m512i columns[4];
             const int64_t filter = half + 4 * quarter;
             if (filter >= s->filters) return;
-            turn_quarter(rows, quarter, columns);
+            transpose_quarter(rows, quarter, columns);
             for (int64_t i = 0; i < 4 && filter + i < s->filters; i++) {
                 const __m512 v = _mm512_castsi512_ps(columns[i]);
                 if (plain)
@@ -218,9 +218,9 @@ static void store_unit(split_store_t *s) {
     else if (by_pixels)                                                                                                \
         store_pixels(s, element, 0, &u);                                                                               \
     else if (no_epilogue && are_neighbours)                                                                            \
-        store_turned(s, element, 1, &u);                                                                               \
+        store_transposed(s, element, 1, &u);                                                                           \
     else                                                                                                               \
-        store_turned(s, element, 0, &u);
+        store_transposed(s, element, 0, &u);
     switch (job->element) {
     case ELEMENT_FLOAT32: STORE(ELEMENT_FLOAT32) break;
     case ELEMENT_BFLOAT16: STORE(ELEMENT_BFLOAT16) break;
