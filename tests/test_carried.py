@@ -126,7 +126,7 @@ def test_pickled_plans_are_the_same_plans(case: tuple[Any, ...], direction: str,
     assert again.choice == planned.choice
     assert again.result_shape == planned.result_shape
     rng = np.random.default_rng(0)
-    described = planned._planned.described
+    described = planned._signature.described
     shapes = {
         "forward": (described.x_shape, described.w_shape),
         "backward_input": (described.y_shape, described.w_shape),
@@ -245,5 +245,5 @@ def test_a_packed_weight_that_nothing_is_multiplied_by() -> None:
     planned = fastconv.plan(
         "depthwise_conv1d", (1, 1, 1), (1, 1, 1), stride=2, padding=[(1, 0)], direction="backward_input"
     )
-    dy, w = np.ones(planned._planned.described.y_shape, np.float32), np.ones((1, 1, 1), np.float32)
+    dy, w = np.ones(planned._signature.described.y_shape, np.float32), np.ones((1, 1, 1), np.float32)
     np.testing.assert_array_equal(planned(dy, planned.pack(w)), planned(dy, w))
