@@ -15,7 +15,7 @@ SAMPLE_SECONDS = 2e-3
 MAX_REPEATS = 1000
 MIN_SAMPLES = 3
 LONG_SECONDS = 1.0
-"""Of a call as long as this a single sample is enough, where it has no time for more."""
+"""A call as long as this may do with a single sample, where there is no time for more."""
 MAX_SAMPLES = 101
 
 
@@ -25,7 +25,7 @@ class Entrant:
 
     run: Callable[[], Any]
     first_seconds: float = 0.0
-    """Of a run that came before all samples."""
+    """Time of a run that came before all samples."""
     repeats: int = 1
     samples: list[float] = field(default_factory=list)
 

@@ -25,9 +25,9 @@ _thread_limit: Callable[[], int] = int
 
 
 def call_settings() -> tuple[Scoped[int], Scoped[str], dict[str, object]]:
-    """Where everything lies that a call depends on beside its arguments: threads, precision, those of the process.
+    """All that a call depends on besides its arguments: threads, precision, and the settings of the process.
 
-    None stands for what the environment says, which does not change. ``obey`` has been told of the rest.
+    None stands for what the environment says, which does not change. The rest is what ``obey`` was given.
     """
     return _threads, _precision, _process
 
@@ -39,7 +39,7 @@ def obey(thread_limit: Callable[[], int]) -> None:
 
 
 def _after_fork_in_child() -> None:
-    """A process is mostly forked to share the work of its parent, whose threads have all cores: it begins with one."""
+    """Begin with one thread: most forks share the work of their parent, whose threads have all cores."""
     _process["threads"] = 1
 
 
@@ -73,7 +73,7 @@ def _positive_int(argument: str, value: object, most: int) -> int:
 
 
 def _asked_threads() -> int | None:
-    """What FASTCONV_NUM_THREADS says, a ValueError where it is no number of threads."""
+    """What FASTCONV_NUM_THREADS says; a ValueError where that is not a number of threads."""
     name = "FASTCONV_NUM_THREADS"
     text = os.environ.get(name) or None
     if text is None:
@@ -85,7 +85,7 @@ def _asked_threads() -> int | None:
 
 
 def _openmp_threads() -> int | None:
-    """What OMP_NUM_THREADS says; as OpenMP does, nothing is made of what is no number."""
+    """What OMP_NUM_THREADS says; what is not a number is ignored, as OpenMP does."""
     text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return min(int(text), MAX_THREADS) if text.isdecimal() and int(text) > 0 else None
 
@@ -279,7 +279,7 @@ def set_workspace_limit(limit_bytes: int | None) -> None:
     limit, the call is computed piece by piece: images, groups, channels and slabs of an axis. A lower limit costs time,
     and may round results differently; the same limit always gives the same bits, however much memory is free.
 
-    Beside the limit there are: the arrays that are returned; the copy of a result whose ``out`` shares memory with an
+    The limit does not cover: the arrays that are returned; the copy of a result whose ``out`` shares memory with an
     input, which is read to the end; with an activation, the backward functions' gradient before it; what separable and
     causal convolutions pass from one step to the next; weights that a plan has packed; what an ``algorithm`` that the
     caller forces, or the smallest pieces (one line across an axis of one image, for one channel of the result), need at

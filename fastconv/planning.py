@@ -28,7 +28,7 @@ class PlannedConvolution(Immutable):
     """One direction of one convolution for arrays of fixed shapes and dtype, ready to be computed; see ``plan``.
 
     Immutable: it may be called from several threads at once. Pickled, it keeps its algorithm and parameters wherever
-    it is unpickled, unless they are not to be had there: then a new choice is made.
+    it is unpickled, unless they are not available there: then a new choice is made.
 
     Attributes
     ----------
@@ -101,7 +101,7 @@ class PlannedConvolution(Immutable):
         Raises
         ------
         ValueError
-            If an array has not the planned shape and dtype.
+            If an array does not have the planned shape and dtype.
         """
         result: np.ndarray = self._run(None, (), (), (first, second, bias, add), out)
         return result

@@ -9,9 +9,9 @@ from .case import Case, Sizes
 from .definition import convolution_of, transposed_sizes
 
 MAX_ELEMENTS = 1_500_000
-"""Of one array."""
+"""The most elements of one array."""
 MAX_TAPS = 1500
-"""Of a kernel or window: definitions go through it tap by tap."""
+"""The most taps of a kernel or window: definitions go through them one by one."""
 
 
 def fitted(rng: random.Random, case: Case, budget: int) -> Case:

@@ -31,7 +31,7 @@ class Effort:
 
     rounds: int
     min_seconds: float
-    """Rounds go on for so long, so that those of a short problem do not all fall into one slow moment."""
+    """Rounds go on for at least this long, so that those of a short problem do not all fall into one slow moment."""
     max_seconds: float
     """Time for one problem; at least one run of every candidate that may win is made anyway."""
     all_params: bool
@@ -45,16 +45,16 @@ MAX_ROUNDS = 100
 
 SKIP_RATIO = 20.0
 SKIP_ESTIMATE_RATIO = 50.0
-"""A candidate whose estimate is so many times the best time so far, or the best estimate, is not run at all."""
+"""A candidate whose estimate is this many times the best time so far, or the best estimate, is not run at all."""
 FIRST_DROP_RATIO = 3.0
-"""A candidate that takes so many times the best time in its first two runs is not run again."""
+"""A candidate that takes this many times the best time in its first two runs is not run again."""
 LONG_RUN_SECONDS = 0.2
 """A first run longer than this, and hopeless, is not repeated to see whether it only met a slow moment."""
 DROP_RATIO = 1.25
 DROP_ROUNDS = 3
 """After so many rounds a candidate that was never below DROP_RATIO times the best median is dropped."""
 MIN_GAIN = 1.04
-"""How many times faster than the cost model's choice another has to be to take its place."""
+"""How many times faster than the cost model's choice a candidate has to be to take its place."""
 SAMPLE_SECONDS = 5e-4
 """Short runs are repeated to this length for one sample."""
 MAX_REPEATS = 100
@@ -243,7 +243,7 @@ def _rounds(group: list[_Candidate], operands: Operands, settings: Effort, deadl
 
 
 def _returned(found: list[_Candidate], contenders: list[_Candidate]) -> list[_Candidate]:
-    """Those dropped as slower that once were faster than the best turned out to be: they met a better moment of it."""
+    """Candidates dropped as slower that once were faster than the best turned out to be: it had met a fast moment."""
     best = min((candidate.seconds or 0.0 for candidate in contenders), default=0.0)
     returned = [c for c in found if c not in contenders and c.samples and min(c.samples) < best]
     for candidate in returned:

@@ -41,7 +41,7 @@ PROBLEMS = (
 
 GUARD_BYTES = 2**16
 GUARD = 0xA5
-"""So many of these bytes follow the scratch memory, and must still be there afterwards."""
+"""Bytes of this value follow the scratch memory, and must still be there afterwards."""
 
 
 @dataclass

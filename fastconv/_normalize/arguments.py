@@ -27,7 +27,7 @@ MAX_BYTES = 2**47
 
 
 def integer(argument: str, value: Any, shown: Any = None, allowed: str = "an int") -> int:
-    """``value`` as an int; anything that is not one exactly is a TypeError."""
+    """``value`` as an int; a TypeError for anything that is not exactly an int."""
     try:
         number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:

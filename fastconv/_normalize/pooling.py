@@ -64,7 +64,7 @@ class PoolCall:
     user_shape: tuple[int, ...] | None = None
     """The result's shape for the user, where that has other axes of size 1 than ``result_shape``."""
     gradient_shape: tuple[int, ...] | None = None
-    """The same of ``input_shape``, for the gradient."""
+    """The same for ``input_shape``, of the gradient."""
 
     def has(self, indices: np.ndarray) -> bool:
         """Whether all indices are -1 or those of elements of a plane."""

@@ -43,7 +43,7 @@ GivenSettings = tuple[Any, ...]
 KEPT_DESCRIBED = 4096
 KEPT_PROBLEMS = 16
 _known: dict[object, Described] = {}
-"""What was described before; a Described keeps its problems, and they their hashes."""
+"""What was described before; a Described keeps its problems, and these keep their hashes."""
 
 
 @dataclass(frozen=True)

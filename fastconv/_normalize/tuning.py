@@ -21,7 +21,7 @@ from ..suites.layers import PASSES, problem_of_pass
 from .arguments import MAX_BYTES
 
 MAX_SIZE = 2**62
-"""As for the arguments of a call."""
+"""Sizes are below this, as for the arguments of a call."""
 ITEM_BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "complex64": 8, "complex128": 16, "int8": 2}
 MAX_ITEM_BYTES = max(ITEM_BYTES.values())
 

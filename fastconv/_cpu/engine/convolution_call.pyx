@@ -106,7 +106,7 @@ cdef void _set_steps(int64_t *six, const int64_t *five, int split, const int64_t
 
 cdef class ConvolutionCall(CompiledCall):
     """One plan, as ``prepare`` made it. ``places`` says at which place among the arrays each operand is, ``axes`` which
-    axis of the user's array each canonical axis is, -1 for one that it has not.
+    axis of the user's array each canonical axis is, -1 for one that it lacks.
 
     ``before`` the kernel come passes into scratch memory, ``after`` it those to the result; with ``is_folded`` the
     result is made of scratch memory by ``views.fold``. Without a ``kernel`` the algorithm computes in NumPy, on
@@ -147,7 +147,7 @@ cdef class ConvolutionCall(CompiledCall):
 
     @property
     def bytes(self):
-        """Scratch memory."""
+        """Bytes of scratch memory."""
         return self.scratch_bytes + self.workspace_bytes
 
     cdef object run(self, tuple arrays, const pins_t *pins, object out):
@@ -178,7 +178,7 @@ cdef class ConvolutionCall(CompiledCall):
         return result
 
     cdef bint _enter(self, memory_t *memory, int role, const Py_buffer *view) noexcept:
-        """Enter an array; False where it is not aligned, or a bias not contiguous."""
+        """Enter an array into ``memory``; False where it is not aligned, or a bias not contiguous."""
         cdef int axis, own
         cdef int64_t mask = 0 if self.scratch_at[role] >= 0 else min(<int64_t>view.itemsize, <int64_t>8) - 1
         if <uintptr_t>view.buf & mask:
@@ -196,7 +196,7 @@ cdef class ConvolutionCall(CompiledCall):
         return True
 
     cdef int _compute(self, memory_t *memory, tuple arrays, object packed, object result) except -1:
-        """In scratch memory from the stack, or of this thread's."""
+        """Compute in scratch memory on the stack, or in this thread's."""
         cdef char small[WORKSPACE_ON_STACK_BYTES + 64]
         cdef Py_buffer view
         cdef int64_t size = self.scratch_bytes + self.workspace_bytes
@@ -214,7 +214,7 @@ cdef class ConvolutionCall(CompiledCall):
 
     cdef int _run(self, memory_t *memory, object packed, char *scratch, int64_t size, object owner, tuple arrays,
                   object result) except -1:
-        """With the array that owns the scratch memory; None: it is on the stack."""
+        """The same with the array that owns the scratch memory; None: it is on the stack."""
         cdef operands_t operands
         cdef unsigned char few[MAX_STACK_IMAGES]
         cdef unsigned char *marks = few

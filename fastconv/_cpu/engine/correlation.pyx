@@ -20,8 +20,8 @@ _ACTIVATIONS = (None, "relu", "relu6", "leaky_relu", "silu", "gelu", "tanh", "si
 cdef class Correlation:
     """The correlation that computes a problem, without the arrays. Immutable.
 
-    It has ``phase_count`` phases, each a correlation_t: forward and backward_weight have one, backward_input has one for
-    every stride phase with elements in the input.
+    It has ``phase_count`` phases, each a correlation_t: forward and backward_weight have one, backward_input has one
+    for every stride phase with elements in the input.
     """
 
     def __cinit__(self, problem):
@@ -138,7 +138,7 @@ cdef void point_forward(correlation_t *c, int64_t itemsize) noexcept:
 
 
 cdef void merge_axes(correlation_t *c, epilogue_t *e) noexcept:
-    """Make one long axis of axes that are read and written whole and without taps, as in 1x1 convolutions."""
+    """Merge axes that are read and written whole and have a single tap, as in 1x1 convolutions, into one long axis."""
     cdef int axis
     for axis in range(1, -1, -1):
         if axis == 0 and c.pixels[1] != 1:
@@ -218,7 +218,7 @@ cdef class BoundProblem:
 cdef char *packed_memory(object packed, int64_t min_bytes, Py_buffer *view) except NULL:
     """The memory of packed weights, pinned by ``view``; a ValueError where it is not what a kernel would read."""
     PyObject_GetBuffer(packed, view, PyBUF_SIMPLE)
-    # Nothing lies anywhere.
+    # An empty buffer may lie at any address.
     if view.len < min_bytes or (view.len > 0 and <uintptr_t>view.buf & 63):
         PyBuffer_Release(view)
         raise ValueError("w: got packed weights of another size or alignment; allowed: those that pack returned")

@@ -34,11 +34,11 @@ cdef extern from *:
     int munmap(void *memory, size_t size) nogil
 
 LARGE_BYTES = 2**25
-"""The GNU C library maps fresh pages for every block of this size, and for no smaller one that is asked for again."""
+"""The GNU C library maps fresh pages for every block of this size; smaller ones it reuses."""
 ALIGNED_BYTES = 2**16
-"""Making an array over another one's memory takes as long as is lost by storing about half as much across lines."""
+"""Making an array over other memory takes as long as is lost by storing about half as much across lines."""
 KEPT_BYTES = 2**28
-"""All blocks together that no array uses."""
+"""The most bytes of blocks, all together, that no array uses."""
 
 cdef enum:
     MAX_BLOCKS = 32

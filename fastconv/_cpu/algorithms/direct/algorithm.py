@@ -14,13 +14,13 @@ from . import loops
 from .blocking import MIN_ITEMS, Correlation, blocking_of
 
 MAX_CHANNELS = 8
-"""Channels or filters of a group; with more of both a matrix product reuses what it loads better."""
+"""Channels or filters of a group; with more of both, a matrix product makes better use of what it loads."""
 MAX_SCRATCH_BYTES = 2**23
-"""Of one thread; wide dilations and very long kernels need more, and other algorithms waste less on them."""
+"""Scratch of one thread; wide dilations and very long kernels need more, and other algorithms waste less on them."""
 START_PRODUCTS = 8
 """Products of a sum that take as long as starting and storing it; half as many where filters share the start."""
 SINGLE_BYTES = 12
-"""Bytes that are moved in the time of an element by itself, whose neighbours are of other channels."""
+"""Bytes that are copied in the time it takes to move a single element whose neighbours belong to other channels."""
 
 
 class Direct(CompiledAlgorithm):

@@ -20,21 +20,21 @@ from . import loops
 SCRATCH_BYTES = 2**18
 """Scratch of one item: half of a second-level cache of 512 KiB. Items whose least band needs more take more."""
 MIN_ITEMS = 32
-"""Work items wanted, so that threads find work."""
+"""Work items wanted at least, so that every thread finds work."""
 MIN_MULTIPLY_ADDS = 2**20
-"""An item is not cut for the sake of their number below this."""
+"""Items smaller than this are not cut further to get more of them."""
 MAX_MULTIPLY_ADDS = 2**25
-"""Of one item; about ten milliseconds at the lowest ISA level."""
+"""Multiply-adds of one item; about ten milliseconds at the lowest ISA level."""
 SMALL_MULTIPLY_ADDS = 2**17
 SMALL_BYTES = 2**16
-"""Groups (units) are put together in one item up to these."""
+"""Small groups (units) are put together in one item up to these sizes."""
 MAX_PARTIALS = 256
-"""Parts of a weight gradient that are summed apart."""
+"""Partial sums of a weight gradient."""
 GRADIENT_TILES = 2
 """Register tiles of filters in an item of a weight gradient, which share the panel of the source."""
 WIDE = 16
-"""Bands keep the full width unless that repeats so many times more of the source than cutting it: long runs are
-prefetched, and short rows of large images lie in a page each."""
+"""Bands keep the full width unless that reads this many times more of the source than cutting it would: long runs are
+prefetched, while short rows of large images lie in a page each."""
 UNIT_VECTORS = 8
 """Vectors of channels that are gathered together, at most."""
 UNIT_BYTES = 2**16
@@ -44,7 +44,7 @@ RUN_BYTES = 64
 LONG_RUN_BYTES, MAX_LONG_RUN_TAPS = 256, 9
 """As many for few taps, where reading takes longer than summing."""
 MAX_LISTED_TAPS = 1024
-"""Taps of all channels of a group that are listed one by one."""
+"""The taps of all channels of a group, up to this many, are listed one by one."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Correlation:
 
     @functools.cached_property
     def spacing(self) -> Sizes:
-        """Pixels of a class are so far apart; the width axis is one class."""
+        """Distance between the pixels of a class; the width axis is one class."""
         apart = [d // math.gcd(s, d) for s, d in zip(self.step, self.delta, strict=True)]
         return apart[0], apart[1], 1
 
@@ -190,7 +190,7 @@ def _items(c: Correlation, blocking: Blocking) -> int:
 
 
 def _multiply_adds(c: Correlation, blocking: Blocking) -> int:
-    """Of one group (unit) of one band."""
+    """Multiply-adds of one group (unit) of one band."""
     filters = blocking.unit if blocking.unit > 1 else c.filters
     if c.is_gradient and blocking.unit == 1:
         filters = min(filters, loops.ROWS)
@@ -260,7 +260,7 @@ def _blocking_with(c: Correlation, band: Sizes, unit: int, lanes: int, itemsize:
 
 
 def _with_blocks(c: Correlation, blocking: Blocking, itemsize: int) -> Blocking:
-    """Small groups put together, pixels of a weight gradient with few results split into parts."""
+    """The blocking with small groups put together, and the pixels of a weight gradient with few results split."""
     work = _multiply_adds(c, blocking)
     if not c.is_gradient:
         parts = c.groups if blocking.unit == 1 else -(-c.groups * c.filters // blocking.unit)

@@ -24,7 +24,7 @@ static void NAMED(sweep_rows)(NAMED(product_t) *p, NAMED(sweep_t) *s, int splat,
     NAMED(sweep_blocks)(p, s, splat, height, blocks - taller);
 }
 
-/* What the filters (or lanes) of one turn of an item have in common. */
+/* What the filters (or lanes) that an item takes at a time have in common. */
 typedef struct {
     const direct_job_t *job;
     const correlation_t *correlation;
@@ -125,7 +125,7 @@ static int NAMED(store_transposed)(const NAMED(turn_t) *t, REAL *result) {
     return 1;
 }
 
-/* The sums of slice d of a region for the turn's filters. */
+/* The sums of slice d of a region for those filters. */
 static void NAMED(sum_slice)(NAMED(turn_t) *t, int64_t d) {
     const direct_job_t *job = t->job;
     const correlation_t *c = t->correlation;

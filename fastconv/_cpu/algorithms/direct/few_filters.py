@@ -13,17 +13,17 @@ from . import loops
 from .few_filters_blocking import MIN_ITEMS, Correlation, blocking_of
 
 FILTERS = range(3, 9)
-"""Result channels of a group: with fewer, tiles that slide along the height reuse what they load better."""
+"""Result channels of a group: with fewer, tiles that slide along the height make better use of what they load."""
 EFFICIENCY = 0.95
 """Share of the peak rate that long sums reach."""
 START_PRODUCTS = 8
 """Products of a sum that take as long as starting it and adding it to the result."""
 WEIGHT_BYTES = 64
-"""Bytes that are moved in the time of packing a weight, which lies between those of other phases."""
+"""Bytes that are copied in the time it takes to pack a weight, which lies between those of other phases."""
 SINGLE_BYTES = 12
-"""The same for a result whose neighbours are of other channels."""
+"""The same for storing a result whose neighbours belong to other channels."""
 MAX_SCRATCH_BYTES = 2**22
-"""Of one thread; wide dilations need more."""
+"""Scratch of one thread; wide dilations need more."""
 
 
 class FewFilters(CompiledAlgorithm):

@@ -18,9 +18,9 @@ from ...engine import runtime
 from .blocking import MAX_MULTIPLY_ADDS, MIN_ITEMS, MIN_MULTIPLY_ADDS, SCRATCH_BYTES
 
 MIN_CHANNELS = 4
-"""Channels that are summed together at least, so that there is more to sum than to add up."""
+"""The fewest channels that are summed at a time, so that summing outweighs adding up the sums."""
 RUNNING_ON = 0.97
-"""Vectors run on from row to row where that leaves this share of them or less."""
+"""Vectors run on from row to row where that takes at most this share of the vectors."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Correlation:
     channels: int
     filters: int
     pixels: Sizes
-    """Of the largest phase."""
+    """Pixels of the largest phase."""
     origin: Sizes
     reach: Sizes
     taps: Sizes
@@ -113,7 +113,7 @@ def blocking_of(problem: ConvProblem) -> Blocking:
 
 
 def _traffic(c: Correlation, blocking: Blocking) -> float:
-    """Elements copied, and sums added up, by pixel of a phase."""
+    """Elements copied, and sums added up, per pixel of a phase."""
     overlap = math.prod((b + r) / b for b, r in zip(blocking.band, c.reach, strict=True))
     blocks = -(-c.channels // blocking.channels)
     return c.channels * overlap + 0.5 * (blocks - 1) * c.filters * math.prod(c.phases)

@@ -26,8 +26,8 @@ typedef struct {
     int64_t channels;
     int64_t bands[3];
     int64_t band[3];
-    int64_t origin[3]; /* no phase reads less */
-    int64_t reach[3];  /* further entries than pixels that phases read */
+    int64_t origin[3]; /* the first entry that any phase reads */
+    int64_t reach[3];  /* entries beyond the pixels that phases read */
     int64_t panel[3];  /* slices, rows, and elements from a row to the next */
     int64_t lead;      /* elements before a row's entry 0 */
     int64_t plane;     /* elements from a channel to the next */

@@ -5,7 +5,7 @@
  * accumulators in registers. Lanes run along the width (unit 1: one group at a time) or along the result channels,
  * `unit` of them at a time: a panel for every vector of channels, whose entries are vectors.
  *
- * Dilation of the depth and height axes is done away with by cutting the pixels into classes, those `spacing` =
+ * Dilation of the depth and height axes is removed by cutting the pixels into classes of pixels `spacing` =
  * delta / gcd(step, delta) apart: within a class tap t of pixel q reads panel row q*advance + t, advance = step / gcd,
  * which holds source row first + delta*(q*advance + t). The width axis stays whole: column step*j + r of the source is
  * entry j of the slot of r, so that every tap of consecutive pixels is consecutive in its slot. */
@@ -40,7 +40,7 @@ typedef struct {
     int64_t slots;
     int64_t out_pitch;  /* elements of a row of finished sums (weight gradient: of a row of the output gradient) */
     int64_t is_listed;  /* where nothing slides, the taps of all channels are listed one by one: there is room for it */
-    int64_t partials;   /* weight gradient: parts of the pixels, summed apart */
+    int64_t partials;   /* weight gradient: partial sums, each over a part of the pixels */
     char *partial;      /* weight gradient: [part][filter over all groups][channel][tap]; NULL with one part */
     int64_t factors_at; /* bytes from the start of scratch, where the panel is */
     int64_t out_at;  /* finished sums on their way: [filter or vector][row][out_pitch]; weight gradient: right-hand ends

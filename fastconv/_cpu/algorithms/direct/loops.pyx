@@ -48,8 +48,8 @@ SLICE_BYTES = sizeof(direct_slice_t)
 
 
 cdef class DirectKernel(Kernel):
-    """The correlation of a problem with its blocking; ``thread_bytes`` of the workspace are for every thread, before
-    them come ``partial_bytes`` for parts of a weight gradient."""
+    """The correlation of a problem with its blocking; every thread has ``thread_bytes`` of the workspace, after
+    ``partial_bytes`` for the partial sums of a weight gradient."""
 
     cdef direct_job_t job
     cdef int64_t delta[3]
@@ -94,7 +94,7 @@ cdef class DirectKernel(Kernel):
                 phases[index].correlation = self.correlation.phase(operands, index, &phases[index].epilogue)
                 point_forward(&phases[index].correlation, operands.itemsize)
                 for axis in range(3):
-                    # Without taps to be apart any distance will do; all phases of a job have the same.
+                    # With a single tap any distance will do; all phases of a job have the same.
                     phases[index].correlation.delta[axis] = self.delta[axis]
             job.phases = phases
             if self.is_gradient:
@@ -106,7 +106,7 @@ cdef class DirectKernel(Kernel):
                 PyMem_Free(phases)
 
     cdef int _weight_gradient(self, direct_job_t *job, char *workspace, int threads) except -1:
-        """Into the result, or as parts into the workspace that are then added up."""
+        """Into the result, or as partial sums into the workspace, which are then added up."""
         job.partial = workspace if job.partials > 1 else NULL
         run_job(self.kernels.weight_gradient, job, direct_weight_items(job), self.thread_bytes,
                 workspace + self.partial_bytes, threads)

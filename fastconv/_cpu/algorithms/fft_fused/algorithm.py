@@ -29,19 +29,19 @@ STORED = 25
 PRODUCT = 10
 """a product of spectra."""
 UNCACHED = 1.15
-"""Factor for tiles of which one with its kernel's spectrum takes more than ``CACHED_BYTES``."""
+"""Factor for tiles that take more than ``CACHED_BYTES`` together with their kernel's spectrum."""
 CACHED_BYTES = 2**20
 CONFLICTING = 1.06
 """Factor for rows that a first stage reads from the same sets of a first-level cache."""
 SETS_BYTES = 4096
 READ_AGAIN = 0.2
-"""Share of the time of a copy that it takes to read all kernels' spectra for every pair of tiles."""
+"""Time to read all kernels' spectra for every pair of tiles, as a share of the time to copy them."""
 SINGLE_BYTES = 60
-"""Bytes that are copied in the time that an element takes that is not beside its neighbours."""
+"""Bytes that are copied in the time it takes to move an element that is not beside its neighbours."""
 EXPOSED = 0.2
 """Share of the time of reading and writing the arrays that no arithmetic hides."""
 KERNEL = 1.2
-"""Share of a pair's transform that one of a kernel takes."""
+"""Time of a kernel's transform over that of a pair of tiles."""
 
 
 class FftFused(CompiledAlgorithm):
@@ -141,7 +141,7 @@ def _operations(problem: ConvProblem, height: int, width: int) -> float:
 
 
 def _error_bound(problem: ConvProblem) -> ErrorBound:
-    """Every stage of a transform adds a few roundings to each of its elements, none of them more than a norm's part.
+    """Each stage of a transform adds a few roundings to every element, none larger than a rounding of the norm.
 
     Three transforms, and the sum over channels (backward_weight: over pairs of tiles). ``relative`` is what was
     measured on normal, uniform and ReLU'd data with a factor of 2 to spare; errors of a transform have random signs.

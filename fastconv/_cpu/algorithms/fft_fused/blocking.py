@@ -16,13 +16,13 @@ from ...engine import runtime
 from . import loops
 
 SIZES = (16, 32, 48, 64, 80, 96, 128, 160, 192, 256)
-"""Of transforms: products of 3, 4, 5 and 8, and of every vector length."""
+"""Sizes of transforms: products of 3, 4, 5 and 8, and multiples of every vector length."""
 MAX_POINTS = 2**16
-"""Of a tile."""
+"""The most points of a tile."""
 MAX_PRODUCTS = 2**27
-"""Points of all spectra of a group's kernels: what an item multiplies."""
+"""The most points of all spectra of a group's kernels, which an item multiplies."""
 SPECTRA_BYTES = 2**28
-"""Of all kernels' spectra."""
+"""The most bytes of all kernels' spectra."""
 ROUND_POINTS = 2**24
 """Points that an item of a weight gradient transforms and multiplies: KeyboardInterrupt waits for the items begun."""
 MAX_PARTIALS = 8

@@ -266,7 +266,7 @@ static void NAMED(finish_results)(const fft_fused_job_t *job, const NAMED(result
                             add == NULL ? NULL : add + r * e->add_stride[3], e->add_stride[4]);
 }
 
-/* Where row `r` of a tile is stored; in `copy` if it is none of the array's or not whole. */
+/* Where row `r` of a tile is stored; in `copy` if it is not a row of the array or not whole. */
 ALWAYS_INLINE REAL *NAMED(result_row)(const NAMED(results_t) *results, int64_t stride, int64_t r, REAL *copy) {
     return r < results->end && stride == 1 ? results->base + r * results->row_step : copy;
 }

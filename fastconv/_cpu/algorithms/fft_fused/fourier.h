@@ -4,8 +4,8 @@
  *     inverse   x[n] = sum over k of  X[k] * exp(+2 pi i n k / size)
  *
  * In place, in stages of radix 3, 4, 5 or 8: decimation in frequency, then for the inverse the same stages undone in
- * the opposite order. Spectra stay in the order in which the last stage leaves them (fft_fused_layout.py has it), since
- * nothing but products of spectra is made of them. Twiddles are rounded from float64. Numerics: a stage of radix r adds
+ * the opposite order. Spectra stay in the order in which the last stage leaves them (blocking.py has it), since
+ * only products of spectra are formed of them. Twiddles are rounded from float64. Numerics: a stage of radix r adds
  * about log2(r) + 1 roundings to every element, none larger than the norm of the sequence. */
 #define COMPLEX NAMED(complex)
 #ifdef __FMA__

@@ -89,7 +89,7 @@ cdef class FftFusedKernel(Kernel):
         self.job.partials, self.job.round_pairs = blocking.partials, blocking.round_pairs
 
     cdef const char *_memory(self, array) except? NULL:
-        """Of an array that is kept as long as this."""
+        """The memory of an array that is kept as long as this kernel."""
         cdef const unsigned char[::1] memory = array.view(np.uint8)
         self.pinned.append(memory)
         return <const char *>&memory[0] if memory.shape[0] else NULL

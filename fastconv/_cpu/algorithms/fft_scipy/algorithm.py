@@ -28,11 +28,11 @@ SIDES = tuple(side for power in range(4, 22) for side in (2**power, 3 * 2 ** (po
 """Candidates for the size of a tile along an axis."""
 CANDIDATES = 5
 MIN_BLOCK_BYTES = 2**14
-"""Of tiles that are transformed together where scratch memory is limited."""
+"""Bytes of tiles that are transformed together at least, where scratch memory is limited."""
 SPECTRA_BYTES = 2**28
-"""Tiles whose kernel spectra take more are considered only where all do."""
+"""Tiles whose kernel spectra take more than this are considered only where all tiles do."""
 
-# Rates as parts of the machine's multiply-adds per second.
+# Rates as fractions of the machine's multiply-adds per second.
 TRANSFORM_RATE = 0.25
 MATRIX_RATE = 0.4
 PLANE_RATE = 0.08
@@ -153,7 +153,7 @@ def _seconds(blocks: Blocking, machine: Machine) -> float:
 
 
 def _error_bound(problem: ConvProblem) -> ErrorBound:
-    """Every stage of a transform adds a few roundings to each of its elements, none of them more than a norm's part.
+    """Each stage of a transform adds a few roundings to every element, none larger than a rounding of the norm.
 
     Three transforms, and the sum over channels (backward_weight: over tiles). ``relative`` is what was measured on
     normal, uniform and ReLU'd data with a factor of 2 to spare; the errors of a transform have random signs.

@@ -36,12 +36,12 @@ BLOCK_BYTES = 2**21
 MATRIX_BLOCK_BYTES = 2**23
 """The same where products are matrix products, which read all kernels' spectra once per block."""
 MIN_BLOCKS, MIN_ROWS = 4, 8
-"""Blocks to have for threads, where that leaves enough rows to a matrix product."""
+"""Blocks wanted for threads, where that leaves enough rows for a matrix product, and those rows."""
 MAX_LANES = 8
 SUMS_BYTES = 2**26
 """Partial sums of a weight gradient: how many, and their bytes."""
 MIN_MATRIX_CHANNELS = 4
-"""From so many channels on both sides, products per frequency are matrix products."""
+"""With at least this many channels on both sides, products per frequency are matrix products."""
 
 
 Indices = tuple[Any, ...]
@@ -65,7 +65,7 @@ class Tiling:
     """The first position, of an output or of ``j``."""
     positions: Sizes
     tile: Sizes
-    """T."""
+    """Elements T of a tile on each axis."""
 
     @property
     def valid(self) -> Sizes:
@@ -178,12 +178,12 @@ class Tiling:
         return (..., *np.ix_(*taps)), (..., *np.ix_(*places))
 
     def input_window(self, start: Sizes, phase: Sizes, length: Sizes) -> tuple[Box, Box] | None:
-        """Of ``length`` positions from ``start``: which have an input element of the phase, and where it is."""
+        """Which of ``length`` positions from ``start`` have an input element of the phase, and where it is."""
         offset = sizes_of(r - before for r, before in zip(phase, self.before, strict=True))
         return _window(start, self.stride, offset, self._permuted(self.problem.input_size), length)
 
     def output_window(self, start: Sizes, length: Sizes) -> tuple[Box, Box] | None:
-        """Of ``length`` positions from ``start``: which are outputs, and where."""
+        """Which of ``length`` positions from ``start`` are outputs, and where."""
         return _window(start, (1, 1, 1), (0, 0, 0), self._permuted(self.problem.output_size), length)
 
 
@@ -229,7 +229,7 @@ class Blocking:
 
 @functools.lru_cache(maxsize=1024)
 def blocking(problem: ConvProblem, tile: int, block_bytes: int | None = None) -> Blocking:
-    """The blocks of the tiling with tiles of about ``tile`` elements per transformed axis, of so many bytes at most."""
+    """Blocks of at most ``block_bytes`` of the tiling with tiles of about ``tile`` elements per transformed axis."""
     sums_bytes = SUMS_BYTES if block_bytes is None else min(SUMS_BYTES, MAX_LANES * block_bytes)
     block_bytes = block_bytes or MATRIX_BLOCK_BYTES
     t = tiling(problem, tile)

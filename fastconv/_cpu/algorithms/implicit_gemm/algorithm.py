@@ -21,13 +21,13 @@ PANEL_DEPTH = 320
 """Reduction indices of one packed column panel. At the lower levels it stays in a first-level cache of 32 KiB beside
 the row panel that streams past; at AVX-512 it takes more, which the second level feeds as fast."""
 DEEPER = 1.25
-"""A panel takes the whole reduction up to so many times its depth, rather than adding up two blocks."""
+"""A panel takes the whole reduction up to this many times its depth, rather than adding up two blocks."""
 BLOCK_BYTES = 2**19
 """Entries times pixels of one block, as many bytes as the block would take if it were built."""
 IN_PLACE_DEEPER = 4
-"""Where weights are looked up in place, panels of so many times the depth stay in L2 while all weights pass."""
+"""Where weights are looked up in place, panels of this many times the depth stay in L2 while all weights pass."""
 IN_PLACE_FILTERS = 256
-"""Filters at least of an item that packs all of its pixels' panels."""
+"""The fewest filters of an item that packs all of its pixels' panels."""
 COLUMN_FILTERS = 10
 """Filters whose products take as long as packing a panel of pixels."""
 PACKING_PRODUCTS = 1.25
@@ -39,9 +39,9 @@ TRANSPOSE_PRODUCTS = 0.75
 CROSSING_PRODUCTS = 1.25
 """... and as adding one of a panel that goes on in the next image."""
 STORED_ROWS = 512
-"""Rows of one item of a weight gradient that is summed where it is stored: columns are packed for so many."""
+"""Rows of one item of a weight gradient that is summed where it is stored; they share the packed columns."""
 GRADIENT_ENTRIES = 256
-"""Rows at least that a packed block of the output gradient is multiplied by: packing it is spread over them."""
+"""The fewest rows that a packed block of the output gradient is multiplied by, over which packing it is spread."""
 STORED_COPIES = 4
 """Copies of an element into a panel that take as long as adding up and storing one of the weight gradient."""
 PARTIAL_BYTES = 2**24
@@ -49,13 +49,13 @@ PARTIAL_BYTES = 2**24
 START_PRODUCTS = 4
 """Products of a sum that take as long as starting and storing it."""
 COPIED_DEPTH = 512
-"""Of a panel beside pixels that are copied: their sums are added up less often."""
+"""Depth of a panel beside pixels that are copied: their sums are added up less often."""
 MAX_TRANSPOSED_VECTORS = 4
-"""Vectors of pixels, at most, that are transposed rather than the weights where channels are last."""
+"""With channels last and at most this many vectors of pixels, the pixels are transposed rather than the weights."""
 COPIED_TILES, COPIED_PANELS = 7, 16
-"""Register tiles of pixels, and panels of filters, of an item that copies pixels, at least."""
+"""The fewest register tiles of pixels, and panels of filters, of an item that copies pixels."""
 MIN_ITEMS = 16
-"""Work items wanted, so that threads find work; never decided by their number, which must not change the result."""
+"""Work items wanted at least, so that every thread finds work; the number of threads must not change the result."""
 
 
 def _round_up(size: int, multiple: int) -> int:
@@ -105,7 +105,7 @@ class _Product:
     filters: int
     pixels: int
     plane: int
-    """Neighbouring pixels of one image, in the source and in the result; what lies behind them is somewhere else."""
+    """Pixels of one image that are neighbours in the source and in the result; the next ones lie elsewhere."""
     reduction: int
     is_channels_last: bool
     has_lines: bool
@@ -167,7 +167,7 @@ class _Product:
 
 
 class ImplicitGemm(CompiledAlgorithm):
-    """Any problem in float32 and float64 that has not too many stride phases."""
+    """Any problem in float32 and float64 without too many stride phases."""
 
     name = "implicit_gemm"
     dtypes = frozenset({"float32", "float64"})
@@ -203,7 +203,7 @@ class ImplicitGemm(CompiledAlgorithm):
         itemsize = np.dtype(problem.dtype).itemsize
         pixels = problem.batch * math.prod(problem.output_size)
         if problem.direction == "backward_weight":
-            depth = min(depth + depth // 2, max(pixels, 1))  # nothing but elements of a band streams past
+            depth = min(depth + depth // 2, max(pixels, 1))  # only elements of a band stream past
             product = _Gradient.of(problem)
             total, filters, splits = product.rows, product.width, 1
             row_items = problem.groups * -(-total // STORED_ROWS)

@@ -343,7 +343,7 @@ static void NAMED(correlate)(const void *data, int64_t item, void *scratch) {
         .add_column_stride = e->add_stride[1],
     };
     const int64_t entry_width = packed_entry_width(job, TILE_COLUMNS);
-    do { /* once even when the reduction is empty: the result is then the epilogue of 0 */
+    do { /* at least once: with an empty reduction the result is the epilogue of 0 */
         b.depth = min64(job->block_entries, entries - b.first);
         b.last = b.first + b.depth >= entries;
         b.accumulate = b.first > 0;

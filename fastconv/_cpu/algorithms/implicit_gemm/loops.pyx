@@ -1,5 +1,5 @@
 # cython: cdivision=True
-"""Loops of the implicit GEMM: blocking, packed weights, one pass per correlation. Arithmetic: implicit_gemm.h."""
+"""Loops of the implicit GEMM: blocking, packed weights, one pass per phase. Arithmetic: implicit_gemm.h."""
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
@@ -81,7 +81,7 @@ cdef int64_t _entries(const correlation_t *c, int64_t most):
     return taps * _balanced(c.channels, most // taps, 1)
 
 
-# Of one item that clears a result.
+# Elements of one item that clears a result.
 cdef int64_t CLEARED_BYTES = 2**20
 
 
@@ -96,8 +96,8 @@ cdef void _clear(const void *job, int64_t item, void *scratch) noexcept nogil:
 
 
 cdef class GemmKernel(Kernel):
-    """The correlation of a problem with its blocking; ``shared_bytes`` of the workspace are for packed weights or
-    partial sums, then come ``thread_bytes`` for every thread."""
+    """The correlation of a problem with its blocking; the workspace holds ``shared_bytes`` for packed weights or
+    partial sums, then ``thread_bytes`` for every thread."""
 
     cdef gemm_job_t *jobs
     cdef readonly int64_t shared_bytes, thread_bytes
@@ -271,7 +271,7 @@ cdef class GemmKernel(Kernel):
                        threads)
 
     def pack(self, operands, int threads):
-        """The weights of all correlations of the problem, packed one after the other."""
+        """The weights of all phases of the problem, packed one after the other."""
         cdef BoundProblem bound = BoundProblem(self.correlation.problem, operands)
         cdef Py_buffer view
         cdef int64_t index, offset = 0
@@ -291,7 +291,7 @@ cdef class GemmKernel(Kernel):
 
     @property
     def packed_size(self):
-        """Bytes of the packed weights of all correlations."""
+        """Bytes of the packed weights of all phases."""
         cdef int64_t index, size = 0
         for index in range(self.correlation.phase_count):
             size += self._shared(&self.jobs[index])

@@ -33,26 +33,26 @@ from .job cimport (
 )
 
 ELEMENTS = {"float32": 0, "bfloat16": 1, "float16": 2}
-"""As in job.h."""
+"""The values of element_t in job.h."""
 PIECES = {1: 1, 3: 2, 6: 3}
-"""By products."""
+"""Pieces of an element, by the number of products."""
 
 # Sums of one item, and panels times taps that a block of the source is worth converting for.
 cdef int64_t MAX_LINES = 1024
 cdef int64_t MIN_PRODUCTS = 32
-# Of one tile of a weight gradient, and of one pass: more would add up more roundings.
+# Lines of one tile of a weight gradient, and of one pass: more would add up more roundings.
 cdef int64_t GRADIENT_LINES = 16
 cdef int64_t MIN_PASS_LINES = 128
 cdef int64_t MAX_PASS_LINES = 2048
-# Work items wanted, so that threads find work; never decided by their number.
+# Work items wanted at least, so that every thread finds work; not derived from the number of threads.
 cdef int64_t MIN_ITEMS = 8
 
 
 cdef class SplitBlocks:
     """The correlation of a problem cut into items, or into passes of a weight gradient. Immutable.
 
-    With ``merges`` axes that are read whole and without taps are one; for arrays that do not allow it there have to be
-    blocks without.
+    With ``merges``, axes that are read whole and have a single tap become one; arrays that do not allow this need
+    blocks without it.
     """
 
     def __cinit__(self, problem, params, bint merges, int64_t tile_lines):
@@ -182,7 +182,7 @@ cdef class SplitBlocks:
             most = max(most // job.block[axis], 1)
 
     cdef _set_images(self, int64_t tile_lines, int64_t lines):
-        """Images interleaved so that their tiles hold as few lines that are no pixels as possible."""
+        """Interleave images so that as few lines as possible of their tiles are not pixels."""
         cdef split_job_t *job = &self.job
         cdef int64_t images, batch = split_images(job)
         cdef double cost, least = 0

@@ -52,7 +52,7 @@ typedef struct {
     int64_t pieces;
     int64_t products;
     split_axis_t axis[3];
-    int64_t pixels[3];     /* the most of any phase */
+    int64_t pixels[3];     /* of the largest phase */
     int64_t block[3];      /* pixels of one item */
     int64_t images;        /* interleaved: images, or pairs of them */
     int64_t image_sets;    /* sets of `images` of one item */

@@ -1,5 +1,5 @@
 # cython: cdivision=True
-"""Loops of convolutions by bfloat16 pieces: blocking, packed weights, the check of magnitudes. Arithmetic: csrc/split_*.h."""
+"""Loops of convolutions by bfloat16 pieces: blocking, packed weights, the check of magnitudes; see correlate.h."""
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_Free
@@ -81,7 +81,7 @@ cdef bint _is_in_range(const uint32_t *largest) noexcept:
 
 
 cdef class SplitKernel(Kernel):
-    """The correlation of a problem; leaves all where magnitudes are out of range."""
+    """The correlation of a problem; computes nothing where magnitudes are out of range."""
 
     cdef SplitBlocks plain, merged
     cdef bint is_gradient

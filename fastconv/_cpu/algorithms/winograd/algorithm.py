@@ -53,7 +53,7 @@ BLOCK_TILES = (56, 28, 112)
 PASS_TILES = (128, 64, 256)
 """Tiles of one pass over the operands of a weight gradient: more pay only where sums are large, and are less exact."""
 NEAR_COPIES, FAR_COPIES = 3, 5
-"""Copied elements in the time of reading or writing one of a dilated row."""
+"""Elements copied in the time it takes to read or write one element of a dilated row."""
 CACHED_SUMS_BYTES = 2**24
 """Sums of a weight gradient up to this size are not written to memory in every pass."""
 CACHED_GROUPS_BYTES = 2**20
@@ -65,19 +65,19 @@ CACHED_WEIGHTS_BYTES = 2**20
 ITEM_PANELS = (1, 2)
 """Panels of filters of an item that takes all tiles."""
 MIN_ITEMS = 8
-"""Work items wanted, so that threads find work; never decided by their number."""
+"""Work items wanted at least, so that every thread finds work; not derived from the number of threads."""
 TRANSFORMED_BYTES = 2**26
-"""All tiles are transformed beforehand only where they take no more."""
+"""All tiles are transformed beforehand only where they take no more than this."""
 TYPICAL = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
 """What default parameters are chosen for; they must not depend on measurements."""
 
 
 class Winograd(CompiledAlgorithm):
-    """Kernels of 2 to 5 taps on h, w or both; with 3 to 6 at stride 2, and, of fewer channels than a vector has, with
-    s + 1 to 5 s at strides s to 4; all directions.
+    """Kernels of 2 to 5 taps on h, w or both, in all directions; at stride 2 of 3 to 6 taps, and with fewer channels
+    than a vector has lanes, of s + 1 to 5 s taps at strides s up to 4.
 
-    With dilation d the pixels d apart are planes of their own, on which the taps are neighbours. With stride s the
-    elements s apart are channels of their own (in ``backward_input`` filters), with every s-th tap.
+    With dilation d, pixels d apart form planes of their own, on which the taps are neighbours. With stride s, elements
+    s apart form channels of their own (in ``backward_input`` filters), each with every s-th tap.
     """
 
     name = "winograd"

@@ -24,13 +24,13 @@ typedef struct {
     int64_t taps[2];          /* of every phase on h and w; the same unless 1 */
     int64_t source_phases[2]; /* on h and w; 1 where there is no stride */
     int64_t result_phases[2];
-    int64_t source_lanes[2]; /* instead, with few channels: the pairs (channel, phase) are lanes, lanes.h */
+    int64_t source_lanes[2]; /* with few channels, instead: pairs (channel, phase) are lanes, see lanes.h */
     int64_t result_lanes[2];
     int64_t origin[2];    /* index of the result of phase 0 of tile 0: 0 or less, by less than the phases */
     int64_t lead[2];      /* taps that the result's phases lack at the beginning */
     int64_t tile_size[2]; /* on h and w: 4 to 6, or 1 on an axis without taps */
     int64_t outputs[2];   /* results of a tile on h and w: tile_size - taps + 1 of every phase; the same unless 1 */
-    int64_t spacing[2];   /* of the taps on h and w: pixels so far apart are a plane of their own */
+    int64_t spacing[2];   /* of the taps on h and w: pixels this far apart form a plane of their own */
     int64_t classes[2];   /* such planes on h and w, those that hold a pixel */
     int64_t tiles[2];     /* of a plane */
     int64_t ragged[2];    /* 1: the last tile of a plane has fewer results than the others, and needs fewer points */

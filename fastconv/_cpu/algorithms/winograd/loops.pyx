@@ -77,7 +77,7 @@ cdef int64_t GRADIENT_BLOCK_TILES = 28
 # Transformed weights of a block of the reduction, which stay in L2 until they are multiplied. There are no blocks where
 # tiles are so many that their sums, which each block reads and writes, are more than half of that.
 cdef int64_t BLOCK_BYTES = 13 * 2**16
-# Splits of the passes of a weight gradient at most, and bytes of all their sums; never decided by the threads.
+# The most splits of the passes of a weight gradient, and bytes of all their sums; not derived from the threads.
 cdef int64_t MAX_SPLITS = 8
 cdef int64_t SPLIT_BYTES = 2**25
 # Products of one item of one round over the splits: KeyboardInterrupt waits for the items begun.
@@ -85,13 +85,13 @@ cdef int64_t ROUND_MULTIPLY_ADDS = 2**27
 
 
 cdef int64_t _lead(int64_t stride, int64_t taps, int64_t before) noexcept:
-    """Absent taps to count first, so that ``before`` with them is a whole number of strides if it can be."""
+    """Missing taps to count first, so that with them ``before`` is a whole number of strides if possible."""
     cdef int64_t lead = (-before % stride + stride) % stride
     return lead if taps + lead <= round_up(taps, stride) else 0
 
 
 cdef void _join_phases(int axis, BoundProblem bound, correlation_t *c, epilogue_t *e):
-    """Let an input gradient's correlation of phase 0 be that of the whole axis, as job.h has it."""
+    """Make phase 0 of an input gradient's correlation that of the whole axis, as in job.h."""
     cdef correlation_t forward = bound.forward()
     cdef int64_t stride = forward.step[axis], before = -forward.first[axis]
     before += _lead(stride, forward.taps[axis], before)
@@ -167,7 +167,7 @@ cdef class _Job:
             size = div_up(size - job.origin[axis], stride)
         size = div_up(size, job.spacing[axis])
         job.tiles[axis] = div_up(size, job.outputs[axis])
-        # By so many results the tiles are too many. A tile of 5 has no point 0 that could be left out.
+        # The tiles reach this many results too far. A tile of 5 has no point 0 that could be left out.
         beyond = job.tiles[axis] * job.outputs[axis] - size
         job.ragged[axis] = beyond > 0 and job.tiles[axis] <= MAX_TILES_BESIDE_RAGGED
         job.early[axis] = job.ragged[axis] and beyond > 1 and tile_size != 5
@@ -238,7 +238,7 @@ cdef class _Job:
 
 
 def phases_are_lanes(problem):
-    """Whether pairs of a channel and a phase of the strided array are the lanes, since it has few channels."""
+    """Whether pairs of a channel and a phase are the lanes: the strided array has few channels."""
     return max(problem.stride[1:]) > 1 and problem.in_channels // problem.groups < kernels_at(isa_level(), real_type(problem.dtype)).lanes
 
 
@@ -370,7 +370,7 @@ cdef _add_splits(_Job job, int64_t shared, resources):
 
 
 cdef class _Resources:
-    """As in _algorithm.py."""
+    """The Resources of _algorithm.py."""
 
     cdef public int threads
     cdef public object workspace
