@@ -244,7 +244,7 @@ def test_causal_in_pieces_has_the_bits_of_the_whole(kernel: int, dtype: str, act
 @by_size
 @pytest.mark.parametrize("dtype", ["float64", "complex64"])
 def test_causal_gradients(length: int, kernel: int, dilation: int, dtype: str) -> None:
-    """Of the pair (y, state after) at once: <dy, y> + <dstate, state after> goes back to x and state, or to w."""
+    """Gradients of (y, state after) at once: <dy, y> + <dstate, state after> goes back to x and state, or to w."""
     x, w, bias, state, dy, dstate = causal_arrays(length, kernel, dilation, dtype)
     y, after = fastconv.causal_conv1d(x, w, state=state, dilation=dilation)
     for weight in (w, w[:, None]):

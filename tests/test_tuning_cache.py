@@ -88,7 +88,7 @@ def test_deterministic_mode_ignores_measurements():
 
 
 def test_deterministic_choice_is_that_of_one_thread():
-    """Of problems that the cost model gives to another algorithm where threads are many."""
+    """On problems that the cost model gives to another algorithm where threads are many."""
     problems = [
         ConvProblem.parse(f"{direction} {shape}")
         for direction in DIRECTIONS

@@ -132,7 +132,7 @@ ODD_VALUES = [
     *([], {}, [[]], {"a": 1}, [{}], {"": ""}, [0] * 300),
 ]
 ODD_TEXTS = ["1e999", "-1e999", "NaN", "-Infinity", "9" * 5000, "01", "[" * 2000, '"\\ud800"', "", "}"]
-"""Of values that ``json.dumps`` does not write."""
+"""Texts of values that ``json.dumps`` does not write."""
 GOOD_FILES = 500
 MUTATED = int(os.environ.get("FASTCONV_TEST_MUTATED", "20000"))
 """Damaged files that --full makes."""

@@ -53,7 +53,7 @@ SHAPES = (
     "2x3x17x14 9x3x3x5 s1x2 p1 d3x1",
     "1x4x14x23 20x2x8x2 s4x1 p2:0x3 d1x5 g2",
     "1x20x13x12 33x20x5x3 s2x1 p1 d1x2",
-    # Of so many channels that the wide levels cut the reduction into blocks.
+    # So many channels that the wide levels cut the reduction into blocks.
     "1x200x5x6 40x200x3x3 p1",
     "1x70x9x8 90x70x3x3 s2 p1",
 )

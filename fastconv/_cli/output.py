@@ -74,7 +74,7 @@ def writing_to(path: str) -> Iterator[None]:
 
 
 def check_can_write(option: str, path: str) -> None:
-    """ValueError where the file cannot be opened for writing; its content stays, and a missing file is not left behind."""
+    """ValueError where the file cannot be opened for writing; its content stays, and no new file is left."""
     existed = os.path.exists(path)
     if existed and not os.path.isfile(path) and not os.path.isdir(path):
         return  # a pipe or a device, which might wait for its reader

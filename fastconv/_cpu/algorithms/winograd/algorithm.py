@@ -45,9 +45,9 @@ ROUNDOFFS_AT_HIGH = {
 
 HIGH_LIMIT = 1e-5
 MAX_STRIDE = 4
-"""Where channels are fewer than a vector's lanes, so that the phases of the strided array fill it up."""
+"""The largest stride where channels are fewer than lanes, so that a vector holds several phases; else 2."""
 MAX_STRIDED_TAPS = 6
-"""Of the kernel, at stride 2, where every phase of the strided array is whole vectors of channels."""
+"""The most taps at stride 2, where every phase of the strided array is whole vectors of channels."""
 BLOCK_TILES = (56, 28, 112)
 """Tiles of an item that takes all filters."""
 PASS_TILES = (128, 64, 256)
