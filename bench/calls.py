@@ -17,7 +17,7 @@ import fastconv
 from .timing import Entrant, contest, ratio
 
 SECONDS = 0.5
-"""Of each pair."""
+"""Time given to each pair of calls."""
 Call = Callable[[], Any]
 
 

@@ -22,7 +22,7 @@ from fastconv._cpu.engine import runtime
 from .peers import Peer
 
 COPIED_BYTES = 2**26
-"""Of one thread; more than the caches hold."""
+"""Bytes that one thread copies; more than the caches hold."""
 COPIES = 3
 PEAK_RUNS = 5
 CPU_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")

@@ -130,7 +130,7 @@ def gain(row: Row, name: str) -> float | None:
 
 
 def best_ratio(row: Row) -> float | None:
-    """Of the best of the peers."""
+    """The ratio of the best peer."""
     return ratio(row, row["best"])
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 SAMPLE_SECONDS = 2e-3
 """Short calls are repeated to this length for one sample, after one call that warms the caches up again."""
-MOST_REPEATS = 1000
-FEWEST_SAMPLES = 3
+MAX_REPEATS = 1000
+MIN_SAMPLES = 3
 LONG_SECONDS = 1.0
-"""Of a call as long as this a single sample is enough, where it has no time for more."""
-MOST_SAMPLES = 101
+"""A call as long as this may do with a single sample, where there is no time for more."""
+MAX_SAMPLES = 101
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Entrant:
 
     run: Callable[[], Any]
     first_seconds: float = 0.0
-    """Of a run that came before all samples."""
+    """Time of a run that came before all samples."""
     repeats: int = 1
     samples: list[float] = field(default_factory=list)
 
@@ -45,9 +45,9 @@ class Entrant:
         return sum(not math.isnan(sample) for sample in self.samples)
 
     @property
-    def fewest_samples(self) -> int:
+    def min_samples(self) -> int:
         """It gets these whatever they take."""
-        return 1 if self.first_seconds > LONG_SECONDS else FEWEST_SAMPLES
+        return 1 if self.first_seconds > LONG_SECONDS else MIN_SAMPLES
 
     def begin(self) -> None:
         """Find out how often the call has to be repeated; it has run before."""
@@ -56,7 +56,7 @@ class Entrant:
         start = time.perf_counter()
         self.run()
         seconds = max(time.perf_counter() - start, 1e-9)
-        self.repeats = max(1, min(MOST_REPEATS, math.ceil(SAMPLE_SECONDS / seconds)))
+        self.repeats = max(1, min(MAX_REPEATS, math.ceil(SAMPLE_SECONDS / seconds)))
 
     def sample(self) -> None:
         """One more sample."""
@@ -79,8 +79,8 @@ def contest(entrants: list[Entrant], seconds: float) -> None:
     try:
         for entrant in entrants:
             entrant.begin()
-        for number in range(MOST_SAMPLES):
-            active = [e for e in entrants if e.rounds < e.fewest_samples or e.spent_seconds < share]
+        for number in range(MAX_SAMPLES):
+            active = [e for e in entrants if e.rounds < e.min_samples or e.spent_seconds < share]
             if not active:
                 return
             if entrants[0] not in active:

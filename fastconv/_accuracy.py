@@ -19,14 +19,14 @@ from ._problem import RESULT, ConvProblem, Epilogue
 EXACT_DTYPES = {"complex64": "complex128", "complex128": "complex128", "int8": "int8"}
 """The dtype that exact values of a dtype's problems are computed in; float64 for the others."""
 RESULT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
-"""Of the last rounding, which an algorithm's bound leaves out; the accumulator is wider."""
+"""Roundoff of the last rounding, which an algorithm's bound leaves out; the accumulator is wider."""
 RESULT_SMALLEST = {"float16": 2.0**-24, "bfloat16": 2.0**-133}
 
 
 def error_ratio(
     algorithm: Algorithm, problem: ConvProblem, operands: Operands, multiply_adds: float | None = None
 ) -> float:
-    """Largest error of the result in ``operands`` as a part of what the algorithm promises; above 1 it is wrong.
+    """Largest error of the result in ``operands`` as a fraction of what the algorithm promises; above 1 it is wrong.
 
     Without its epilogue: the result must have been computed without one. Checks every channel of the result, or as
     many, evenly spaced, as ``multiply_adds`` of the definition are enough for; one at least.
@@ -61,8 +61,8 @@ def error_ratio(
 def _usual_result(problem: ConvProblem, operands: Operands) -> float:
     """The root mean square of sums of such data, were their signs random.
 
-    The largest result is smaller only where there are few results, or where the taps meet little but padding; what a
-    transform leaves there is still as large as its data are.
+    The largest result is smaller than this only where there are few results, or where the taps meet little but padding;
+    the error that a transform leaves there is still in proportion to its data.
     """
     scale = math.sqrt(problem.reduction)
     for role in ("input", "weight", "output"):

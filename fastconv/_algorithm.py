@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 Params = Mapping[str, Any]
 """Values of an algorithm's tuning parameters; plain JSON values, since they are stored by the tuner."""
 
-MOST_PHASES = 1024
-"""Stride phases of a problem, at most, for algorithms that set up each of them, which costs about 500 bytes and a
-microsecond. im2col has no phases, and visits nothing but the elements that taps reach."""
+MAX_PHASES = 1024
+"""The most stride phases of a problem for algorithms that set up each phase, which costs about 500 bytes and a
+microsecond. im2col sets up none: it visits only the elements that taps reach."""
 
 UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
 
@@ -47,7 +47,7 @@ class Machine:
         Raises
         ------
         ValueError
-            If a constant is missing, no number, or outside of its PLAUSIBLE range; the message says which.
+            If a constant is missing, not a number, or outside its PLAUSIBLE range; the message says which.
         """
         if not isinstance(constants, Mapping):
             raise ValueError(f"machine is {reprlib.repr(constants)}, not the constants of one")
@@ -65,10 +65,10 @@ PLAUSIBLE = {
     "call_seconds": (1e-10, 1.0),
     "numpy_call_seconds": (1e-10, 1.0),
 }
-"""Least and most of each constant of a Machine, in the order of its fields and each in its own unit.
+"""Smallest and largest plausible value of each constant of a Machine, in the order and the units of its fields.
 
-A machine a thousand times slower or faster than those of today is within; estimates made from constants within are
-finite and positive.
+A machine a thousand times slower or faster than those of today is within these ranges; estimates made from constants
+within them are finite and positive.
 """
 
 
@@ -137,13 +137,13 @@ class Algorithm:
     """
 
     name: ClassVar[str]
-    """The word users and files name it by; unique in its registry."""
+    """What users and files call it; unique in its registry."""
     dtypes: ClassVar[frozenset[str]]
     """Problem dtypes computed natively. Others reach the algorithm lowered to one of these by the backend."""
     exact_on_integers: ClassVar[bool] = True
     """Equal to integer arithmetic, bit for bit, for integers of up to 8 bits and while no partial sum exceeds the
     significand."""
-    multiplies_outside: ClassVar[bool] = False
+    reads_padding: ClassVar[bool] = False
     """backward_input multiplies weights by zeros that the definition does not have, so that non-finite weights must
     be computed by another algorithm."""
 
@@ -164,9 +164,9 @@ class Algorithm:
         return 0
 
     def fitting(self, problem: ConvProblem, limit_bytes: int) -> Params | None:
-        """The parameters to take where scratch memory is limited: the first that need no more on one thread, or None.
+        """The parameters to take where scratch memory is limited: the first that fit on one thread, or None.
 
-        Not a matter of the number of threads, which must not change the result.
+        They do not depend on the number of threads, which must not change the result.
         """
         for params in self.parameters(problem):
             if self.workspace(problem, params, 1) <= limit_bytes:
@@ -188,7 +188,7 @@ class Algorithm:
     def bind(self, problem: ConvProblem, params: Params) -> Any:
         """A compiled kernel that does what ``execute`` does; None: there is only ``execute``.
 
-        It does not look at weights (``multiplies_outside``). What data that are not finite spoil it tells its caller.
+        It does not check weights (``reads_padding``); it tells its caller which results non-finite data have spoiled.
         """
         return None
 
@@ -198,7 +198,7 @@ class Algorithm:
 
 
 def unit_roundoff(problem: ConvProblem) -> float:
-    """Of the real arithmetic that the problem is computed in."""
+    """Unit roundoff of the real arithmetic that the problem is computed in."""
     return UNIT_ROUNDOFF["float64" if problem.dtype in ("float64", "complex128", "int8") else "float32"]
 
 

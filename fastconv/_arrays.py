@@ -44,7 +44,7 @@ def _is_masked(value: Any) -> bool:
 
 @functools.cache
 def dtype_name(dtype: np.dtype) -> str:
-    """``dtype.name``, which NumPy puts together anew each time it is asked."""
+    """``dtype.name``, kept: NumPy composes it anew each time."""
     return dtype.name
 
 

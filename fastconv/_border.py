@@ -14,7 +14,7 @@ class Border:
     """For the axes D, H, W of an array: the index of the element at each place of the padded axis; None: no padding."""
 
     sizes: tuple[int, int, int]
-    """Of the axes without padding."""
+    """Sizes of the axes without padding."""
     indices: tuple[Index, Index, Index]
 
     def cut(self, axis: int, begin: int, end: int) -> Border:

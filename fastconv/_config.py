@@ -13,7 +13,7 @@ from ._errors import bad_type, bad_value
 from ._problem import PRECISIONS
 from ._scoped import Scoped
 
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 
 _threads: Scoped[int] = Scoped("fastconv_threads")
 _precision: Scoped[str] = Scoped("fastconv_precision")
@@ -25,9 +25,9 @@ _thread_limit: Callable[[], int] = int
 
 
 def call_settings() -> tuple[Scoped[int], Scoped[str], dict[str, object]]:
-    """Where everything lies that a call depends on beside its arguments: threads, precision, those of the process.
+    """All that a call depends on besides its arguments: threads, precision, and the settings of the process.
 
-    None stands for what the environment says, which does not change. ``obey`` has been told of the rest.
+    None stands for what the environment says, which does not change. The rest is what ``obey`` was given.
     """
     return _threads, _precision, _process
 
@@ -39,7 +39,7 @@ def obey(thread_limit: Callable[[], int]) -> None:
 
 
 def _after_fork_in_child() -> None:
-    """A process is mostly forked to share the work of its parent, whose threads have all cores: it begins with one."""
+    """Begin with one thread: most forks share the work of their parent, whose threads have all cores."""
     _process["threads"] = 1
 
 
@@ -73,21 +73,21 @@ def _positive_int(argument: str, value: object, most: int) -> int:
 
 
 def _asked_threads() -> int | None:
-    """What FASTCONV_NUM_THREADS says, a ValueError where it is no number of threads."""
+    """What FASTCONV_NUM_THREADS says; a ValueError where that is not a number of threads."""
     name = "FASTCONV_NUM_THREADS"
     text = os.environ.get(name) or None
     if text is None:
         return None
     try:
-        return _positive_int(name, int(text), MOST_THREADS)
+        return _positive_int(name, int(text), MAX_THREADS)
     except ValueError:
-        raise bad_value(name, text, f"an int from 1 to {MOST_THREADS}, or nothing") from None
+        raise bad_value(name, text, f"an int from 1 to {MAX_THREADS}, or nothing") from None
 
 
 def _openmp_threads() -> int | None:
-    """What OMP_NUM_THREADS says; as OpenMP does, nothing is made of what is no number."""
+    """What OMP_NUM_THREADS says; what is not a number is ignored, as OpenMP does."""
     text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return min(int(text), MOST_THREADS) if text.isdecimal() and int(text) > 0 else None
+    return min(int(text), MAX_THREADS) if text.isdecimal() and int(text) > 0 else None
 
 
 def set_num_threads(threads: int) -> None:
@@ -108,7 +108,7 @@ def set_num_threads(threads: int) -> None:
     1
     >>> fastconv.set_num_threads(before)
     """
-    _process["threads"] = _positive_int("threads", threads, MOST_THREADS)
+    _process["threads"] = _positive_int("threads", threads, MAX_THREADS)
 
 
 def get_num_threads() -> int:
@@ -130,12 +130,12 @@ def get_num_threads() -> int:
     chosen = _threads.get() or _process["threads"] or _defaults.get("threads")
     if chosen is None:
         chosen = _defaults["threads"] = _asked_threads() or _openmp_threads() or available_cores()
-    return min(chosen, _thread_limit() or MOST_THREADS)  # type: ignore[call-overload, no-any-return]
+    return min(chosen, _thread_limit() or MAX_THREADS)  # type: ignore[call-overload, no-any-return]
 
 
 def thread_count(threads: int | None) -> int:
     """The number of threads that a call's ``threads=`` asks for."""
-    return get_num_threads() if threads is None else _positive_int("threads", threads, MOST_THREADS)
+    return get_num_threads() if threads is None else _positive_int("threads", threads, MAX_THREADS)
 
 
 @contextlib.contextmanager
@@ -154,7 +154,7 @@ def num_threads(threads: int) -> Iterator[None]:
     ...     fastconv.get_num_threads()
     1
     """
-    with _threads.of(_positive_int("threads", threads, MOST_THREADS)):
+    with _threads.of(_positive_int("threads", threads, MAX_THREADS)):
         yield
 
 
@@ -279,7 +279,7 @@ def set_workspace_limit(limit_bytes: int | None) -> None:
     limit, the call is computed piece by piece: images, groups, channels and slabs of an axis. A lower limit costs time,
     and may round results differently; the same limit always gives the same bits, however much memory is free.
 
-    Beside the limit there are: the arrays that are returned; the copy of a result whose ``out`` shares memory with an
+    The limit does not cover: the arrays that are returned; the copy of a result whose ``out`` shares memory with an
     input, which is read to the end; with an activation, the backward functions' gradient before it; what separable and
     causal convolutions pass from one step to the next; weights that a plan has packed; what an ``algorithm`` that the
     caller forces, or the smallest pieces (one line across an axis of one image, for one channel of the result), need at

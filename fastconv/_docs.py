@@ -230,7 +230,7 @@ AS_IN = re.compile(
 _whole: dict[str, str] = {}
 """The docstrings that say everything themselves."""
 _waiting: dict[str, list[Callable[..., object]]] = {}
-"""Functions that are like one that has not been seen yet."""
+"""Functions documented like one that has not been seen yet."""
 
 
 def documented(function: Function) -> Function:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-MOST_SHOWN = 200
+MAX_SHOWN_CHARACTERS = 200
 """Characters of a value that a message shows."""
 
 
@@ -14,7 +14,7 @@ def bad_value(argument: str, value: object, allowed: str) -> ValueError:
 
 
 def unfit(argument: str, fact: str, allowed: str) -> ValueError:
-    """A ValueError for an argument, mostly an array, of which ``fact`` says in words what is wrong."""
+    """A ValueError for an argument, mostly an array; ``fact`` says in words what is wrong with it."""
     return ValueError(f"{argument}: got {fact}; allowed: {allowed}")
 
 
@@ -25,7 +25,7 @@ def bad_type(argument: str, value: object, allowed: str) -> TypeError:
 
 
 def not_built(folder: str) -> ImportError:
-    """An ImportError for a package of which ``folder`` has the sources and not what is compiled from them."""
+    """An ImportError for a package whose ``folder`` holds the sources but not what is compiled from them."""
     package = Path(folder).parent
     return ImportError(
         f"fastconv was imported from {package}, which has no compiled modules for this Python: most likely this is the "
@@ -37,9 +37,9 @@ def not_built(folder: str) -> ImportError:
 def _shown(value: object) -> str:
     try:
         return _cut(repr(value))
-    except Exception:  # of an int of thousands of digits, or anything else from a class of the user's
+    except Exception:  # an int of thousands of digits, or whatever a class of the user's raises
         return f"a value of type {type(value).__name__}"
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "..."
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + "..."

@@ -15,20 +15,20 @@ _importing = threading.RLock()
 _ended = threading.Condition()
 """An import has ended, one way or the other."""
 _forks = 0
-"""That this process is descended from."""
+"""How many forks this process is descended from."""
 POLL_SECONDS = 0.02
 """A signal handler that forks may run between a look at ``_forks`` and the wait, and is then not heard."""
 
 
 class _Running:
-    """What an importing thread alone refers to: it is gone when the thread is, however that has ended."""
+    """Referred to by an importing thread alone, so that it is gone when the thread is, however that ended."""
 
 
 def late(name: str) -> Any:
     """The module with the absolute ``name``, imported if this is its first use.
 
     By a thread of its own: Ctrl-C then takes effect at once, where an import would finish a C extension first, might
-    swallow the exception, or leave a module behind that is half imported.
+    swallow the exception, or leave a half-imported module behind.
     """
     while name not in _imported:
         failures: list[BaseException] = []
@@ -38,7 +38,7 @@ def late(name: str) -> Any:
             with contextlib.suppress(RuntimeError):  # the system refuses a thread
                 _thread.start_new_thread(_import, (name, failures, running))
             del running
-            # A child that was forked meanwhile, by a signal handler, has not the thread that imports.
+            # A child that was forked meanwhile, by a signal handler, lacks the thread that imports.
             while is_running() is not None and name not in _imported and not failures and generation == _forks:
                 _ended.wait(POLL_SECONDS)
         if name not in _imported and not failures and generation == _forks:
@@ -59,7 +59,7 @@ def _import(name: str, failures: list[BaseException], running: _Running | None =
 
 
 def _before_fork() -> None:
-    # A process forked in the middle of another thread's import would wait for ever for that module's lock.
+    # A process forked in the middle of another thread's import would wait forever for that module's lock.
     _importing.acquire()
     _ended.acquire()
 

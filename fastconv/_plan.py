@@ -13,7 +13,7 @@ from ._problem import ConvProblem
 
 
 class Immutable:
-    """Copies of what does not change are the thing itself."""
+    """What does not change is its own copy."""
 
     def __copy__(self) -> Self:
         return self
@@ -51,7 +51,7 @@ class Plan(Immutable):
         return None if self.problem.is_empty else self.algorithm.bind(self.target, self.params)
 
     def __reduce__(self) -> tuple[Callable[..., Plan], tuple[object, ...]]:
-        """As a choice, to be bound where it arrives: kernels and workspace depend on the machine."""
+        """Pickled as a choice, to be bound where it arrives: kernels and workspace depend on the machine."""
         choice = self.algorithm.name, dict(self.params), self.threads, self.reason, self.candidates
         return late("fastconv._choose.select").carried_plan, (self.problem, *choice)
 

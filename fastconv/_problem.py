@@ -103,7 +103,7 @@ class ConvProblem:
     epilogue: Epilogue = Epilogue()
 
     def __post_init__(self) -> None:
-        # With one channel both layouts are the same memory; kernels for rows of pixels are the faster ones.
+        # With one channel both layouts are the same memory; kernels for rows of pixels are faster.
         if self.in_channels == 1 == self.out_channels:
             object.__setattr__(self, "layout", "channels_first")
 

@@ -20,7 +20,7 @@ class _Block(Generic[Value]):
     value: Value
     thread: threading.Thread = field(default_factory=threading.current_thread)
     older_threads: frozenset[threading.Thread] = field(default_factory=lambda: frozenset(threading.enumerate()))
-    """Those that ran when the block was entered; all others are started in it."""
+    """The threads that ran when the block was entered; all others are started in it."""
 
 
 class Scoped(Generic[Value]):
@@ -31,9 +31,9 @@ class Scoped(Generic[Value]):
 
     def __init__(self, name: str) -> None:
         self.own: ContextVar[Value | None] = ContextVar(name, default=None)
-        """Of the thread or task that asks, without what it has from the block that it was started in."""
+        """The value of the thread or task that asks, without one inherited from the block that it was started in."""
         self.blocks: dict[_Block[Value], None] = {}
-        """Of all threads, the newest last."""
+        """The blocks of all threads, the newest last."""
         os.register_at_fork(after_in_child=self._after_fork_in_child)
 
     def get(self) -> Value | None:
@@ -58,7 +58,7 @@ class Scoped(Generic[Value]):
             self.own.reset(token)
 
     def _after_fork_in_child(self) -> None:
-        # The other threads, which would leave their blocks, are not there.
+        # The other threads, which would leave their blocks, do not exist in the child.
         thread = threading.current_thread()
         for block in [block for block in self.blocks if block.thread is not thread]:
             del self.blocks[block]

@@ -13,9 +13,9 @@ from ._choose.select import bind, plan_for
 from ._config import thread_count
 from ._docs import documented
 from ._execute.convolution import pack, placed
-from ._normalize import planned as normalize
-from ._normalize.planned import PackedWeight, Planned
+from ._normalize import signature as normalize
 from ._normalize.settings import Settings
+from ._normalize.signature import PackedWeight, Signature
 from ._plan import Immutable, Plan
 from ._problem import Epilogue
 from ._version import __version__
@@ -28,7 +28,7 @@ class PlannedConvolution(Immutable):
     """One direction of one convolution for arrays of fixed shapes and dtype, ready to be computed; see ``plan``.
 
     Immutable: it may be called from several threads at once. Pickled, it keeps its algorithm and parameters wherever
-    it is unpickled, unless they are not to be had there: then a new choice is made.
+    it is unpickled, unless they are not available there: then a new choice is made.
 
     Attributes
     ----------
@@ -38,9 +38,9 @@ class PlannedConvolution(Immutable):
         Shape of the array that a call returns.
     """
 
-    def __init__(self, planned: Planned, choice: Plan, threads: int | None = None) -> None:
+    def __init__(self, signature: Signature, choice: Plan, threads: int | None = None) -> None:
         self.choice = choice
-        self._planned = planned
+        self._signature = signature
         self._threads = threads
         self._choices = {(False, False): choice}
         bare = choice.problem.replace(epilogue=Epilogue())
@@ -50,12 +50,12 @@ class PlannedConvolution(Immutable):
 
     @property
     def result_shape(self) -> tuple[int, ...]:
-        described = self._planned.described
+        described = self._signature.described
         return {
             "forward": described.y_shape,
             "backward_input": described.x_shape,
             "backward_weight": described.w_shape,
-        }[self._planned.direction]
+        }[self._signature.direction]
 
     def pack(self, w: Any) -> PackedWeight:
         """Put a weight into the layout of the chosen algorithm, for the calls of this plan and of plans like it.
@@ -75,9 +75,9 @@ class PlannedConvolution(Immutable):
         ValueError
             If w does not match the plan, or the plan is one of ``direction="backward_weight"``.
         """
-        w = normalize.weight_to_pack(self._planned, w).copy()
+        w = normalize.weight_to_pack(self._signature, w).copy()
         w.setflags(write=False)
-        return PackedWeight(w, pack(self.choice, self._planned.described.frame, w), self._made_for, self)
+        return PackedWeight(w, pack(self.choice, self._signature.described.frame, w), self._made_for, self)
 
     def __call__(
         self, first: Any, second: Any, bias: Any = None, add: Any = None, out: np.ndarray | None = None
@@ -101,7 +101,7 @@ class PlannedConvolution(Immutable):
         Raises
         ------
         ValueError
-            If an array has not the planned shape and dtype.
+            If an array does not have the planned shape and dtype.
         """
         result: np.ndarray = self._run(None, (), (), (first, second, bias, add), out)
         return result
@@ -112,7 +112,7 @@ class PlannedConvolution(Immutable):
         """What the first call with arrays like these takes; all later ones are known."""
         first, second, bias, add = arrays
         choice = self._choice_for(bias is not None, add is not None)
-        call = normalize.call_of(self._planned, choice.problem, first, second, bias, add, out, self._made_for)
+        call = normalize.call_of(self._signature, choice.problem, first, second, bias, add, out, self._made_for)
         compiled = CPU.prepare(choice, call)
         return CPU.compute(choice, call, compiled), partial(placed, compiled, call, arrays)
 
@@ -128,10 +128,10 @@ class PlannedConvolution(Immutable):
         return found
 
     def __reduce__(self) -> tuple[Callable[..., PlannedConvolution], tuple[object, ...]]:
-        return _carried, (self._planned.arguments, self.choice, self._threads)
+        return _carried, (self._signature.arguments, self.choice, self._threads)
 
     def __repr__(self) -> str:
-        return f"<{self._planned.function} {self._planned.direction}: {self.choice}>"
+        return f"<{self._signature.function} {self._signature.direction}: {self.choice}>"
 
 
 @documented
@@ -196,24 +196,24 @@ def plan(
     settings = Settings(
         stride, padding, dilation, groups, padding_mode, layout, w_layout, precision, output_padding, output_size
     )
-    planned = normalize.planned(function, x_shape, w_shape, dtype, settings, activation, direction, effort)
-    choice = plan_for(planned.problem, algorithm, threads)
+    signature = normalize.signature(function, x_shape, w_shape, dtype, settings, activation, direction, effort)
+    choice = plan_for(signature.problem, algorithm, threads)
     if effort != "estimate" and algorithm == "auto":
-        _measure(planned, choice.threads, effort)
-        choice = plan_for(planned.problem, algorithm, threads)
-    return PlannedConvolution(planned, choice, threads)
+        _measure(signature, choice.threads, effort)
+        choice = plan_for(signature.problem, algorithm, threads)
+    return PlannedConvolution(signature, choice, threads)
 
 
 def _carried(arguments: tuple[Any, ...], choice: Plan, threads: int | None) -> PlannedConvolution:
     """A plan of another process; where it was not told its threads, they are those of this one."""
     count = thread_count(threads)
     choice = bind(choice.problem, choice.algorithm, choice.params, count, choice.reason, choice.candidates)
-    return PlannedConvolution(normalize.planned(*arguments), choice, threads)
+    return PlannedConvolution(normalize.signature(*arguments), choice, threads)
 
 
-def _measure(planned: Planned, threads: int, effort: str) -> None:
+def _measure(signature: Signature, threads: int, effort: str) -> None:
     """Time the candidates, unless that was done, and store the choice."""
     from ._choose.tune import tune  # imported late: most programs never tune
 
-    for _ in tune([planned.problem.replace(epilogue=Epilogue())], threads, effort):
+    for _ in tune([signature.problem.replace(epilogue=Epilogue())], threads, effort):
         pass

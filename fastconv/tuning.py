@@ -125,7 +125,7 @@ def export_tuning(path: str | os.PathLike[str]) -> int:
     Raises
     ------
     ValueError, TypeError
-        If the path is none.
+        If ``path`` is not a path.
     OSError
         If the file cannot be written.
 
@@ -162,7 +162,7 @@ def import_tuning(path: str | os.PathLike[str]) -> int:
     Raises
     ------
     ValueError
-        If the file is none of tuned choices, or of a machine with another CPU, ISA level, number of cores or version.
+        If the file does not hold tuned choices, or holds those of another CPU, ISA level, number of cores or version.
 
     Examples
     --------

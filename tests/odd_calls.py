@@ -22,7 +22,7 @@ import fastconv
 from wrong_calls import TARGETS, Target, ones
 
 LONG_SECONDS = 1.0
-"""Of the processor: other processes may hold up this one."""
+"""Processor time of a call that is too long; other processes may hold up this one."""
 MEMORY_BYTES = 2**30
 """Beyond what the process has when the calls begin."""
 

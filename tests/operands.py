@@ -25,9 +25,9 @@ THREADS = (1, 2, 3)
 if emulation.LIBRARY in os.environ:  # the only one with kernels at the emulated level
     ALGORITHMS = tuple(algorithm for algorithm in ALGORITHMS if algorithm.name == "split_bf16")
 
-LARGEST_INTEGER = {"float32": 2**24, "float64": 2**53, "float16": 2**11, "bfloat16": 2**8, "int8": 2**31 - 1}
+MAX_EXACT_INTEGER = {"float32": 2**24, "float64": 2**53, "float16": 2**11, "bfloat16": 2**8, "int8": 2**31 - 1}
 """Integers up to here are exact in a dtype."""
-MOST = {"bfloat16": 2, "float16": 2}
+MAX_INTEGER = {"bfloat16": 2, "float16": 2}
 """Largest magnitude of the integers that a dtype is tested with; 3 for the others."""
 
 
@@ -67,7 +67,7 @@ def shapes(problem: ConvProblem) -> dict[str, tuple[int, ...]]:
 
 def integer_operands(problem: ConvProblem, seed: int = 0) -> dict[str, np.ndarray]:
     """Small integers for every operand but the result: int64, or complex128 with integer parts."""
-    most = MOST.get(problem.dtype, 3)
+    most = MAX_INTEGER.get(problem.dtype, 3)
     made = {}
     for number, (role, shape) in enumerate(shapes(problem).items()):
         if role == RESULT[problem.direction]:
@@ -125,7 +125,7 @@ def exact_case(problem: ConvProblem, seed: int = 0) -> tuple[dict[str, np.ndarra
     plain = oracle.convolve(problem, operands)
     alarm_if_weak(problem, plain)
     expected = oracle.finish(problem, plain, operands.get("bias"), operands.get("add"))
-    largest = LARGEST_INTEGER.get(problem.dtype, 2**24)
+    largest = MAX_EXACT_INTEGER.get(problem.dtype, 2**24)
     assert np.abs(expected).max(initial=0) <= largest, f"{problem}: too large for an exact test"
     return placed(problem, operands), expected
 

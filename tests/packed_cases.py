@@ -42,8 +42,8 @@ def plans(algorithm: str, direction: str, dtype: str) -> Iterator[fastconv.Plann
 def operands(planned: fastconv.PlannedConvolution) -> tuple[np.ndarray, np.ndarray]:
     """x or dy, and w; the same in every process."""
     rng = np.random.default_rng(1)
-    described, dtype = planned._planned.described, planned.choice.problem.dtype
-    shape = described.x_shape if planned._planned.direction == "forward" else described.y_shape
+    described, dtype = planned._signature.described, planned.choice.problem.dtype
+    shape = described.x_shape if planned._signature.direction == "forward" else described.y_shape
     source, w = rng.standard_normal(shape), rng.standard_normal(described.w_shape)
     return source.astype(dtype), w.astype(dtype)
 
@@ -77,7 +77,7 @@ def _check_against_a_plan_made_here(
     planned: fastconv.PlannedConvolution, packed: Any, source: np.ndarray, expected: np.ndarray
 ) -> bool:
     """The same arguments give the same bits where the choice is the same, too; else the packed weight is refused."""
-    *arguments, settings, _, direction, _ = planned._planned.arguments
+    *arguments, settings, _, direction, _ = planned._signature.arguments
     options = {name: value for name, value in settings._asdict().items() if name not in ("transposed", "depthwise")}
     choice = planned.choice
     here = fastconv.plan(*arguments, **options, direction=direction, algorithm=choice.algorithm.name)

@@ -315,7 +315,7 @@ def named(*settings: str) -> list[ConvProblem]:
 
 @st.composite
 def conv_problems(
-    draw: st.DrawFn, dtypes: tuple[str, ...] = ("float32", "float64"), most_multiply_adds: int = 60_000
+    draw: st.DrawFn, dtypes: tuple[str, ...] = ("float32", "float64"), max_multiply_adds: int = 60_000
 ) -> ConvProblem:
     """Problems of every kind; they shrink towards one 1x1 pixel with the default settings."""
     rank = draw(st.integers(1, 3))
@@ -348,7 +348,7 @@ def conv_problems(
         weight_layout=draw(st.sampled_from(WEIGHT_LAYOUTS)),
     )
     problem = problem.replace(epilogue=draw(_epilogues(problem)))
-    return _at_most(problem, most_multiply_adds)
+    return _at_most(problem, max_multiply_adds)
 
 
 def _epilogues(problem: ConvProblem) -> st.SearchStrategy[Epilogue]:

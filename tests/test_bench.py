@@ -129,7 +129,7 @@ def test_contestants_are_timed_in_pairs() -> None:
     entrants = [timing.Entrant(lambda name=name: order.append(name)) for name in "ab"]  # type: ignore[misc]
     timing.contest(entrants, SECONDS)
     a, b = entrants
-    assert len(a.samples) == len(b.samples) >= timing.FEWEST_SAMPLES
+    assert len(a.samples) == len(b.samples) >= timing.MIN_SAMPLES
     assert a.repeats > 1
     changes = [name for number, name in enumerate(order) if number == 0 or order[number - 1] != name]
     assert changes[:4] == ["a", "b", "a", "b"]
@@ -145,7 +145,7 @@ def test_long_calls_are_sampled_once() -> None:
     long = timing.Entrant(lambda: (runs.append("long"), time.sleep(2 * SECONDS)), first_seconds=2 * timing.LONG_SECONDS)
     timing.contest([short, long], SECONDS)
     assert long.rounds == runs.count("long") == 1
-    assert short.rounds > timing.FEWEST_SAMPLES
+    assert short.rounds > timing.MIN_SAMPLES
     assert timing.ratio(long, short) > 1
 
 

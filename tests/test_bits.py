@@ -50,7 +50,7 @@ OF_OTHER_ORDERS = ("depthwise_nhwc", "implicit_gemm", "split_bf16")
 @pytest.mark.parametrize("algorithm", [a.name for a in ALGORITHMS if a.name not in OF_OTHER_ORDERS])
 @pytest.mark.parametrize("case", BITS, ids=str)
 def test_strides_do_not_change_the_bits(algorithm: str, case: tuple[tuple[int, ...], tuple[int, ...], dict]) -> None:
-    """Of the result's and of the inputs' memory, in each direction."""
+    """Strides of the result's and of the inputs' memory, in each direction."""
     shape, w_shape, settings = case
     rng = np.random.default_rng(4)
     x, w = rng.standard_normal(shape).astype(np.float32), rng.standard_normal(w_shape).astype(np.float32)

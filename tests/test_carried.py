@@ -126,7 +126,7 @@ def test_pickled_plans_are_the_same_plans(case: tuple[Any, ...], direction: str,
     assert again.choice == planned.choice
     assert again.result_shape == planned.result_shape
     rng = np.random.default_rng(0)
-    described = planned._planned.described
+    described = planned._signature.described
     shapes = {
         "forward": (described.x_shape, described.w_shape),
         "backward_input": (described.y_shape, described.w_shape),
@@ -210,7 +210,7 @@ def test_an_algorithm_that_is_not_to_be_had_here(lost: str, monkeypatch: pytest.
 def test_parameters_that_are_not_to_be_had_here() -> None:
     """An algorithm that was asked for stays; one that was found best is chosen anew."""
     problem = fastconv.ConvProblem.parse("forward 1x8x12x12 16x8x3x3 float32")
-    for params in ({}, {"points": 6}, {"points": 10**6, "tiles": -1, "panels": "1"}):
+    for params in ({}, {"tile_size": 6}, {"tile_size": 10**6, "tiles": -1, "panels": "1"}):
         assert carried_plan(problem, "winograd", params, 1, "forced", ()) == plan_for(problem, "winograd", 1)
         assert carried_plan(problem, "winograd", params, 1, "tuned", ()) == plan_for(problem, "auto", 1)
 
@@ -245,5 +245,5 @@ def test_a_packed_weight_that_nothing_is_multiplied_by() -> None:
     planned = fastconv.plan(
         "depthwise_conv1d", (1, 1, 1), (1, 1, 1), stride=2, padding=[(1, 0)], direction="backward_input"
     )
-    dy, w = np.ones(planned._planned.described.y_shape, np.float32), np.ones((1, 1, 1), np.float32)
+    dy, w = np.ones(planned._signature.described.y_shape, np.float32), np.ones((1, 1, 1), np.float32)
     np.testing.assert_array_equal(planned(dy, planned.pack(w)), planned(dy, w))

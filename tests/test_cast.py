@@ -47,7 +47,7 @@ def test_nan_of_float16_is_quiet() -> None:
 
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 def test_random_bits_and_ties_are_narrowed(dtype: np.dtype) -> None:
-    """Of all magnitudes; and every number halfway between two halves with its two neighbours."""
+    """Numbers of all magnitudes, and every number halfway between two halves with its two neighbours."""
     rng = np.random.default_rng(0)
     anything = rng.integers(0, 2**32, 3_000_000, dtype=np.uint32)
     near_float16 = rng.integers(0x32000000, 0x48000000, 1_000_000, dtype=np.uint32)

@@ -204,24 +204,24 @@ def test_causal_layouts_and_single_signals(length: int, kernel: int, dilation: i
     gradients = fastconv.causal_conv1d_backward(dy, x, w, bias, state=state, dstate=dstate, dilation=dilation)
     for last in (False, True):
         layout = "NWC" if last else "NCW"
-        turned = [to_layout(array, last) for array in (x, state, dy, dstate)]
-        y_turned, after_turned = fastconv.causal_conv1d(
-            turned[0], w, bias, state=turned[1], dilation=dilation, layout=layout
+        moved = [to_layout(array, last) for array in (x, state, dy, dstate)]
+        y_moved, after_moved = fastconv.causal_conv1d(
+            moved[0], w, bias, state=moved[1], dilation=dilation, layout=layout
         )
-        np.testing.assert_array_equal(y_turned, to_layout(y, last))
-        np.testing.assert_array_equal(after_turned, to_layout(after, last))
+        np.testing.assert_array_equal(y_moved, to_layout(y, last))
+        np.testing.assert_array_equal(after_moved, to_layout(after, last))
         back = fastconv.causal_conv1d_backward(
-            turned[2], turned[0], w, bias, state=turned[1], dstate=turned[3], dilation=dilation, layout=layout
+            moved[2], moved[0], w, bias, state=moved[1], dstate=moved[3], dilation=dilation, layout=layout
         )
         np.testing.assert_array_equal(back[0], to_layout(gradients[0], last))
         np.testing.assert_array_equal(back[1], gradients[1])
         np.testing.assert_array_equal(back[2], gradients[2])
         np.testing.assert_array_equal(back[3], to_layout(gradients[3], last))
         y_one, after_one = fastconv.causal_conv1d(
-            turned[0][1], w, bias, state=turned[1][1], dilation=dilation, layout=layout
+            moved[0][1], w, bias, state=moved[1][1], dilation=dilation, layout=layout
         )
-        np.testing.assert_array_equal(y_one, y_turned[1])
-        np.testing.assert_array_equal(after_one, after_turned[1])
+        np.testing.assert_array_equal(y_one, y_moved[1])
+        np.testing.assert_array_equal(after_one, after_moved[1])
 
 
 @pytest.mark.parametrize("activation", [None, "silu"])
@@ -244,7 +244,7 @@ def test_causal_in_pieces_has_the_bits_of_the_whole(kernel: int, dtype: str, act
 @by_size
 @pytest.mark.parametrize("dtype", ["float64", "complex64"])
 def test_causal_gradients(length: int, kernel: int, dilation: int, dtype: str) -> None:
-    """Of the pair (y, state after) at once: <dy, y> + <dstate, state after> goes back to x and state, or to w."""
+    """Gradients of (y, state after) at once: <dy, y> + <dstate, state after> goes back to x and state, or to w."""
     x, w, bias, state, dy, dstate = causal_arrays(length, kernel, dilation, dtype)
     y, after = fastconv.causal_conv1d(x, w, state=state, dilation=dilation)
     for weight in (w, w[:, None]):

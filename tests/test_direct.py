@@ -15,7 +15,7 @@ from fastconv._algorithm import Operands
 from fastconv._backend import find_algorithm
 from fastconv._choose.select import plan_for
 from fastconv._cpu import backend
-from fastconv._cpu.algorithms.direct import layout as direct_layout
+from fastconv._cpu.algorithms.direct import blocking as direct_blocking
 from fastconv._problem import DIRECTIONS
 from operands import RESULT, exact_case, place, placed, shapes
 from problems import conv_problems
@@ -59,15 +59,15 @@ def blocking(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """Items as they are, and so small that every axis is cut into bands and every gradient into parts."""
     if request.param == "bands":
         cut(monkeypatch)
-    direct_layout.layout_of.cache_clear()
+    direct_blocking.blocking_of.cache_clear()
     yield
-    direct_layout.layout_of.cache_clear()
+    direct_blocking.blocking_of.cache_clear()
 
 
 def cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct_layout, "SCRATCH_BYTES", 2**12)
-    monkeypatch.setattr(direct_layout, "LEAST_MULTIPLY_ADDS", 2**10)
-    monkeypatch.setattr(direct_layout, "MOST_MULTIPLY_ADDS", 2**14)
+    monkeypatch.setattr(direct_blocking, "SCRATCH_BYTES", 2**12)
+    monkeypatch.setattr(direct_blocking, "MIN_MULTIPLY_ADDS", 2**10)
+    monkeypatch.setattr(direct_blocking, "MAX_MULTIPLY_ADDS", 2**14)
 
 
 def compute(
@@ -142,7 +142,7 @@ def test_non_finite_elements_reach_what_they_should(direction: str, shape: str, 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_same_bits_at_any_number_of_threads(direction: str, lanes: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cut(monkeypatch)
-    direct_layout.layout_of.cache_clear()
+    direct_blocking.blocking_of.cache_clear()
     problem = ConvProblem.parse(f"{direction} 2x3x33x35 6x1x5x5 p2 g3")
     random = np.random.default_rng(0)
     operands = {
@@ -151,7 +151,7 @@ def test_same_bits_at_any_number_of_threads(direction: str, lanes: str, monkeypa
     first = compute(problem, lanes, operands, 1)
     for threads in (2, 3):
         np.testing.assert_array_equal(compute(problem, lanes, operands, threads), first)
-    direct_layout.layout_of.cache_clear()
+    direct_blocking.blocking_of.cache_clear()
 
 
 def test_scratch_is_bounded() -> None:
@@ -161,6 +161,8 @@ def test_scratch_is_bounded() -> None:
             for layout in ("", " channels_last"):
                 problem = ConvProblem.parse(f"{direction} {shape}{layout}")
                 params = find_algorithm("direct").parameters(problem)[0]
-                assert direct_layout.layout_of(problem, params["lanes"]).thread_bytes <= direct_layout.SCRATCH_BYTES
+                assert (
+                    direct_blocking.blocking_of(problem, params["lanes"]).thread_bytes <= direct_blocking.SCRATCH_BYTES
+                )
     far = ConvProblem.parse("forward 1x4x8000000 4x1x3 p2000000 d2000000 g4")
     assert not find_algorithm("direct").supports(far)

@@ -12,7 +12,7 @@ from fastconv._algorithm import Operands
 from fastconv._backend import find_algorithm
 from fastconv._choose.select import plan_for
 from fastconv._cpu import backend
-from fastconv._cpu.algorithms.direct import few_filters_layout
+from fastconv._cpu.algorithms.direct import few_filters_blocking
 from operands import RESULT, exact_case, place, shapes
 
 SHAPES = (
@@ -39,11 +39,11 @@ SHAPES = (
 def blocking(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Items as they are, and with so little scratch that channels and all axes are cut."""
     if request.param == "cut":
-        monkeypatch.setattr(few_filters_layout, "SCRATCH_BYTES", 2**13)
-        monkeypatch.setattr(few_filters_layout, "LEAST_MULTIPLY_ADDS", 2**10)
-    few_filters_layout.layout_of.cache_clear()
+        monkeypatch.setattr(few_filters_blocking, "SCRATCH_BYTES", 2**13)
+        monkeypatch.setattr(few_filters_blocking, "MIN_MULTIPLY_ADDS", 2**10)
+    few_filters_blocking.blocking_of.cache_clear()
     yield
-    few_filters_layout.layout_of.cache_clear()
+    few_filters_blocking.blocking_of.cache_clear()
 
 
 def compute(
@@ -94,6 +94,6 @@ def test_same_bits_at_any_number_of_threads(settings: str) -> None:
 def test_scratch_is_bounded() -> None:
     for shape in ("backward_input 1x3x20000x20000 64x3x7x7 s2 p3", "forward 1x4096x3000x3000 8x4096x3x3"):
         for layout in ("", " channels_last"):
-            assert few_filters_layout.layout_of(ConvProblem.parse(shape + layout)).thread_bytes <= 2**18
+            assert few_filters_blocking.blocking_of(ConvProblem.parse(shape + layout)).thread_bytes <= 2**18
     far = ConvProblem.parse("forward 1x4x8000000 4x4x3 p2000000 d2000000")
     assert not find_algorithm("few_filters").supports(far)

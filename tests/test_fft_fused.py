@@ -12,7 +12,7 @@ from fastconv._algorithm import Operands
 from fastconv._backend import find_algorithm
 from fastconv._choose import select
 from fastconv._cpu import backend
-from fastconv._cpu.algorithms.fft_fused import layout as spectral_layout
+from fastconv._cpu.algorithms.fft_fused import blocking as fft_fused_blocking
 from fastconv._cpu.engine import workspace
 from fastconv._problem import DIRECTIONS
 from operands import RESULT, compute, exact_case, rounded, shapes
@@ -50,19 +50,19 @@ def compute_with_tile(
 def test_every_tile(problem: ConvProblem, dtype: str) -> None:
     problem = problem.replace(dtype=dtype)
     operands, expected = exact_case(problem)
-    for height in spectral_layout.SIZES:
-        for width in spectral_layout.SIZES:
+    for height in fft_fused_blocking.SIZES:
+        for width in fft_fused_blocking.SIZES:
             params = {"height": height, "width": width}
-            if spectral_layout.tiling(problem, **params)[0][0] > 0 and height * width <= 2**14:
+            if fft_fused_blocking.tiling(problem, **params)[0][0] > 0 and height * width <= 2**14:
                 assert (rounded(compute_with_tile(problem, operands, params)) == expected).all(), params
 
 
-@pytest.mark.parametrize("size", spectral_layout.SIZES)
+@pytest.mark.parametrize("size", fft_fused_blocking.SIZES)
 def test_spectra_are_in_the_order_that_the_stages_leave(size: int) -> None:
     """The stages in NumPy, as fourier.h does them."""
     rng = np.random.default_rng(size)
     x = rng.standard_normal(size) + 1j * rng.standard_normal(size)
-    made = spectral_layout.transform(size, "float64")
+    made = fft_fused_blocking.transform(size, "float64")
     assert int(np.prod(made.radices)) == size
     data, twiddles, blocks = x.copy(), made.twiddles.reshape(-1, 2) @ [1, 1j], 1
     for radix in made.radices:
@@ -75,7 +75,7 @@ def test_spectra_are_in_the_order_that_the_stages_leave(size: int) -> None:
             twiddles = twiddles[count:]
         blocks *= radix
     assert twiddles.size == 0
-    np.testing.assert_allclose(data.ravel(), np.fft.fft(x)[spectral_layout.frequencies(size)], atol=1e-12)
+    np.testing.assert_allclose(data.ravel(), np.fft.fft(x)[fft_fused_blocking.frequencies(size)], atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -39,7 +39,7 @@ def tiny_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(overlap_save, "BLOCK_BYTES", 10_000)
     monkeypatch.setattr(overlap_save, "MATRIX_BLOCK_BYTES", 10_000)
     monkeypatch.setattr(overlap_save, "ROW_POINTS", 50)
-    monkeypatch.setattr(overlap_save, "FEW_CHANNELS", 1 if request.param == "matrices" else 100)
+    monkeypatch.setattr(overlap_save, "MIN_MATRIX_CHANNELS", 1 if request.param == "matrices" else 100)
     _forget()
     yield
     monkeypatch.undo()

@@ -47,7 +47,7 @@ ROUND = sum(TURNS.values())
 def test_nothing_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         print(f"\nfuzzing with FASTCONV_FUZZ_SEED={SEED}")
-        report = fuzz(Campaign(SEED, SECONDS, least_problems=ROUND, jobs=2))
+        report = fuzz(Campaign(SEED, SECONDS, min_problems=ROUND, jobs=2))
         print(report)
     assert not report.findings, "\n".join(map(str, report.findings))
     if report.problems > 3 * ROUND:  # in fewer all draws of one function may be refused; .ci/run has thousands
@@ -250,7 +250,7 @@ def test_a_finding_is_shrunk_to_a_line_that_repeats_it(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(PLANTED[kind]) + PLANT)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(fastconv.__file__).parent.parent)]))
-    report = fuzz(Campaign(7, 300, most_findings=1, shrink_seconds=30, functions=("conv1d",)))
+    report = fuzz(Campaign(7, 300, max_findings=1, shrink_seconds=30, functions=("conv1d",)))
     found = report.findings[0]
     assert (found.failure.kind, found.failure.algorithm) == (kind, "im2col")
     assert "fastconv verify" in found.line

@@ -10,8 +10,8 @@ import pytest
 import conftest
 from fastconv import ConvProblem
 from fastconv._backend import find_algorithm
-from fastconv._cpu.algorithms.direct import few_filters_layout
-from fastconv._cpu.algorithms.direct import layout as direct_layout
+from fastconv._cpu.algorithms.direct import blocking as direct_blocking
+from fastconv._cpu.algorithms.direct import few_filters_blocking
 from fastconv._cpu.engine import workspace
 from operands import ALGORITHMS, compute, exact_case
 from problems import SHAPES, describe, problems
@@ -59,18 +59,18 @@ EDGES = [
 @pytest.mark.parametrize(("problem", "algorithm"), EDGES)
 def test_no_part_of_scratch_runs_into_the_next(problem: ConvProblem, algorithm: str) -> None:
     """What is between them stays as it was, in every stride phase."""
-    layout: direct_layout.Layout | few_filters_layout.Layout
+    blocking: direct_blocking.Blocking | few_filters_blocking.Blocking
     if algorithm == "direct":
-        layout = direct_layout.layout_of(problem, find_algorithm(algorithm).parameters(problem)[0]["lanes"])
-        before = layout.partial_bytes
+        blocking = direct_blocking.blocking_of(problem, find_algorithm(algorithm).parameters(problem)[0]["lanes"])
+        before = blocking.partial_bytes
     else:
-        layout = few_filters_layout.layout_of(problem)
-        before = layout.shared_bytes
-    memory = np.full(before + layout.thread_bytes + GAP_BYTES + SPARE_BYTES, 0xA5, np.uint8)
+        blocking = few_filters_blocking.blocking_of(problem)
+        before = blocking.shared_bytes
+    memory = np.full(before + blocking.thread_bytes + GAP_BYTES + SPARE_BYTES, 0xA5, np.uint8)
     memory = memory[-memory.ctypes.data % GAP_BYTES :]
     with workspace.watched(lambda size: memory, lambda memory: None):
         compute(problem, algorithm, exact_case(problem)[0])
     assert (memory[before:] != 0xA5).any()
-    for end in (*layout.starts, layout.thread_bytes):
-        assert (memory[before + end - GAP_BYTES : before + end] == 0xA5).all(), f"before byte {end} of {layout}"
-    assert (memory[before + layout.thread_bytes :] == 0xA5).all()
+    for end in (*blocking.starts, blocking.thread_bytes):
+        assert (memory[before + end - GAP_BYTES : before + end] == 0xA5).all(), f"before byte {end} of {blocking}"
+    assert (memory[before + blocking.thread_bytes :] == 0xA5).all()

@@ -37,9 +37,9 @@ def test_the_gradients_are_adjoints(shape: str) -> None:
     gradients.append(("backward_weight", w, {"input": x, "output": dy}))
     products = {}
     for direction, other, operands in gradients:
-        turned = problem.replace(direction=direction)
-        for algorithm in accepted(turned):
-            products[direction, algorithm] = int((run(turned, algorithm, **operands) * other).sum())
+        directed = problem.replace(direction=direction)
+        for algorithm in accepted(directed):
+            products[direction, algorithm] = int((run(directed, algorithm, **operands) * other).sum())
     assert len(set(products.values())) == 1, products
 
 
@@ -123,16 +123,16 @@ def test_lower_ranks_are_special_cases(algorithm: str) -> None:
         for axis in (4, 3, 2):
             order = [4 if a == axis else axis if a == 4 else a for a in range(5)]  # exchanges W and the axis
             turn = [a - 2 for a in order[2:]]
-            turned = problem.replace(
+            permuted = problem.replace(
                 **{
                     name: tuple(getattr(problem, name)[i] for i in turn)
                     for name in ("input_size", "kernel_size", "stride", "padding", "dilation")
                 }
             )
-            if not accepts(algorithm, turned):
+            if not accepts(algorithm, permuted):
                 continue
             operands = {roles[i]: arrays[i].transpose(order) for i in range(3) if i != result}
-            results.append(run(turned, algorithm, **operands).transpose(order))
+            results.append(run(permuted, algorithm, **operands).transpose(order))
         for other in results[1:]:
             np.testing.assert_array_equal(results[0], other, direction)
 

@@ -26,7 +26,7 @@ def tiny_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(im2col, "COLUMN_BYTES", 3000)
     monkeypatch.setattr(im2col, "COPY_ELEMENTS", 1)
     monkeypatch.setattr(im2col, "NARROW", 4)
-    monkeypatch.setattr(im2col, "FEW_CHANNELS", 2)
+    monkeypatch.setattr(im2col, "MIN_PIXEL_CHANNELS", 2)
     _forget()
     yield
     monkeypatch.undo()

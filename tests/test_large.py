@@ -124,15 +124,15 @@ def test_offsets_beyond_32_bits(axis: int, algorithm: str) -> None:
     values = {role: integers(sizes, number) for number, (role, sizes) in enumerate(shape.items())}
     results = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}
     for direction, result_role in results.items():
-        turned = problem.replace(direction=direction)
-        skip_if_declined(turned, algorithm)
+        directed = problem.replace(direction=direction)
+        skip_if_declined(directed, algorithm)
         plain = {role: array.astype(np.float32) for role, array in values.items() if role != result_role}
         for role, array in plain.items():
             arrays[role][...] = array
         operands = {role: arrays[role] for role in plain}
-        expected = compute(turned, "reference", plain)
+        expected = compute(directed, "reference", plain)
         np.testing.assert_allclose(
-            compute(turned, algorithm, operands, 2, arrays[result_role]), expected, atol=1e-3, err_msg=direction
+            compute(directed, algorithm, operands, 2, arrays[result_role]), expected, atol=1e-3, err_msg=direction
         )
 
 

@@ -130,7 +130,7 @@ def test_infinity_in_a_single_pixel_stays_infinity(dtype: str) -> None:
                 assert found == [channels] * 4 + [np.inf], (algorithm, channels, place)
 
 
-@pytest.mark.parametrize("algorithm", [a.name for a in ALGORITHMS if a.multiplies_outside])
+@pytest.mark.parametrize("algorithm", [a.name for a in ALGORITHMS if a.reads_padding])
 def test_infinite_weights_beside_padding_in_public_calls(algorithm: str) -> None:
     """First calls and repeated ones."""
     computed = 0

@@ -279,7 +279,7 @@ WORDS = {"valid": (0, 0), "same": (1, 2), "same_lower": (2, 1), "full": (3, 3)}
 
 @pytest.mark.parametrize("word", WORDS)
 def test_padding_words(word: str) -> None:
-    """Of 8 elements with a kernel of 4 and stride 1, "same" needs 3 more."""
+    """With a kernel of 4 and stride 1, "same" pads 8 elements by 3 more."""
     x = integer_values(8, (2, 3, 8, 8), "float32")
     for function in (fastconv.max_pool2d, fastconv.avg_pool2d):
         expected = function(x, 4, 1, (WORDS[word],) * 2)

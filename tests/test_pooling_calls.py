@@ -230,7 +230,7 @@ def test_the_kernel_trusts_no_index(layout: str, monkeypatch: pytest.MonkeyPatch
 
 
 def _element(place: int, index: tuple[Any, ...], layout: str) -> tuple[Any, ...]:
-    """Of an array of 6 x 7 pixels, in the plane of the pooled element ``index``."""
+    """The index of element ``place`` of 6 x 7 pixels, in the plane of the pooled element ``index``."""
     pixel = divmod(int(place), 7)
     return (index[0], index[1], *pixel) if layout == "NCHW" else (index[0], *pixel, index[3])
 

@@ -27,7 +27,7 @@ def test_complex(problem: ConvProblem, seed: int) -> None:
         check_exact(problem, algorithm, 2, seed)
 
 
-@given(conv_problems(DTYPES[:6], most_multiply_adds=10**12))
+@given(conv_problems(DTYPES[:6], max_multiply_adds=10**12))
 def test_text_form(problem: ConvProblem) -> None:
     assert ConvProblem.parse(str(problem)) == problem
 

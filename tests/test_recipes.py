@@ -82,7 +82,7 @@ WANTED = {
 
 @pytest.mark.skipif(not CONTRIBUTING.is_file(), reason="installed without the sources' documents")
 def test_every_place_that_is_named_is_there() -> None:
-    """Of the paths in backticks and of those in the drawing, with <room> for any."""
+    """The paths in backticks and those in the drawing, with <room> for any."""
     text = CONTRIBUTING.read_text()
     tree = CONTRIBUTING.parent
     if not (tree / "fastconv" / "_cpu").is_dir():

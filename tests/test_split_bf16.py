@@ -98,9 +98,9 @@ def test_results_and_residuals_whatever_the_order_of_their_axes() -> None:
     expected = fastconv.conv_transpose3d(x, w, add=add, padding=padding, algorithm="reference")
     for order in itertools.permutations(range(5)):
         back = np.argsort(order)
-        turned = add.transpose(order).copy().transpose(back)
+        transposed = add.transpose(order).copy().transpose(back)
         out = np.empty_like(add.transpose(order), order="C").transpose(back)
-        fastconv.conv_transpose3d(x, w, add=turned, padding=padding, algorithm="split_bf16", out=out)
+        fastconv.conv_transpose3d(x, w, add=transposed, padding=padding, algorithm="split_bf16", out=out)
         np.testing.assert_array_equal(out, expected, str(order))
 
 

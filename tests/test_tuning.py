@@ -109,7 +109,7 @@ def test_calibration_measures_a_machine():
 
 
 def test_estimates_are_positive_and_finite():
-    """Of every algorithm, on the named problems that it computes, with each set of its parameters."""
+    """Estimates of every algorithm, on the named problems that it computes, with each set of its parameters."""
     estimated = set()
     for shape in itertools.chain(*SHAPES.values()):
         for direction in DIRECTIONS:

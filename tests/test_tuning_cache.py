@@ -14,7 +14,7 @@ from fastconv._accuracy import error_ratio
 from fastconv._backend import algorithm_names, find_algorithm
 from fastconv._choose import select, tuning_cache, tuning_file
 from fastconv._choose.sample import sample
-from fastconv._choose.tuning_record import TuningRecord
+from fastconv._choose.tuning_record import FORMER_NAMES, FORMER_PARAMS, TuningRecord
 from fastconv._cpu import backend, fingerprint
 from fastconv._problem import DIRECTIONS
 from tuning_cases import PROBLEM, computes, path, record, reread, stored_text, write
@@ -33,6 +33,35 @@ def test_stored_choice_is_used_by_the_next_process_and_only_for_its_threads():
     assert (plan.algorithm.name, plan.reason) == ("reference", "tuned")
     assert select.plan_for(PROBLEM, threads=2).reason == "cost model"
     computes()
+
+
+def _text_of(choice: TuningRecord) -> str:
+    content = tuning_cache.Content(fingerprint.fingerprint())
+    content.add([choice])
+    return tuning_cache.render(content)
+
+
+@pytest.mark.parametrize(("former", "name"), FORMER_NAMES.items())
+def test_former_names_of_algorithms_are_read(former, name):
+    text = _text_of(record(algorithm=name))
+    assert f'"{name}"' in text
+    assert tuning_cache.parse(text.replace(f'"{name}"', f'"{former}"')).records() == [record(algorithm=name)]
+
+
+@pytest.mark.parametrize(("algorithm", "former"), FORMER_PARAMS)
+def test_former_names_of_parameters_are_read(algorithm, former):
+    """From files and from pickled plans."""
+    problem, name = ConvProblem.parse("forward 1x8x12x12 16x8x3x3 float32"), FORMER_PARAMS[algorithm, former]
+    params = find_algorithm(algorithm).parameters(problem)[-1]
+    choice = record(problem, algorithm, params=params)
+    text = _text_of(choice)
+    assert text.count(f'"{name}"') == 2
+    write(text.replace(f'"{name}"', f'"{former}"'))
+    assert tuning_cache.current().content.records() == [choice]
+    plan = select.plan_for(problem, threads=1)
+    assert (plan.algorithm.name, plan.params, plan.reason) == (algorithm, params, "tuned")
+    written = {former if key == name else key: value for key, value in params.items()}
+    assert select.carried_plan(problem, algorithm, written, 1, "tuned", ()).params == params
 
 
 def test_choice_without_epilogue_serves_the_problem_with_one():
@@ -59,7 +88,7 @@ def test_deterministic_mode_ignores_measurements():
 
 
 def test_deterministic_choice_is_that_of_one_thread():
-    """Of problems that the cost model gives to another algorithm where threads are many."""
+    """On problems that the cost model gives to another algorithm where threads are many."""
     problems = [
         ConvProblem.parse(f"{direction} {shape}")
         for direction in DIRECTIONS

@@ -35,9 +35,9 @@ DEFAULTS = dataclasses.asdict(backend.default_machine)
 # The constants of the cost models.
 
 
-def _machine(least_or_most: tuple[int, ...]) -> Machine:
+def _machine(numbers: tuple[int, ...]) -> Machine:
     """A machine at one corner of the plausible ranges."""
-    rate32, rate64, *others = least_or_most
+    rate32, rate64, *others = numbers
     rates, *ranges = PLAUSIBLE.values()
     return Machine(
         {"float32": rates[rate32], "float64": rates[rate64]}, *(r[i] for r, i in zip(ranges, others, strict=True))
@@ -132,7 +132,7 @@ ODD_VALUES = [
     *([], {}, [[]], {"a": 1}, [{}], {"": ""}, [0] * 300),
 ]
 ODD_TEXTS = ["1e999", "-1e999", "NaN", "-Infinity", "9" * 5000, "01", "[" * 2000, '"\\ud800"', "", "}"]
-"""Of values that ``json.dumps`` does not write."""
+"""Texts of values that ``json.dumps`` does not write."""
 GOOD_FILES = 500
 MUTATED = int(os.environ.get("FASTCONV_TEST_MUTATED", "20000"))
 """Damaged files that --full makes."""
@@ -223,7 +223,7 @@ def _with_odd_values(rng: random.Random, text: str) -> bytes:
 
 
 def _with_damage(rng: random.Random, text: str) -> bytes:
-    """Bits turned round, bytes lost, or parts of two files joined."""
+    """Bits flipped, bytes lost, or parts of two files joined."""
     damaged = bytearray(text.encode())
     match rng.randrange(4):
         case 0:

@@ -53,7 +53,7 @@ SHAPES = (
     "2x3x17x14 9x3x3x5 s1x2 p1 d3x1",
     "1x4x14x23 20x2x8x2 s4x1 p2:0x3 d1x5 g2",
     "1x20x13x12 33x20x5x3 s2x1 p1 d1x2",
-    # Of so many channels that the wide levels cut the reduction into blocks.
+    # So many channels that the wide levels cut the reduction into blocks.
     "1x200x5x6 40x200x3x3 p1",
     "1x70x9x8 90x70x3x3 s2 p1",
 )
@@ -68,9 +68,9 @@ CASES = [
 def parameters(problem: ConvProblem) -> list[Params]:
     """Those that the tuner tries, and blocks that end in the middle of planes and of panels."""
     found = WINOGRAD.parameters(problem)
-    for points in {params["points"] for params in found}:
+    for size in {params["tile_size"] for params in found}:
         for tiles, panels in ((1, 0), (5, 0), (7, 1)):
-            found.append({"points": points, "tiles": tiles, "panels": 0 if "weight" in problem.direction else panels})
+            found.append({"tile_size": size, "tiles": tiles, "panels": 0 if "weight" in problem.direction else panels})
     return found
 
 
@@ -102,15 +102,15 @@ def test_all_blocks_and_threads_give_the_same_bits(problem: ConvProblem) -> None
     assert WINOGRAD.supports(problem)
     operands = integer_operands(problem)
     scale = np.abs(expected(problem)).max()
-    for points in (4, 5, 6):
+    for tile_size in (4, 5, 6):
         results = {
             (params["tiles"], params["panels"], threads): run(problem, params, operands, threads)
             for params in parameters(problem)
-            if params["points"] == points
+            if params["tile_size"] == tile_size
             for threads in (1, 3)
         }
         for (tiles, panels, threads), result in results.items():
-            where = f"{points} points, {tiles} tiles, {panels} panels, {threads} threads"
+            where = f"tile size {tile_size}, {tiles} tiles, {panels} panels, {threads} threads"
             error = np.abs(result - expected(problem)).max()
             assert error <= WINOGRAD.error_bound(problem.replace(precision="medium")).relative * scale, where
             alone = results[tiles, panels, 1] if "weight" in problem.direction else next(iter(results.values()))
@@ -119,25 +119,25 @@ def test_all_blocks_and_threads_give_the_same_bits(problem: ConvProblem) -> None
 
 @pytest.mark.parametrize("problem", [case for case in CASES if max(winograd._taps(case)) < 4], ids=describe)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_four_points_are_exact_on_integers(problem: ConvProblem, dtype: str) -> None:
+def test_tiles_of_4_are_exact_on_integers(problem: ConvProblem, dtype: str) -> None:
     problem = problem.replace(dtype=dtype, precision="highest")
     if not WINOGRAD.supports(problem):
         pytest.skip("wide strides are for fewer channels than lanes")
-    found = [params for params in WINOGRAD.parameters(problem) if params["points"] == 4]
+    found = [params for params in WINOGRAD.parameters(problem) if params["tile_size"] == 4]
     assert found
     for params in found:
         result = run(problem, params, integer_operands(problem))
         np.testing.assert_array_equal(result, expected(problem.replace(dtype="float32", precision="high")))
 
 
-def matrices(points: int, taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A^T, G and B^T of F(points - taps + 1, taps) from the interpolation points."""
-    pairs = {4: [1.0], 5: [0.375, 1.25], 6: [0.5**0.5, 2**0.5]}[points]
-    finite = np.array([*([0.0] if points != 5 else []), *(sign * point for point in pairs for sign in (1, -1))])
-    results = points - taps + 1
-    to_result = np.zeros((results, points))
+def matrices(tile_size: int, taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A^T, G and B^T of F(tile_size - taps + 1, taps) from the interpolation points."""
+    pairs = {4: [1.0], 5: [0.375, 1.25], 6: [0.5**0.5, 2**0.5]}[tile_size]
+    finite = np.array([*([0.0] if tile_size != 5 else []), *(sign * point for point in pairs for sign in (1, -1))])
+    results = tile_size - taps + 1
+    to_result = np.zeros((results, tile_size))
     to_result[:, : len(finite)] = finite ** np.arange(results)[:, None]
-    of_weight, of_source = np.zeros((points, taps)), np.zeros((points, points))
+    of_weight, of_source = np.zeros((tile_size, taps)), np.zeros((tile_size, tile_size))
     for j, point in enumerate(finite):
         others = np.delete(finite, j)
         of_weight[j] = point ** np.arange(taps) / np.prod(point - others)
@@ -147,21 +147,21 @@ def matrices(points: int, taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return to_result, of_weight, of_source
 
 
-@pytest.mark.parametrize(("points", "taps"), winograd.AMPLIFICATION)
-def test_amplification(points: int, taps: int) -> None:
-    to_result, of_weight, of_source = matrices(points, taps)
+@pytest.mark.parametrize(("tile_size", "taps"), winograd.AMPLIFICATION)
+def test_amplification(tile_size: int, taps: int) -> None:
+    to_result, of_weight, of_source = matrices(tile_size, taps)
     rng = np.random.default_rng(0)
-    d, g = rng.standard_normal(points), rng.standard_normal(taps)
+    d, g = rng.standard_normal(tile_size), rng.standard_normal(taps)
     np.testing.assert_allclose(to_result @ ((of_weight @ g) * (of_source @ d)), np.correlate(d, g, "valid"), atol=1e-12)
     norms = np.linalg.norm(of_weight, axis=1) * np.linalg.norm(of_source, axis=1)
     largest = (np.abs(to_result) @ norms).max()
-    assert largest <= winograd.AMPLIFICATION[points, taps] <= 1.01 * largest
+    assert largest <= winograd.AMPLIFICATION[tile_size, taps] <= 1.01 * largest
 
 
-def test_precision_decides_the_points() -> None:
+def test_precision_decides_the_tile_size() -> None:
     problem = ConvProblem.parse("forward 1x64x14x14 64x64x3x3 p1")
-    assert {params["points"] for params in WINOGRAD.parameters(problem)} == {4, 5, 6}
-    assert {params["points"] for params in WINOGRAD.parameters(problem.replace(precision="highest"))} == {4}
+    assert {params["tile_size"] for params in WINOGRAD.parameters(problem)} == {4, 5, 6}
+    assert {params["tile_size"] for params in WINOGRAD.parameters(problem.replace(precision="highest"))} == {4}
     assert select.admitted(WINOGRAD, problem.replace(precision="highest"))
     assert not select.admitted(WINOGRAD, problem.replace(precision="ieee"))
     five = ConvProblem.parse("forward 1x64x14x14 64x64x5x5 p2 highest")
@@ -173,7 +173,7 @@ def test_precision_decides_the_points() -> None:
 @pytest.mark.parametrize("shape", ["2x9x13x10 20x9x3x3 p1", "2x3x13x11 20x3x3x5 s1x2 p1 d3x1"])
 def test_packed_weights_give_the_same_bits(direction: str, shape: str, panels: int) -> None:
     problem = ConvProblem.parse(f"{direction} {shape}")
-    params = {"points": 6, "tiles": 9, "panels": panels}
+    params = {"tile_size": 6, "tiles": 9, "panels": panels}
     operands = integer_operands(problem)
     arrays = {name: place(problem, name, array) for name, array in operands.items()}
     packed = WINOGRAD.pack(problem, params, arrays["weight"], 2)

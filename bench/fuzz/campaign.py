@@ -14,7 +14,7 @@ from .generate import generate
 from .shrink import Finding, shrink
 from .workers import Answer, Failure, Worker, environment
 
-MOST_ALIKE = 3
+MAX_ALIKE = 3
 """Failures of one kind, function and algorithm that are shrunk; further ones are only counted."""
 
 
@@ -24,9 +24,9 @@ class Campaign:
 
     seed: int
     seconds: float
-    least_problems: int = 0
+    min_problems: int = 0
     """So many are checked, however long it takes."""
-    most_findings: int = 1000
+    max_findings: int = 1000
     shrink_seconds: float = 120.0
     """For each finding."""
     jobs: int = 1
@@ -88,9 +88,9 @@ class _Running:
 
     def _cases(self) -> Iterator[tuple[int, Case]]:
         c = self.campaign
-        while not self.broken and len(self.report.findings) < c.most_findings:
+        while not self.broken and len(self.report.findings) < c.max_findings:
             with self._lock:
-                if self.elapsed > c.seconds and self._given >= c.least_problems:
+                if self.elapsed > c.seconds and self._given >= c.min_problems:
                     return
                 number = self._given
                 self._given += 1
@@ -122,6 +122,6 @@ class _Running:
             for failure in answer.failures:
                 key = failure.kind, case.function, failure.algorithm
                 self.report.alike[key] += 1
-                if new is None and self.report.alike[key] <= MOST_ALIKE:
+                if new is None and self.report.alike[key] <= MAX_ALIKE:
                     new = failure
         return new

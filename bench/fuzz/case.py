@@ -40,7 +40,7 @@ class Case:
     """A causal convolution's weight without its axis of size 1."""
     dtype: str = "float32"
     weight_dtype: str = "int8"
-    """Of a convolution of integers, whose x has ``dtype``."""
+    """The dtype of w in a convolution of integers, whose x has ``dtype``."""
     zero_points: Sizes = (0, 0)
     zero_point_per_filter: bool = False
     bias: bool = False

@@ -19,7 +19,7 @@ ROUNDOFFS = {
     **{"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8, "complex64": 2.0**-23},
     **{"float64": 2.0**-53, "complex128": 2.0**-52},
 }
-"""Of the rounding of a result to its dtype."""
+"""Relative error of rounding a result to its dtype."""
 SMALLEST = {"float16": 2.0**-24, "bfloat16": 2.0**-133}
 LARGEST = {"float16": 60000.0}
 """From here on a result may be infinite."""

@@ -8,17 +8,17 @@ import random
 from .case import Case, Sizes
 from .definition import convolution_of, transposed_sizes
 
-MOST_ELEMENTS = 1_500_000
-"""Of one array."""
-MOST_TAPS = 1500
-"""Of a kernel or window: definitions go through it tap by tap."""
+MAX_ELEMENTS = 1_500_000
+"""The most elements of one array."""
+MAX_TAPS = 1500
+"""The most taps of a kernel or window: definitions go through them one by one."""
 
 
 def fitted(rng: random.Random, case: Case, budget: int) -> Case:
     """The case with numbers halved, at random, until it is small enough; sizes always have room for the kernel."""
     while True:
         case = with_room(case)
-        if _work(case) <= budget and _elements(case) <= MOST_ELEMENTS and _taps(case) <= MOST_TAPS:
+        if _work(case) <= budget and _elements(case) <= MAX_ELEMENTS and _taps(case) <= MAX_TAPS:
             return case
         name = rng.choice(("batch", "channels", "filters", "groups", "points", "size", "size", "kernel", "dilation"))
         value = getattr(case, name)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 SPECIAL = (np.nan, np.inf, -np.inf)
-MOST_SPECIAL = 3
+MAX_SPECIAL = 3
 INTEGER_KINDS = "iub"
 
 
@@ -48,7 +48,7 @@ def with_special(rng: np.random.Generator, array: np.ndarray) -> np.ndarray:
     """A copy with a few NaN and infinities; integers stay as they are."""
     array = array.copy()
     if array.size and array.dtype.kind not in INTEGER_KINDS:
-        count = int(rng.integers(1, MOST_SPECIAL + 1))
+        count = int(rng.integers(1, MAX_SPECIAL + 1))
         for value in rng.choice(SPECIAL, count):
             index = np.unravel_index(int(rng.integers(array.size)), array.shape)
             array[index] = value

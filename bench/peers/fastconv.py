@@ -78,7 +78,7 @@ class FastconvTuned(FastconvPacked):
         record = tune.tune_problem(case.problem, case.threads, self.effort)
         plan = planned(case)
         choice = plan_for(plan.choice.problem, record.algorithm, case.threads, record.params)
-        return self._of(case, PlannedConvolution(plan._planned, choice))
+        return self._of(case, PlannedConvolution(plan._signature, choice))
 
 
 def settings_of(case: Case, algorithm: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 from ..case import Case
 from .peer import Peer, Prepared
 
-MOST_PLANES = 64
+MAX_PLANES = 64
 
 
 class OpenCV(Peer):
@@ -23,7 +23,7 @@ class OpenCV(Peer):
             return "no gradients"
         if case.rank == 3:
             return "no 3-D"
-        if problem.groups != problem.in_channels or problem.batch * problem.out_channels > MOST_PLANES:
+        if problem.groups != problem.in_channels or problem.batch * problem.out_channels > MAX_PLANES:
             return "one-channel images only"
         if case.is_channels_last and problem.out_channels > 1:
             return "takes planes only"

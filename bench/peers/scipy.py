@@ -11,7 +11,7 @@ import numpy as np
 from ..case import Case
 from .peer import Peer, Prepared
 
-MOST_DIRECT_MULTIPLY_ADDS = 3e8
+MAX_DIRECT_MULTIPLY_ADDS = 3e8
 """Above, the direct methods are hopeless, and not tried."""
 
 
@@ -61,7 +61,7 @@ def _calls(case: Case, x: np.ndarray, w: np.ndarray) -> dict[str, Callable[[], n
         "fftconvolve": lambda: signal.fftconvolve(x, flipped, mode, axes),
     }
     is_one_plane = x.shape[:2] == (1, 1)
-    if is_one_plane and case.problem.multiply_adds < MOST_DIRECT_MULTIPLY_ADDS:
+    if is_one_plane and case.problem.multiply_adds < MAX_DIRECT_MULTIPLY_ADDS:
         calls["correlate"] = lambda: signal.correlate(x[0, 0], w[0, 0], mode, "direct")
         if case.rank == 2:
             calls["convolve2d"] = lambda: signal.convolve2d(x[0, 0], flipped[0, 0], mode)

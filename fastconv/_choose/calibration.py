@@ -28,7 +28,7 @@ def measure_machine() -> Machine:
 
 
 def _call_seconds() -> float:
-    """Of the algorithm that is quickest on a problem with next to no arithmetic."""
+    """Time of a call of the algorithm that is quickest on a problem with next to no arithmetic."""
     operands = sample(TINY_PROBLEM)
     plans = [bind(TINY_PROBLEM, algorithm, params, 1, "forced") for algorithm, params, _ in candidates(TINY_PROBLEM, 1)]
     return min(median_seconds(CPU.repeated(plan, operands), 200) for plan in plans)

@@ -24,7 +24,7 @@ class Considered:
     algorithm: str
     params: Params
     estimate_seconds: float | None
-    """By the cost model; None where the algorithm does not compute the problem."""
+    """Estimate of the cost model; None where the algorithm does not compute the problem."""
     measured_seconds: float | None
     relative_error: float | None
     """The largest error over the largest exact result that it promises on usual data."""

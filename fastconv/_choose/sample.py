@@ -13,7 +13,7 @@ DATA_AXES = {"channels_first": (0, 1, 2, 3, 4), "channels_last": (0, 2, 3, 4, 1)
 WEIGHT_AXES = {"OIDHW": (0, 1, 2, 3, 4), "DHWIO": (2, 3, 4, 1, 0), "ODHWI": (0, 2, 3, 4, 1)}
 """The canonical axes in the order in which a layout stores them, slowest first."""
 
-MOST_INTEGER = {"bfloat16": 1, "float16": 1}
+MAX_INTEGER = {"bfloat16": 1, "float16": 1}
 """Largest magnitude of integer samples; 3 for the other dtypes."""
 EXACT_BITS = {"float32": 24, "float64": 53, "complex64": 24, "complex128": 53, "int8": 31, "float16": 11, "bfloat16": 8}
 """Integers up to two to this power are exact in results of the dtype."""
@@ -52,7 +52,7 @@ def sample(problem: ConvProblem, seed: int = 0, integers: bool = False) -> Opera
 def integers_are_exact(problem: ConvProblem) -> bool:
     """Whether every sum of integer samples can be represented in the problem's dtype."""
     terms = problem.reduction * (2 if problem.dtype.startswith("complex") else 1)
-    return terms * MOST_INTEGER.get(problem.dtype, 3) ** 2 <= 2 ** EXACT_BITS[problem.dtype]
+    return terms * MAX_INTEGER.get(problem.dtype, 3) ** 2 <= 2 ** EXACT_BITS[problem.dtype]
 
 
 def _values(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, integers: bool) -> np.ndarray:
@@ -60,7 +60,7 @@ def _values(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, intege
         real, imaginary = (_values(rng, shape, "float64", integers) for _ in range(2))
         return real + 1j * imaginary
     if integers or dtype == "int8":
-        most = MOST_INTEGER.get(dtype, 3)
+        most = MAX_INTEGER.get(dtype, 3)
         magnitude = rng.integers(1, most + 1, shape, np.int8)
         return np.where(rng.integers(0, 2, shape, np.int8), magnitude, -magnitude)
     return rng.standard_normal(shape, np.float64 if dtype == "float64" else np.float32)

@@ -29,14 +29,14 @@ MULTIPLY_ADDS_PER_THREAD = 250_000
 
 KEPT_PLANS = 4096
 call_cache = CallCache(KEPT_PLANS)
-"""Calls that were prepared, by their arguments; what ``_execute`` looks them up in."""
+"""Prepared calls by their arguments; ``_execute`` looks them up here."""
 _plans: OrderedDict[tuple[object, ...], Plan] = OrderedDict()
 _lock = threading.RLock()
-"""One that a signal handler may take in the middle of a call that holds it."""
+"""Reentrant: a signal handler may take it in the middle of a call that holds it."""
 
 
 def _after_fork_in_child() -> None:
-    """Another thread may have held the lock when the process was forked, and is not there to release it."""
+    """Make a new lock: a thread that held the old one when the process was forked is not there to release it."""
     global _lock
     _lock = threading.RLock()
 
@@ -139,10 +139,11 @@ def _able_params(name: str, params: Params, problem: ConvProblem) -> tuple[Algor
         algorithm = find_algorithm(late("fastconv._choose.tuning_record").current_name(name))
     except KeyError:
         return None
+    current = late("fastconv._choose.tuning_record").current_params(name, params)
     target = CPU.target(algorithm, problem)
     if target is None or problem.is_empty or not algorithm.supports(target):
         return None
-    return next(((algorithm, known) for known in algorithm.parameters(target) if dict(known) == dict(params)), None)
+    return next(((algorithm, known) for known in algorithm.parameters(target) if dict(known) == current), None)
 
 
 def carried_plan(
@@ -189,7 +190,7 @@ def _make_plan(problem: ConvProblem, algorithm: object, threads: int, params: Pa
 
 
 def _params_of_forced(algorithm: Algorithm, target: ConvProblem) -> Params:
-    """Those that keep the workspace limit; where none do, those that need least, for the caller wants the algorithm."""
+    """The parameters that keep the workspace limit; where none do, those that need least: it was asked for."""
     fitting = algorithm.fitting(target, _config.get_workspace_limit())
     if fitting is not None:
         return fitting
@@ -217,8 +218,8 @@ def bind(
     reason: str,
     considered: Sequence[tuple[str, float]] = (),
 ) -> Plan:
-    """The plan of a choice that is made; fewer threads for a problem too small to gain from more, or whose scratch
-    memory for so many would be over the limit."""
+    """The plan of a choice, on fewer threads where the problem is too small to gain from more, or where scratch memory
+    for so many would exceed the limit."""
     threads = max(1, min(threads, problem.multiply_adds // MULTIPLY_ADDS_PER_THREAD))
     limit, size = _config.get_workspace_limit(), CPU.workspace_bytes(algorithm, problem, params, threads)
     while threads > 1 and size > limit:

@@ -30,34 +30,34 @@ class Effort:
     """How thoroughly one problem is measured."""
 
     rounds: int
-    least_seconds: float
-    """Rounds go on for so long, so that those of a short problem do not all fall into one slow moment."""
-    most_seconds: float
+    min_seconds: float
+    """Rounds go on for at least this long, so that those of a short problem do not all fall into one slow moment."""
+    max_seconds: float
     """Time for one problem; at least one run of every candidate that may win is made anyway."""
     all_params: bool
 
 
 EFFORTS = {
-    "measure": Effort(rounds=9, least_seconds=0.2, most_seconds=2.0, all_params=False),
-    "exhaustive": Effort(rounds=25, least_seconds=1.0, most_seconds=20.0, all_params=True),
+    "measure": Effort(rounds=9, min_seconds=0.2, max_seconds=2.0, all_params=False),
+    "exhaustive": Effort(rounds=25, min_seconds=1.0, max_seconds=20.0, all_params=True),
 }
-MOST_ROUNDS = 100
+MAX_ROUNDS = 100
 
 SKIP_RATIO = 20.0
 SKIP_ESTIMATE_RATIO = 50.0
-"""A candidate whose estimate is so many times the best time so far, or the best estimate, is not run at all."""
+"""A candidate whose estimate is this many times the best time so far, or the best estimate, is not run at all."""
 FIRST_DROP_RATIO = 3.0
-"""A candidate that takes so many times the best time in its first two runs is not run again."""
+"""A candidate that takes this many times the best time in its first two runs is not run again."""
 LONG_RUN_SECONDS = 0.2
 """A first run longer than this, and hopeless, is not repeated to see whether it only met a slow moment."""
 DROP_RATIO = 1.25
 DROP_ROUNDS = 3
 """After so many rounds a candidate that was never below DROP_RATIO times the best median is dropped."""
-LEAST_GAIN = 1.04
-"""How many times faster than the cost model's choice another has to be to take its place."""
+MIN_GAIN = 1.04
+"""How many times faster than the cost model's choice a candidate has to be to take its place."""
 SAMPLE_SECONDS = 5e-4
 """Short runs are repeated to this length for one sample."""
-MOST_REPEATS = 100
+MAX_REPEATS = 100
 CHECKED_MULTIPLY_ADDS = 1e7
 """Work of the definition that the check of a winner may take; it decides how many channels are checked."""
 
@@ -159,8 +159,8 @@ def tune_problem(
     bare = problem.replace(epilogue=Epilogue())
     found = _candidates(bare, threads, settings.all_params)
     default = found[0]
-    most_seconds = settings.most_seconds if seconds is None else min(seconds, settings.most_seconds)
-    deadline = time.monotonic() + most_seconds
+    max_seconds = settings.max_seconds if seconds is None else min(seconds, settings.max_seconds)
+    deadline = time.monotonic() + max_seconds
     _first_runs(found, operands, deadline)
     contenders = [candidate for candidate in found if candidate.outcome == "measured"]
     packed = _packed(contenders, bare, operands, threads)
@@ -216,7 +216,7 @@ def _first_runs(found: list[_Candidate], operands: Operands, deadline: float) ->
         except MemoryError:
             candidate.outcome = "out of memory"
             continue
-        candidate.repeats = max(1, min(MOST_REPEATS, int(SAMPLE_SECONDS / max(cold, 1e-9))))
+        candidate.repeats = max(1, min(MAX_REPEATS, int(SAMPLE_SECONDS / max(cold, 1e-9))))
         is_far = best is not None and cold > max(SKIP_RATIO * best, LONG_RUN_SECONDS)
         candidate.samples.append(cold if is_far or time.monotonic() > deadline else candidate.run(operands))
         if best is not None and min(cold, candidate.samples[0]) > FIRST_DROP_RATIO * best:
@@ -227,8 +227,8 @@ def _first_runs(found: list[_Candidate], operands: Operands, deadline: float) ->
 def _rounds(group: list[_Candidate], operands: Operands, settings: Effort, deadline: float) -> None:
     """Sample the candidates in turn; every other round backwards, so that none always follows the same one."""
     alive, start = list(group), time.monotonic()
-    for number in range(MOST_ROUNDS):
-        if number >= settings.rounds and (len(alive) == 1 or time.monotonic() - start > settings.least_seconds):
+    for number in range(MAX_ROUNDS):
+        if number >= settings.rounds and (len(alive) == 1 or time.monotonic() - start > settings.min_seconds):
             return
         for candidate in alive if number % 2 == 0 else alive[::-1]:
             if time.monotonic() > deadline and candidate.samples:
@@ -243,7 +243,7 @@ def _rounds(group: list[_Candidate], operands: Operands, settings: Effort, deadl
 
 
 def _returned(found: list[_Candidate], contenders: list[_Candidate]) -> list[_Candidate]:
-    """Those dropped as slower that once were faster than the best turned out to be: they met a better moment of it."""
+    """Candidates dropped as slower that once were faster than the best turned out to be: it had met a fast moment."""
     best = min((candidate.seconds or 0.0 for candidate in contenders), default=0.0)
     returned = [c for c in found if c not in contenders and c.samples and min(c.samples) < best]
     for candidate in returned:
@@ -254,9 +254,9 @@ def _returned(found: list[_Candidate], contenders: list[_Candidate]) -> list[_Ca
 def _verified_winner(
     contenders: list[_Candidate], found: list[_Candidate], default: _Candidate, problem: ConvProblem
 ) -> _Candidate:
-    """The fastest whose result is right; the default where that is not faster by LEAST_GAIN."""
+    """The fastest whose result is right; the default where that is not faster by MIN_GAIN."""
     ranking = sorted(contenders, key=lambda candidate: candidate.seconds or 0.0)
-    if default in ranking and (default.seconds or 0.0) <= LEAST_GAIN * (ranking[0].seconds or 0.0):
+    if default in ranking and (default.seconds or 0.0) <= MIN_GAIN * (ranking[0].seconds or 0.0):
         ranking.remove(default)
         ranking.insert(0, default)
     # An algorithm that was not measured is still better than one that is wrong; the last is the definition itself.

@@ -62,7 +62,7 @@ class Content:
         return TuningRecord.from_json(*key, self.choices[key]) if key in self.choices else None
 
     def add(self, records: Iterable[TuningRecord]) -> None:
-        """Put records in; of two for the same key the one measured later stays."""
+        """Put records in; where two have the same key, the one measured later stays."""
         for record in records:
             known = TuningRecord.from_json(*record.key, self.choices.get(record.key))
             if known is None or known.measured_at <= record.measured_at:
@@ -88,7 +88,7 @@ def directory() -> Path | None:
 
 
 def parse(text: str) -> Content:
-    """The content of a file's text; ValueError where it has not the form of one. Bad choices are left out later."""
+    """The content of a file's text; ValueError where the text is not of that form. Bad choices are left out later."""
     try:
         value = json.loads(text, parse_constant=_no_constant)
     except RecursionError:
@@ -159,7 +159,7 @@ class TuningCache:
         self._update(lambda content: setattr(content, "machine", machine))
 
     def forget(self, keep: Callable[[Key], bool] = lambda key: False, machine: bool = False) -> int:
-        """Drop the choices that ``keep`` does not want, and the machine's constants if asked to; how many went."""
+        """Drop the choices that ``keep`` does not want, and with ``machine`` the constants; how many choices went."""
         before = len(self.content.choices)
 
         def drop(content: Content) -> None:
@@ -205,7 +205,7 @@ class TuningCache:
                 return
 
     def _read(self, is_locked: bool = False) -> Content | None:
-        """The file's content; None, and a warning where there is something wrong with it, without one."""
+        """The file's content; None without a file, and with a warning where something is wrong with it."""
         if self.path is None:
             return None
         try:

@@ -25,7 +25,7 @@ LOCK_PATIENCE_SECONDS = 30.0
 RETRY_SECONDS = 0.001, 0.03
 """First and longest pause between two looks at the lock; many that look often slow down the one that writes."""
 LONGEST_LOOK_SECONDS = 0.1
-"""What counts as waiting between two looks at the lock; if more has passed, this process was stopped, too."""
+"""The most that counts as waiting between two looks at the lock; if more has passed, this process was stopped, too."""
 STALE_SECONDS = 3600.0
 """Temporary files older than this were left by a process that was killed."""
 
@@ -48,7 +48,7 @@ class Lock:
     path: Path
     descriptor: int
     is_flock: bool
-    """A lock on an open file, which ends with its process; else the lock is that the file exists."""
+    """Whether it is a lock on an open file, which ends with its process; otherwise the file's existence is the lock."""
 
     def is_held(self) -> bool:
         """Whether nobody has removed the lock's file, so that another process could take the lock."""

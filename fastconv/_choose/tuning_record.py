@@ -20,15 +20,15 @@ BASELINE = "im2col"
 EFFORTS = ("estimate", "measure", "exhaustive")
 
 OUTCOMES = ("measured", "slower", "skipped", "wrong", "out of memory", "estimated")
-"""Of a candidate: timed to the end, dropped when clearly slower, not run because of its estimate, refused because its
-result missed its bound, not able to run, or not to be run."""
+"""What became of a candidate: timed to the end, dropped when clearly slower, not run because of its estimate, refused
+because its result missed its bound, not able to run, or not to be run."""
 
 LONGEST_SECONDS = 1e9
 LONGEST_WORD = 64
 MEASURED_AT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
-"""UTC; of two such texts the later time is the greater text."""
-MOST_PARAMS = 16
-MOST_TIMINGS = 256
+"""UTC; of two such texts the greater one is the later time."""
+MAX_PARAMS = 16
+MAX_TIMINGS = 256
 
 
 FORMER_NAMES = {
@@ -41,10 +41,19 @@ FORMER_NAMES = {
 }
 """What algorithms were called before version 0.2, in files that are still there."""
 
+FORMER_PARAMS = {("winograd", "points"): "tile_size"}
+"""What parameters were called in such files, by today's name of the algorithm, and what they are called today."""
+
 
 def current_name(algorithm: str) -> str:
-    """The name of today for the name of an algorithm in a file or a pickled plan."""
+    """Today's name of an algorithm that a file or a pickled plan names."""
     return FORMER_NAMES.get(algorithm, algorithm)
+
+
+def current_params(algorithm: str, params: Params) -> Params:
+    """Parameters from such a file or plan under today's names; ``algorithm`` is any of its names."""
+    name = current_name(algorithm)
+    return {FORMER_PARAMS.get((name, param), param): value for param, value in params.items()}
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class Timing:
     params: Params
     packed: bool
     estimate_seconds: float
-    """By the cost model."""
+    """Estimate of the cost model."""
     seconds: float | None
     """Median of the samples; None where it did not run."""
     samples: int
@@ -99,7 +108,8 @@ class Timing:
                 and 0 <= samples < 2**31
                 and outcome in OUTCOMES
             ):
-                return cls(current_name(written), params, packed, estimate, seconds, samples, outcome)
+                name, current = current_name(written), current_params(written, params)
+                return cls(name, current, packed, estimate, seconds, samples, outcome)
         return None
 
 
@@ -116,7 +126,7 @@ class TuningRecord:
     algorithm: str
     params: Params
     seconds: float | None
-    """Of the chosen algorithm; None where nothing was measured (effort "estimate")."""
+    """Time of the chosen algorithm; None where nothing was measured (effort "estimate")."""
     default: str
     """The algorithm that the cost model would have chosen."""
     measured_at: str
@@ -149,7 +159,7 @@ class TuningRecord:
         return next((timing for timing in self.timings if timing.packed and timing.seconds is not None), None)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, without problem and threads, which are the record's key."""
+        """Plain values, without problem and threads: these are the record's key."""
         return {
             "effort": self.effort,
             "algorithm": self.algorithm,
@@ -179,7 +189,7 @@ class TuningRecord:
                 and re.fullmatch(MEASURED_AT, measured_at)
                 and _are_params(params)
                 and is_seconds(seconds)
-                and len(listed) <= MOST_TIMINGS
+                and len(listed) <= MAX_TIMINGS
                 and 1 <= threads < 2**31
             ):
                 timings = tuple(Timing.from_json(entry) for entry in listed)
@@ -194,7 +204,7 @@ class TuningRecord:
                     threads,
                     effort,
                     current_name(written),
-                    params,
+                    current_params(written, params),
                     seconds,
                     current_name(default),
                     measured_at,
@@ -214,8 +224,8 @@ def _is_word(value: object) -> bool:
 
 
 def _are_params(params: Mapping[object, object]) -> bool:
-    """Whether names and values are such as algorithms have; numbers that JSON cannot hold are not."""
-    return len(params) <= MOST_PARAMS and all(
+    """Whether names and values are of the kinds that algorithms have, and numbers are such as JSON can hold."""
+    return len(params) <= MAX_PARAMS and all(
         _is_word(name) and (_is_word(value) or (isinstance(value, (bool, int, float)) and abs(value) < 2**63))
         for name, value in params.items()
     )

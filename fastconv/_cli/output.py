@@ -21,7 +21,7 @@ class ClosedPipeError(OutputError):
 
 
 def printable(text: str) -> str:
-    """``text`` as one line that shows as itself: what moves the cursor or turns writing round is escaped."""
+    """``text`` as one line that shows as itself: what moves the cursor or reverses the writing is escaped."""
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
@@ -74,7 +74,7 @@ def writing_to(path: str) -> Iterator[None]:
 
 
 def check_can_write(option: str, path: str) -> None:
-    """ValueError where the file cannot be opened for writing; what it holds stays, and where none was there is none."""
+    """ValueError where the file cannot be opened for writing; its content stays, and no new file is left."""
     existed = os.path.exists(path)
     if existed and not os.path.isfile(path) and not os.path.isdir(path):
         return  # a pipe or a device, which might wait for its reader

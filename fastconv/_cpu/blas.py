@@ -21,7 +21,7 @@ _NAMES = tuple(
 
 _lock = threading.RLock()
 _holders: list[int] = []
-"""The threads inside of ``one_thread``, once for each block."""
+"""The threads inside ``one_thread``, once for each block."""
 _threads_before = 1
 
 

@@ -101,8 +101,8 @@ its wait, and is then not heard."""
 class _Team(Generic[Item]):
     """The thread that called ``run`` and its helpers.
 
-    A fork by the thread that called, in a signal handler, waits for the items that the helpers are at: they are not
-    there in the child, where the caller computes what is left.
+    A fork by the thread that called, in a signal handler, waits for the items that the helpers are at: they do not
+    exist in the child, where the caller computes what is left.
     """
 
     def __init__(self, work: Callable[[Item, int], object], items: list[Item]) -> None:
@@ -127,7 +127,7 @@ class _Team(Generic[Item]):
                 return
 
     def wait_for_helpers(self) -> None:
-        """Until none is at an item; Ctrl-C meanwhile stops them."""
+        """Wait until no helper is at an item; Ctrl-C meanwhile stops them."""
         while True:
             try:
                 with self._changed:

@@ -54,7 +54,7 @@ def _summed(array: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _runs(index: np.ndarray) -> Iterator[Run]:
-    """The index as few runs of a constant step."""
+    """The index as a few runs of constant step."""
     begin = 0
     steps = np.diff(index)
     while begin < len(index):

@@ -14,13 +14,13 @@ from .engine import runtime
 COPIED_BYTES = 2**26
 """Larger than the caches that one core can fill."""
 CLOCK_SECONDS = 1e-9
-"""What the clock can tell apart at best."""
+"""The shortest time that the clock can tell apart."""
 
 
 def calibrate(call_seconds: float) -> dict[str, object]:
     """The constants of this machine and of the ISA level in use, on one thread; takes about a second.
 
-    ``call_seconds``: of the algorithm that is quickest on a problem with next to no arithmetic.
+    ``call_seconds`` is that of the algorithm that is quickest on a problem with next to no arithmetic.
     """
     return {
         "multiply_adds_per_second": {dtype: runtime.multiply_add_rate(dtype, 50) for dtype in UNIT_ROUNDOFF},

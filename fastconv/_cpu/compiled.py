@@ -1,4 +1,4 @@
-"""What all algorithms have in common that compute by a kernel."""
+"""What all algorithms that compute by a kernel have in common."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from .nonfinite import compute_again
 
 
 class CompiledAlgorithm(Algorithm):
-    """One whose ``bind`` makes a kernel of every problem that it supports."""
+    """An algorithm whose ``bind`` makes a kernel for every problem that it supports."""
 
     def bind(self, problem: ConvProblem, params: Params) -> Kernel:
         """The kernel."""
         raise NotImplementedError
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
-        """Compute by the kernel, and again what that has spoiled."""
+        """Compute by the kernel, then compute again what non-finite data have spoiled."""
         spoiled = self.bind(problem, params).execute(operands, resources)
         if spoiled is None or spoiled:
             compute_again(problem, operands, resources, spoiled)

@@ -12,7 +12,7 @@ from .._problem import ConvProblem, Epilogue
 from .blocks import Box, boxes
 
 BLOCK_ELEMENTS = 2**15
-"""Of a result, to which an activation is applied at once."""
+"""Elements of a result that an activation is applied to at once."""
 
 
 def apply(problem: ConvProblem, operands: Operands) -> None:

@@ -30,7 +30,7 @@ from .nonfinite import compute_again
 DATA, WEIGHT = 1, 0
 """The canonical axis that is two in a carry: the channels of data, the filters of a weight."""
 Steps = tuple[int, ...]
-MOST_REPEATS = 16
+MAX_REPEATS = 16
 NO_INDEX = (None, None, None)
 """Elements in their order, without padding."""
 
@@ -222,7 +222,7 @@ class Passes:
 
 def _is_short(border: Border) -> bool:
     """Whether few elements are repeats of the same one, so that the order in which they are added does not matter."""
-    return all(index is None or np.bincount(index).max() <= MOST_REPEATS for index in border.indices)
+    return all(index is None or np.bincount(index).max() <= MAX_REPEATS for index in border.indices)
 
 
 def prepare(plan: Any, call: Any) -> ConvolutionCall | None:
@@ -274,7 +274,7 @@ def prepared(plan: Any, call: Any, passes: Passes) -> ConvolutionCall:
         tuple(passes.before),
         tuple(passes.after),
         passes.is_folded_by_views,
-        plan.algorithm.multiplies_outside and problem.direction == "backward_input",
+        plan.algorithm.reads_padding and problem.direction == "backward_input",
         Views(plan, axes, call.border, passes.bytes),
     )
 

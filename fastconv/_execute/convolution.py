@@ -19,7 +19,7 @@ from .._config import thread_count
 from .._normalize.call import ConvCall
 from .._normalize.frame import Frame
 from .._normalize.gradients import BackwardCall
-from .._normalize.planned import PackedWeight
+from .._normalize.signature import PackedWeight
 from .._plan import Plan
 
 Arguments = tuple[Any, ...]

@@ -69,7 +69,7 @@ def _as_user_sees_it(call: PoolCall, result: np.ndarray, out: Any) -> np.ndarray
 def _placed(
     kind: str, call: PoolCall, arrays: Arrays, threads: int, returns_indices: bool = False
 ) -> CompiledCall | None:
-    """What does the same for other arrays like these; None where kernels read another array than the user's."""
+    """What does the same for other arrays like these; None where kernels do not read the user's own array."""
     x = call.input
     if (
         x is None
@@ -83,7 +83,7 @@ def _placed(
     shape = call.result_shape
     if call.user_shape is not None:
         shape = call.user_shape
-        # Of whole images: batch and channels are all that has a size.
+        # Windows of whole images: only batch and channels have a size.
         result_axes = (0, len(shape) - 1 if call.frame.channels_last else 1, -1, -1, -1)
     count = backend.pool_threads(call.windows, math.prod(shape), threads)
     return backend.prepare(call.windows, x.dtype, kind, returns_indices, axes, result_axes, shape, count)

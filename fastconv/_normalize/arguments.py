@@ -22,12 +22,12 @@ WEIGHT_LETTERS = {
 }
 
 
-MOST_BYTES = 2**47
+MAX_BYTES = 2**47
 """What a process can address."""
 
 
 def integer(argument: str, value: Any, shown: Any = None, allowed: str = "an int") -> int:
-    """``value`` as an int; anything that is not one exactly is a TypeError."""
+    """``value`` as an int; a TypeError for anything that is not exactly an int."""
     try:
         number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
@@ -74,8 +74,8 @@ def shape_of(argument: str, shape: Any) -> tuple[int, ...]:
 
 def check_addressable(argument: str, shape: Sequence[int]) -> None:
     """A ValueError where an array of ``shape``, which ``argument`` leads to, is larger than any memory."""
-    if math.prod(max(size, 1) for size in shape) * 16 > MOST_BYTES:
-        raise unfit(argument, f"a call with an array of shape {tuple(shape)}", f"arrays below {MOST_BYTES} bytes")
+    if math.prod(max(size, 1) for size in shape) * 16 > MAX_BYTES:
+        raise unfit(argument, f"a call with an array of shape {tuple(shape)}", f"arrays below {MAX_BYTES} bytes")
 
 
 def shape_and_array(argument: str, value: Any) -> tuple[tuple[int, ...], np.ndarray | None]:

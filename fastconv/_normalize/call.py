@@ -1,6 +1,6 @@
 """ConvCall: one normalised call; and how a described problem and its arrays become one, for each direction.
 
-The ``problem`` that is given is that of the direction; a plan keeps it from call to call.
+The ``problem`` passed in is that of the direction; a plan keeps it from call to call.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class ConvCall:
     add: np.ndarray | None = None
     out: np.ndarray | None = None
     conjugated: str | None = None
-    """The operand whose conjugate is multiplied by: gradients of complex convolutions are torch's."""
+    """The operand whose conjugate is multiplied: gradients of complex convolutions follow torch."""
     packed: object = None
     """The weight in the planned algorithm's own layout."""
     subtracted: dict[str, np.ndarray] = field(default_factory=dict)
-    """Of 8-bit operands: their zero points, as canonical int16 arrays of their shapes."""
+    """Zero points of 8-bit operands, as canonical int16 arrays of their shapes."""
     border: Border | None = None
     """Padding of the input that is not zeros; the problem is that of the padded one, the array is not."""
 

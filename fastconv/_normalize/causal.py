@@ -80,11 +80,11 @@ class CausalCall:
 
     parts: list[ConvCall]
     bounds: list[tuple[int, int]]
-    """Of the parts, along time."""
+    """First and last element of each part along time."""
     checked: Checked
     result: np.ndarray
     out: np.ndarray | None
-    """Where ``result`` is copied to at the end, where it could not be written in place."""
+    """What ``result`` is copied to at the end, if it could not be written in place."""
     state: np.ndarray
     """The state after the call."""
 

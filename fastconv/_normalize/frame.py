@@ -52,7 +52,7 @@ class Frame:
 
     @cached_property
     def _with_all_axes(self) -> tuple[slice | None, ...]:
-        """The index that adds the spatial axes which there are not."""
+        """The index that adds the missing spatial axes."""
         return (slice(None), slice(None), *(None,) * (3 - self.rank))
 
     @property

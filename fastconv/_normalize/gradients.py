@@ -25,7 +25,7 @@ class BackwardCall:
     dy: np.ndarray
     frame: Frame
     dy_role: str
-    """The operand that dy is in ``input`` and ``weight``."""
+    """Which operand dy is in the calls ``input`` and ``weight``."""
     input: ConvCall | None
     weight: ConvCall | None
     bias: bool

@@ -1,4 +1,4 @@
-"""Convolutions of 8-bit integers with zero points, to the int8 problem, whose operands are free of them."""
+"""Convolutions of 8-bit integers with zero points, to the int8 problem, whose operands have had them subtracted."""
 
 from __future__ import annotations
 

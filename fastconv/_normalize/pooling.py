@@ -25,7 +25,7 @@ MAXIMUM_DTYPES = (*FLOAT_DTYPES, *INTEGER_DTYPES)
 MEAN_DTYPES = (*FLOAT_DTYPES, "complex64", "complex128")
 AVERAGE_DTYPES = (*MEAN_DTYPES, "int64")
 
-MOST_REACH = 2**61
+MAX_REACH = 2**61
 """Kernels reach over fewer elements than this, so that positions in the padding fit 64 bits."""
 
 
@@ -64,7 +64,7 @@ class PoolCall:
     user_shape: tuple[int, ...] | None = None
     """The result's shape for the user, where that has other axes of size 1 than ``result_shape``."""
     gradient_shape: tuple[int, ...] | None = None
-    """The same of ``input_shape``, for the gradient."""
+    """The same for ``input_shape``, of the gradient."""
 
     def has(self, indices: np.ndarray) -> bool:
         """Whether all indices are -1 or those of elements of a plane."""
@@ -170,10 +170,8 @@ def _sliding_axes(sizes: Sequence[int], settings: PoolSettings) -> list[WindowAx
     dilation = per_axis("dilation", settings.dilation, rank, 1)
     ceil_mode = boolean("ceil_mode", settings.ceil_mode)
     reach = tuple(step * (taps - 1) + 1 for step, taps in zip(dilation, kernel, strict=True))
-    if max(reach) >= MOST_REACH:
-        raise bad_value(
-            "kernel_size", settings.kernel_size, f"windows that reach over fewer than {MOST_REACH} elements"
-        )
+    if max(reach) >= MAX_REACH:
+        raise bad_value("kernel_size", settings.kernel_size, f"windows that reach over fewer than {MAX_REACH} elements")
     pads = padding_pairs(settings.padding, sizes, kernel, stride, dilation)
     _check_padding(settings.padding, pads, kernel, reach)
     outputs = [

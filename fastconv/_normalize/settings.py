@@ -43,7 +43,7 @@ GivenSettings = tuple[Any, ...]
 KEPT_DESCRIBED = 4096
 KEPT_PROBLEMS = 16
 _known: dict[object, Described] = {}
-"""What was described before; a Described keeps its problems, and they their hashes."""
+"""What was described before; a Described keeps its problems, and these keep their hashes."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Described:
     _problems: dict[object, ConvProblem] = field(default_factory=dict, compare=False, repr=False)
 
     def problem_of(self, direction: Direction, epilogue: Epilogue | None = None) -> ConvProblem:
-        """The problem of a direction of the function that was called; that of a transposed one is turned around."""
+        """The problem of a direction of the called function; transposed functions swap forward and backward_input."""
         if self.transposed and direction != "backward_weight":
             direction = "forward" if direction == "backward_input" else "backward_input"
         key = direction, epilogue

@@ -18,12 +18,12 @@ from .._choose.tuning_record import EFFORTS
 from .._errors import bad_type, bad_value, unfit
 from .._problem import DTYPES, LAYOUTS, ConvProblem
 from ..suites.layers import PASSES, problem_of_pass
-from .arguments import MOST_BYTES
+from .arguments import MAX_BYTES
 
-MOST_SIZE = 2**62
-"""As for the arguments of a call."""
+MAX_SIZE = 2**62
+"""Sizes are below this, as for the arguments of a call."""
 ITEM_BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "complex64": 8, "complex128": 16, "int8": 2}
-LARGEST_ITEM_BYTES = max(ITEM_BYTES.values())
+MAX_ITEM_BYTES = max(ITEM_BYTES.values())
 
 PROBLEM_EXAMPLE = "forward 8x64x56x56 128x64x3x3 s2 p1 float32"
 
@@ -96,12 +96,12 @@ def _computable(problem: ConvProblem) -> ConvProblem:
         raise unfit("problem", f"{problem}, which has nothing to compute", "sizes of 1 or more")
     reaches = [d * (k - 1) + 1 for d, k in zip(problem.dilation, problem.kernel_size, strict=True)]
     numbers = [*shapes[0], *shapes[1], *problem.stride, *reaches, *(abs(p) for pair in problem.padding for p in pair)]
-    if max(numbers) >= MOST_SIZE:
-        raise unfit("problem", str(problem), f"sizes below {MOST_SIZE}")
+    if max(numbers) >= MAX_SIZE:
+        raise unfit("problem", str(problem), f"sizes below {MAX_SIZE}")
     if min(problem.output_size) < 1:
         raise unfit("problem", f"{problem}, whose kernel is larger than its padded input", "an output of 1 or more")
-    if max(math.prod(shape) for shape in (*shapes, problem.output_shape)) * LARGEST_ITEM_BYTES > MOST_BYTES:
-        raise unfit("problem", str(problem), f"arrays below {MOST_BYTES} bytes")
+    if max(math.prod(shape) for shape in (*shapes, problem.output_shape)) * MAX_ITEM_BYTES > MAX_BYTES:
+        raise unfit("problem", str(problem), f"arrays below {MAX_BYTES} bytes")
     return problem
 
 

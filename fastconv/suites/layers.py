@@ -43,12 +43,12 @@ class Suite:
 
     @property
     def multiply_adds(self) -> int:
-        """Of one forward pass."""
+        """Multiply-adds of one forward pass."""
         return sum(layer.count * layer.problem.multiply_adds for layer in self.layers)
 
     @property
     def weights(self) -> int:
-        """Number of weights, biases apart."""
+        """Number of weights, without biases."""
         return sum(layer.count * math.prod(layer.problem.weight_shape) for layer in self.layers)
 
 

@@ -82,7 +82,7 @@ ALWAYS_INLINE void NAMED(copy_every)(REAL *to, const REAL *from, const int strid
     int64_t i = 0;
     for (; i + LANES < count; i += LANES) NAMED(store)(to + i, NAMED(load_every)(from + i * stride, stride, 0));
     if (count > LANES) {
-        const int64_t last = count - LANES; /* begins early, not to end late */
+        const int64_t last = count - LANES; /* begins early, so as not to end late */
         NAMED(store)(to + last, NAMED(load_every)(from + last * stride - (stride - 1), stride, stride - 1));
     } else {
         for (; i < count; i++) to[i] = from[i * stride];

@@ -8,7 +8,7 @@ from cpython.list cimport PyList_AsTuple
 from libc.stdint cimport int64_t
 
 from ... import _config
-from .compiled_call cimport MOST_ARRAYS, CompiledCall, pin, pins_t, unpin
+from .compiled_call cimport MAX_ARRAYS, CompiledCall, pin, pins_t, unpin
 from .runtime cimport thread_limit
 
 cdef object _ndarray = np.ndarray
@@ -22,13 +22,13 @@ _precision_own, _precision_blocks = _precision.own, _precision.blocks
 cdef object _TRUE = object(), _FALSE = object(), _FLOAT = object(), _LIST = object()
 cdef object _NO_KEY = object()
 
-# Of one array in a key: its number of axes and their sizes.
+# What a key holds of one array: its number of axes and their sizes.
 cdef enum:
-    MOST_AXES = 5
+    MAX_AXES = 5
 
 
 cdef class CallCache:
-    """The launches of all functions by what they were called with; at most ``most`` of them, the oldest go first."""
+    """The calls of all functions by their arguments; at most ``most`` of them, the oldest go first."""
 
     cdef dict _known
     cdef readonly int64_t most
@@ -41,7 +41,7 @@ cdef class CallCache:
         return len(self._known)
 
     def forget(self):
-        """Drop all launches, also those that calls under way are about to keep."""
+        """Drop all calls, also those that are under way and about to be kept."""
         self._known = {}
 
 
@@ -77,7 +77,7 @@ cdef class Dispatcher:
         result, make = self._first(normalise, arguments, how, arrays, out)
         if key is not None and launch is None:
             launch = make()
-            # Not under settings that changed meanwhile.
+            # Not if the settings changed meanwhile.
             if launch is not None and key[0] == _settings():
                 if len(known) >= self._repeats.most:
                     known.pop(list(known)[0], None)
@@ -86,7 +86,7 @@ cdef class Dispatcher:
 
 
 cdef tuple _settings():
-    """All that a call depends on beside its arguments."""
+    """All that a call depends on besides its arguments."""
     return (_value(_threads, _threads_own, _threads_blocks), _value(_precision, _precision_own, _precision_blocks),
             thread_limit(), PyList_AsTuple(PyDict_Values(_process)))
 
@@ -98,14 +98,14 @@ cdef object _value(object scoped, object own, dict blocks):
 
 cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, object packed_type, pins_t *pins):
     """What a call is known by, its arrays pinned; None where it is one that has to go the long way."""
-    cdef int64_t sizes[MOST_ARRAYS * (1 + MOST_AXES)]
+    cdef int64_t sizes[MAX_ARRAYS * (1 + MAX_AXES)]
     cdef int64_t used = 0
     cdef const Py_buffer *view
     cdef int axis
     cdef bint is_packed
     cdef list others = None
     dtype = made_for = None
-    if len(arrays) > MOST_ARRAYS:
+    if len(arrays) > MAX_ARRAYS:
         return None
     for array in arrays:
         if array is None:
@@ -127,14 +127,14 @@ cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, obj
             if dtype is None:
                 dtype = own
             elif own != dtype:
-                # Of 8-bit integers, or indices.
+                # 8-bit integers, or indices.
                 others = [] if others is None else others
                 others.append((pins.count, own))
         pin(pins, array)
         view = &pins.view[pins.count - 1]
-        if view.ndim > MOST_AXES:
+        if view.ndim > MAX_AXES:
             return None
-        sizes[used] = view.ndim + is_packed * (MOST_AXES + 1)
+        sizes[used] = view.ndim + is_packed * (MAX_AXES + 1)
         for axis in range(view.ndim):
             sizes[used + 1 + axis] = view.shape[axis]
         used += 1 + view.ndim
@@ -147,7 +147,7 @@ cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, obj
 
 
 def exact(value):
-    """A key that only values equal to ``value`` have that mean the same as arguments; None where there is none."""
+    """A key that only values equal to ``value`` and of the same meaning as arguments have; None where there is none."""
     key = _exact(value)
     return None if key is _NO_KEY else key
 

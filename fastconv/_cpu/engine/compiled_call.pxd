@@ -1,13 +1,13 @@
 from libc.stdint cimport int64_t
 
 cdef enum:
-    MOST_ARRAYS = 8
+    MAX_ARRAYS = 8
 
 
 cdef struct pins_t:
     int count
     void *packed                     # the PyObject that ``pack`` returned, borrowed; NULL: none
-    Py_buffer view[MOST_ARRAYS]      # ndim is -1 where None was given
+    Py_buffer view[MAX_ARRAYS]      # ndim is -1 where None was given
 
 
 cdef int pin(pins_t *pins, object array) except -1

@@ -53,7 +53,7 @@ cdef class CompiledCall:
         raise NotImplementedError
 
     def __call__(self, tuple arrays, out=None, packed=None):
-        """As ``run``, of arrays that are held for the time being."""
+        """As ``run``, on arrays whose memory is held for the duration."""
         cdef pins_t pins
         pins.count, pins.packed = 0, NULL if packed is None else <void *>packed
         try:
@@ -125,7 +125,7 @@ cdef bint _overlaps(const Py_buffer *out, const pins_t *pins) noexcept:
 
 
 cdef bint _overlaps_itself(const Py_buffer *view) noexcept:
-    """Whether two elements may share memory: an axis steps over less than all those of smaller steps reach."""
+    """Whether two elements may share memory: an axis steps over less than the axes of smaller steps reach."""
     cdef int64_t reach = view.itemsize, least = 0, step, done = 0
     cdef int axis, best
     while True:

@@ -34,7 +34,7 @@ _NAMES = {role: name for name, role in _ROLES.items()}
 cdef enum:
     SCRATCH = -1
     CONSTANT = -2
-    FEW_IMAGES = 256  # are marked on the stack
+    MAX_STACK_IMAGES = 256  # are marked on the stack
 
 
 cdef class Carry:
@@ -106,7 +106,7 @@ cdef void _set_steps(int64_t *six, const int64_t *five, int split, const int64_t
 
 cdef class ConvolutionCall(CompiledCall):
     """One plan, as ``prepare`` made it. ``places`` says at which place among the arrays each operand is, ``axes`` which
-    axis of the user's array each canonical axis is, -1 for one that it has not.
+    axis of the user's array each canonical axis is, -1 for one that it lacks.
 
     ``before`` the kernel come passes into scratch memory, ``after`` it those to the result; with ``is_folded`` the
     result is made of scratch memory by ``views.fold``. Without a ``kernel`` the algorithm computes in NumPy, on
@@ -148,7 +148,7 @@ cdef class ConvolutionCall(CompiledCall):
 
     @property
     def bytes(self):
-        """Scratch memory."""
+        """Bytes of scratch memory."""
         return self.scratch_bytes + self.workspace_bytes
 
     cdef object run(self, tuple arrays, const pins_t *pins, object out):
@@ -179,7 +179,7 @@ cdef class ConvolutionCall(CompiledCall):
         return result
 
     cdef bint _enter(self, memory_t *memory, int role, const Py_buffer *view) noexcept:
-        """Enter an array; False where it is not aligned, or a bias not contiguous."""
+        """Enter an array into ``memory``; False where it is not aligned, or a bias not contiguous."""
         cdef int axis, own
         # Complex numbers are aligned as their parts are.
         cdef int64_t mask = 0 if self.scratch_at[role] >= 0 else min(view.itemsize >> self.is_complex, <int64_t>8) - 1
@@ -198,7 +198,7 @@ cdef class ConvolutionCall(CompiledCall):
         return True
 
     cdef int _compute(self, memory_t *memory, tuple arrays, object packed, object result) except -1:
-        """In scratch memory from the stack, or of this thread's."""
+        """Compute in scratch memory on the stack, or in this thread's."""
         cdef char small[WORKSPACE_ON_STACK_BYTES + 64]
         cdef Py_buffer view
         cdef int64_t size = self.scratch_bytes + self.workspace_bytes
@@ -216,9 +216,9 @@ cdef class ConvolutionCall(CompiledCall):
 
     cdef int _run(self, memory_t *memory, object packed, char *scratch, int64_t size, object owner, tuple arrays,
                   object result) except -1:
-        """With the array that owns the scratch memory; None: it is on the stack."""
+        """The same with the array that owns the scratch memory; None: it is on the stack."""
         cdef operands_t operands
-        cdef unsigned char few[FEW_IMAGES]
+        cdef unsigned char few[MAX_STACK_IMAGES]
         cdef unsigned char *marks = few
         cdef int role, axis, state = ALL_IS_SPOILED
         cdef Carry carry
@@ -238,7 +238,7 @@ cdef class ConvolutionCall(CompiledCall):
                 for axis in range(5):
                     operands.stride[role][axis] = memory.step[role][axis] // self.itemsize
         if self.kernel is not None and not (self.checks_weight and not self._is_finite(memory, scratch)):
-            if self.images > FEW_IMAGES:
+            if self.images > MAX_STACK_IMAGES:
                 many = bytearray(self.images)
                 marks = many
             memset(marks, 0, self.images)

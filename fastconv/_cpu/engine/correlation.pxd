@@ -18,15 +18,15 @@ cdef struct operands_t:
     int64_t itemsize
 
 
-cdef class Correlations:
+cdef class Correlation:
     cdef readonly object problem
     cdef correlation_t _forward
     cdef epilogue_t _epilogue
     cdef bint is_phased
-    cdef readonly int64_t count
+    cdef readonly int64_t phase_count
 
     cdef _set_sizes(self)
-    cdef correlation_t get(self, const operands_t *operands, int64_t index, epilogue_t *epilogue) noexcept
+    cdef correlation_t phase(self, const operands_t *operands, int64_t index, epilogue_t *epilogue) noexcept
     cdef void _set_forward(self, const operands_t *operands, correlation_t *c, epilogue_t *epilogue) noexcept
     cdef void _set_phase(self, int64_t index, int64_t itemsize, correlation_t *c, epilogue_t *epilogue) noexcept
 
@@ -39,19 +39,18 @@ cdef class BoundProblem:
     cdef Py_buffer _buffers[ROLES]
     cdef int _pinned
     cdef readonly object problem
-    cdef Correlations sums
+    cdef Correlation correlation
     cdef operands_t operands
     cdef int64_t itemsize
 
     @staticmethod
-    cdef BoundProblem over(Correlations sums, const operands_t *operands)
+    cdef BoundProblem over(Correlation correlation, const operands_t *operands)
     cdef _pin(self, object array, int role, bint writable)
     cdef correlation_t forward(self)
-    cdef int64_t correlation_count(self) except -1
-    cdef correlation_t correlation(self, int64_t index, epilogue_t *epilogue)
+    cdef correlation_t phase(self, int64_t index, epilogue_t *epilogue)
 
 
-cdef char *packed_memory(object packed, int64_t least_bytes, Py_buffer *view) except NULL
+cdef char *packed_memory(object packed, int64_t min_bytes, Py_buffer *view) except NULL
 
 
 cdef enum:
@@ -61,7 +60,7 @@ cdef enum:
 
 
 cdef class Kernel:
-    cdef readonly Correlations sums
+    cdef readonly Correlation correlation
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
                  int threads, unsigned char *marks) except -1

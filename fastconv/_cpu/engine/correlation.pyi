@@ -1,9 +1,9 @@
 from ..._algorithm import Operands, Resources
 from ..._problem import ConvProblem
 
-class Correlations:
+class Correlation:
     problem: ConvProblem
-    count: int
+    phase_count: int
     def __init__(self, problem: ConvProblem) -> None: ...
 
 class BoundProblem:
@@ -11,7 +11,7 @@ class BoundProblem:
     def __init__(self, problem: ConvProblem, operands: Operands) -> None: ...
 
 class Kernel:
-    sums: Correlations
+    correlation: Correlation
     def execute(self, operands: Operands, resources: Resources) -> list[int] | None: ...
 
 def spoiled_images(marks: bytearray) -> list[int]: ...

@@ -1,5 +1,5 @@
 # cython: cdivision=True
-"""A problem's sums and the arrays that they are computed on: sizes worked out once, memory pinned for each execution."""
+"""A problem's correlation and the arrays it is computed on: sizes worked out once, memory pinned for each execution."""
 
 from cpython.buffer cimport (
     PyBUF_SIMPLE,
@@ -17,10 +17,11 @@ from .kernel_types cimport activation_t, correlation_t, epilogue_t
 _ACTIVATIONS = (None, "relu", "relu6", "leaky_relu", "silu", "gelu", "tanh", "sigmoid")
 
 
-cdef class Correlations:
-    """The sums that compute a problem, but for the arrays. Immutable.
+cdef class Correlation:
+    """The correlation that computes a problem, without the arrays. Immutable.
 
-    ``count`` of them: one for forward and backward_weight, one per stride phase for backward_input.
+    It has ``phase_count`` phases, each a correlation_t: forward and backward_weight have one, backward_input has one
+    for every stride phase with elements in the input.
     """
 
     def __cinit__(self, problem):
@@ -28,11 +29,11 @@ cdef class Correlations:
         self.problem = problem
         self.is_phased = problem.direction == "backward_input"
         self._set_sizes()
-        self.count = 1
+        self.phase_count = 1
         if self.is_phased:
             # Only phases that own at least one input element.
             for i in range(3):
-                self.count *= min(self._forward.step[i], self._forward.source_size[i])
+                self.phase_count *= min(self._forward.step[i], self._forward.source_size[i])
 
     cdef _set_sizes(self):
         cdef correlation_t *c = &self._forward
@@ -53,8 +54,8 @@ cdef class Correlations:
         self._epilogue.slope = problem.epilogue.slope
         self._epilogue.activation = <activation_t><int>_ACTIVATIONS.index(problem.epilogue.activation)
 
-    cdef correlation_t get(self, const operands_t *operands, int64_t index, epilogue_t *epilogue) noexcept:
-        """The ``index``-th sum of the problem's direction on ``operands``, and its epilogue."""
+    cdef correlation_t phase(self, const operands_t *operands, int64_t index, epilogue_t *epilogue) noexcept:
+        """The ``index``-th phase on ``operands``, and its epilogue."""
         cdef correlation_t c
         self._set_forward(operands, &c, epilogue)
         if self.is_phased:
@@ -137,7 +138,7 @@ cdef void point_forward(correlation_t *c, int64_t itemsize) noexcept:
 
 
 cdef void merge_axes(correlation_t *c, epilogue_t *e) noexcept:
-    """Make one long axis of axes that are read and written whole and without taps, as in 1x1 convolutions."""
+    """Merge axes that are read and written whole and have a single tap, as in 1x1 convolutions, into one long axis."""
     cdef int axis
     for axis in range(1, -1, -1):
         if axis == 0 and c.pixels[1] != 1:
@@ -161,14 +162,14 @@ cdef void merge_axes(correlation_t *c, epilogue_t *e) noexcept:
 
 
 cdef class BoundProblem:
-    """A problem's sums on arrays, whose memory is pinned for as long as this lives."""
+    """A problem's correlation on arrays, whose memory is pinned for as long as this lives."""
 
     def __cinit__(self, problem, operands):
         self._pinned = 0
         if problem is None:
             return
         self.problem = problem
-        self.sums = Correlations(problem)
+        self.correlation = Correlation(problem)
         memset(&self.operands, 0, sizeof(operands_t))
         direction = problem.direction
         self._pin(operands.input, INPUT, direction == "backward_input")
@@ -181,10 +182,10 @@ cdef class BoundProblem:
             self._pin(operands.add, ADD, False)
 
     @staticmethod
-    cdef BoundProblem over(Correlations sums, const operands_t *operands):
-        """``sums`` on operands that the caller has pinned."""
+    cdef BoundProblem over(Correlation correlation, const operands_t *operands):
+        """``correlation`` on operands that the caller has pinned."""
         cdef BoundProblem bound = BoundProblem.__new__(BoundProblem, None, None)
-        bound.problem, bound.sums, bound.operands = sums.problem, sums, operands[0]
+        bound.problem, bound.correlation, bound.operands = correlation.problem, correlation, operands[0]
         bound.itemsize = operands.itemsize
         return bound
 
@@ -206,22 +207,19 @@ cdef class BoundProblem:
         """The problem's forward correlation, whatever its direction."""
         cdef correlation_t c
         cdef epilogue_t e
-        self.sums._set_forward(&self.operands, &c, &e)
+        self.correlation._set_forward(&self.operands, &c, &e)
         return c
 
-    cdef int64_t correlation_count(self) except -1:
-        return self.sums.count
-
-    cdef correlation_t correlation(self, int64_t index, epilogue_t *epilogue):
-        """The ``index``-th sum of the problem's direction, and its epilogue."""
-        return self.sums.get(&self.operands, index, epilogue)
+    cdef correlation_t phase(self, int64_t index, epilogue_t *epilogue):
+        """The ``index``-th phase, and its epilogue."""
+        return self.correlation.phase(&self.operands, index, epilogue)
 
 
-cdef char *packed_memory(object packed, int64_t least_bytes, Py_buffer *view) except NULL:
+cdef char *packed_memory(object packed, int64_t min_bytes, Py_buffer *view) except NULL:
     """The memory of packed weights, pinned by ``view``; a ValueError where it is not what a kernel would read."""
     PyObject_GetBuffer(packed, view, PyBUF_SIMPLE)
-    # Nothing lies anywhere.
-    if view.len < least_bytes or (view.len > 0 and <uintptr_t>view.buf & 63):
+    # An empty buffer may lie at any address.
+    if view.len < min_bytes or (view.len > 0 and <uintptr_t>view.buf & 63):
         PyBuffer_Release(view)
         raise ValueError("w: got packed weights of another size or alignment; allowed: those that pack returned")
     return <char *>view.buf
@@ -244,8 +242,8 @@ cdef class Kernel:
 
     def execute(self, operands, resources):
         """Compute the result; the numbers of the images that are spoiled, or None: the whole result is."""
-        cdef BoundProblem bound = BoundProblem(self.sums.problem, operands)
-        cdef bytearray marks = bytearray(max(self.sums.problem.batch, 1))
+        cdef BoundProblem bound = BoundProblem(self.correlation.problem, operands)
+        cdef bytearray marks = bytearray(max(self.correlation.problem.batch, 1))
         cdef Py_buffer view
         cdef int state
         if resources.workspace is None:

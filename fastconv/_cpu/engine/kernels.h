@@ -1,2 +1,2 @@
-/* The kernel that measures a machine's peak that exist once per real type. */
+/* The kernel that measures a machine's peak, once per real type. */
 #include "peak.h"

@@ -34,14 +34,14 @@ cdef extern from *:
     int munmap(void *memory, size_t size) nogil
 
 LARGE_BYTES = 2**25
-"""The GNU C library maps fresh pages for every block of this size, and for no smaller one that is asked for again."""
+"""The GNU C library maps fresh pages for every block of this size; smaller ones it reuses."""
 ALIGNED_BYTES = 2**16
-"""Making an array over another one's memory takes as long as is lost by storing about half as much across lines."""
+"""Making an array over other memory takes as long as is lost by storing about half as much across lines."""
 KEPT_BYTES = 2**28
-"""All blocks together that no array uses."""
+"""The most bytes of blocks, all together, that no array uses."""
 
 cdef enum:
-    MOST_BLOCKS = 32
+    MAX_BLOCKS = 32
     HUGE_PAGE = 1 << 21
     LINE = 64
 
@@ -50,11 +50,11 @@ ctypedef struct block_t:
     int64_t size
 
 # The newest last. The GIL is held wherever it changes.
-cdef block_t _kept[MOST_BLOCKS]
+cdef block_t _kept[MAX_BLOCKS]
 cdef int _count = 0
 cdef int64_t _kept_bytes = 0
 cdef int64_t _large_bytes = LARGE_BYTES
-cdef int64_t _most_kept_bytes = KEPT_BYTES
+cdef int64_t _max_kept_bytes = KEPT_BYTES
 cdef object _empty = np.empty
 cdef object _ndarray = np.ndarray
 cdef object _uint8 = np.dtype(np.uint8)
@@ -92,10 +92,10 @@ cdef block_t _take(int64_t size) noexcept:
 
 cdef void _give_back(block_t block) noexcept:
     global _count, _kept_bytes
-    if block.size > _most_kept_bytes:
+    if block.size > _max_kept_bytes:
         _unmap(block)
         return
-    while _count == MOST_BLOCKS or _kept_bytes + block.size > _most_kept_bytes:
+    while _count == MAX_BLOCKS or _kept_bytes + block.size > _max_kept_bytes:
         _unmap(_remove(0))
     _kept[_count] = block
     _count += 1

@@ -140,7 +140,7 @@ cdef _run(windows, source, result, index, str kind, int threads):
 
 cdef class PoolingCall(CompiledCall):
     """A maximum or an average of the array at the first place. ``source_axes`` and ``result_axes``: which axis of the
-    user's arrays each canonical axis is, -1 for one of size 1 that it has not."""
+    user's arrays each canonical axis is, -1 for one of size 1 that it lacks."""
 
     cdef pool_job_t job
     cdef item_fn fn

@@ -10,7 +10,7 @@
 #define SMALL_GROUPS_CHANNELS 64
 
 typedef struct {
-    correlation_t sum; /* delta >= 1 */
+    correlation_t correlation; /* delta >= 1 */
     epilogue_t epilogue;
     char *factors; /* weights: [tap][channel], or as small_groups.h says */
     char *spoiled; /* one byte, set where a weight is not finite */
@@ -29,14 +29,14 @@ typedef struct {
     int64_t columns;            /* and columns */
     int64_t parts;              /* of the vectors of filters, none of which overlap where there are several */
     small_groups_reach_t reach; /* small groups: of all phases */
-    int64_t turns;              /* small groups: room for as many pixels of the result of a band in all phases, or 0 */
+    int64_t transposed_pixels;  /* small groups: room for as many pixels of the result of a band in all phases, or 0 */
     int64_t apart[2];           /* small groups: rows and columns of the result from one of a phase to its next */
     int64_t result[2];          /* small groups: rows and columns of the result, all phases together */
 } depthwise_job_t;
 
 /* backward_weight: the sums of every split of the rows of all images, added up in the end. */
 typedef struct {
-    correlation_t sum;
+    correlation_t correlation;
     int64_t splits;
     int64_t parts;      /* of the filters; an item takes one */
     int64_t pass_first; /* rows [pass_first, pass_first + pass_rows) of every split are added in this pass */
@@ -50,16 +50,16 @@ typedef struct {
 
 static inline int64_t depthwise_taps(const correlation_t *c) { return c->taps[0] * c->taps[1] * c->taps[2]; }
 static inline int64_t depthwise_bands(const depthwise_job_t *job) {
-    return div_up(job->phases[0].sum.pixels[1], job->band);
+    return div_up(job->phases[0].correlation.pixels[1], job->band);
 }
 static inline int64_t depthwise_items(const depthwise_job_t *job) {
-    const correlation_t *c = &job->phases[0].sum;
+    const correlation_t *c = &job->phases[0].correlation;
     return c->batch * c->pixels[0] * depthwise_bands(job) * div_up(c->pixels[2], job->columns) * job->parts;
 }
 
 static inline int64_t depthwise_rows(const correlation_t *c) { return c->batch * c->pixels[0] * c->pixels[1]; }
 static inline int64_t depthwise_split_rows(const depthwise_gradient_job_t *job) {
-    return div_up(depthwise_rows(&job->sum), job->splits);
+    return div_up(depthwise_rows(&job->correlation), job->splits);
 }
 
 /* Makes `reach` hold what all taps of a correlation read; reaches start with small_groups_no_reach, to which sizes may

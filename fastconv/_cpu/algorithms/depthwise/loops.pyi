@@ -1,8 +1,8 @@
 from ...._problem import ConvProblem
 from ...engine.correlation import Kernel
-from .nchw import Layout
+from .nchw import Blocking
 
-MOST_CHANNELS: int
+MAX_CHANNELS: int
 ROWS: int
 
 class NhwcKernel(Kernel):
@@ -22,4 +22,4 @@ class NhwcGradient(Kernel):
 class SmallGroupsGradient(NhwcGradient): ...
 
 class NchwKernel(Kernel):
-    def __init__(self, problem: ConvProblem, layout: Layout) -> None: ...
+    def __init__(self, problem: ConvProblem, blocking: Blocking) -> None: ...

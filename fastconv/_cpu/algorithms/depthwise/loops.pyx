@@ -5,7 +5,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from ...engine.correlation cimport ALL_IS_SPOILED, DONE, Correlations, Kernel, operands_t, point_forward
+from ...engine.correlation cimport ALL_IS_SPOILED, DONE, Correlation, Kernel, operands_t, point_forward
 from ...engine.runtime cimport isa_level, real_type, run_job
 from ...engine.kernel_types cimport correlation_t, epilogue_t, item_fn
 
@@ -20,7 +20,7 @@ cdef extern from "job.h" nogil:
     const int SMALL_GROUPS_CHANNELS
 
     ctypedef struct depthwise_phase_t:
-        correlation_t sum
+        correlation_t correlation
         epilogue_t epilogue
         char *factors
         char *spoiled
@@ -30,13 +30,13 @@ cdef extern from "job.h" nogil:
 
     ctypedef struct depthwise_job_t:
         const depthwise_phase_t *phases
-        int64_t phase_count, band, columns, parts, turns
+        int64_t phase_count, band, columns, parts, transposed_pixels
         int64_t apart[2]
         int64_t result[2]
         small_groups_reach_t reach
 
     ctypedef struct depthwise_gradient_job_t:
-        correlation_t sum
+        correlation_t correlation
         int64_t splits, parts, pass_first, pass_rows, band, columns
         small_groups_reach_t reach
         char *partial
@@ -54,18 +54,18 @@ cdef extern from "job.h" nogil:
     int64_t depthwise_split_rows(const depthwise_gradient_job_t *job)
 
 
-MOST_CHANNELS = SMALL_GROUPS_CHANNELS
+MAX_CHANNELS = SMALL_GROUPS_CHANNELS
 """Of the source in a group that is more than a single channel."""
 
 
 cdef class NhwcKernel(Kernel):
-    """The correlations of a problem with one channel and one filter in every group, ``band`` rows an item.
+    """The correlation of a problem with one channel and one filter in every group, ``band`` rows an item.
 
     Leaves all of forward with weights that are not finite, which make NaN of the zeros around the source. ``shared_bytes`` of
     the workspace are for weights, then come ``thread_bytes`` for every thread.
     """
 
-    cdef int64_t band, columns, parts, turns
+    cdef int64_t band, columns, parts, transposed_pixels
     cdef bint is_forward
     cdef int64_t apart[2]
     cdef int64_t result[2]
@@ -74,13 +74,13 @@ cdef class NhwcKernel(Kernel):
     cdef small_groups_reach_t reach
 
     def __cinit__(self, problem, int64_t band, int64_t columns=0, int64_t parts=1):
-        self.sums, self.kernels, self.band = Correlations(problem), kernels_at(isa_level(), real_type(problem.dtype)), band
+        self.correlation, self.kernels, self.band = Correlation(problem), kernels_at(isa_level(), real_type(problem.dtype)), band
         self.is_forward, self.parts = problem.direction == "forward", parts
         self.result[0], self.result[1] = (problem.output_size if self.is_forward else problem.input_size)[1:]
         self.apart[0], self.apart[1] = (1, 1) if self.is_forward else problem.stride[1:]
         self.columns = columns or max(self.result[1], 1)
         if problem.layout != "channels_last" and (self.is_forward or problem.stride[0] == 1):
-            self.turns = band * self.apart[0] * min(self.columns * self.apart[1], self.result[1])
+            self.transposed_pixels = band * self.apart[0] * min(self.columns * self.apart[1], self.result[1])
         self._set_sizes()
 
     cdef _set_sizes(self):
@@ -88,16 +88,16 @@ cdef class NhwcKernel(Kernel):
         cdef operands_t none
         cdef correlation_t c
         cdef epilogue_t epilogue
-        cdef int64_t index, itemsize = 4 if self.sums.problem.dtype == "float32" else 8
+        cdef int64_t index, itemsize = 4 if self.correlation.problem.dtype == "float32" else 8
         self.shared_bytes, self.reach = 0, small_groups_no_reach
         memset(&none, 0, sizeof(none))
-        for index in range(self.sums.count):
-            c = self.sums.get(&none, index, &epilogue)
+        for index in range(self.correlation.phase_count):
+            c = self.correlation.phase(&none, index, &epilogue)
             point_forward(&c, itemsize)
             small_groups_extend(&self.reach, &c)
             self.shared_bytes += self._factors(&c) * itemsize
         self.shared_bytes = round_up(self.shared_bytes, 64)
-        c = self.sums.get(&none, 0, &epilogue)
+        c = self.correlation.phase(&none, 0, &epilogue)
         self.thread_bytes = round_up(self._scratch(&c) * itemsize, 64)
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
@@ -107,14 +107,14 @@ cdef class NhwcKernel(Kernel):
         cdef int axis
         if self.shared_bytes + self.thread_bytes * threads > workspace_bytes:
             raise MemoryError("workspace smaller than the algorithm asked for")
-        phases = <depthwise_phase_t *>PyMem_Malloc(self.sums.count * sizeof(depthwise_phase_t))
+        phases = <depthwise_phase_t *>PyMem_Malloc(self.correlation.phase_count * sizeof(depthwise_phase_t))
         if phases == NULL:
             raise MemoryError
         try:
             if self._pack(phases, operands, workspace) and self.is_forward:
                 return ALL_IS_SPOILED
-            job.phases, job.phase_count, job.band, job.parts = phases, self.sums.count, self.band, self.parts
-            job.reach, job.turns, job.columns = self.reach, self.turns, self.columns
+            job.phases, job.phase_count, job.band, job.parts = phases, self.correlation.phase_count, self.band, self.parts
+            job.reach, job.transposed_pixels, job.columns = self.reach, self.transposed_pixels, self.columns
             for axis in range(2):
                 job.apart[axis], job.result[axis] = self.apart[axis], self.result[axis]
             return run_job(self._correlate(), &job, depthwise_items(&job), self.thread_bytes,
@@ -127,13 +127,13 @@ cdef class NhwcKernel(Kernel):
         cdef depthwise_phase_t *phase
         cdef int64_t index
         cdef char spoiled = 0
-        for index in range(self.sums.count):
+        for index in range(self.correlation.phase_count):
             phase = &phases[index]
-            phase.sum = self.sums.get(operands, index, &phase.epilogue)
-            point_forward(&phase.sum, operands.itemsize)
+            phase.correlation = self.correlation.phase(operands, index, &phase.epilogue)
+            point_forward(&phase.correlation, operands.itemsize)
             phase.factors, phase.spoiled = workspace, &spoiled
             self._pack_phase(phase)
-            workspace += self._factors(&phase.sum) * operands.itemsize
+            workspace += self._factors(&phase.correlation) * operands.itemsize
         return spoiled
 
     cdef int64_t _factors(self, const correlation_t *c) noexcept:
@@ -145,7 +145,7 @@ cdef class NhwcKernel(Kernel):
         return 0
 
     cdef int _pack_phase(self, const depthwise_phase_t *phase) except -1:
-        return run_job(self.kernels.nhwc_pack, phase, depthwise_taps(&phase.sum), 0, NULL, 1)
+        return run_job(self.kernels.nhwc_pack, phase, depthwise_taps(&phase.correlation), 0, NULL, 1)
 
     cdef item_fn _correlate(self) noexcept:
         return self.kernels.nhwc_correlate
@@ -164,10 +164,10 @@ cdef class SmallGroupsKernel(NhwcKernel):
         return self._blocks(c) * (1 + depthwise_taps(c) * c.channels) * self.kernels.lanes
 
     cdef int64_t _scratch(self, const correlation_t *c) noexcept:
-        return small_groups_copy_size(c, &self.reach, self.band, self.columns, self.kernels.lanes, self.turns)
+        return small_groups_copy_size(c, &self.reach, self.band, self.columns, self.kernels.lanes, self.transposed_pixels)
 
     cdef int _pack_phase(self, const depthwise_phase_t *phase) except -1:
-        return run_job(self.kernels.small_groups_pack, phase, self._blocks(&phase.sum), 0, NULL, 1)
+        return run_job(self.kernels.small_groups_pack, phase, self._blocks(&phase.correlation), 0, NULL, 1)
 
     cdef item_fn _correlate(self) noexcept:
         return self.kernels.small_groups_correlate
@@ -189,7 +189,7 @@ cdef class NhwcGradient(Kernel):
     cdef small_groups_reach_t reach
 
     def __cinit__(self, problem, int64_t splits, int64_t parts, int64_t band=1, int64_t columns=1):
-        self.sums, self.kernels, self.splits, self.parts = Correlations(problem), kernels_at(isa_level(), real_type(problem.dtype)), splits, parts
+        self.correlation, self.kernels, self.splits, self.parts = Correlation(problem), kernels_at(isa_level(), real_type(problem.dtype)), splits, parts
         self.band, self.columns = band, columns
         self._set_sizes()
 
@@ -198,10 +198,10 @@ cdef class NhwcGradient(Kernel):
         cdef operands_t none
         cdef correlation_t c
         cdef epilogue_t epilogue
-        cdef int64_t filters, itemsize = 4 if self.sums.problem.dtype == "float32" else 8
+        cdef int64_t filters, itemsize = 4 if self.correlation.problem.dtype == "float32" else 8
         self.reach = small_groups_no_reach
         memset(&none, 0, sizeof(none))
-        c = self.sums.get(&none, 0, &epilogue)
+        c = self.correlation.phase(&none, 0, &epilogue)
         small_groups_extend(&self.reach, &c)
         filters = round_up(c.groups * c.filters, self.kernels.lanes)
         self.shared_bytes = round_up(self.splits * filters * depthwise_taps(&c) * c.channels * itemsize, 64)
@@ -215,16 +215,16 @@ cdef class NhwcGradient(Kernel):
         cdef int64_t products, first
         if self.shared_bytes + self.thread_bytes * threads > workspace_bytes:
             raise MemoryError("workspace smaller than the algorithm asked for")
-        job.sum = self.sums.get(operands, 0, &epilogue)
+        job.correlation = self.correlation.phase(operands, 0, &epilogue)
         job.splits, job.parts, job.partial, job.spoiled = self.splits, self.parts, workspace, &spoiled
         job.band, job.columns, job.reach = self.band, self.columns, self.reach
-        products = depthwise_taps(&job.sum) * job.sum.channels * job.sum.groups * job.sum.filters
-        job.pass_rows = max(PASS_MULTIPLY_ADDS * self.parts // (job.sum.pixels[2] * products), 1)
+        products = depthwise_taps(&job.correlation) * job.correlation.channels * job.correlation.groups * job.correlation.filters
+        job.pass_rows = max(PASS_MULTIPLY_ADDS * self.parts // (job.correlation.pixels[2] * products), 1)
         for first in range(0, depthwise_split_rows(&job), job.pass_rows):
             job.pass_first = first
             run_job(self._gradient(), &job, self.splits * self.parts, self.thread_bytes, workspace + self.shared_bytes,
                     threads)
-        run_job(self._reduce(), &job, div_up(job.sum.groups * job.sum.filters, self.kernels.lanes), 0, NULL, threads)
+        run_job(self._reduce(), &job, div_up(job.correlation.groups * job.correlation.filters, self.kernels.lanes), 0, NULL, threads)
         return ALL_IS_SPOILED if spoiled else DONE
 
     cdef int64_t _scratch(self, const correlation_t *c) noexcept:
@@ -259,7 +259,7 @@ cdef extern from "nchw_job.h" nogil:
     const int NCHW_ROWS
 
     ctypedef struct nchw_phase_t:
-        correlation_t sum
+        correlation_t correlation
         epilogue_t epilogue
 
     ctypedef struct nchw_job_t:
@@ -277,7 +277,7 @@ ROWS = NCHW_ROWS
 
 
 cdef class NchwKernel(Kernel):
-    """The correlations of a problem with their layout; ``thread_bytes`` of the workspace are for every thread, before
+    """The correlation of a problem with its blocking; ``thread_bytes`` of the workspace are for every thread, before
     them come ``partial_bytes`` for parts of a weight gradient."""
 
     cdef nchw_job_t job
@@ -285,18 +285,18 @@ cdef class NchwKernel(Kernel):
     cdef bint is_gradient
     cdef const kernels_t *kernels
 
-    def __cinit__(self, problem, layout):
+    def __cinit__(self, problem, blocking):
         cdef nchw_job_t *job = &self.job
-        self.sums = Correlations(problem)
+        self.correlation = Correlation(problem)
         self.kernels = kernels_at(isa_level(), real_type(problem.dtype))
         self.is_gradient = problem.direction == "backward_weight"
-        self.thread_bytes, self.partial_bytes = layout.thread_bytes, layout.partial_bytes
+        self.thread_bytes, self.partial_bytes = blocking.thread_bytes, blocking.partial_bytes
         job.phases, job.partial = NULL, NULL
-        job.row_phases = job.sides = layout.sides
-        job.block, job.band, job.partials = layout.block, layout.band, layout.partials
-        job.before, job.after, job.pitch = layout.before, layout.after, layout.pitch
-        job.gradient_pitch = layout.gradient_pitch
-        job.masks_at, job.columns_at, job.factors_at, job.source_at, job.gradient_at, job.sums_at = layout.starts
+        job.row_phases = job.sides = blocking.sides
+        job.block, job.band, job.partials = blocking.block, blocking.band, blocking.partials
+        job.before, job.after, job.pitch = blocking.before, blocking.after, blocking.pitch
+        job.gradient_pitch = blocking.gradient_pitch
+        job.masks_at, job.columns_at, job.factors_at, job.source_at, job.gradient_at, job.sums_at = blocking.starts
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
                  int threads, unsigned char *marks) except -1:
@@ -305,9 +305,9 @@ cdef class NchwKernel(Kernel):
         cdef int64_t index
         if self.partial_bytes + self.thread_bytes * threads > workspace_bytes:
             raise MemoryError("workspace smaller than the algorithm asked for")
-        for index in range(self.sums.count):
-            phases[index].sum = self.sums.get(operands, index, &phases[index].epilogue)
-            point_forward(&phases[index].sum, operands.itemsize)
+        for index in range(self.correlation.phase_count):
+            phases[index].correlation = self.correlation.phase(operands, index, &phases[index].epilogue)
+            point_forward(&phases[index].correlation, operands.itemsize)
         job.phases = phases
         if not self.is_gradient:
             return run_job(self.kernels.nchw_correlate, &job, nchw_items(&job), self.thread_bytes, workspace,
@@ -316,5 +316,5 @@ cdef class NchwKernel(Kernel):
         run_job(self.kernels.nchw_weight_gradient, &job, nchw_weight_items(&job), self.thread_bytes,
                 workspace + self.partial_bytes, threads)
         if job.partials > 1:
-            run_job(self.kernels.nchw_weight_reduce, &job, phases[0].sum.groups, 0, NULL, threads)
+            run_job(self.kernels.nchw_weight_reduce, &job, phases[0].correlation.groups, 0, NULL, threads)
         return 0

@@ -104,7 +104,7 @@ typedef struct {
 
 typedef struct {
     const nchw_job_t *job;
-    const correlation_t *sum; /* of side 0 */
+    const correlation_t *correlation; /* of side 0 */
     const epilogue_t *epilogue;
     NAMED(extent_t) extent; /* of the source */
     NAMED(plane_t) plane;
@@ -194,7 +194,7 @@ ALWAYS_INLINE void NAMED(store_tile)(REAL *to, int64_t pitch, const NAMED(vector
 ALWAYS_INLINE void NAMED(nchw_block)(const int rows, const int taps, const int step, const int sides,
                                      const NAMED(nchw_turn_t) *t, int64_t h) {
     const int lines = (rows - 1) * step + taps;
-    const correlation_t *c = t->sum;
+    const correlation_t *c = t->correlation;
     const REAL *line[3 * NCHW_ROWS];
     const int64_t pixels = c->pixels[2], width = t->width;
     MASK low, high;
@@ -281,7 +281,7 @@ static void NAMED(nchw_factors)(const correlation_t *c, int64_t channel, REAL *t
 /* Epilogue of rows [h, h + rows), and from scratch into the result. */
 static void NAMED(nchw_finish)(const NAMED(nchw_turn_t) *t, int64_t n, int64_t channel, int64_t h, int64_t rows) {
     const epilogue_t *e = t->epilogue;
-    const correlation_t *c = t->sum;
+    const correlation_t *c = t->correlation;
     const int64_t sides = t->job->sides, stride = c->result_stride[4] / sides;
     const REAL *add = (const REAL *)e->add;
     if (add != NULL) add += n * e->add_stride[0] + channel * e->add_stride[1];
@@ -300,13 +300,13 @@ static void NAMED(nchw_channel)(NAMED(nchw_turn_t) *t, int64_t n, int64_t channe
                                 char *memory) {
     const nchw_job_t *job = t->job;
     for (int64_t phase = 0; phase < job->row_phases; phase++) {
-        const correlation_t *c = t->sum = &job->phases[phase * job->sides].sum;
+        const correlation_t *c = t->correlation = &job->phases[phase * job->sides].correlation;
         t->epilogue = &job->phases[phase * job->sides].epilogue;
         const int64_t last = min64(end, c->pixels[1]);
         if (begin >= last) continue;
         REAL *factors = (REAL *)(memory + job->factors_at);
         for (int64_t k = 0; k < job->sides; k++) {
-            const correlation_t *side = &job->phases[phase * job->sides + k].sum;
+            const correlation_t *side = &job->phases[phase * job->sides + k].correlation;
             NAMED(nchw_factors)(side, channel, factors);
             t->side[k].factors = factors;
             factors += side->taps[1] * side->taps[2];
@@ -333,7 +333,7 @@ static void NAMED(nchw_channel)(NAMED(nchw_turn_t) *t, int64_t n, int64_t channe
 /* One item: a band of rows of some channels of one image. */
 static void NAMED(nchw_correlate)(const void *data, int64_t item, void *scratch) {
     const nchw_job_t *job = (const nchw_job_t *)data;
-    const correlation_t *c = &job->phases[0].sum;
+    const correlation_t *c = &job->phases[0].correlation;
     const int64_t bands = nchw_bands(job), blocks = div_up(c->groups, job->block), n = item / bands / blocks;
     const int64_t begin = item % bands * job->band, first = item / bands % blocks * job->block;
     char *memory = (char *)scratch;
@@ -348,9 +348,9 @@ static void NAMED(nchw_correlate)(const void *data, int64_t item, void *scratch)
     const MASK **columns = (const MASK **)(memory + job->columns_at);
     for (int64_t k = 0; k < job->sides; k++) {
         /* Both sides take the pixels of the first, which has one more where the width is odd. */
-        correlation_t side = job->phases[k].sum;
+        correlation_t side = job->phases[k].correlation;
         side.pixels[2] = c->pixels[2];
-        t.width += job->phases[k].sum.pixels[2];
+        t.width += job->phases[k].correlation.pixels[2];
         NAMED(make_masks)(&side, 0, masks, columns);
         t.side[k] = (NAMED(side_t)){.first = side.first[2], .taps = side.taps[2], .columns = columns};
         columns += div_up(c->pixels[2], LANES);

@@ -12,12 +12,12 @@ from ...._algorithm import Machine, Params
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from ...engine import runtime
-from ..direct.layout import LEAST_ITEMS, LEAST_MULTIPLY_ADDS, MOST_MULTIPLY_ADDS, MOST_PARTS
+from ..direct.blocking import MAX_MULTIPLY_ADDS, MAX_PARTIALS, MIN_ITEMS, MIN_MULTIPLY_ADDS
 from . import loops
 
 HEIGHTS = (3, 5, 7)
 """Kernel heights there is code for."""
-MOST_WIDTH = 8
+MAX_WIDTH = 8
 """Kernel widths, at most."""
 BAND_BYTES = 2**16
 """A band of the source, at most."""
@@ -36,7 +36,7 @@ EXPOSED = 0.75
 
 
 @dataclass(frozen=True)
-class Layout:
+class Blocking:
     """The fields of nchw_job_t that do not name arrays, and the bytes of scratch that they amount to."""
 
     sides: int
@@ -54,8 +54,8 @@ class Layout:
 
 
 @functools.lru_cache(maxsize=1024)
-def layout_of(problem: ConvProblem) -> Layout:
-    """The layout of a problem that the algorithm supports; follows from the problem and the vector length alone."""
+def blocking_of(problem: ConvProblem) -> Blocking:
+    """The blocking of a problem that the algorithm supports; follows from the problem and the vector length alone."""
     lanes, _, _ = runtime.tile_sizes(problem.dtype)
     itemsize = np.dtype(problem.dtype).itemsize
     (_, height, taps), (_, step, _) = problem.kernel_size, problem.stride
@@ -75,13 +75,13 @@ def layout_of(problem: ConvProblem) -> Layout:
     sum_bytes = height * taps * lanes * itemsize
     block = max(ITEM_BYTES // (band * step * source[1] * itemsize), 1)
     if is_gradient:
-        block = min(block, SUM_BYTES // sum_bytes, problem.groups // LEAST_ITEMS)
-    block = min(max(block, 1), max(positions * problem.groups // LEAST_ITEMS, 1))
+        block = min(block, SUM_BYTES // sum_bytes, problem.groups // MIN_ITEMS)
+    block = min(max(block, 1), max(positions * problem.groups // MIN_ITEMS, 1))
     partials, partial_bytes = 1, 0
     if is_gradient:
         blocks = -(-problem.groups // block)
-        wanted = max(-(-LEAST_ITEMS // blocks), problem.multiply_adds // blocks // MOST_MULTIPLY_ADDS)
-        partials = max(min(wanted, positions, problem.multiply_adds // LEAST_MULTIPLY_ADDS, MOST_PARTS), 1)
+        wanted = max(-(-MIN_ITEMS // blocks), problem.multiply_adds // blocks // MAX_MULTIPLY_ADDS)
+        partials = max(min(wanted, positions, problem.multiply_adds // MIN_MULTIPLY_ADDS, MAX_PARTIALS), 1)
         partial_bytes = _lines(partials * math.prod(problem.weight_shape) * itemsize) if partials > 1 else 0
     vectors = -(-pixels[1] // lanes)
     sizes = [
@@ -97,7 +97,7 @@ def layout_of(problem: ConvProblem) -> Layout:
     for size in sizes:
         starts.append(starts[-1] + _lines(size))
     widths = {"before": before, "after": after, "pitch": pitch, "gradient_pitch": gradient_pitch}
-    return Layout(sides, block, band, partials, tuple(starts[1:-1]), starts[-1], partial_bytes, **widths)
+    return Blocking(sides, block, band, partials, tuple(starts[1:-1]), starts[-1], partial_bytes, **widths)
 
 
 def _reach(problem: ConvProblem, pixels: int, source: int) -> tuple[int, int]:
@@ -122,7 +122,7 @@ class DepthwiseNchw(CompiledAlgorithm):
 
     name = "depthwise_nchw"
     dtypes = frozenset({"float32", "float64"})
-    multiplies_outside = True
+    reads_padding = True
 
     def supports(self, problem: ConvProblem) -> bool:
         depth, height, width = problem.kernel_size
@@ -133,7 +133,7 @@ class DepthwiseNchw(CompiledAlgorithm):
             and problem.input_size[0] == problem.output_size[0] == depth == 1
             and problem.padding[0] == (0, 0)
             and height in HEIGHTS
-            and width <= MOST_WIDTH
+            and width <= MAX_WIDTH
             and stride in ((1, 1), (2, 2))
             and problem.dilation[1:] == (1, 1)
             and min(problem.input_size[1:]) >= max(stride)
@@ -142,8 +142,8 @@ class DepthwiseNchw(CompiledAlgorithm):
         )
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
-        layout = layout_of(problem)
-        return layout.partial_bytes + threads * layout.thread_bytes
+        blocking = blocking_of(problem)
+        return blocking.partial_bytes + threads * blocking.thread_bytes
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """Multiply-adds of the lanes in use, and the arrays once, which prefetches hide behind each other in part."""
@@ -159,7 +159,7 @@ class DepthwiseNchw(CompiledAlgorithm):
         work = (problem.multiply_adds / efficiency + starts) / peak
         elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
         work += EXPOSED * elements * itemsize / machine.bytes_per_second
-        return machine.call_seconds + work / min(threads, LEAST_ITEMS)
+        return machine.call_seconds + work / min(threads, MIN_ITEMS)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.NchwKernel:
-        return loops.NchwKernel(problem, layout_of(problem))
+        return loops.NchwKernel(problem, blocking_of(problem))

@@ -11,7 +11,7 @@
 #define NCHW_AHEAD 2048 /* bytes: prefetches go so far ahead, at least */
 
 typedef struct {
-    correlation_t sum; /* delta 1, one slice */
+    correlation_t correlation; /* delta 1, one slice */
     epilogue_t epilogue;
 } nchw_phase_t;
 
@@ -41,13 +41,15 @@ static inline int64_t nchw_height(int64_t left) {
     return left % NCHW_ROWS == 0 ? NCHW_ROWS : div_up(left, div_up(left, NCHW_ROWS));
 }
 
-static inline int64_t nchw_bands(const nchw_job_t *job) { return div_up(job->phases[0].sum.pixels[1], job->band); }
+static inline int64_t nchw_bands(const nchw_job_t *job) {
+    return div_up(job->phases[0].correlation.pixels[1], job->band);
+}
 static inline int64_t nchw_items(const nchw_job_t *job) {
-    const correlation_t *c = &job->phases[0].sum;
+    const correlation_t *c = &job->phases[0].correlation;
     return c->batch * div_up(c->groups, job->block) * nchw_bands(job);
 }
 static inline int64_t nchw_weight_items(const nchw_job_t *job) {
-    return job->partials * div_up(job->phases[0].sum.groups, job->block);
+    return job->partials * div_up(job->phases[0].correlation.groups, job->block);
 }
 
 #endif

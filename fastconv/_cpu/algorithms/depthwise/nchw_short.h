@@ -33,7 +33,7 @@ static void NAMED(make_short_rows)(const correlation_t *c, NAMED(short_rows_t) *
 ALWAYS_INLINE void NAMED(nchw_short_pairs)(const int pairs, const int taps, const int step, const NAMED(nchw_turn_t) *t,
                                            int64_t h, int64_t rows) {
     const int64_t lines = (rows - 1) * step + taps;
-    const correlation_t *c = t->sum;
+    const correlation_t *c = t->correlation;
     const REAL *factors = t->side[0].factors;
     const int64_t width_taps = t->side[0].taps;
     NAMED(vector) sum[(NCHW_ROWS + 1) / 2], row[NCHW_ROWS + 1];
@@ -101,7 +101,8 @@ static const NAMED(nchw_block_fn) *NAMED(nchw_short_blocks)(const correlation_t 
 
 static void NAMED(nchw_short_any)(const NAMED(nchw_turn_t) *t, int64_t h) {
     for (int64_t row = 0; row < t->rows; row += 2)
-        NAMED(nchw_short_pairs)(1, t->sum->taps[1], t->sum->step[1], t, h + row, min64(t->rows - row, 2));
+        NAMED(nchw_short_pairs)(1, t->correlation->taps[1], t->correlation->step[1], t, h + row,
+                                min64(t->rows - row, 2));
 }
 
 static const NAMED(nchw_block_fn) *NAMED(nchw_short_blocks)(const correlation_t *c) {

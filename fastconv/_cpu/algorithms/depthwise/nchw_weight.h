@@ -6,7 +6,7 @@
  * source row that is loaded once for a width tap meets all of them. Numerics: each tile is summed from zero, added to
  * sums by lane that are added up at last; parts are added in order. The bits depend on the problem alone. */
 typedef struct {
-    const correlation_t *sum;
+    const correlation_t *correlation;
     NAMED(extent_t) source_extent;
     NAMED(extent_t) gradient_extent;
     NAMED(plane_t) plane;
@@ -18,7 +18,7 @@ typedef struct {
 ALWAYS_INLINE void NAMED(nchw_gradient_block)(const int rows, const int taps, const int step,
                                               const NAMED(nchw_gradient_t) *t, int64_t h) {
     const int lines = (rows - 1) * step + taps;
-    const correlation_t *c = t->sum;
+    const correlation_t *c = t->correlation;
     const int64_t pixels = c->pixels[2], width_taps = c->taps[2];
     const REAL *line[3 * NCHW_ROWS];
     for (int i = 0; i < lines; i++) line[i] = NAMED(plane_row)(&t->plane, h * step + c->first[1] + i);
@@ -79,7 +79,7 @@ static const NAMED(nchw_gradient_fn) *NAMED(nchw_gradient_blocks)(const correlat
 /* Adds rows [begin, end) of pixels of one channel of one image. */
 static void NAMED(nchw_gradient_channel)(const nchw_job_t *job, NAMED(nchw_gradient_t) *t, int64_t n, int64_t channel,
                                          int64_t begin, int64_t end, char *memory) {
-    const correlation_t *c = t->sum;
+    const correlation_t *c = t->correlation;
     const int64_t reach = max64(LANES - c->pixels[2], 0);
     t->plane = NAMED(plane_at)((const REAL *)c->source + n * c->source_stride[0] + channel * c->source_stride[1],
                                c->source_stride + 3, c->source_size + 1, &t->source_extent, job->before, job->after,
@@ -108,7 +108,7 @@ ALWAYS_INLINE REAL NAMED(sum_of_lanes)(const REAL *from) {
 
 /* The finished sums of one channel, as part `part` or into the result. */
 static void NAMED(nchw_gradient_store)(const nchw_job_t *job, const REAL *sums, int64_t channel, int64_t part) {
-    const correlation_t *c = &job->phases[0].sum;
+    const correlation_t *c = &job->phases[0].correlation;
     const int64_t taps = c->taps[1] * c->taps[2];
     for (int64_t s = 0; s < c->taps[2]; s++)
         for (int64_t r = 0; r < c->taps[1]; r++, sums += LANES) {
@@ -123,7 +123,7 @@ static void NAMED(nchw_gradient_store)(const nchw_job_t *job, const REAL *sums, 
 /* One item: a part of the bands of all images for some channels. */
 static void NAMED(nchw_weight_gradient)(const void *data, int64_t item, void *scratch) {
     const nchw_job_t *job = (const nchw_job_t *)data;
-    const correlation_t *c = &job->phases[0].sum;
+    const correlation_t *c = &job->phases[0].correlation;
     const int64_t part = item % job->partials, first = item / job->partials * job->block;
     const int64_t last = min64(first + job->block, c->groups), bands = nchw_bands(job), all = c->batch * bands;
     const int64_t size = c->taps[1] * c->taps[2] * LANES;
@@ -134,7 +134,7 @@ static void NAMED(nchw_weight_gradient)(const void *data, int64_t item, void *sc
     for (int64_t i = 0; i < job->pitch; i++) ((REAL *)memory)[i] = 0;
     for (int64_t i = 0; i < (last - first) * size; i++) sums[i] = 0;
     NAMED(nchw_gradient_t)
-    t = {.sum = c,
+    t = {.correlation = c,
          .source_extent = NAMED(extent_of)(c->source, c->source_stride, c, c->source_size),
          .gradient_extent = NAMED(extent_of)(c->result, c->result_stride, c, c->pixels),
          .columns = columns};
@@ -151,7 +151,7 @@ static void NAMED(nchw_weight_gradient)(const void *data, int64_t item, void *sc
 /* An item is one channel: its parts, added in order. */
 static void NAMED(nchw_weight_reduce)(const void *data, int64_t item, void *scratch) {
     const nchw_job_t *job = (const nchw_job_t *)data;
-    const correlation_t *c = &job->phases[0].sum;
+    const correlation_t *c = &job->phases[0].correlation;
     const int64_t taps = c->taps[1] * c->taps[2];
     const REAL *partial = (const REAL *)job->partial + item * taps;
     (void)scratch;

@@ -35,7 +35,7 @@ ALWAYS_INLINE void NAMED(depthwise_taps_of)(NAMED(vector) (*sum)[DEPTHWISE_PIXEL
                                             const int pixels, const int taps, const int spread, const int inside,
                                             const NAMED(depthwise_image_t) *m, const REAL *line, int64_t column,
                                             const REAL *factors) {
-    const correlation_t *c = &m->phase->sum;
+    const correlation_t *c = &m->phase->correlation;
     const int64_t apart = taps > 1 ? c->delta[2] : c->step[2], step = apart * c->source_stride[4];
     const int64_t row_step = c->taps[2] * m->channels; /* from a tap row to the next */
     NAMED(vector) factor[2][DEPTHWISE_TAPS];
@@ -65,7 +65,7 @@ static inline int64_t NAMED(taps_together)(int64_t left) { return left == 1 ? 1 
 ALWAYS_INLINE void NAMED(depthwise_row)(NAMED(vector) (*sum)[DEPTHWISE_PIXELS], const int lo, const int hi,
                                         const int rows, const int pixels, const NAMED(depthwise_image_t) *m,
                                         const REAL *line, int64_t column, const REAL *factors) {
-    const correlation_t *c = &m->phase->sum;
+    const correlation_t *c = &m->phase->correlation;
     const int next = pixels > 1 && c->step[2] == c->delta[2];
     const int second = pixels > 1 && rows == 1 && c->step[2] == 2 * c->delta[2];
     for (int64_t t = 0, taps; t < c->taps[2]; t += taps) {
@@ -99,7 +99,7 @@ ALWAYS_INLINE void NAMED(depthwise_row)(NAMED(vector) (*sum)[DEPTHWISE_PIXELS], 
 ALWAYS_INLINE void NAMED(depthwise_prefetch)(const int rows, const int pixels, const int vectors,
                                              const NAMED(depthwise_image_t) *m, int64_t h, int64_t pixel,
                                              int64_t channel) {
-    const correlation_t *c = &m->phase->sum;
+    const correlation_t *c = &m->phase->correlation;
     const int64_t d = min64(max64(m->d * c->step[0] + c->first[0], 0), c->source_size[0] - 1);
     const int64_t first = h * c->step[1] + c->first[1] + (c->taps[1] + rows - 2) * c->delta[1] + 1;
     const int64_t last = min64(first + rows * c->step[1], c->source_size[1]);
@@ -113,7 +113,7 @@ ALWAYS_INLINE void NAMED(depthwise_prefetch)(const int rows, const int pixels, c
 
 ALWAYS_INLINE void NAMED(depthwise_tile)(const int rows, const int pixels, const NAMED(depthwise_image_t) *m, int64_t h,
                                          int64_t pixel, int64_t channel) {
-    const correlation_t *c = &m->phase->sum;
+    const correlation_t *c = &m->phase->correlation;
     const int64_t column = pixel * c->step[2] + c->first[2];
     NAMED(vector) sum[2][DEPTHWISE_PIXELS];
     if (pixels > 1 && max64(c->step[1], c->step[2]) <= 4)
@@ -184,7 +184,7 @@ static inline int NAMED(next_tile)(const int *sizes, int64_t left, int64_t pixel
 
 /* All pixels of `rows` rows, for as many channels at a time as have their weights stay in a first-level cache. */
 static void NAMED(depthwise_sweep)(int64_t rows, const NAMED(depthwise_image_t) *m, int64_t h) {
-    const correlation_t *c = &m->phase->sum;
+    const correlation_t *c = &m->phase->correlation;
     const int64_t pixels = c->pixels[2], fitting = DEPTHWISE_BYTES / (depthwise_taps(c) * VECTOR_BYTES + 1);
     const int64_t width = max64(fitting, 1) * LANES;
     static const int sizes[] = {DEPTHWISE_PIXELS, DEPTHWISE_SOME, DEPTHWISE_FEW, 1};
@@ -199,7 +199,7 @@ static void NAMED(depthwise_sweep)(int64_t rows, const NAMED(depthwise_image_t) 
 
 /* One row element by element, at any strides. */
 static void NAMED(depthwise_elements)(const NAMED(depthwise_image_t) *m, int64_t h) {
-    const correlation_t *c = &m->phase->sum;
+    const correlation_t *c = &m->phase->correlation;
     for (int64_t w = 0; w < c->pixels[2]; w++)
         for (int64_t channel = 0; channel < m->channels; channel++) {
             const REAL *factor = m->factors + channel;
@@ -236,7 +236,7 @@ static void NAMED(depthwise_finish)(const depthwise_phase_t *phase, REAL *first,
 
 /* Rows [h, last) of one plane of image n, all channels. */
 static void NAMED(depthwise_band)(const NAMED(depthwise_image_t) *m, int64_t n, int64_t h, int64_t last) {
-    const correlation_t *c = &m->phase->sum;
+    const correlation_t *c = &m->phase->correlation;
     const int in_vectors = m->channels >= LANES && c->source_stride[1] == 1 && c->result_stride[1] == 1;
     const int in_pairs = c->step[1] == 1 && c->delta[1] == 1 && c->taps[1] > 1;
     for (int64_t rows; h < last; h += rows) {
@@ -255,10 +255,10 @@ static void NAMED(depthwise_band)(const NAMED(depthwise_image_t) *m, int64_t n, 
 static void NAMED(nhwc_correlate)(const void *data, int64_t item, void *scratch) {
     const depthwise_job_t *job = (const depthwise_job_t *)data;
     const int64_t bands = depthwise_bands(job), plane = item / bands, first = item % bands * job->band;
-    const int64_t planes = job->phases[0].sum.pixels[0], n = plane / planes, d = plane % planes;
+    const int64_t planes = job->phases[0].correlation.pixels[0], n = plane / planes, d = plane % planes;
     (void)scratch;
     for (int64_t i = 0; i < job->phase_count; i++) {
-        const correlation_t *c = &job->phases[i].sum;
+        const correlation_t *c = &job->phases[i].correlation;
         const NAMED(depthwise_image_t) image = {.phase = &job->phases[i],
                                                 .source = (const REAL *)c->source + n * c->source_stride[0],
                                                 .factors = (const REAL *)job->phases[i].factors,
@@ -273,7 +273,7 @@ static void NAMED(nhwc_correlate)(const void *data, int64_t item, void *scratch)
 /* The weights of one tap. */
 static void NAMED(nhwc_pack)(const void *data, int64_t item, void *scratch) {
     const depthwise_phase_t *phase = (const depthwise_phase_t *)data;
-    const correlation_t *c = &phase->sum;
+    const correlation_t *c = &phase->correlation;
     const int64_t w = item % c->taps[2], h = item / c->taps[2] % c->taps[1], d = item / c->taps[2] / c->taps[1];
     const REAL *weight =
         (const REAL *)c->weight + d * c->weight_stride[2] + h * c->weight_stride[3] + w * c->weight_stride[4];

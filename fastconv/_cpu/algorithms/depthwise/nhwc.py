@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 
-from ...._algorithm import MOST_PHASES, Machine, Params
+from ...._algorithm import MAX_PHASES, Machine, Params
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from ...engine import runtime
 from . import loops
 
-LEAST_ITEMS = 32
+MIN_ITEMS = 32
 """Work items wanted, so that threads find work; never decided by their number."""
 PHASE_ROWS = 2
 """Rows of an item in each phase of a strided gradient, so that the lines all phases write stay in cache."""
@@ -29,11 +29,11 @@ class DepthwiseNhwc(CompiledAlgorithm):
 
     name = "depthwise_nhwc"
     dtypes = frozenset({"float32", "float64"})
-    multiplies_outside = True
+    reads_padding = True
 
     def supports(self, problem: ConvProblem) -> bool:
         is_depthwise = problem.groups == problem.in_channels == problem.out_channels
-        if not is_depthwise or problem.layout != "channels_last" or problem.phases > MOST_PHASES:
+        if not is_depthwise or problem.layout != "channels_last" or problem.phases > MAX_PHASES:
             return False
         return problem.direction != "backward_weight" or all_pixels_reach(problem)
 
@@ -50,7 +50,7 @@ class DepthwiseNhwc(CompiledAlgorithm):
         data_seconds = elements * np.dtype(problem.dtype).itemsize / machine.bytes_per_second
         phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
         work = problem.multiply_adds / rate + data_seconds
-        return machine.call_seconds * 2 * phases + work / min(threads, LEAST_ITEMS)
+        return machine.call_seconds * 2 * phases + work / min(threads, MIN_ITEMS)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.NhwcKernel | loops.NhwcGradient:
         if problem.direction == "backward_weight":
@@ -63,7 +63,7 @@ def band_rows(problem: ConvProblem) -> int:
     sizes = problem.output_size if problem.direction == "forward" else problem.input_size
     strides = problem.stride if problem.direction == "backward_input" else (1, 1, 1)
     planes, rows = (-(-size // stride) for size, stride in zip(sizes[:2], strides[:2], strict=True))
-    band = -(-rows // -(-LEAST_ITEMS // max(problem.batch * planes, 1)))
+    band = -(-rows // -(-MIN_ITEMS // max(problem.batch * planes, 1)))
     if strides != (1, 1, 1):
         band = min(band, PHASE_ROWS)
     return max(band + band % 2, 1)
@@ -74,13 +74,13 @@ def splits_of(problem: ConvProblem) -> int:
     rows = problem.batch * math.prod(problem.output_size[:2])
     arrays = math.prod(problem.input_shape) + math.prod(problem.output_shape)
     enough = min(problem.multiply_adds // SPLIT_MULTIPLY_ADDS, arrays // (8 * math.prod(problem.weight_shape)))
-    return max(1, min(LEAST_ITEMS, rows, enough))
+    return max(1, min(MIN_ITEMS, rows, enough))
 
 
 def parts_of(problem: ConvProblem) -> int:
     """Parts of the filters, where the splits of the rows are few."""
     lanes, _, _ = runtime.tile_sizes(problem.dtype)
-    return min(-(-LEAST_ITEMS // splits_of(problem)), -(-problem.out_channels // lanes))
+    return min(-(-MIN_ITEMS // splits_of(problem)), -(-problem.out_channels // lanes))
 
 
 def all_pixels_reach(problem: ConvProblem) -> bool:

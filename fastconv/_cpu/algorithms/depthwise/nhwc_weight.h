@@ -237,7 +237,7 @@ typedef struct {
 
 /* A part of the filters over one pass of one split of the rows; its sums are zeros before the first pass. */
 static NAMED(gradient_part_t) NAMED(gradient_part)(const depthwise_gradient_job_t *job, int64_t item) {
-    const correlation_t *c = &job->sum;
+    const correlation_t *c = &job->correlation;
     const int64_t blocks = div_up(c->groups * c->filters, LANES), split = item / job->parts, part = item % job->parts;
     const int64_t rows = depthwise_split_rows(job), begin = split * rows + job->pass_first;
     const int64_t size = depthwise_taps(c) * c->channels * LANES;
@@ -255,7 +255,7 @@ static NAMED(gradient_part_t) NAMED(gradient_part)(const depthwise_gradient_job_
 
 /* One vector of channels of the result, from `filter` on: its splits, added in order. */
 static void NAMED(gradient_reduce)(const depthwise_gradient_job_t *job, int64_t block, int64_t filter) {
-    const correlation_t *c = &job->sum;
+    const correlation_t *c = &job->correlation;
     const int64_t filters = c->groups * c->filters, size = depthwise_taps(c) * c->channels * LANES;
     const int64_t pitch = div_up(filters, LANES) * size, lanes = min64(LANES, filters - filter);
     const REAL *sums = (const REAL *)job->partial + block * size;
@@ -284,14 +284,14 @@ static void NAMED(nhwc_gradient)(const void *data, int64_t item, void *scratch) 
     (void)scratch;
     for (int64_t row = part.begin; row < part.end; row++)
         for (int64_t block = part.first; block < part.last; block++)
-            NAMED(gradient_add_row)(&job->sum, row, block, part.sums + block * part.size);
+            NAMED(gradient_add_row)(&job->correlation, row, block, part.sums + block * part.size);
 }
 
 /* An item is one vector of channels. */
 static void NAMED(nhwc_reduce)(const void *data, int64_t item, void *scratch) {
     const depthwise_gradient_job_t *job = (const depthwise_gradient_job_t *)data;
     (void)scratch;
-    NAMED(gradient_reduce)(job, item, NAMED(gradient_channel)(&job->sum, item));
+    NAMED(gradient_reduce)(job, item, NAMED(gradient_channel)(&job->correlation, item));
 }
 #undef GRADIENT_TAPS
 #undef GRADIENT_PIXELS

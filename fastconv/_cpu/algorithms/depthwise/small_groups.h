@@ -9,8 +9,8 @@
  * zeros, rows outside the source are left out: finite weights are a precondition. Layout: factors [block][1 + tap *
  * channel][lane], of which the first are the permutation for channel 0; the last block begins early rather than end
  * late, and so does the last tile of a row. Where rows are neighbours in memory, and not channels, panels and results
- * are turned by squares; at other strides lanes are read and written one by one. Numerics: one chain of multiply-adds
- * per element; no block and no thread changes it. */
+ * are transposed by squares; at other strides lanes are read and written one by one. Numerics: one chain of
+ * multiply-adds per element; no block and no thread changes it. */
 #define SMALL_GROUPS_PIXELS (TILE_ROWS > 8 ? 14 : 8)
 #define SMALL_GROUPS_SOME 7
 #define SMALL_GROUPS_FEW 4
@@ -76,7 +76,7 @@ static inline void NAMED(taps_inside)(const correlation_t *c, int axis, int64_t 
 /* `spread`: pixels are 1 or 2 neighbouring taps apart; 0: anything else. */
 ALWAYS_INLINE void NAMED(small_groups_tile)(const int how, const int spread, const int pixels,
                                             const NAMED(small_groups_block_t) *b, int64_t h, int64_t pixel) {
-    const correlation_t *c = &b->phase->sum;
+    const correlation_t *c = &b->phase->correlation;
     const NAMED(small_groups_panel_t) *panel = b->panel;
     const int64_t size = c->channels * LANES, column = pixel * c->step[2] + c->first[2] - panel->first[2];
     REAL *result = b->result + (h - b->band->h) * b->row_stride + (pixel - b->band->w) * b->pixel_stride;
@@ -164,7 +164,7 @@ static void (*const NAMED(small_groups_tiles)[2][3][4])(const NAMED(small_groups
 
 /* One row of a block's band, pixels up to `end`. */
 static void NAMED(small_groups_row)(const NAMED(small_groups_block_t) *b, int64_t h, int64_t end) {
-    const correlation_t *c = &b->phase->sum;
+    const correlation_t *c = &b->phase->correlation;
     const int64_t begin = b->band->w, spread = c->delta[2] == 1 && c->step[2] <= 2 ? c->step[2] : 0;
     static const int sizes[] = {SMALL_GROUPS_PIXELS, SMALL_GROUPS_SOME, SMALL_GROUPS_FEW, 1};
     for (int64_t pixel = begin, taken = 1; pixel < end; pixel += taken) {
@@ -180,16 +180,17 @@ static int64_t NAMED(small_groups_size)(const correlation_t *c) {
 
 /* Whether pixels of all phases together are neighbours in memory, in rows that follow each other, and channels are not.
  */
-static int NAMED(results_are_turned)(const depthwise_job_t *job) {
-    const int64_t *stride = job->phases[0].sum.result_stride;
-    return job->turns && stride[1] != 1 && stride[4] == job->apart[1] && stride[3] >= job->apart[0] * job->result[1];
+static int NAMED(results_are_transposed)(const depthwise_job_t *job) {
+    const int64_t *stride = job->phases[0].correlation.result_stride;
+    return job->transposed_pixels && stride[1] != 1 && stride[4] == job->apart[1] &&
+           stride[3] >= job->apart[0] * job->result[1];
 }
 
-/* A band of one block in one phase; the rest of `b` is to be set. `turned`: where the result of all phases goes,
+/* A band of one block in one phase; the rest of `b` is to be set. `transposed`: where the result of all phases goes,
  * [row][pixel][lane], `pitch` pixels a row, or NULL: where it belongs. */
 static void NAMED(small_groups_phase)(const depthwise_job_t *job, NAMED(small_groups_block_t) *b, int64_t filter,
-                                      REAL *turned, int64_t pitch) {
-    const correlation_t *c = &b->phase->sum;
+                                      REAL *transposed, int64_t pitch) {
+    const correlation_t *c = &b->phase->correlation;
     const NAMED(small_groups_band_t) *band = b->band;
     const int64_t *stride = c->result_stride;
     const int64_t end = min64(band->w + band->columns, c->pixels[2]), last = min64(band->h + band->rows, c->pixels[1]);
@@ -198,9 +199,10 @@ static void NAMED(small_groups_phase)(const depthwise_job_t *job, NAMED(small_gr
     b->row_stride = stride[3];
     b->pixel_stride = stride[4];
     b->lane_stride = stride[1];
-    if (turned != NULL) {
-        const int64_t offset = (REAL *)c->result - (REAL *)job->phases[0].sum.result, row = stride[3] / job->apart[0];
-        b->result = turned + (offset / row * pitch + offset % row) * LANES;
+    if (transposed != NULL) {
+        const int64_t offset = (REAL *)c->result - (REAL *)job->phases[0].correlation.result,
+                      row = stride[3] / job->apart[0];
+        b->result = transposed + (offset / row * pitch + offset % row) * LANES;
         b->row_stride = job->apart[0] * pitch * LANES;
         b->pixel_stride = job->apart[1] * LANES;
         b->lane_stride = 1;
@@ -213,53 +215,54 @@ static void NAMED(small_groups_phase)(const depthwise_job_t *job, NAMED(small_gr
     }
 }
 
-/* A band of one block whose results are turned back. */
-static void NAMED(turn_results)(const depthwise_job_t *job, const NAMED(small_groups_band_t) *band, int64_t filter,
-                                const REAL *turned, int64_t pitch) {
-    const correlation_t *c = &job->phases[0].sum;
+/* A band of one block whose results are transposed back. */
+static void NAMED(transpose_results)(const depthwise_job_t *job, const NAMED(small_groups_band_t) *band, int64_t filter,
+                                     const REAL *transposed, int64_t pitch) {
+    const correlation_t *c = &job->phases[0].correlation;
     const int64_t row = c->result_stride[3] / job->apart[0], h = band->h * job->apart[0], w = band->w * job->apart[1];
     const int64_t rows = min64(band->rows * job->apart[0], job->result[0] - h);
     REAL *result = (REAL *)c->result + band->n * c->result_stride[0] + filter * c->result_stride[1] +
                    band->d * c->result_stride[2] + h * row + w;
     if (row == pitch) {
-        NAMED(turn_back)(result, c->result_stride[1], turned, rows * pitch);
+        NAMED(transpose_back)(result, c->result_stride[1], transposed, rows * pitch);
         return;
     }
-    for (int64_t i = 0; i < rows; i++, result += row, turned += pitch * LANES)
-        NAMED(turn_back)(result, c->result_stride[1], turned, pitch);
+    for (int64_t i = 0; i < rows; i++, result += row, transposed += pitch * LANES)
+        NAMED(transpose_back)(result, c->result_stride[1], transposed, pitch);
 }
 
 /* One item: a part of the filters for a band of one plane in all phases. */
 static void NAMED(small_groups_correlate)(const void *data, int64_t item, void *scratch) {
     const depthwise_job_t *job = (const depthwise_job_t *)data;
-    const correlation_t *sum = &job->phases[0].sum;
-    const int64_t part = item % job->parts, across = div_up(sum->pixels[2], job->columns), bands = depthwise_bands(job);
+    const correlation_t *first = &job->phases[0].correlation;
+    const int64_t part = item % job->parts, across = div_up(first->pixels[2], job->columns),
+                  bands = depthwise_bands(job);
     const int64_t column = item / job->parts % across, plane = item / job->parts / across / bands;
-    const int64_t blocks = div_up(sum->groups * sum->filters, LANES);
+    const int64_t blocks = div_up(first->groups * first->filters, LANES);
     NAMED(small_groups_band_t)
-    band = {.n = plane / sum->pixels[0],
-            .d = plane % sum->pixels[0],
+    band = {.n = plane / first->pixels[0],
+            .d = plane % first->pixels[0],
             .h = item / job->parts / across % bands * job->band,
             .w = column * job->columns};
-    band.rows = min64(job->band, sum->pixels[1] - band.h);
-    band.columns = min64(job->columns, sum->pixels[2] - band.w);
+    band.rows = min64(job->band, first->pixels[1] - band.h);
+    band.columns = min64(job->columns, first->pixels[2] - band.w);
     const int64_t pitch = min64(band.columns * job->apart[1], job->result[1] - band.w * job->apart[1]);
-    REAL *turned = NAMED(results_are_turned)(job) ? (REAL *)scratch : NULL;
+    REAL *transposed = NAMED(results_are_transposed)(job) ? (REAL *)scratch : NULL;
     const NAMED(small_groups_panel_t) panel =
-        NAMED(small_groups_panel)(sum, &job->reach, &band, (REAL *)scratch + job->turns * LANES);
+        NAMED(small_groups_panel)(first, &job->reach, &band, (REAL *)scratch + job->transposed_pixels * LANES);
     for (int64_t block = part * blocks / job->parts; block < (part + 1) * blocks / job->parts; block++) {
-        const int64_t filter = NAMED(small_groups_filter)(sum, block);
-        NAMED(fill_grouped_panel)(sum, &panel, band.n, block);
+        const int64_t filter = NAMED(small_groups_filter)(first, block);
+        NAMED(fill_grouped_panel)(first, &panel, band.n, block);
         for (int64_t i = 0; i < job->phase_count; i++) {
-            const correlation_t *c = &job->phases[i].sum;
+            const correlation_t *c = &job->phases[i].correlation;
             NAMED(small_groups_block_t)
             b = {.phase = &job->phases[i],
                  .panel = &panel,
                  .band = &band,
                  .factors = (const REAL *)job->phases[i].factors + block * NAMED(small_groups_size)(c)};
-            NAMED(small_groups_phase)(job, &b, filter, turned, pitch);
+            NAMED(small_groups_phase)(job, &b, filter, transposed, pitch);
         }
-        if (turned != NULL) NAMED(turn_results)(job, &band, filter, turned, pitch);
+        if (transposed != NULL) NAMED(transpose_results)(job, &band, filter, transposed, pitch);
     }
 }
 
@@ -280,7 +283,7 @@ static void NAMED(small_groups_pack_lines)(const correlation_t *c, const REAL *l
 /* The permutation and the weights of one block. */
 static void NAMED(small_groups_pack)(const void *data, int64_t item, void *scratch) {
     const depthwise_phase_t *phase = (const depthwise_phase_t *)data;
-    const correlation_t *c = &phase->sum;
+    const correlation_t *c = &phase->correlation;
     const int64_t filter = NAMED(small_groups_filter)(c, item), base = NAMED(small_groups_channel)(c, filter);
     const int64_t taps = depthwise_taps(c), count = taps * c->channels;
     const int dense = c->weight_group_stride == c->filters * c->weight_stride[0],

@@ -6,15 +6,15 @@ import math
 
 import numpy as np
 
-from ...._algorithm import MOST_PHASES, Machine, Params
+from ...._algorithm import MAX_PHASES, Machine, Params
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from ...engine import runtime
 from . import loops
-from .nhwc import LEAST_ITEMS, all_pixels_reach, parts_of, splits_of
+from .nhwc import MIN_ITEMS, all_pixels_reach, parts_of, splits_of
 
-TURN_PRODUCTS = 10
-"""Multiply-adds in the time that it takes to turn an element."""
+TRANSPOSE_PRODUCTS = 10
+"""Multiply-adds in the time that it takes to transpose an element."""
 BAND_BYTES = 2**15
 """Of the rows of the source that are copied for one vector of filters: what a first-level cache holds."""
 WIDE_BYTES = 2**15
@@ -26,11 +26,11 @@ class SmallGroups(CompiledAlgorithm):
 
     name = "small_groups"
     dtypes = frozenset({"float32", "float64"})
-    multiplies_outside = True
+    reads_padding = True
 
     def supports(self, problem: ConvProblem) -> bool:
         """Where the channels that a vector of filters needs are one vector or its groups fill vectors."""
-        if problem.groups == 1 or problem.phases > MOST_PHASES:
+        if problem.groups == 1 or problem.phases > MAX_PHASES:
             return False
         channels, filters = _group_sizes(problem)
         if problem.layout == "channels_last":
@@ -41,7 +41,7 @@ class SmallGroups(CompiledAlgorithm):
         if problem.direction == "backward_weight" and not all_pixels_reach(problem):
             return False
         lanes, _, _ = runtime.tile_sizes(problem.dtype)
-        if channels > loops.MOST_CHANNELS:
+        if channels > loops.MAX_CHANNELS:
             return False
         if filters % lanes == 0:
             return True
@@ -52,7 +52,7 @@ class SmallGroups(CompiledAlgorithm):
         return kernel.shared_bytes + threads * kernel.thread_bytes
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        """Multiply-adds and the arrays once, which are turned where channels are not neighbours in memory.
+        """Multiply-adds and the arrays once, which are transposed where channels are not neighbours in memory.
 
         Taps around the source, which are left out, make up for what tiles lose.
         """
@@ -61,9 +61,9 @@ class SmallGroups(CompiledAlgorithm):
         phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
         products = problem.multiply_adds
         if problem.layout != "channels_last":
-            products += TURN_PRODUCTS * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
+            products += TRANSPOSE_PRODUCTS * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
         work = products / machine.multiply_adds_per_second[problem.dtype] + data_seconds
-        return machine.call_seconds * 2 * phases + work / min(threads, LEAST_ITEMS)
+        return machine.call_seconds * 2 * phases + work / min(threads, MIN_ITEMS)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.SmallGroupsKernel | loops.SmallGroupsGradient:
         band, columns = _band(problem)
@@ -113,4 +113,4 @@ def _parts(problem: ConvProblem) -> int:
     planes, rows, columns = _pixels(problem)
     height, width = _band(problem)
     items = max(problem.batch * planes * -(-rows // height) * -(-columns // width), 1)
-    return min(-(-LEAST_ITEMS // items), problem.groups * filters // lanes)
+    return min(-(-MIN_ITEMS // items), problem.groups * filters // lanes)

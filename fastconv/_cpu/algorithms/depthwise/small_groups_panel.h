@@ -66,12 +66,12 @@ static void NAMED(copy_vectors)(REAL *to, const REAL *from, int64_t pixel_stride
 }
 
 /* Whether pixels are neighbours in memory, and channels are not. */
-static inline int NAMED(is_turned)(const int64_t *stride) { return stride[1] != 1 && stride[4] == 1; }
+static inline int NAMED(needs_transpose)(const int64_t *stride) { return stride[1] != 1 && stride[4] == 1; }
 
 /* The other way round: `rows` rows of `width` pixels of a vector of channels to [row][pixel][lane], `pitch` pixels a
  * row. Up to `room` pixels of every channel may be read from the first row on. */
-static void NAMED(turn_rows)(REAL *to, int64_t pitch, const REAL *from, const int64_t *stride, int64_t width,
-                             int64_t rows, int64_t room) {
+static void NAMED(transpose_rows)(REAL *to, int64_t pitch, const REAL *from, const int64_t *stride, int64_t width,
+                                  int64_t rows, int64_t room) {
     int64_t slot[4 * LANES];
     const int dense = stride[3] == width; /* rows follow each other */
     const int64_t lines = dense ? 1 : rows, count = dense ? rows * width : width;
@@ -89,7 +89,7 @@ static void NAMED(turn_rows)(REAL *to, int64_t pitch, const REAL *from, const in
 }
 
 /* And back: `count` pixels [pixel][lane] to lines of channels. */
-static void NAMED(turn_back)(REAL *to, int64_t channel_stride, const REAL *from, int64_t count) {
+static void NAMED(transpose_back)(REAL *to, int64_t channel_stride, const REAL *from, int64_t count) {
     for (int64_t first = 0; first < count; first += LANES) {
         const int64_t begin = min64(first, count - LANES); /* rather early than to end late */
         NAMED(vector) square[LANES];
@@ -118,17 +118,18 @@ static void NAMED(fill_grouped_panel)(const correlation_t *c, const NAMED(small_
     for (int64_t d = panel->first[0]; d < panel->first[0] + size[0] && size[1] > 0; d++)
         for (int64_t v = 0; v < panel->vectors; v++) {
             const int64_t first = channel + v * LANES, top = panel->first[1];
-            const int whole = first + LANES <= c->groups * c->channels, turned = whole && NAMED(is_turned)(stride);
+            const int whole = first + LANES <= c->groups * c->channels,
+                      transposed = whole && NAMED(needs_transpose)(stride);
             const REAL *from = (const REAL *)c->source + n * stride[0] + first * stride[1] + d * stride[2] +
                                top * stride[3] + (panel->first[2] + begin) * stride[4];
             REAL *to = NAMED(small_groups_line)(panel, d, top, v);
-            if (turned)
-                NAMED(turn_rows)(to + begin * LANES, size[2], from, stride, end - begin, size[1],
-                                 (c->source_size[1] - top) * width);
+            if (transposed)
+                NAMED(transpose_rows)(to + begin * LANES, size[2], from, stride, end - begin, size[1],
+                                      (c->source_size[1] - top) * width);
             for (int64_t row = 0; row < size[1]; row++, to += size[2] * LANES, from += stride[3]) {
                 NAMED(zero_line)(to, begin * LANES);
                 NAMED(zero_line)(to + end * LANES, (size[2] - end) * LANES);
-                if (!turned)
+                if (!transposed)
                     NAMED(copy_vectors)(to + begin * LANES, from, stride[4], stride[1], channels - v * LANES,
                                         whole && stride[1] == 1, ahead, end - begin);
             }

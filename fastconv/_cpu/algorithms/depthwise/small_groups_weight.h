@@ -148,9 +148,9 @@ static void NAMED(copy_gradient)(const correlation_t *c, const NAMED(small_group
     const int64_t *stride = c->result_stride;
     const REAL *from = (const REAL *)c->result + band->n * stride[0] + filter * stride[1] + band->d * stride[2] +
                        band->h * stride[3] + band->w * stride[4];
-    if (NAMED(is_turned)(stride)) {
-        NAMED(turn_rows)(to, band->columns, from, stride, band->columns, band->rows,
-                         (c->pixels[1] - band->h) * c->pixels[2]);
+    if (NAMED(needs_transpose)(stride)) {
+        NAMED(transpose_rows)(to, band->columns, from, stride, band->columns, band->rows,
+                              (c->pixels[1] - band->h) * c->pixels[2]);
         return;
     }
     for (int64_t row = 0; row < band->rows; row++, to += band->columns * LANES, from += stride[3])
@@ -160,7 +160,7 @@ static void NAMED(copy_gradient)(const correlation_t *c, const NAMED(small_group
 /* A band into the sums of a block. */
 static void NAMED(small_groups_add)(const depthwise_gradient_job_t *job, const NAMED(small_groups_band_t) *band,
                                     int64_t block, REAL *sums, REAL *scratch) {
-    const correlation_t *c = &job->sum;
+    const correlation_t *c = &job->correlation;
     const int64_t filter = NAMED(small_groups_filter)(c, block), channel = NAMED(small_groups_channel)(c, filter);
     const NAMED(small_groups_panel_t) panel =
         NAMED(small_groups_panel)(c, &job->reach, band, scratch + band->rows * band->columns * LANES);
@@ -174,7 +174,7 @@ static void NAMED(small_groups_add)(const depthwise_gradient_job_t *job, const N
 /* An item is a part of the filters over one pass of one split of the rows. */
 static void NAMED(small_groups_gradient)(const void *data, int64_t item, void *scratch) {
     const depthwise_gradient_job_t *job = (const depthwise_gradient_job_t *)data;
-    const int64_t *pixels = job->sum.pixels;
+    const int64_t *pixels = job->correlation.pixels;
     const NAMED(gradient_part_t) part = NAMED(gradient_part)(job, item);
     for (int64_t row = part.begin, rows; row < part.end; row += rows) {
         const int64_t h = row % pixels[1], plane = row / pixels[1];
@@ -196,7 +196,7 @@ static void NAMED(small_groups_gradient)(const void *data, int64_t item, void *s
 static void NAMED(small_groups_reduce)(const void *data, int64_t item, void *scratch) {
     const depthwise_gradient_job_t *job = (const depthwise_gradient_job_t *)data;
     (void)scratch;
-    NAMED(gradient_reduce)(job, item, NAMED(small_groups_filter)(&job->sum, item));
+    NAMED(gradient_reduce)(job, item, NAMED(small_groups_filter)(&job->correlation, item));
 }
 #undef GRADIENT_PIXELS
 #undef GRADIENT_CHANNELS

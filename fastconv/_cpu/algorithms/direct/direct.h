@@ -24,10 +24,10 @@ static void NAMED(sweep_rows)(NAMED(product_t) *p, NAMED(sweep_t) *s, int splat,
     NAMED(sweep_blocks)(p, s, splat, height, blocks - taller);
 }
 
-/* What the filters (or lanes) of one turn of an item have in common. */
+/* What the filters (or lanes) that an item takes at a time have in common. */
 typedef struct {
     const direct_job_t *job;
-    const correlation_t *sum;
+    const correlation_t *correlation;
     const epilogue_t *epilogue;
     direct_region_t region;
     direct_window_t window;
@@ -50,7 +50,7 @@ typedef struct {
 
 /* Weights as the tile reads them: [filter or vector][channel][tap][entry]. */
 static void NAMED(pack_factors)(const NAMED(turn_t) *t) {
-    const correlation_t *c = t->sum;
+    const correlation_t *c = t->correlation;
     const int64_t entry = t->job->entry, row = c->taps[2] * entry, rows = c->channels * c->taps[0] * c->taps[1];
     const int64_t results = t->job->unit == 1 ? t->filters : t->job->unit;
     for (int64_t i = 0; i < results; i++) {
@@ -84,7 +84,7 @@ static void NAMED(finish_row)(const NAMED(turn_t) *t, REAL *run, int64_t a, int6
         NAMED(epilogue_run)(e, run, 1, r->count[2], bias, 0, add, e->add_stride[4]);
         return;
     }
-    const int64_t stride = t->in_place ? t->sum->result_stride[4] : LANES;
+    const int64_t stride = t->in_place ? t->correlation->result_stride[4] : LANES;
     const int64_t pitch = t->in_place ? LANES : t->results.pitch;
     for (int64_t l = 0; l < t->results.filled; l += LANES, run += pitch)
         for (int64_t i = 0; i < r->count[2]; i++)
@@ -95,7 +95,7 @@ static void NAMED(finish_row)(const NAMED(turn_t) *t, REAL *run, int64_t a, int6
 
 /* A finished row into the result. */
 static void NAMED(store_row)(const NAMED(turn_t) *t, REAL *result, const REAL *run) {
-    const int64_t stride = t->sum->result_stride[4], count = t->region.count[2];
+    const int64_t stride = t->correlation->result_stride[4], count = t->region.count[2];
     if (t->job->unit == 1) {
         if (t->interleaved)
             NAMED(store_every_second)(result, run, count);
@@ -112,7 +112,7 @@ static void NAMED(store_row)(const NAMED(turn_t) *t, REAL *result, const REAL *r
  */
 static int NAMED(store_transposed)(const NAMED(turn_t) *t, REAL *result) {
     const direct_job_t *job = t->job;
-    const correlation_t *c = t->sum;
+    const correlation_t *c = t->correlation;
     const int64_t rows = t->region.count[1], width = t->region.count[2];
     if (job->unit == 1 || t->in_place || c->result_stride[4] != 1) return 0;
     if (width * rows >= LANES && width == job->band[2] && c->result_stride[3] == width && job->spacing[1] == 1) {
@@ -125,10 +125,10 @@ static int NAMED(store_transposed)(const NAMED(turn_t) *t, REAL *result) {
     return 1;
 }
 
-/* The sums of slice d of a region for the turn's filters. */
+/* The sums of slice d of a region for those filters. */
 static void NAMED(sum_slice)(NAMED(turn_t) *t, int64_t d) {
     const direct_job_t *job = t->job;
-    const correlation_t *c = t->sum;
+    const correlation_t *c = t->correlation;
     const direct_region_t *r = &t->region;
     NAMED(product_t) *p = &t->product;
     const int64_t along_width = job->unit == 1, vectors = along_width ? 1 : job->unit / LANES;
@@ -170,7 +170,7 @@ static void NAMED(sum_slice)(NAMED(turn_t) *t, int64_t d) {
 
 /* All taps of all channels as one row of the product. */
 static void NAMED(list_taps)(const NAMED(turn_t) *t, NAMED(product_t) *p) {
-    const correlation_t *c = t->sum;
+    const correlation_t *c = t->correlation;
     const int64_t slices = t->job->unit / t->job->entry * t->job->panel[0];
     int64_t count = 0;
     for (int64_t channel = 0; channel < c->channels; channel++)
@@ -188,7 +188,7 @@ static void NAMED(list_taps)(const NAMED(turn_t) *t, NAMED(product_t) *p) {
 /* The product that sums all channels and taps; how its slices are cut depends on whether it slides. */
 static NAMED(product_t) NAMED(product_of)(const NAMED(turn_t) *t) {
     const direct_job_t *job = t->job;
-    const correlation_t *c = t->sum;
+    const correlation_t *c = t->correlation;
     const int64_t row = c->taps[2] * job->entry, step = job->advance[1], taps = c->taps[1];
     const int64_t panels = job->unit / job->entry;
     const int sliding = t->filters == 1 && taps > step && t->region.count[1] > 1;
@@ -224,7 +224,7 @@ static NAMED(product_t) NAMED(product_of)(const NAMED(turn_t) *t) {
 /* `filters` results of one group (or one unit of lanes), all from the panel of its source channels. */
 static void NAMED(correlate_part)(NAMED(turn_t) *t, int64_t filters, int zeroed) {
     const direct_job_t *job = t->job;
-    const correlation_t *c = t->sum;
+    const correlation_t *c = t->correlation;
     const int64_t most = job->unit > 1 || c->filters < 3 ? 1 : direct_filters(c), end = t->filter + filters;
     const int64_t group = c->filters == 1 ? t->filter : t->filter / c->filters, panels = job->unit / job->entry;
     const REAL *source =
@@ -246,7 +246,7 @@ static void NAMED(correlate_part)(NAMED(turn_t) *t, int64_t filters, int zeroed)
 static int NAMED(is_interleaved)(const direct_job_t *job, const correlation_t *c) {
     int found = 0;
     for (int64_t phase = 0; phase < job->phase_count; phase++) {
-        const char *other = job->phases[phase].sum.result;
+        const char *other = job->phases[phase].correlation.result;
         found |= other == c->result + REAL_BYTES || other == c->result - REAL_BYTES;
     }
     return found && c->result_stride[4] == 2;
@@ -255,7 +255,7 @@ static int NAMED(is_interleaved)(const direct_job_t *job, const correlation_t *c
 /* One region of one phase, for the groups or units of an item. */
 static void NAMED(correlate_region)(NAMED(turn_t) *t, int64_t part, int64_t *taps, int64_t *lanes) {
     const direct_job_t *job = t->job;
-    const correlation_t *c = t->sum;
+    const correlation_t *c = t->correlation;
     t->window = direct_source_window(job, c, &t->region);
     t->prepared = 0;
     direct_tap_offsets(job, c, taps);
@@ -298,9 +298,9 @@ static void NAMED(correlate)(const void *data, int64_t item, void *scratch) {
         .listed = (int64_t *)(memory + job->offsets_at),
     };
     for (int64_t phase = 0; phase < job->phase_count; phase++) {
-        t.sum = &job->phases[phase].sum;
+        t.correlation = &job->phases[phase].correlation;
         t.epilogue = &job->phases[phase].epilogue;
-        if (direct_region(job, t.sum, item % regions, &t.region))
+        if (direct_region(job, t.correlation, item % regions, &t.region))
             NAMED(correlate_region)(&t, item / regions % parts * job->block, taps, lanes);
     }
 }

@@ -16,7 +16,7 @@ typedef struct {
 } NAMED(few_filters_turn_t);
 
 static inline const REAL *NAMED(few_filters_source)(const NAMED(few_filters_turn_t) *t, int64_t channel) {
-    const correlation_t *c = &t->job->phases[0].sum;
+    const correlation_t *c = &t->job->phases[0].correlation;
     return (const REAL *)c->source + t->image * c->source_stride[0] +
            (t->group * c->channels + channel) * c->source_stride[1];
 }
@@ -24,7 +24,7 @@ static inline const REAL *NAMED(few_filters_source)(const NAMED(few_filters_turn
 /* Entries [begin, end) of an axis of the panel lie inside the source. */
 static inline void NAMED(few_filters_inside)(const NAMED(few_filters_turn_t) *t, int axis, int64_t *start,
                                              int64_t *begin, int64_t *end) {
-    const correlation_t *c = &t->job->phases[0].sum;
+    const correlation_t *c = &t->job->phases[0].correlation;
     *start = t->box.first[axis] + t->job->origin[axis];
     *begin = max64(-*start, 0);
     *end = min64(c->source_size[axis] - *start, t->box.count[axis] + t->job->reach[axis]);
@@ -53,7 +53,7 @@ static void NAMED(few_filters_clear)(const NAMED(few_filters_turn_t) *t) {
     const int64_t pitch = job->panel[2];
     int64_t start[3], begin[3], end[3];
     for (int axis = 0; axis < 3; axis++) NAMED(few_filters_inside)(t, axis, start + axis, begin + axis, end + axis);
-    for (int64_t i = 0; i < min64(job->channels, job->phases[0].sum.channels); i++)
+    for (int64_t i = 0; i < min64(job->channels, job->phases[0].correlation.channels); i++)
         for (int64_t d = 0; d < job->panel[0]; d++) {
             REAL *row = t->panel + i * job->plane + d * job->panel[1] * pitch;
             for (int64_t h = 0; h < job->panel[1]; h++, row += pitch) {
@@ -67,7 +67,7 @@ static void NAMED(few_filters_clear)(const NAMED(few_filters_turn_t) *t) {
 /* Channels [first, first + count) of the source into the panel, whose other entries are zeros. */
 static void NAMED(few_filters_fill)(const NAMED(few_filters_turn_t) *t, int64_t first, int64_t count) {
     const few_filters_job_t *job = t->job;
-    const correlation_t *c = &job->phases[0].sum;
+    const correlation_t *c = &job->phases[0].correlation;
     int64_t start[3], begin[3], end[3];
     for (int axis = 0; axis < 3; axis++) NAMED(few_filters_inside)(t, axis, start + axis, begin + axis, end + axis);
     if (begin[2] >= end[2]) return;
@@ -88,7 +88,7 @@ static void NAMED(few_filters_fill)(const NAMED(few_filters_turn_t) *t, int64_t 
 /* What the next block of channels will copy, to be asked for in the course of `tiles` tiles. */
 static prefetch_t NAMED(few_filters_ahead)(const NAMED(few_filters_turn_t) *t, int64_t first, int64_t count,
                                            int64_t tiles) {
-    const correlation_t *c = &t->job->phases[0].sum;
+    const correlation_t *c = &t->job->phases[0].correlation;
     int64_t start[3], begin[3], end[3];
     prefetch_t ahead = {0};
     for (int axis = 0; axis < 3; axis++) NAMED(few_filters_inside)(t, axis, start + axis, begin + axis, end + axis);
@@ -115,7 +115,7 @@ static int64_t NAMED(few_filters_vectors)(const few_filters_job_t *job, const fe
 static void NAMED(few_filters_sum)(const NAMED(few_filters_turn_t) *t, const few_filters_phase_t *phase, REAL *out,
                                    int64_t first, int64_t count, prefetch_t *ahead) {
     const few_filters_job_t *job = t->job;
-    const correlation_t *c = &phase->sum;
+    const correlation_t *c = &phase->correlation;
     const int64_t taps = few_filters_taps(c), slice = job->panel[1] * job->panel[2];
     few_filters_box_t box = t->box;
     for (int axis = 0; axis < 3; axis++) box.count[axis] = min64(box.count[axis], c->pixels[axis] - box.first[axis]);
@@ -209,9 +209,9 @@ static void NAMED(few_filters_finish)(const NAMED(few_filters_turn_t) *t, const 
 static void NAMED(few_filters_store)(const NAMED(few_filters_turn_t) *t, const few_filters_phase_t *phases, REAL *out,
                                      int64_t phase_size) {
     const few_filters_job_t *job = t->job;
-    const correlation_t *c = &phases[0].sum;
+    const correlation_t *c = &phases[0].correlation;
     const int64_t *first = t->box.first, count = job->row_phases;
-    const int64_t least = phases[count - 1].sum.pixels[2] - first[2];
+    const int64_t least = phases[count - 1].correlation.pixels[2] - first[2];
     const int woven = (count == 2 || count == 4) && c->result_stride[4] == count;
     const int64_t together = woven ? max64(min64(t->box.count[2], least), 0) : 0;
     const int is_plain = NAMED(epilogue_is_empty)(&phases[0].epilogue);
@@ -224,13 +224,13 @@ static void NAMED(few_filters_store)(const NAMED(few_filters_turn_t) *t, const f
                                    (first[0] + d) * c->result_stride[2] + (first[1] + h) * c->result_stride[3] +
                                    first[2] * c->result_stride[4];
                 for (int64_t i = 0; i < count; i++, run += phase_size) {
-                    const int64_t width = min64(t->box.count[2], phases[i].sum.pixels[2] - first[2]);
+                    const int64_t width = min64(t->box.count[2], phases[i].correlation.pixels[2] - first[2]);
                     if (width > 0 && !is_plain)
                         NAMED(few_filters_finish)(t, &phases[i].epilogue, run, width, filter, first[0] + d,
                                                   first[1] + h);
                     if (width > together)
-                        NAMED(spread_rows)((REAL *)phases[i].sum.result + at + together * c->result_stride[4], 0,
-                                           c->result_stride[4], 0, run + together, 0, width - together, 1);
+                        NAMED(spread_rows)((REAL *)phases[i].correlation.result + at + together * c->result_stride[4],
+                                           0, c->result_stride[4], 0, run + together, 0, width - together, 1);
                 }
                 run -= count * phase_size;
                 if (woven && count == 2) NAMED(weave)(2, (REAL *)c->result + at, run, phase_size, together);
@@ -240,7 +240,7 @@ static void NAMED(few_filters_store)(const NAMED(few_filters_turn_t) *t, const f
 
 static void NAMED(few_filters_correlate)(const void *data, int64_t item, void *scratch) {
     const few_filters_job_t *job = (const few_filters_job_t *)data;
-    const correlation_t *c = &job->phases[0].sum;
+    const correlation_t *c = &job->phases[0].correlation;
     const int64_t boxes = job->bands[0] * job->bands[1] * job->bands[2];
     char *memory = (char *)scratch;
     NAMED(few_filters_turn_t)
@@ -277,7 +277,7 @@ static void NAMED(few_filters_correlate)(const void *data, int64_t item, void *s
 static void NAMED(few_filters_pack)(const void *data, int64_t item, void *scratch) {
     const few_filters_job_t *job = (const few_filters_job_t *)data;
     const few_filters_phase_t *phase = &job->phases[item % job->phase_count];
-    const correlation_t *c = &phase->sum;
+    const correlation_t *c = &phase->correlation;
     const int64_t filter = item / job->phase_count, group = filter / max64(c->filters, 1);
     const REAL *weight =
         (const REAL *)c->weight + group * c->weight_group_stride + (filter - group * c->filters) * c->weight_stride[0];

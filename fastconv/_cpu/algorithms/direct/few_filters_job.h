@@ -14,7 +14,7 @@
 #include "integers.h"
 
 typedef struct {
-    correlation_t sum; /* step 1, delta >= 1 */
+    correlation_t correlation; /* step 1, delta >= 1 */
     epilogue_t epilogue;
     char *factors; /* [filter over all groups][channel][tap] */
 } few_filters_phase_t;
@@ -26,8 +26,8 @@ typedef struct {
     int64_t channels;
     int64_t bands[3];
     int64_t band[3];
-    int64_t origin[3]; /* no phase reads less */
-    int64_t reach[3];  /* further entries than pixels that phases read */
+    int64_t origin[3]; /* the first entry that any phase reads */
+    int64_t reach[3];  /* entries beyond the pixels that phases read */
     int64_t panel[3];  /* slices, rows, and elements from a row to the next */
     int64_t lead;      /* elements before a row's entry 0 */
     int64_t plane;     /* elements from a channel to the next */
@@ -48,7 +48,7 @@ typedef struct {
 static inline int64_t few_filters_taps(const correlation_t *c) { return c->taps[0] * c->taps[1] * c->taps[2]; }
 
 static inline int64_t few_filters_items(const few_filters_job_t *job) {
-    const correlation_t *c = &job->phases[0].sum;
+    const correlation_t *c = &job->phases[0].correlation;
     return c->batch * c->groups * job->bands[0] * job->bands[1] * job->bands[2];
 }
 

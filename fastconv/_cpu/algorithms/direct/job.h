@@ -5,7 +5,7 @@
  * accumulators in registers. Lanes run along the width (unit 1: one group at a time) or along the result channels,
  * `unit` of them at a time: a panel for every vector of channels, whose entries are vectors.
  *
- * Dilation of the depth and height axes is done away with by cutting the pixels into classes, those `spacing` =
+ * Dilation of the depth and height axes is removed by cutting the pixels into classes of pixels `spacing` =
  * delta / gcd(step, delta) apart: within a class tap t of pixel q reads panel row q*advance + t, advance = step / gcd,
  * which holds source row first + delta*(q*advance + t). The width axis stays whole: column step*j + r of the source is
  * entry j of the slot of r, so that every tap of consecutive pixels is consecutive in its slot. */
@@ -20,7 +20,7 @@
 #define DIRECT_WIDEST 8 /* its vectors, with one */
 
 typedef struct {
-    correlation_t sum; /* delta >= 1 */
+    correlation_t correlation; /* delta >= 1 */
     epilogue_t epilogue;
 } direct_phase_t;
 
@@ -40,7 +40,7 @@ typedef struct {
     int64_t slots;
     int64_t out_pitch;  /* elements of a row of finished sums (weight gradient: of a row of the output gradient) */
     int64_t is_listed;  /* where nothing slides, the taps of all channels are listed one by one: there is room for it */
-    int64_t partials;   /* weight gradient: parts of the pixels, summed apart */
+    int64_t partials;   /* weight gradient: partial sums, each over a part of the pixels */
     char *partial;      /* weight gradient: [part][filter over all groups][channel][tap]; NULL with one part */
     int64_t factors_at; /* bytes from the start of scratch, where the panel is */
     int64_t out_at;  /* finished sums on their way: [filter or vector][row][out_pitch]; weight gradient: right-hand ends
@@ -103,11 +103,11 @@ static inline int direct_region(const direct_job_t *job, const correlation_t *c,
 }
 
 static inline int64_t direct_parts(const direct_job_t *job) {
-    const correlation_t *c = &job->phases[0].sum;
+    const correlation_t *c = &job->phases[0].correlation;
     return job->unit == 1 ? div_up(c->groups, job->block) : div_up(c->groups * c->filters, job->unit * job->block);
 }
 static inline int64_t direct_correlate_items(const direct_job_t *job) {
-    return job->phases[0].sum.batch * direct_parts(job) * direct_regions(job);
+    return job->phases[0].correlation.batch * direct_parts(job) * direct_regions(job);
 }
 
 /* Filters that a tile takes together: at most DIRECT_ROWS and as even as possible. */
@@ -115,7 +115,7 @@ static inline int64_t direct_filters(const correlation_t *c) {
     return c->filters == 0 ? 1 : div_up(c->filters, div_up(c->filters, DIRECT_ROWS));
 }
 static inline int64_t direct_weight_items(const direct_job_t *job) {
-    const correlation_t *c = &job->phases[0].sum;
+    const correlation_t *c = &job->phases[0].correlation;
     return job->partials *
            (job->unit == 1 ? c->groups * div_up(c->filters, job->block) : div_up(c->groups * c->filters, job->unit));
 }

@@ -4,7 +4,7 @@
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t
 
-from ...engine.correlation cimport Correlations, Kernel, operands_t, point_forward
+from ...engine.correlation cimport Correlation, Kernel, operands_t, point_forward
 from ...engine.runtime cimport isa_level, real_type, run_job
 from ...engine.kernel_types cimport correlation_t, epilogue_t, item_fn
 
@@ -22,7 +22,7 @@ cdef extern from "job.h" nogil:
         int64_t source, factor, rows
 
     ctypedef struct direct_phase_t:
-        correlation_t sum
+        correlation_t correlation
         epilogue_t epilogue
 
     ctypedef struct direct_job_t:
@@ -48,8 +48,8 @@ SLICE_BYTES = sizeof(direct_slice_t)
 
 
 cdef class DirectKernel(Kernel):
-    """The correlations of a problem with their layout; ``thread_bytes`` of the workspace are for every thread, before
-    them come ``partial_bytes`` for parts of a weight gradient."""
+    """The correlation of a problem with its blocking; every thread has ``thread_bytes`` of the workspace, after
+    ``partial_bytes`` for the partial sums of a weight gradient."""
 
     cdef direct_job_t job
     cdef int64_t delta[3]
@@ -57,24 +57,24 @@ cdef class DirectKernel(Kernel):
     cdef bint is_gradient
     cdef const kernels_t *kernels
 
-    def __cinit__(self, problem, layout):
+    def __cinit__(self, problem, blocking):
         cdef direct_job_t *job = &self.job
         cdef int axis
-        self.sums = Correlations(problem)
+        self.correlation = Correlation(problem)
         self.kernels = kernels_at(isa_level(), real_type(problem.dtype))
         self.is_gradient = problem.direction == "backward_weight"
-        self.thread_bytes, self.partial_bytes = layout.thread_bytes, layout.partial_bytes
-        job.phases, job.phase_count = NULL, self.sums.count
-        job.unit, job.entry, job.block, job.slots = layout.unit, layout.entry, layout.block, layout.slots
-        job.out_pitch, job.is_listed = layout.out_pitch, layout.is_listed
-        job.partials, job.partial = layout.partials, NULL
+        self.thread_bytes, self.partial_bytes = blocking.thread_bytes, blocking.partial_bytes
+        job.phases, job.phase_count = NULL, self.correlation.phase_count
+        job.unit, job.entry, job.block, job.slots = blocking.unit, blocking.entry, blocking.block, blocking.slots
+        job.out_pitch, job.is_listed = blocking.out_pitch, blocking.is_listed
+        job.partials, job.partial = blocking.partials, NULL
         for axis in range(3):
-            self.delta[axis] = layout.delta[axis]
-            job.spacing[axis], job.advance[axis] = layout.spacing[axis], layout.advance[axis]
-            job.classes[axis], job.bands[axis] = layout.classes[axis], layout.bands[axis]
-            job.band[axis], job.panel[axis] = layout.band[axis], layout.panel[axis]
+            self.delta[axis] = blocking.delta[axis]
+            job.spacing[axis], job.advance[axis] = blocking.spacing[axis], blocking.advance[axis]
+            job.classes[axis], job.bands[axis] = blocking.classes[axis], blocking.bands[axis]
+            job.band[axis], job.panel[axis] = blocking.band[axis], blocking.panel[axis]
         job.factors_at, job.out_at, job.sums_at, job.slices_at, job.taps_at, job.offsets_at, job.lanes_at = \
-            layout.starts
+            blocking.starts
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
                  int threads, unsigned char *marks) except -1:
@@ -91,11 +91,11 @@ cdef class DirectKernel(Kernel):
                 raise MemoryError
         try:
             for index in range(job.phase_count):
-                phases[index].sum = self.sums.get(operands, index, &phases[index].epilogue)
-                point_forward(&phases[index].sum, operands.itemsize)
+                phases[index].correlation = self.correlation.phase(operands, index, &phases[index].epilogue)
+                point_forward(&phases[index].correlation, operands.itemsize)
                 for axis in range(3):
-                    # Without taps to be apart any distance will do; all phases of a job have the same.
-                    phases[index].sum.delta[axis] = self.delta[axis]
+                    # With a single tap any distance will do; all phases of a job have the same.
+                    phases[index].correlation.delta[axis] = self.delta[axis]
             job.phases = phases
             if self.is_gradient:
                 return self._weight_gradient(&job, workspace, threads)
@@ -106,18 +106,18 @@ cdef class DirectKernel(Kernel):
                 PyMem_Free(phases)
 
     cdef int _weight_gradient(self, direct_job_t *job, char *workspace, int threads) except -1:
-        """Into the result, or as parts into the workspace that are then added up."""
+        """Into the result, or as partial sums into the workspace, which are then added up."""
         job.partial = workspace if job.partials > 1 else NULL
         run_job(self.kernels.weight_gradient, job, direct_weight_items(job), self.thread_bytes,
                 workspace + self.partial_bytes, threads)
         if job.partials > 1:
-            run_job(self.kernels.weight_reduce, job, self.sums.problem.out_channels, 0, NULL, threads)
+            run_job(self.kernels.weight_reduce, job, self.correlation.problem.out_channels, 0, NULL, threads)
         return 0
 
 
 cdef extern from "few_filters_job.h" nogil:
     ctypedef struct few_filters_phase_t:
-        correlation_t sum
+        correlation_t correlation
         epilogue_t epilogue
         char *factors
 
@@ -139,34 +139,35 @@ cdef extern from "few_filters_job.h" nogil:
 
 
 cdef class FewFiltersKernel(Kernel):
-    """The correlations of a problem with their layout; ``shared_bytes`` of the workspace are for all weights, then come
+    """The correlation of a problem with its blocking; ``shared_bytes`` of the workspace are for all weights, then come
     ``thread_bytes`` for every thread."""
 
     cdef few_filters_job_t job
     cdef int64_t shared_bytes, thread_bytes
     cdef const kernels_t *kernels
 
-    def __cinit__(self, problem, layout):
+    def __cinit__(self, problem, blocking):
         cdef few_filters_job_t *job = &self.job
         cdef int axis
-        self.sums, self.kernels = Correlations(problem), kernels_at(isa_level(), real_type(problem.dtype))
-        self.shared_bytes, self.thread_bytes = layout.shared_bytes, layout.thread_bytes
-        job.phases, job.phase_count, job.channels = NULL, self.sums.count, layout.channels
+        self.correlation, self.kernels = Correlation(problem), kernels_at(isa_level(), real_type(problem.dtype))
+        self.shared_bytes, self.thread_bytes = blocking.shared_bytes, blocking.thread_bytes
+        job.phases, job.phase_count, job.channels = NULL, self.correlation.phase_count, blocking.channels
         job.row_phases = 1
         if problem.direction == "backward_input":
             job.row_phases = max(min(problem.stride[2], problem.input_size[2]), 1)
         for axis in range(3):
-            job.band[axis], job.bands[axis] = layout.band[axis], layout.bands[axis]
-            job.origin[axis], job.reach[axis] = layout.origin[axis], layout.reach[axis]
-            job.panel[axis] = layout.panel[axis]
-        job.lead, job.plane, job.runs_on = layout.lead, layout.plane, layout.runs_on
-        job.out_pitch, job.out_slice = layout.out_pitch, layout.out_slice
-        job.panel_at, job.out_at, job.offsets_at = layout.starts
+            job.band[axis], job.bands[axis] = blocking.band[axis], blocking.bands[axis]
+            job.origin[axis], job.reach[axis] = blocking.origin[axis], blocking.reach[axis]
+            job.panel[axis] = blocking.panel[axis]
+        job.lead, job.plane, job.runs_on = blocking.lead, blocking.plane, blocking.runs_on
+        job.out_pitch, job.out_slice = blocking.out_pitch, blocking.out_slice
+        job.panel_at, job.out_at, job.offsets_at = blocking.starts
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
                  int threads, unsigned char *marks) except -1:
         cdef few_filters_job_t job = self.job
         cdef few_filters_phase_t *phases
+        cdef const correlation_t *c
         if self.shared_bytes + self.thread_bytes * threads > workspace_bytes:
             raise MemoryError("workspace smaller than the algorithm asked for")
         phases = <few_filters_phase_t *>PyMem_Malloc(max(job.phase_count, 1) * sizeof(few_filters_phase_t))
@@ -177,8 +178,8 @@ cdef class FewFiltersKernel(Kernel):
             self._set_phases(phases, operands, workspace)
             if job.phase_count == 0:
                 return 0
-            run_job(self.kernels.few_filters_pack, &job, job.phase_count * phases[0].sum.groups * phases[0].sum.filters, 0,
-                    NULL, threads)
+            c = &phases[0].correlation
+            run_job(self.kernels.few_filters_pack, &job, job.phase_count * c.groups * c.filters, 0, NULL, threads)
             return run_job(self.kernels.few_filters_correlate, &job, few_filters_items(&job), self.thread_bytes,
                            workspace + self.shared_bytes, threads)
         finally:
@@ -188,8 +189,8 @@ cdef class FewFiltersKernel(Kernel):
         cdef correlation_t *c
         cdef int64_t index
         for index in range(self.job.phase_count):
-            phases[index].sum = self.sums.get(operands, index, &phases[index].epilogue)
-            c = &phases[index].sum
+            phases[index].correlation = self.correlation.phase(operands, index, &phases[index].epilogue)
+            c = &phases[index].correlation
             point_forward(c, operands.itemsize)
             phases[index].factors = factors
             factors += c.groups * c.filters * c.channels * few_filters_taps(c) * operands.itemsize

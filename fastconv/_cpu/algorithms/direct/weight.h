@@ -23,7 +23,7 @@ typedef struct {
 
 typedef struct {
     const direct_job_t *job;
-    const correlation_t *sum;
+    const correlation_t *correlation;
     direct_region_t region;
     direct_window_t window;
     int64_t filter;
@@ -45,7 +45,7 @@ static NAMED(rows_t) NAMED(cut_ends)(const NAMED(gradient_turn_t) *t) {
     const int64_t slices = t->window.count[0], rows = t->window.count[1];
     const int64_t first = t->region.count[2] / LANES, rest = t->region.count[2] % LANES;
     REAL *to = t->ends;
-    for (int64_t tap = 0; tap < t->sum->taps[2]; tap++)
+    for (int64_t tap = 0; tap < t->correlation->taps[2]; tap++)
         for (int64_t d = 0; d < slices; d++)
             for (int64_t h = 0; h < rows; h++, to += LANES) {
                 const REAL *from =
@@ -59,7 +59,7 @@ static NAMED(rows_t) NAMED(cut_ends)(const NAMED(gradient_turn_t) *t) {
  * or, sliding, p->count rows of taps. */
 static void NAMED(add_taps)(const NAMED(gradient_turn_t) *t, const NAMED(rows_t) *rows, NAMED(product_t) *p,
                             int64_t channel, int64_t filter, int64_t first, int64_t count) {
-    const correlation_t *c = t->sum;
+    const correlation_t *c = t->correlation;
     const int64_t all_taps = direct_taps(c);
     int64_t w = first % c->taps[2], h = first / c->taps[2] % c->taps[1], d = first / (c->taps[2] * c->taps[1]);
     REAL *sums = t->sums + ((filter * c->channels + channel) * all_taps + first) * LANES;
@@ -93,7 +93,7 @@ static void NAMED(add_taps)(const NAMED(gradient_turn_t) *t, const NAMED(rows_t)
 
 static void NAMED(add_rows)(const NAMED(gradient_turn_t) *t, const NAMED(rows_t) *rows, int64_t channel) {
     const direct_job_t *job = t->job;
-    const correlation_t *c = t->sum;
+    const correlation_t *c = t->correlation;
     const int64_t step = job->advance[1], taps = c->taps[1], row = job->out_pitch, slice = job->band[1] * row;
     const int64_t all_taps = direct_taps(c), most = direct_filters(c);
     const int sliding = t->filters == 1 && taps > step;
@@ -129,7 +129,7 @@ static void NAMED(add_rows)(const NAMED(gradient_turn_t) *t, const NAMED(rows_t)
 /* Adds region `t->region` of image n; `zeroed`: it is the one that was added last, of another image. */
 static void NAMED(add_region)(NAMED(gradient_turn_t) *t, int64_t n, int zeroed) {
     const direct_job_t *job = t->job;
-    const correlation_t *c = t->sum;
+    const correlation_t *c = t->correlation;
     const direct_region_t *r = &t->region;
     const int64_t row = job->out_pitch, slice = job->band[1] * row, group = t->filter / c->filters;
     direct_window_t window = {.slots = 1, .pitch = {slice, row, row}};
@@ -164,7 +164,7 @@ static void NAMED(add_region)(NAMED(gradient_turn_t) *t, int64_t n, int zeroed) 
 /* Adds up the lanes of the item's sums and stores them as part `part` of the result. */
 static void NAMED(store_sums)(const NAMED(gradient_turn_t) *t, int64_t part) {
     const direct_job_t *job = t->job;
-    const correlation_t *c = t->sum;
+    const correlation_t *c = t->correlation;
     const int64_t all_taps = direct_taps(c), size = c->channels * all_taps, along_width = job->unit == 1;
     const int64_t results = along_width ? t->filters : t->results.filled;
     for (int64_t i = 0; i < results; i++) {
@@ -184,7 +184,7 @@ static void NAMED(store_sums)(const NAMED(gradient_turn_t) *t, int64_t part) {
 /* The sums of part `part` of the pixels; whether all are finite. */
 static int NAMED(sum_part)(NAMED(gradient_turn_t) *t, int64_t part) {
     const direct_job_t *job = t->job;
-    const correlation_t *c = t->sum;
+    const correlation_t *c = t->correlation;
     const int64_t regions = direct_regions(job), positions = c->batch * regions;
     const int64_t size = c->channels * direct_taps(c) * (job->unit == 1 ? t->filters * LANES : job->unit);
     NAMED(vector) zero = {0};
@@ -202,13 +202,13 @@ static int NAMED(sum_part)(NAMED(gradient_turn_t) *t, int64_t part) {
 /* An item is a part of the pixels for some filters of a group, or for one unit of channels. */
 static void NAMED(weight_gradient)(const void *data, int64_t item, void *scratch) {
     const direct_job_t *job = (const direct_job_t *)data;
-    const correlation_t *c = &job->phases[0].sum;
+    const correlation_t *c = &job->phases[0].correlation;
     const int64_t which = item / job->partials, part = item % job->partials;
     char *memory = (char *)scratch;
     int64_t *lanes = (int64_t *)(memory + job->lanes_at);
     NAMED(gradient_turn_t) t = {
         .job = job,
-        .sum = c,
+        .correlation = c,
         .filters = 1,
         .sources = {.unit = 1},
         .results = {.unit = 1, .filled = 1},
@@ -242,7 +242,7 @@ static void NAMED(weight_gradient)(const void *data, int64_t item, void *scratch
 /* An item is one filter: its parts, added in order. */
 static void NAMED(weight_reduce)(const void *data, int64_t item, void *scratch) {
     const direct_job_t *job = (const direct_job_t *)data;
-    const correlation_t *c = &job->phases[0].sum;
+    const correlation_t *c = &job->phases[0].correlation;
     const int64_t all_taps = direct_taps(c), size = c->channels * all_taps, pitch = c->groups * c->filters * size;
     const REAL *partial = (const REAL *)job->partial + item * size;
     (void)scratch;

@@ -13,7 +13,7 @@ from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from ...engine import runtime
 from . import loops
-from .layout import MOST_POINTS, MOST_PRODUCTS, SIZES, SPECTRA_BYTES, is_signal, layout_of, radices, tiling
+from .blocking import MAX_POINTS, MAX_PRODUCTS, SIZES, SPECTRA_BYTES, blocking_of, is_signal, radices, tiling
 
 CANDIDATES = 5
 """Sizes of tiles that the tuner tries."""
@@ -22,26 +22,26 @@ TRANSFORM = 2.75
 """a halving of a transform there or back;"""
 TRANSPOSES = 7
 """transposes and loads, in halvings;"""
-TURNS = 14
-"""turns of a signal;"""
+LONG_TWIDDLES = 14
+"""twiddles between the two passes of a signal's long transform;"""
 STORED = 25
 """storing a spectrum that is not multiplied as it is made;"""
 PRODUCT = 10
 """a product of spectra."""
 UNCACHED = 1.15
-"""Factor for tiles of which one with its kernel's spectrum takes more than ``CACHED_BYTES``."""
+"""Factor for tiles that take more than ``CACHED_BYTES`` together with their kernel's spectrum."""
 CACHED_BYTES = 2**20
 CONFLICTING = 1.06
 """Factor for rows that a first stage reads from the same sets of a first-level cache."""
 SETS_BYTES = 4096
 READ_AGAIN = 0.2
-"""Share of the time of a copy that it takes to read all kernels' spectra for every pair of tiles."""
+"""Time to read all kernels' spectra for every pair of tiles, as a share of the time to copy them."""
 SINGLE_BYTES = 60
-"""Bytes that are copied in the time that an element takes that is not beside its neighbours."""
+"""Bytes that are copied in the time it takes to move an element that is not beside its neighbours."""
 EXPOSED = 0.2
 """Share of the time of reading and writing the arrays that no arithmetic hides."""
 KERNEL = 1.2
-"""Share of a pair's transform that one of a kernel takes."""
+"""Time of a kernel's transform over that of a pair of tiles."""
 
 
 class FftFused(CompiledAlgorithm):
@@ -65,24 +65,24 @@ class FftFused(CompiledAlgorithm):
         return [{"height": height, "width": width} for height, width in _tiles(problem)]
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
-        layout = layout_of(problem, params["height"], params["width"])
-        return layout.shared_bytes + threads * layout.thread_bytes
+        blocking = blocking_of(problem, params["height"], params["width"])
+        return blocking.shared_bytes + threads * blocking.thread_bytes
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """Arithmetic, what of the arrays and of spectra is not in cache, and elements that are copied one by one."""
         height, width = params["height"], params["width"]
-        itemsize, layout = np.dtype(problem.dtype).itemsize, layout_of(problem, height, width)
+        itemsize, blocking = np.dtype(problem.dtype).itemsize, blocking_of(problem, height, width)
         elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
-        spectra, pairs = 2 * height * width * math.prod(problem.weight_shape[:2]), problem.batch * layout.pairs
+        spectra, pairs = 2 * height * width * math.prod(problem.weight_shape[:2]), problem.batch * blocking.pairs
         moved = EXPOSED * elements * itemsize
         if spectra * itemsize > CACHED_BYTES:
             moved += 2 * spectra * itemsize
         if spectra * itemsize > CACHED_BYTES * problem.groups:
-            moved += READ_AGAIN * (1 + layout.is_gradient) * pairs * spectra * itemsize
+            moved += READ_AGAIN * (1 + blocking.is_gradient) * pairs * spectra * itemsize
         if problem.layout == "channels_last" and problem.in_channels * problem.out_channels > 1:
             moved += SINGLE_BYTES * elements
         work = _operations(problem, height, width) / machine.multiply_adds_per_second[problem.dtype]
-        items = problem.groups * (layout.partials if layout.is_gradient else pairs)
+        items = problem.groups * (blocking.partials if blocking.is_gradient else pairs)
         return machine.call_seconds + (work + moved / machine.bytes_per_second) / min(threads, items)
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
@@ -100,14 +100,14 @@ class FftFused(CompiledAlgorithm):
         return self.bind(problem, params).pack(Operands(data, weight, output), threads)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.FftFusedKernel:
-        return loops.FftFusedKernel(problem, layout_of(problem, params["height"], params["width"]))
+        return loops.FftFusedKernel(problem, blocking_of(problem, params["height"], params["width"]))
 
 
 @functools.lru_cache(maxsize=1024)
 def _tiles(problem: ConvProblem) -> list[tuple[int, int]]:
     """Sizes of tiles, the one with the lowest estimate first."""
     kernels, itemsize = math.prod(problem.weight_shape[:2]), np.dtype(problem.dtype).itemsize
-    most = min(MOST_POINTS, MOST_PRODUCTS * problem.groups // kernels, SPECTRA_BYTES // (2 * itemsize * kernels))
+    most = min(MAX_POINTS, MAX_PRODUCTS * problem.groups // kernels, SPECTRA_BYTES // (2 * itemsize * kernels))
     found = []
     for height in SIZES:
         for width in SIZES:
@@ -127,7 +127,7 @@ def _operations(problem: ConvProblem, height: int, width: int) -> float:
     pairs = problem.batch * -(-math.prod(tiles) // 2)
     one = TRANSFORM * (math.log2(points) + TRANSPOSES)
     if is_signal(problem):
-        one += TURNS
+        one += LONG_TWIDDLES
     fused = lone and problem.direction != "backward_weight"
     if not fused:
         one += STORED
@@ -141,7 +141,7 @@ def _operations(problem: ConvProblem, height: int, width: int) -> float:
 
 
 def _error_bound(problem: ConvProblem) -> ErrorBound:
-    """Every stage of a transform adds a few roundings to each of its elements, none of them more than a norm's part.
+    """Each stage of a transform adds a few roundings to every element, none larger than a rounding of the norm.
 
     Three transforms, and the sum over channels (backward_weight: over pairs of tiles). ``relative`` is what was
     measured on normal, uniform and ReLU'd data with a factor of 2 to spare; errors of a transform have random signs.

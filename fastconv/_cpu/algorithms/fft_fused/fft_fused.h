@@ -5,8 +5,8 @@
  *
  * A tile has height x width points; the first height - reach rows and width - reach columns of the circular correlation
  * are results, the others have wrapped round. Of a signal (one row) a tile is one run of height * width points, whose
- * transform is that of an image but for the `turns` in between. Two tiles of an image are the real and the imaginary
- * part of one complex tile: kernels are real, so that the parts stay apart and nothing has to be separated.
+ * transform is that of an image but for the `long_twiddles` in between. Two tiles of an image are the real and the
+ * imaginary part of one complex tile: kernels are real, so that the parts stay apart and nothing has to be separated.
  *
  * Layout. Points of a tile: [vector of a row][row][re, im][lane], columns transformed as they lie; then LANES rows at a
  * time are transposed to [column][re, im][row], transformed, multiplied, and go back the same way. Spectra keep
@@ -40,7 +40,7 @@ typedef struct {
 
 static NAMED(fft_fused_tile_t)
     NAMED(fft_fused_tile)(const fft_fused_job_t *job, const NAMED(pixels_t) *p, int64_t tile, const int64_t *first) {
-    const int64_t width = job->across.size, is_image = job->turns == NULL;
+    const int64_t width = job->across.size, is_image = job->long_twiddles == NULL;
     int64_t start[2];
     NAMED(tile_start)(job, tile, start);
     const int64_t h = start[0] + first[0], w = start[1] + first[1];
@@ -156,18 +156,18 @@ static void NAMED(put_rows)(const fft_fused_job_t *job, const REAL *rows, int64_
     }
 }
 
-/* `turns` of LANES rows from `first` on. */
-ALWAYS_INLINE const REAL *NAMED(turns_of)(const fft_fused_job_t *job, int64_t first) {
-    return job->turns == NULL ? NULL : (const REAL *)job->turns + first * job->across.size * 2;
+/* `long_twiddles` of LANES rows from `first` on. */
+ALWAYS_INLINE const REAL *NAMED(long_twiddles_of)(const fft_fused_job_t *job, int64_t first) {
+    return job->long_twiddles == NULL ? NULL : (const REAL *)job->long_twiddles + first * job->across.size * 2;
 }
 
 static void NAMED(spectrum_of_rows)(const fft_fused_job_t *job, const REAL *tile, int64_t first, REAL *rows) {
     NAMED(take_rows)(job, tile, first, rows, NULL);
-    NAMED(fourier)(&job->across, 0, job->across.stages, 0, rows, NAMED(turns_of)(job, first));
+    NAMED(fourier)(&job->across, 0, job->across.stages, 0, rows, NAMED(long_twiddles_of)(job, first));
 }
 
 static void NAMED(rows_of_spectrum)(const fft_fused_job_t *job, REAL *rows, int64_t first, REAL *tile) {
-    NAMED(fourier)(&job->across, 0, job->across.stages, 1, rows, NAMED(turns_of)(job, first));
+    NAMED(fourier)(&job->across, 0, job->across.stages, 1, rows, NAMED(long_twiddles_of)(job, first));
     NAMED(put_rows)(job, rows, first, tile, NULL);
 }
 
@@ -176,11 +176,11 @@ static void NAMED(multiply_rows)(const fft_fused_job_t *job, REAL *tile, int64_t
                                  const NAMED(ahead_t) *ahead) {
     const transform_t *t = &job->across;
     const int64_t last = t->stages - 1;
-    const REAL *turns = NAMED(turns_of)(job, first);
+    const REAL *long_twiddles = NAMED(long_twiddles_of)(job, first);
     NAMED(take_rows)(job, tile, first, rows, ahead);
-    NAMED(fourier)(t, 0, last, 0, rows, turns);
+    NAMED(fourier)(t, 0, last, 0, rows, long_twiddles);
     NAMED(radix)(t->radix[last])->middle(rows, t->size / t->radix[last], kernel);
-    NAMED(fourier)(t, 0, last, 1, rows, turns);
+    NAMED(fourier)(t, 0, last, 1, rows, long_twiddles);
     NAMED(put_rows)(job, rows, first, tile, ahead);
 }
 
@@ -198,7 +198,7 @@ ALWAYS_INLINE void NAMED(multiply_spectra)(REAL *to, const REAL *a, const REAL *
 /* Spectrum of the kernel of (group, filter, channel), conjugated and divided by the points. Item: one kernel. */
 static void NAMED(pack)(const void *opaque, int64_t item, void *scratch) {
     const fft_fused_job_t *job = opaque;
-    const correlation_t *c = &job->sum;
+    const correlation_t *c = &job->correlation;
     const int64_t height = job->down.size, width = job->across.size, points = fft_fused_points(job);
     const int64_t filter = item / c->channels % c->filters, group = item / c->channels / c->filters;
     const REAL *weight = (const REAL *)c->weight + group * c->weight_group_stride + filter * c->weight_stride[0] +
@@ -233,14 +233,14 @@ typedef struct {
 } NAMED(results_t);
 
 static NAMED(results_t) NAMED(results_of)(const fft_fused_job_t *job, int64_t n, int64_t channel, int64_t tile) {
-    const correlation_t *c = &job->sum;
+    const correlation_t *c = &job->correlation;
     const int64_t *stride = c->result_stride, width = job->across.size;
     NAMED(results_t) r = {.width = width};
     NAMED(tile_start)(job, tile, r.start);
     r.base = (REAL *)c->result + n * stride[0] + channel * stride[1] + r.start[0] * stride[3] + r.start[1] * stride[4];
     r.rows = max64(min64(job->results[0], c->pixels[1] - r.start[0]), 0);
     r.columns = r.rows > 0 ? max64(min64(job->results[1], c->pixels[2] - r.start[1]), 0) : 0;
-    if (job->turns == NULL) {
+    if (job->long_twiddles == NULL) {
         r.row_step = stride[3];
         r.end = r.rows;
         r.width = r.columns;
@@ -255,7 +255,7 @@ static NAMED(results_t) NAMED(results_of)(const fft_fused_job_t *job, int64_t n,
 static void NAMED(finish_results)(const fft_fused_job_t *job, const NAMED(results_t) *results, int64_t n,
                                   int64_t channel) {
     const epilogue_t *e = &job->epilogue;
-    const int64_t *stride = job->sum.result_stride, *start = results->start;
+    const int64_t *stride = job->correlation.result_stride, *start = results->start;
     const REAL *add = (const REAL *)e->add;
     if (add != NULL)
         add += n * e->add_stride[0] + channel * e->add_stride[1] + start[0] * e->add_stride[3] +
@@ -266,7 +266,7 @@ static void NAMED(finish_results)(const fft_fused_job_t *job, const NAMED(result
                             add == NULL ? NULL : add + r * e->add_stride[3], e->add_stride[4]);
 }
 
-/* Where row `r` of a tile is stored; in `copy` if it is none of the array's or not whole. */
+/* Where row `r` of a tile is stored; in `copy` if it is not a row of the array or not whole. */
 ALWAYS_INLINE REAL *NAMED(result_row)(const NAMED(results_t) *results, int64_t stride, int64_t r, REAL *copy) {
     return r < results->end && stride == 1 ? results->base + r * results->row_step : copy;
 }
@@ -282,7 +282,7 @@ static void NAMED(store_columns)(const fft_fused_job_t *job, int64_t n, int64_t 
                                  REAL *copies) {
     const transform_t *t = &job->down;
     const int64_t part = t->part[0], width = job->across.size, pitch = fft_fused_pitch(job, LANES);
-    const int64_t stride = job->sum.result_stride[4];
+    const int64_t stride = job->correlation.result_stride[4];
     const NAMED(results_t) results[2] = {NAMED(results_of)(job, n, channel, 2 * pair),
                                          NAMED(results_of)(job, n, channel, 2 * pair + 1)};
     const REAL *twiddles = (const REAL *)t->twiddles;
@@ -321,7 +321,7 @@ static NAMED(pixels_t) NAMED(source_pixels)(const correlation_t *c, int64_t n, i
 }
 
 static NAMED(ahead_t) NAMED(ahead_of)(const fft_fused_job_t *job, int64_t item) {
-    const correlation_t *c = &job->sum;
+    const correlation_t *c = &job->correlation;
     const int64_t pairs = fft_fused_pairs(job), next = item + 1 < fft_fused_items(job) ? item + 1 : item;
     const NAMED(pixels_t) p = NAMED(source_pixels)(c, next / pairs % c->batch, next / pairs / c->batch);
     NAMED(ahead_t) ahead;
@@ -342,7 +342,7 @@ static void NAMED(multiply_channels)(const fft_fused_job_t *job, const REAL *spe
     const int64_t points = fft_fused_points(job), of_rows = LANES * job->across.size;
     for (int64_t row = 0; row < job->down.size; row += LANES) {
         const int64_t at = row * job->across.size * 2;
-        for (int64_t i = 0; i < job->sum.channels; i++)
+        for (int64_t i = 0; i < job->correlation.channels; i++)
             NAMED(multiply_spectra)(rows, spectra + i * 2 * points + at, kernel + i * 2 * points + at, of_rows, i > 0,
                                     0);
         NAMED(rows_of_spectrum)(job, rows, row, tile);
@@ -353,7 +353,7 @@ static void NAMED(multiply_channels)(const fft_fused_job_t *job, const REAL *spe
  * channels or filters the spectra of all channels. */
 static void NAMED(correlate)(const void *opaque, int64_t item, void *scratch) {
     const fft_fused_job_t *job = opaque;
-    const correlation_t *c = &job->sum;
+    const correlation_t *c = &job->correlation;
     const int64_t pairs = fft_fused_pairs(job), points = fft_fused_points(job);
     const int64_t pair = item % pairs, n = item / pairs % c->batch, group = item / pairs / c->batch;
     REAL *tile = scratch, *rows = tile + fft_fused_tile_size(job, LANES),

@@ -4,8 +4,8 @@
  *     inverse   x[n] = sum over k of  X[k] * exp(+2 pi i n k / size)
  *
  * In place, in stages of radix 3, 4, 5 or 8: decimation in frequency, then for the inverse the same stages undone in
- * the opposite order. Spectra stay in the order in which the last stage leaves them (fft_fused_layout.py has it), since
- * nothing but products of spectra is made of them. Twiddles are rounded from float64. Numerics: a stage of radix r adds
+ * the opposite order. Spectra stay in the order in which the last stage leaves them (blocking.py has it), since
+ * only products of spectra are formed of them. Twiddles are rounded from float64. Numerics: a stage of radix r adds
  * about log2(r) + 1 roundings to every element, none larger than the norm of the sequence. */
 #define COMPLEX NAMED(complex)
 #ifdef __FMA__
@@ -53,11 +53,11 @@ ALWAYS_INLINE COMPLEX NAMED(quarter)(COMPLEX a, const int inverse) {
 
 ALWAYS_INLINE void NAMED(butterfly_4)(COMPLEX *x, const int inverse) {
     const COMPLEX sum = NAMED(plus)(x[0], x[2]), difference = NAMED(minus)(x[0], x[2]);
-    const COMPLEX odd = NAMED(plus)(x[1], x[3]), turned = NAMED(quarter)(NAMED(minus)(x[1], x[3]), inverse);
+    const COMPLEX odd = NAMED(plus)(x[1], x[3]), rotated = NAMED(quarter)(NAMED(minus)(x[1], x[3]), inverse);
     x[0] = NAMED(plus)(sum, odd);
-    x[1] = NAMED(plus)(difference, turned);
+    x[1] = NAMED(plus)(difference, rotated);
     x[2] = NAMED(minus)(sum, odd);
-    x[3] = NAMED(minus)(difference, turned);
+    x[3] = NAMED(minus)(difference, rotated);
 }
 
 /* Without twiddles (`twisted`) there is little to multiply for units that do nothing else: some differences are taken
@@ -72,12 +72,13 @@ ALWAYS_INLINE void NAMED(butterfly_8)(COMPLEX *x, const int inverse, const int t
         odd[i] = FUSES && !twisted ? NAMED(minus_times)(x[i], x[i + 4], one) : NAMED(minus)(x[i], x[i + 4]);
     }
     NAMED(butterfly_4)(even, inverse);
-    /* odd[1] and odd[3] are to be turned by one and three eighths: times (1 -+ i) / sqrt(2) and (-1 -+ i) / sqrt(2). */
+    /* odd[1] and odd[3] are to be rotated by one and three eighths: times (1 -+ i) / sqrt(2) and (-1 -+ i) / sqrt(2).
+     */
     const NAMED(vector) half = (REAL)0.70710678118654752440 - (NAMED(vector)){0};
     const COMPLEX first = NAMED(plus)(odd[1], NAMED(quarter)(odd[1], inverse));
     const COMPLEX third = NAMED(minus)(NAMED(quarter)(odd[3], inverse), odd[3]);
-    const COMPLEX turned = NAMED(quarter)(odd[2], inverse);
-    const COMPLEX sum = NAMED(plus)(odd[0], turned), difference = NAMED(minus)(odd[0], turned);
+    const COMPLEX rotated = NAMED(quarter)(odd[2], inverse);
+    const COMPLEX sum = NAMED(plus)(odd[0], rotated), difference = NAMED(minus)(odd[0], rotated);
     const COMPLEX both = NAMED(plus)(first, third), apart = NAMED(quarter)(NAMED(minus)(first, third), inverse);
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) x[2 * i] = even[i];
@@ -90,11 +91,11 @@ ALWAYS_INLINE void NAMED(butterfly_8)(COMPLEX *x, const int inverse, const int t
 ALWAYS_INLINE void NAMED(butterfly_3)(COMPLEX *x, const int inverse) {
     const REAL sine = (REAL)0.86602540378443864676;
     const COMPLEX sum = NAMED(plus)(x[1], x[2]);
-    const COMPLEX turned = NAMED(scaled)(NAMED(quarter)(NAMED(minus)(x[1], x[2]), inverse), sine);
+    const COMPLEX rotated = NAMED(scaled)(NAMED(quarter)(NAMED(minus)(x[1], x[2]), inverse), sine);
     const COMPLEX middle = NAMED(minus)(x[0], NAMED(scaled)(sum, (REAL)0.5));
     x[0] = NAMED(plus)(x[0], sum);
-    x[1] = NAMED(plus)(middle, turned);
-    x[2] = NAMED(minus)(middle, turned);
+    x[1] = NAMED(plus)(middle, rotated);
+    x[2] = NAMED(minus)(middle, rotated);
 }
 
 ALWAYS_INLINE void NAMED(butterfly_5)(COMPLEX *x, const int inverse) {
@@ -106,13 +107,13 @@ ALWAYS_INLINE void NAMED(butterfly_5)(COMPLEX *x, const int inverse) {
     const COMPLEX close = NAMED(quarter)(NAMED(minus)(x[2], x[3]), inverse);
     const COMPLEX a = NAMED(plus)(x[0], NAMED(plus)(NAMED(scaled)(outer, c1), NAMED(scaled)(inner, c2)));
     const COMPLEX b = NAMED(plus)(x[0], NAMED(plus)(NAMED(scaled)(outer, c2), NAMED(scaled)(inner, c1)));
-    const COMPLEX turned_a = NAMED(plus)(NAMED(scaled)(wide, s1), NAMED(scaled)(close, s2));
-    const COMPLEX turned_b = NAMED(minus)(NAMED(scaled)(wide, s2), NAMED(scaled)(close, s1));
+    const COMPLEX rotated_a = NAMED(plus)(NAMED(scaled)(wide, s1), NAMED(scaled)(close, s2));
+    const COMPLEX rotated_b = NAMED(minus)(NAMED(scaled)(wide, s2), NAMED(scaled)(close, s1));
     x[0] = NAMED(plus)(x[0], NAMED(plus)(outer, inner));
-    x[1] = NAMED(plus)(a, turned_a);
-    x[4] = NAMED(minus)(a, turned_a);
-    x[2] = NAMED(plus)(b, turned_b);
-    x[3] = NAMED(minus)(b, turned_b);
+    x[1] = NAMED(plus)(a, rotated_a);
+    x[4] = NAMED(minus)(a, rotated_a);
+    x[2] = NAMED(plus)(b, rotated_b);
+    x[3] = NAMED(minus)(b, rotated_b);
 }
 
 ALWAYS_INLINE void NAMED(butterfly)(const int radix, COMPLEX *x, const int inverse, const int twisted) {
@@ -132,25 +133,26 @@ ALWAYS_INLINE void NAMED(twist)(const int radix, COMPLEX *x, const REAL *twiddle
 }
 
 /* One stage: `blocks` blocks of radix * part points each; twiddles[part][radix - 1][re, im], all 1 and absent where
- * part is 1. `turns` are factors of the points, before a forward stage or after one of the inverse. */
-ALWAYS_INLINE void NAMED(stage)(const int radix, const int inverse, const int turned, const int twisted, REAL *data,
-                                int64_t blocks, int64_t part, const REAL *twiddles, const REAL *turns) {
+ * part is 1. `long_twiddles` are factors of the points, before a forward stage or after one of the inverse. */
+ALWAYS_INLINE void NAMED(stage)(const int radix, const int inverse, const int is_long, const int twisted, REAL *data,
+                                int64_t blocks, int64_t part, const REAL *twiddles, const REAL *long_twiddles) {
     const int64_t step = part * 2 * LANES;
-    for (int64_t j = 0; j < part; j++, data += 2 * LANES, turns += turned * 2 * LANES, twiddles += 2 * (radix - 1)) {
+    for (int64_t j = 0; j < part;
+         j++, data += 2 * LANES, long_twiddles += is_long * 2 * LANES, twiddles += 2 * (radix - 1)) {
         REAL *at = data;
         for (int64_t b = 0; b < blocks; b++, at += radix * step) {
             COMPLEX x[8];
 #pragma GCC unroll 8
             for (int k = 0; k < radix; k++) {
                 x[k] = NAMED(complex_at)(at + k * step);
-                if (turned && !inverse) x[k] = NAMED(product)(x[k], NAMED(complex_at)(turns + k * step));
+                if (is_long && !inverse) x[k] = NAMED(product)(x[k], NAMED(complex_at)(long_twiddles + k * step));
             }
             if (inverse && twisted) NAMED(twist)(radix, x, twiddles, 1);
             NAMED(butterfly)(radix, x, inverse, twisted);
             if (!inverse && twisted) NAMED(twist)(radix, x, twiddles, 0);
 #pragma GCC unroll 8
             for (int k = 0; k < radix; k++) {
-                if (turned && inverse) x[k] = NAMED(product_conj)(x[k], NAMED(complex_at)(turns + k * step));
+                if (is_long && inverse) x[k] = NAMED(product_conj)(x[k], NAMED(complex_at)(long_twiddles + k * step));
                 NAMED(put_complex)(at + k * step, x[k]);
             }
         }
@@ -231,26 +233,28 @@ ALWAYS_INLINE COMPLEX NAMED(final_stage)(const int radix, const NAMED(point_rows
     return zero;
 }
 
-typedef void (*NAMED(stage_fn))(REAL *data, int64_t blocks, int64_t part, const REAL *twiddles, const REAL *turns);
+typedef void (*NAMED(stage_fn))(REAL *data, int64_t blocks, int64_t part, const REAL *twiddles,
+                                const REAL *long_twiddles);
 
 /* The stages of one radix. */
 typedef struct {
-    NAMED(stage_fn) stage[2], turned[2], last[2]; /* forward and inverse */
+    NAMED(stage_fn) stage[2], long_stage[2], last[2]; /* forward and inverse */
     void (*middle)(REAL *data, int64_t blocks, const REAL *factors);
     void (*first)(const NAMED(point_rows_t) *rows, const REAL *twiddles);
     COMPLEX (*final)(const NAMED(point_rows_t) *rows, const REAL *twiddles);
 } NAMED(radix_t);
 
 #define STAGE(name, ...)                                                                                               \
-    static void NAMED(name)(REAL * data, int64_t blocks, int64_t part, const REAL *twiddles, const REAL *turns) {      \
-        NAMED(stage)(__VA_ARGS__, twiddles, turns);                                                                    \
+    static void NAMED(name)(REAL * data, int64_t blocks, int64_t part, const REAL *twiddles,                           \
+                            const REAL *long_twiddles) {                                                               \
+        NAMED(stage)(__VA_ARGS__, twiddles, long_twiddles);                                                            \
         (void)part;                                                                                                    \
     }
 #define RADIX(radix)                                                                                                   \
     STAGE(stage_##radix, radix, 0, 0, 1, data, blocks, part)                                                           \
     STAGE(stage_##radix##_back, radix, 1, 0, 1, data, blocks, part)                                                    \
-    STAGE(turned_##radix, radix, 0, 1, 1, data, blocks, part)                                                          \
-    STAGE(turned_##radix##_back, radix, 1, 1, 1, data, blocks, part)                                                   \
+    STAGE(long_##radix, radix, 0, 1, 1, data, blocks, part)                                                            \
+    STAGE(long_##radix##_back, radix, 1, 1, 1, data, blocks, part)                                                     \
     STAGE(last_##radix, radix, 0, 0, 0, data, blocks, 1)                                                               \
     STAGE(last_##radix##_back, radix, 1, 0, 0, data, blocks, 1)                                                        \
     static void NAMED(middle_##radix)(REAL * data, int64_t blocks, const REAL *factors) {                              \
@@ -272,7 +276,7 @@ RADIX(8)
 static const NAMED(radix_t) *NAMED(radix)(int64_t radix) {
 #define RADIX(radix)                                                                                                   \
     {                                                                                                                  \
-        {NAMED(stage_##radix), NAMED(stage_##radix##_back)}, {NAMED(turned_##radix), NAMED(turned_##radix##_back)},    \
+        {NAMED(stage_##radix), NAMED(stage_##radix##_back)}, {NAMED(long_##radix), NAMED(long_##radix##_back)},        \
             {NAMED(last_##radix), NAMED(last_##radix##_back)}, NAMED(middle_##radix), NAMED(first_##radix),            \
             NAMED(final_##radix)                                                                                       \
     }
@@ -281,14 +285,17 @@ static const NAMED(radix_t) *NAMED(radix)(int64_t radix) {
     return &radices[radix == 8 ? 3 : radix - 3];
 }
 
-/* Stages [begin, end) of a transform, or for the inverse the same undone. `turns` (NULL: none) go with stage 0. */
+/* Stages [begin, end) of a transform, or for the inverse the same undone. `long_twiddles` (NULL: none) go with stage 0.
+ */
 static void NAMED(fourier)(const transform_t *t, int64_t begin, int64_t end, const int inverse, REAL *data,
-                           const REAL *turns) {
+                           const REAL *long_twiddles) {
     for (int64_t i = begin; i < end; i++) {
         const int64_t s = inverse ? begin + end - 1 - i : i, part = t->part[s];
         const NAMED(radix_t) *of = NAMED(radix)(t->radix[s]);
-        const NAMED(stage_fn) *stage = part == 1 ? of->last : s == 0 && turns != NULL ? of->turned : of->stage;
+        const NAMED(stage_fn) *stage = part == 1                         ? of->last
+                                       : s == 0 && long_twiddles != NULL ? of->long_stage
+                                                                         : of->stage;
         stage[inverse](data, t->size / t->radix[s] / part, part, (const REAL *)t->twiddles + t->first_twiddle[s],
-                       turns);
+                       long_twiddles);
     }
 }

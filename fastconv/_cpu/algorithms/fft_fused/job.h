@@ -18,18 +18,18 @@ typedef struct {
 } transform_t;
 
 typedef struct {
-    correlation_t sum; /* step 1, one slice, delta not negative */
+    correlation_t correlation; /* step 1, one slice, delta not negative */
     epilogue_t epilogue;
-    transform_t down;       /* along the columns of a tile */
-    transform_t across;     /* along its rows */
-    const char *turns;      /* of a signal: what its long transform multiplies by in between; else NULL */
-    int64_t results[2];     /* rows and columns of results of a tile; of a signal 1 and all of them */
-    int64_t tiles[2];       /* of an image, rows and columns */
-    int64_t partials;       /* weight gradient: parts of the pairs of all images, summed apart */
-    int64_t round_first;    /* weight gradient: the first pair of each part that is added up in this round */
-    int64_t round_pairs;    /* and how many */
-    char *spectra;          /* of kernels: [group][filter][channel][point]; weight gradient: [partial] before it */
-    unsigned char *spoiled; /* by image; weight gradient: one: results are not all finite */
+    transform_t down;          /* along the columns of a tile */
+    transform_t across;        /* along its rows */
+    const char *long_twiddles; /* of a signal: what its long transform multiplies by in between; else NULL */
+    int64_t results[2];        /* rows and columns of results of a tile; of a signal 1 and all of them */
+    int64_t tiles[2];          /* of an image, rows and columns */
+    int64_t partials;          /* weight gradient: parts of the pairs of all images, summed apart */
+    int64_t round_first;       /* weight gradient: the first pair of each part that is added up in this round */
+    int64_t round_pairs;       /* and how many */
+    char *spectra;             /* of kernels: [group][filter][channel][point]; weight gradient: [partial] before it */
+    unsigned char *spoiled;    /* by image; weight gradient: one: results are not all finite */
 } fft_fused_job_t;
 
 static inline int64_t fft_fused_points(const fft_fused_job_t *job) { return job->down.size * job->across.size; }
@@ -47,12 +47,14 @@ static inline int64_t fft_fused_rows_size(const fft_fused_job_t *job, int64_t la
 }
 static inline int64_t fft_fused_pairs(const fft_fused_job_t *job) { return div_up(job->tiles[0] * job->tiles[1], 2); }
 static inline int64_t fft_fused_kernels(const fft_fused_job_t *job) {
-    return job->sum.groups * job->sum.filters * job->sum.channels;
+    return job->correlation.groups * job->correlation.filters * job->correlation.channels;
 }
 static inline int64_t fft_fused_items(const fft_fused_job_t *job) {
-    return job->sum.batch * job->sum.groups * fft_fused_pairs(job);
+    return job->correlation.batch * job->correlation.groups * fft_fused_pairs(job);
 }
-static inline int64_t fft_fused_gradient_items(const fft_fused_job_t *job) { return job->sum.groups * job->partials; }
+static inline int64_t fft_fused_gradient_items(const fft_fused_job_t *job) {
+    return job->correlation.groups * job->partials;
+}
 
 #define ROOM fft_fused
 #include "room.h"

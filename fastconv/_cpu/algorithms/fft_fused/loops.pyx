@@ -7,7 +7,7 @@ from libc.string cimport memset
 
 import numpy as np
 
-from ...engine.correlation cimport ALL_IS_SPOILED, DONE, IMAGES_ARE_SPOILED, BoundProblem, Correlations, Kernel, operands_t
+from ...engine.correlation cimport ALL_IS_SPOILED, DONE, IMAGES_ARE_SPOILED, BoundProblem, Correlation, Kernel, operands_t
 from ...engine.correlation cimport packed_memory, point_forward
 from ...engine.runtime cimport isa_level, real_type, run_job
 from ...engine.workspace cimport aligned
@@ -32,10 +32,10 @@ cdef extern from "job.h" nogil:
         const char *twiddles
 
     ctypedef struct fft_fused_job_t:
-        correlation_t sum
+        correlation_t correlation
         epilogue_t epilogue
         transform_t down, across
-        const char *turns
+        const char *long_twiddles
         int64_t results[2]
         int64_t tiles[2]
         int64_t partials, round_first, round_pairs
@@ -63,40 +63,40 @@ cdef void _set_transform(transform_t *t, made, const char *twiddles):
 
 
 cdef class FftFusedKernel(Kernel):
-    """The correlation of a problem with its layout. Marks images whose results are not finite.
+    """The correlation of a problem with its blocking. Marks images whose results are not finite.
 
     Of the workspace ``shared_bytes`` are for spectra of kernels that are not packed, or for sums of a weight gradient;
     ``thread_bytes`` follow for every thread.
     """
 
     cdef fft_fused_job_t job
-    cdef readonly object layout
+    cdef readonly object blocking
     cdef int64_t shared_bytes, thread_bytes
     cdef const kernels_t *kernels
     cdef list pinned
 
-    def __cinit__(self, problem, layout):
-        self.sums, self.layout = Correlations(problem), layout
+    def __cinit__(self, problem, blocking):
+        self.correlation, self.blocking = Correlation(problem), blocking
         self.kernels = kernels_at(isa_level(), real_type(problem.dtype))
-        self.shared_bytes, self.thread_bytes = layout.shared_bytes, layout.thread_bytes
+        self.shared_bytes, self.thread_bytes = blocking.shared_bytes, blocking.thread_bytes
         memset(&self.job, 0, sizeof(fft_fused_job_t))
         self.pinned = []
-        _set_transform(&self.job.down, layout.down, self._memory(layout.down.twiddles))
-        _set_transform(&self.job.across, layout.across, self._memory(layout.across.twiddles))
-        self.job.turns = NULL if layout.turns is None else self._memory(layout.turns)
-        self.job.results = layout.results
-        self.job.tiles = layout.tiles
-        self.job.partials, self.job.round_pairs = layout.partials, layout.round_pairs
+        _set_transform(&self.job.down, blocking.down, self._memory(blocking.down.twiddles))
+        _set_transform(&self.job.across, blocking.across, self._memory(blocking.across.twiddles))
+        self.job.long_twiddles = NULL if blocking.long_twiddles is None else self._memory(blocking.long_twiddles)
+        self.job.results = blocking.results
+        self.job.tiles = blocking.tiles
+        self.job.partials, self.job.round_pairs = blocking.partials, blocking.round_pairs
 
     cdef const char *_memory(self, array) except? NULL:
-        """Of an array that is kept as long as this."""
+        """The memory of an array that is kept as long as this kernel."""
         cdef const unsigned char[::1] memory = array.view(np.uint8)
         self.pinned.append(memory)
         return <const char *>&memory[0] if memory.shape[0] else NULL
 
     def pack(self, operands, int threads):
         """The spectra of the weights; the data arrays are not read."""
-        cdef BoundProblem bound = BoundProblem(self.sums.problem, operands)
+        cdef BoundProblem bound = BoundProblem(self.correlation.problem, operands)
         packed, scratch = aligned(self.shared_bytes), aligned(self.thread_bytes * threads)
         cdef fft_fused_job_t job = self._job(&bound.operands)
         cdef unsigned char[::1] memory = packed, rest = scratch
@@ -107,8 +107,8 @@ cdef class FftFusedKernel(Kernel):
 
     cdef fft_fused_job_t _job(self, const operands_t *operands):
         cdef fft_fused_job_t job = self.job
-        job.sum = self.sums.get(operands, 0, &job.epilogue)
-        point_forward(&job.sum, operands.itemsize)
+        job.correlation = self.correlation.phase(operands, 0, &job.epilogue)
+        point_forward(&job.correlation, operands.itemsize)
         return job
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
@@ -120,8 +120,8 @@ cdef class FftFusedKernel(Kernel):
         if self.shared_bytes + self.thread_bytes * threads > workspace_bytes:
             raise MemoryError("workspace smaller than the algorithm asked for")
         job.spoiled, job.spectra = marks, workspace
-        if self.layout.is_gradient:
-            for job.round_first in range(0, self.layout.pairs_of_part, job.round_pairs):
+        if self.blocking.is_gradient:
+            for job.round_first in range(0, self.blocking.pairs_of_part, job.round_pairs):
                 run_job(self.kernels.gradient, &job, fft_fused_gradient_items(&job), self.thread_bytes, scratch,
                         threads)
             run_job(self.kernels.reduce, &job, fft_fused_kernels(&job), self.thread_bytes, scratch, threads)
@@ -135,7 +135,7 @@ cdef class FftFusedKernel(Kernel):
         finally:
             if packed is not None:
                 PyBuffer_Release(&view)
-        for n in range(job.sum.batch):
+        for n in range(job.correlation.batch):
             if marks[n]:
                 return IMAGES_ARE_SPOILED
         return DONE

@@ -9,7 +9,7 @@
  * spectra of all channels and of one filter. */
 static void NAMED(gradient)(const void *opaque, int64_t item, void *scratch) {
     const fft_fused_job_t *job = opaque;
-    const correlation_t *c = &job->sum;
+    const correlation_t *c = &job->correlation;
     const int64_t pairs = fft_fused_pairs(job), points = fft_fused_points(job), total = c->batch * pairs;
     const int64_t partial = item / c->groups, group = item % c->groups, kernels = c->filters * c->channels;
     const int64_t begin = total * partial / job->partials, end = total * (partial + 1) / job->partials;
@@ -43,7 +43,7 @@ static void NAMED(gradient)(const void *opaque, int64_t item, void *scratch) {
 /* Item: one kernel, from the sums of all parts. Scratch: the tile and LANES rows of it. */
 static void NAMED(reduce)(const void *opaque, int64_t item, void *scratch) {
     const fft_fused_job_t *job = opaque;
-    const correlation_t *c = &job->sum;
+    const correlation_t *c = &job->correlation;
     const int64_t height = job->down.size, width = job->across.size, points = fft_fused_points(job);
     const int64_t filter = item / c->channels % c->filters, group = item / c->channels / c->filters;
     const int64_t pitch = fft_fused_pitch(job, LANES);

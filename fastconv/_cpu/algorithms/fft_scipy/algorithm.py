@@ -27,12 +27,12 @@ from .spectra import Spectra
 SIDES = tuple(side for power in range(4, 22) for side in (2**power, 3 * 2 ** (power - 1)))
 """Candidates for the size of a tile along an axis."""
 CANDIDATES = 5
-LEAST_BLOCK_BYTES = 2**14
-"""Of tiles that are transformed together where scratch memory is limited."""
+MIN_BLOCK_BYTES = 2**14
+"""Bytes of tiles that are transformed together at least, where scratch memory is limited."""
 SPECTRA_BYTES = 2**28
-"""Tiles whose kernel spectra take more are considered only where all do."""
+"""Tiles whose kernel spectra take more than this are considered only where all tiles do."""
 
-# Rates as parts of the machine's multiply-adds per second.
+# Rates as fractions of the machine's multiply-adds per second.
 TRANSFORM_RATE = 0.25
 MATRIX_RATE = 0.4
 PLANE_RATE = 0.08
@@ -57,7 +57,7 @@ class FftScipy(Algorithm):
     def fitting(self, problem: ConvProblem, limit_bytes: int) -> Params | None:
         """Blocks become smaller until they fit."""
         found, block_bytes = super().fitting(problem, limit_bytes), BLOCK_BYTES
-        while found is None and block_bytes > LEAST_BLOCK_BYTES:
+        while found is None and block_bytes > MIN_BLOCK_BYTES:
             block_bytes //= 2
             smaller = [{**params, "block_bytes": block_bytes} for params in self.parameters(problem)]
             found = next((params for params in smaller if self.workspace(problem, params, 1) <= limit_bytes), None)
@@ -153,7 +153,7 @@ def _seconds(blocks: Blocking, machine: Machine) -> float:
 
 
 def _error_bound(problem: ConvProblem) -> ErrorBound:
-    """Every stage of a transform adds a few roundings to each of its elements, none of them more than a norm's part.
+    """Each stage of a transform adds a few roundings to every element, none larger than a rounding of the norm.
 
     Three transforms, and the sum over channels (backward_weight: over tiles). ``relative`` is what was measured on
     normal, uniform and ReLU'd data with a factor of 2 to spare; the errors of a transform have random signs.

@@ -27,7 +27,7 @@ import numpy as np
 from ...._problem import ConvProblem, Sizes
 from ...blocks import Box, runs
 
-MOST_POINTS = 2**22
+MAX_POINTS = 2**22
 """Points of the largest transform: 0.1 s, for KeyboardInterrupt's sake."""
 ROW_POINTS = 2**14
 """Axes that are not transformed are cut so that a tile has about this many points."""
@@ -35,13 +35,13 @@ BLOCK_BYTES = 2**21
 """Tiles of sources and targets that are transformed together."""
 MATRIX_BLOCK_BYTES = 2**23
 """The same where products are matrix products, which read all kernels' spectra once per block."""
-LEAST_BLOCKS, LEAST_ROWS = 4, 8
-"""Blocks to have for threads, where that leaves enough rows to a matrix product."""
-MOST_LANES = 8
+MIN_BLOCKS, MIN_ROWS = 4, 8
+"""Blocks wanted for threads, where that leaves enough rows for a matrix product, and those rows."""
+MAX_LANES = 8
 SUMS_BYTES = 2**26
 """Partial sums of a weight gradient: how many, and their bytes."""
-FEW_CHANNELS = 4
-"""From so many channels on both sides, products per frequency are matrix products."""
+MIN_MATRIX_CHANNELS = 4
+"""With at least this many channels on both sides, products per frequency are matrix products."""
 
 
 Indices = tuple[Any, ...]
@@ -65,7 +65,7 @@ class Tiling:
     """The first position, of an output or of ``j``."""
     positions: Sizes
     tile: Sizes
-    """T."""
+    """Elements T of a tile on each axis."""
 
     @property
     def valid(self) -> Sizes:
@@ -104,7 +104,7 @@ class Tiling:
     @property
     def by_matrices(self) -> bool:
         """Whether spectra are multiplied as matrices, channels innermost in memory, or plane by plane."""
-        return min(self.sources, self.targets) >= FEW_CHANNELS
+        return min(self.sources, self.targets) >= MIN_MATRIX_CHANNELS
 
     @property
     def spectrum(self) -> Sizes:
@@ -178,12 +178,12 @@ class Tiling:
         return (..., *np.ix_(*taps)), (..., *np.ix_(*places))
 
     def input_window(self, start: Sizes, phase: Sizes, length: Sizes) -> tuple[Box, Box] | None:
-        """Of ``length`` positions from ``start``: which have an input element of the phase, and where it is."""
+        """Which of ``length`` positions from ``start`` have an input element of the phase, and where it is."""
         offset = sizes_of(r - before for r, before in zip(phase, self.before, strict=True))
         return _window(start, self.stride, offset, self._permuted(self.problem.input_size), length)
 
     def output_window(self, start: Sizes, length: Sizes) -> tuple[Box, Box] | None:
-        """Of ``length`` positions from ``start``: which are outputs, and where."""
+        """Which of ``length`` positions from ``start`` are outputs, and where."""
         return _window(start, (1, 1, 1), (0, 0, 0), self._permuted(self.problem.output_size), length)
 
 
@@ -192,45 +192,45 @@ class Blocking:
     """How tiles are put into blocks that are transformed together."""
 
     tiling: Tiling
-    most_tiles: int
-    most_groups: int
+    max_tiles: int
+    max_groups: int
     lanes: int
     """Partial sums of backward_weight; lane l adds up the blocks l, l + lanes..."""
 
     @property
     def block_count(self) -> int:
         """Blocks of tiles."""
-        return -(-self.tiling.tile_count // self.most_tiles)
+        return -(-self.tiling.tile_count // self.max_tiles)
 
     @property
     def task_count(self) -> int:
         """Length of ``tasks``, without making the list."""
         blocks = self.lanes if self.tiling.problem.direction == "backward_weight" else self.block_count
-        return blocks * -(-self.tiling.problem.groups // self.most_groups)
+        return blocks * -(-self.tiling.problem.groups // self.max_groups)
 
     def tasks(self) -> list[tuple[list[slice], slice, int]]:
         """What runs in parallel: (blocks of tiles, groups, lane)."""
-        blocks = runs(self.tiling.tile_count, self.most_tiles)
-        groups = runs(self.tiling.problem.groups, self.most_groups)
+        blocks = runs(self.tiling.tile_count, self.max_tiles)
+        groups = runs(self.tiling.problem.groups, self.max_groups)
         if self.tiling.problem.direction == "backward_weight":
             return [(blocks[lane :: self.lanes], part, lane) for part in groups for lane in range(self.lanes)]
         return [([block], part, 0) for block in blocks for part in groups]
 
     def scratch_sizes(self) -> tuple[int, int, int, int]:
         """Elements of the kernels' spectra (or partial sums of them), and per thread of tiles, products, addends."""
-        t, tiles = self.tiling, self.most_tiles * self.most_groups
+        t, tiles = self.tiling, self.max_tiles * self.max_groups
         gathered, products = t.sources * tiles * math.prod(t.tile), t.targets * tiles * math.prod(t.spectrum)
         if t.problem.direction == "backward_weight":
             gathered += t.targets * tiles * math.prod(t.tile)
-            addends = t.kernel_spectra if t.by_matrices else t.targets * self.most_groups * math.prod(t.spectrum)
+            addends = t.kernel_spectra if t.by_matrices else t.targets * self.max_groups * math.prod(t.spectrum)
             return t.kernel_spectra * self.lanes, gathered, 0, addends
         return t.kernel_spectra, gathered, products, 0 if t.by_matrices else products
 
 
 @functools.lru_cache(maxsize=1024)
 def blocking(problem: ConvProblem, tile: int, block_bytes: int | None = None) -> Blocking:
-    """The blocks of the tiling with tiles of about ``tile`` elements per transformed axis, of so many bytes at most."""
-    sums_bytes = SUMS_BYTES if block_bytes is None else min(SUMS_BYTES, MOST_LANES * block_bytes)
+    """Blocks of at most ``block_bytes`` of the tiling with tiles of about ``tile`` elements per transformed axis."""
+    sums_bytes = SUMS_BYTES if block_bytes is None else min(SUMS_BYTES, MAX_LANES * block_bytes)
     block_bytes = block_bytes or MATRIX_BLOCK_BYTES
     t = tiling(problem, tile)
     itemsize = np.dtype(problem.dtype).itemsize
@@ -238,7 +238,7 @@ def blocking(problem: ConvProblem, tile: int, block_bytes: int | None = None) ->
     if t.by_matrices:
         groups = problem.groups
         most = block_bytes // (tile_bytes * groups)
-        tiles = max(1, min(most, max(-(-t.tile_count // LEAST_BLOCKS), LEAST_ROWS), t.tile_count))
+        tiles = max(1, min(most, max(-(-t.tile_count // MIN_BLOCKS), MIN_ROWS), t.tile_count))
     else:
         most = min(BLOCK_BYTES, block_bytes)
         groups = max(1, min(most // tile_bytes, problem.groups))
@@ -246,7 +246,7 @@ def blocking(problem: ConvProblem, tile: int, block_bytes: int | None = None) ->
     lanes = 1
     if problem.direction == "backward_weight":
         room = sums_bytes // (2 * itemsize * t.kernel_spectra)
-        lanes = max(1, min(-(-t.tile_count // tiles), -(-MOST_LANES * groups // problem.groups), room))
+        lanes = max(1, min(-(-t.tile_count // tiles), -(-MAX_LANES * groups // problem.groups), room))
     return Blocking(t, tiles, groups, lanes)
 
 
@@ -277,7 +277,7 @@ def _phase_taps(problem: ConvProblem) -> list[int]:
 def is_transformable(problem: ConvProblem) -> bool:
     """Whether there is something to sum, an axis to transform, and a smallest tile that is not too large."""
     taps = [size for size in _phase_taps(problem) if size > 1]
-    return bool(taps) and problem.multiply_adds > 0 and math.prod(taps) <= MOST_POINTS // 2 ** len(taps)
+    return bool(taps) and problem.multiply_adds > 0 and math.prod(taps) <= MAX_POINTS // 2 ** len(taps)
 
 
 @functools.lru_cache(maxsize=1024)

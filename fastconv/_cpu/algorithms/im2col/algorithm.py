@@ -26,7 +26,7 @@ from ...._problem import ConvProblem
 from ... import blas, epilogue
 from ...blocks import Box, Scratch, box_sizes, boxes, cut, run, runs, scratch_bytes, tap_windows
 
-COLUMN_BYTES, MOST_COLUMN_BYTES, LEAST_COLUMN_BYTES = 2**22, 2**26, 2**12
+COLUMN_BYTES, MAX_COLUMN_BYTES, MIN_COLUMN_BYTES = 2**22, 2**26, 2**12
 """Size of a block's columns: large enough for BLAS, small enough to stay in a shared cache; up to the second size where
 a tap would else be too few elements to copy at once, down to the third where scratch memory is limited."""
 COPY_ELEMENTS = 2**13
@@ -39,7 +39,7 @@ PARALLEL_PARTS = 8
 """Independent tasks that a problem is cut into, where its sizes allow it."""
 SUMS_BLOCKS = 16
 """Bound of the partial sums of a weight gradient, in the bytes of a block's columns."""
-FEW_CHANNELS = 8
+MIN_PIXEL_CHANNELS = 8
 """Fewer channels of a group are not worth copying pixel by pixel; rows of pixels are copied then."""
 BLAS_EFFICIENCY = 0.75
 
@@ -58,7 +58,7 @@ class Im2col(Algorithm):
         column_bytes, params = COLUMN_BYTES, dict[str, Any]()
         while self.workspace(problem, params, 1) > limit_bytes:
             column_bytes //= 2
-            if column_bytes < LEAST_COLUMN_BYTES:
+            if column_bytes < MIN_COLUMN_BYTES:
                 return None
             params = {"column_bytes": column_bytes}
         return params
@@ -96,7 +96,7 @@ class _Blocking:
     """How a problem is cut: a function of the problem alone."""
 
     problem: ConvProblem
-    most_pixels: int
+    max_pixels: int
     parts: list[slice]
     """Input channels of a group that one task takes; the gradients' tasks are cut so, forward's are not."""
     lanes: int
@@ -110,7 +110,7 @@ class _Blocking:
     @property
     def block(self) -> tuple[int, ...]:
         """Sizes of the largest block."""
-        return box_sizes(self.pixels, self.most_pixels)
+        return box_sizes(self.pixels, self.max_pixels)
 
     @property
     def block_count(self) -> int:
@@ -128,7 +128,7 @@ class _Blocking:
 
     def tasks(self) -> list[tuple[list[Box], slice, int]]:
         """What runs in parallel: (blocks, channels, lane). No two tasks write the same elements."""
-        blocks = boxes(self.pixels, self.most_pixels)
+        blocks = boxes(self.pixels, self.max_pixels)
         if self.problem.direction == "forward":
             return [([box], part, 0) for box in blocks for part in self.parts]
         if self.problem.direction == "backward_input":
@@ -175,8 +175,8 @@ def _blocking(problem: ConvProblem, column_bytes: int | None = None) -> _Blockin
         )
         parts = runs(channels, -(-channels // max(1, min(wanted, channels * taps // NARROW))))
     rows = max(1, problem.groups * (parts[0].stop - parts[0].start) * taps)
-    most_bytes, column_bytes = column_bytes or MOST_COLUMN_BYTES, column_bytes or COLUMN_BYTES
-    fitting, largest = column_bytes // (itemsize * rows), most_bytes // (itemsize * rows)
+    max_bytes, column_bytes = column_bytes or MAX_COLUMN_BYTES, column_bytes or COLUMN_BYTES
+    fitting, largest = column_bytes // (itemsize * rows), max_bytes // (itemsize * rows)
     fitting = max(fitting, min(largest, COPY_ELEMENTS * taps // rows))
     most = max(1, min(fitting, BLOCK_MULTIPLY_ADDS // (rows * max(1, filters))))
     if problem.direction == "forward":
@@ -334,7 +334,7 @@ class _Execution:
         """(group, tap, c, n, d, h, w) array of a slot's memory."""
         pixels = tuple(run.stop - run.start for run in box)
         memory = self._columns[slot, : self.groups * self.taps * channels * math.prod(pixels)]
-        if self.problem.layout == "channels_last" and channels >= FEW_CHANNELS:
+        if self.problem.layout == "channels_last" and channels >= MIN_PIXEL_CHANNELS:
             rows = np.moveaxis(memory.reshape(self.groups, *pixels, self.taps * channels), -1, 1)
         else:
             rows = memory.reshape(self.groups, self.taps * channels, *pixels)

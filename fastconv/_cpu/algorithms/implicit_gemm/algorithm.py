@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...._algorithm import MOST_PHASES, Machine, Operands, Params
+from ...._algorithm import MAX_PHASES, Machine, Operands, Params
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from ...engine import runtime
@@ -21,27 +21,27 @@ PANEL_DEPTH = 320
 """Reduction indices of one packed column panel. At the lower levels it stays in a first-level cache of 32 KiB beside
 the row panel that streams past; at AVX-512 it takes more, which the second level feeds as fast."""
 DEEPER = 1.25
-"""A panel takes the whole reduction up to so many times its depth, rather than adding up two blocks."""
+"""A panel takes the whole reduction up to this many times its depth, rather than adding up two blocks."""
 BLOCK_BYTES = 2**19
 """Entries times pixels of one block, as many bytes as the block would take if it were built."""
 IN_PLACE_DEEPER = 4
-"""Where weights are looked up in place, panels of so many times the depth stay in L2 while all weights pass."""
+"""Where weights are looked up in place, panels of this many times the depth stay in L2 while all weights pass."""
 IN_PLACE_FILTERS = 256
-"""Filters at least of an item that packs all of its pixels' panels."""
+"""The fewest filters of an item that packs all of its pixels' panels."""
 COLUMN_FILTERS = 10
 """Filters whose products take as long as packing a panel of pixels."""
 PACKING_PRODUCTS = 1.25
 """Vectors of multiply-adds that take as long as packing one vector of weights."""
 WEIGHT_BYTES = 2**18
 """Packed weights of one item of a product of matrices, which stay in L2 while its pixels pass."""
-TURNED_PRODUCTS = 0.75
-"""Vectors of multiply-adds that take as long as turning and storing one vector of sums along filters ..."""
+TRANSPOSE_PRODUCTS = 0.75
+"""Vectors of multiply-adds that take as long as transposing and storing one vector of sums along filters ..."""
 CROSSING_PRODUCTS = 1.25
 """... and as adding one of a panel that goes on in the next image."""
 STORED_ROWS = 512
-"""Rows of one item of a weight gradient that is summed where it is stored: columns are packed for so many."""
+"""Rows of one item of a weight gradient that is summed where it is stored; they share the packed columns."""
 GRADIENT_ENTRIES = 256
-"""Rows at least that a packed block of the output gradient is multiplied by: packing it is spread over them."""
+"""The fewest rows that a packed block of the output gradient is multiplied by, over which packing it is spread."""
 STORED_COPIES = 4
 """Copies of an element into a panel that take as long as adding up and storing one of the weight gradient."""
 PARTIAL_BYTES = 2**24
@@ -49,13 +49,13 @@ PARTIAL_BYTES = 2**24
 START_PRODUCTS = 4
 """Products of a sum that take as long as starting and storing it."""
 COPIED_DEPTH = 512
-"""Of a panel beside pixels that are copied: their sums are added up less often."""
-FEW_VECTORS = 4
-"""Vectors of pixels, at most, that are turned rather than the weights where channels are last."""
+"""Depth of a panel beside pixels that are copied: their sums are added up less often."""
+MAX_TRANSPOSED_VECTORS = 4
+"""With channels last and at most this many vectors of pixels, the pixels are transposed rather than the weights."""
 COPIED_TILES, COPIED_PANELS = 7, 16
-"""Register tiles of pixels, and panels of filters, of an item that copies pixels, at least."""
-LEAST_ITEMS = 16
-"""Work items wanted, so that threads find work; never decided by their number, which must not change the result."""
+"""The fewest register tiles of pixels, and panels of filters, of an item that copies pixels."""
+MIN_ITEMS = 16
+"""Work items wanted at least, so that every thread finds work; the number of threads must not change the result."""
 
 
 def _round_up(size: int, multiple: int) -> int:
@@ -105,7 +105,7 @@ class _Product:
     filters: int
     pixels: int
     plane: int
-    """Neighbouring pixels of one image, in the source and in the result; what lies behind them is somewhere else."""
+    """Pixels of one image that are neighbours in the source and in the result; the next ones lie elsewhere."""
     reduction: int
     is_channels_last: bool
     has_lines: bool
@@ -141,7 +141,7 @@ class _Product:
         """What vectors run along, and whether weights are packed or looked up in place."""
         lanes, _, _ = self.tile
         if self.is_channels_last:
-            if self.is_in_place and self.has_lines and self.pixels <= FEW_VECTORS * lanes:
+            if self.is_in_place and self.has_lines and self.pixels <= MAX_TRANSPOSED_VECTORS * lanes:
                 return "pixels", "in_place"
             return "filters" if self.filters >= lanes else "pixels", "packed"
         packing = PACKING_PRODUCTS * lanes * self.filters * self.reduction
@@ -155,8 +155,8 @@ class _Product:
         lanes, rows, width = self.tile
         results, pixels = self.pixels * self.filters, self.pixels
         if columns == "filters" or self.is_channels_last:  # spread pixels of few channels are as slow as whole panels
-            turned = 0.0 if self.is_channels_last else TURNED_PRODUCTS * lanes * results
-            return pixels * _round_up(self.filters, width) * self.reduction + turned
+            transposed = 0.0 if self.is_channels_last else TRANSPOSE_PRODUCTS * lanes * results
+            return pixels * _round_up(self.filters, width) * self.reduction + transposed
         crossing = CROSSING_PRODUCTS * lanes * results * -(-self.reduction // depth) * min(1.0, width / self.plane)
         if weights == "in_place":
             if pixels % lanes > lanes // 4:  # fewer are single columns
@@ -167,14 +167,14 @@ class _Product:
 
 
 class ImplicitGemm(CompiledAlgorithm):
-    """Any problem in float32 and float64 that has not too many stride phases."""
+    """Any problem in float32 and float64 without too many stride phases."""
 
     name = "implicit_gemm"
     dtypes = frozenset({"float32", "float64"})
-    multiplies_outside = True
+    reads_padding = True
 
     def supports(self, problem: ConvProblem) -> bool:
-        return problem.phases <= MOST_PHASES
+        return problem.phases <= MAX_PHASES
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
         first = self._blocking(problem, PANEL_DEPTH, BLOCK_BYTES)
@@ -203,19 +203,19 @@ class ImplicitGemm(CompiledAlgorithm):
         itemsize = np.dtype(problem.dtype).itemsize
         pixels = problem.batch * math.prod(problem.output_size)
         if problem.direction == "backward_weight":
-            depth = min(depth + depth // 2, max(pixels, 1))  # nothing but elements of a band streams past
+            depth = min(depth + depth // 2, max(pixels, 1))  # only elements of a band stream past
             product = _Gradient.of(problem)
             total, filters, splits = product.rows, product.width, 1
             row_items = problem.groups * -(-total // STORED_ROWS)
-            if product.is_stored and row_items * -(-filters // (2 * columns)) >= LEAST_ITEMS // 2:
+            if product.is_stored and row_items * -(-filters // (2 * columns)) >= MIN_ITEMS // 2:
                 span = STORED_ROWS
-                filters = _round_up(max(-(-filters // -(-LEAST_ITEMS // row_items)), 2 * columns), columns)
+                filters = _round_up(max(-(-filters // -(-MIN_ITEMS // row_items)), 2 * columns), columns)
             else:
                 # A split costs no more than adding its blocks to one sum; a block of entries packs the gradient again.
                 weight_bytes = math.prod(problem.weight_shape) * itemsize
-                most = min(-(-LEAST_ITEMS // problem.groups), pixels // depth, PARTIAL_BYTES // max(weight_bytes, 1))
+                most = min(-(-MIN_ITEMS // problem.groups), pixels // depth, PARTIAL_BYTES // max(weight_bytes, 1))
                 splits = max(most, 1)
-                span = max(GRADIENT_ENTRIES, -(-total * splits * problem.groups // LEAST_ITEMS))
+                span = max(GRADIENT_ENTRIES, -(-total * splits * problem.groups // MIN_ITEMS))
                 span = min(span, max(total, 1), max(block_bytes // itemsize // depth * 4, GRADIENT_ENTRIES))
             return {"columns": product.columns, "depth": depth, "span": span, "filters": filters, "splits": splits}
         size = _Product.of(problem)
@@ -230,24 +230,24 @@ class ImplicitGemm(CompiledAlgorithm):
         most = max(block_bytes // itemsize // depth, 1)
         if weights == "in_place":  # every item packs its pixels
             most = max(most // columns * columns, columns)
-            span = self._span(size.pixels, most, columns, LEAST_ITEMS // problem.groups)
+            span = self._span(size.pixels, most, columns, MIN_ITEMS // problem.groups)
             items = problem.groups * -(-size.pixels // span)
             fewest = IN_PLACE_FILTERS if size.is_in_place and problem.stride[2] == 1 else 2 * IN_PLACE_FILTERS
-            filters = max(-(-size.filters // -(-LEAST_ITEMS // items)), min(fewest, size.filters))
+            filters = max(-(-size.filters // -(-MIN_ITEMS // items)), min(fewest, size.filters))
         elif not size.is_in_place:  # every item copies its part of the source
-            span = self._span(size.pixels, most, columns, LEAST_ITEMS // problem.groups)
+            span = self._span(size.pixels, most, columns, MIN_ITEMS // problem.groups)
             filters = size.filters
         elif vectors == "pixels":
             filters = min(max(WEIGHT_BYTES // itemsize // depth, 1), size.filters)
             items = problem.groups * -(-size.filters // filters)
-            span = self._span(size.pixels, most, columns, -(-LEAST_ITEMS // items))
+            span = self._span(size.pixels, most, columns, -(-MIN_ITEMS // items))
         else:
             span = min(size.pixels, most)
             if is_copied:  # the fewer items of the same pixels, the better
-                span = min(span, max(-(-size.pixels * problem.groups // LEAST_ITEMS), COPIED_TILES * size.tile[1]))
+                span = min(span, max(-(-size.pixels * problem.groups // MIN_ITEMS), COPIED_TILES * size.tile[1]))
             items = problem.groups * -(-size.pixels // span)
             fewest = (COPIED_PANELS if is_copied else 2) * columns
-            filters = _round_up(max(-(-size.filters // -(-LEAST_ITEMS // items)), fewest), columns)
+            filters = _round_up(max(-(-size.filters // -(-MIN_ITEMS // items)), fewest), columns)
         return {
             "columns": vectors,
             "weights": weights,
@@ -302,7 +302,7 @@ class ImplicitGemm(CompiledAlgorithm):
         work += packed_bytes / (4 * machine.bytes_per_second) + data_bytes / machine.bytes_per_second
         phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
         calls = phases if is_direct else phases + 1
-        return machine.call_seconds * calls + work / min(threads, LEAST_ITEMS)
+        return machine.call_seconds * calls + work / min(threads, MIN_ITEMS)
 
     def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
         if problem.direction == "backward_weight" or params["weights"] == "in_place":

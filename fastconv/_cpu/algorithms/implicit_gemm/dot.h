@@ -1,12 +1,12 @@
 /* Single columns of a matrix product, as dot products: vectors run along the reduction.
  *
- *     c[i][j] (+)= sum over r of  a[i, r] * b[j][r],   j < columns <= MOST_DOTS,  r < depth
+ *     c[i][j] (+)= sum over r of  a[i, r] * b[j][r],   j < columns <= MAX_DOTS,  r < depth
  *
  * Layout: rows of a run along the reduction, where they lie; b is packed [columns][depth]. Nothing behind a row is
  * read. Numerics: LANES chains of multiply-adds an element, added by halves (of LANES elements at once); with
  * `accumulate` the sum is added to c.
  */
-#define MOST_DOTS (LANES / 4)
+#define MAX_DOTS (LANES / 4)
 
 /* Halves of two vectors' runs of `run` lanes: the first halves of both, or the second ones. */
 ALWAYS_INLINE NAMED(vector) NAMED(halves)(NAMED(vector) a, NAMED(vector) b, const int run, const int second) {
@@ -89,7 +89,7 @@ ALWAYS_INLINE void NAMED(dots_of)(const int columns, int64_t valid, int64_t dept
 static void NAMED(dots)(int64_t rows, int64_t columns, int64_t depth, const REAL *a, const int64_t *row, const REAL *b,
                         REAL *c, int64_t ldc, int accumulate) {
 #define DOTS(columns)                                                                                                  \
-    for (int64_t i = 0; (columns) <= MOST_DOTS && i < rows; i += LANES / (columns))                                    \
+    for (int64_t i = 0; (columns) <= MAX_DOTS && i < rows; i += LANES / (columns))                                     \
         NAMED(dots_of)(columns, min64(rows - i, LANES / (columns)), depth, a, row + i, b, c + i * ldc, ldc,            \
                        accumulate);                                                                                    \
     break

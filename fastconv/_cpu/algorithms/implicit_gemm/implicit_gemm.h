@@ -167,8 +167,8 @@ static int64_t NAMED(result_run)(const correlation_t *c, int64_t pixel, int64_t 
 
 /* A column panel of sums [pixel][TILE_COLUMNS], of which `filters` are wanted, to `result`, its filters' first pixels.
  * Up to LANES rows behind the sums are read. */
-static void NAMED(store_turned)(const gemm_job_t *job, const REAL *sums, int64_t pixel, int64_t pixels, int64_t filters,
-                                REAL *result) {
+static void NAMED(store_transposed)(const gemm_job_t *job, const REAL *sums, int64_t pixel, int64_t pixels,
+                                    int64_t filters, REAL *result) {
     const correlation_t *c = &job->correlation;
     for (int64_t done = 0, run; done < pixels; done += run) {
         int64_t offset;
@@ -237,7 +237,7 @@ static void NAMED(multiply_by_pixels)(const NAMED(block_t) *b, const NAMED(targe
 
 /* Width of the panel of the next of `left` pixels: at the end one vector, and single pixels if weights are `lines`. */
 static inline int64_t NAMED(next_width)(int64_t left, int lines) {
-    const int64_t single = lines ? MOST_DOTS : 0;
+    const int64_t single = lines ? MAX_DOTS : 0;
     return left > LANES + single ? TILE_COLUMNS : left > single ? LANES : left;
 }
 
@@ -295,7 +295,7 @@ static void NAMED(multiply_by_filters)(const NAMED(block_t) *b, const NAMED(targ
             else if (!b->last)
                 panel.ahead = NAMED(weight_lines)(c, b->group, b->filter_begin, next, min64(depth, entries - next));
         }
-        if (!gemm_is_turned(b->job)) {
+        if (!gemm_stores_transposed(b->job)) {
             NAMED(multiply_panel)(target, &rows, panel, depth, 0, b->pixels, column, columns, b->accumulate, b->last);
             continue;
         }
@@ -305,7 +305,8 @@ static void NAMED(multiply_by_filters)(const NAMED(block_t) *b, const NAMED(targ
         NAMED(multiply_panel)(&aside, &rows, panel, depth, 0, b->pixels, 0, TILE_COLUMNS, b->accumulate, 0);
         if (!b->last) continue;
         if (target->epilogue != NULL) NAMED(finish_tile)(target, sums, TILE_COLUMNS, 0, b->pixels, column, columns);
-        NAMED(store_turned)(b->job, sums, b->pixel, b->pixels, columns, target->base + column * target->column_stride);
+        NAMED(store_transposed)(b->job, sums, b->pixel, b->pixels, columns,
+                                target->base + column * target->column_stride);
     }
 }
 
@@ -342,7 +343,7 @@ static void NAMED(correlate)(const void *data, int64_t item, void *scratch) {
         .add_column_stride = e->add_stride[1],
     };
     const int64_t entry_width = packed_entry_width(job, TILE_COLUMNS);
-    do { /* once even when the reduction is empty: the result is then the epilogue of 0 */
+    do { /* at least once: with an empty reduction the result is the epilogue of 0 */
         b.depth = min64(job->block_entries, entries - b.first);
         b.last = b.first + b.depth >= entries;
         b.accumulate = b.first > 0;

@@ -58,7 +58,7 @@ static inline int64_t packed_weight_size(const gemm_job_t *job, int64_t tile_col
 
 /* Whether vectors along filters are stored along pixels: sums are then kept in scratch, [panel][pixel][TILE_COLUMNS].
  */
-static inline int gemm_is_turned(const gemm_job_t *job) {
+static inline int gemm_stores_transposed(const gemm_job_t *job) {
     return !job->is_weight_gradient && !job->pixels_are_columns && !job->is_interleaved;
 }
 
@@ -132,7 +132,7 @@ static inline gemm_scratch_t gemm_scratch(const gemm_job_t *job, int64_t tile_co
     s.weights = s.filters + (job->looks_up_weights ? round_up(c->filters * 8, 64) : 0);
     s.sums = s.weights + (job->looks_up_weights ? round_up(entries * 8, 64) : 0);
     s.bytes = s.sums;
-    if (gemm_is_turned(job)) {
+    if (gemm_stores_transposed(job)) {
         /* The panel of a sum of one block is stored before the next begins. */
         const int64_t panels = entries < entry_count(c) ? job->block_filters : tile_columns;
         s.bytes += round_up((pixels * panels + lanes * tile_columns) * element_bytes, 64);

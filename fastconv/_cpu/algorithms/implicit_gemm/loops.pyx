@@ -1,12 +1,12 @@
 # cython: cdivision=True
-"""Loops of the implicit GEMM: blocking, packed weights, one pass per correlation. Arithmetic: implicit_gemm.h."""
+"""Loops of the implicit GEMM: blocking, packed weights, one pass per phase. Arithmetic: implicit_gemm.h."""
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from ...engine.correlation cimport INPUT, BoundProblem, Correlations, Kernel, merge_axes, operands_t, packed_memory
+from ...engine.correlation cimport INPUT, BoundProblem, Correlation, Kernel, merge_axes, operands_t, packed_memory
 from ...engine.runtime cimport isa_level, real_type, run_job
 from ...engine.workspace cimport aligned
 from ...engine.kernel_types cimport correlation_t, epilogue_t, tap_count, item_fn
@@ -81,7 +81,7 @@ cdef int64_t _entries(const correlation_t *c, int64_t most):
     return taps * _balanced(c.channels, most // taps, 1)
 
 
-# Of one item that clears a result.
+# Elements of one item that clears a result.
 cdef int64_t CLEARED_BYTES = 2**20
 
 
@@ -96,8 +96,8 @@ cdef void _clear(const void *job, int64_t item, void *scratch) noexcept nogil:
 
 
 cdef class GemmKernel(Kernel):
-    """The correlations of a problem with their blocking; ``shared_bytes`` of the workspace are for packed weights or
-    partial sums, then come ``thread_bytes`` for every thread."""
+    """The correlation of a problem with its blocking; the workspace holds ``shared_bytes`` for packed weights or
+    partial sums, then ``thread_bytes`` for every thread."""
 
     cdef gemm_job_t *jobs
     cdef readonly int64_t shared_bytes, thread_bytes
@@ -108,17 +108,17 @@ cdef class GemmKernel(Kernel):
 
     def __cinit__(self, problem, params):
         cdef int64_t index
-        self.sums = Correlations(problem)
+        self.correlation = Correlation(problem)
         self.kernels = kernels_at(isa_level(), real_type(problem.dtype))
         for index in range(5):
             self.input_shape[index] = problem.input_shape[index]
         self.itemsize = 4 if problem.dtype == "float32" else 8
         self.is_gradient = problem.direction == "backward_weight"
         self.is_swapped = self.is_gradient and params["columns"] == "channels"
-        self.jobs = <gemm_job_t *>PyMem_Calloc(self.sums.count, sizeof(gemm_job_t))
+        self.jobs = <gemm_job_t *>PyMem_Calloc(self.correlation.phase_count, sizeof(gemm_job_t))
         if self.jobs == NULL:
             raise MemoryError
-        for index in range(self.sums.count):
+        for index in range(self.correlation.phase_count):
             self._set_blocks(index, params)
 
     def __dealloc__(self):
@@ -130,10 +130,10 @@ cdef class GemmKernel(Kernel):
         cdef operands_t none
         cdef int64_t blocks, width
         memset(&none, 0, sizeof(none))
-        job.correlation = self.sums.get(&none, index, &job.epilogue)
+        job.correlation = self.correlation.phase(&none, index, &job.epilogue)
         if self.is_swapped:
             _swap_operands(c)
-        channels_last = self.sums.problem.layout == "channels_last"
+        channels_last = self.correlation.problem.layout == "channels_last"
         job.is_weight_gradient = self.is_gradient
         job.pixels_are_columns = params["columns"] == "pixels"
         job.is_interleaved = channels_last and (self.is_gradient or not job.pixels_are_columns)
@@ -174,10 +174,10 @@ cdef class GemmKernel(Kernel):
     cdef gemm_job_t _job(self, int64_t index, const operands_t *operands) noexcept:
         """The ``index``-th job on ``operands``."""
         cdef gemm_job_t job = self.jobs[index]
-        job.correlation = self.sums.get(operands, index, &job.epilogue)
+        job.correlation = self.correlation.phase(operands, index, &job.epilogue)
         if self.is_swapped:
             _swap_operands(&job.correlation)
-        job.owns_between = self.sums.is_phased and operands.stride[INPUT][4] == 1
+        job.owns_between = self.correlation.is_phased and operands.stride[INPUT][4] == 1
         merge_axes(&job.correlation, &job.epilogue)
         job.in_place = gemm_is_in_place(&job, self.itemsize)
         return job
@@ -200,10 +200,10 @@ cdef class GemmKernel(Kernel):
         cdef int64_t index, size = 1, last = 0
         cdef int axis
         cdef bint found = False
-        for index in range(self.sums.count):
+        for index in range(self.correlation.phase_count):
             job = self._job(index, operands)
             found = found or entry_count(&job.correlation) == 0
-        if not self.sums.is_phased or not found:
+        if not self.correlation.is_phased or not found:
             return False
         if job.epilogue.bias != NULL or job.epilogue.add != NULL or job.epilogue.activation != 0:
             return False
@@ -235,7 +235,7 @@ cdef class GemmKernel(Kernel):
         if packed is not None:
             weights, left = packed_memory(packed, self.packed_size, &view), view.len
         try:
-            for index in range(self.sums.count):
+            for index in range(self.correlation.phase_count):
                 job = self._job(index, operands)
                 if is_cleared and entry_count(&job.correlation) == 0:
                     continue
@@ -271,15 +271,15 @@ cdef class GemmKernel(Kernel):
                        threads)
 
     def pack(self, operands, int threads):
-        """The weights of all correlations of the problem, packed one after the other."""
-        cdef BoundProblem bound = BoundProblem(self.sums.problem, operands)
+        """The weights of all phases of the problem, packed one after the other."""
+        cdef BoundProblem bound = BoundProblem(self.correlation.problem, operands)
         cdef Py_buffer view
         cdef int64_t index, offset = 0
         cdef gemm_job_t job
         packed = aligned(self.packed_size)
         PyObject_GetBuffer(packed, &view, PyBUF_WRITABLE)
         try:
-            for index in range(self.sums.count):
+            for index in range(self.correlation.phase_count):
                 job = self._job(index, &bound.operands)
                 job.packed = <char *>view.buf + offset
                 self._pack(&job, threads)
@@ -291,8 +291,8 @@ cdef class GemmKernel(Kernel):
 
     @property
     def packed_size(self):
-        """Bytes of the packed weights of all correlations."""
+        """Bytes of the packed weights of all phases."""
         cdef int64_t index, size = 0
-        for index in range(self.sums.count):
+        for index in range(self.correlation.phase_count):
             size += self._shared(&self.jobs[index])
         return size

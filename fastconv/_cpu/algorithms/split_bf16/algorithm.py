@@ -13,28 +13,28 @@ import math
 
 import numpy as np
 
-from ...._algorithm import MOST_PHASES, Algorithm, ErrorBound, Machine, Operands, Params, Resources
+from ...._algorithm import MAX_PHASES, Algorithm, ErrorBound, Machine, Operands, Params, Resources
 from ...._problem import ConvProblem
 from ...nonfinite import compute_again
 from . import loops
 
 PRODUCTS = {"medium": 1, "high": 3, "highest": 6}
-"""Of pieces, by precision level; other levels than these ask for float32 products."""
+"""Products of pieces by precision level; other levels ask for float32 products."""
 ROUNDOFF = {1: 2.01 * 2.0**-8, 3: 3.01 * 2.0**-16, 6: 4.01 * 2.0**-24}
 """Largest error of the product of two elements, by products of pieces: of those left out, and of the last pieces, each
 of which is rounded to 8 bits."""
 TYPICAL_ROUNDOFF = {1: 3e-3, 3: 6e-6, 6: 3e-7}
 """Largest error of sums of exact products over their largest, on typical data; measured."""
 NARROW_PRODUCTS = {"bfloat16": 1, "float16": 3}
-"""Of dtypes whose elements are one piece, and two, exactly."""
+"""Products of pieces for dtypes whose elements are exactly one piece, and two."""
 PASS_PIXELS = 4096
-"""Most pixels that one pass of a weight gradient adds up."""
-LEAST_CHANNELS = 3
-"""Of a group: fewer would fill too little of the 32 that are multiplied at once."""
+"""The most pixels that one pass of a weight gradient adds up."""
+MIN_CHANNELS = 3
+"""Channels of a group; fewer would fill too few of the 32 that are multiplied at once."""
 SOURCE_SIZES = (1.0, 2.0, 0.5)
-"""Of the converted source of one item, over what stays in cache."""
+"""Sizes of the converted source of one item, over what stays in cache."""
 PASS_BYTES = (2**21, 2**23, 2**20)
-"""Of the converted operands of one pass of a weight gradient."""
+"""Sizes of the converted operands of one pass of a weight gradient."""
 
 
 class SplitBf16(Algorithm):
@@ -47,9 +47,9 @@ class SplitBf16(Algorithm):
         return loops.is_available()
 
     def supports(self, problem: ConvProblem) -> bool:
-        if not self.is_available() or not _products(problem) or problem.phases > MOST_PHASES:
+        if not self.is_available() or not _products(problem) or problem.phases > MAX_PHASES:
             return False
-        return min(problem.in_channels, problem.out_channels) // problem.groups >= LEAST_CHANNELS
+        return min(problem.in_channels, problem.out_channels) // problem.groups >= MIN_CHANNELS
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
         sizes = [int(size * loops.source_bytes()) for size in SOURCE_SIZES]
@@ -65,7 +65,7 @@ class SplitBf16(Algorithm):
         return machine.call_seconds * 3 + _seconds(problem, params, machine) / threads
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
-        """Of the pieces, and of float32 sums of all products; what underflows is next to nothing of the largest."""
+        """The error of the pieces and of float32 sums of all products; what underflows is negligible."""
         products = _products(problem) or 6
         terms = chain = products * problem.reduction + 4
         if problem.direction == "backward_weight":

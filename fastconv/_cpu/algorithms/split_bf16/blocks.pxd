@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t
 
-from ...engine.correlation cimport Correlations, operands_t
-from .job cimport split_job_t, split_sum_t
+from ...engine.correlation cimport Correlation, operands_t
+from .job cimport split_job_t, split_phase_t
 
 
 cdef enum:
@@ -9,9 +9,9 @@ cdef enum:
 
 
 cdef class SplitBlocks:
-    cdef Correlations correlations
+    cdef Correlation correlation
     cdef split_job_t job
-    cdef split_sum_t *sums
+    cdef split_phase_t *phases
     cdef int64_t *tap_lines
     cdef int64_t shared_bytes, thread_bytes
     cdef bint is_gradient, merges
@@ -25,6 +25,6 @@ cdef class SplitBlocks:
     cdef _set_images(self, int64_t tile_lines, int64_t lines)
     cdef _set_tap_lines(self)
     cdef _set_bytes(self, int64_t tile_lines)
-    cdef void _set_sum(self, const operands_t *operands, int64_t index, split_sum_t *sum) noexcept
+    cdef void _set_phase(self, const operands_t *operands, int64_t index, split_phase_t *phase) noexcept
     cdef bint fits(self, const operands_t *operands) noexcept
-    cdef split_sum_t *bind(self, const operands_t *operands, char *packed) except NULL
+    cdef split_phase_t *bind(self, const operands_t *operands, char *packed) except NULL

@@ -5,7 +5,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from ...engine.correlation cimport Correlations, merge_axes, operands_t, point_forward
+from ...engine.correlation cimport Correlation, merge_axes, operands_t, point_forward
 from ...engine.kernel_types cimport correlation_t, tap_count
 from .job cimport (
     PANEL_FILTERS,
@@ -27,32 +27,32 @@ from .job cimport (
     split_phase_lines,
     split_scratch,
     split_slots,
-    split_sum_t,
+    split_phase_t,
     split_tiling,
     split_totals_bytes,
 )
 
 ELEMENTS = {"float32": 0, "bfloat16": 1, "float16": 2}
-"""As in job.h."""
+"""The values of element_t in job.h."""
 PIECES = {1: 1, 3: 2, 6: 3}
-"""By products."""
+"""Pieces of an element, by the number of products."""
 
 # Sums of one item, and panels times taps that a block of the source is worth converting for.
-cdef int64_t MOST_LINES = 1024
-cdef int64_t LEAST_PRODUCTS = 32
-# Of one tile of a weight gradient, and of one pass: more would add up more roundings.
+cdef int64_t MAX_LINES = 1024
+cdef int64_t MIN_PRODUCTS = 32
+# Lines of one tile of a weight gradient, and of one pass: more would add up more roundings.
 cdef int64_t GRADIENT_LINES = 16
-cdef int64_t LEAST_PASS_LINES = 128
-cdef int64_t MOST_PASS_LINES = 2048
-# Work items wanted, so that threads find work; never decided by their number.
-cdef int64_t LEAST_ITEMS = 8
+cdef int64_t MIN_PASS_LINES = 128
+cdef int64_t MAX_PASS_LINES = 2048
+# Work items wanted at least, so that every thread finds work; not derived from the number of threads.
+cdef int64_t MIN_ITEMS = 8
 
 
 cdef class SplitBlocks:
-    """The sums of a problem cut into items, or into passes of a weight gradient. Immutable.
+    """The correlation of a problem cut into items, or into passes of a weight gradient. Immutable.
 
-    With ``merges`` axes that are read whole and without taps are one; for arrays that do not allow it there have to be
-    blocks without.
+    With ``merges``, axes that are read whole and have a single tap become one; arrays that do not allow this need
+    blocks without it.
     """
 
     def __cinit__(self, problem, params, bint merges, int64_t tile_lines):
@@ -60,19 +60,19 @@ cdef class SplitBlocks:
         cdef operands_t none
         cdef int64_t index, taps = 0
         memset(&none, 0, sizeof(none))
-        self.correlations, self.merges = Correlations(problem), merges
+        self.correlation, self.merges = Correlation(problem), merges
         self.is_gradient = job.is_paired = problem.direction == "backward_weight"
-        job.sum_count = self.correlations.count
+        job.phase_count = self.correlation.phase_count
         job.element = <element_t><int>ELEMENTS[problem.dtype]
         job.element_bytes = 4 if problem.dtype == "float32" else 2
         job.products, job.pieces = params["products"], PIECES[params["products"]]
-        self.sums = <split_sum_t *>PyMem_Calloc(job.sum_count, sizeof(split_sum_t))
-        if self.sums == NULL:
+        self.phases = <split_phase_t *>PyMem_Calloc(job.phase_count, sizeof(split_phase_t))
+        if self.phases == NULL:
             raise MemoryError
-        job.sums = self.sums
-        for index in range(job.sum_count):
-            self._set_sum(&none, index, &self.sums[index])
-            taps += tap_count(&self.sums[index].correlation)
+        job.phases = self.phases
+        for index in range(job.phase_count):
+            self._set_phase(&none, index, &self.phases[index])
+            taps += tap_count(&self.phases[index].correlation)
         self.tap_lines = <int64_t *>PyMem_Calloc(max(taps, 1), sizeof(int64_t))
         if self.tap_lines == NULL:
             raise MemoryError
@@ -89,11 +89,11 @@ cdef class SplitBlocks:
         self._set_bytes(tile_lines)
 
     def __dealloc__(self):
-        PyMem_Free(self.sums)
+        PyMem_Free(self.phases)
         PyMem_Free(self.tap_lines)
 
     cdef _set_axes(self):
-        """What the taps of all sums read, from the first pixel on."""
+        """What the taps of all phases read, from the first pixel on."""
         cdef split_job_t *job = &self.job
         cdef split_axis_t *axis
         cdef correlation_t *c
@@ -101,24 +101,24 @@ cdef class SplitBlocks:
         cdef int a
         for a in range(3):
             axis = &job.axis[a]
-            c = &self.sums[0].correlation
+            c = &self.phases[0].correlation
             axis.step, axis.delta, axis.origin = c.step[a], c.delta[a], c.first[a]
-            for index in range(job.sum_count):
-                c = &self.sums[index].correlation
+            for index in range(job.phase_count):
+                c = &self.phases[index].correlation
                 job.pixels[a] = max(job.pixels[a], c.pixels[a])
                 if c.taps[a] > 0:
                     axis.origin = min(axis.origin, c.first[a])
             period = axis.step // greatest_common_divisor(axis.step, axis.delta)
             axis.phases = max(min(period, c.taps[a]), 1)
-            for index in range(job.sum_count):
-                c = &self.sums[index].correlation
+            for index in range(job.phase_count):
+                c = &self.phases[index].correlation
                 if c.taps[a] > 0:
                     axis.reach = max(axis.reach, (c.first[a] - axis.origin + (c.taps[a] - 1) * c.delta[a]) // axis.step)
 
     cdef _set_shared(self):
         """Zeros that rows share: as many as there are before the first pixel and after the last."""
         cdef split_axis_t *axis = &self.job.axis[2]
-        cdef int64_t after = axis.origin + self.job.pixels[2] + axis.reach - self.sums[0].correlation.source_size[2]
+        cdef int64_t after = axis.origin + self.job.pixels[2] + axis.reach - self.phases[0].correlation.source_size[2]
         if axis.step == 1:
             axis.shared = max(min(-axis.origin, after), 0)
 
@@ -126,7 +126,7 @@ cdef class SplitBlocks:
         """An odd number of images: the pairs are the halves of each."""
         cdef split_job_t *job = &self.job
         cdef int axis
-        if self.sums[0].correlation.batch % 2 == 0:
+        if self.phases[0].correlation.batch % 2 == 0:
             return
         for axis in (1, 0):
             if job.pixels[axis] > 1:
@@ -139,25 +139,25 @@ cdef class SplitBlocks:
         cdef int64_t blocks = split_channel_blocks(job), lines, most, panels, items
         job.chunk = blocks
         lines = source_bytes // (blocks * job.pieces * 64)
-        if lines < MOST_LINES // 4:
-            job.chunk = max(source_bytes // (MOST_LINES * job.pieces * 64), 1)
-            lines = MOST_LINES
-        self._cut(tile_lines, max(min(lines, MOST_LINES), 2 * tile_lines))
+        if lines < MAX_LINES // 4:
+            job.chunk = max(source_bytes // (MAX_LINES * job.pieces * 64), 1)
+            lines = MAX_LINES
+        self._cut(tile_lines, max(min(lines, MAX_LINES), 2 * tile_lines))
         panels = split_panels(job)
         job.block_filters = panels * PANEL_FILTERS
         items = split_items(job)
-        if items < LEAST_ITEMS:
-            most = max(LEAST_PRODUCTS // max(tap_count(&self.sums[0].correlation), 1), 1)
-            job.block_filters = max(panels // div_up(LEAST_ITEMS, items), min(most, panels)) * PANEL_FILTERS
+        if items < MIN_ITEMS:
+            most = max(MIN_PRODUCTS // max(tap_count(&self.phases[0].correlation), 1), 1)
+            job.block_filters = max(panels // div_up(MIN_ITEMS, items), min(most, panels)) * PANEL_FILTERS
 
     cdef _set_pass(self, int64_t operand_bytes):
         """Passes whose converted operands take about ``operand_bytes``."""
         cdef split_job_t *job = &self.job
         cdef int64_t blocks = 2 * (split_channel_panels(job) + split_panels(job))
         job.chunk, job.block_filters = split_channel_blocks(job), split_panels(job) * PANEL_FILTERS
-        blocks *= self.sums[0].correlation.groups
+        blocks *= self.phases[0].correlation.groups
         blocks = operand_bytes // (blocks * job.pieces * 64)
-        self._cut(GRADIENT_LINES, min(max(blocks, LEAST_PASS_LINES), MOST_PASS_LINES))
+        self._cut(GRADIENT_LINES, min(max(blocks, MIN_PASS_LINES), MAX_PASS_LINES))
 
     cdef _cut(self, int64_t tile_lines, int64_t lines):
         """Blocks of about so many lines: whole images, else whole planes, rows, or parts of a row, cut evenly."""
@@ -182,7 +182,7 @@ cdef class SplitBlocks:
             most = max(most // job.block[axis], 1)
 
     cdef _set_images(self, int64_t tile_lines, int64_t lines):
-        """Images interleaved so that their tiles hold as few lines that are no pixels as possible."""
+        """Interleave images so that as few lines as possible of their tiles are not pixels."""
         cdef split_job_t *job = &self.job
         cdef int64_t images, batch = split_images(job)
         cdef double cost, least = 0
@@ -203,9 +203,9 @@ cdef class SplitBlocks:
         cdef int64_t index, tap, rest, at, phase, slot, count = 0
         cdef int64_t t[3]
         cdef int a
-        for index in range(job.sum_count):
-            c = &self.sums[index].correlation
-            self.sums[index].tap_lines = self.tap_lines + count
+        for index in range(job.phase_count):
+            c = &self.phases[index].correlation
+            self.phases[index].tap_lines = self.tap_lines + count
             for tap in range(tap_count(c)):
                 t[2], rest = tap % c.taps[2], tap // c.taps[2]
                 t[1], t[0] = rest % c.taps[1], rest // c.taps[1]
@@ -227,36 +227,36 @@ cdef class SplitBlocks:
             self.thread_bytes = split_gradient_scratch_bytes(job)
             return
         self.shared_bytes = HEADER_BYTES
-        for index in range(job.sum_count):
-            self.shared_bytes += split_packed_bytes(job, &self.sums[index].correlation)
+        for index in range(job.phase_count):
+            self.shared_bytes += split_packed_bytes(job, &self.phases[index].correlation)
         self.thread_bytes = split_scratch(job, tile_lines).bytes
 
-    cdef void _set_sum(self, const operands_t *operands, int64_t index, split_sum_t *sum) noexcept:
-        """The ``index``-th sum on ``operands``, its axes merged where they can be."""
-        sum.correlation = self.correlations.get(operands, index, &sum.epilogue)
-        point_forward(&sum.correlation, self.job.element_bytes)
+    cdef void _set_phase(self, const operands_t *operands, int64_t index, split_phase_t *phase) noexcept:
+        """The ``index``-th phase on ``operands``, its axes merged where they can be."""
+        phase.correlation = self.correlation.phase(operands, index, &phase.epilogue)
+        point_forward(&phase.correlation, self.job.element_bytes)
         if self.merges:
-            merge_axes(&sum.correlation, &sum.epilogue)
+            merge_axes(&phase.correlation, &phase.epilogue)
 
     cdef bint fits(self, const operands_t *operands) noexcept:
         """Whether the arrays have these axes."""
-        cdef split_sum_t sum
+        cdef split_phase_t phase
         cdef int axis
-        self._set_sum(operands, 0, &sum)
+        self._set_phase(operands, 0, &phase)
         for axis in range(3):
-            if sum.correlation.pixels[axis] != self.sums[0].correlation.pixels[axis]:
+            if phase.correlation.pixels[axis] != self.phases[0].correlation.pixels[axis]:
                 return False
-        return self.job.sum_count == 1 or not self.merges
+        return self.job.phase_count == 1 or not self.merges
 
-    cdef split_sum_t *bind(self, const operands_t *operands, char *packed) except NULL:
-        """The sums on ``operands``, their weights to be found one after the other from ``packed`` on; to be freed."""
+    cdef split_phase_t *bind(self, const operands_t *operands, char *packed) except NULL:
+        """The phases on ``operands``, their weights to be found one after the other from ``packed`` on; to be freed."""
         cdef int64_t index
-        cdef split_sum_t *sums = <split_sum_t *>PyMem_Calloc(self.job.sum_count, sizeof(split_sum_t))
-        if sums == NULL:
+        cdef split_phase_t *phases = <split_phase_t *>PyMem_Calloc(self.job.phase_count, sizeof(split_phase_t))
+        if phases == NULL:
             raise MemoryError
-        for index in range(self.job.sum_count):
-            self._set_sum(operands, index, &sums[index])
-            sums[index].tap_lines = self.sums[index].tap_lines
-            sums[index].packed = packed
-            packed += split_packed_bytes(&self.job, &sums[index].correlation)
-        return sums
+        for index in range(self.job.phase_count):
+            self._set_phase(operands, index, &phases[index])
+            phases[index].tap_lines = self.phases[index].tap_lines
+            phases[index].packed = packed
+            packed += split_packed_bytes(&self.job, &phases[index].correlation)
+        return phases

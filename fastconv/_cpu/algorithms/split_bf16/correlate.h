@@ -34,11 +34,11 @@ static split_item_t split_item(const split_job_t *job, int64_t item, char *scrat
     return i;
 }
 
-/* The pixels of one sum in the item's block, its tiles, and where pixels are found and stored. Returns the number of
+/* The pixels of one phase in the item's block, its tiles, and where pixels are found and stored. Returns the number of
  * pixels of one image; `set_lines`: the lines of the sums of one set. */
-static int64_t lay_tiles(split_item_t *i, const split_sum_t *sum, int64_t *set_lines) {
+static int64_t lay_tiles(split_item_t *i, const split_phase_t *phase, int64_t *set_lines) {
     const split_job_t *job = i->job;
-    const correlation_t *c = &sum->correlation;
+    const correlation_t *c = &phase->correlation;
     int64_t *tiles = (int64_t *)(i->scratch + i->parts.tiles), *lines = (int64_t *)(i->scratch + i->parts.lines);
     int64_t *places = (int64_t *)(i->scratch + i->parts.places), *added = (int64_t *)(i->scratch + i->parts.added);
     int64_t pixels[3], count = 0;
@@ -57,7 +57,7 @@ static int64_t lay_tiles(split_item_t *i, const split_sum_t *sum, int64_t *set_l
             const int64_t at_d = i->pixel[0] + d, at_h = i->pixel[1] + h, at_w = i->pixel[2];
             const int64_t line = tiling.is_flat ? (d * plane_slots + h * row_slots) * job->images
                                                 : (d * pixels[1] + h) * tiling.row_tiles * TILE_LINES;
-            const int64_t *result = c->result_stride, *add = sum->epilogue.add_stride;
+            const int64_t *result = c->result_stride, *add = phase->epilogue.add_stride;
             const int64_t place = at_d * result[2] + at_h * result[3] + at_w * result[4];
             const int64_t addend = at_d * add[2] + at_h * add[3] + at_w * add[4];
             for (int64_t w = 0; w < pixels[2]; w++, count++) {
@@ -69,17 +69,17 @@ static int64_t lay_tiles(split_item_t *i, const split_sum_t *sum, int64_t *set_l
     return count;
 }
 
-/* One panel of one sum on all tiles. `blocks` of channels from number `block` on. */
-static void compute_panel(split_item_t *i, const split_sum_t *sum, int64_t panel, int64_t block, int64_t blocks,
+/* One panel of one phase on all tiles. `blocks` of channels from number `block` on. */
+static void compute_panel(split_item_t *i, const split_phase_t *phase, int64_t panel, int64_t block, int64_t blocks,
                           float *sums, split_store_t *store) {
     const split_job_t *job = i->job;
-    const correlation_t *c = &sum->correlation;
+    const correlation_t *c = &phase->correlation;
     const int64_t *tiles = (const int64_t *)(i->scratch + i->parts.tiles);
     const int64_t panels = split_panels(job), taps = tap_count(c), panel_bytes = split_packed_panel_bytes(job, c);
     tiles_t t = {.block_bytes = split_block_bytes(job), .blocks = blocks, .taps = taps};
     t.piece_bytes = split_piece_bytes(job);
     t.tap_bytes = (const int64_t *)(i->scratch + i->parts.steps);
-    t.weights = sum->packed + (i->group * panels + panel) * panel_bytes;
+    t.weights = phase->packed + (i->group * panels + panel) * panel_bytes;
     t.weights += block * taps * job->pieces * (PANEL_FILTERS * LINE_CHANNELS * 2);
     t.half_floats = i->kept_lines * 16;
     t.goes_on = block > 0;
@@ -96,30 +96,30 @@ static void compute_panel(split_item_t *i, const split_sum_t *sum, int64_t panel
     }
 }
 
-static void compute_sum(split_item_t *i, int64_t number, int64_t block, int64_t blocks) {
+static void compute_phase(split_item_t *i, int64_t number, int64_t block, int64_t blocks) {
     const split_job_t *job = i->job;
-    const split_sum_t *sum = &job->sums[number];
+    const split_phase_t *phase = &job->phases[number];
     const int is_last = block + blocks == split_channel_blocks(job);
     const int64_t first = i->filter / PANEL_FILTERS, panels = div_up(i->filters, PANEL_FILTERS);
     int64_t *steps = (int64_t *)(i->scratch + i->parts.steps);
-    split_store_t store = {.job = job, .sum = sum, .image = i->image, .sets = i->sets, .group = i->group};
-    store.pixels = lay_tiles(i, sum, &store.set_lines);
+    split_store_t store = {.job = job, .phase = phase, .image = i->image, .sets = i->sets, .group = i->group};
+    store.pixels = lay_tiles(i, phase, &store.set_lines);
     if (store.pixels == 0) return;
     store.lines = (const int64_t *)(i->scratch + i->parts.lines);
     store.places = (const int64_t *)(i->scratch + i->parts.places);
     store.added = (const int64_t *)(i->scratch + i->parts.added);
     store.kept_lines = i->kept_lines;
     if (is_last) store.units = i->sets * div_up(store.pixels, 16) * job->images;
-    for (int64_t tap = 0; tap < tap_count(&sum->correlation); tap++) steps[tap] = sum->tap_lines[tap] * 64;
+    for (int64_t tap = 0; tap < tap_count(&phase->correlation); tap++) steps[tap] = phase->tap_lines[tap] * 64;
     for (int64_t panel = 0; panel < panels; panel++) {
         float *sums = (float *)(i->scratch + i->parts.sums);
         if (split_is_chunked(job))
             sums += (number * div_up(job->block_filters, PANEL_FILTERS) + panel) * i->kept_lines * PANEL_FILTERS;
         store.sums = sums;
         store.filter = i->filter + panel * PANEL_FILTERS;
-        store.filters = min64(sum->correlation.filters - store.filter, PANEL_FILTERS);
+        store.filters = min64(phase->correlation.filters - store.filter, PANEL_FILTERS);
         store.next = store.ready = 0;
-        compute_panel(i, sum, first + panel, block, blocks, sums, &store);
+        compute_panel(i, phase, first + panel, block, blocks, sums, &store);
         while (store.next < store.units) store_unit(&store);
     }
 }
@@ -133,7 +133,7 @@ static void split_correlate(const void *job_, int64_t item, void *scratch) {
     for (int64_t block = 0; block < blocks; block += job->chunk) {
         const int64_t count = min64(job->chunk, blocks - block);
         split_source(job, &magnitude, i.group, block, block + count, i.image, i.pixel, i.scratch);
-        for (int64_t number = 0; number < job->sum_count; number++) compute_sum(&i, number, block, count);
+        for (int64_t number = 0; number < job->phase_count; number++) compute_phase(&i, number, block, count);
     }
     end_tiles();
     tell_magnitude(&job->largest[0], &magnitude);

@@ -3,8 +3,8 @@
  *
  * Block by block of pixels, one pass each: items convert one block of channels or of filters, then items multiply one
  * panel of filters by one of channels for all taps, and add to the totals in the order of the passes. At the end the
- * totals are turned into the weight. Between the rows of the output gradient, where the source's lines go on, and for
- * images that are not there, its tiles hold zeros, and the lines nothing that is not finite. */
+ * totals are transposed into the weight. Between the rows of the output gradient, where the source's lines go on, and
+ * for images that are not there, its tiles hold zeros, and the lines nothing that is not finite. */
 
 static int64_t gradient_blocks(const split_job_t *job) { return 2 * split_panels(job); } /* of 16 filters */
 
@@ -146,14 +146,14 @@ static void split_gradient_multiply(const void *job_, int64_t item, void *scratc
     begin_tiles();
     for (int64_t tap = 0; tap < taps; tap++, t.totals += 1024) {
         const char *lines = job->lines + (group * 2 * panels + 2 * channels) * block_bytes;
-        t.lines[0] = lines + job->sums[0].tap_lines[tap] * 64;
+        t.lines[0] = lines + job->phases[0].tap_lines[tap] * 64;
         t.lines[1] = t.lines[0] + block_bytes;
         BY_PRODUCTS(job->products, multiply_gradient_by, &t);
     }
     end_tiles();
 }
 
-/* 16 channels of one filter, all taps, that lie in one run: 16 taps at a time are turned. */
+/* 16 channels of one filter, all taps, that lie in one run: 16 taps at a time are transposed. */
 ALWAYS_INLINE void store_run(const element_t element, const float *totals, int64_t taps, int64_t channels, char *to) {
     const int64_t bytes = element == ELEMENT_FLOAT32 ? 4 : 2;
     for (int64_t first = 0; first < taps; first += 16) {
@@ -165,7 +165,7 @@ ALWAYS_INLINE void store_run(const element_t element, const float *totals, int64
         for (int quarter = 0; quarter < 4; quarter++) {
             __m512i columns[4];
             if (4 * quarter >= channels) break;
-            turn_quarter(rows, quarter, columns);
+            transpose_quarter(rows, quarter, columns);
             for (int64_t i = 0; i < 4 && 4 * quarter + i < channels; i++)
                 store_elements(element, 0, to + ((4 * quarter + i) * taps + first) * bytes, first_lanes(count),
                                _mm512_castsi512_ps(columns[i]));

@@ -35,23 +35,24 @@ typedef struct {
     int64_t shared; /* slots of zeros after a row that are those before the next one; of the last axis */
 } split_axis_t;
 
-/* One sum of the problem: the whole of it, or a stride phase of an input gradient. */
+/* One phase of the problem's correlation: the whole of it, or a stride phase of an input gradient. */
 typedef struct {
     correlation_t correlation;
     epilogue_t epilogue;
     const int64_t *tap_lines; /* [tap]: lines from a pixel's first line to those that the tap reads */
     char *packed;
-} split_sum_t;
+} split_phase_t;
 
 typedef struct {
-    const split_sum_t *sums; /* all of the same source; of a weight gradient one, whose result is the output gradient */
-    int64_t sum_count;
+    const split_phase_t
+        *phases; /* all of the same source; of a weight gradient one, whose result is the output gradient */
+    int64_t phase_count;
     element_t element;
     int64_t element_bytes;
     int64_t pieces;
     int64_t products;
     split_axis_t axis[3];
-    int64_t pixels[3];     /* the most of any sum */
+    int64_t pixels[3];     /* of the largest phase */
     int64_t block[3];      /* pixels of one item */
     int64_t images;        /* interleaved: images, or pairs of them */
     int64_t image_sets;    /* sets of `images` of one item */
@@ -68,7 +69,7 @@ typedef struct {
     float *totals;  /* [group][panel of filters][panel of channels][tap][half of filters][half of channels][16][16] */
 } split_job_t;
 
-static inline const correlation_t *split_shape(const split_job_t *job) { return &job->sums[0].correlation; }
+static inline const correlation_t *split_shape(const split_job_t *job) { return &job->phases[0].correlation; }
 static inline int64_t split_line_channels(const split_job_t *job) {
     return job->is_paired ? LINE_CHANNELS / 2 : LINE_CHANNELS;
 }
@@ -127,7 +128,7 @@ static inline int split_is_chunked(const split_job_t *job) { return job->chunk <
 /* The narrowest row of any block. */
 static inline int64_t split_least_width(const split_job_t *job) {
     const int64_t last = (job->pixels[2] - 1) % job->block[2] + 1; /* of a stride phase one less */
-    return max64(last - (job->sum_count > 1), 1);
+    return max64(last - (job->phase_count > 1), 1);
 }
 /* Lines of sums that are kept, of an even number of tiles: all of an item's between chunks of channels and of volumes,
  * else those that 16 pixels of all interleaved images may lie between, and some tiles of which none is stored yet. Rows
@@ -179,7 +180,7 @@ static inline int64_t split_packed_bytes(const split_job_t *job, const correlati
 
 /* Where the parts of one thread's scratch begin, in bytes, each aligned to 64. */
 typedef struct {
-    int64_t sums;   /* float [chunked: sum, panel][half][line modulo those kept][16] */
+    int64_t sums;   /* float [chunked: phase, panel][half][line modulo those kept][16] */
     int64_t tiles;  /* int64_t: first line of every tile */
     int64_t lines;  /* int64_t [pixel]: line of a pixel in the sums of image 0 of set 0 */
     int64_t places; /* int64_t [pixel]: where it is stored, in elements */
@@ -190,12 +191,12 @@ typedef struct {
 
 static inline split_scratch_t split_scratch(const split_job_t *job, int64_t tile_lines) {
     const int64_t blocks = min64(job->chunk, split_channel_blocks(job));
-    const int64_t kept = split_is_chunked(job) ? job->sum_count * div_up(job->block_filters, PANEL_FILTERS) : 1;
+    const int64_t kept = split_is_chunked(job) ? job->phase_count * div_up(job->block_filters, PANEL_FILTERS) : 1;
     const int64_t pixels = job->block[0] * job->block[1] * job->block[2];
     const int64_t rows = job->block[0] * job->block[1] * job->image_sets;
     const int64_t tiles = rows * div_up(job->block[2] * job->images, tile_lines);
     int64_t taps = 0;
-    for (int64_t i = 0; i < job->sum_count; i++) taps = max64(taps, tap_count(&job->sums[i].correlation));
+    for (int64_t i = 0; i < job->phase_count; i++) taps = max64(taps, tap_count(&job->phases[i].correlation));
     split_scratch_t s = {.sums = round_up(blocks * split_block_bytes(job), 64)};
     s.tiles = s.sums + kept * split_kept_lines(job, tile_lines) * PANEL_FILTERS * 4;
     s.lines = s.tiles + round_up((tiles + 1) * 8, 64);

@@ -23,15 +23,15 @@ cdef extern from "job.h" nogil:
     ctypedef struct split_axis_t:
         int64_t step, delta, origin, phases, reach, shared
 
-    ctypedef struct split_sum_t:
+    ctypedef struct split_phase_t:
         correlation_t correlation
         epilogue_t epilogue
         const int64_t *tap_lines
         char *packed
 
     ctypedef struct split_job_t:
-        const split_sum_t *sums
-        int64_t sum_count
+        const split_phase_t *phases
+        int64_t phase_count
         element_t element
         int64_t element_bytes, pieces, products
         split_axis_t axis[3]

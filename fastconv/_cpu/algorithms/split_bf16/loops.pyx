@@ -1,12 +1,12 @@
 # cython: cdivision=True
-"""Loops of convolutions by bfloat16 pieces: blocking, packed weights, the check of magnitudes. Arithmetic: csrc/split_*.h."""
+"""Loops of convolutions by bfloat16 pieces: blocking, packed weights, the check of magnitudes; see correlate.h."""
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_Free
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy
 
-from ...engine.correlation cimport ALL_IS_SPOILED, DONE, BoundProblem, Correlations, Kernel, operands_t, packed_memory
+from ...engine.correlation cimport ALL_IS_SPOILED, DONE, BoundProblem, Correlation, Kernel, operands_t, packed_memory
 from ...engine.runtime cimport isa_level, run_job
 from .blocks cimport HEADER_BYTES, SplitBlocks
 from ...engine.workspace cimport aligned
@@ -21,7 +21,7 @@ from .job cimport (
     split_pack_items,
     split_panels,
     split_passes,
-    split_sum_t,
+    split_phase_t,
     split_totals_bytes,
 )
 
@@ -81,7 +81,7 @@ cdef bint _is_in_range(const uint32_t *largest) noexcept:
 
 
 cdef class SplitKernel(Kernel):
-    """The sums of a problem; leaves all where magnitudes are out of range."""
+    """The correlation of a problem; computes nothing where magnitudes are out of range."""
 
     cdef SplitBlocks plain, merged
     cdef bint is_gradient
@@ -89,7 +89,7 @@ cdef class SplitKernel(Kernel):
     cdef readonly int64_t shared_bytes, thread_bytes
 
     def __cinit__(self, problem, params):
-        self.sums = Correlations(problem)
+        self.correlation = Correlation(problem)
         self.kernels = kernels()
         if self.kernels == NULL:
             raise RuntimeError("the ISA level in use does not multiply bfloat16")
@@ -103,7 +103,7 @@ cdef class SplitKernel(Kernel):
                  int threads, unsigned char *marks) except -1:
         cdef SplitBlocks blocks = self.merged if self.merged.fits(operands) else self.plain
         cdef split_job_t job = blocks.job
-        cdef split_sum_t *sums
+        cdef split_phase_t *phases
         cdef uint32_t largest[2]
         cdef Py_buffer view
         cdef char *weights = workspace
@@ -111,8 +111,8 @@ cdef class SplitKernel(Kernel):
             raise MemoryError("workspace smaller than the algorithm asked for")
         if packed is not None:
             weights = packed_memory(packed, self.shared_bytes, &view)
-        sums = blocks.bind(operands, weights + HEADER_BYTES)
-        job.sums, job.largest = sums, largest
+        phases = blocks.bind(operands, weights + HEADER_BYTES)
+        job.phases, job.largest = phases, largest
         largest[0] = largest[1] = 0
         try:
             if self.is_gradient:
@@ -125,14 +125,14 @@ cdef class SplitKernel(Kernel):
                 run_job(self.kernels.correlate, &job, split_items(&job), self.thread_bytes,
                         workspace + self.shared_bytes, threads)
         finally:
-            PyMem_Free(sums)
+            PyMem_Free(phases)
             if packed is not None:
                 PyBuffer_Release(&view)
         return DONE if _is_in_range(largest) else ALL_IS_SPOILED
 
     cdef int _weight_gradient(self, split_job_t *job, char *workspace, int threads) except -1:
         """Pass by pass: its operands, then their products, added to the totals."""
-        cdef int64_t number, groups = self.sums.problem.groups
+        cdef int64_t number, groups = self.correlation.problem.groups
         cdef int64_t channels = split_channel_panels(job), filters = split_panels(job)
         job.totals = <float *>workspace
         job.lines = workspace + split_totals_bytes(job)
@@ -143,29 +143,29 @@ cdef class SplitKernel(Kernel):
                     workspace + self.shared_bytes, threads)
             run_job(self.kernels.gradient_multiply, job, groups * channels * filters, self.thread_bytes,
                     workspace + self.shared_bytes, threads)
-        return run_job(self.kernels.gradient_store, job, self.sums.problem.out_channels, 0, NULL, threads)
+        return run_job(self.kernels.gradient_store, job, self.correlation.problem.out_channels, 0, NULL, threads)
 
     cdef int _pack(self, const split_job_t *job, int threads) except -1:
         return run_job(self.kernels.pack_weight, job, split_pack_items(job), 0, NULL, threads)
 
     def pack(self, operands, int threads):
-        """The weights of all sums, after the largest magnitude of them."""
-        cdef BoundProblem bound = BoundProblem(self.sums.problem, operands)
+        """The weights of all phases, after the largest magnitude of them."""
+        cdef BoundProblem bound = BoundProblem(self.correlation.problem, operands)
         cdef split_job_t job = self.plain.job
-        cdef split_sum_t *sums
+        cdef split_phase_t *phases
         cdef uint32_t largest[2]
         cdef Py_buffer view
         packed = aligned(self.shared_bytes)
         PyObject_GetBuffer(packed, &view, PyBUF_WRITABLE)
-        sums = NULL
+        phases = NULL
         largest[0] = largest[1] = 0
         try:
-            sums = self.plain.bind(&bound.operands, <char *>view.buf + HEADER_BYTES)
-            job.sums, job.largest = sums, largest
+            phases = self.plain.bind(&bound.operands, <char *>view.buf + HEADER_BYTES)
+            job.phases, job.largest = phases, largest
             self._pack(&job, threads)
             (<uint32_t *>view.buf)[0] = largest[1]
         finally:
-            PyMem_Free(sums)
+            PyMem_Free(phases)
             PyBuffer_Release(&view)
         packed.flags.writeable = False
         return packed

@@ -1,4 +1,4 @@
-/* Elements of any type as float32, float32 as bfloat16 pieces, and 16 rows of 16 dwords turned into columns.
+/* Elements of any type as float32, float32 as bfloat16 pieces, and 16 rows of 16 dwords transposed into columns.
  *
  * Numerics. The pieces of x are x rounded to 8 bits, what is left (exact) rounded to 8 bits, ...: rounding is to
  * nearest, ties away from zero. Magnitudes that the pieces cannot hold are found by `largest`, the maximum of all
@@ -85,7 +85,7 @@ ALWAYS_INLINE __m512i take_pieces(__m512 *a, __m512 *b) {
 }
 
 /* Lanes 4 * quarter .. + 3 of 16 rows: column i of them into columns[i]. */
-ALWAYS_INLINE void turn_quarter(const char *const rows[16], const int quarter, __m512i columns[4]) {
+ALWAYS_INLINE void transpose_quarter(const char *const rows[16], const int quarter, __m512i columns[4]) {
     __m512i four[4];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {

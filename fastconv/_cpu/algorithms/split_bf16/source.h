@@ -1,6 +1,6 @@
 /* A block of the source as lines of bfloat16 pieces (job.h has the layout).
  *
- * Runs of pixels of one row are read along the row and turned, or, channels last, as they lie. Numerics:
+ * Runs of pixels of one row are read along the row and transposed, or, channels last, as they lie. Numerics:
  * pieces.h. Nothing outside of the array is read. */
 
 typedef struct {
@@ -50,8 +50,8 @@ ALWAYS_INLINE void load_pair(lines_t *l, const element_t element, const int64_t 
 }
 
 /* Up to 16 pixels. */
-ALWAYS_INLINE void turn_pixels(lines_t *l, const element_t element, const int64_t pieces, const int is_paired,
-                               pair_t from, int64_t pixel_stride, int64_t count, char *lines) {
+ALWAYS_INLINE void transpose_pixels(lines_t *l, const element_t element, const int64_t pieces, const int is_paired,
+                                    pair_t from, int64_t pixel_stride, int64_t count, char *lines) {
     _Alignas(64) __m512i pairs[3][16];
     const int64_t step = (is_paired ? 1 : 2) * l->channel_bytes;
     for (int64_t pair = 0; pair < 16; pair++) {
@@ -68,7 +68,7 @@ ALWAYS_INLINE void turn_pixels(lines_t *l, const element_t element, const int64_
         for (int quarter = 0; quarter < 4; quarter++) {
             __m512i columns[4];
             if (4 * quarter >= count) break;
-            turn_quarter(rows, quarter, columns);
+            transpose_quarter(rows, quarter, columns);
             char *line = lines + piece * l->piece_bytes + 4 * quarter * l->line_step;
             for (int i = 0; i < 4 && 4 * quarter + i < count; i++)
                 _mm512_store_si512(line + i * l->line_step, columns[i]);
@@ -109,8 +109,8 @@ ALWAYS_INLINE void split_run_of(lines_t *l, const element_t element, const int64
     const int64_t bytes = element == ELEMENT_FLOAT32 ? 4 : 2, width = split_line_channels(l->job);
     if (l->channel_bytes != bytes) {
         for (int64_t i = 0; i < count; i += 16)
-            turn_pixels(l, element, pieces, is_paired, next_pixels(l, from, i), l->pixel_bytes / bytes,
-                        min64(count - i, 16), lines + i * l->line_step);
+            transpose_pixels(l, element, pieces, is_paired, next_pixels(l, from, i), l->pixel_bytes / bytes,
+                             min64(count - i, 16), lines + i * l->line_step);
         return;
     }
     for (int64_t i = 0; i < count; i++, from = next_pixels(l, from, 1)) {

@@ -2,12 +2,12 @@
  *
  * Layout. Sums are float [half of a panel][line][16 filters]; lines are kept modulo `kept_lines`, so that they stay in
  * a first-level cache. A unit is 16 pixels of one image that follow one another in the item's block. Where filters are
- * neighbours in the result (channels last) each pixel is stored as it is, else the unit is turned. Numerics: float32;
- * narrower results are rounded once, to nearest, ties to even. */
+ * neighbours in the result (channels last) each pixel is stored as it is, else the unit is transposed. Numerics:
+ * float32; narrower results are rounded once, to nearest, ties to even. */
 
 typedef struct {
     const split_job_t *job;
-    const split_sum_t *sum;
+    const split_phase_t *phase;
     const float *sums;
     int64_t kept_lines;                    /* of each half */
     const int64_t *lines, *places, *added; /* [pixel] of the block, as in split_scratch_t */
@@ -111,7 +111,7 @@ ALWAYS_INLINE void store_panel(const element_t element, char *to, __m512 low, __
 
 /* Pixels whose filters are neighbours, here and in the addend. `plain`: no epilogue. */
 ALWAYS_INLINE void store_pixels(const split_store_t *s, const element_t element, const int plain, const unit_t *u) {
-    const epilogue_t *epilogue = &s->sum->epilogue;
+    const epilogue_t *epilogue = &s->phase->epilogue;
     const int64_t bytes = element == ELEMENT_FLOAT32 ? 4 : 2;
     if (plain && s->filters == PANEL_FILTERS) {
         for (int64_t i = 0; i < u->count; i++)
@@ -135,10 +135,10 @@ ALWAYS_INLINE void store_pixels(const split_store_t *s, const element_t element,
 /* One filter of a unit: pixels in the lanes, neighbours or anywhere. */
 ALWAYS_INLINE void store_filter_of(const split_store_t *s, const element_t element, const unit_t *u, int64_t filter,
                                    __m512 v) {
-    const epilogue_t *epilogue = &s->sum->epilogue;
+    const epilogue_t *epilogue = &s->phase->epilogue;
     const int64_t bytes = element == ELEMENT_FLOAT32 ? 4 : 2;
     const __mmask16 mask = first_lanes(u->count);
-    char *to = u->result + filter * s->sum->correlation.result_stride[1] * bytes;
+    char *to = u->result + filter * s->phase->correlation.result_stride[1] * bytes;
     if (epilogue->bias != NULL)
         v = _mm512_add_ps(v, _mm512_set1_ps(load_element(element, epilogue->bias + (u->filter + filter) * bytes)));
     if (u->addend != NULL) {
@@ -156,9 +156,9 @@ ALWAYS_INLINE void store_filter_of(const split_store_t *s, const element_t eleme
 }
 
 /* Pixels whose filters lie apart. `plain`: 16 neighbours without an epilogue. */
-ALWAYS_INLINE void store_turned(const split_store_t *s, const element_t element, const int plain, const unit_t *u) {
+ALWAYS_INLINE void store_transposed(const split_store_t *s, const element_t element, const int plain, const unit_t *u) {
     const int64_t bytes = element == ELEMENT_FLOAT32 ? 4 : 2;
-    const int64_t filter_bytes = s->sum->correlation.result_stride[1] * bytes;
+    const int64_t filter_bytes = s->phase->correlation.result_stride[1] * bytes;
     for (int64_t half = 0; half < s->filters; half += 16) {
         const char *rows[16];
         for (int64_t i = 0; i < 16; i++) rows[i] = (const char *)(u->lines[i] + half * s->kept_lines);
@@ -167,7 +167,7 @@ ALWAYS_INLINE void store_turned(const split_store_t *s, const element_t element,
             __m512i columns[4];
             const int64_t filter = half + 4 * quarter;
             if (filter >= s->filters) return;
-            turn_quarter(rows, quarter, columns);
+            transpose_quarter(rows, quarter, columns);
             for (int64_t i = 0; i < 4 && filter + i < s->filters; i++) {
                 const __m512 v = _mm512_castsi512_ps(columns[i]);
                 if (plain)
@@ -191,8 +191,8 @@ static int64_t step_of(const int64_t *places, int64_t count) {
 /* Units: [set][16 pixels][image]. */
 static void store_unit(split_store_t *s) {
     const split_job_t *job = s->job;
-    const correlation_t *c = &s->sum->correlation;
-    const epilogue_t *epilogue = &s->sum->epilogue;
+    const correlation_t *c = &s->phase->correlation;
+    const epilogue_t *epilogue = &s->phase->epilogue;
     const int64_t pixel_units = div_up(s->pixels, 16), n = s->next % job->images, at = s->next++ / job->images;
     const int64_t set = at / pixel_units, pixel = at % pixel_units * 16, image = s->image + set * job->images + n;
     if (image >= c->batch) return;
@@ -218,9 +218,9 @@ static void store_unit(split_store_t *s) {
     else if (by_pixels)                                                                                                \
         store_pixels(s, element, 0, &u);                                                                               \
     else if (no_epilogue && are_neighbours)                                                                            \
-        store_turned(s, element, 1, &u);                                                                               \
+        store_transposed(s, element, 1, &u);                                                                           \
     else                                                                                                               \
-        store_turned(s, element, 0, &u);
+        store_transposed(s, element, 0, &u);
     switch (job->element) {
     case ELEMENT_FLOAT32: STORE(ELEMENT_FLOAT32) break;
     case ELEMENT_BFLOAT16: STORE(ELEMENT_BFLOAT16) break;

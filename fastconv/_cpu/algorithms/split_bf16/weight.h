@@ -1,5 +1,5 @@
 /* Weights as panels of 32 filters of bfloat16 pieces (job.h has the layout), zeros where there is no filter or
- * channel. Any strides; filters that lie far apart, with the taps of their channels in one run each, are turned. */
+ * channel. Any strides; filters that lie far apart, with the taps of their channels in one run each, are transposed. */
 
 /* One pair of channels of one tap: 16 filters into each piece. */
 ALWAYS_INLINE void put_pair(const split_job_t *job, magnitude_t *magnitude, __m512 a, __m512 b, char *to) {
@@ -11,7 +11,8 @@ ALWAYS_INLINE void put_pair(const split_job_t *job, magnitude_t *magnitude, __m5
 
 /* `count` runs of `run` neighbouring elements, `apart` bytes from each other, as float [element][16]; zeros for the
  * runs that are not there. */
-static void turn_runs(const element_t element, const char *from, int64_t apart, int64_t count, int64_t run, float *to) {
+static void transpose_runs(const element_t element, const char *from, int64_t apart, int64_t count, int64_t run,
+                           float *to) {
     const int64_t bytes = element == ELEMENT_FLOAT32 ? 4 : 2;
     for (int64_t first = 0; first < run; first += 16) {
         _Alignas(64) __m512 values[16];
@@ -25,14 +26,14 @@ static void turn_runs(const element_t element, const char *from, int64_t apart, 
 #pragma GCC unroll 4
         for (int quarter = 0; quarter < 4; quarter++) {
             __m512i columns[4];
-            turn_quarter(rows, quarter, columns);
+            transpose_quarter(rows, quarter, columns);
             for (int i = 0; i < 4; i++)
                 if (first + 4 * quarter + i < run) _mm512_storeu_si512(to + (first + 4 * quarter + i) * 16, columns[i]);
         }
     }
 }
 
-#define MOST_TURNED_TAPS 32
+#define MAX_TRANSPOSED_TAPS 32
 
 /* One block of channels for 16 filters. `weight`: the first filter's first channel; `to`: the first tap's first pair.
  */
@@ -40,12 +41,12 @@ static void pack_block(const split_job_t *job, const correlation_t *c, magnitude
                        int64_t filters, int64_t channels, char *to) {
     const int64_t taps = tap_count(c), bytes = job->element_bytes, tap_bytes = job->pieces * 2048;
     const int64_t *stride = c->weight_stride;
-    if (taps_are_dense(c) && stride[1] == taps && stride[0] != 1 && taps <= MOST_TURNED_TAPS) {
-        _Alignas(64) float turned[LINE_CHANNELS * MOST_TURNED_TAPS * 16];
-        turn_runs(job->element, weight, stride[0] * bytes, filters, channels * taps, turned);
+    if (taps_are_dense(c) && stride[1] == taps && stride[0] != 1 && taps <= MAX_TRANSPOSED_TAPS) {
+        _Alignas(64) float transposed[LINE_CHANNELS * MAX_TRANSPOSED_TAPS * 16];
+        transpose_runs(job->element, weight, stride[0] * bytes, filters, channels * taps, transposed);
         for (int64_t pair = 0; pair < 16; pair++)
             for (int64_t tap = 0; tap < taps; tap++) {
-                const float *at = turned + (2 * pair * taps + tap) * 16;
+                const float *at = transposed + (2 * pair * taps + tap) * 16;
                 const __m512 none = _mm512_setzero_ps();
                 put_pair(job, magnitude, 2 * pair < channels ? _mm512_load_ps(at) : none,
                          2 * pair + 1 < channels ? _mm512_load_ps(at + taps * 16) : none,
@@ -67,15 +68,15 @@ static void pack_block(const split_job_t *job, const correlation_t *c, magnitude
     }
 }
 
-/* Item: one panel of one group, in all sums. */
+/* Item: one panel of one group, in all phases. */
 static void split_pack_weight(const void *job_, int64_t item, void *scratch) {
     const split_job_t *job = job_;
     const int64_t panels = split_panels(job), group = item / panels, filter = item % panels * PANEL_FILTERS;
     magnitude_t magnitude = NO_MAGNITUDE;
     (void)scratch;
-    for (int64_t number = 0; number < job->sum_count; number++) {
-        const correlation_t *c = &job->sums[number].correlation;
-        char *to = job->sums[number].packed + item * split_packed_panel_bytes(job, c);
+    for (int64_t number = 0; number < job->phase_count; number++) {
+        const correlation_t *c = &job->phases[number].correlation;
+        char *to = job->phases[number].packed + item * split_packed_panel_bytes(job, c);
         const char *weight = c->weight + group * c->weight_group_stride * job->element_bytes;
         for (int64_t channel = 0; channel < c->channels; channel += LINE_CHANNELS)
             for (int64_t half = 0; half < 2; half++) {

@@ -1,4 +1,4 @@
-"""winograd: minimal filtering F(points - taps + 1, taps), 2 to 5 taps by 4 to 6 points, in 1-D and 2-D, strided too.
+"""winograd: minimal filtering F(m, r), r = 2 to 5 taps by tiles of m + r - 1 = 4 to 6 points, 1-D and 2-D, strided too.
 
 Winograd, Arithmetic Complexity of Computations, SIAM 1980; Lavin and Gray, Fast Algorithms for Convolutional Neural
 Networks, arXiv:1509.09308. Transforms spread non-finite elements over a tile: an image whose result is not finite is
@@ -28,8 +28,8 @@ AMPLIFICATION = {
     (6, 4): 10.38,
     (6, 5): 11.55,
 }
-"""By (points, taps): the largest over results i of sum over points j of |A_ij| |G_j| |B_j|, the rows' 2-norms: how much
-larger than the definition's the terms of one axis may be."""
+"""By (tile size, taps): the largest over results i of sum over points j of |A_ij| |G_j| |B_j|, the rows' 2-norms: how
+much larger than the definition's the terms of one axis may be."""
 
 ROUNDOFFS_AT_HIGH = {
     (4, 2): (7.0, 1.4),
@@ -41,18 +41,19 @@ ROUNDOFFS_AT_HIGH = {
     (6, 4): (10.0, 4.6),
     (6, 5): (10.0, 4.6),
 }
-"""By (points, taps): ``relative`` is a + b sqrt(reduction) roundoffs; measured, with a factor of 1.5 to spare."""
+"""By (tile size, taps): ``relative`` is a + b sqrt(reduction) roundoffs; measured, with a factor of 1.5 to spare."""
 
 HIGH_LIMIT = 1e-5
-MOST_STRIDE = 4
-MOST_STRIDED_TAPS = 6
-"""Where the parts of a strided array, which are 2, are whole vectors of channels."""
+MAX_STRIDE = 4
+"""The largest stride where channels are fewer than lanes, so that a vector holds several phases; else 2."""
+MAX_STRIDED_TAPS = 6
+"""The most taps at stride 2, where every phase of the strided array is whole vectors of channels."""
 BLOCK_TILES = (56, 28, 112)
 """Tiles of an item that takes all filters."""
 PASS_TILES = (128, 64, 256)
 """Tiles of one pass over the operands of a weight gradient: more pay only where sums are large, and are less exact."""
 NEAR_COPIES, FAR_COPIES = 3, 5
-"""Copied elements in the time of reading or writing one of a dilated row."""
+"""Elements copied in the time it takes to read or write one element of a dilated row."""
 CACHED_SUMS_BYTES = 2**24
 """Sums of a weight gradient up to this size are not written to memory in every pass."""
 CACHED_GROUPS_BYTES = 2**20
@@ -63,38 +64,38 @@ CACHED_WEIGHTS_BYTES = 2**20
 """Transformed weights of a block of an item of panels up to this size mostly stay in L2 until they are multiplied."""
 ITEM_PANELS = (1, 2)
 """Panels of filters of an item that takes all tiles."""
-LEAST_ITEMS = 8
-"""Work items wanted, so that threads find work; never decided by their number."""
+MIN_ITEMS = 8
+"""Work items wanted at least, so that every thread finds work; not derived from the number of threads."""
 TRANSFORMED_BYTES = 2**26
-"""All tiles are transformed beforehand only where they take no more."""
+"""All tiles are transformed beforehand only where they take no more than this."""
 TYPICAL = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
 """What default parameters are chosen for; they must not depend on measurements."""
 
 
 class Winograd(CompiledAlgorithm):
-    """Kernels of 2 to 5 taps on h, w or both; with 3 to 6 at stride 2, and, of fewer channels than a vector has, with
-    s + 1 to 5 s at strides s to 4; all directions.
+    """Kernels of 2 to 5 taps on h, w or both, in all directions; at stride 2 of 3 to 6 taps, and with fewer channels
+    than a vector has lanes, of s + 1 to 5 s taps at strides s up to 4.
 
-    With dilation d the pixels d apart are planes of their own, on which the taps are neighbours. With stride s the
-    elements s apart are channels of their own (in ``backward_input`` filters), with every s-th tap.
+    With dilation d, pixels d apart form planes of their own, on which the taps are neighbours. With stride s, elements
+    s apart form channels of their own (in ``backward_input`` filters), each with every s-th tap.
     """
 
     name = "winograd"
     dtypes = frozenset({"float32", "float64"})
     exact_on_integers = False
-    multiplies_outside = True
+    reads_padding = True
 
     def supports(self, problem: ConvProblem) -> bool:
         if any(size > 1 and taps == 1 for size, taps in zip(problem.kernel_size[1:], _taps(problem), strict=True)):
             return False
         taps = set(_taps(problem)) - {1}
-        is_narrow = loops.parts_are_lanes(problem)
-        most_stride, limit = (MOST_STRIDE, MOST_STRIDE * 5) if is_narrow else (2, MOST_STRIDED_TAPS)
+        is_narrow = loops.phases_are_lanes(problem)
+        max_stride, limit = (MAX_STRIDE, MAX_STRIDE * 5) if is_narrow else (2, MAX_STRIDED_TAPS)
         if len(taps) != 1 or not taps <= {2, 3, 4, 5}:
             return False
         axes = zip(problem.kernel_size[1:], problem.stride[1:], problem.dilation[1:], strict=True)
         for size, stride, dilation in axes:
-            if stride > 1 and (size == 1 or size > limit or stride > most_stride or dilation > 1):
+            if stride > 1 and (size == 1 or size > limit or stride > max_stride or dilation > 1):
                 return False
         if problem.direction == "backward_input" and problem.stride[0] > 1:
             return False
@@ -112,7 +113,7 @@ class Winograd(CompiledAlgorithm):
         return machine.call_seconds * 3 + seconds / threads
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
-        return _error_bound(problem, _points(problem)[0])
+        return _error_bound(problem, _tile_sizes(problem)[0])
 
     def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
         if problem.direction == "backward_weight":
@@ -131,18 +132,18 @@ class Winograd(CompiledAlgorithm):
         return loops.WinogradKernel(problem, params)
 
 
-def _points(problem: ConvProblem) -> list[int]:
-    """Points of the tiles that the precision level admits, those with the largest error first."""
+def _tile_sizes(problem: ConvProblem) -> list[int]:
+    """Tile sizes m + r - 1 that the precision level admits, those with the largest error first."""
     if max(_taps(problem)) > 3:
         return [6]
     if problem.dtype == "float32" and problem.precision in ("ieee", "highest"):
         return [4]
     if problem.dtype == "float32" and problem.precision == "high":
-        return [points for points in (6, 5) if _error_bound(problem, points).relative <= HIGH_LIMIT] + [4]
+        return [size for size in (6, 5) if _error_bound(problem, size).relative <= HIGH_LIMIT] + [4]
     return [6, 5, 4]
 
 
-def _error_bound(problem: ConvProblem, points: int) -> ErrorBound:
+def _error_bound(problem: ConvProblem, tile_size: int) -> ErrorBound:
     """Sums over the reduction and the points, amplified once per axis; see AMPLIFICATION and ROUNDOFFS_AT_HIGH.
 
     A weight gradient's sums are added up pass by pass, so that a pass alone decides the usual error.
@@ -150,18 +151,18 @@ def _error_bound(problem: ConvProblem, points: int) -> ErrorBound:
     taps = max(_taps(problem))
     axes = sum(size > 1 for size in problem.kernel_size[1:])
     if problem.direction == "backward_weight":
-        reduction = _tile_count(problem, points)
+        reduction = _tile_count(problem, tile_size)
         chain = min(reduction, 2 * max(PASS_TILES))
     else:
         channels = problem.in_channels if problem.direction == "forward" else problem.out_channels
-        reduction = chain = channels // problem.groups * problem.kernel_size[0] * _source_parts(problem)
+        reduction = chain = channels // problem.groups * problem.kernel_size[0] * _source_phases(problem)
     if problem.dtype.startswith("complex"):
         reduction, chain = 4 * reduction, 4 * chain
     roundoff = unit_roundoff(problem)
-    constant, slope = ROUNDOFFS_AT_HIGH[points, taps]
+    constant, slope = ROUNDOFFS_AT_HIGH[tile_size, taps]
     return ErrorBound(
         elementwise=None,
-        normwise=roundoff * (reduction + 8 * points + 8) * AMPLIFICATION[points, taps] ** axes,
+        normwise=roundoff * (reduction + 8 * tile_size + 8) * AMPLIFICATION[tile_size, taps] ** axes,
         relative=roundoff * (constant + slope * math.sqrt(chain)),
     )
 
@@ -170,29 +171,29 @@ def _error_bound(problem: ConvProblem, points: int) -> ErrorBound:
 def _parameters(problem: ConvProblem) -> list[Params]:
     """Tile and block sizes, the lowest estimate first."""
     found: list[Params] = []
-    for points in _points(problem):
-        total = _tile_count(problem, points)
+    for tile_size in _tile_sizes(problem):
+        total = _tile_count(problem, tile_size)
         if problem.direction == "backward_weight":
-            found += [{"points": points, "tiles": max(1, min(most, total)), "panels": 0} for most in PASS_TILES]
+            found += [{"tile_size": tile_size, "tiles": max(1, min(most, total)), "panels": 0} for most in PASS_TILES]
             continue
         for most in BLOCK_TILES:
-            tiles = max(1, min(most, -(-total * problem.groups // LEAST_ITEMS)))
-            found.append({"points": points, "tiles": tiles, "panels": 0})
+            tiles = max(1, min(most, -(-total * problem.groups // MIN_ITEMS)))
+            found.append({"tile_size": tile_size, "tiles": tiles, "panels": 0})
         for panels in ITEM_PANELS:
-            params = {"points": points, "tiles": BLOCK_TILES[0], "panels": min(panels, _panels(problem))}
+            params = {"tile_size": tile_size, "tiles": BLOCK_TILES[0], "panels": min(panels, _panels(problem))}
             if loops.memory(problem, params)[0] <= TRANSFORMED_BYTES:
                 found.append(params)
     unique = [params for number, params in enumerate(found) if params not in found[:number]]
     return sorted(unique, key=lambda params: _seconds(problem, params, TYPICAL))
 
 
-def _shape(problem: ConvProblem, points: int) -> tuple[int, int]:
+def _shape(problem: ConvProblem, tile_size: int) -> tuple[int, int]:
     """(points, results) of a tile, both axes together."""
-    taken = [(points, points - taps + 1) if taps > 1 else (1, 1) for taps in _taps(problem)]
+    taken = [(tile_size, tile_size - taps + 1) if taps > 1 else (1, 1) for taps in _taps(problem)]
     return math.prod(count for count, _ in taken), math.prod(results for _, results in taken)
 
 
-def _tile_count(problem: ConvProblem, points: int) -> int:
+def _tile_count(problem: ConvProblem, tile_size: int) -> int:
     sizes = problem.input_size if problem.direction == "backward_input" else problem.output_size
     strides = problem.stride[1:] if problem.direction == "backward_input" else (1, 1)
     tiles = problem.batch * sizes[0]
@@ -200,20 +201,20 @@ def _tile_count(problem: ConvProblem, points: int) -> int:
         if taps == 1:
             tiles *= size
         else:
-            tiles *= min(dilation, size) * -(-size // dilation // stride // (points - taps + 1))
+            tiles *= min(dilation, size) * -(-size // dilation // stride // (tile_size - taps + 1))
     return tiles
 
 
 def _taps(problem: ConvProblem) -> tuple[int, ...]:
-    """Taps on h and w of every part of a strided axis."""
+    """Taps on h and w of every phase of a strided axis."""
     return tuple(-(-size // stride) for size, stride in zip(problem.kernel_size[1:], problem.stride[1:], strict=True))
 
 
-def _result_parts(problem: ConvProblem) -> int:
+def _result_phases(problem: ConvProblem) -> int:
     return math.prod(problem.stride[1:]) if problem.direction == "backward_input" else 1
 
 
-def _source_parts(problem: ConvProblem) -> int:
+def _source_phases(problem: ConvProblem) -> int:
     return 1 if problem.direction == "backward_input" else math.prod(problem.stride[1:])
 
 
@@ -223,17 +224,17 @@ def _channels(problem: ConvProblem) -> tuple[int, int]:
     channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
     if problem.direction == "backward_input":
         channels, filters = filters, channels
-    sources, results = _source_parts(problem), _result_parts(problem)
-    if loops.parts_are_lanes(problem):
+    sources, results = _source_phases(problem), _result_phases(problem)
+    if loops.phases_are_lanes(problem):
         channels, filters, sources, results = channels * sources, filters * results, 1, 1
     reduction = -(-channels // lanes) * lanes * problem.kernel_size[0] * sources
     return reduction, -(-filters // columns) * columns * results
 
 
 def _panels(problem: ConvProblem) -> int:
-    """Panels of one part's filters."""
+    """Panels of one phase's filters."""
     panels = _channels(problem)[1] // runtime.tile_sizes(problem.dtype)[2]
-    return panels if loops.parts_are_lanes(problem) else panels // _result_parts(problem)
+    return panels if loops.phases_are_lanes(problem) else panels // _result_phases(problem)
 
 
 def _dilated_seconds(problem: ConvProblem, machine: Machine) -> float:
@@ -249,9 +250,9 @@ def _dilated_seconds(problem: ConvProblem, machine: Machine) -> float:
 def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
     """Products near the peak rate, transforms as copies, dearer where what they make leaves the cache, and what is read
     again from cache: weights for every block of tiles, or tiles for every item of panels."""
-    points, _ = _shape(problem, params["points"])
+    points, _ = _shape(problem, params["tile_size"])
     reduction, filters = _channels(problem)
-    tiles = _tile_count(problem, params["points"])
+    tiles = _tile_count(problem, params["tile_size"])
     itemsize = np.dtype(problem.dtype).itemsize
     rate, copies = machine.multiply_adds_per_second[problem.dtype], machine.bytes_per_second / itemsize
     weights, sources = points * reduction * filters, points * reduction * tiles

@@ -1,4 +1,4 @@
-/* Weight gradients by Winograd's minimal filtering: F(r, m), the output gradient's tiles in the part of the weights.
+/* Weight gradients by Winograd's minimal filtering: F(r, m), the output gradient's tiles in the role of the weights.
  *
  *     weight = A^T [ sum over tiles of (G gradient G^T) * (B^T source B) ] A        m x m pixels a tile, r x r results
  *
@@ -77,7 +77,7 @@ static int64_t NAMED(gather_gradient)(const winograd_job_t *job, const winograd_
     const REAL *gradient = (const REAL *)c->result + patch->image * c->result_stride[0] +
                            (group * c->filters + filter) * c->result_stride[1] + patch->plane * c->result_stride[2];
     const NAMED(window_t) window =
-        NAMED(window_of)(job, filter < c->filters ? gradient : NULL, c->result_stride, c->pixels, patch->phase,
+        NAMED(window_of)(job, filter < c->filters ? gradient : NULL, c->result_stride, c->pixels, patch->residue,
                          min64(LANES, c->filters - filter), patch->begin[0], patch->begin[1],
                          patch->rows * job->outputs[0], patch->columns * job->outputs[1]);
     NAMED(gather_window)(&window, pixels);
@@ -99,7 +99,7 @@ static void NAMED(operand)(const void *data, int64_t item, void *scratch) {
     const winograd_tiles_t tiles = winograd_tiles(job, job->pass_first, last_row, 0, job->tiles[1]);
     const int64_t all = tiles.first[4];
     const int64_t plane = winograd_plane(is_source ? all * reduction : all * panels * TILE_COLUMNS);
-    const int64_t *parts = is_source ? job->source_parts : job->result_parts, count = parts[0] * parts[1];
+    const int64_t *phases = is_source ? job->source_phases : job->result_phases, count = phases[0] * phases[1];
     const NAMED(tile_transform_fn) transform =
         NAMED(tile_transform)(job, is_source ? TRANSFORM_SOURCE : TRANSFORM_WEIGHT, job->outputs);
     REAL *const source = (REAL *)job->transformed + group * winograd_pass_source_size(job, LANES);
@@ -109,15 +109,16 @@ static void NAMED(operand)(const void *data, int64_t item, void *scratch) {
     while (winograd_next_patch(job, &tiles, job->block[0], &patch)) {
         const int64_t width = is_source ? NAMED(gather_source)(job, &patch, group, number, pixels)
                                         : NAMED(gather_gradient)(job, &patch, group, filter, pixels);
-        for (int64_t part = 0; part < count; part++) {
+        for (int64_t phase = 0; phase < count; phase++) {
             const NAMED(column_t) to =
-                is_source ? NAMED(strip_column)(source, (winograd_part_place(job, part) * windows + number) * LANES,
+                is_source ? NAMED(strip_column)(source, (winograd_phase_place(job, phase) * windows + number) * LANES,
                                                 reduction, all)
                           : NAMED(panel_column)(gradient, filter, all);
             REAL *target = to.first + patch.tile * to.step;
             for (int64_t row = 0; row < patch.rows; row++, target += patch.columns * to.step)
-                transform(NAMED(tile_at)(pixels, job->outputs, parts, part, row, 0, width),
-                          (NAMED(tile_array_t)){target, job->points[1] * plane, plane, to.step}, patch.columns, NULL);
+                transform(NAMED(tile_at)(pixels, job->outputs, phases, phase, row, 0, width),
+                          (NAMED(tile_array_t)){target, job->tile_size[1] * plane, plane, to.step}, patch.columns,
+                          NULL);
         }
     }
 }
@@ -197,7 +198,7 @@ static void NAMED(store_lines)(const REAL *rows, int64_t count, REAL *lines, int
     }
 }
 
-/* Taps of one channel from the lines of all parts, in rows of `pitch`, to those of the kernel, one after the other. */
+/* Taps of one channel from the lines of all phases, in rows of `pitch`, to those of the kernel, one after the other. */
 static void NAMED(close_ranks)(const correlation_t *c, int64_t pitch, const REAL *from, REAL *to) {
     for (int64_t h = 0; h < c->taps[1]; h++)
         for (int64_t w = 0; w < c->taps[2]; w++, to += TILE_COLUMNS)
@@ -228,35 +229,35 @@ static void NAMED(store_taps)(const winograd_job_t *job, int64_t group, int64_t 
         }
 }
 
-/* Sums of one panel of filters and one window, all parts, to the weight. */
+/* Sums of one panel of filters and one window, all phases, to the weight. */
 static void NAMED(gradient)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
     const correlation_t *c = &job->correlation;
     const int64_t reduction = winograd_reduction(job, LANES), panels = winograd_panels(job, TILE_COLUMNS);
     const int64_t windows = winograd_windows(job, LANES), group = item / (panels * windows);
     const int64_t panel = item / windows % panels, window = item % windows;
-    const int64_t parts = winograd_source_parts(job), pitch = job->taps[1] * job->source_parts[1];
-    const int64_t whole = job->taps[0] * job->source_parts[0] * pitch;
-    const int64_t area = parts > 1 ? c->taps[1] * c->taps[2] : whole;
+    const int64_t phases = winograd_source_phases(job), pitch = job->taps[1] * job->source_phases[1];
+    const int64_t whole = job->taps[0] * job->source_phases[0] * pitch;
+    const int64_t area = phases > 1 ? c->taps[1] * c->taps[2] : whole;
     const int64_t plane = winograd_plane(panels * TILE_COLUMNS * reduction);
     const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_RESULT, job->taps);
-    REAL taps[LANES * WINOGRAD_MOST_TAPS * TILE_COLUMNS] __attribute__((aligned(64)));
-    REAL apart[WINOGRAD_MOST_TAPS * TILE_COLUMNS] __attribute__((aligned(64)));
+    REAL taps[LANES * WINOGRAD_MAX_TAPS * TILE_COLUMNS] __attribute__((aligned(64)));
+    REAL apart[WINOGRAD_MAX_TAPS * TILE_COLUMNS] __attribute__((aligned(64)));
     REAL *sums = (REAL *)job->sums + group * winograd_packed_size(job, TILE_COLUMNS, LANES) +
                  (panel * reduction + window * LANES) * TILE_COLUMNS;
     NAMED(vector) check = {0};
     (void)scratch;
-    for (int64_t part = 0; part < parts; part++)
-        NAMED(add_splits)(job, sums + part * windows * LANES * TILE_COLUMNS, plane);
+    for (int64_t phase = 0; phase < phases; phase++)
+        NAMED(add_splits)(job, sums + phase * windows * LANES * TILE_COLUMNS, plane);
     for (int64_t lane = 0; lane < LANES; lane++) {
         REAL *of_lane = whole == area ? taps + lane * area * TILE_COLUMNS : apart;
-        for (int64_t part = 0; part < parts; part++)
+        for (int64_t phase = 0; phase < phases; phase++)
             for (int64_t i = 0; i < TILE_COLUMNS; i += LANES)
                 transform(
                     (NAMED(tile_array_t)){
-                        sums + (winograd_part_place(job, part) * windows * LANES + lane) * TILE_COLUMNS + i,
-                        job->points[1] * plane, plane, 0},
-                    NAMED(taps_of)(of_lane + i, job->source_parts, part, pitch, TILE_COLUMNS, 0), 1, &check);
+                        sums + (winograd_phase_place(job, phase) * windows * LANES + lane) * TILE_COLUMNS + i,
+                        job->tile_size[1] * plane, plane, 0},
+                    NAMED(taps_of)(of_lane + i, job->source_phases, phase, pitch, TILE_COLUMNS, 0), 1, &check);
         if (whole != area) NAMED(close_ranks)(c, pitch, apart, taps + lane * area * TILE_COLUMNS);
     }
     if (!NAMED(is_zero)(&check)) job->spoiled[0] = 1;

@@ -1,11 +1,11 @@
-/* Parts as lanes: with fewer channels than lanes, the pairs (channel, part) of a strided source take the place of the
+/* Phases as lanes: with fewer channels than lanes, the pairs (channel, phase) of a strided source take the place of the
  * channels, or those of a strided result that of the filters. They are gathered and scattered one by one, which few
- * channels allow; between that all is as with one part (job.h). */
+ * channels allow; between that all is as with one phase (job.h). */
 
 /* Lane number `element` of the channels or filters. */
 typedef struct {
     int64_t channel;
-    int64_t part[2];
+    int64_t phase[2];
 } NAMED(lane_t);
 
 /* From one element of a lane to the next, in elements of an axis, which is split, dilated or neither. */
@@ -14,8 +14,8 @@ static inline int64_t NAMED(lane_step)(const winograd_job_t *job, const int64_t 
 }
 
 static inline NAMED(lane_t) NAMED(lane_of)(const int64_t *lanes, int64_t element) {
-    const int64_t part = element % (lanes[0] * lanes[1]);
-    return (NAMED(lane_t)){element / (lanes[0] * lanes[1]), {part / lanes[1], part % lanes[1]}};
+    const int64_t phase = element % (lanes[0] * lanes[1]);
+    return (NAMED(lane_t)){element / (lanes[0] * lanes[1]), {phase / lanes[1], phase % lanes[1]}};
 }
 
 /* Those of `count` elements first + step * i, i from 0, that lie in [0, size): from *begin, returning how many. */
@@ -31,8 +31,8 @@ static int64_t NAMED(gather_lanes)(const winograd_job_t *job, const winograd_pat
     const int64_t *split = job->source_lanes, *stride = c->source_stride;
     const int64_t of_tap = winograd_windows(job, LANES) / c->taps[0], first = number % of_tap * LANES;
     const int64_t plane = patch->plane * c->step[0] + c->first[0] + number / of_tap * c->delta[0];
-    const int64_t rows = (patch->rows - 1) * job->outputs[0] + job->points[0];
-    const int64_t columns = (patch->columns - 1) * job->outputs[1] + job->points[1];
+    const int64_t rows = (patch->rows - 1) * job->outputs[0] + job->tile_size[0];
+    const int64_t columns = (patch->columns - 1) * job->outputs[1] + job->tile_size[1];
     const int64_t lanes = min64(LANES, c->channels * split[0] * split[1] - first);
     const int64_t h_step = NAMED(lane_step)(job, split, 0), w_step = NAMED(lane_step)(job, split, 1);
     NAMED(zero_line)(pixels, rows * columns * LANES);
@@ -40,8 +40,8 @@ static int64_t NAMED(gather_lanes)(const winograd_job_t *job, const winograd_pat
     for (int64_t row = 0; row < rows; row++)
         for (int64_t i = 0; i < lanes; i++) {
             const NAMED(lane_t) lane = NAMED(lane_of)(split, first + i);
-            const int64_t h = (patch->begin[0] + row) * h_step + lane.part[0] + patch->phase[0] + c->first[1];
-            const int64_t w = patch->begin[1] * w_step + lane.part[1] + patch->phase[1] + c->first[2];
+            const int64_t h = (patch->begin[0] + row) * h_step + lane.phase[0] + patch->residue[0] + c->first[1];
+            const int64_t w = patch->begin[1] * w_step + lane.phase[1] + patch->residue[1] + c->first[2];
             int64_t begin;
             const int64_t count = NAMED(lane_range)(w, w_step, columns, c->source_size[2], &begin);
             if (h < 0 || h >= c->source_size[1]) continue;
@@ -54,18 +54,18 @@ static int64_t NAMED(gather_lanes)(const winograd_job_t *job, const winograd_pat
     return columns;
 }
 
-/* Tap (h, w) of a tile on one axis in the kernel: below 0 or beyond the taps where the part has none. The parts of the
- * result see theirs from the last to the first. */
-static inline int64_t NAMED(lane_tap)(const winograd_job_t *job, int axis, int64_t part, int64_t tap) {
+/* Tap (h, w) of a tile on one axis in the kernel: below 0 or beyond the taps where the phase has none. The phases of
+ * the result see theirs from the last to the first. */
+static inline int64_t NAMED(lane_tap)(const winograd_job_t *job, int axis, int64_t phase, int64_t tap) {
     const int64_t of_source = job->source_lanes[axis], of_result = job->result_lanes[axis];
-    return of_result == 1 ? of_source * tap + part : of_result * (job->taps[axis] - 1 - tap) + part - job->lead[axis];
+    return of_result == 1 ? of_source * tap + phase : of_result * (job->taps[axis] - 1 - tap) + phase - job->lead[axis];
 }
 
-/* Where the weight of tap (h, w) of a lane is; NULL: the part has none. */
+/* Where the weight of tap (h, w) of a lane is; NULL: the phase has none. */
 static REAL *NAMED(lane_weight)(const winograd_job_t *job, const NAMED(lane_t) *lane, REAL *weight, int64_t h,
                                 int64_t w) {
     const correlation_t *c = &job->correlation;
-    const int64_t at_h = NAMED(lane_tap)(job, 0, lane->part[0], h), at_w = NAMED(lane_tap)(job, 1, lane->part[1], w);
+    const int64_t at_h = NAMED(lane_tap)(job, 0, lane->phase[0], h), at_w = NAMED(lane_tap)(job, 1, lane->phase[1], w);
     if (at_h < 0 || at_h >= c->taps[1] || at_w < 0 || at_w >= c->taps[2]) return NULL;
     return weight + at_h * c->weight_stride[3] + at_w * c->weight_stride[4];
 }
@@ -126,8 +126,9 @@ static void NAMED(scatter_lanes)(const winograd_job_t *job, const winograd_patch
         for (int64_t i = 0; i < lanes; i++) {
             const NAMED(lane_t) lane = NAMED(lane_of)(split, first + i);
             const int64_t filter = group * c->filters + lane.channel;
-            const int64_t h = (patch->begin[0] + row) * h_step + lane.part[0] + patch->phase[0] + job->origin[0];
-            const int64_t left = (patch->begin[1] + early) * w_step + lane.part[1] + patch->phase[1] + job->origin[1];
+            const int64_t h = (patch->begin[0] + row) * h_step + lane.phase[0] + patch->residue[0] + job->origin[0];
+            const int64_t left =
+                (patch->begin[1] + early) * w_step + lane.phase[1] + patch->residue[1] + job->origin[1];
             int64_t begin;
             const int64_t count = NAMED(lane_range)(left, w_step, columns - early, c->pixels[2], &begin);
             const int64_t w = left + begin * w_step, step = w_step * stride[4];

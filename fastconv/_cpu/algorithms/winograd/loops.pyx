@@ -4,7 +4,7 @@
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
 
-from ...engine.correlation cimport ADD, ALL_IS_SPOILED, DONE, IMAGES_ARE_SPOILED, BoundProblem, Correlations, Kernel, operands_t
+from ...engine.correlation cimport ADD, ALL_IS_SPOILED, DONE, IMAGES_ARE_SPOILED, BoundProblem, Correlation, Kernel, operands_t
 from ...engine.correlation cimport packed_memory, point_forward
 from ...engine.runtime cimport isa_level, real_type, run_items
 from ...engine.workspace cimport aligned
@@ -22,16 +22,16 @@ cdef extern from "job.h" nogil:
         correlation_t correlation
         epilogue_t epilogue
         int64_t taps[2]
-        int64_t source_parts[2]
-        int64_t result_parts[2]
+        int64_t source_phases[2]
+        int64_t result_phases[2]
         int64_t source_lanes[2]
         int64_t result_lanes[2]
         int64_t origin[2]
         int64_t lead[2]
-        int64_t points[2]
+        int64_t tile_size[2]
         int64_t outputs[2]
         int64_t spacing[2]
-        int64_t phases[2]
+        int64_t classes[2]
         int64_t tiles[2]
         int64_t ragged[2]
         int64_t early[2]
@@ -71,27 +71,27 @@ cdef extern from "job.h" nogil:
 
 
 # On an axis with more tiles it does not pay to treat the last one of a plane by itself.
-cdef int64_t MOST_TILES_BESIDE_RAGGED = 12
+cdef int64_t MAX_TILES_BESIDE_RAGGED = 12
 # Tiles whose pixels are gathered together: they stay in L1.
 cdef int64_t GRADIENT_BLOCK_TILES = 28
 # Transformed weights of a block of the reduction, which stay in L2 until they are multiplied. There are no blocks where
 # tiles are so many that their sums, which each block reads and writes, are more than half of that.
 cdef int64_t BLOCK_BYTES = 13 * 2**16
-# Splits of the passes of a weight gradient at most, and bytes of all their sums; never decided by the threads.
-cdef int64_t MOST_SPLITS = 8
+# The most splits of the passes of a weight gradient, and bytes of all their sums; not derived from the threads.
+cdef int64_t MAX_SPLITS = 8
 cdef int64_t SPLIT_BYTES = 2**25
 # Products of one item of one round over the splits: KeyboardInterrupt waits for the items begun.
 cdef int64_t ROUND_MULTIPLY_ADDS = 2**27
 
 
 cdef int64_t _lead(int64_t stride, int64_t taps, int64_t before) noexcept:
-    """Absent taps to count first, so that ``before`` with them is a whole number of strides if it can be."""
+    """Missing taps to count first, so that with them ``before`` is a whole number of strides if possible."""
     cdef int64_t lead = (-before % stride + stride) % stride
     return lead if taps + lead <= round_up(taps, stride) else 0
 
 
 cdef void _join_phases(int axis, BoundProblem bound, correlation_t *c, epilogue_t *e):
-    """Let an input gradient's correlation of phase 0 be that of the whole axis, as job.h has it."""
+    """Make phase 0 of an input gradient's correlation that of the whole axis, as in job.h."""
     cdef correlation_t forward = bound.forward()
     cdef int64_t stride = forward.step[axis], before = -forward.first[axis]
     before += _lead(stride, forward.taps[axis], before)
@@ -119,14 +119,14 @@ cdef class _Job:
         if bound is None:
             self._set_sizes(problem)
         else:
-            self.job.correlation = bound.correlation(0, &self.job.epilogue)
+            self.job.correlation = bound.phase(0, &self.job.epilogue)
             if problem.direction == "backward_input":
                 for axis in range(1, 3):
                     if problem.stride[axis] > 1:
                         _join_phases(axis, bound, &self.job.correlation, &self.job.epilogue)
         point_forward(&self.job.correlation, self.itemsize)
         for axis in range(2):
-            self._set_tiles(axis, problem, params["points"])
+            self._set_tiles(axis, problem, params["tile_size"])
         self._set_blocks(params, problem.direction == "backward_weight")
 
     cdef _set_sizes(self, problem):
@@ -141,25 +141,25 @@ cdef class _Job:
             c.pixels[i] = (problem.output_size if forward else problem.input_size)[i]
             c.delta[i] = problem.dilation[i]
 
-    cdef _set_tiles(self, int axis, problem, int64_t points):
+    cdef _set_tiles(self, int axis, problem, int64_t tile_size):
         cdef winograd_job_t *job = &self.job
         cdef int64_t stride = problem.stride[1 + axis], taps = problem.kernel_size[1 + axis]
         cdef int64_t size = job.correlation.pixels[1 + axis]
         is_result = problem.direction == "backward_input"
-        job.source_parts[axis] = job.result_parts[axis] = job.source_lanes[axis] = job.result_lanes[axis] = 1
-        if is_result and parts_are_lanes(problem):
+        job.source_phases[axis] = job.result_phases[axis] = job.source_lanes[axis] = job.result_lanes[axis] = 1
+        if is_result and phases_are_lanes(problem):
             job.result_lanes[axis] = stride
         elif is_result:
-            job.result_parts[axis] = stride
-        elif parts_are_lanes(problem):
+            job.result_phases[axis] = stride
+        elif phases_are_lanes(problem):
             job.source_lanes[axis] = stride
         else:
-            job.source_parts[axis] = stride
+            job.source_phases[axis] = stride
         job.taps[axis] = div_up(taps, stride)
-        job.points[axis] = 1 if taps == 1 else points
-        job.outputs[axis] = job.points[axis] - job.taps[axis] + 1
+        job.tile_size[axis] = 1 if taps == 1 else tile_size
+        job.outputs[axis] = job.tile_size[axis] - job.taps[axis] + 1
         job.spacing[axis] = 1 if taps == 1 else problem.dilation[1 + axis]
-        job.phases[axis] = max(min(job.spacing[axis], size), 1)
+        job.classes[axis] = max(min(job.spacing[axis], size), 1)
         if is_result and stride > 1:
             before = problem.padding[1 + axis][0]
             job.lead[axis] = _lead(stride, taps, before)
@@ -167,10 +167,10 @@ cdef class _Job:
             size = div_up(size - job.origin[axis], stride)
         size = div_up(size, job.spacing[axis])
         job.tiles[axis] = div_up(size, job.outputs[axis])
-        # By so many results the tiles are too many. Five points have no point 0 that could be left out.
+        # The tiles reach this many results too far. A tile of 5 has no point 0 that could be left out.
         beyond = job.tiles[axis] * job.outputs[axis] - size
-        job.ragged[axis] = beyond > 0 and job.tiles[axis] <= MOST_TILES_BESIDE_RAGGED
-        job.early[axis] = job.ragged[axis] and beyond > 1 and points != 5
+        job.ragged[axis] = beyond > 0 and job.tiles[axis] <= MAX_TILES_BESIDE_RAGGED
+        job.early[axis] = job.ragged[axis] and beyond > 1 and tile_size != 5
 
     cdef _set_blocks(self, params, bint is_gradient):
         """Blocks of about ``params["tiles"]`` tiles, of whole tile rows where one fits, cut as evenly as possible."""
@@ -191,19 +191,19 @@ cdef class _Job:
 
     cdef _set_depth(self):
         cdef winograd_job_t *job = &self.job
-        cdef int64_t all = max(winograd_windows(job, self.kernels.lanes), 1), of_window, parts, results
+        cdef int64_t all = max(winograd_windows(job, self.kernels.lanes), 1), of_window, phases, results
         job.depth = all
         if job.panels:
-            parts, results = job.source_parts[0] * job.source_parts[1], job.result_parts[0] * job.result_parts[1]
-            of_window = winograd_points(job) * parts * self.kernels.lanes * job.panels * results
+            phases, results = job.source_phases[0] * job.source_phases[1], job.result_phases[0] * job.result_phases[1]
+            of_window = winograd_points(job) * phases * self.kernels.lanes * job.panels * results
             of_window *= self.kernels.tile_columns * self.itemsize
             job.depth = min(max(BLOCK_BYTES // of_window, 1), all)
-            if 2 * winograd_tile_rows(job) * job.tiles[1] > job.depth * parts * self.kernels.lanes:
+            if 2 * winograd_tile_rows(job) * job.tiles[1] > job.depth * phases * self.kernels.lanes:
                 job.depth = all
 
     cdef _set_splits(self):
         cdef winograd_job_t *job = &self.job
-        cdef int64_t passes = winograd_passes(job), most = min(MOST_SPLITS, SPLIT_BYTES // max(self.sums_bytes(), 1))
+        cdef int64_t passes = winograd_passes(job), most = min(MAX_SPLITS, SPLIT_BYTES // max(self.sums_bytes(), 1))
         cdef int64_t filters = round_up(job.correlation.filters, self.kernels.tile_columns)
         cdef int64_t products = winograd_points(job) * winograd_reduction(job, self.kernels.lanes) * filters
         job.splits = max(min(most, passes), 1)
@@ -237,8 +237,8 @@ cdef class _Job:
                   winograd_pack_items(&self.job, self.kernels.tile_columns, self.kernels.lanes), 0, None, 0, threads)
 
 
-def parts_are_lanes(problem):
-    """Whether pairs of a channel and a part of the strided array are the lanes, since it has few channels."""
+def phases_are_lanes(problem):
+    """Whether pairs of a channel and a phase are the lanes: the strided array has few channels."""
     return max(problem.stride[1:]) > 1 and problem.in_channels // problem.groups < kernels_at(isa_level(), real_type(problem.dtype)).lanes
 
 
@@ -260,8 +260,8 @@ def block_bytes(problem, params):
     """Bytes of the transformed weights of one block of the reduction of an item of panels."""
     cdef _Job job = _Job(problem, params)
     cdef winograd_job_t *j = &job.job
-    return (winograd_points(j) * j.depth * j.source_parts[0] * j.source_parts[1] * job.kernels.lanes * j.panels
-            * j.result_parts[0] * j.result_parts[1] * job.kernels.tile_columns * job.itemsize)
+    return (winograd_points(j) * j.depth * j.source_phases[0] * j.source_phases[1] * job.kernels.lanes * j.panels
+            * j.result_phases[0] * j.result_phases[1] * job.kernels.tile_columns * job.itemsize)
 
 
 def needed_share(problem, params):
@@ -370,7 +370,7 @@ cdef _add_splits(_Job job, int64_t shared, resources):
 
 
 cdef class _Resources:
-    """As in _algorithm.py."""
+    """The Resources of _algorithm.py."""
 
     cdef public int threads
     cdef public object workspace
@@ -382,13 +382,13 @@ cdef class WinogradKernel(Kernel):
     cdef object params
 
     def __cinit__(self, problem, params):
-        self.sums, self.params = Correlations(problem), params
+        self.correlation, self.params = Correlation(problem), params
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
                  int threads, unsigned char *marks) except -1:
-        cdef _Job job = _Job(self.sums.problem, self.params, BoundProblem.over(self.sums, operands))
+        cdef _Job job = _Job(self.correlation.problem, self.params, BoundProblem.over(self.correlation, operands))
         cdef _Resources resources = _Resources()
         resources.threads, resources.workspace = threads, <unsigned char[:workspace_bytes]><unsigned char *>workspace
-        if self.sums.problem.direction == "backward_weight":
+        if self.correlation.problem.direction == "backward_weight":
             return _weight_gradient(job, resources, marks)
         return _correlate(job, packed, resources, marks)

@@ -1,7 +1,7 @@
 /* The transforms of Winograd's minimal filtering on whole tiles: both axes, one vector of channels or filters.
  *
  * Elements of a tile lie at h * line + w * step of their array, and the next tile `next` elements behind it. A tile's
- * points are planes: its point (h, w) of w_points lies at (h * w_points + w) planes, that is at line = w_points * plane
+ * points are planes: its point (h, w) lies at (h * w_tile + w) planes, that is at line = w_tile * plane
  * and step = plane. */
 typedef struct {
     REAL *base;
@@ -14,35 +14,35 @@ typedef struct {
 typedef void (*NAMED(tile_transform_fn))(NAMED(tile_array_t) source, NAMED(tile_array_t) target, int64_t count,
                                          NAMED(vector) *check);
 
-ALWAYS_INLINE void NAMED(transform_line)(const transform_kind_t kind, const int points, const int size,
+ALWAYS_INLINE void NAMED(transform_line)(const transform_kind_t kind, const int tile_size, const int size,
                                          const NAMED(vector) *in, NAMED(vector) *out) {
-    if (kind == TRANSFORM_SOURCE) NAMED(transform_source)(points, in, out);
-    if (kind == TRANSFORM_WEIGHT) NAMED(transform_weight)(points, size, in, out);
-    if (kind == TRANSFORM_RESULT) NAMED(transform_result)(points, size, in, out);
+    if (kind == TRANSFORM_SOURCE) NAMED(transform_source)(tile_size, in, out);
+    if (kind == TRANSFORM_WEIGHT) NAMED(transform_weight)(tile_size, size, in, out);
+    if (kind == TRANSFORM_RESULT) NAMED(transform_result)(tile_size, size, in, out);
 }
 
 /* `size`: taps of a weight, or results. With results, `check` stays zero if and only if all of them are finite. */
-ALWAYS_INLINE void NAMED(transform_tile)(const transform_kind_t kind, const int h_points, const int w_points,
+ALWAYS_INLINE void NAMED(transform_tile)(const transform_kind_t kind, const int h_tile, const int w_tile,
                                          const int size, NAMED(tile_array_t) source, NAMED(tile_array_t) target,
                                          NAMED(vector) *check) {
-    const int h_size = h_points == 1 ? 1 : size, w_size = w_points == 1 ? 1 : size;
-    const int h_in = kind == TRANSFORM_WEIGHT ? h_size : h_points, h_out = kind == TRANSFORM_RESULT ? h_size : h_points;
-    const int w_in = kind == TRANSFORM_WEIGHT ? w_size : w_points, w_out = kind == TRANSFORM_RESULT ? w_size : w_points;
-    NAMED(vector) half[WINOGRAD_MOST_POINTS][WINOGRAD_MOST_POINTS];
+    const int h_size = h_tile == 1 ? 1 : size, w_size = w_tile == 1 ? 1 : size;
+    const int h_in = kind == TRANSFORM_WEIGHT ? h_size : h_tile, h_out = kind == TRANSFORM_RESULT ? h_size : h_tile;
+    const int w_in = kind == TRANSFORM_WEIGHT ? w_size : w_tile, w_out = kind == TRANSFORM_RESULT ? w_size : w_tile;
+    NAMED(vector) half[WINOGRAD_MAX_TILE_SIZE][WINOGRAD_MAX_TILE_SIZE];
 #pragma GCC unroll 6
     for (int w = 0; w < w_in; w++) {
-        NAMED(vector) in[WINOGRAD_MOST_POINTS], out[WINOGRAD_MOST_POINTS];
+        NAMED(vector) in[WINOGRAD_MAX_TILE_SIZE], out[WINOGRAD_MAX_TILE_SIZE];
 #pragma GCC unroll 6
         for (int h = 0; h < h_in; h++)
             in[h] = *(const NAMED(vector) *)(source.base + h * source.line + w * source.step);
-        NAMED(transform_line)(kind, h_points, h_size, in, out);
+        NAMED(transform_line)(kind, h_tile, h_size, in, out);
 #pragma GCC unroll 6
         for (int h = 0; h < h_out; h++) half[h][w] = out[h];
     }
 #pragma GCC unroll 6
     for (int h = 0; h < h_out; h++) {
-        NAMED(vector) out[WINOGRAD_MOST_POINTS];
-        NAMED(transform_line)(kind, w_points, w_size, half[h], out);
+        NAMED(vector) out[WINOGRAD_MAX_TILE_SIZE];
+        NAMED(transform_line)(kind, w_tile, w_size, half[h], out);
 #pragma GCC unroll 6
         for (int w = 0; w < w_out; w++) {
             *(NAMED(vector) *)(target.base + h * target.line + w * target.step) = out[w];
@@ -58,7 +58,7 @@ ALWAYS_INLINE void NAMED(transform_tile)(const transform_kind_t kind, const int 
         for (; count > 0; count--, source.base += source.next, target.base += target.next)                             \
             NAMED(transform_tile)(TRANSFORM_##kind, h, w, size, source, target, check);                                \
     }
-#define FORMS(X, kind, points, size) X(kind, points, points, size) X(kind, 1, points, size) X(kind, points, 1, size)
+#define FORMS(X, kind, tile, size) X(kind, tile, tile, size) X(kind, 1, tile, size) X(kind, tile, 1, size)
 #define SIZES(X, kind)                                                                                                 \
     FORMS(X, kind, 4, 2)                                                                                               \
     FORMS(X, kind, 4, 3)                                                                                               \
@@ -81,7 +81,7 @@ static NAMED(tile_transform_fn)
     const int64_t size = kind == TRANSFORM_SOURCE ? 1 : max64(sizes[0], sizes[1]);
 #define TILE(kind, h, w, size)                                                                                         \
     case ((TRANSFORM_##kind * 10 + h) * 10 + w) * 10 + size: return NAMED(kind##_##h##w##size);
-    switch (((kind * 10 + job->points[0]) * 10 + job->points[1]) * 10 + size) {
+    switch (((kind * 10 + job->tile_size[0]) * 10 + job->tile_size[1]) * 10 + size) {
         SOURCE_SIZES(TILE)
         SIZES(TILE, WEIGHT)
         SIZES(TILE, RESULT)

@@ -1,6 +1,6 @@
 /* The transforms of Winograd's minimal filtering, one axis at a time, on vectors of channels.
  *
- *     y = A^T [ (G g) * (B^T d) ],    d: t points, g: r taps, y: m = t - r + 1 results
+ *     y = A^T [ (G g) * (B^T d) ],    d: a tile of t points, g: r taps, y: m = t - r + 1 results
  *
  * Interpolation points 0, +-1, infinity for t = 4; +-3/8, +-5/4, infinity for t = 5; 0, +-sqrt(1/2), +-sqrt(2),
  * infinity for t = 6: B depends on the points alone, A on m, G on r. Row j of G is p_j^k / N_j, column j of A^T p_j^i,
@@ -9,8 +9,8 @@
  * those of t = 5 two thirds of the error of 0, +-sqrt(1/2), +-sqrt(2) (measured). t = 1 is the identity.
  *
  * Numerics: with t = 4 and r = 3 integers stay exact (quarters appear in G alone). */
-#define WINOGRAD_MOST_POINTS 6
-#define WINOGRAD_MOST_TAPS 36 /* of a kernel of two axes, filled up to whole parts */
+#define WINOGRAD_MAX_TILE_SIZE 6
+#define WINOGRAD_MAX_TAPS 36 /* of a kernel of two axes, filled up to whole phases */
 
 /* The pairs of points of t = 6, whose squares have the product 1, and of t = 5. */
 #define SMALL_SQUARE ((REAL)0.5)
@@ -23,15 +23,15 @@
 #define OUTER_SQUARE (OUTER_POINT * OUTER_POINT)
 
 /* o = B^T d. */
-ALWAYS_INLINE void NAMED(transform_source)(const int points, const NAMED(vector) *d, NAMED(vector) *o) {
-    if (points == 1) {
+ALWAYS_INLINE void NAMED(transform_source)(const int tile_size, const NAMED(vector) *d, NAMED(vector) *o) {
+    if (tile_size == 1) {
         o[0] = d[0];
-    } else if (points == 4) {
+    } else if (tile_size == 4) {
         o[0] = d[0] - d[2];
         o[1] = d[1] + d[2];
         o[2] = d[2] - d[1];
         o[3] = d[3] - d[1];
-    } else if (points == 5) {
+    } else if (tile_size == 5) {
         NAMED(vector) inner_odd = d[3] - OUTER_SQUARE * d[1], inner_even = INNER_POINT * (d[2] - OUTER_SQUARE * d[0]);
         NAMED(vector) outer_odd = d[3] - INNER_SQUARE * d[1], outer_even = OUTER_POINT * (d[2] - INNER_SQUARE * d[0]);
         o[0] = inner_odd + inner_even;
@@ -51,17 +51,17 @@ ALWAYS_INLINE void NAMED(transform_source)(const int points, const NAMED(vector)
     }
 }
 
-/* y = A^T s for `outputs` results, 2 or more and fewer than the points; 1 where there is one point. */
-ALWAYS_INLINE void NAMED(transform_result)(const int points, const int outputs, const NAMED(vector) *s,
+/* y = A^T s for `outputs` results, 2 or more and fewer than the points of the tile; 1 where it has one point. */
+ALWAYS_INLINE void NAMED(transform_result)(const int tile_size, const int outputs, const NAMED(vector) *s,
                                            NAMED(vector) *y) {
-    if (points == 1) {
+    if (tile_size == 1) {
         y[0] = s[0];
-    } else if (points == 4) {
+    } else if (tile_size == 4) {
         y[0] = s[0] + (s[1] + s[2]);
         y[1] = s[1] - s[2];
         if (outputs > 2) y[2] = s[1] + s[2];
         y[outputs - 1] += s[3];
-    } else if (points == 5) {
+    } else if (tile_size == 5) {
         NAMED(vector) inner_sum = s[0] + s[1], inner_difference = INNER_POINT * (s[0] - s[1]);
         NAMED(vector) outer_sum = s[2] + s[3], outer_difference = OUTER_POINT * (s[2] - s[3]);
         y[0] = inner_sum + outer_sum;
@@ -94,17 +94,18 @@ ALWAYS_INLINE void NAMED(evaluate_pair)(const int taps, const NAMED(vector) *g, 
 
 /* u = G g for `taps` taps. N_j is 2 for t = 4, 2 p (p^2 - q^2) for t = 5 and p times that for t = 6, q the other pair.
  */
-ALWAYS_INLINE void NAMED(transform_weight)(const int points, const int taps, const NAMED(vector) *g, NAMED(vector) *u) {
+ALWAYS_INLINE void NAMED(transform_weight)(const int tile_size, const int taps, const NAMED(vector) *g,
+                                           NAMED(vector) *u) {
     NAMED(vector) even, odd;
-    if (points == 1) {
+    if (tile_size == 1) {
         u[0] = g[0];
-    } else if (points == 4) {
+    } else if (tile_size == 4) {
         NAMED(evaluate_pair)(taps, g, 1, 1, &even, &odd);
         u[0] = g[0];
         u[1] = (REAL)0.5 * (even + odd);
         u[2] = (REAL)0.5 * (even - odd);
         u[3] = g[taps - 1];
-    } else if (points == 5) {
+    } else if (tile_size == 5) {
         const REAL scale = 1 / (2 * (INNER_SQUARE - OUTER_SQUARE));
         NAMED(evaluate_pair)(taps, g, INNER_POINT, INNER_SQUARE, &even, &odd);
         u[0] = scale / INNER_POINT * (even + odd);

@@ -1,27 +1,27 @@
 /* Transformed weights: G weight G^T for one panel of filters and one window of the source.
  *
  * Taps of one vector of filters, so few that they stay in L1 beside what they become, are gathered from the weight's
- * own strides to taps[channel][h][w][lane], h and w filled up with zeros to whole parts, and transformed with filters
+ * own strides to taps[channel][h][w][lane], h and w filled up with zeros to whole phases, and transformed with filters
  * as lanes. Whichever axis of the weight is contiguous, squares of LANES filters are transposed in registers. */
 
-/* The taps of a part as a tile, in rows of `pitch` taps of `width` filters, those of a channel `next` elements apart.
+/* The taps of a phase as a tile, in rows of `pitch` taps of `width` filters, those of a channel `next` elements apart.
  */
 static inline NAMED(tile_array_t)
-    NAMED(taps_of)(REAL *taps, const int64_t *parts, int64_t part, int64_t pitch, int64_t width, int64_t next) {
-    return (NAMED(tile_array_t)){taps + (part / parts[1] * pitch + part % parts[1]) * width, parts[0] * pitch * width,
-                                 parts[1] * width, next};
+    NAMED(taps_of)(REAL *taps, const int64_t *phases, int64_t phase, int64_t pitch, int64_t width, int64_t next) {
+    return (NAMED(tile_array_t)){taps + (phase / phases[1] * pitch + phase % phases[1]) * width,
+                                 phases[0] * pitch * width, phases[1] * width, next};
 }
 
-/* Those of a part of the source or of the result. The latter sees its taps from the last to the first. */
+/* Those of a phase of the source or of the result. The latter sees its taps from the last to the first. */
 static inline NAMED(tile_array_t)
-    NAMED(part_taps)(const winograd_job_t *job, REAL *taps, int64_t part, int64_t pitch, int64_t next) {
-    if (winograd_result_parts(job) == 1) return NAMED(taps_of)(taps, job->source_parts, part, pitch, LANES, next);
-    NAMED(tile_array_t) tile = NAMED(taps_of)(taps, job->result_parts, part, pitch, LANES, next);
-    if (job->result_parts[0] > 1) {
+    NAMED(phase_taps)(const winograd_job_t *job, REAL *taps, int64_t phase, int64_t pitch, int64_t next) {
+    if (winograd_result_phases(job) == 1) return NAMED(taps_of)(taps, job->source_phases, phase, pitch, LANES, next);
+    NAMED(tile_array_t) tile = NAMED(taps_of)(taps, job->result_phases, phase, pitch, LANES, next);
+    if (job->result_phases[0] > 1) {
         tile.base += (job->taps[0] - 1) * tile.line;
         tile.line = -tile.line;
     }
-    if (job->result_parts[1] > 1) {
+    if (job->result_phases[1] > 1) {
         tile.base += (job->taps[1] - 1) * tile.step;
         tile.step = -tile.step;
     }
@@ -34,13 +34,13 @@ typedef struct {
     const int64_t *stride;
     int64_t channels;
     int64_t filters;
-    int64_t area;                      /* taps */
-    int64_t whole;                     /* with those that are filled up */
-    int64_t at[WINOGRAD_MOST_TAPS];    /* offset of each tap */
-    int64_t place[WINOGRAD_MOST_TAPS]; /* and number of its row in `taps` */
-    int64_t low;                       /* the least of them */
-    int is_line;                       /* taps are neighbours in memory, in whatever order */
-    const REAL *end;                   /* behind the last element of the whole array */
+    int64_t area;                     /* taps */
+    int64_t whole;                    /* with those that are filled up */
+    int64_t at[WINOGRAD_MAX_TAPS];    /* offset of each tap */
+    int64_t place[WINOGRAD_MAX_TAPS]; /* and number of its row in `taps` */
+    int64_t low;                      /* the least of them */
+    int is_line;                      /* taps are neighbours in memory, in whatever order */
+    const REAL *end;                  /* behind the last element of the whole array */
 } NAMED(panel_weights_t);
 
 static NAMED(panel_weights_t) NAMED(panel_weights)(const winograd_job_t *job, int64_t group, int64_t filter,
@@ -73,7 +73,7 @@ static NAMED(panel_weights_t) NAMED(panel_weights)(const winograd_job_t *job, in
 
 static void NAMED(gather_taps)(const NAMED(panel_weights_t) *p, REAL *taps) {
     const int64_t *stride = p->stride, area = p->area, whole = p->whole;
-    int64_t slot[LANES * WINOGRAD_MOST_TAPS];
+    int64_t slot[LANES * WINOGRAD_MAX_TAPS];
     if (p->channels < LANES || p->filters < LANES || area < whole) NAMED(zero_line)(taps, LANES * whole * LANES);
     if (stride[0] == 1) { /* lines of filters */
         for (int64_t i = 0; i < p->channels * area; i++) NAMED(copy_line)
@@ -105,16 +105,16 @@ static void NAMED(gather_taps)(const NAMED(panel_weights_t) *p, REAL *taps) {
     }
 }
 
-/* Part panel `panel` of the filters, window `window` of the source, of all parts and points, to
- * target[part of the result][vector][lane][filter] + point * plane, `vectors` of the reduction from `first` on. */
+/* Panel `panel` of the filters, window `window` of the source, in all phases and points, to
+ * target[phase of the result][vector][lane][filter] + point * plane, `vectors` of the reduction from `first` on. */
 static void NAMED(transform_weights)(const winograd_job_t *job, int64_t group, int64_t panel, int64_t window,
                                      int64_t first, int64_t vectors, REAL *target, int64_t plane) {
-    const int64_t pitch = job->taps[1] * job->source_parts[1] * job->result_parts[1];
-    const int64_t sources = winograd_source_parts(job), results = winograd_result_parts(job);
+    const int64_t pitch = job->taps[1] * job->source_phases[1] * job->result_phases[1];
+    const int64_t sources = winograd_source_phases(job), results = winograd_result_phases(job);
     const int64_t size = vectors * LANES * TILE_COLUMNS;
-    const int64_t whole = job->taps[0] * job->source_parts[0] * job->result_parts[0] * pitch;
+    const int64_t whole = job->taps[0] * job->source_phases[0] * job->result_phases[0] * pitch;
     const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_WEIGHT, job->taps);
-    REAL taps[LANES * WINOGRAD_MOST_TAPS * LANES] __attribute__((aligned(64)));
+    REAL taps[LANES * WINOGRAD_MAX_TAPS * LANES] __attribute__((aligned(64)));
     for (int64_t i = 0; i < TILE_COLUMNS; i += LANES) {
         const int64_t filter = panel * TILE_COLUMNS + i;
         if (winograd_source_lanes(job) * winograd_result_lanes(job) > 1) {
@@ -123,20 +123,20 @@ static void NAMED(transform_weights)(const winograd_job_t *job, int64_t group, i
             const NAMED(panel_weights_t) weights = NAMED(panel_weights)(job, group, filter, window, pitch, whole);
             NAMED(gather_taps)(&weights, taps);
         }
-        for (int64_t part = 0; part < sources * results; part++) { /* of the source or of the result */
-            const int64_t vector = winograd_vector(job, part % sources, window) - first;
-            REAL *to = target + (results > 1 ? part * size : 0) + vector * LANES * TILE_COLUMNS + i;
-            transform(NAMED(part_taps)(job, taps, part, pitch, whole * LANES),
-                      (NAMED(tile_array_t)){to, job->points[1] * plane, plane, TILE_COLUMNS}, LANES, NULL);
+        for (int64_t phase = 0; phase < sources * results; phase++) { /* of the source or of the result */
+            const int64_t vector = winograd_vector(job, phase % sources, window) - first;
+            REAL *to = target + (results > 1 ? phase * size : 0) + vector * LANES * TILE_COLUMNS + i;
+            transform(NAMED(phase_taps)(job, taps, phase, pitch, whole * LANES),
+                      (NAMED(tile_array_t)){to, job->tile_size[1] * plane, plane, TILE_COLUMNS}, LANES, NULL);
         }
     }
 }
 
 static void NAMED(pack_weight)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
-    const int64_t reduction = winograd_reduction(job, LANES), panels = winograd_part_panels(job, TILE_COLUMNS);
+    const int64_t reduction = winograd_reduction(job, LANES), panels = winograd_phase_panels(job, TILE_COLUMNS);
     const int64_t windows = winograd_windows(job, LANES), group = item / (panels * windows);
-    const int64_t panel = item / windows % panels, size = winograd_result_parts(job) * reduction * TILE_COLUMNS;
+    const int64_t panel = item / windows % panels, size = winograd_result_phases(job) * reduction * TILE_COLUMNS;
     (void)scratch;
     NAMED(transform_weights)(job, group, panel, item % windows, 0, reduction / LANES,
                              (REAL *)job->packed + group * winograd_packed_size(job, TILE_COLUMNS, LANES) +

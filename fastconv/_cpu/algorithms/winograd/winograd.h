@@ -4,7 +4,7 @@
  *
  *     result = A^T [ sum over c of (G weight G^T) * (B^T source B) ] A      for every tile of m x m results
  *
- * forward and backward_input; h or w may be without taps (1-D forms), taps on d and the parts of a strided source are
+ * forward and backward_input; h or w may be without taps (1-D forms), taps on d and the phases of a strided source are
  * in the reduction, those of a strided result are filters (job.h). An item owns a block of tile rows and tile
  * columns: rows are counted over images and planes, so that small planes share a block. Layout: lanes are channels
  * everywhere,
@@ -126,30 +126,30 @@ static void NAMED(gather_window)(const NAMED(window_t) *window, REAL *pixels) {
     }
 }
 
-/* Window `window` of the source under a patch, all parts. */
+/* Window `window` of the source under a patch, all phases. */
 static NAMED(window_t)
     NAMED(source_window)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group, int64_t window) {
     const correlation_t *c = &job->correlation;
     const int64_t of_tap = div_up(c->channels, LANES), channel = window % of_tap * LANES;
     const int64_t plane = patch->plane * c->step[0] + c->first[0] + window / of_tap * c->delta[0];
-    const int64_t h_size = job->outputs[0] * job->source_parts[0], w_size = job->outputs[1] * job->source_parts[1];
+    const int64_t h_size = job->outputs[0] * job->source_phases[0], w_size = job->outputs[1] * job->source_phases[1];
     const REAL *source = (const REAL *)c->source + patch->image * c->source_stride[0] +
                          (group * c->channels + channel) * c->source_stride[1] + plane * c->source_stride[2];
-    const int64_t origin[2] = {patch->phase[0] + c->first[1], patch->phase[1] + c->first[2]};
+    const int64_t origin[2] = {patch->residue[0] + c->first[1], patch->residue[1] + c->first[2]};
     return NAMED(window_of)(job, plane >= 0 && plane < c->source_size[0] ? source : NULL, c->source_stride,
                             c->source_size, origin, min64(LANES, c->channels - channel),
-                            patch->begin[0] * job->source_parts[0], patch->begin[1] * job->source_parts[1],
-                            patch->rows * h_size + (job->points[0] - job->outputs[0]) * job->source_parts[0],
-                            patch->columns * w_size + (job->points[1] - job->outputs[1]) * job->source_parts[1]);
+                            patch->begin[0] * job->source_phases[0], patch->begin[1] * job->source_phases[1],
+                            patch->rows * h_size + (job->tile_size[0] - job->outputs[0]) * job->source_phases[0],
+                            patch->columns * w_size + (job->tile_size[1] - job->outputs[1]) * job->source_phases[1]);
 }
 
-/* Tile (row, column) of part `part` in the pixels of a window, which has `width` columns. */
-static inline NAMED(tile_array_t) NAMED(tile_at)(REAL *pixels, const int64_t *outputs, const int64_t *parts,
-                                                 int64_t part, int64_t row, int64_t column, int64_t width) {
-    const int64_t h = row * outputs[0] * parts[0] + part / parts[1];
-    const int64_t w = column * outputs[1] * parts[1] + part % parts[1];
-    return (NAMED(tile_array_t)){pixels + (h * width + w) * LANES, parts[0] * width * LANES, parts[1] * LANES,
-                                 outputs[1] * parts[1] * LANES};
+/* Tile (row, column) of phase `phase` in the pixels of a window, which has `width` columns. */
+static inline NAMED(tile_array_t) NAMED(tile_at)(REAL *pixels, const int64_t *outputs, const int64_t *phases,
+                                                 int64_t phase, int64_t row, int64_t column, int64_t width) {
+    const int64_t h = row * outputs[0] * phases[0] + phase / phases[1];
+    const int64_t w = column * outputs[1] * phases[1] + phase % phases[1];
+    return (NAMED(tile_array_t)){pixels + (h * width + w) * LANES, phases[0] * width * LANES, phases[1] * LANES,
+                                 outputs[1] * phases[1] * LANES};
 }
 
 /* Where a vector of the reduction of one tile of `tiles` lies in the transformed source. The last group is shorter. */
@@ -172,35 +172,35 @@ static void NAMED(transform_patch)(const winograd_job_t *job, const winograd_pat
                                    int64_t number, int64_t tiles, REAL *target, int64_t plane, REAL *pixels) {
     const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_SOURCE, job->outputs);
     const int64_t width = NAMED(gather_source)(job, patch, group, number, pixels);
-    const int64_t parts = winograd_source_parts(job), vectors = winograd_reduction(job, LANES) / LANES;
-    for (int64_t part = 0; part < parts; part++) {
-        const int64_t vector = winograd_vector(job, part, number);
+    const int64_t phases = winograd_source_phases(job), vectors = winograd_reduction(job, LANES) / LANES;
+    for (int64_t phase = 0; phase < phases; phase++) {
+        const int64_t vector = winograd_vector(job, phase, number);
         for (int64_t row = 0; row < patch->rows; row++)
             for (int64_t column = 0, count; column < patch->columns; column += count) {
                 const int64_t tile = patch->tile + row * patch->columns + column;
                 count = min64(TILE_ROWS - tile % TILE_ROWS, patch->columns - column); /* of a group */
-                transform(NAMED(tile_at)(pixels, job->outputs, job->source_parts, part, row, column, width),
+                transform(NAMED(tile_at)(pixels, job->outputs, job->source_phases, phase, row, column, width),
                           (NAMED(tile_array_t)){target + NAMED(tile_offset)(tile, tiles, vector, vectors),
-                                                job->points[1] * plane, plane, LANES},
+                                                job->tile_size[1] * plane, plane, LANES},
                           count, NULL);
             }
     }
 }
 
-/* A^T s A of the tiles of a patch for one vector of filters, all parts of it `part_size` elements apart, to
+/* A^T s A of the tiles of a patch for one vector of filters, all phases of it `phase_size` elements apart, to
  * pixels[row][column][lane] with `width` columns. Tiles go from right to left, so that what one writes beyond the width
  * is overwritten by the next row. Returns whether all results are finite. */
 static int NAMED(transform_back)(const winograd_job_t *job, const winograd_patch_t *patch, REAL *source,
-                                 int64_t part_size, int64_t plane, int64_t width, REAL *pixels) {
+                                 int64_t phase_size, int64_t plane, int64_t width, REAL *pixels) {
     const NAMED(tile_transform_fn) transform = NAMED(tile_transform)(job, TRANSFORM_RESULT, job->outputs);
     NAMED(vector) check = {0};
     for (int64_t row = 0; row < patch->rows; row++, source += patch->columns * LANES)
-        for (int64_t part = 0; part < winograd_result_parts(job); part++) {
+        for (int64_t phase = 0; phase < winograd_result_phases(job); phase++) {
             NAMED(tile_array_t)
-            to = NAMED(tile_at)(pixels, job->outputs, job->result_parts, part, row, patch->columns - 1, width);
+            to = NAMED(tile_at)(pixels, job->outputs, job->result_phases, phase, row, patch->columns - 1, width);
             to.next = -to.next;
-            transform((NAMED(tile_array_t)){source + part * part_size + (patch->columns - 1) * LANES,
-                                            job->points[1] * plane, plane, -LANES},
+            transform((NAMED(tile_array_t)){source + phase * phase_size + (patch->columns - 1) * LANES,
+                                            job->tile_size[1] * plane, plane, -LANES},
                       to, patch->columns, &check);
         }
     return NAMED(is_zero)(&check);
@@ -309,21 +309,21 @@ typedef struct {
 
 static NAMED(inside_t)
     NAMED(inside_of)(const winograd_job_t *job, const winograd_patch_t *patch, int axis, int64_t tiles) {
-    const int64_t parts = job->result_parts[axis], begin = patch->begin[axis] * parts + job->origin[axis];
-    const int64_t inside = div_up(job->correlation.pixels[1 + axis] - patch->phase[axis], job->spacing[axis]);
-    const int64_t first = max64(begin + patch->early[axis] * parts, 0);
-    return (NAMED(inside_t)){first, min64(begin + tiles * job->outputs[axis] * parts, inside) - first, first - begin};
+    const int64_t phases = job->result_phases[axis], begin = patch->begin[axis] * phases + job->origin[axis];
+    const int64_t inside = div_up(job->correlation.pixels[1 + axis] - patch->residue[axis], job->spacing[axis]);
+    const int64_t first = max64(begin + patch->early[axis] * phases, 0);
+    return (NAMED(inside_t)){first, min64(begin + tiles * job->outputs[axis] * phases, inside) - first, first - begin};
 }
 
 /* A patch's first element of an array of the result's shape. */
 static inline int64_t NAMED(patch_offset)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t first_row,
                                           int64_t first_column, int64_t filter, const int64_t *stride) {
-    const int64_t h = patch->phase[0] + first_row * job->spacing[0];
-    const int64_t w = patch->phase[1] + first_column * job->spacing[1];
+    const int64_t h = patch->residue[0] + first_row * job->spacing[0];
+    const int64_t w = patch->residue[1] + first_column * job->spacing[1];
     return patch->image * stride[0] + filter * stride[1] + patch->plane * stride[2] + h * stride[3] + w * stride[4];
 }
 
-/* As finish_patch where parts are lanes: of one vector of them. */
+/* As finish_patch where phases are lanes: of one vector of them. */
 static void NAMED(finish_lanes)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group, int64_t first,
                                 REAL *products, int64_t plane, REAL *pixels) {
     const int64_t columns = patch->columns * job->outputs[1];
@@ -332,17 +332,17 @@ static void NAMED(finish_lanes)(const winograd_job_t *job, const winograd_patch_
     NAMED(scatter_lanes)(job, patch, group, first, columns, pixels);
 }
 
-/* The results of a patch for one vector of filters, from the products of its parts, `part_size` elements each. */
+/* The results of a patch for one vector of filters, from the products of its phases, `phase_size` elements each. */
 static void NAMED(finish_patch)(const winograd_job_t *job, const winograd_patch_t *patch, int64_t group, int64_t filter,
-                                REAL *products, int64_t part_size, int64_t plane, REAL *pixels) {
+                                REAL *products, int64_t phase_size, int64_t plane, REAL *pixels) {
     const correlation_t *c = &job->correlation;
     const epilogue_t *e = &job->epilogue;
     const int64_t filters = min64(LANES, c->filters - filter), all = group * c->filters + filter;
     const NAMED(inside_t) h = NAMED(inside_of)(job, patch, 0, patch->rows);
     const NAMED(inside_t) w = NAMED(inside_of)(job, patch, 1, patch->columns);
-    /* What lies beyond the width must not overwrite another part. */
-    const int64_t width =
-        winograd_result_parts(job) == 1 ? w.skipped + w.count : patch->columns * job->outputs[1] * job->result_parts[1];
+    /* What lies beyond the width must not overwrite another phase. */
+    const int64_t width = winograd_result_phases(job) == 1 ? w.skipped + w.count
+                                                           : patch->columns * job->outputs[1] * job->result_phases[1];
     const int64_t row_stride = c->result_stride[3] * job->spacing[0], stride = c->result_stride[4] * job->spacing[1];
     const int64_t add_row_stride = e->add_stride[3] * job->spacing[0], add_stride = e->add_stride[4] * job->spacing[1];
     int64_t rows = h.count, run = w.count;
@@ -351,7 +351,7 @@ static void NAMED(finish_patch)(const winograd_job_t *job, const winograd_patch_
         e->add == NULL ? NULL
                        : (const REAL *)e->add + NAMED(patch_offset)(job, patch, h.first, w.first, all, e->add_stride);
     if (rows <= 0 || run <= 0) return; /* of the largest plane's tiles this one has fewer */
-    if (!NAMED(transform_back)(job, patch, products + patch->tile * LANES, part_size, plane, width, pixels))
+    if (!NAMED(transform_back)(job, patch, products + patch->tile * LANES, phase_size, plane, width, pixels))
         job->spoiled[patch->image] = 1;
     /* Rows that follow each other in memory are one run. */
     if (run == width && row_stride == run * stride && (add == NULL || add_row_stride == run * add_stride)) {
@@ -374,9 +374,9 @@ typedef struct {
 } NAMED(depth_block_t);
 
 static NAMED(depth_block_t) NAMED(reduction_block)(const winograd_job_t *job, int64_t window) {
-    const int64_t parts = winograd_source_parts(job), all = winograd_windows(job, LANES);
+    const int64_t phases = winograd_source_phases(job), all = winograd_windows(job, LANES);
     const int64_t windows = min64(job->depth, all - window);
-    return (NAMED(depth_block_t)){windows, window * parts, windows * parts, all * parts};
+    return (NAMED(depth_block_t)){windows, window * phases, windows * phases, all * phases};
 }
 
 /* What a point needs: tiles, and vectors of a block of the reduction, from vector `first` of it on. */
@@ -391,13 +391,13 @@ typedef struct {
 static NAMED(needs_t) NAMED(needs_of)(const winograd_job_t *job, const winograd_tiles_t *tiles, winograd_point_t point,
                                       const NAMED(depth_block_t) *block) {
     const winograd_span_t span = winograd_tiles_of_point(job, tiles, point);
-    const winograd_span_t parts = winograd_vectors_of_point(job, point, 1); /* of every window */
-    const int64_t run = parts.last - parts.first, vectors = run * block->windows,
-                  skip = winograd_source_parts(job) - run;
+    const winograd_span_t phases = winograd_vectors_of_point(job, point, 1); /* of every window */
+    const int64_t run = phases.last - phases.first, vectors = run * block->windows,
+                  skip = winograd_source_phases(job) - run;
     const int64_t groups = div_up(span.last, TILE_ROWS) - span.first / TILE_ROWS;
     return (NAMED(needs_t)){
         .tiles = span,
-        .first = parts.first,
+        .first = phases.first,
         .runs = skip == 0 ? (NAMED(runs_t)){vectors, 1, 0} : (NAMED(runs_t)){run, block->windows, skip},
         .vectors = vectors,
         .fetch = round_up(div_up(block->vectors * LANES * TILE_COLUMNS, max64(groups * vectors, 1)), 64 / REAL_BYTES),
@@ -452,11 +452,11 @@ static void NAMED(multiply_points)(const winograd_job_t *job, int64_t panels, co
 /* The results of tiles for `count` filters from `filter` on, where the products begin. */
 static void NAMED(finish_tiles)(const winograd_job_t *job, int64_t group, const winograd_tiles_t *tiles, int64_t filter,
                                 int64_t count, REAL *products, int64_t plane, REAL *pixels) {
-    const int64_t all = tiles->first[4], parts = winograd_result_parts(job);
+    const int64_t all = tiles->first[4], phases = winograd_result_phases(job);
     winograd_patch_t patch = winograd_before_patches(tiles);
     while (winograd_next_patch(job, tiles, job->block[0], &patch))
         for (int64_t i = 0; i < count; i += LANES) {
-            REAL *of_vector = products + (i / TILE_COLUMNS * TILE_COLUMNS * parts + i % TILE_COLUMNS) * all;
+            REAL *of_vector = products + (i / TILE_COLUMNS * TILE_COLUMNS * phases + i % TILE_COLUMNS) * all;
             if (winograd_result_lanes(job) > 1)
                 NAMED(finish_lanes)(job, &patch, group, filter + i, of_vector, plane, pixels);
             else
@@ -465,9 +465,9 @@ static void NAMED(finish_tiles)(const winograd_job_t *job, int64_t group, const 
 }
 
 /* Of an array that the outer caches do not hold anyway; more at a time would displace the transformed tiles from L2. */
-#ifndef MOST_BYTES_AHEAD
-#define MOST_BYTES_AHEAD (1 << 19)
-#define LEAST_BYTES_OF_ARRAY (5 << 19)
+#ifndef MAX_BYTES_AHEAD
+#define MAX_BYTES_AHEAD (1 << 19)
+#define MIN_ARRAY_BYTES (5 << 19)
 #endif
 
 /* The tiles of one block of a group. */
@@ -482,20 +482,20 @@ static winograd_tiles_t NAMED(block_tiles)(const winograd_job_t *job, int64_t bl
  * that. Only where a row of pixels is one run of memory; other layouts gain nothing. */
 static prefetch_t NAMED(under_tiles)(const winograd_job_t *job, const winograd_tiles_t *tiles, const char *array,
                                      const int64_t *stride, const int64_t *plane, int64_t channels,
-                                     const int64_t *parts, const int64_t *origin, int64_t overlap) {
+                                     const int64_t *phases, const int64_t *origin, int64_t overlap) {
     const int64_t image = tiles->row / job->tiles[0], row = tiles->row % job->tiles[0];
     const int64_t begin[2] = {row, tiles->column};
     const int64_t end[2] = {min64(row + tiles->last_row - tiles->row, job->tiles[0]), tiles->last_column};
     int64_t first[2], count[2];
     for (int axis = 0; axis < 2; axis++) {
-        const int64_t size = job->outputs[axis] * parts[axis];
+        const int64_t size = job->outputs[axis] * phases[axis];
         first[axis] = max64(begin[axis] * size + origin[axis], 0);
         count[axis] = min64(end[axis] * size + origin[axis] + overlap, plane[1 + axis]) - first[axis];
     }
     const int64_t bytes = count[1] * channels * REAL_BYTES, all = count[0] * bytes;
     const int64_t of_array = job->correlation.batch * plane[1] * plane[2] * channels * REAL_BYTES;
-    if (stride[1] != 1 || stride[4] != channels || job->phases[0] * job->phases[1] > 1 || plane[0] > 1 ||
-        job->correlation.groups > 1 || count[1] <= 0 || all > MOST_BYTES_AHEAD || of_array < LEAST_BYTES_OF_ARRAY)
+    if (stride[1] != 1 || stride[4] != channels || job->classes[0] * job->classes[1] > 1 || plane[0] > 1 ||
+        job->correlation.groups > 1 || count[1] <= 0 || all > MAX_BYTES_AHEAD || of_array < MIN_ARRAY_BYTES)
         return (prefetch_t){.runs = 0};
     const int64_t offset = image * stride[0] + first[0] * stride[3] + first[1] * stride[4];
     const int64_t calls = winograd_points(job) * winograd_panels(job, TILE_COLUMNS);
@@ -525,9 +525,9 @@ static void NAMED(block)(const void *data, int64_t item, void *scratch) {
     REAL *source = (REAL *)scratch, *products = source + winograd_points(job) * source_plane;
     REAL *pixels = products + winograd_points(job) * product_plane;
     prefetch_t ahead[2] = {
-        NAMED(under_tiles)(job, &next, c->source, c->source_stride, c->source_size, c->channels, job->source_parts,
-                           c->first + 1, job->points[0]),
-        NAMED(under_tiles)(job, &tiles, c->result, c->result_stride, c->pixels, c->filters, job->result_parts,
+        NAMED(under_tiles)(job, &next, c->source, c->source_stride, c->source_size, c->channels, job->source_phases,
+                           c->first + 1, job->tile_size[0]),
+        NAMED(under_tiles)(job, &tiles, c->result, c->result_stride, c->pixels, c->filters, job->result_phases,
                            job->origin, 0),
     };
     winograd_patch_t patch = winograd_before_patches(&tiles);
@@ -556,9 +556,9 @@ static void NAMED(source)(const void *data, int64_t item, void *scratch) {
  * packed are transformed here, so that they never leave the cache. */
 static void NAMED(panel)(const void *data, int64_t item, void *scratch) {
     const winograd_job_t *job = (const winograd_job_t *)data;
-    const int64_t all = winograd_part_panels(job, TILE_COLUMNS), items = div_up(all, job->panels);
-    const int64_t parts = winograd_result_parts(job), group = item / items, first = item % items * job->panels;
-    const int64_t count = min64(job->panels, all - first), panels = count * parts;
+    const int64_t all = winograd_phase_panels(job, TILE_COLUMNS), items = div_up(all, job->panels);
+    const int64_t phases = winograd_result_phases(job), group = item / items, first = item % items * job->panels;
+    const int64_t count = min64(job->panels, all - first), panels = count * phases;
     const winograd_tiles_t tiles = winograd_tiles(job, 0, winograd_tile_rows(job), 0, job->tiles[1]);
     const int64_t filter = first * TILE_COLUMNS;
     const int64_t reduction = winograd_reduction(job, LANES);
@@ -570,17 +570,17 @@ static void NAMED(panel)(const void *data, int64_t item, void *scratch) {
     for (int64_t window = 0; window < winograd_windows(job, LANES); window += job->depth) {
         const NAMED(depth_block_t) block = NAMED(reduction_block)(job, window);
         prefetch_t ahead[2] = {{.runs = 0}, {.runs = 0}};
-        int64_t weight_plane = winograd_plane(all * parts * TILE_COLUMNS * reduction), size = reduction * TILE_COLUMNS;
+        int64_t weight_plane = winograd_plane(all * phases * TILE_COLUMNS * reduction), size = reduction * TILE_COLUMNS;
         const REAL *weights = made;
         if (job->packed != NULL) {
             weights = (const REAL *)job->packed + group * winograd_packed_size(job, TILE_COLUMNS, LANES) +
-                      filter * parts * reduction + block.first * LANES * TILE_COLUMNS;
+                      filter * phases * reduction + block.first * LANES * TILE_COLUMNS;
         } else {
             size = block.vectors * LANES * TILE_COLUMNS;
             weight_plane = winograd_plane(panels * size);
             for (int64_t i = 0; i < count; i++)
                 for (int64_t j = 0; j < block.windows; j++) NAMED(transform_weights)
-            (job, group, first + i, window + j, block.first, block.vectors, made + i * parts * size, weight_plane);
+            (job, group, first + i, window + j, block.first, block.vectors, made + i * phases * size, weight_plane);
         }
         NAMED(multiply_points)(job, panels, &tiles, &block, source, source_plane, weights, weight_plane, size, products,
                                product_plane, ahead);

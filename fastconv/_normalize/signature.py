@@ -1,4 +1,4 @@
-"""Plans for later calls: the arguments that say what is planned, and the arrays of a call of it."""
+"""The signature that a plan is made for, checked, and the arrays of a call of it."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ class PackedWeight(Immutable):
 
 
 @dataclass(frozen=True)
-class Planned:
-    """What is planned: a direction of a function for arrays of one set of shapes and one dtype."""
+class Signature:
+    """What a plan is for: a direction of a function on arrays of one set of shapes and one dtype."""
 
     function: str
     direction: Direction
     described: Described
     problem: ConvProblem
-    """That of the direction, without bias and add."""
+    """The problem of the direction, without bias and add."""
     arguments: tuple[Any, ...]
-    """What ``planned`` made this from, in the process that it was called in or in another one."""
+    """What ``signature`` made this from, in this process or in another one."""
 
 
-def planned(
+def signature(
     function: Any,
     x_shape: Any,
     w_shape: Any,
@@ -71,7 +71,7 @@ def planned(
     activation: Any,
     direction: Any,
     effort: Any,
-) -> Planned:
+) -> Signature:
     """Check what is to be planned; in ``settings``, those that not every function has may be None."""
     if not isinstance(function, str) or function not in FUNCTIONS:
         raise bad_value("function", function, ", ".join(FUNCTIONS))
@@ -100,19 +100,19 @@ def planned(
     # Lists may change after the call, and the default precision is another one elsewhere.
     given = copy.deepcopy(settings._replace(precision=settings.precision or get_precision()))
     arguments = function, *shapes, name, given, copy.deepcopy(activation), direction, effort
-    return Planned(function, direction, described, described.problem_of(direction, epilogue), arguments)
+    return Signature(function, direction, described, described.problem_of(direction, epilogue), arguments)
 
 
 def call_of(
-    p: Planned, problem: ConvProblem, first: Any, second: Any, bias: Any, add: Any, out: Any, made_for: str
+    s: Signature, problem: ConvProblem, first: Any, second: Any, bias: Any, add: Any, out: Any, made_for: str
 ) -> ConvCall:
-    """A call of what is planned: x, w or dy, w or x, dy; ``made_for`` is what a packed weight has to be made for."""
+    """A call of the signature, on x, w or dy, w or x, dy; ``made_for`` is what a packed weight has to be made for."""
     for argument, value in (("bias", bias), ("add", add)):
-        if value is not None and p.direction != "forward":
-            raise unfit(argument, "an array", f"None for direction {p.direction!r}")
-    d = p.described
-    if p.direction == "backward_weight":
-        x, dy = matching("x", first, d.x_shape, p), matching("dy", second, d.y_shape, p)
+        if value is not None and s.direction != "forward":
+            raise unfit(argument, "an array", f"None for direction {s.direction!r}")
+    d = s.described
+    if s.direction == "backward_weight":
+        x, dy = matching("x", first, d.x_shape, s), matching("dy", second, d.y_shape, s)
         return weight_gradient_call(d, problem, x, dy, out)
     packed = None
     if isinstance(second, PackedWeight):
@@ -120,29 +120,29 @@ def call_of(
             raise unfit("w", "a weight packed by another plan", "a weight, or one packed by a plan like this one")
         w, packed = second.weight, second.packed
     else:
-        w = matching("w", second, d.w_shape, p)
-    if p.direction == "backward_input":
-        call = input_gradient_call(d, problem, matching("dy", first, d.y_shape, p), w, out)
+        w = matching("w", second, d.w_shape, s)
+    if s.direction == "backward_input":
+        call = input_gradient_call(d, problem, matching("dy", first, d.y_shape, s), w, out)
     else:
-        x = matching("x", first, d.x_shape, p)
-        bias = None if bias is None else matching("bias", bias, (d.y_channels,), p)
-        add = None if add is None else matching("add", add, d.y_shape, p)
+        x = matching("x", first, d.x_shape, s)
+        bias = None if bias is None else matching("bias", bias, (d.y_channels,), s)
+        add = None if add is None else matching("add", add, d.y_shape, s)
         call = forward_call(d, problem, x, w, bias, add, out)
     call.packed = packed
     return call
 
 
-def weight_to_pack(p: Planned, w: Any) -> np.ndarray:
-    """``w``, if the planned direction multiplies by a weight."""
-    if p.direction == "backward_weight":
+def weight_to_pack(s: Signature, w: Any) -> np.ndarray:
+    """``w``, if the direction multiplies by a weight."""
+    if s.direction == "backward_weight":
         raise unfit("w", "a weight to pack", "no weight: direction 'backward_weight' computes it")
-    return matching("w", w, p.described.w_shape, p)
+    return matching("w", w, s.described.w_shape, s)
 
 
-def matching(argument: str, value: Any, shape: tuple[int, ...], p: Planned) -> np.ndarray:
-    """``value`` as an array, if it has the planned shape and dtype."""
+def matching(argument: str, value: Any, shape: tuple[int, ...], s: Signature) -> np.ndarray:
+    """``value`` as an array, if it has the shape and dtype of the signature."""
     array = as_array(argument, value)
-    dtype = p.described.problem.dtype
+    dtype = s.described.problem.dtype
     if array.shape != shape or dtype_name(array.dtype) != dtype:
         raise unfit(argument, f"{array.dtype} of shape {array.shape}", f"{dtype} of shape {shape}, as planned")
     return array

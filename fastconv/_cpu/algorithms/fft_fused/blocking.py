@@ -16,16 +16,16 @@ from ...engine import runtime
 from . import loops
 
 SIZES = (16, 32, 48, 64, 80, 96, 128, 160, 192, 256)
-"""Of transforms: products of 3, 4, 5 and 8, and of every vector length."""
-MOST_POINTS = 2**16
-"""Of a tile."""
-MOST_PRODUCTS = 2**27
-"""Points of all spectra of a group's kernels: what an item multiplies."""
+"""Sizes of transforms: products of 3, 4, 5 and 8, and multiples of every vector length."""
+MAX_POINTS = 2**16
+"""The most points of a tile."""
+MAX_PRODUCTS = 2**27
+"""The most points of all spectra of a group's kernels, which an item multiplies."""
 SPECTRA_BYTES = 2**28
-"""Of all kernels' spectra."""
+"""The most bytes of all kernels' spectra."""
 ROUND_POINTS = 2**24
 """Points that an item of a weight gradient transforms and multiplies: KeyboardInterrupt waits for the items begun."""
-MOST_PARTIALS = 8
+MAX_PARTIALS = 8
 PARTIAL_BYTES = 2**26
 """Partial sums of a weight gradient: how many, and their bytes."""
 
@@ -41,13 +41,13 @@ class Transform:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Blocking:
     """The fields of fft_fused_job_t that do not name arrays, and bytes of memory."""
 
     is_gradient: bool
     down: Transform
     across: Transform
-    turns: np.ndarray | None
+    long_twiddles: np.ndarray | None
     results: tuple[int, int]
     tiles: tuple[int, int]
     partials: int
@@ -81,8 +81,8 @@ def pixels(problem: ConvProblem) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=1024)
-def layout_of(problem: ConvProblem, height: int, width: int) -> Layout:
-    """The layout of a problem that the algorithm supports with tiles of ``height`` x ``width`` points."""
+def blocking_of(problem: ConvProblem, height: int, width: int) -> Blocking:
+    """The blocking of a problem that the algorithm supports with tiles of ``height`` x ``width`` points."""
     lanes, _, _ = runtime.tile_sizes(problem.dtype)
     dtype = np.dtype(problem.dtype)
     results, tiles = tiling(problem, height, width)
@@ -97,14 +97,14 @@ def layout_of(problem: ConvProblem, height: int, width: int) -> Layout:
     pairs = problem.batch * -(-math.prod(tiles) // 2)
     partials, is_gradient = 1, problem.direction == "backward_weight"
     if is_gradient:
-        partials = max(min(-(-MOST_PARTIALS // problem.groups), pairs, PARTIAL_BYTES // shared_bytes), 1)
+        partials = max(min(-(-MAX_PARTIALS // problem.groups), pairs, PARTIAL_BYTES // shared_bytes), 1)
         shared_bytes *= partials
         spectra = channels + 1
-    return Layout(
+    return Blocking(
         is_gradient,
         transform(height, problem.dtype),
         transform(width, problem.dtype),
-        turns(height, width, problem.dtype, lanes) if is_signal(problem) else None,
+        long_twiddles(height, width, problem.dtype, lanes) if is_signal(problem) else None,
         results,
         tiles,
         partials,
@@ -139,8 +139,8 @@ def transform(size: int, dtype: str) -> Transform:
     stages, part, twiddles = radices(size), size, []
     for radix in stages[:-1]:
         block, part = part, part // radix
-        turns = np.exp(-2j * np.pi / block * np.outer(np.arange(part), np.arange(1, radix)))
-        twiddles.append(np.stack([turns.real, turns.imag], axis=-1).ravel())
+        roots = np.exp(-2j * np.pi / block * np.outer(np.arange(part), np.arange(1, radix)))
+        twiddles.append(np.stack([roots.real, roots.imag], axis=-1).ravel())
     return Transform(size, stages, np.concatenate(twiddles or [np.zeros(0)]).astype(dtype))
 
 
@@ -155,7 +155,7 @@ def frequencies(size: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=64)
-def turns(height: int, width: int, dtype: str, lanes: int) -> np.ndarray:
+def long_twiddles(height: int, width: int, dtype: str, lanes: int) -> np.ndarray:
     """exp(-2 pi i row column / points) in the order of (LANES rows, column, real and imaginary part, row)."""
     angle = np.outer(frequencies(height), np.arange(width)) * (-2 * np.pi / (height * width))
     table = np.stack([np.cos(angle), np.sin(angle)], axis=-1).reshape(-1, lanes, width, 2)

@@ -15,16 +15,16 @@ import numpy as np
 
 from ...._problem import ConvProblem, Sizes
 from ...engine import runtime
-from .layout import LEAST_ITEMS, LEAST_MULTIPLY_ADDS, MOST_MULTIPLY_ADDS, SCRATCH_BYTES
+from .blocking import MAX_MULTIPLY_ADDS, MIN_ITEMS, MIN_MULTIPLY_ADDS, SCRATCH_BYTES
 
-LEAST_CHANNELS = 4
-"""Channels that are summed together at least, so that there is more to sum than to add up."""
+MIN_CHANNELS = 4
+"""The fewest channels that are summed at a time, so that summing outweighs adding up the sums."""
 RUNNING_ON = 0.97
-"""Vectors run on from row to row where that leaves this share of them or less."""
+"""Vectors run on from row to row where that takes at most this share of the vectors."""
 
 
 @dataclass(frozen=True)
-class Sum:
+class Correlation:
     """What all phases have in common."""
 
     batch: int
@@ -32,14 +32,14 @@ class Sum:
     channels: int
     filters: int
     pixels: Sizes
-    """Of the largest phase."""
+    """Pixels of the largest phase."""
     origin: Sizes
     reach: Sizes
     taps: Sizes
     phases: Sizes
 
     @classmethod
-    def of(cls, problem: ConvProblem) -> Sum:
+    def of(cls, problem: ConvProblem) -> Correlation:
         before = _three(pad for pad, _ in problem.padding)
         channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
         spans = _three((t - 1) * d for t, d in zip(problem.kernel_size, problem.dilation, strict=True))
@@ -77,7 +77,7 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Blocking:
     """The fields of few_filters_job_t that do not name arrays, and the bytes that they amount to."""
 
     channels: int
@@ -97,54 +97,56 @@ class Layout:
 
 
 @functools.lru_cache(maxsize=1024)
-def layout_of(problem: ConvProblem) -> Layout:
-    """The layout that copies the least of the source and adds up the fewest sums."""
-    total = Sum.of(problem)
+def blocking_of(problem: ConvProblem) -> Blocking:
+    """The blocking that copies the least of the source and adds up the fewest sums."""
+    c = Correlation.of(problem)
     lanes, _, _ = runtime.tile_sizes(problem.dtype)
     itemsize = np.dtype(problem.dtype).itemsize
-    least = max(lanes if problem.layout == "channels_last" else 1, LEAST_CHANNELS)
+    least = max(lanes if problem.layout == "channels_last" else 1, MIN_CHANNELS)
     blocks = {1}
-    while -(-total.channels // max(blocks)) > least:
+    while -(-c.channels // max(blocks)) > least:
         blocks.add(2 * max(blocks))
     multiple = least if problem.layout == "channels_last" else 1
-    found = [_fitting(total, _up(-(-total.channels // n), multiple), lanes, itemsize, problem) for n in sorted(blocks)]
-    fitting = [layout for layout in found if layout.thread_bytes <= SCRATCH_BYTES]
-    return min(fitting or found[-1:], key=lambda layout: _traffic(total, layout))
+    found = [_fitting(c, _up(-(-c.channels // n), multiple), lanes, itemsize, problem) for n in sorted(blocks)]
+    fitting = [blocking for blocking in found if blocking.thread_bytes <= SCRATCH_BYTES]
+    return min(fitting or found[-1:], key=lambda blocking: _traffic(c, blocking))
 
 
-def _traffic(total: Sum, layout: Layout) -> float:
-    """Elements copied, and sums added up, by pixel of a phase."""
-    overlap = math.prod((b + r) / b for b, r in zip(layout.band, total.reach, strict=True))
-    blocks = -(-total.channels // layout.channels)
-    return total.channels * overlap + 0.5 * (blocks - 1) * total.filters * math.prod(total.phases)
+def _traffic(c: Correlation, blocking: Blocking) -> float:
+    """Elements copied, and sums added up, per pixel of a phase."""
+    overlap = math.prod((b + r) / b for b, r in zip(blocking.band, c.reach, strict=True))
+    blocks = -(-c.channels // blocking.channels)
+    return c.channels * overlap + 0.5 * (blocks - 1) * c.filters * math.prod(c.phases)
 
 
-def _fitting(total: Sum, channels: int, lanes: int, itemsize: int, problem: ConvProblem) -> Layout:
+def _fitting(c: Correlation, channels: int, lanes: int, itemsize: int, problem: ConvProblem) -> Blocking:
     """The largest boxes with room for ``channels`` channels."""
-    band = _three(max(size, 1) for size in total.pixels)
+    band = _three(max(size, 1) for size in c.pixels)
     floor = (1, 1, 4 * lanes)
     while True:
-        layout = _lay_out(total, channels, band, lanes, itemsize, problem)
-        items = total.batch * total.groups * math.prod(layout.bands)
-        work = math.prod(band) * math.prod(total.taps) * math.prod(total.phases) * total.channels * total.filters
-        is_long = work > MOST_MULTIPLY_ADDS or (work > LEAST_MULTIPLY_ADDS and items < LEAST_ITEMS)
-        if layout.thread_bytes <= SCRATCH_BYTES and not is_long:
-            return layout
+        blocking = _blocking_with(c, channels, band, lanes, itemsize, problem)
+        items = c.batch * c.groups * math.prod(blocking.bands)
+        work = math.prod(band) * math.prod(c.taps) * math.prod(c.phases) * c.channels * c.filters
+        is_long = work > MAX_MULTIPLY_ADDS or (work > MIN_MULTIPLY_ADDS and items < MIN_ITEMS)
+        if blocking.thread_bytes <= SCRATCH_BYTES and not is_long:
+            return blocking
         axis = next((axis for axis in range(3) if band[axis] > floor[axis]), None)
         if axis is None:
-            return layout
+            return blocking
         size = -(-band[axis] // 2)
         if axis == 2:
             size = min(_up(size, lanes), band[2] - 1)
         band = _three(size if i == axis else band[i] for i in range(3))
 
 
-def _lay_out(total: Sum, channels: int, band: Sizes, lanes: int, itemsize: int, problem: ConvProblem) -> Layout:
-    entries = _three(b + r for b, r in zip(band, total.reach, strict=True))
+def _blocking_with(
+    c: Correlation, channels: int, band: Sizes, lanes: int, itemsize: int, problem: ConvProblem
+) -> Blocking:
+    entries = _three(b + r for b, r in zip(band, c.reach, strict=True))
     whole = band[1] * -(-band[2] // lanes)
     runs_on = -(-((band[1] - 1) * entries[2] + band[2]) // lanes) <= RUNNING_ON * whole
     pitch = entries[2] if runs_on else _up(entries[2], lanes)
-    lead = 0 if runs_on else total.origin[2] % lanes
+    lead = 0 if runs_on else c.origin[2] % lanes
     panel = (entries[0], entries[1], pitch)
     plane = _up(math.prod(panel), lanes)
     # Never an even number of lines, so that planes do not share sets of a cache.
@@ -152,22 +154,22 @@ def _lay_out(total: Sum, channels: int, band: Sizes, lanes: int, itemsize: int, 
         plane += lanes
     out_pitch = pitch if runs_on else _up(band[2], lanes)
     out_slice = _up(band[1] * out_pitch, lanes)
-    phases = math.prod(total.phases) if channels < total.channels else total.phases[2]
+    phases = math.prod(c.phases) if channels < c.channels else c.phases[2]
     sizes = (
         (lead + channels * plane + 2 * lanes) * itemsize,
-        phases * total.filters * band[0] * out_slice * itemsize,
-        channels * math.prod(total.taps) * 8,
+        phases * c.filters * band[0] * out_slice * itemsize,
+        channels * math.prod(c.taps) * 8,
     )
     starts = [64]
     for size in sizes:
         starts.append(_up(starts[-1] + size, 64) + 64)
     shared = math.prod(problem.weight_shape) * itemsize
-    return Layout(
+    return Blocking(
         channels=channels,
-        bands=_three(-(-size // b) for size, b in zip(total.pixels, band, strict=True)),
+        bands=_three(-(-size // b) for size, b in zip(c.pixels, band, strict=True)),
         band=band,
-        origin=total.origin,
-        reach=total.reach,
+        origin=c.origin,
+        reach=c.reach,
         panel=panel,
         lead=lead,
         plane=plane,

@@ -19,36 +19,36 @@ from . import loops
 
 SCRATCH_BYTES = 2**18
 """Scratch of one item: half of a second-level cache of 512 KiB. Items whose least band needs more take more."""
-LEAST_ITEMS = 32
-"""Work items wanted, so that threads find work."""
-LEAST_MULTIPLY_ADDS = 2**20
-"""An item is not cut for the sake of their number below this."""
-MOST_MULTIPLY_ADDS = 2**25
-"""Of one item; about ten milliseconds at the lowest ISA level."""
+MIN_ITEMS = 32
+"""Work items wanted at least, so that every thread finds work."""
+MIN_MULTIPLY_ADDS = 2**20
+"""Items smaller than this are not cut further to get more of them."""
+MAX_MULTIPLY_ADDS = 2**25
+"""Multiply-adds of one item; about ten milliseconds at the lowest ISA level."""
 SMALL_MULTIPLY_ADDS = 2**17
 SMALL_BYTES = 2**16
-"""Groups (units) are put together in one item up to these."""
-MOST_PARTS = 256
-"""Parts of a weight gradient that are summed apart."""
+"""Small groups (units) are put together in one item up to these sizes."""
+MAX_PARTIALS = 256
+"""Partial sums of a weight gradient."""
 GRADIENT_TILES = 2
 """Register tiles of filters in an item of a weight gradient, which share the panel of the source."""
 WIDE = 16
-"""Bands keep the full width unless that repeats so many times more of the source than cutting it: long runs are
-prefetched, and short rows of large images lie in a page each."""
+"""Bands keep the full width unless that reads this many times more of the source than cutting it would: long runs are
+prefetched, while short rows of large images lie in a page each."""
 UNIT_VECTORS = 8
 """Vectors of channels that are gathered together, at most."""
 UNIT_BYTES = 2**16
 """Their panels, in planes of channels."""
 RUN_BYTES = 64
 """Channels that lie last in memory and are gathered together at least, whatever their panels take."""
-LONG_RUN_BYTES, FEW_TAPS = 256, 9
+LONG_RUN_BYTES, MAX_LONG_RUN_TAPS = 256, 9
 """As many for few taps, where reading takes longer than summing."""
-MOST_LISTED = 1024
-"""Taps of all channels of a group that are listed one by one."""
+MAX_LISTED_TAPS = 1024
+"""The taps of all channels of a group, up to this many, are listed one by one."""
 
 
 @dataclass(frozen=True)
-class Sum:
+class Correlation:
     """The largest of the correlations of a problem: no stride phase of backward_input has more pixels or taps."""
 
     batch: int
@@ -63,7 +63,7 @@ class Sum:
     is_gradient: bool
 
     @classmethod
-    def of(cls, problem: ConvProblem) -> Sum:
+    def of(cls, problem: ConvProblem) -> Correlation:
         groups = problem.groups
         channels, filters = problem.in_channels // groups, problem.out_channels // groups
         pixels, taps = problem.output_size, problem.kernel_size
@@ -88,7 +88,7 @@ class Sum:
 
     @functools.cached_property
     def spacing(self) -> Sizes:
-        """Pixels of a class are so far apart; the width axis is one class."""
+        """Distance between the pixels of a class; the width axis is one class."""
         apart = [d // math.gcd(s, d) for s, d in zip(self.step, self.delta, strict=True)]
         return apart[0], apart[1], 1
 
@@ -104,7 +104,7 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Blocking:
     """The fields of direct_job_t that do not name arrays, and the bytes of scratch that they amount to."""
 
     unit: int
@@ -128,43 +128,43 @@ class Layout:
 
 
 @functools.lru_cache(maxsize=1024)
-def layout_of(problem: ConvProblem, lanes_along: str) -> Layout:
-    """The layout for lanes along the "width" or the "channels"."""
-    total = Sum.of(problem)
+def blocking_of(problem: ConvProblem, lanes_along: str) -> Blocking:
+    """The blocking for lanes along the "width" or the "channels"."""
+    c = Correlation.of(problem)
     lanes, _, _ = runtime.tile_sizes(problem.dtype)
     itemsize = np.dtype(problem.dtype).itemsize
-    band = _three(max(pixels, 1) for pixels in total.class_pixels)
-    unit = 1 if lanes_along == "width" else _unit(problem, total, band, lanes, itemsize)
-    least_rows = min(band[1], loops.ROWS)
-    floors = ((1, 1, 1), (1, least_rows, 1), (1, least_rows, 4 * lanes if unit == 1 else 8))
+    band = _three(max(pixels, 1) for pixels in c.class_pixels)
+    unit = 1 if lanes_along == "width" else _unit(problem, c, band, lanes, itemsize)
+    min_rows = min(band[1], loops.ROWS)
+    floors = ((1, 1, 1), (1, min_rows, 1), (1, min_rows, 4 * lanes if unit == 1 else 8))
     for floor in reversed(floors):
         while any(size > least for size, least in zip(band, floor, strict=True)):
-            layout = _lay_out(total, band, unit, lanes, itemsize)
-            if layout.thread_bytes <= SCRATCH_BYTES and not _is_long(total, layout):
-                return _with_blocks(total, layout, itemsize)
-            band = _halved(band, floor, total, lanes if unit == 1 else 1)
-    return _with_blocks(total, _lay_out(total, band, unit, lanes, itemsize), itemsize)
+            blocking = _blocking_with(c, band, unit, lanes, itemsize)
+            if blocking.thread_bytes <= SCRATCH_BYTES and not _is_long(c, blocking):
+                return _with_blocks(c, blocking, itemsize)
+            band = _halved(band, floor, c, lanes if unit == 1 else 1)
+    return _with_blocks(c, _blocking_with(c, band, unit, lanes, itemsize), itemsize)
 
 
-def _unit(problem: ConvProblem, total: Sum, band: Sizes, lanes: int, itemsize: int) -> int:
+def _unit(problem: ConvProblem, c: Correlation, band: Sizes, lanes: int, itemsize: int) -> int:
     """Result channels that are gathered together."""
-    panel_bytes = math.prod(_lay_out(total, band, lanes, lanes, itemsize).panel) * lanes * itemsize
+    panel_bytes = math.prod(_blocking_with(c, band, lanes, lanes, itemsize).panel) * lanes * itemsize
     vectors = max(UNIT_BYTES // panel_bytes, 1)
     if problem.layout == "channels_last":
-        run_bytes = LONG_RUN_BYTES if math.prod(total.taps) <= FEW_TAPS else RUN_BYTES
+        run_bytes = LONG_RUN_BYTES if math.prod(c.taps) <= MAX_LONG_RUN_TAPS else RUN_BYTES
         vectors = max(vectors, run_bytes // (lanes * itemsize))
-    of_all = max(-(-total.groups * total.filters // lanes), 1)
+    of_all = max(-(-c.groups * c.filters // lanes), 1)
     units = -(-of_all // min(vectors, UNIT_VECTORS))
     return lanes * -(-of_all // units)
 
 
-def _halved(band: Sizes, floor: Sizes, total: Sum, multiple: int) -> Sizes:
+def _halved(band: Sizes, floor: Sizes, c: Correlation, multiple: int) -> Sizes:
     """The band cut in two along the axis where that repeats the least of the source, not below ``floor``."""
     best, most = None, -1.0
     for axis in range(3):
         if band[axis] > floor[axis]:
-            step = total.advance[axis] if axis < 2 else total.step[axis]
-            reach = total.taps[axis] if axis < 2 else (total.taps[axis] - 1) * total.delta[axis] + 1
+            step = c.advance[axis] if axis < 2 else c.step[axis]
+            reach = c.taps[axis] if axis < 2 else (c.taps[axis] - 1) * c.delta[axis] + 1
             own = band[axis] * step / max(reach - step, 0.25) / (WIDE if axis == 2 else 1)
             if own > most:
                 best, most = axis, own
@@ -175,77 +175,77 @@ def _halved(band: Sizes, floor: Sizes, total: Sum, multiple: int) -> Sizes:
     return _three(max(size, floor[axis]) if axis == best else band[axis] for axis in range(3))
 
 
-def _filters_of_gradient(total: Sum) -> int:
+def _filters_of_gradient(c: Correlation) -> int:
     """Filters of an item of a weight gradient with lanes along the width: register tiles of equal size."""
-    tile = -(-total.filters // -(-total.filters // loops.ROWS))
-    return min(GRADIENT_TILES * tile, total.filters)
+    tile = -(-c.filters // -(-c.filters // loops.ROWS))
+    return min(GRADIENT_TILES * tile, c.filters)
 
 
-def _items(total: Sum, layout: Layout) -> int:
+def _items(c: Correlation, blocking: Blocking) -> int:
     """Items (forward) or regions and filters to share among items (weight gradient)."""
-    parts = total.groups if layout.unit == 1 else -(-total.groups * total.filters // layout.unit)
-    if total.is_gradient and layout.unit == 1:
-        parts *= -(-total.filters // layout.block)
-    return total.batch * parts * math.prod(total.classes) * math.prod(layout.bands)
+    parts = c.groups if blocking.unit == 1 else -(-c.groups * c.filters // blocking.unit)
+    if c.is_gradient and blocking.unit == 1:
+        parts *= -(-c.filters // blocking.block)
+    return c.batch * parts * math.prod(c.classes) * math.prod(blocking.bands)
 
 
-def _multiply_adds(total: Sum, layout: Layout) -> int:
-    """Of one group (unit) of one band."""
-    filters = layout.unit if layout.unit > 1 else total.filters
-    if total.is_gradient and layout.unit == 1:
+def _multiply_adds(c: Correlation, blocking: Blocking) -> int:
+    """Multiply-adds of one group (unit) of one band."""
+    filters = blocking.unit if blocking.unit > 1 else c.filters
+    if c.is_gradient and blocking.unit == 1:
         filters = min(filters, loops.ROWS)
-    return math.prod(layout.band) * math.prod(total.taps) * total.channels * filters
+    return math.prod(blocking.band) * math.prod(c.taps) * c.channels * filters
 
 
-def _is_long(total: Sum, layout: Layout) -> bool:
-    work = _multiply_adds(total, layout)
-    return work > MOST_MULTIPLY_ADDS or (work > LEAST_MULTIPLY_ADDS and _items(total, layout) < LEAST_ITEMS)
+def _is_long(c: Correlation, blocking: Blocking) -> bool:
+    work = _multiply_adds(c, blocking)
+    return work > MAX_MULTIPLY_ADDS or (work > MIN_MULTIPLY_ADDS and _items(c, blocking) < MIN_ITEMS)
 
 
-def _lay_out(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int) -> Layout:
+def _blocking_with(c: Correlation, band: Sizes, unit: int, lanes: int, itemsize: int) -> Blocking:
     entry = 1 if unit == 1 else lanes
-    width_reach = (total.taps[2] - 1) * total.delta[2] // total.step[2]
-    slots = min(total.step[2] // math.gcd(total.step[2], total.delta[2]), total.taps[2])
+    width_reach = (c.taps[2] - 1) * c.delta[2] // c.step[2]
+    slots = min(c.step[2] // math.gcd(c.step[2], c.delta[2]), c.taps[2])
     columns = band[2] + width_reach
     if unit == 1:
         # Vectors run over the end of a row, in the weight gradient by tap.
-        vectors = _up(band[2], lanes) if total.is_gradient else max(band[2], lanes)
+        vectors = _up(band[2], lanes) if c.is_gradient else max(band[2], lanes)
         columns = _apart(_up(vectors + width_reach, lanes), lanes, slots * itemsize)
-    rows = [(band[i] - 1) * total.advance[i] + total.taps[i] for i in range(2)]
+    rows = [(band[i] - 1) * c.advance[i] + c.taps[i] for i in range(2)]
     panel = (rows[0], rows[1], columns)
     out_pitch = _up(band[2], lanes) if unit == 1 else band[2] * lanes
     one_panel = math.prod(panel) * slots * unit
-    taps = math.prod(total.taps)
+    taps = math.prod(c.taps)
     filters = 1
     if unit == 1:
-        filters = _filters_of_gradient(total) if total.is_gradient else min(max(total.filters, 1), loops.ROWS)
-    is_listed = not total.is_gradient and total.channels * taps <= MOST_LISTED
+        filters = _filters_of_gradient(c) if c.is_gradient else min(max(c.filters, 1), loops.ROWS)
+    is_listed = not c.is_gradient and c.channels * taps <= MAX_LISTED_TAPS
     image = (filters if unit == 1 else unit // lanes) * out_pitch * band[1]
-    if total.is_gradient:
-        sums = filters * total.channels * taps * (lanes if unit == 1 else unit)
-        has_ends = unit == 1 and (band[2] % lanes or total.pixels[2] % lanes)
-        ends = total.taps[2] * rows[0] * rows[1] * lanes if has_ends else 0
+    if c.is_gradient:
+        sums = filters * c.channels * taps * (lanes if unit == 1 else unit)
+        has_ends = unit == 1 and (band[2] % lanes or c.pixels[2] % lanes)
+        ends = c.taps[2] * rows[0] * rows[1] * lanes if has_ends else 0
         sizes = [one_panel, image * band[0], ends, sums]
         slices, offsets = band[0], max(out_pitch // lanes, 1)
     else:
-        sizes = [total.channels * one_panel, filters * total.channels * taps * unit, image, 0]
-        slices = max(total.channels * total.taps[0] * min(total.advance[1], total.taps[1]), 1)
-        offsets = total.channels * taps if is_listed else 0
-    tables = [slices * loops.SLICE_BYTES, total.taps[2] * 8, offsets * 8, 2 * unit * 8]
+        sizes = [c.channels * one_panel, filters * c.channels * taps * unit, image, 0]
+        slices = max(c.channels * c.taps[0] * min(c.advance[1], c.taps[1]), 1)
+        offsets = c.channels * taps if is_listed else 0
+    tables = [slices * loops.SLICE_BYTES, c.taps[2] * 8, offsets * 8, 2 * unit * 8]
     sizes = [size * itemsize for size in sizes] + tables
     starts = [0]
     for size in sizes:
         # Never a multiple of a page apart, which would put all parts into the same sets of a cache.
         starts.append(_up(starts[-1] + size, 64) + 64)
-    bands = _three(-(-size // b) for size, b in zip(total.class_pixels, band, strict=True))
-    return Layout(
+    bands = _three(-(-size // b) for size, b in zip(c.class_pixels, band, strict=True))
+    return Blocking(
         unit=unit,
         entry=entry,
-        block=filters if total.is_gradient else 1,
-        delta=total.delta,
-        spacing=total.spacing,
-        advance=total.advance,
-        classes=total.classes,
+        block=filters if c.is_gradient else 1,
+        delta=c.delta,
+        spacing=c.spacing,
+        advance=c.advance,
+        classes=c.classes,
         bands=bands,
         band=band,
         panel=panel,
@@ -259,24 +259,28 @@ def _lay_out(total: Sum, band: Sizes, unit: int, lanes: int, itemsize: int) -> L
     )
 
 
-def _with_blocks(total: Sum, layout: Layout, itemsize: int) -> Layout:
-    """Small groups put together, pixels of a weight gradient with few results split into parts."""
-    work = _multiply_adds(total, layout)
-    if not total.is_gradient:
-        parts = total.groups if layout.unit == 1 else -(-total.groups * total.filters // layout.unit)
-        data = (math.prod(layout.panel) * layout.slots + math.prod(layout.band) * total.phases) * layout.unit * itemsize
+def _with_blocks(c: Correlation, blocking: Blocking, itemsize: int) -> Blocking:
+    """The blocking with small groups put together, and the pixels of a weight gradient with few results split."""
+    work = _multiply_adds(c, blocking)
+    if not c.is_gradient:
+        parts = c.groups if blocking.unit == 1 else -(-c.groups * c.filters // blocking.unit)
+        data = (
+            (math.prod(blocking.panel) * blocking.slots + math.prod(blocking.band) * c.phases)
+            * blocking.unit
+            * itemsize
+        )
         most = min(SMALL_MULTIPLY_ADDS // max(work, 1), SMALL_BYTES // data)
-        block = max(1, min(most, _items(total, layout) // LEAST_ITEMS, parts))
-        return replace(layout, block=block)
-    results = total.groups * total.filters
-    filters = layout.unit if layout.unit > 1 else layout.block
-    parts = -(-results // filters) if layout.unit > 1 else total.groups * -(-total.filters // filters)
-    positions = _items(total, layout) // max(parts, 1)
-    wanted = max(-(-LEAST_ITEMS // parts), positions * work // MOST_MULTIPLY_ADDS)
-    enough = positions * work // LEAST_MULTIPLY_ADDS
-    partials = max(1, min(wanted, enough, positions, MOST_PARTS))
-    size = partials * results * total.channels * math.prod(total.taps) * itemsize if partials > 1 else 0
-    return replace(layout, partials=partials, partial_bytes=_up(size, 64))
+        block = max(1, min(most, _items(c, blocking) // MIN_ITEMS, parts))
+        return replace(blocking, block=block)
+    results = c.groups * c.filters
+    filters = blocking.unit if blocking.unit > 1 else blocking.block
+    parts = -(-results // filters) if blocking.unit > 1 else c.groups * -(-c.filters // filters)
+    positions = _items(c, blocking) // max(parts, 1)
+    wanted = max(-(-MIN_ITEMS // parts), positions * work // MAX_MULTIPLY_ADDS)
+    enough = positions * work // MIN_MULTIPLY_ADDS
+    partials = max(1, min(wanted, enough, positions, MAX_PARTIALS))
+    size = partials * results * c.channels * math.prod(c.taps) * itemsize if partials > 1 else 0
+    return replace(blocking, partials=partials, partial_bytes=_up(size, 64))
 
 
 def _apart(columns: int, lanes: int, row_bytes: int) -> int:
