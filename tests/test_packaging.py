@@ -66,6 +66,7 @@ SHARING_LEVELS = ("avx512_bf16", "amx")
 LEVELS = ("x86_64_v2", "x86_64_v3", "x86_64_v4", *SHARING_LEVELS)
 ROOMS = {
     "depthwise": "algorithms/depthwise",
+    "depthwise_nchw": "algorithms/depthwise_nchw",
     "direct": "algorithms/direct",
     "elementwise": "elementwise",
     "engine": "engine",

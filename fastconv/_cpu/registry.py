@@ -10,6 +10,7 @@ ROOMS = (
     "implicit_gemm",
     "direct",
     "depthwise",
+    "depthwise_nchw",
     "im2col",
     "winograd",
     "fft_fused",

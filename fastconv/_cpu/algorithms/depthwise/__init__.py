@@ -1,7 +1,6 @@
-"""Groups of one channel or few: depthwise convolutions, channels first and last, and small groups."""
+"""Groups of one channel or few: depthwise convolutions, channels last, and small groups."""
 
-from .nchw import DepthwiseNchw
 from .nhwc import DepthwiseNhwc
 from .small_groups import SmallGroups
 
-ALGORITHMS = (DepthwiseNhwc(), SmallGroups(), DepthwiseNchw())
+ALGORITHMS = (DepthwiseNhwc(), SmallGroups())

@@ -104,8 +104,6 @@ static inline void depthwise_interior(const correlation_t *c, int64_t first, int
     *end = room < 0 ? *begin : max64(*begin, min64(room / c->step[2] + 1, pixels));
 }
 
-#include "nchw_job.h"
-
 #define ROOM depthwise
 #include "room.h"
 

@@ -7,5 +7,3 @@
 #include "small_groups_panel.h"
 #include "small_groups.h"
 #include "small_groups_weight.h"
-#include "nchw.h"
-#include "nchw_weight.h"

@@ -1,9 +1,7 @@
 from ...._problem import ConvProblem
 from ...engine.correlation import Kernel
-from .nchw import Layout
 
 MOST_CHANNELS: int
-ROWS: int
 
 class NhwcKernel(Kernel):
     shared_bytes: int
@@ -20,6 +18,3 @@ class NhwcGradient(Kernel):
     def __init__(self, problem: ConvProblem, splits: int, parts: int, band: int = 1, columns: int = 1) -> None: ...
 
 class SmallGroupsGradient(NhwcGradient): ...
-
-class NchwKernel(Kernel):
-    def __init__(self, problem: ConvProblem, layout: Layout) -> None: ...

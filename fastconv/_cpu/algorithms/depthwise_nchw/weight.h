@@ -1,4 +1,4 @@
-/* Depthwise backward_weight on images whose rows are neighbours in memory, read where they lie; see nchw.h.
+/* Depthwise backward_weight on images whose rows are neighbours in memory, read where they lie; see correlate.h.
  *
  *     weight[c, t] = sum over n, p of  source[n, c, p*step + first + t] * gradient[n, c, p]
  *

@@ -256,8 +256,8 @@ BLOCKS(nchw_block_fn, nchw_2_spread, 2, 1, 2)
 BLOCKS(nchw_block_fn, nchw_3_spread, 3, 1, 2)
 BLOCKS(nchw_block_fn, nchw_4_spread, 4, 1, 2)
 #undef BLOCK
-/* BLOCKS goes on in nchw_weight.h, with another BLOCK. */
-#include "nchw_short.h"
+/* BLOCKS goes on in weight.h, with another BLOCK. */
+#include "short.h"
 
 static const NAMED(nchw_block_fn) *NAMED(nchw_blocks)(const nchw_job_t *job, const correlation_t *c) {
     static const NAMED(nchw_block_fn) *const spread[] = {NAMED(nchw_1_spread), NAMED(nchw_2_spread),
