@@ -9,7 +9,8 @@ from .._algorithm import Algorithm
 ROOMS = (
     "implicit_gemm",
     "direct",
-    "depthwise",
+    "depthwise_nhwc",
+    "small_groups",
     "depthwise_nchw",
     "im2col",
     "winograd",

@@ -10,8 +10,8 @@ from ...._algorithm import MOST_PHASES, Machine, Params
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from ...engine import runtime
+from ..depthwise_nhwc.algorithm import LEAST_ITEMS, all_pixels_reach, parts_of, splits_of
 from . import loops
-from .nhwc import LEAST_ITEMS, all_pixels_reach, parts_of, splits_of
 
 TURN_PRODUCTS = 10
 """Multiply-adds in the time that it takes to turn an element."""
