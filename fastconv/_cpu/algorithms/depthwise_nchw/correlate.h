@@ -331,7 +331,7 @@ static void NAMED(nchw_channel)(NAMED(nchw_turn_t) *t, int64_t n, int64_t channe
 }
 
 /* One item: a band of rows of some channels of one image. */
-static void NAMED(nchw_correlate)(const void *data, int64_t item, void *scratch) {
+static void NAMED(correlate)(const void *data, int64_t item, void *scratch) {
     const nchw_job_t *job = (const nchw_job_t *)data;
     const correlation_t *c = &job->phases[0].sum;
     const int64_t bands = nchw_bands(job), blocks = div_up(c->groups, job->block), n = item / bands / blocks;

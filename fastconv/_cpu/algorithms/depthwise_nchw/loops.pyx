@@ -11,7 +11,7 @@ from ...engine.runtime cimport isa_level, real_type, run_job
 cdef extern from "job.h" nogil:
     ctypedef struct kernels_t:
         int64_t lanes, tile_rows, tile_columns
-        item_fn nchw_correlate, nchw_weight_gradient, nchw_weight_reduce
+        item_fn correlate, weight_gradient, weight_reduce
 
     const kernels_t *kernels_at(int64_t level, int64_t type)
 
@@ -69,11 +69,11 @@ cdef class NchwKernel(Kernel):
             point_forward(&phases[index].sum, operands.itemsize)
         job.phases = phases
         if not self.is_gradient:
-            return run_job(self.kernels.nchw_correlate, &job, nchw_items(&job), self.thread_bytes, workspace,
+            return run_job(self.kernels.correlate, &job, nchw_items(&job), self.thread_bytes, workspace,
                            threads)
         job.partial = workspace if job.partials > 1 else NULL
-        run_job(self.kernels.nchw_weight_gradient, &job, nchw_weight_items(&job), self.thread_bytes,
+        run_job(self.kernels.weight_gradient, &job, nchw_weight_items(&job), self.thread_bytes,
                 workspace + self.partial_bytes, threads)
         if job.partials > 1:
-            run_job(self.kernels.nchw_weight_reduce, &job, phases[0].sum.groups, 0, NULL, threads)
+            run_job(self.kernels.weight_reduce, &job, phases[0].sum.groups, 0, NULL, threads)
         return 0

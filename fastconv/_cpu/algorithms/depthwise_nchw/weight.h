@@ -121,7 +121,7 @@ static void NAMED(nchw_gradient_store)(const nchw_job_t *job, const REAL *sums, 
 }
 
 /* One item: a part of the bands of all images for some channels. */
-static void NAMED(nchw_weight_gradient)(const void *data, int64_t item, void *scratch) {
+static void NAMED(weight_gradient)(const void *data, int64_t item, void *scratch) {
     const nchw_job_t *job = (const nchw_job_t *)data;
     const correlation_t *c = &job->phases[0].sum;
     const int64_t part = item % job->partials, first = item / job->partials * job->block;
@@ -149,7 +149,7 @@ static void NAMED(nchw_weight_gradient)(const void *data, int64_t item, void *sc
 }
 
 /* An item is one channel: its parts, added in order. */
-static void NAMED(nchw_weight_reduce)(const void *data, int64_t item, void *scratch) {
+static void NAMED(weight_reduce)(const void *data, int64_t item, void *scratch) {
     const nchw_job_t *job = (const nchw_job_t *)data;
     const correlation_t *c = &job->phases[0].sum;
     const int64_t taps = c->taps[1] * c->taps[2];

@@ -224,7 +224,7 @@ static void NAMED(depthwise_band)(const NAMED(depthwise_image_t) *m, int64_t n, 
 }
 
 /* One item: a band of rows of one plane in all phases, which share what they read and the lines that they write. */
-static void NAMED(nhwc_correlate)(const void *data, int64_t item, void *scratch) {
+static void NAMED(correlate)(const void *data, int64_t item, void *scratch) {
     const nhwc_job_t *job = (const nhwc_job_t *)data;
     const int64_t bands = nhwc_bands(job), plane = item / bands, first = item % bands * job->band;
     const int64_t planes = job->phases[0].sum.pixels[0], n = plane / planes, d = plane % planes;
@@ -243,7 +243,7 @@ static void NAMED(nhwc_correlate)(const void *data, int64_t item, void *scratch)
 }
 
 /* The weights of one tap. */
-static void NAMED(nhwc_pack)(const void *data, int64_t item, void *scratch) {
+static void NAMED(pack_weight)(const void *data, int64_t item, void *scratch) {
     const packed_phase_t *phase = (const packed_phase_t *)data;
     const correlation_t *c = &phase->sum;
     const int64_t w = item % c->taps[2], h = item / c->taps[2] % c->taps[1], d = item / c->taps[2] / c->taps[1];

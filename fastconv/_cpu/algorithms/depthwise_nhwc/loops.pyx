@@ -13,7 +13,7 @@ from ...engine.runtime cimport isa_level, real_type, run_job
 cdef extern from "job.h" nogil:
     ctypedef struct kernels_t:
         int64_t lanes, tile_rows, tile_columns
-        item_fn nhwc_pack, nhwc_correlate, nhwc_gradient, nhwc_reduce
+        item_fn pack_weight, correlate, weight_gradient, weight_reduce
 
     const kernels_t *kernels_at(int64_t level, int64_t type)
 
@@ -40,12 +40,12 @@ cdef class NhwcKernel(PhasesKernel):
         return tap_count(c) * c.groups
 
     cdef int _pack_phase(self, const packed_phase_t *phase) except -1:
-        return run_job(self.kernels.nhwc_pack, phase, tap_count(&phase.sum), 0, NULL, 1)
+        return run_job(self.kernels.pack_weight, phase, tap_count(&phase.sum), 0, NULL, 1)
 
     cdef int _correlate(self, const packed_phase_t *phases, char *scratch, int threads) except -1:
         cdef nhwc_job_t job
         job.phases, job.phase_count, job.band = phases, self.sums.count, self.band
-        return run_job(self.kernels.nhwc_correlate, &job, nhwc_items(&job), self.thread_bytes, scratch, threads)
+        return run_job(self.kernels.correlate, &job, nhwc_items(&job), self.thread_bytes, scratch, threads)
 
 
 cdef class NhwcGradient(RowSplitsKernel):
@@ -64,8 +64,8 @@ cdef class NhwcGradient(RowSplitsKernel):
         self.shared_bytes = self._sum_bytes(&c, self.kernels.lanes)
 
     cdef int _add_rows(self, const row_splits_t *splits, char *scratch, int threads) except -1:
-        return run_job(self.kernels.nhwc_gradient, splits, splits.splits * splits.parts, self.thread_bytes, scratch,
+        return run_job(self.kernels.weight_gradient, splits, splits.splits * splits.parts, self.thread_bytes, scratch,
                        threads)
 
     cdef int _reduce(self, const row_splits_t *splits, int threads) except -1:
-        return run_job(self.kernels.nhwc_reduce, splits, div_up(splits.sum.groups, self.kernels.lanes), 0, NULL, threads)
+        return run_job(self.kernels.weight_reduce, splits, div_up(splits.sum.groups, self.kernels.lanes), 0, NULL, threads)

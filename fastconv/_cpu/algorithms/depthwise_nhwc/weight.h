@@ -225,7 +225,7 @@ static void NAMED(gradient_add_row)(const correlation_t *c, int64_t row, int64_t
     }
 }
 
-static void NAMED(nhwc_gradient)(const void *data, int64_t item, void *scratch) {
+static void NAMED(weight_gradient)(const void *data, int64_t item, void *scratch) {
     const row_splits_t *job = (const row_splits_t *)data;
     const NAMED(gradient_part_t) part = NAMED(gradient_part)(job, item);
     (void)scratch;
@@ -235,7 +235,7 @@ static void NAMED(nhwc_gradient)(const void *data, int64_t item, void *scratch) 
 }
 
 /* An item is one vector of channels. */
-static void NAMED(nhwc_reduce)(const void *data, int64_t item, void *scratch) {
+static void NAMED(weight_reduce)(const void *data, int64_t item, void *scratch) {
     const row_splits_t *job = (const row_splits_t *)data;
     (void)scratch;
     NAMED(gradient_reduce)(job, item, NAMED(gradient_channel)(&job->sum, item));

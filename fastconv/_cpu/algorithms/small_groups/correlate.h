@@ -228,7 +228,7 @@ static void NAMED(turn_results)(const small_groups_job_t *job, const NAMED(small
 }
 
 /* One item: a part of the filters for a band of one plane in all phases. */
-static void NAMED(small_groups_correlate)(const void *data, int64_t item, void *scratch) {
+static void NAMED(correlate)(const void *data, int64_t item, void *scratch) {
     const small_groups_job_t *job = (const small_groups_job_t *)data;
     const correlation_t *sum = &job->phases[0].sum;
     const int64_t part = item % job->parts, across = div_up(sum->pixels[2], job->columns),
@@ -277,7 +277,7 @@ static void NAMED(small_groups_pack_lines)(const correlation_t *c, const REAL *l
 }
 
 /* The permutation and the weights of one block. */
-static void NAMED(small_groups_pack)(const void *data, int64_t item, void *scratch) {
+static void NAMED(pack_weight)(const void *data, int64_t item, void *scratch) {
     const packed_phase_t *phase = (const packed_phase_t *)data;
     const correlation_t *c = &phase->sum;
     const int64_t filter = NAMED(small_groups_filter)(c, item), base = NAMED(small_groups_channel)(c, filter);

@@ -13,7 +13,7 @@ from ...engine.runtime cimport isa_level, real_type, run_job
 cdef extern from "job.h" nogil:
     ctypedef struct kernels_t:
         int64_t lanes, tile_rows, tile_columns
-        item_fn small_groups_pack, small_groups_correlate, small_groups_gradient, small_groups_reduce
+        item_fn pack_weight, correlate, weight_gradient, weight_reduce
 
     const kernels_t *kernels_at(int64_t level, int64_t type)
 
@@ -91,12 +91,12 @@ cdef class SmallGroupsKernel(PhasesKernel):
         return self._blocks(c) * (1 + tap_count(c) * c.channels) * self.kernels.lanes
 
     cdef int _pack_phase(self, const packed_phase_t *phase) except -1:
-        return run_job(self.kernels.small_groups_pack, phase, self._blocks(&phase.sum), 0, NULL, 1)
+        return run_job(self.kernels.pack_weight, phase, self._blocks(&phase.sum), 0, NULL, 1)
 
     cdef int _correlate(self, const packed_phase_t *phases, char *scratch, int threads) except -1:
         cdef small_groups_job_t job = self.job
         job.phases = phases
-        return run_job(self.kernels.small_groups_correlate, &job, small_groups_items(&job), self.thread_bytes, scratch,
+        return run_job(self.kernels.correlate, &job, small_groups_items(&job), self.thread_bytes, scratch,
                        threads)
 
 
@@ -125,9 +125,9 @@ cdef class SmallGroupsGradient(RowSplitsKernel):
     cdef int _add_rows(self, const row_splits_t *splits, char *scratch, int threads) except -1:
         cdef small_groups_gradient_job_t job
         job.splits, job.band, job.columns, job.reach = splits[0], self.band, self.columns, self.reach
-        return run_job(self.kernels.small_groups_gradient, &job, splits.splits * splits.parts, self.thread_bytes, scratch,
+        return run_job(self.kernels.weight_gradient, &job, splits.splits * splits.parts, self.thread_bytes, scratch,
                        threads)
 
     cdef int _reduce(self, const row_splits_t *splits, int threads) except -1:
-        return run_job(self.kernels.small_groups_reduce, splits,
+        return run_job(self.kernels.weight_reduce, splits,
                        div_up(splits.sum.groups * splits.sum.filters, self.kernels.lanes), 0, NULL, threads)

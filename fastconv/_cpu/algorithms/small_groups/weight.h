@@ -172,7 +172,7 @@ static void NAMED(small_groups_add)(const small_groups_gradient_job_t *job, cons
 }
 
 /* An item is a part of the filters over one pass of one split of the rows. */
-static void NAMED(small_groups_gradient)(const void *data, int64_t item, void *scratch) {
+static void NAMED(weight_gradient)(const void *data, int64_t item, void *scratch) {
     const small_groups_gradient_job_t *job = (const small_groups_gradient_job_t *)data;
     const int64_t *pixels = job->splits.sum.pixels;
     const NAMED(gradient_part_t) part = NAMED(gradient_part)(&job->splits, item);
@@ -193,7 +193,7 @@ static void NAMED(small_groups_gradient)(const void *data, int64_t item, void *s
 }
 
 /* An item is one block: its splits, added in order. */
-static void NAMED(small_groups_reduce)(const void *data, int64_t item, void *scratch) {
+static void NAMED(weight_reduce)(const void *data, int64_t item, void *scratch) {
     const row_splits_t *job = (const row_splits_t *)data;
     (void)scratch;
     NAMED(gradient_reduce)(job, item, NAMED(small_groups_filter)(&job->sum, item));
