@@ -67,6 +67,7 @@ BLOCKS(nchw_gradient_fn, nchw_gradient_5_strided, 5, 2)
 BLOCKS(nchw_gradient_fn, nchw_gradient_7_strided, 7, 2)
 #undef BLOCK
 #undef BLOCKS
+#undef FEW_BLOCKS
 
 static const NAMED(nchw_gradient_fn) *NAMED(nchw_gradient_blocks)(const correlation_t *c) {
     switch (c->taps[1]) {
