@@ -250,26 +250,25 @@ typedef void (*NAMED(nchw_block_fn))(const NAMED(nchw_turn_t) *t, int64_t h);
 /* Rows of the next tile when `left` are to be computed; of float64 fewer numbers have code, and no sum depends on it.
  */
 #if REAL_BYTES == 4
-#define TILE_BLOCKS(name, ...) BLOCKS(nchw_block_fn, name, __VA_ARGS__)
+#define TILE_BLOCKS(function, name, ...) BLOCKS(function, name, __VA_ARGS__)
 static inline int64_t NAMED(tile_height)(int64_t left) { return nchw_height(left); }
 #else
-#define TILE_BLOCKS(name, ...) FEW_BLOCKS(nchw_block_fn, name, NULL, NULL, NULL, __VA_ARGS__)
+#define TILE_BLOCKS(function, name, ...) FEW_BLOCKS(function, name, NULL, NULL, NULL, __VA_ARGS__)
 static inline int64_t NAMED(tile_height)(int64_t left) {
     if (left >= NCHW_ROWS) return left % NCHW_ROWS % 2 == 0 ? NCHW_ROWS : 4;
     return left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
 #endif
-TILE_BLOCKS(nchw_3, 3, 1, 1)
-TILE_BLOCKS(nchw_5, 5, 1, 1)
-TILE_BLOCKS(nchw_7, 7, 1, 1)
-TILE_BLOCKS(nchw_3_strided, 3, 2, 1)
-TILE_BLOCKS(nchw_5_strided, 5, 2, 1)
-TILE_BLOCKS(nchw_7_strided, 7, 2, 1)
-TILE_BLOCKS(nchw_1_spread, 1, 1, 2)
-TILE_BLOCKS(nchw_2_spread, 2, 1, 2)
-TILE_BLOCKS(nchw_3_spread, 3, 1, 2)
-TILE_BLOCKS(nchw_4_spread, 4, 1, 2)
-#undef TILE_BLOCKS
+TILE_BLOCKS(nchw_block_fn, nchw_3, 3, 1, 1)
+TILE_BLOCKS(nchw_block_fn, nchw_5, 5, 1, 1)
+TILE_BLOCKS(nchw_block_fn, nchw_7, 7, 1, 1)
+TILE_BLOCKS(nchw_block_fn, nchw_3_strided, 3, 2, 1)
+TILE_BLOCKS(nchw_block_fn, nchw_5_strided, 5, 2, 1)
+TILE_BLOCKS(nchw_block_fn, nchw_7_strided, 7, 2, 1)
+TILE_BLOCKS(nchw_block_fn, nchw_1_spread, 1, 1, 2)
+TILE_BLOCKS(nchw_block_fn, nchw_2_spread, 2, 1, 2)
+TILE_BLOCKS(nchw_block_fn, nchw_3_spread, 3, 1, 2)
+TILE_BLOCKS(nchw_block_fn, nchw_4_spread, 4, 1, 2)
 #undef BLOCK
 /* BLOCKS goes on in weight.h, with another BLOCK. */
 #include "short.h"
