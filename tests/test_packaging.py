@@ -65,13 +65,15 @@ SHARING_LEVELS = ("avx512_bf16", "amx")
 """Those whose kernels of real numbers are another level's."""
 LEVELS = ("x86_64_v2", "x86_64_v3", "x86_64_v4", *SHARING_LEVELS)
 ROOMS = {
-    "depthwise": "algorithms/depthwise",
+    "depthwise_nchw": "algorithms/depthwise_nchw",
+    "depthwise_nhwc": "algorithms/depthwise_nhwc",
     "direct": "algorithms/direct",
     "elementwise": "elementwise",
     "engine": "engine",
     "fft_fused": "algorithms/fft_fused",
     "implicit_gemm": "algorithms/implicit_gemm",
     "pooling": "pooling",
+    "small_groups": "algorithms/small_groups",
     "split_bf16": "algorithms/split_bf16",
     "winograd": "algorithms/winograd",
 }

@@ -9,7 +9,9 @@ from .._algorithm import Algorithm
 ROOMS = (
     "implicit_gemm",
     "direct",
-    "depthwise",
+    "depthwise_nhwc",
+    "small_groups",
+    "depthwise_nchw",
     "im2col",
     "winograd",
     "fft_fused",

@@ -2,10 +2,8 @@
 """Loops over the items of fft_fused.h and weight.h."""
 
 from cpython.buffer cimport PyBuffer_Release
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memset
-
-import numpy as np
 
 from ...engine.correlation cimport ALL_IS_SPOILED, DONE, IMAGES_ARE_SPOILED, BoundProblem, Correlation, Kernel, operands_t
 from ...engine.correlation cimport packed_memory, point_forward
@@ -90,18 +88,17 @@ cdef class FftFusedKernel(Kernel):
 
     cdef const char *_memory(self, array) except? NULL:
         """The memory of an array that is kept as long as this kernel."""
-        cdef const unsigned char[::1] memory = array.view(np.uint8)
-        self.pinned.append(memory)
-        return <const char *>&memory[0] if memory.shape[0] else NULL
+        self.pinned.append(array)
+        return <const char *><uintptr_t>array.ctypes.data
 
     def pack(self, operands, int threads):
         """The spectra of the weights; the data arrays are not read."""
         cdef BoundProblem bound = BoundProblem(self.correlation.problem, operands)
         packed, scratch = aligned(self.shared_bytes), aligned(self.thread_bytes * threads)
         cdef fft_fused_job_t job = self._job(&bound.operands)
-        cdef unsigned char[::1] memory = packed, rest = scratch
-        job.spectra = <char *>&memory[0]
-        run_job(self.kernels.pack, &job, fft_fused_kernels(&job), self.thread_bytes, <char *>&rest[0], threads)
+        job.spectra = <char *><uintptr_t>packed.ctypes.data
+        run_job(self.kernels.pack, &job, fft_fused_kernels(&job), self.thread_bytes,
+                <char *><uintptr_t>scratch.ctypes.data, threads)
         packed.flags.writeable = False
         return packed
 

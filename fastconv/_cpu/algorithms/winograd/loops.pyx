@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t
 
 from ...engine.correlation cimport ADD, ALL_IS_SPOILED, DONE, IMAGES_ARE_SPOILED, BoundProblem, Correlation, Kernel, operands_t
 from ...engine.correlation cimport packed_memory, point_forward
-from ...engine.runtime cimport isa_level, real_type, run_items
+from ...engine.runtime cimport isa_level, real_type, run_job
 from ...engine.workspace cimport aligned
 from ...engine.kernel_types cimport correlation_t, epilogue_t, item_fn
 
@@ -233,8 +233,8 @@ cdef class _Job:
 
     cdef pack(self, char *packed, int threads):
         self.job.packed = packed
-        run_items(self.kernels.pack_weight, &self.job,
-                  winograd_pack_items(&self.job, self.kernels.tile_columns, self.kernels.lanes), 0, None, 0, threads)
+        run_job(self.kernels.pack_weight, &self.job,
+                winograd_pack_items(&self.job, self.kernels.tile_columns, self.kernels.lanes), 0, NULL, threads)
 
 
 def phases_are_lanes(problem):
@@ -284,18 +284,31 @@ def pack(problem, params, operands, int threads):
     return packed
 
 
-cdef int _correlate(_Job job, packed, resources, unsigned char *marks) except -1:
+cdef struct scratch_t:
+    char *memory
+    int64_t bytes
+    int threads
+
+
+cdef int _run(_Job job, item_fn fn, int64_t items, const scratch_t *scratch, int64_t shared,
+              int64_t thread_bytes) except -1:
+    """Every item, with ``thread_bytes`` of the scratch memory for each thread behind those that are ``shared``."""
+    if shared + thread_bytes * scratch.threads > scratch.bytes:
+        raise MemoryError("workspace smaller than the algorithm asked for")
+    return run_job(fn, &job.job, items, thread_bytes, scratch.memory + shared, scratch.threads)
+
+
+cdef int _correlate(_Job job, packed, const scratch_t *scratch, unsigned char *marks) except -1:
     """forward or backward_input."""
     cdef int64_t n
-    cdef unsigned char[::1] memory = resources.workspace
     cdef Py_buffer view
     job.job.packed = NULL if packed is None else packed_memory(packed, job.packed_bytes(), &view)
     job.job.spoiled = <char *>marks
     try:
         if job.job.panels:
-            _by_panels(job, memory, resources)
+            _by_panels(job, scratch)
         else:
-            _by_blocks(job, memory, resources)
+            _by_blocks(job, scratch)
     finally:
         if packed is not None:
             PyBuffer_Release(&view)
@@ -305,75 +318,62 @@ cdef int _correlate(_Job job, packed, resources, unsigned char *marks) except -1
     return DONE
 
 
-cdef _by_blocks(_Job job, unsigned char[::1] memory, resources):
+cdef int _by_blocks(_Job job, const scratch_t *scratch) except -1:
     """Weights that are not packed are transformed into the workspace, then blocks of tiles are computed."""
     cdef int64_t shared = 0
     if job.job.packed == NULL:
         shared = job.packed_bytes()
-        if shared > memory.shape[0]:
+        if shared > scratch.bytes:
             raise MemoryError("workspace smaller than the algorithm asked for")
-        job.pack(<char *>&memory[0], resources.threads)
-    run_items(job.kernels.block, &job.job, winograd_block_items(&job.job), job.scratch_bytes(),
-              resources.workspace, shared, resources.threads)
+        job.pack(scratch.memory, scratch.threads)
+    return _run(job, job.kernels.block, winograd_block_items(&job.job), scratch, shared, job.scratch_bytes())
 
 
-cdef _by_panels(_Job job, unsigned char[::1] memory, resources):
+cdef int _by_panels(_Job job, const scratch_t *scratch) except -1:
     """All tiles are transformed into the workspace, then panels of filters are computed."""
     cdef int64_t shared = job.transformed_bytes()
-    if shared > memory.shape[0]:
-        raise MemoryError("workspace smaller than the algorithm asked for")
-    job.job.transformed = <char *>&memory[0]
-    run_items(job.kernels.source, &job.job, winograd_source_items(&job.job, job.kernels.lanes),
-              job.scratch_bytes(), resources.workspace, shared, resources.threads)
-    run_items(job.kernels.panel, &job.job, winograd_panel_items(&job.job, job.kernels.tile_columns),
-              job.scratch_bytes(), resources.workspace, shared, resources.threads)
+    job.job.transformed = scratch.memory
+    _run(job, job.kernels.source, winograd_source_items(&job.job, job.kernels.lanes), scratch, shared,
+         job.scratch_bytes())
+    return _run(job, job.kernels.panel, winograd_panel_items(&job.job, job.kernels.tile_columns), scratch, shared,
+                job.scratch_bytes())
 
 
-cdef int _weight_gradient(_Job job, resources, unsigned char *marks) except -1:
+cdef int _weight_gradient(_Job job, const scratch_t *scratch, unsigned char *marks) except -1:
     """backward_weight."""
-    cdef unsigned char[::1] memory = resources.workspace
     cdef int64_t shared = job.job.splits * job.sums_bytes()
-    if shared + (0 if job.job.splits > 1 else job.pass_bytes()) > memory.shape[0]:
-        raise MemoryError("workspace smaller than the algorithm asked for")
     job.job.spoiled = <char *>marks
-    job.job.sums = <char *>&memory[0]
+    job.job.sums = scratch.memory
     if job.job.splits > 1:
-        _add_splits(job, shared, resources)
+        _add_splits(job, shared, scratch)
     else:
-        _add_passes(job, shared, resources)
-    run_items(job.kernels.gradient, &job.job, winograd_pack_items(
-        &job.job, job.kernels.tile_columns, job.kernels.lanes), 0, None, 0, resources.threads)
+        _add_passes(job, shared, scratch)
+    _run(job, job.kernels.gradient,
+         winograd_pack_items(&job.job, job.kernels.tile_columns, job.kernels.lanes), scratch, shared, 0)
     return ALL_IS_SPOILED if marks[0] else DONE
 
 
-cdef _add_passes(_Job job, int64_t shared, resources):
+cdef int _add_passes(_Job job, int64_t shared, const scratch_t *scratch) except -1:
     """Pass by pass: its operands into the workspace, then its products."""
     cdef int64_t groups = job.job.correlation.groups * job.itemsize, first
     job.job.transformed = job.job.sums + shared
     job.job.gradient = job.job.transformed + groups * winograd_pass_source_size(&job.job, job.kernels.lanes)
+    shared += job.pass_bytes()
     for first in range(0, winograd_tile_rows(&job.job), job.job.pass_rows):
         job.job.pass_first, job.job.accumulates = first, first > 0
-        run_items(job.kernels.operand, &job.job, winograd_operand_items(
-            &job.job, job.kernels.tile_columns, job.kernels.lanes), job.patch_bytes(), resources.workspace,
-            shared + job.pass_bytes(), resources.threads)
-        run_items(job.kernels.product, &job.job, winograd_product_items(&job.job, job.kernels.tile_columns),
-                  0, None, 0, resources.threads)
+        _run(job, job.kernels.operand, winograd_operand_items(
+            &job.job, job.kernels.tile_columns, job.kernels.lanes), scratch, shared, job.patch_bytes())
+        _run(job, job.kernels.product, winograd_product_items(&job.job, job.kernels.tile_columns), scratch, shared, 0)
+    return 0
 
 
-cdef _add_splits(_Job job, int64_t shared, resources):
+cdef int _add_splits(_Job job, int64_t shared, const scratch_t *scratch) except -1:
     """Round by round: some passes of every split."""
     cdef int64_t first
     for first in range(0, winograd_split_passes(&job.job), job.job.round_passes):
         job.job.round_first = first
-        run_items(job.kernels.split, &job.job, job.job.splits, job.pass_bytes() + job.patch_bytes(),
-                  resources.workspace, shared, resources.threads)
-
-
-cdef class _Resources:
-    """The Resources of _algorithm.py."""
-
-    cdef public int threads
-    cdef public object workspace
+        _run(job, job.kernels.split, job.job.splits, scratch, shared, job.pass_bytes() + job.patch_bytes())
+    return 0
 
 
 cdef class WinogradKernel(Kernel):
@@ -387,8 +387,8 @@ cdef class WinogradKernel(Kernel):
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
                  int threads, unsigned char *marks) except -1:
         cdef _Job job = _Job(self.correlation.problem, self.params, BoundProblem.over(self.correlation, operands))
-        cdef _Resources resources = _Resources()
-        resources.threads, resources.workspace = threads, <unsigned char[:workspace_bytes]><unsigned char *>workspace
+        cdef scratch_t scratch
+        scratch.memory, scratch.bytes, scratch.threads = workspace, workspace_bytes, threads
         if self.correlation.problem.direction == "backward_weight":
-            return _weight_gradient(job, resources, marks)
-        return _correlate(job, packed, resources, marks)
+            return _weight_gradient(job, &scratch, marks)
+        return _correlate(job, packed, &scratch, marks)

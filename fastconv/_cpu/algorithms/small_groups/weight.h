@@ -3,8 +3,8 @@
  *     weight[f, j, t] = sum over n, p of  source[n, p*step + first + t*delta, group(f) * channels + j] * gradient[n, p,
  * f]
  *
- * Blocks, how channels are spread over lanes, and the panel that the source is copied to as in small_groups.h; the
- * gradient is copied, too, [row][pixel][lane]. Sums as in nhwc_weight.h, [tap * channel][lane]: some channels of up to
+ * Blocks, how channels are spread over lanes, and the panel that the source is copied to as in correlate.h; the
+ * gradient is copied, too, [row][pixel][lane]. Sums [tap * channel][lane]: some channels of up to
  * three taps are summed in registers over a band of rows, where a spread vector meets all taps that see it. Rows
  * outside the source are left out, columns outside of it are zeros: where values are not finite, sums are not, as long
  * as every pixel has a tap inside, and then the caller computes by other means. Numerics: each band is summed from zero
@@ -158,9 +158,9 @@ static void NAMED(copy_gradient)(const correlation_t *c, const NAMED(small_group
 }
 
 /* A band into the sums of a block. */
-static void NAMED(small_groups_add)(const depthwise_gradient_job_t *job, const NAMED(small_groups_band_t) *band,
+static void NAMED(small_groups_add)(const small_groups_gradient_job_t *job, const NAMED(small_groups_band_t) *band,
                                     int64_t block, REAL *sums, REAL *scratch) {
-    const correlation_t *c = &job->correlation;
+    const correlation_t *c = &job->splits.correlation;
     const int64_t filter = NAMED(small_groups_filter)(c, block), channel = NAMED(small_groups_channel)(c, filter);
     const NAMED(small_groups_panel_t) panel =
         NAMED(small_groups_panel)(c, &job->reach, band, scratch + band->rows * band->columns * LANES);
@@ -172,10 +172,10 @@ static void NAMED(small_groups_add)(const depthwise_gradient_job_t *job, const N
 }
 
 /* An item is a part of the filters over one pass of one split of the rows. */
-static void NAMED(small_groups_gradient)(const void *data, int64_t item, void *scratch) {
-    const depthwise_gradient_job_t *job = (const depthwise_gradient_job_t *)data;
-    const int64_t *pixels = job->correlation.pixels;
-    const NAMED(gradient_part_t) part = NAMED(gradient_part)(job, item);
+static void NAMED(weight_gradient)(const void *data, int64_t item, void *scratch) {
+    const small_groups_gradient_job_t *job = (const small_groups_gradient_job_t *)data;
+    const int64_t *pixels = job->splits.correlation.pixels;
+    const NAMED(gradient_part_t) part = NAMED(gradient_part)(&job->splits, item);
     for (int64_t row = part.begin, rows; row < part.end; row += rows) {
         const int64_t h = row % pixels[1], plane = row / pixels[1];
         rows = min64(min64(job->band, part.end - row), pixels[1] - h);
@@ -193,8 +193,8 @@ static void NAMED(small_groups_gradient)(const void *data, int64_t item, void *s
 }
 
 /* An item is one block: its splits, added in order. */
-static void NAMED(small_groups_reduce)(const void *data, int64_t item, void *scratch) {
-    const depthwise_gradient_job_t *job = (const depthwise_gradient_job_t *)data;
+static void NAMED(weight_reduce)(const void *data, int64_t item, void *scratch) {
+    const row_splits_t *job = (const row_splits_t *)data;
     (void)scratch;
     NAMED(gradient_reduce)(job, item, NAMED(small_groups_filter)(&job->correlation, item));
 }

@@ -1,4 +1,4 @@
-/* The kernels of depthwise convolutions and small groups at one ISA level; see unit.h. */
+/* The kernels of depthwise_nchw at one ISA level; see unit.h. */
 #include "job.h"
 
 #include "unit.h"

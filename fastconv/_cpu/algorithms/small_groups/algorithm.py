@@ -10,11 +10,11 @@ from ...._algorithm import MAX_PHASES, Machine, Params
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from ...engine import runtime
+from ..depthwise_nhwc.algorithm import MIN_ITEMS, all_pixels_reach, parts_of, splits_of
 from . import loops
-from .nhwc import MIN_ITEMS, all_pixels_reach, parts_of, splits_of
 
-TRANSPOSE_PRODUCTS = 10
-"""Multiply-adds in the time that it takes to transpose an element."""
+TURN_PRODUCTS = 10
+"""Multiply-adds in the time that it takes to turn an element."""
 BAND_BYTES = 2**15
 """Of the rows of the source that are copied for one vector of filters: what a first-level cache holds."""
 WIDE_BYTES = 2**15
@@ -26,7 +26,7 @@ class SmallGroups(CompiledAlgorithm):
 
     name = "small_groups"
     dtypes = frozenset({"float32", "float64"})
-    reads_padding = True
+    multiplies_outside = True
 
     def supports(self, problem: ConvProblem) -> bool:
         """Where the channels that a vector of filters needs are one vector or its groups fill vectors."""
@@ -61,7 +61,7 @@ class SmallGroups(CompiledAlgorithm):
         phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
         products = problem.multiply_adds
         if problem.layout != "channels_last":
-            products += TRANSPOSE_PRODUCTS * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
+            products += TURN_PRODUCTS * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
         work = products / machine.multiply_adds_per_second[problem.dtype] + data_seconds
         return machine.call_seconds * 2 * phases + work / min(threads, MIN_ITEMS)
 

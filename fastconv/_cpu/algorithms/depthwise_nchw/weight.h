@@ -1,4 +1,4 @@
-/* Depthwise backward_weight on images whose rows are neighbours in memory, read where they lie; see nchw.h.
+/* Depthwise backward_weight on images whose rows are neighbours in memory, read where they lie; see correlate.h.
  *
  *     weight[c, t] = sum over n, p of  source[n, c, p*step + first + t] * gradient[n, c, p]
  *
@@ -59,14 +59,16 @@ typedef void (*NAMED(nchw_gradient_fn))(const NAMED(nchw_gradient_t) *t, int64_t
     static void NAMED(name##_##rows)(const NAMED(nchw_gradient_t) *t, int64_t h) {                                     \
         NAMED(nchw_gradient_block)(rows, taps, step, t, h);                                                            \
     }
-BLOCKS(nchw_gradient_fn, nchw_gradient_3, 3, 1)
-BLOCKS(nchw_gradient_fn, nchw_gradient_5, 5, 1)
-BLOCKS(nchw_gradient_fn, nchw_gradient_7, 7, 1)
-BLOCKS(nchw_gradient_fn, nchw_gradient_3_strided, 3, 2)
-BLOCKS(nchw_gradient_fn, nchw_gradient_5_strided, 5, 2)
-BLOCKS(nchw_gradient_fn, nchw_gradient_7_strided, 7, 2)
+TILE_BLOCKS(nchw_gradient_fn, nchw_gradient_3, 3, 1)
+TILE_BLOCKS(nchw_gradient_fn, nchw_gradient_5, 5, 1)
+TILE_BLOCKS(nchw_gradient_fn, nchw_gradient_7, 7, 1)
+TILE_BLOCKS(nchw_gradient_fn, nchw_gradient_3_strided, 3, 2)
+TILE_BLOCKS(nchw_gradient_fn, nchw_gradient_5_strided, 5, 2)
+TILE_BLOCKS(nchw_gradient_fn, nchw_gradient_7_strided, 7, 2)
 #undef BLOCK
 #undef BLOCKS
+#undef FEW_BLOCKS
+#undef TILE_BLOCKS
 
 static const NAMED(nchw_gradient_fn) *NAMED(nchw_gradient_blocks)(const correlation_t *c) {
     switch (c->taps[1]) {
@@ -90,7 +92,7 @@ static void NAMED(nchw_gradient_channel)(const nchw_job_t *job, NAMED(nchw_gradi
                                   (REAL *)(memory + job->gradient_at), job->gradient_pitch, NULL);
     const NAMED(nchw_gradient_fn) *blocks = NAMED(nchw_gradient_blocks)(c);
     for (int64_t h = begin, height; h < end; h += height) {
-        height = nchw_height(end - h);
+        height = NAMED(tile_height)(end - h);
         blocks[height - 1](t, h);
     }
 }
@@ -121,7 +123,7 @@ static void NAMED(nchw_gradient_store)(const nchw_job_t *job, const REAL *sums, 
 }
 
 /* One item: a part of the bands of all images for some channels. */
-static void NAMED(nchw_weight_gradient)(const void *data, int64_t item, void *scratch) {
+static void NAMED(weight_gradient)(const void *data, int64_t item, void *scratch) {
     const nchw_job_t *job = (const nchw_job_t *)data;
     const correlation_t *c = &job->phases[0].correlation;
     const int64_t part = item % job->partials, first = item / job->partials * job->block;
@@ -149,7 +151,7 @@ static void NAMED(nchw_weight_gradient)(const void *data, int64_t item, void *sc
 }
 
 /* An item is one channel: its parts, added in order. */
-static void NAMED(nchw_weight_reduce)(const void *data, int64_t item, void *scratch) {
+static void NAMED(weight_reduce)(const void *data, int64_t item, void *scratch) {
     const nchw_job_t *job = (const nchw_job_t *)data;
     const correlation_t *c = &job->phases[0].correlation;
     const int64_t taps = c->taps[1] * c->taps[2];

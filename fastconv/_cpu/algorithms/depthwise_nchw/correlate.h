@@ -235,29 +235,44 @@ typedef void (*NAMED(nchw_block_fn))(const NAMED(nchw_turn_t) *t, int64_t h);
     }
 /* A BLOCK for each number of rows, by rows less one. */
 #define BLOCKS(function, name, ...)                                                                                    \
-    BLOCK(name, 1, __VA_ARGS__)                                                                                        \
-    BLOCK(name, 2, __VA_ARGS__)                                                                                        \
     BLOCK(name, 3, __VA_ARGS__)                                                                                        \
-    BLOCK(name, 4, __VA_ARGS__)                                                                                        \
     BLOCK(name, 5, __VA_ARGS__)                                                                                        \
     BLOCK(name, 6, __VA_ARGS__)                                                                                        \
+    FEW_BLOCKS(function, name, NAMED(name##_3), NAMED(name##_5), NAMED(name##_6), __VA_ARGS__)
+/* Those of 1, 2, 4 and 7 rows, beside the others' functions or NULL. */
+#define FEW_BLOCKS(function, name, three, five, six, ...)                                                              \
+    BLOCK(name, 1, __VA_ARGS__)                                                                                        \
+    BLOCK(name, 2, __VA_ARGS__)                                                                                        \
+    BLOCK(name, 4, __VA_ARGS__)                                                                                        \
     BLOCK(name, 7, __VA_ARGS__)                                                                                        \
-    static const NAMED(function)                                                                                       \
-        NAMED(name)[NCHW_ROWS] = {NAMED(name##_1), NAMED(name##_2), NAMED(name##_3), NAMED(name##_4),                  \
-                                  NAMED(name##_5), NAMED(name##_6), NAMED(name##_7)};
-BLOCKS(nchw_block_fn, nchw_3, 3, 1, 1)
-BLOCKS(nchw_block_fn, nchw_5, 5, 1, 1)
-BLOCKS(nchw_block_fn, nchw_7, 7, 1, 1)
-BLOCKS(nchw_block_fn, nchw_3_strided, 3, 2, 1)
-BLOCKS(nchw_block_fn, nchw_5_strided, 5, 2, 1)
-BLOCKS(nchw_block_fn, nchw_7_strided, 7, 2, 1)
-BLOCKS(nchw_block_fn, nchw_1_spread, 1, 1, 2)
-BLOCKS(nchw_block_fn, nchw_2_spread, 2, 1, 2)
-BLOCKS(nchw_block_fn, nchw_3_spread, 3, 1, 2)
-BLOCKS(nchw_block_fn, nchw_4_spread, 4, 1, 2)
+    static const NAMED(function) NAMED(name)[NCHW_ROWS] = {                                                            \
+        NAMED(name##_1), NAMED(name##_2), three, NAMED(name##_4), five, six, NAMED(name##_7)};
+/* Rows of the next tile when `left` are to be computed; of float64 and with the shortest vectors fewer numbers have
+ * code.
+ */
+#if REAL_BYTES == 4 && VECTOR_BYTES > 16
+#define TILE_BLOCKS(function, name, ...) BLOCKS(function, name, __VA_ARGS__)
+static inline int64_t NAMED(tile_height)(int64_t left) { return nchw_height(left); }
+#else
+#define TILE_BLOCKS(function, name, ...) FEW_BLOCKS(function, name, NULL, NULL, NULL, __VA_ARGS__)
+static inline int64_t NAMED(tile_height)(int64_t left) {
+    if (left >= NCHW_ROWS) return left % NCHW_ROWS % 2 == 0 ? NCHW_ROWS : 4;
+    return left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
+#endif
+TILE_BLOCKS(nchw_block_fn, nchw_3, 3, 1, 1)
+TILE_BLOCKS(nchw_block_fn, nchw_5, 5, 1, 1)
+TILE_BLOCKS(nchw_block_fn, nchw_7, 7, 1, 1)
+TILE_BLOCKS(nchw_block_fn, nchw_3_strided, 3, 2, 1)
+TILE_BLOCKS(nchw_block_fn, nchw_5_strided, 5, 2, 1)
+TILE_BLOCKS(nchw_block_fn, nchw_7_strided, 7, 2, 1)
+TILE_BLOCKS(nchw_block_fn, nchw_1_spread, 1, 1, 2)
+TILE_BLOCKS(nchw_block_fn, nchw_2_spread, 2, 1, 2)
+TILE_BLOCKS(nchw_block_fn, nchw_3_spread, 3, 1, 2)
+TILE_BLOCKS(nchw_block_fn, nchw_4_spread, 4, 1, 2)
 #undef BLOCK
-/* BLOCKS goes on in nchw_weight.h, with another BLOCK. */
-#include "nchw_short.h"
+/* BLOCKS goes on in weight.h, with another BLOCK. */
+#include "short.h"
 
 static const NAMED(nchw_block_fn) *NAMED(nchw_blocks)(const nchw_job_t *job, const correlation_t *c) {
     static const NAMED(nchw_block_fn) *const spread[] = {NAMED(nchw_1_spread), NAMED(nchw_2_spread),
@@ -323,7 +338,7 @@ static void NAMED(nchw_channel)(NAMED(nchw_turn_t) *t, int64_t n, int64_t channe
         }
         const NAMED(nchw_block_fn) *blocks = NAMED(nchw_blocks)(job, c);
         for (int64_t h = begin, height; h < last; h += height) {
-            t->rows = height = nchw_height(last - h);
+            t->rows = height = NAMED(tile_height)(last - h);
             blocks[height - 1](t, h);
             NAMED(nchw_finish)(t, n, channel, h, height);
         }
@@ -331,7 +346,7 @@ static void NAMED(nchw_channel)(NAMED(nchw_turn_t) *t, int64_t n, int64_t channe
 }
 
 /* One item: a band of rows of some channels of one image. */
-static void NAMED(nchw_correlate)(const void *data, int64_t item, void *scratch) {
+static void NAMED(correlate)(const void *data, int64_t item, void *scratch) {
     const nchw_job_t *job = (const nchw_job_t *)data;
     const correlation_t *c = &job->phases[0].correlation;
     const int64_t bands = nchw_bands(job), blocks = div_up(c->groups, job->block), n = item / bands / blocks;

@@ -5,7 +5,7 @@
  * A block of sums is some rows of up to eight taps of one vector of channels, in registers along a row of the
  * gradient: a vector of the image meets every sum of the block that it belongs to. Products with the zeros around the
  * source are left out, for which finite gradients are a precondition: a gradient that is not makes sums that are not,
- * as long as every pixel has a tap inside, and then the caller computes by other means. Layout: as in nhwc.h; sums
+ * as long as every pixel has a tap inside, and then the caller computes by other means. Layout: as in correlate.h; sums
  * [split][vector of channels][tap][lane]. Numerics: each row is summed from zero and added to the sums of the rows
  * before it, then splits are added in order, so that the bits depend on the problem alone. */
 #define GRADIENT_TAPS 8
@@ -172,7 +172,7 @@ static void NAMED(gradient_rows)(const correlation_t *c, const REAL *source, con
             run.gradient_ahead = gradient + c->result_stride[3];
             run.source_ahead = source + ((c->taps[1] - 1) * c->delta[1] + 1) * c->source_stride[3];
         }
-        depthwise_interior(c, run.left, taps, &run.begin, &run.end);
+        nhwc_interior(c, run.left, taps, &run.begin, &run.end);
         for (int64_t i = first, rows; i < last; i += rows) {
             rows = i + GRADIENT_ROWS(taps) <= last ? GRADIENT_ROWS(taps) : 1;
             NAMED(gradient_runs)[taps - 1][slides][rows > 1](c, &run);
@@ -189,7 +189,7 @@ static void NAMED(gradient_elements)(const correlation_t *c, const REAL *source,
     for (int64_t tap = first * c->taps[2]; tap < last * c->taps[2]; tap++) {
         const int64_t i = tap / c->taps[2], j = tap % c->taps[2];
         int64_t begin, end;
-        depthwise_interior(c, c->first[2] + j * c->delta[2], 1, &begin, &end);
+        nhwc_interior(c, c->first[2] + j * c->delta[2], 1, &begin, &end);
         const REAL *at = source + i * c->delta[1] * c->source_stride[3] + j * c->delta[2] * c->source_stride[4];
         for (int64_t channel = 0; channel < channels; channel++) {
             REAL sum = 0;
@@ -225,61 +225,8 @@ static void NAMED(gradient_add_row)(const correlation_t *c, int64_t row, int64_t
     }
 }
 
-/* What an item of a weight gradient adds up: rows [begin, end) into the sums of blocks [first, last). */
-typedef struct {
-    int64_t begin;
-    int64_t end;
-    int64_t first;
-    int64_t last;
-    int64_t size; /* sums of a block */
-    REAL *sums;   /* of the split: of block 0 */
-} NAMED(gradient_part_t);
-
-/* A part of the filters over one pass of one split of the rows; its sums are zeros before the first pass. */
-static NAMED(gradient_part_t) NAMED(gradient_part)(const depthwise_gradient_job_t *job, int64_t item) {
-    const correlation_t *c = &job->correlation;
-    const int64_t blocks = div_up(c->groups * c->filters, LANES), split = item / job->parts, part = item % job->parts;
-    const int64_t rows = depthwise_split_rows(job), begin = split * rows + job->pass_first;
-    const int64_t size = depthwise_taps(c) * c->channels * LANES;
-    const NAMED(gradient_part_t) found = {
-        .begin = begin,
-        .end = min64(min64(begin + job->pass_rows, (split + 1) * rows), depthwise_rows(c)),
-        .first = part * blocks / job->parts,
-        .last = (part + 1) * blocks / job->parts,
-        .size = size,
-        .sums = (REAL *)job->partial + split * blocks * size,
-    };
-    if (job->pass_first == 0) NAMED(zero_line)(found.sums + found.first * size, (found.last - found.first) * size);
-    return found;
-}
-
-/* One vector of channels of the result, from `filter` on: its splits, added in order. */
-static void NAMED(gradient_reduce)(const depthwise_gradient_job_t *job, int64_t block, int64_t filter) {
-    const correlation_t *c = &job->correlation;
-    const int64_t filters = c->groups * c->filters, size = depthwise_taps(c) * c->channels * LANES;
-    const int64_t pitch = div_up(filters, LANES) * size, lanes = min64(LANES, filters - filter);
-    const REAL *sums = (const REAL *)job->partial + block * size;
-    NAMED(vector) check = {0};
-    int64_t offset[LANES];
-    for (int64_t l = 0; l < lanes; l++)
-        offset[l] =
-            (filter + l) / c->filters * c->weight_group_stride + (filter + l) % c->filters * c->weight_stride[0];
-    for (int64_t tap = 0; tap < depthwise_taps(c); tap++) {
-        REAL *weight = (REAL *)c->weight + tap / c->taps[2] / c->taps[1] * c->weight_stride[2] +
-                       tap / c->taps[2] % c->taps[1] * c->weight_stride[3] + tap % c->taps[2] * c->weight_stride[4];
-        for (int64_t j = 0; j < c->channels; j++, sums += LANES) {
-            NAMED(vector) sum = NAMED(load)(sums);
-            for (int64_t split = 1; split < job->splits; split++) sum += NAMED(load)(sums + split * pitch);
-            check += sum * 0;
-            for (int64_t l = 0; l < lanes; l++) weight[offset[l] + j * c->weight_stride[1]] = sum[l];
-        }
-    }
-    for (int64_t l = 0; l < LANES; l++)
-        if (!(check[l] == 0)) *job->spoiled = 1;
-}
-
-static void NAMED(nhwc_gradient)(const void *data, int64_t item, void *scratch) {
-    const depthwise_gradient_job_t *job = (const depthwise_gradient_job_t *)data;
+static void NAMED(weight_gradient)(const void *data, int64_t item, void *scratch) {
+    const row_splits_t *job = (const row_splits_t *)data;
     const NAMED(gradient_part_t) part = NAMED(gradient_part)(job, item);
     (void)scratch;
     for (int64_t row = part.begin; row < part.end; row++)
@@ -288,8 +235,8 @@ static void NAMED(nhwc_gradient)(const void *data, int64_t item, void *scratch) 
 }
 
 /* An item is one vector of channels. */
-static void NAMED(nhwc_reduce)(const void *data, int64_t item, void *scratch) {
-    const depthwise_gradient_job_t *job = (const depthwise_gradient_job_t *)data;
+static void NAMED(weight_reduce)(const void *data, int64_t item, void *scratch) {
+    const row_splits_t *job = (const row_splits_t *)data;
     (void)scratch;
     NAMED(gradient_reduce)(job, item, NAMED(gradient_channel)(&job->correlation, item));
 }

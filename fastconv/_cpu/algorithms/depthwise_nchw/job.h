@@ -1,7 +1,7 @@
-/* What the kernels for planes compute: correlations with one channel and one filter in every group, of images whose
+/* What the kernels compute: correlations with one channel and one filter in every group, of images whose
  * rows are neighbours in memory, read where they lie. */
-#ifndef FASTCONV_NCHW_JOB_H
-#define FASTCONV_NCHW_JOB_H
+#ifndef FASTCONV_DEPTHWISE_NCHW_JOB_H
+#define FASTCONV_DEPTHWISE_NCHW_JOB_H
 
 #include "correlation.h"
 #include "integers.h"
@@ -51,5 +51,8 @@ static inline int64_t nchw_items(const nchw_job_t *job) {
 static inline int64_t nchw_weight_items(const nchw_job_t *job) {
     return job->partials * div_up(job->phases[0].correlation.groups, job->block);
 }
+
+#define ROOM depthwise_nchw
+#include "room.h"
 
 #endif

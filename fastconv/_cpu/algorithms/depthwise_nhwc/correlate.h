@@ -20,7 +20,7 @@
 static const REAL NAMED(depthwise_zeros)[LANES];
 
 typedef struct {
-    const depthwise_phase_t *phase;
+    const packed_phase_t *phase;
     const REAL *source; /* of the image */
     const REAL *factors;
     REAL *result; /* of the image's plane */
@@ -57,9 +57,6 @@ ALWAYS_INLINE void NAMED(depthwise_taps_of)(NAMED(vector) (*sum)[DEPTHWISE_PIXEL
                     sum[a][(q - t) / spread] += x * factor[a][t];
     }
 }
-
-/* Of `left` taps those that share vectors next. */
-static inline int64_t NAMED(taps_together)(int64_t left) { return left == 1 ? 1 : left == 2 || left == 4 ? 2 : 3; }
 
 /* Source row `line` of tap row `factors` into the rows `lo` to `hi` of a tile of `rows`. */
 ALWAYS_INLINE void NAMED(depthwise_row)(NAMED(vector) (*sum)[DEPTHWISE_PIXELS], const int lo, const int hi,
@@ -171,21 +168,10 @@ static void (*const NAMED(depthwise_tiles)[2][4])(const NAMED(depthwise_image_t)
     {NAMED(depthwise_2_many), NAMED(depthwise_2_some), NAMED(depthwise_2_few), NAMED(depthwise_2_one)},
 };
 
-/* The next tile of a row of which `left` of `pixels` are to do, of the sizes many, some, few and one: its number and,
- * in *taken, its pixels. As few pixels as can be are computed twice. */
-static inline int NAMED(next_tile)(const int *sizes, int64_t left, int64_t pixels, int64_t *taken) {
-    int size = 0;
-    if (left > sizes[0] && left <= 2 * sizes[1]) size = 1;
-    if (left < sizes[0]) size = left <= sizes[2] || left == 2 * sizes[2] ? 2 : 1;
-    while (sizes[size] > pixels) size++;
-    *taken = sizes[size];
-    return size;
-}
-
 /* All pixels of `rows` rows, for as many channels at a time as have their weights stay in a first-level cache. */
 static void NAMED(depthwise_sweep)(int64_t rows, const NAMED(depthwise_image_t) *m, int64_t h) {
     const correlation_t *c = &m->phase->correlation;
-    const int64_t pixels = c->pixels[2], fitting = DEPTHWISE_BYTES / (depthwise_taps(c) * VECTOR_BYTES + 1);
+    const int64_t pixels = c->pixels[2], fitting = DEPTHWISE_BYTES / (tap_count(c) * VECTOR_BYTES + 1);
     const int64_t width = max64(fitting, 1) * LANES;
     static const int sizes[] = {DEPTHWISE_PIXELS, DEPTHWISE_SOME, DEPTHWISE_FEW, 1};
     for (int64_t first = 0; first < m->channels; first += width)
@@ -204,7 +190,7 @@ static void NAMED(depthwise_elements)(const NAMED(depthwise_image_t) *m, int64_t
         for (int64_t channel = 0; channel < m->channels; channel++) {
             const REAL *factor = m->factors + channel;
             REAL sum = 0;
-            for (int64_t i = 0; i < depthwise_taps(c); i++, factor += m->channels) {
+            for (int64_t i = 0; i < tap_count(c); i++, factor += m->channels) {
                 const int64_t tap[3] = {i / c->taps[2] / c->taps[1], i / c->taps[2] % c->taps[1], i % c->taps[2]};
                 const int64_t position[3] = {m->d, h, w};
                 const REAL *source = m->source + channel * c->source_stride[1];
@@ -220,20 +206,6 @@ static void NAMED(depthwise_elements)(const NAMED(depthwise_image_t) *m, int64_t
         }
 }
 
-/* Bias, add and activation on `channels` channels from `channel` on of pixels [w, end) of row h of plane d of image n,
- * pixel by pixel. */
-static void NAMED(depthwise_finish)(const depthwise_phase_t *phase, REAL *first, int64_t pixel_stride,
-                                    int64_t channel_stride, int64_t channel, int64_t channels, int64_t n, int64_t d,
-                                    int64_t h, int64_t w, int64_t end) {
-    const epilogue_t *e = &phase->epilogue;
-    const REAL *add = (const REAL *)e->add, *bias = e->bias == NULL ? NULL : (const REAL *)e->bias + channel;
-    if (add != NULL)
-        add += n * e->add_stride[0] + channel * e->add_stride[1] + d * e->add_stride[2] + h * e->add_stride[3];
-    for (; w < end; w++, first += pixel_stride)
-        NAMED(epilogue_run)(e, first, channel_stride, channels, bias, 1,
-                            add == NULL ? NULL : add + w * e->add_stride[4], e->add_stride[1]);
-}
-
 /* Rows [h, last) of one plane of image n, all channels. */
 static void NAMED(depthwise_band)(const NAMED(depthwise_image_t) *m, int64_t n, int64_t h, int64_t last) {
     const correlation_t *c = &m->phase->correlation;
@@ -246,15 +218,15 @@ static void NAMED(depthwise_band)(const NAMED(depthwise_image_t) *m, int64_t n, 
         else
             NAMED(depthwise_elements)(m, h);
         for (int64_t row = h; row < h + rows && !NAMED(epilogue_is_empty)(&m->phase->epilogue); row++)
-            NAMED(depthwise_finish)(m->phase, m->result + row * c->result_stride[3], c->result_stride[4],
-                                    c->result_stride[1], 0, m->channels, n, m->d, row, 0, c->pixels[2]);
+            NAMED(finish_pixels)(m->phase, m->result + row * c->result_stride[3], c->result_stride[4],
+                                 c->result_stride[1], 0, m->channels, n, m->d, row, 0, c->pixels[2]);
     }
 }
 
 /* One item: a band of rows of one plane in all phases, which share what they read and the lines that they write. */
-static void NAMED(nhwc_correlate)(const void *data, int64_t item, void *scratch) {
-    const depthwise_job_t *job = (const depthwise_job_t *)data;
-    const int64_t bands = depthwise_bands(job), plane = item / bands, first = item % bands * job->band;
+static void NAMED(correlate)(const void *data, int64_t item, void *scratch) {
+    const nhwc_job_t *job = (const nhwc_job_t *)data;
+    const int64_t bands = nhwc_bands(job), plane = item / bands, first = item % bands * job->band;
     const int64_t planes = job->phases[0].correlation.pixels[0], n = plane / planes, d = plane % planes;
     (void)scratch;
     for (int64_t i = 0; i < job->phase_count; i++) {
@@ -271,8 +243,8 @@ static void NAMED(nhwc_correlate)(const void *data, int64_t item, void *scratch)
 }
 
 /* The weights of one tap. */
-static void NAMED(nhwc_pack)(const void *data, int64_t item, void *scratch) {
-    const depthwise_phase_t *phase = (const depthwise_phase_t *)data;
+static void NAMED(pack_weight)(const void *data, int64_t item, void *scratch) {
+    const packed_phase_t *phase = (const packed_phase_t *)data;
     const correlation_t *c = &phase->correlation;
     const int64_t w = item % c->taps[2], h = item / c->taps[2] % c->taps[1], d = item / c->taps[2] / c->taps[1];
     const REAL *weight =

@@ -2,7 +2,7 @@
  *
  *     result[p, f] = sum over j, t of  source[p*step + first + t*delta, group(f) * channels + j] * factors[t, j, f]
  *
- * A block is one vector of filters; what a band of its pixels reads is copied (small_groups_panel.h). Its groups'
+ * A block is one vector of filters; what a band of its pixels reads is copied (panel.h). Its groups'
  * channel j is spread over the lanes of their filters: out of one vector of the source by a permutation, or, where the
  * whole block is of one group, by a broadcast. A tile is a run of pixels of one block; where taps are neighbours and
  * pixels are one or two of them apart, up to three taps share each spread vector. Taps outside a row are multiplied by
@@ -20,7 +20,7 @@
 enum { NAMED(BROADCAST), NAMED(PERMUTED) };
 
 typedef struct {
-    const depthwise_phase_t *phase;
+    const packed_phase_t *phase;
     const NAMED(small_groups_panel_t) *panel;
     const NAMED(small_groups_band_t) *band;
     const REAL *factors;
@@ -174,13 +174,11 @@ static void NAMED(small_groups_row)(const NAMED(small_groups_block_t) *b, int64_
 }
 
 /* Elements of a block's factors. */
-static int64_t NAMED(small_groups_size)(const correlation_t *c) {
-    return (1 + depthwise_taps(c) * c->channels) * LANES;
-}
+static int64_t NAMED(small_groups_size)(const correlation_t *c) { return (1 + tap_count(c) * c->channels) * LANES; }
 
 /* Whether pixels of all phases together are neighbours in memory, in rows that follow each other, and channels are not.
  */
-static int NAMED(results_are_transposed)(const depthwise_job_t *job) {
+static int NAMED(results_are_transposed)(const small_groups_job_t *job) {
     const int64_t *stride = job->phases[0].correlation.result_stride;
     return job->transposed_pixels && stride[1] != 1 && stride[4] == job->apart[1] &&
            stride[3] >= job->apart[0] * job->result[1];
@@ -188,7 +186,7 @@ static int NAMED(results_are_transposed)(const depthwise_job_t *job) {
 
 /* A band of one block in one phase; the rest of `b` is to be set. `transposed`: where the result of all phases goes,
  * [row][pixel][lane], `pitch` pixels a row, or NULL: where it belongs. */
-static void NAMED(small_groups_phase)(const depthwise_job_t *job, NAMED(small_groups_block_t) *b, int64_t filter,
+static void NAMED(small_groups_phase)(const small_groups_job_t *job, NAMED(small_groups_block_t) *b, int64_t filter,
                                       REAL *transposed, int64_t pitch) {
     const correlation_t *c = &b->phase->correlation;
     const NAMED(small_groups_band_t) *band = b->band;
@@ -210,14 +208,14 @@ static void NAMED(small_groups_phase)(const depthwise_job_t *job, NAMED(small_gr
     for (int64_t h = band->h; h < last && band->w < end && band->d < c->pixels[0]; h++) {
         NAMED(small_groups_row)(b, h, end);
         if (!NAMED(epilogue_is_empty)(&b->phase->epilogue))
-            NAMED(depthwise_finish)(b->phase, b->result + (h - band->h) * b->row_stride, b->pixel_stride,
-                                    b->lane_stride, filter, LANES, band->n, band->d, h, band->w, end);
+            NAMED(finish_pixels)(b->phase, b->result + (h - band->h) * b->row_stride, b->pixel_stride, b->lane_stride,
+                                 filter, LANES, band->n, band->d, h, band->w, end);
     }
 }
 
 /* A band of one block whose results are transposed back. */
-static void NAMED(transpose_results)(const depthwise_job_t *job, const NAMED(small_groups_band_t) *band, int64_t filter,
-                                     const REAL *transposed, int64_t pitch) {
+static void NAMED(transpose_results)(const small_groups_job_t *job, const NAMED(small_groups_band_t) *band,
+                                     int64_t filter, const REAL *transposed, int64_t pitch) {
     const correlation_t *c = &job->phases[0].correlation;
     const int64_t row = c->result_stride[3] / job->apart[0], h = band->h * job->apart[0], w = band->w * job->apart[1];
     const int64_t rows = min64(band->rows * job->apart[0], job->result[0] - h);
@@ -232,11 +230,11 @@ static void NAMED(transpose_results)(const depthwise_job_t *job, const NAMED(sma
 }
 
 /* One item: a part of the filters for a band of one plane in all phases. */
-static void NAMED(small_groups_correlate)(const void *data, int64_t item, void *scratch) {
-    const depthwise_job_t *job = (const depthwise_job_t *)data;
+static void NAMED(correlate)(const void *data, int64_t item, void *scratch) {
+    const small_groups_job_t *job = (const small_groups_job_t *)data;
     const correlation_t *first = &job->phases[0].correlation;
     const int64_t part = item % job->parts, across = div_up(first->pixels[2], job->columns),
-                  bands = depthwise_bands(job);
+                  bands = small_groups_bands(job);
     const int64_t column = item / job->parts % across, plane = item / job->parts / across / bands;
     const int64_t blocks = div_up(first->groups * first->filters, LANES);
     NAMED(small_groups_band_t)
@@ -269,7 +267,7 @@ static void NAMED(small_groups_correlate)(const void *data, int64_t item, void *
 /* A block's weights, [tap * channel][lane], where the lines of its filters are as far apart as each other and in the
  * order channel, tap. `behind`: elements of the array behind the last of these lines. */
 static void NAMED(small_groups_pack_lines)(const correlation_t *c, const REAL *lines, int64_t behind, REAL *to) {
-    const int64_t taps = depthwise_taps(c), count = c->channels * taps;
+    const int64_t taps = tap_count(c), count = c->channels * taps;
     int64_t slot[8 * LANES];
     for (int64_t first = 0, size; first < count; first += size) {
         const int64_t begin = max64(min64(first, count - LANES), 0); /* rather early than to end late */
@@ -281,11 +279,11 @@ static void NAMED(small_groups_pack_lines)(const correlation_t *c, const REAL *l
 }
 
 /* The permutation and the weights of one block. */
-static void NAMED(small_groups_pack)(const void *data, int64_t item, void *scratch) {
-    const depthwise_phase_t *phase = (const depthwise_phase_t *)data;
+static void NAMED(pack_weight)(const void *data, int64_t item, void *scratch) {
+    const packed_phase_t *phase = (const packed_phase_t *)data;
     const correlation_t *c = &phase->correlation;
     const int64_t filter = NAMED(small_groups_filter)(c, item), base = NAMED(small_groups_channel)(c, filter);
-    const int64_t taps = depthwise_taps(c), count = taps * c->channels;
+    const int64_t taps = tap_count(c), count = taps * c->channels;
     const int dense = c->weight_group_stride == c->filters * c->weight_stride[0],
               even = c->filters % LANES == 0 || dense;
     const int64_t behind = dense && c->weight_stride[0] == count ? c->groups * c->filters - filter - LANES : 0;

@@ -1,5 +1,5 @@
-/* As nchw.h, of rows that fit into a vector and at most half a vector of pixels: two rows of pixels side by side, and
- * every source row is loaded once, from its first column on.
+/* As correlate.h, of rows that fit into a vector and at most half a vector of pixels: two rows of pixels side by side,
+ * and every source row is loaded once, from its first column on.
  *
  * Lanes of the lower half are pixels of one row, those of the upper half of the next; their elements for a width tap
  * are picked from the two source rows that they see. Numerics: one chain per element over the height taps and their

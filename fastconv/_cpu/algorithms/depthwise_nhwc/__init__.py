@@ -1,0 +1,5 @@
+"""Depthwise convolutions of channels-last arrays."""
+
+from .algorithm import DepthwiseNhwc
+
+ALGORITHMS = (DepthwiseNhwc(),)

@@ -1,0 +1,7 @@
+/* The kernels of depthwise_nhwc at one ISA level; see unit.h. */
+#include "job.h"
+
+#include "unit.h"
+
+#define REAL_KERNELS "kernels.h"
+#include "each_real.h"

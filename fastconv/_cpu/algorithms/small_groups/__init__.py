@@ -1,0 +1,5 @@
+"""Groups of few channels."""
+
+from .algorithm import SmallGroups
+
+ALGORITHMS = (SmallGroups(),)
