@@ -31,6 +31,7 @@ LAYERS = (
         "_windows",
         "_blocks",
         "_problem",
+        "_correlation",
         "_border",
         "_algorithm",
         "_plan",

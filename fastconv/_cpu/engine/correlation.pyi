@@ -1,7 +1,7 @@
 from ..._algorithm import Operands, Resources
 from ..._problem import ConvProblem
 
-class Correlation:
+class CompiledCorrelation:
     problem: ConvProblem
     phase_count: int
     def __init__(self, problem: ConvProblem) -> None: ...
@@ -11,7 +11,7 @@ class BoundProblem:
     def __init__(self, problem: ConvProblem, operands: Operands) -> None: ...
 
 class Kernel:
-    correlation: Correlation
+    correlation: CompiledCorrelation
     def execute(self, operands: Operands, resources: Resources) -> list[int] | None: ...
 
 def spoiled_images(marks: bytearray) -> list[int]: ...

@@ -1,6 +1,9 @@
 # cython: cdivision=True
 """A problem's correlation and the arrays it is computed on: sizes worked out once, memory pinned for each execution."""
 
+from ..._algorithm import MAX_PHASES
+from ..._correlation import Correlation
+
 from cpython.buffer cimport (
     PyBUF_SIMPLE,
     PyBUF_STRIDES,
@@ -8,6 +11,7 @@ from cpython.buffer cimport (
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memset
 
@@ -17,23 +21,23 @@ from .kernel_types cimport activation_t, correlation_t, epilogue_t
 _ACTIVATIONS = (None, "relu", "relu6", "leaky_relu", "silu", "gelu", "tanh", "sigmoid")
 
 
-cdef class Correlation:
-    """The correlation that computes a problem, without the arrays. Immutable.
+cdef class CompiledCorrelation:
+    """The correlations of a problem, as _correlation.py derives them, for kernels: all but the arrays. Immutable.
 
     It has ``phase_count`` phases, each a correlation_t: forward and backward_weight have one, backward_input has one
-    for every stride phase with elements in the input.
+    for every stride phase with elements in the input; none where there are more than MAX_PHASES.
     """
 
     def __cinit__(self, problem):
-        cdef int i
         self.problem = problem
         self.is_phased = problem.direction == "backward_input"
         self._set_sizes()
-        self.phase_count = 1
-        if self.is_phased:
-            # Only phases that own at least one input element.
-            for i in range(3):
-                self.phase_count *= min(self._forward.step[i], self._forward.source_size[i])
+        self.phase_count = problem.phases if problem.phases <= MAX_PHASES else 0
+        if self.is_phased and self.phase_count > 0:
+            self._set_phases(Correlation.of(problem).axes)
+
+    def __dealloc__(self):
+        PyMem_Free(self._phases)
 
     cdef _set_sizes(self):
         cdef correlation_t *c = &self._forward
@@ -53,6 +57,23 @@ cdef class Correlation:
         memset(&self._epilogue, 0, sizeof(epilogue_t))
         self._epilogue.slope = problem.epilogue.slope
         self._epilogue.activation = <activation_t><int>_ACTIVATIONS.index(problem.epilogue.activation)
+
+    cdef _set_phases(self, axes):
+        """One phase of an axis after the other, in one array for the three axes."""
+        cdef axis_phase_t *own
+        cdef int64_t index
+        cdef int i
+        self._phases = <axis_phase_t *>PyMem_Malloc(sum([axis.phases for axis in axes]) * sizeof(axis_phase_t))
+        if self._phases == NULL:
+            raise MemoryError
+        own = self._phases
+        for i in range(3):
+            axis = axes[i]
+            self._of_axis[i], self._axis_phases[i] = own, axis.phases
+            self._tap_step[i], self._delta[i] = axis.tap_step, axis.delta
+            for index in range(self._axis_phases[i]):
+                _, own.pixels, own.taps, own.first, own.first_tap = axis.phase(index)
+                own += 1
 
     cdef correlation_t phase(self, const operands_t *operands, int64_t index, epilogue_t *epilogue) noexcept:
         """The ``index``-th phase on ``operands``, and its epilogue."""
@@ -80,14 +101,10 @@ cdef class Correlation:
         c.weight_group_stride = c.filters * c.weight_stride[0]
 
     cdef void _set_phase(self, int64_t index, int64_t itemsize, correlation_t *c, epilogue_t *epilogue) noexcept:
-        """Turn the forward correlation into the one that computes one stride phase of the input from the output gradient.
-
-        On each axis the elements i = phase + stride*p. Output o reaches i through tap t when
-        i + before = o*stride + t*dilation; the taps for which (phase + before - t*dilation) is a multiple of the
-        stride are t0, t0 + stride/g, ... with g = gcd(stride, dilation), and o falls by dilation/g from one to the next.
-        """
+        """Turn the forward correlation into that of one stride phase, which reads the output and writes the input."""
         cdef correlation_t f = c[0]
-        cdef int64_t phase, phases, stride, dilation, shared, tap, tap_step, origin
+        cdef const axis_phase_t *own
+        cdef int64_t begin
         cdef int i
         c.channels, c.filters = f.filters, f.channels
         c.source, c.result = f.result, f.source
@@ -96,34 +113,20 @@ cdef class Correlation:
             c.result_stride[i] = f.source_stride[i]
         c.weight_stride[0], c.weight_stride[1] = f.weight_stride[1], f.weight_stride[0]
         for i in range(2, -1, -1):
-            stride, dilation = f.step[i], f.delta[i]
-            phases = min(stride, f.source_size[i])
-            phase = index % phases
-            index //= phases
-            shared = _gcd(stride, dilation)
-            tap_step = stride // shared
-            origin = phase - f.first[i]
-            tap = 0
-            while tap < min(tap_step, f.taps[i]) and (origin - tap * dilation) % stride != 0:
-                tap += 1
-            c.pixels[i] = (f.source_size[i] - phase + stride - 1) // stride
+            begin = index % self._axis_phases[i]
+            index //= self._axis_phases[i]
+            own = &self._of_axis[i][begin]
+            c.pixels[i], c.taps[i], c.first[i] = own.pixels, own.taps, own.first
             c.source_size[i] = f.pixels[i]
-            c.step[i] = 1
-            c.delta[i] = -(dilation // shared)
+            c.step[i], c.delta[i] = 1, self._delta[i]
             c.source_stride[2 + i] = f.result_stride[2 + i]
-            c.result_stride[2 + i] = f.source_stride[2 + i] * stride
-            c.weight_stride[2 + i] = f.weight_stride[2 + i] * tap_step
-            c.result += phase * f.source_stride[2 + i] * itemsize
-            if tap < min(tap_step, f.taps[i]):
-                c.taps[i] = (f.taps[i] - tap + tap_step - 1) // tap_step
-                c.first[i] = (origin - tap * dilation) // stride
-                c.weight += tap * f.weight_stride[2 + i] * itemsize
-            else:
-                c.taps[i] = 0
-                c.first[i] = 0
+            c.result_stride[2 + i] = f.source_stride[2 + i] * f.step[i]
+            c.weight_stride[2 + i] = f.weight_stride[2 + i] * self._tap_step[i]
+            c.result += begin * f.source_stride[2 + i] * itemsize
+            c.weight += own.first_tap * f.weight_stride[2 + i] * itemsize
             if epilogue.add != NULL:
-                epilogue.add += phase * epilogue.add_stride[2 + i] * itemsize
-                epilogue.add_stride[2 + i] *= stride
+                epilogue.add += begin * epilogue.add_stride[2 + i] * itemsize
+                epilogue.add_stride[2 + i] *= f.step[i]
 
 
 cdef void point_forward(correlation_t *c, int64_t itemsize) noexcept:
@@ -169,7 +172,7 @@ cdef class BoundProblem:
         if problem is None:
             return
         self.problem = problem
-        self.correlation = Correlation(problem)
+        self.correlation = CompiledCorrelation(problem)
         memset(&self.operands, 0, sizeof(operands_t))
         direction = problem.direction
         self._pin(operands.input, INPUT, direction == "backward_input")
@@ -182,7 +185,7 @@ cdef class BoundProblem:
             self._pin(operands.add, ADD, False)
 
     @staticmethod
-    cdef BoundProblem over(Correlation correlation, const operands_t *operands):
+    cdef BoundProblem over(CompiledCorrelation correlation, const operands_t *operands):
         """``correlation`` on operands that the caller has pinned."""
         cdef BoundProblem bound = BoundProblem.__new__(BoundProblem, None, None)
         bound.problem, bound.correlation, bound.operands = correlation.problem, correlation, operands[0]
@@ -260,9 +263,3 @@ cdef class Kernel:
 def spoiled_images(bytearray marks):
     """The numbers of the images that are marked."""
     return [n for n, mark in enumerate(marks) if mark]
-
-
-cdef int64_t _gcd(int64_t a, int64_t b) noexcept:
-    while b:
-        a, b = b, a % b
-    return a

@@ -154,8 +154,7 @@ class DepthwiseNchw(CompiledAlgorithm):
         efficiency = EFFICIENCY * pixels / (-(-pixels // lanes) * lanes)
         if problem.direction != "backward_weight":
             efficiency *= products / (products + START_PRODUCTS)
-        phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
-        starts = problem.batch * problem.groups * START_VECTORS * lanes * phases
+        starts = problem.batch * problem.groups * START_VECTORS * lanes * problem.phases
         work = (problem.multiply_adds / efficiency + starts) / peak
         elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
         work += EXPOSED * elements * itemsize / machine.bytes_per_second

@@ -3,7 +3,7 @@
 
 from libc.stdint cimport int64_t
 
-from ...engine.correlation cimport Correlation, Kernel, operands_t, point_forward
+from ...engine.correlation cimport CompiledCorrelation, Kernel, operands_t, point_forward
 from ...engine.kernel_types cimport correlation_t, epilogue_t, item_fn
 from ...engine.runtime cimport isa_level, real_type, run_job
 
@@ -46,7 +46,7 @@ cdef class NchwKernel(Kernel):
 
     def __cinit__(self, problem, blocking):
         cdef nchw_job_t *job = &self.job
-        self.correlation = Correlation(problem)
+        self.correlation = CompiledCorrelation(problem)
         self.kernels = kernels_at(isa_level(), real_type(problem.dtype))
         self.is_gradient = problem.direction == "backward_weight"
         self.thread_bytes, self.partial_bytes = blocking.thread_bytes, blocking.partial_bytes

@@ -48,9 +48,8 @@ class DepthwiseNhwc(CompiledAlgorithm):
         rate = machine.multiply_adds_per_second[problem.dtype] * EFFICIENCY * lane_use
         elements = sum(math.prod(shape) for shape in (problem.input_shape, problem.output_shape))
         data_seconds = elements * np.dtype(problem.dtype).itemsize / machine.bytes_per_second
-        phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
         work = problem.multiply_adds / rate + data_seconds
-        return machine.call_seconds * 2 * phases + work / min(threads, MIN_ITEMS)
+        return machine.call_seconds * 2 * problem.phases + work / min(threads, MIN_ITEMS)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.NhwcKernel | loops.NhwcGradient:
         if problem.direction == "backward_weight":

@@ -4,7 +4,7 @@
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from ...engine.correlation cimport Correlation, operands_t
+from ...engine.correlation cimport CompiledCorrelation, operands_t
 from ...engine.filter_lanes cimport PhasesKernel, RowSplitsKernel, packed_phase_t, row_splits_t
 from ...engine.kernel_types cimport correlation_t, epilogue_t, item_fn, tap_count
 from ...engine.runtime cimport isa_level, real_type, run_job
@@ -32,7 +32,7 @@ cdef class NhwcKernel(PhasesKernel):
     cdef const kernels_t *kernels
 
     def __cinit__(self, problem, int64_t band):
-        self.correlation, self.kernels, self.band = Correlation(problem), kernels_at(isa_level(), real_type(problem.dtype)), band
+        self.correlation, self.kernels, self.band = CompiledCorrelation(problem), kernels_at(isa_level(), real_type(problem.dtype)), band
         self.is_forward = problem.direction == "forward"
         self.shared_bytes = self._weight_bytes()
 
@@ -57,7 +57,7 @@ cdef class NhwcGradient(RowSplitsKernel):
         cdef operands_t none
         cdef correlation_t c
         cdef epilogue_t epilogue
-        self.correlation, self.kernels = Correlation(problem), kernels_at(isa_level(), real_type(problem.dtype))
+        self.correlation, self.kernels = CompiledCorrelation(problem), kernels_at(isa_level(), real_type(problem.dtype))
         self.splits, self.parts = splits, parts
         memset(&none, 0, sizeof(none))
         c = self.correlation.phase(&none, 0, &epilogue)

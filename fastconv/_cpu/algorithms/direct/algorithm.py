@@ -7,11 +7,12 @@ import math
 import numpy as np
 
 from ...._algorithm import MAX_PHASES, Machine, Params
+from ...._correlation import Correlation
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from ...engine import runtime
 from . import loops
-from .blocking import MIN_ITEMS, Correlation, blocking_of
+from .blocking import MIN_ITEMS, blocking_of
 
 MAX_CHANNELS = 8
 """Channels or filters of a group; with more of both, a matrix product makes better use of what it loads."""
@@ -75,7 +76,7 @@ class Direct(CompiledAlgorithm):
         rate = machine.multiply_adds_per_second[problem.dtype] * efficiency * lane_use
         panel_items = max(-(-math.prod(c.pixels) // math.prod(blocking.band)), 1) * problem.batch
         copied = panel_items * math.prod(blocking.panel) * blocking.slots * c.channels
-        copied *= c.phases * (c.groups if blocking.unit == 1 else c.groups * c.filters)
+        copied *= math.prod(c.phases) * (c.groups if blocking.unit == 1 else c.groups * c.filters)
         if c.is_gradient and blocking.unit == 1:
             copied = copied * -(-c.filters // blocking.block) + math.prod(problem.output_shape)
         arrays = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape, problem.weight_shape))
@@ -83,12 +84,12 @@ class Direct(CompiledAlgorithm):
         work += 2 * copied * itemsize / (4 * machine.bytes_per_second)
         if problem.layout == "channels_last" and blocking.unit == 1:
             source, result = problem.in_channels, problem.out_channels
-            results = c.batch * math.prod(c.pixels) * c.phases * c.groups * c.filters
+            results = c.batch * math.prod(c.pixels) * math.prod(c.phases) * c.groups * c.filters
             if problem.direction == "backward_input":
                 source, result = result, source
             singly = (copied if source > 1 else 0) + (results if result > 1 else 0)
             work += singly * SINGLE_BYTES / machine.bytes_per_second
-        return machine.call_seconds * c.phases + work / min(threads, MIN_ITEMS)
+        return machine.call_seconds * math.prod(c.phases) + work / min(threads, MIN_ITEMS)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.DirectKernel:
         return loops.DirectKernel(problem, blocking_of(problem, params["lanes"]))

@@ -13,6 +13,7 @@ from typing import cast
 
 import numpy as np
 
+from ...._correlation import Correlation
 from ...._problem import ConvProblem, Sizes
 from ...engine import runtime
 from . import loops
@@ -48,62 +49,6 @@ MAX_LISTED_TAPS = 1024
 
 
 @dataclass(frozen=True)
-class Correlation:
-    """The largest of the correlations of a problem: no stride phase of backward_input has more pixels or taps."""
-
-    batch: int
-    groups: int
-    channels: int
-    filters: int
-    pixels: Sizes
-    taps: Sizes
-    step: Sizes
-    delta: Sizes
-    phases: int
-    is_gradient: bool
-
-    @classmethod
-    def of(cls, problem: ConvProblem) -> Correlation:
-        groups = problem.groups
-        channels, filters = problem.in_channels // groups, problem.out_channels // groups
-        pixels, taps = problem.output_size, problem.kernel_size
-        step, delta = problem.stride, problem.dilation
-        if problem.direction == "backward_input":
-            channels, filters = filters, channels
-            shared = _three(math.gcd(s, d) for s, d in zip(step, delta, strict=True))
-            pixels = _three(-(-size // s) for size, s in zip(problem.input_size, step, strict=True))
-            taps = _three(-(-t * g // s) for t, g, s in zip(taps, shared, step, strict=True))
-            delta = _three(d // g for d, g in zip(delta, shared, strict=True))
-            step = (1, 1, 1)
-        delta = _three(1 if t == 1 else d for t, d in zip(taps, delta, strict=True))
-        phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
-        is_gradient = problem.direction == "backward_weight"
-        return cls(problem.batch, groups, channels, filters, pixels, taps, step, delta, phases, is_gradient)
-
-    @functools.cached_property
-    def advance(self) -> Sizes:
-        """Panel rows (entries of a slot on the width axis) from one pixel of a class to the next."""
-        steps = [s // math.gcd(s, d) for s, d in zip(self.step, self.delta, strict=True)]
-        return steps[0], steps[1], 1
-
-    @functools.cached_property
-    def spacing(self) -> Sizes:
-        """Distance between the pixels of a class; the width axis is one class."""
-        apart = [d // math.gcd(s, d) for s, d in zip(self.step, self.delta, strict=True)]
-        return apart[0], apart[1], 1
-
-    @functools.cached_property
-    def class_pixels(self) -> Sizes:
-        """Pixels of the largest class of each axis."""
-        return _three(-(-size // n) for size, n in zip(self.pixels, self.spacing, strict=True))
-
-    @functools.cached_property
-    def classes(self) -> Sizes:
-        """Classes of pixels that are not empty."""
-        return _three(min(n, size) for n, size in zip(self.spacing, self.pixels, strict=True))
-
-
-@dataclass(frozen=True)
 class Blocking:
     """The fields of direct_job_t that do not name arrays, and the bytes of scratch that they amount to."""
 
@@ -133,7 +78,7 @@ def blocking_of(problem: ConvProblem, lanes_along: str) -> Blocking:
     c = Correlation.of(problem)
     lanes, _, _ = runtime.tile_sizes(problem.dtype)
     itemsize = np.dtype(problem.dtype).itemsize
-    band = _three(max(pixels, 1) for pixels in c.class_pixels)
+    band = _three(max(pixels, 1) for pixels in _class_pixels(c))
     unit = 1 if lanes_along == "width" else _unit(problem, c, band, lanes, itemsize)
     min_rows = min(band[1], loops.ROWS)
     floors = ((1, 1, 1), (1, min_rows, 1), (1, min_rows, 4 * lanes if unit == 1 else 8))
@@ -164,7 +109,7 @@ def _halved(band: Sizes, floor: Sizes, c: Correlation, multiple: int) -> Sizes:
     for axis in range(3):
         if band[axis] > floor[axis]:
             step = c.advance[axis] if axis < 2 else c.step[axis]
-            reach = c.taps[axis] if axis < 2 else (c.taps[axis] - 1) * c.delta[axis] + 1
+            reach = c.taps[axis] if axis < 2 else (c.taps[axis] - 1) * c.distance[axis] + 1
             own = band[axis] * step / max(reach - step, 0.25) / (WIDE if axis == 2 else 1)
             if own > most:
                 best, most = axis, own
@@ -186,7 +131,7 @@ def _items(c: Correlation, blocking: Blocking) -> int:
     parts = c.groups if blocking.unit == 1 else -(-c.groups * c.filters // blocking.unit)
     if c.is_gradient and blocking.unit == 1:
         parts *= -(-c.filters // blocking.block)
-    return c.batch * parts * math.prod(c.classes) * math.prod(blocking.bands)
+    return c.batch * parts * math.prod(_classes(c)) * math.prod(blocking.bands)
 
 
 def _multiply_adds(c: Correlation, blocking: Blocking) -> int:
@@ -204,8 +149,8 @@ def _is_long(c: Correlation, blocking: Blocking) -> bool:
 
 def _blocking_with(c: Correlation, band: Sizes, unit: int, lanes: int, itemsize: int) -> Blocking:
     entry = 1 if unit == 1 else lanes
-    width_reach = (c.taps[2] - 1) * c.delta[2] // c.step[2]
-    slots = min(c.step[2] // math.gcd(c.step[2], c.delta[2]), c.taps[2])
+    width_reach = (c.taps[2] - 1) * c.distance[2] // c.step[2]
+    slots = min(c.step[2] // math.gcd(c.step[2], c.distance[2]), c.taps[2])
     columns = band[2] + width_reach
     if unit == 1:
         # Vectors run over the end of a row, in the weight gradient by tap.
@@ -237,15 +182,15 @@ def _blocking_with(c: Correlation, band: Sizes, unit: int, lanes: int, itemsize:
     for size in sizes:
         # Never a multiple of a page apart, which would put all parts into the same sets of a cache.
         starts.append(_up(starts[-1] + size, 64) + 64)
-    bands = _three(-(-size // b) for size, b in zip(c.class_pixels, band, strict=True))
+    bands = _three(-(-size // b) for size, b in zip(_class_pixels(c), band, strict=True))
     return Blocking(
         unit=unit,
         entry=entry,
         block=filters if c.is_gradient else 1,
-        delta=c.delta,
-        spacing=c.spacing,
-        advance=c.advance,
-        classes=c.classes,
+        delta=c.distance,
+        spacing=_spacing(c),
+        advance=_advance(c),
+        classes=_classes(c),
         bands=bands,
         band=band,
         panel=panel,
@@ -265,7 +210,7 @@ def _with_blocks(c: Correlation, blocking: Blocking, itemsize: int) -> Blocking:
     if not c.is_gradient:
         parts = c.groups if blocking.unit == 1 else -(-c.groups * c.filters // blocking.unit)
         data = (
-            (math.prod(blocking.panel) * blocking.slots + math.prod(blocking.band) * c.phases)
+            (math.prod(blocking.panel) * blocking.slots + math.prod(blocking.band) * math.prod(c.phases))
             * blocking.unit
             * itemsize
         )
@@ -295,3 +240,23 @@ def _up(size: int, multiple: int) -> int:
 
 def _three(sizes: Iterator[int]) -> Sizes:
     return cast(Sizes, tuple(sizes))
+
+
+def _spacing(c: Correlation) -> Sizes:
+    """Distance between the pixels of a class; the width axis is one class."""
+    return c.spacing[0], c.spacing[1], 1
+
+
+def _advance(c: Correlation) -> Sizes:
+    """Panel rows (entries of a slot on the width axis) from one pixel of a class to the next."""
+    return c.advance[0], c.advance[1], 1
+
+
+def _class_pixels(c: Correlation) -> Sizes:
+    """Pixels of the largest class of each axis."""
+    return _three(-(-size // n) for size, n in zip(c.pixels, _spacing(c), strict=True))
+
+
+def _classes(c: Correlation) -> Sizes:
+    """Classes of pixels that are not empty."""
+    return _three(min(n, size) for n, size in zip(_spacing(c), c.pixels, strict=True))

@@ -7,10 +7,11 @@ import math
 import numpy as np
 
 from ...._algorithm import MAX_PHASES, Machine, Params
+from ...._correlation import Correlation
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from . import loops
-from .few_filters_blocking import MIN_ITEMS, Correlation, blocking_of
+from .few_filters_blocking import MIN_ITEMS, blocking_of
 
 FILTERS = range(3, 9)
 """Result channels of a group: with fewer, tiles that slide along the height make better use of what they load."""

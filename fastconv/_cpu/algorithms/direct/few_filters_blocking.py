@@ -13,6 +13,7 @@ from typing import cast
 
 import numpy as np
 
+from ...._correlation import Correlation
 from ...._problem import ConvProblem, Sizes
 from ...engine import runtime
 from .blocking import MAX_MULTIPLY_ADDS, MIN_ITEMS, MIN_MULTIPLY_ADDS, SCRATCH_BYTES
@@ -21,59 +22,6 @@ MIN_CHANNELS = 4
 """The fewest channels that are summed at a time, so that summing outweighs adding up the sums."""
 RUNNING_ON = 0.97
 """Vectors run on from row to row where that takes at most this share of the vectors."""
-
-
-@dataclass(frozen=True)
-class Correlation:
-    """What all phases have in common."""
-
-    batch: int
-    groups: int
-    channels: int
-    filters: int
-    pixels: Sizes
-    """Pixels of the largest phase."""
-    origin: Sizes
-    reach: Sizes
-    taps: Sizes
-    phases: Sizes
-
-    @classmethod
-    def of(cls, problem: ConvProblem) -> Correlation:
-        before = _three(pad for pad, _ in problem.padding)
-        channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
-        spans = _three((t - 1) * d for t, d in zip(problem.kernel_size, problem.dilation, strict=True))
-        if problem.direction == "forward":
-            origin = _three(-pad for pad in before)
-            return cls(
-                problem.batch,
-                problem.groups,
-                channels,
-                filters,
-                problem.output_size,
-                origin,
-                spans,
-                problem.kernel_size,
-                (1, 1, 1),
-            )
-        strides = problem.stride
-        # Element i sees outputs (i + before - tap*dilation) / stride.
-        origin = _three(-((span - pad) // s) for pad, span, s in zip(before, spans, strides, strict=True))
-        last = _three((s - 1 + pad) // s for pad, s in zip(before, strides, strict=True))
-        return cls(
-            problem.batch,
-            problem.groups,
-            filters,
-            channels,
-            _three(-(-size // s) for size, s in zip(problem.input_size, strides, strict=True)),
-            origin,
-            _three(max(end - first, 0) for first, end in zip(origin, last, strict=True)),
-            _three(
-                -(-t * math.gcd(s, d) // s)
-                for t, s, d in zip(problem.kernel_size, strides, problem.dilation, strict=True)
-            ),
-            _three(max(min(s, size), 1) for s, size in zip(strides, problem.input_size, strict=True)),
-        )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t
 
-from ...engine.correlation cimport Correlation, Kernel, operands_t, point_forward
+from ...engine.correlation cimport CompiledCorrelation, Kernel, operands_t, point_forward
 from ...engine.runtime cimport isa_level, real_type, run_job
 from ...engine.kernel_types cimport correlation_t, epilogue_t, item_fn
 
@@ -60,7 +60,7 @@ cdef class DirectKernel(Kernel):
     def __cinit__(self, problem, blocking):
         cdef direct_job_t *job = &self.job
         cdef int axis
-        self.correlation = Correlation(problem)
+        self.correlation = CompiledCorrelation(problem)
         self.kernels = kernels_at(isa_level(), real_type(problem.dtype))
         self.is_gradient = problem.direction == "backward_weight"
         self.thread_bytes, self.partial_bytes = blocking.thread_bytes, blocking.partial_bytes
@@ -149,7 +149,7 @@ cdef class FewFiltersKernel(Kernel):
     def __cinit__(self, problem, blocking):
         cdef few_filters_job_t *job = &self.job
         cdef int axis
-        self.correlation, self.kernels = Correlation(problem), kernels_at(isa_level(), real_type(problem.dtype))
+        self.correlation, self.kernels = CompiledCorrelation(problem), kernels_at(isa_level(), real_type(problem.dtype))
         self.shared_bytes, self.thread_bytes = blocking.shared_bytes, blocking.thread_bytes
         job.phases, job.phase_count, job.channels = NULL, self.correlation.phase_count, blocking.channels
         job.row_phases = 1

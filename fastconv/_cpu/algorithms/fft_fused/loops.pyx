@@ -5,7 +5,7 @@ from cpython.buffer cimport PyBuffer_Release
 from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memset
 
-from ...engine.correlation cimport ALL_IS_SPOILED, DONE, IMAGES_ARE_SPOILED, BoundProblem, Correlation, Kernel, operands_t
+from ...engine.correlation cimport ALL_IS_SPOILED, DONE, IMAGES_ARE_SPOILED, BoundProblem, CompiledCorrelation, Kernel, operands_t
 from ...engine.correlation cimport packed_memory, point_forward
 from ...engine.runtime cimport isa_level, real_type, run_job
 from ...engine.workspace cimport aligned
@@ -74,7 +74,7 @@ cdef class FftFusedKernel(Kernel):
     cdef list pinned
 
     def __cinit__(self, problem, blocking):
-        self.correlation, self.blocking = Correlation(problem), blocking
+        self.correlation, self.blocking = CompiledCorrelation(problem), blocking
         self.kernels = kernels_at(isa_level(), real_type(problem.dtype))
         self.shared_bytes, self.thread_bytes = blocking.shared_bytes, blocking.thread_bytes
         memset(&self.job, 0, sizeof(fft_fused_job_t))

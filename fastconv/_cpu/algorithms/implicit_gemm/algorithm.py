@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...._algorithm import MAX_PHASES, Machine, Operands, Params
+from ...._correlation import Correlation
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from ...engine import runtime
@@ -118,17 +119,14 @@ class _Product:
 
     @classmethod
     def of(cls, problem: ConvProblem) -> _Product:
-        filters, pixel_step = problem.out_channels, problem.in_channels * problem.stride[2]
-        sizes: tuple[int, ...] = problem.output_size
-        if problem.direction == "backward_input":
-            filters, pixel_step = problem.in_channels, problem.out_channels
-            sizes = tuple(-(-size // stride) for size, stride in zip(problem.input_size, problem.stride, strict=True))
+        c = Correlation.of(problem)
+        pixel_step = c.groups * c.channels * c.step[2]
         is_strided = problem.stride[2] > 1 and (problem.direction == "backward_input" or _is_in_place(problem))
         is_channels_last, is_in_place = problem.layout == "channels_last", _is_in_place(problem)
         return cls(
-            max(filters // problem.groups, 1),
-            max(problem.batch * math.prod(sizes), 1),
-            1 if is_strided else max(math.prod(sizes), 1),
+            max(c.filters, 1),
+            max(c.batch * math.prod(c.pixels), 1),
+            1 if is_strided else max(math.prod(c.pixels), 1),
             max(problem.reduction, 1),
             is_channels_last,
             problem.direction == "forward" and problem.weight_layout == "OIDHW",
@@ -300,8 +298,7 @@ class ImplicitGemm(CompiledAlgorithm):
         is_streaming = problem.direction != "backward_weight" and params["weights"] == "in_place"
         work = max(work, weight_seconds) if is_streaming else work + weight_seconds
         work += packed_bytes / (4 * machine.bytes_per_second) + data_bytes / machine.bytes_per_second
-        phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
-        calls = phases if is_direct else phases + 1
+        calls = problem.phases if is_direct else problem.phases + 1
         return machine.call_seconds * calls + work / min(threads, MIN_ITEMS)
 
     def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:

@@ -6,7 +6,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from ...engine.correlation cimport INPUT, BoundProblem, Correlation, Kernel, merge_axes, operands_t, packed_memory
+from ...engine.correlation cimport INPUT, BoundProblem, CompiledCorrelation, Kernel, merge_axes, operands_t, packed_memory
 from ...engine.runtime cimport isa_level, real_type, run_job
 from ...engine.workspace cimport aligned
 from ...engine.kernel_types cimport correlation_t, epilogue_t, tap_count, item_fn
@@ -108,7 +108,7 @@ cdef class GemmKernel(Kernel):
 
     def __cinit__(self, problem, params):
         cdef int64_t index
-        self.correlation = Correlation(problem)
+        self.correlation = CompiledCorrelation(problem)
         self.kernels = kernels_at(isa_level(), real_type(problem.dtype))
         for index in range(5):
             self.input_shape[index] = problem.input_shape[index]

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ...._algorithm import MAX_PHASES, Machine, Params
+from ...._correlation import Correlation
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from ...engine import runtime
@@ -32,7 +33,8 @@ class SmallGroups(CompiledAlgorithm):
         """Where the channels that a vector of filters needs are one vector or its groups fill vectors."""
         if problem.groups == 1 or problem.phases > MAX_PHASES:
             return False
-        channels, filters = _group_sizes(problem)
+        c = Correlation.of(problem)
+        channels, filters = c.channels, c.filters
         if problem.layout == "channels_last":
             if filters == 1:
                 return False
@@ -58,12 +60,11 @@ class SmallGroups(CompiledAlgorithm):
         """
         shapes = problem.input_shape, problem.output_shape, problem.weight_shape
         data_seconds = sum(map(math.prod, shapes)) * np.dtype(problem.dtype).itemsize / machine.bytes_per_second
-        phases = math.prod(problem.stride) if problem.direction == "backward_input" else 1
         products = problem.multiply_adds
         if problem.layout != "channels_last":
             products += TURN_PRODUCTS * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
         work = products / machine.multiply_adds_per_second[problem.dtype] + data_seconds
-        return machine.call_seconds * 2 * phases + work / min(threads, MIN_ITEMS)
+        return machine.call_seconds * 2 * problem.phases + work / min(threads, MIN_ITEMS)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.SmallGroupsKernel | loops.SmallGroupsGradient:
         band, columns = _band(problem)
@@ -72,27 +73,15 @@ class SmallGroups(CompiledAlgorithm):
         return loops.SmallGroupsKernel(problem, band, columns, _parts(problem))
 
 
-def _group_sizes(problem: ConvProblem) -> tuple[int, int]:
-    """(channels of the source, channels of the result) of one group."""
-    sizes = problem.in_channels // problem.groups, problem.out_channels // problem.groups
-    return sizes[::-1] if problem.direction == "backward_input" else sizes
-
-
-def _pixels(problem: ConvProblem) -> tuple[int, ...]:
-    """Planes, rows and columns of the result of a stride phase."""
-    if problem.direction == "backward_input":
-        return tuple(-(-size // stride) for size, stride in zip(problem.input_size, problem.stride, strict=True))
-    return problem.output_size
-
-
 def _band(problem: ConvProblem) -> tuple[int, int]:
     """Rows and columns of the result that are computed from one copy of what they read."""
     lanes, _, _ = runtime.tile_sizes(problem.dtype)
-    channels, filters = _group_sizes(problem)
+    c = Correlation.of(problem)
+    channels, filters = c.channels, c.filters
     vectors = -(-channels // lanes) if filters % lanes == 0 else 1
     pixel_bytes = vectors * lanes * np.dtype(problem.dtype).itemsize * problem.kernel_size[0]
-    _, rows, columns = _pixels(problem)
-    step = (1, 1) if problem.direction == "backward_input" else problem.stride[1:]
+    _, rows, columns = c.pixels
+    step = c.step[1:]
     around = [(problem.kernel_size[axis] - 1) * problem.dilation[axis] for axis in (1, 2)]
     width = _even(columns, max((WIDE_BYTES // pixel_bytes - around[1]) // step[1], around[1] // step[1], 1))
     row_bytes = pixel_bytes * (width * step[1] + around[1])
@@ -107,10 +96,10 @@ def _even(size: int, most: int) -> int:
 def _parts(problem: ConvProblem) -> int:
     """Parts of the filters, where images and bands are few."""
     lanes, _, _ = runtime.tile_sizes(problem.dtype)
-    _, filters = _group_sizes(problem)
-    if problem.groups * filters % lanes:
+    c = Correlation.of(problem)
+    if c.groups * c.filters % lanes:
         return 1
-    planes, rows, columns = _pixels(problem)
+    planes, rows, columns = c.pixels
     height, width = _band(problem)
     items = max(problem.batch * planes * -(-rows // height) * -(-columns // width), 1)
-    return min(-(-MIN_ITEMS // items), problem.groups * filters // lanes)
+    return min(-(-MIN_ITEMS // items), c.groups * c.filters // lanes)

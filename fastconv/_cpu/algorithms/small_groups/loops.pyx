@@ -4,7 +4,7 @@
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from ...engine.correlation cimport Correlation, operands_t, point_forward
+from ...engine.correlation cimport CompiledCorrelation, operands_t, point_forward
 from ...engine.filter_lanes cimport PhasesKernel, RowSplitsKernel, packed_phase_t, row_splits_t
 from ...engine.kernel_types cimport correlation_t, epilogue_t, item_fn, tap_count
 from ...engine.runtime cimport isa_level, real_type, run_job
@@ -56,7 +56,7 @@ cdef class SmallGroupsKernel(PhasesKernel):
 
     def __cinit__(self, problem, int64_t band, int64_t columns, int64_t parts):
         cdef small_groups_job_t *job = &self.job
-        self.correlation, self.kernels = Correlation(problem), kernels_at(isa_level(), real_type(problem.dtype))
+        self.correlation, self.kernels = CompiledCorrelation(problem), kernels_at(isa_level(), real_type(problem.dtype))
         self.is_forward = problem.direction == "forward"
         job.phases, job.phase_count, job.band, job.columns, job.parts = NULL, self.correlation.phase_count, band, columns, parts
         job.result[0], job.result[1] = (problem.output_size if self.is_forward else problem.input_size)[1:]
@@ -112,7 +112,7 @@ cdef class SmallGroupsGradient(RowSplitsKernel):
         cdef correlation_t c
         cdef epilogue_t epilogue
         cdef int64_t itemsize = 4 if problem.dtype == "float32" else 8
-        self.correlation, self.kernels = Correlation(problem), kernels_at(isa_level(), real_type(problem.dtype))
+        self.correlation, self.kernels = CompiledCorrelation(problem), kernels_at(isa_level(), real_type(problem.dtype))
         self.splits, self.parts, self.band, self.columns = splits, parts, band, columns
         self.reach = small_groups_no_reach
         memset(&none, 0, sizeof(none))

@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t
 
-from ...engine.correlation cimport Correlation, operands_t
+from ...engine.correlation cimport CompiledCorrelation, operands_t
 from .job cimport split_job_t, split_phase_t
 
 
@@ -9,7 +9,7 @@ cdef enum:
 
 
 cdef class SplitBlocks:
-    cdef Correlation correlation
+    cdef CompiledCorrelation correlation
     cdef split_job_t job
     cdef split_phase_t *phases
     cdef int64_t *tap_lines

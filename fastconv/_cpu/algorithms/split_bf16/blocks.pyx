@@ -5,7 +5,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from ...engine.correlation cimport Correlation, merge_axes, operands_t, point_forward
+from ...engine.correlation cimport CompiledCorrelation, merge_axes, operands_t, point_forward
 from ...engine.kernel_types cimport correlation_t, tap_count
 from .job cimport (
     PANEL_FILTERS,
@@ -60,7 +60,7 @@ cdef class SplitBlocks:
         cdef operands_t none
         cdef int64_t index, taps = 0
         memset(&none, 0, sizeof(none))
-        self.correlation, self.merges = Correlation(problem), merges
+        self.correlation, self.merges = CompiledCorrelation(problem), merges
         self.is_gradient = job.is_paired = problem.direction == "backward_weight"
         job.phase_count = self.correlation.phase_count
         job.element = <element_t><int>ELEMENTS[problem.dtype]

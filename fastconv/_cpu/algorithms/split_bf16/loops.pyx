@@ -6,7 +6,7 @@ from cpython.mem cimport PyMem_Free
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy
 
-from ...engine.correlation cimport ALL_IS_SPOILED, DONE, BoundProblem, Correlation, Kernel, operands_t, packed_memory
+from ...engine.correlation cimport ALL_IS_SPOILED, DONE, BoundProblem, CompiledCorrelation, Kernel, operands_t, packed_memory
 from ...engine.runtime cimport isa_level, run_job
 from .blocks cimport HEADER_BYTES, SplitBlocks
 from ...engine.workspace cimport aligned
@@ -89,7 +89,7 @@ cdef class SplitKernel(Kernel):
     cdef readonly int64_t shared_bytes, thread_bytes
 
     def __cinit__(self, problem, params):
-        self.correlation = Correlation(problem)
+        self.correlation = CompiledCorrelation(problem)
         self.kernels = kernels()
         if self.kernels == NULL:
             raise RuntimeError("the ISA level in use does not multiply bfloat16")

@@ -4,7 +4,7 @@
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
 
-from ...engine.correlation cimport ADD, ALL_IS_SPOILED, DONE, IMAGES_ARE_SPOILED, BoundProblem, Correlation, Kernel, operands_t
+from ...engine.correlation cimport ADD, ALL_IS_SPOILED, DONE, IMAGES_ARE_SPOILED, BoundProblem, CompiledCorrelation, Kernel, operands_t
 from ...engine.correlation cimport packed_memory, point_forward
 from ...engine.runtime cimport isa_level, real_type, run_job
 from ...engine.workspace cimport aligned
@@ -382,7 +382,7 @@ cdef class WinogradKernel(Kernel):
     cdef object params
 
     def __cinit__(self, problem, params):
-        self.correlation, self.params = Correlation(problem), params
+        self.correlation, self.params = CompiledCorrelation(problem), params
 
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
                  int threads, unsigned char *marks) except -1:
