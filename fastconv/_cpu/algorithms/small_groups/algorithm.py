@@ -27,7 +27,7 @@ class SmallGroups(CompiledAlgorithm):
 
     name = "small_groups"
     dtypes = frozenset({"float32", "float64"})
-    multiplies_outside = True
+    reads_padding = True
 
     def supports(self, problem: ConvProblem) -> bool:
         """Where the channels that a vector of filters needs are one vector or its groups fill vectors."""
