@@ -10,7 +10,17 @@ import re
 import struct
 
 from . import arithmetic, collective, memory_access
-from .operation import SPECIAL, WIDTH, WINDOWS, Constant, Operand, Operation, Statement, UnknownInstructionError
+from .operation import (
+    SPECIAL,
+    WIDTH,
+    WINDOWS,
+    Constant,
+    Operand,
+    Operation,
+    Statement,
+    UnknownInstructionError,
+    byte_size,
+)
 from .syntax import Entry, Module, statement
 
 HANDLERS = {**arithmetic.HANDLERS, **memory_access.HANDLERS, **collective.HANDLERS}
@@ -73,14 +83,15 @@ class Decoder:
         if match := re.match(r"\.reg\s+\.(\w+)\s+(.*)", text):
             for name in match[2].split(","):
                 self._declare_register(name.strip(), WIDTH[match[1]])
-        elif match := re.match(r"\.(shared|local)\s+(?:\.align\s+(\d+)\s+)?\.b8\s+([\w$]+)\[(\d+)\]", text):
-            end = self.shared_bytes if match[1] == "shared" else self.local_bytes
-            align = int(match[2] or 1)
-            at = -(-end // align) * align
-            if match[1] == "shared":
-                self.symbols[match[3]], self.shared_bytes = at, at + int(match[4])
+        elif match := re.match(r"\.(shared|local)\s+(?:\.align\s+(\d+)\s+)?\.(\w+)\s+([\w$]+)(?:\[(\d+)\])?$", text):
+            space, align, kind, name, count = match.groups()
+            size = byte_size(kind)
+            end = self.shared_bytes if space == "shared" else self.local_bytes
+            at = -(-end // int(align or size)) * int(align or size)
+            if space == "shared":
+                self.symbols[name], self.shared_bytes = at, at + size * int(count or 1)
             else:
-                self.local[match[3]], self.local_bytes = at, at + int(match[4])
+                self.local[name], self.local_bytes = at, at + size * int(count or 1)
         elif text.startswith(".branchtargets"):
             self.branch_targets[self._last_label] = [name.strip() for name in text.partition(" ")[2].split(",")]
         elif not text.startswith(_DIRECTIVES):
