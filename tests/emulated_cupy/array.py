@@ -23,8 +23,22 @@ class ndarray(ArrayBase):  # noqa: N801
 
     T = property(lambda self: self.transpose())
     mT = property(lambda self: self.swapaxes(-1, -2))  # noqa: N815
-    real = property(lambda self: on_device(np.real, (self,), {}) if self.dtype.kind == "c" else self)
-    imag = property(lambda self: on_device(np.imag, (self,), {}))
+
+    @property
+    def real(self) -> ndarray:
+        return on_device(np.real, (self,), {}) if self.dtype.kind == "c" else self  # type: ignore[no-any-return]
+
+    @real.setter
+    def real(self, value: Any) -> None:
+        self.real[...] = value
+
+    @property
+    def imag(self) -> ndarray:
+        return on_device(np.imag, (self,), {})  # type: ignore[no-any-return]
+
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        self.imag[...] = value
 
     # -- NumPy's functions and arithmetic on it
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -91,7 +105,7 @@ class ndarray(ArrayBase):  # noqa: N801
         made._host[...] = host
         return made
 
-    def view(self, dtype: Any = None, array_class: Any = None) -> ndarray:
+    def view(self, dtype: Any = None, type: Any = None) -> ndarray:
         """The same memory, as another type."""
         return on_device(lambda host: host.view(host.dtype if dtype is None else checked_dtype(dtype)), (self,), {})
 

@@ -37,7 +37,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C") -> nd
 
 
 def empty_like(
-    prototype: ndarray, dtype: Any = None, order: str = "K", subok: Any = None, shape: Any = None, *, device: Any = None
+    prototype: ndarray, dtype: Any = None, order: str = "K", subok: Any = None, shape: Any = None
 ) -> ndarray:
     """``empty`` of an array's shape, dtype and order of axes."""
     if order != "K" or shape is not None:
@@ -46,9 +46,7 @@ def empty_like(
     return ndarray._like(prototype._host if dtype is None else np.empty_like(prototype._host, dtype))
 
 
-def zeros_like(
-    a: ndarray, dtype: Any = None, order: str = "K", subok: Any = None, shape: Any = None, *, device: Any = None
-) -> ndarray:
+def zeros_like(a: ndarray, dtype: Any = None, order: str = "K", subok: Any = None, shape: Any = None) -> ndarray:
     """``zeros`` of an array's shape, dtype and order of axes."""
     made = empty_like(a, dtype, order, subok, shape)
     made.fill(0)
