@@ -188,6 +188,7 @@ class RawKernel:
             system.counts["launch"] += 1
             ranges = memory.live_ranges(device)
             message = kernel.run(grid3, block3, values, shared_mem, ranges, system.seed)
+            system.last_launch[self.name] = kernel.counts
             if message:
                 raise KernelError(f"{self.name}: {message}")
 

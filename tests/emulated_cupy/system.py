@@ -48,6 +48,8 @@ class System:
     """Not 0: blocks and warps run in a random order."""
     counts: Counter[str] = field(default_factory=Counter)
     """allocation, launch, graph_launch, module, synchronization, host_copy: how often each was done."""
+    last_launch: dict[str, Any] = field(default_factory=dict)
+    """What the machine counted in the last launch of each kernel, by its name."""
     process: int = 0
     """The process that has used the device; its children must not."""
 

@@ -88,12 +88,12 @@ class UnownedMemory(BaseMemory):
 
 def live_ranges(device: int) -> list[tuple[int, int]]:
     """Begin and end of all allocations of a device, by address."""
-    return sorted(_live.get(device, {}).items())
+    return sorted(_live.get(device, {}).copy().items())
 
 
 def live_bytes(device: int) -> int:
     """The bytes of all allocations of a device."""
-    return sum(end - begin for begin, end in _live.get(device, {}).items())
+    return sum(end - begin for begin, end in _live.get(device, {}).copy().items())
 
 
 def holds(device: int, pointer: int, size: int) -> bool:
@@ -105,7 +105,7 @@ def holds(device: int, pointer: int, size: int) -> bool:
 
 def device_of(pointer: int) -> int:
     """The device whose memory a pointer names; CUDARuntimeError if there is none."""
-    for device in _live:
+    for device in tuple(_live):
         if holds(device, pointer, 0):
             return device
     raise runtime.CUDARuntimeError(1)
