@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,18 @@ def test_every_architecture_compiles_them_to_what_the_table_says(variant: nvrtc_
 def test_table_has_no_row_of_kernels_that_are_gone() -> None:
     table = nvrtc_gate.Table.read(gpu_kernels.RESOURCES)
     assert set(table.rows) == {(v.name, arch) for v in gpu_kernels.VARIANTS for arch in v.architectures}
+
+
+@needs_nvrtc
+def test_the_table_is_compared(tmp_path: Path) -> None:
+    key, few = ("k", "sm_80"), nvrtc.Resources(40, 0, 0)
+    spills = nvrtc.Resources(40, 400, 0)
+    for version in (nvrtc.version(), (1, 0)):
+        nvrtc_gate.Table(version, {key: few}).write(tmp_path / "table.txt")
+        table = nvrtc_gate.Table.read(tmp_path / "table.txt")
+        assert table == nvrtc_gate.Table(version, {key: few})
+        assert table.allows(key, few)
+        assert not table.allows(key, spills)
 
 
 @needs_nvrtc

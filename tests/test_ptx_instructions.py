@@ -290,6 +290,13 @@ def test_pairs_of_halves() -> None:
         np.testing.assert_array_equal(found.view(kind).reshape(-1, 2).T, [a[:LANES], b[:LANES]])
 
 
+def test_bfloat16_is_rounded_once() -> None:
+    """Just above the middle of two bfloat16 numbers, and nearer to it than float32 can say."""
+    a = np.full(32, 1 + 2**-8 + 2**-30)
+    (found,) = run("cvt.rn.bf16.f64 r, a;", [a], "u2")
+    assert (found.view(bf16).astype(float) == 1 + 2**-7).all()
+
+
 def test_subnormals_are_flushed_where_the_text_says_so() -> None:
     small = np.full(LANES, 1e-39, "f4")
     assert (run("mul.ftz.f32 r, a, 0f40000000;", [small], "f4")[0] == 0).all()

@@ -312,7 +312,12 @@ MISTAKES = {
         "FC_DYNAMIC_SHARED(s); fc_copy_async<4>(s + threadIdx.x * 4, y + threadIdx.x + 1, 4);",
         "out of bounds",
     ),
-    "misaligned": ("*(float4 *)(y + threadIdx.x) = make_float4(0, 0, 0, 0);", "misaligned|out of bounds"),
+    "misaligned": ("*(float4 *)(y + 1 + threadIdx.x % 4) = make_float4(0, 0, 0, 0);", "misaligned write"),
+    "misaligned in shared memory": (
+        "__shared__ __align__(16) float s[80]; *(float2 *)(s + threadIdx.x) = make_float2(0, 0);"
+        " y[threadIdx.x] = s[threadIdx.x];",
+        "misaligned access to shared",
+    ),
     "misaligned copy": (
         "FC_DYNAMIC_SHARED(s); fc_copy_async<16>(s + threadIdx.x * 16, y + threadIdx.x, 16);",
         "misaligned",
