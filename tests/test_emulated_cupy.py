@@ -290,6 +290,7 @@ def test_without_a_device(number: int, absent: str, message: str) -> None:
             DEVICE_CALLS[number](cp)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # CuPy's streams that could not be made
 def test_cupy_without_a_driver_fails_as_the_stand_in_does() -> None:
     cupy = pytest.importorskip("cupy", exc_type=ImportError)
     if cupy.cuda.is_available():
