@@ -268,10 +268,24 @@ def test_bank_conflicts_are_counted(stride: int, wavefronts: int) -> None:
 
 # -- mistakes
 MISTAKES = {
-    "out of bounds": ("y[threadIdx.x + 1] = 1;", "out of bounds"),
+    "out of bounds": ("y[threadIdx.x + 3] = 1;", "out of bounds"),
+    "half out of bounds": (
+        "if (threadIdx.x < 17) ((float4 *)y)[threadIdx.x] = make_float4(0, 0, 0, 0);",
+        "out of bounds",
+    ),
     "far out of bounds": ("y[threadIdx.x * 100000] = 1;", "out of bounds"),
     "before the beginning": ("y[(int)threadIdx.x - 1] = 1;", "out of bounds"),
     "race": ("__shared__ float s[64]; s[threadIdx.x] = 1; y[threadIdx.x] = s[63 - threadIdx.x];", "race"),
+    "race with a read": (
+        "__shared__ float s[64]; s[threadIdx.x] = 0; __syncthreads();"
+        " if (threadIdx.x < 32) y[threadIdx.x] = s[threadIdx.x + 32]; else s[threadIdx.x] = 1;",
+        "race",
+    ),
+    "race after a barrier of one warp": (
+        "__shared__ float s[64]; if (threadIdx.x >= 32) __syncwarp();"
+        " s[threadIdx.x] = 1; y[threadIdx.x] = s[63 - threadIdx.x];",
+        "race",
+    ),
     "race of bytes": (
         "__shared__ char s[64]; s[threadIdx.x] = 1; y[threadIdx.x] = s[threadIdx.x ^ 32];",
         "race",
@@ -309,7 +323,7 @@ MISTAKES = {
         "race|cp.async",
     ),
     "copy from outside": (
-        "FC_DYNAMIC_SHARED(s); fc_copy_async<4>(s + threadIdx.x * 4, y + threadIdx.x + 1, 4);",
+        "FC_DYNAMIC_SHARED(s); fc_copy_async<4>(s + threadIdx.x * 4, y + threadIdx.x + 3, 4);",
         "out of bounds",
     ),
     "misaligned": ("*(float4 *)(y + 1 + threadIdx.x % 4) = make_float4(0, 0, 0, 0);", "misaligned write"),
@@ -333,7 +347,7 @@ def test_mistakes_are_reported(name: str, seed: int) -> None:
     import emulated_cupy as cp
 
     body, message = MISTAKES[name]
-    y = cp.zeros(64, np.float32)
+    y = cp.zeros(66, np.float32)
     made = cp.RawModule(code=wrong(body)).get_function("wrong")
     with cp.pretend(seed=seed), pytest.raises(cp.KernelError, match=message):
         made((1,), (64,), (y,), shared_mem=1024)

@@ -2,7 +2,7 @@
 #include "memory.h"
 #include "numbers.h"
 
-enum { ADD, MIN, MAX, AND, OR, XOR, EXCHANGE, CAS }; // ATOMIC_OPERATIONS of atomics.py
+enum { ADD, MIN, MAX, AND, OR, XOR, EXCHANGE, CAS }; // ATOMIC_OPERATIONS of memory_access.py
 enum { UNSIGNED, SIGNED, FLOAT };
 
 static u64 updated(int operation, int kind, u32 size, u64 old, u64 value, u64 compared) {
