@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -123,6 +125,38 @@ def test_streams_are_of_a_device() -> None:
     end.record(stream)
     end.synchronize()
     assert cp.cuda.get_elapsed_time(start, end) >= 0
+
+
+# -- cuBLAS
+@pytest.mark.parametrize("kind", [np.float32, np.float16, ml_dtypes.bfloat16, np.float64])
+def test_products_by_address(kind: Any) -> None:
+    """A row-major a @ b is a column-major b a."""
+    blas, rng = cp.cuda.cublas, np.random.default_rng(0)
+    a, b = (rng.integers(-4, 5, shape).astype(kind) for shape in ((3, 4, 5), (3, 5, 6)))
+    x, y, c = cp.asarray(a), cp.asarray(b), cp.full((3, 4, 6), 2, np.float32 if kind == np.float16 else kind)
+    double, codes = kind == np.float64, {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
+    scalars = [(ctypes.c_double if double else ctypes.c_float)(value) for value in (1, 3)]
+    one, three = map(ctypes.addressof, scalars)
+    code, c_code = codes[x.dtype.name], codes[c.dtype.name]
+    compute = blas.CUBLAS_COMPUTE_64F if double else blas.CUBLAS_COMPUTE_32F
+    matrices = (y.data.ptr, code, 6, 30, x.data.ptr, code, 5, 20, three, c.data.ptr, c_code, 6, 24)
+    blas.gemmStridedBatchedEx(cp.cuda.device.get_cublas_handle(), 0, 0, 6, 4, 5, one, *matrices, 3, compute, -1)
+    np.testing.assert_array_equal(c.get().astype(float), a.astype(float) @ b.astype(float) + 6)
+    with pytest.raises(CUDARuntimeError, match="IllegalAddress"):
+        blas.gemmStridedBatchedEx(1, 0, 0, 6, 4, 5, one, *matrices, 4, compute, -1)
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_transposed_products_by_address(double: bool) -> None:
+    blas, dtype = cp.cuda.cublas, np.float64 if double else np.float32
+    a, b = np.arange(12.0).reshape(1, 3, 4), np.arange(20.0).reshape(1, 5, 4)
+    x, y, c = cp.asarray(a, dtype), cp.asarray(b, dtype), cp.empty((1, 3, 5), dtype)
+    scalars = [(ctypes.c_double if double else ctypes.c_float)(value) for value in (1, 0)]
+    one, zero = map(ctypes.addressof, scalars)
+    gemm = blas.dgemmStridedBatched if double else blas.sgemmStridedBatched
+    matrices = (y.data.ptr, 4, 20, x.data.ptr, 4, 12, zero, c.data.ptr, 5, 15)
+    gemm(1, blas.CUBLAS_OP_T, blas.CUBLAS_OP_N, 5, 3, 4, one, *matrices, 1)
+    np.testing.assert_array_equal(c.get(), a @ b.swapaxes(1, 2))
 
 
 # -- kernels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import compiler, device, driver, graph, memory, nvrtc, runtime, stream
+from . import compiler, cublas, device, driver, graph, memory, nvrtc, runtime, stream
 from .device import Device
 from .graph import Graph
 from .memory import (
@@ -44,6 +44,7 @@ __all__ = [
     "UnownedMemory",
     "alloc",
     "compiler",
+    "cublas",
     "device",
     "driver",
     "get_allocator",

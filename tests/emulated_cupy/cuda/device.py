@@ -75,6 +75,11 @@ class Device:
             return runtime.memGetInfo()
 
 
+def get_cublas_handle() -> int:
+    """What cuBLAS is called with."""
+    return runtime.getDevice() + 1
+
+
 def get_compute_capability() -> str:
     """The current device's, as "90"."""
     return Device().compute_capability
