@@ -393,3 +393,33 @@ def test_named_barriers_are_of_some_warps() -> None:
       xor.b32 other, %lane, 32; mad.lo.u32 pair, other, 4, p; ld.shared.u32 r, [pair]; }"""
     a = np.arange(128, dtype="u4") * 3
     np.testing.assert_array_equal(run(body, [a], "u4", seed=9)[0], a[np.arange(128) ^ 32])
+
+
+@pytest.mark.parametrize("seed", [0, 4])
+def test_barriers_count_predicates(seed: int) -> None:
+    body = """
+    { .reg .pred p, q, all, any;
+      setp.gt.u32 p, a, 40; setp.lt.u32 q, a, 1000;
+      bar.red.popc.u32 r, 0, p; bar.red.or.pred any, 0, p; selp.u32 s, 1, 0, any;
+      bar.red.and.pred all, 0, !q; selp.u32 t, 1, 0, all; bar.red.and.pred all, 0, q; selp.u32 u, 1, 0, all; }"""
+    a = np.arange(100, dtype="u4")  # the last warp is of four threads
+    r, s, t, u = run(body, [a], "u4", "u4", "u4", "u4", seed=seed)
+    assert (r == 59).all()
+    assert (s == 1).all()
+    assert (t == 0).all()
+    assert (u == 1).all()
+
+
+@pytest.mark.parametrize("seed", [0, 4, 5])
+def test_who_arrives_need_not_wait(seed: int) -> None:
+    """One warp gives to another what that waits for."""
+    body = """
+    { .reg .b32 p, q; .reg .pred gives; .shared .align 4 .b8 cells[128];
+      mov.u32 q, cells; and.b32 p, %lane, 31; mad.lo.u32 p, p, 4, q; setp.ge.u32 gives, %lane, 32;
+      @gives st.shared.u32 [p], a;
+      @gives bar.arrive 3, 64; mov.u32 r, 1;
+      @!gives bar.sync 3, 64;
+      @!gives ld.shared.u32 r, [p]; }"""
+    a = np.arange(64, dtype="u4")
+    (found,) = run(body, [a], "u4", seed=seed)
+    np.testing.assert_array_equal(found, np.where(a < 32, a + 32, 1))

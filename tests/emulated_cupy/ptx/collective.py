@@ -25,13 +25,22 @@ def _one_of(statement: Statement, words: tuple[str, ...]) -> int:
 
 
 def _barrier(decoder: Decoder, statement: Statement) -> None:
-    """bar.sync and its like; bar.warp.sync."""
-    if "warp" in statement.words:
-        return decoder.emit("bar.warp.sync", [decoder.operand(statement.parts[0], 4)])
-    if {"arrive", "red"} & set(statement.words) or not all(part.isdigit() for part in statement.parts):
+    """bar.sync and its like, bar.arrive, bar.red; bar.warp.sync."""
+    words, parts = statement.words, statement.parts
+    if "warp" in words:
+        return decoder.emit("bar.warp.sync", [decoder.operand(parts[0], 4)])
+    operands, size, numbers = [], 0, parts
+    if "red" in words:
+        size, numbers, source = _one_of(statement, ("and", "or", "popc")), parts[1:-1], parts[-1]
+        voted = decoder.scratch("%voted")
+        negation = "not.pred" if source.startswith("!") else "mov.pred"
+        decoder.emit(negation, [voted, decoder.operand(source.lstrip("!"), 4)])
+        operands = [decoder.operand(parts[0], 4), voted]
+    if not all(part.isdigit() for part in numbers):
         raise statement.unknown()
-    number, *threads = (int(part) for part in statement.parts)
-    decoder.emit("bar.sync", [], immediate=number, count=threads[0] if threads else 0)
+    number, *threads = (int(part) for part in numbers)
+    name = next((f"bar.{word}" for word in ("red", "arrive") if word in words), "bar.sync")
+    decoder.emit(name, operands, immediate=number, count=threads[0] if threads else 0, size=size)
 
 
 def _shuffle(decoder: Decoder, statement: Statement) -> None:

@@ -9,7 +9,7 @@
 
 #include "machine.h"
 
-enum { MAX_WARPS = 32, BARRIERS = 16, POISON = 0xff };
+enum { MAX_WARPS = 32, POISON = 0xff };
 
 void fail(Machine *m, const char *format, ...) {
     char text[300];
@@ -84,24 +84,42 @@ static int run_each(Machine *m) {
     return finished;
 }
 
+// Every lane gets what the predicates of all waiting lanes come to.
+static void give_reduction(Warp *w, int votes, int lanes) {
+    const Instruction *in = w->reducing;
+    const u32 value = in->size == 2 ? (u32)votes : (in->size == 0 ? votes == lanes : votes > 0) ? ~0u : 0;
+    for (int l = 0; l < LANES; l++)
+        if (w->mask >> l & 1) ROW(u32, 0)[l] = value;
+}
+
+static void open_barrier(Machine *m, int id, int votes, int lanes) {
+    for (int i = 0; i < m->warp_count; i++) {
+        Warp *w = &m->warps[i];
+        if (w->state != AT_BARRIER || w->barrier != id) continue;
+        w->state = RUNNABLE;
+        if (w->reducing) give_reduction(w, votes, lanes);
+    }
+    m->arrived[id] = 0;
+    m->epoch++;
+}
+
 // Lets the warps go on whose barrier is complete. One of all warps waits for those only that have not finished.
 static void open_barriers(Machine *m, int left) {
     for (int id = 0; id < BARRIERS; id++) {
-        int waiting = 0, wanted = left;
-        for (int i = 0; i < m->warp_count; i++)
-            if (m->warps[i].state == AT_BARRIER && m->warps[i].barrier == id) {
-                waiting++;
-                if (m->warps[i].barrier_warps) wanted = m->warps[i].barrier_warps;
-            }
-        if (!waiting || waiting != wanted) continue;
-        for (int i = 0; i < m->warp_count; i++)
-            if (m->warps[i].state == AT_BARRIER && m->warps[i].barrier == id) m->warps[i].state = RUNNABLE;
-        m->epoch++;
+        int waiting = 0, wanted = left, votes = 0, lanes = 0;
+        for (int i = 0; i < m->warp_count; i++) {
+            const Warp *w = &m->warps[i];
+            if (w->state != AT_BARRIER || w->barrier != id) continue;
+            waiting++, votes += w->votes, lanes += __builtin_popcount(w->mask);
+            if (w->barrier_warps) wanted = w->barrier_warps;
+        }
+        if (waiting && waiting + m->arrived[id] == wanted) open_barrier(m, id, votes, lanes);
     }
 }
 
 static void run_block(Machine *m) {
     m->epoch++, m->bulk_count = 0, m->idle = 0;
+    memset(m->arrived, 0, sizeof m->arrived);
     memset(m->shared, POISON, (size_t)m->shared_bytes);
     for (int i = 0; i < m->warp_count; i++) start_warp(m, &m->warps[i], i);
     for (int left = m->warp_count; left;) {

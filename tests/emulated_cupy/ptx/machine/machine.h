@@ -22,7 +22,7 @@ typedef uint64_t u64;
 typedef int32_t s32;
 typedef int64_t s64;
 
-enum { LANES = 32, ALL_LANES = -1, MAX_PRODUCTS = 64, MAX_BULK = 256 };
+enum { LANES = 32, ALL_LANES = -1, MAX_PRODUCTS = 64, MAX_BULK = 256, BARRIERS = 16 };
 
 // Address spaces, and the windows of generic addresses: the space is the byte on top.
 enum { GENERIC, SHARED, LOCAL, PARAM, GLOBAL };
@@ -106,8 +106,10 @@ typedef struct {
     u32 mask, live;
     Split splits[LANES + 1];
     int split_count, state, index;
-    int barrier, barrier_warps; // where it waits, and for how many warps; 0: all
-    u32 epoch;                  // of the warp's own barriers and collectives
+    int barrier, barrier_warps;  // where it waits, and for how many warps; 0: all
+    const Instruction *reducing; // the bar.red that it waits at
+    int votes;                   // its lanes whose predicate holds
+    u32 epoch;                   // of the warp's own barriers and collectives
     s64 group[LANES];
     Copy *copies;
     int copy_count, copy_room;
@@ -140,8 +142,9 @@ typedef struct {
     Mark *writes, *reads;
     Range hit; // the last range that was found
     u64 random;
-    s64 at;              // instruction
-    Bulk bulk[MAX_BULK]; // copies of the tensor unit that have not landed
+    s64 at;                // instruction
+    int arrived[BARRIERS]; // warps that do not wait
+    Bulk bulk[MAX_BULK];   // copies of the tensor unit that have not landed
     int bulk_count;
     s64 idle; // polls of barriers in vain, since something moved
     jmp_buf escape;

@@ -15,6 +15,8 @@
     OPERATION(st, "st")                                                                                                \
     OPERATION(atomic, "atom")                                                                                          \
     OPERATION(bar, "bar.sync")                                                                                         \
+    OPERATION(bar_arrive, "bar.arrive")                                                                                \
+    OPERATION(bar_red, "bar.red")                                                                                      \
     OPERATION(warp_sync, "bar.warp.sync")                                                                              \
     OPERATION(activemask, "activemask")                                                                                \
     OPERATION(elect, "elect.sync")                                                                                     \
@@ -183,6 +185,20 @@ static int leave(Machine *m, Warp *w, const Instruction *in, u32 mask) {
     return in->guard < 0 ? JUMPED : NEXT;
 }
 
+// immediate: the barrier; count: threads, or 0 for all. bar.red has r: d, predicate; size: 0 and, 1 or, 2 popc.
+static int block_barrier(Machine *m, Warp *w, const Instruction *in, u32 mask) {
+    if (!all_here(m, w, w->live, "barrier")) return AGAIN;
+    w->barrier = (int)in->immediate, w->barrier_warps = (int)in->count / LANES, w->epoch++;
+    if (in->op == OP_bar_arrive) {
+        m->arrived[w->barrier]++;
+        return NEXT;
+    }
+    w->reducing = in->op == OP_bar_red ? in : NULL;
+    if (w->reducing) w->votes = __builtin_popcount(predicate_bits(w->rows, in->r[1]) & mask);
+    w->state = AT_BARRIER;
+    return WAITS_PAST;
+}
+
 static int poll(Machine *m, const char *what) { // a warp that would wait lets others run
     if (++m->idle > POLLS_IN_VAIN) fail(m, "deadlock: %s", what);
     return WAITS;
@@ -210,9 +226,8 @@ static int step(Machine *m, Warp *w, const Instruction *in, u32 mask) {
     case OP_st: load_store(m, w, in, mask, 1); return NEXT;
     case OP_atomic: atomic(m, w, in, mask); return NEXT;
     case OP_bar:
-        if (!all_here(m, w, w->live, "barrier")) return AGAIN;
-        w->barrier = (int)in->immediate, w->barrier_warps = (int)in->count / LANES, w->epoch++, w->state = AT_BARRIER;
-        return WAITS_PAST;
+    case OP_bar_red:
+    case OP_bar_arrive: return block_barrier(m, w, in, mask);
     case OP_warp_sync: TOGETHER(in->r[0] < 0 ? ~0u : MEMBERS(0), "bar.warp.sync", );
     case OP_activemask: EACH_LANE(l) ROW(u32, 0)[l] = mask; return NEXT;
     case OP_elect:
