@@ -401,7 +401,7 @@ def test_barriers_count_predicates(seed: int) -> None:
     { .reg .pred p, q, all, any;
       setp.gt.u32 p, a, 40; setp.lt.u32 q, a, 1000;
       bar.red.popc.u32 r, 0, p; bar.red.or.pred any, 0, p; selp.u32 s, 1, 0, any;
-      bar.red.and.pred all, 0, !q; selp.u32 t, 1, 0, all; bar.red.and.pred all, 0, q; selp.u32 u, 1, 0, all; }"""
+      bar.red.and.pred all, 0, !p; selp.u32 t, 1, 0, all; bar.red.and.pred all, 0, q; selp.u32 u, 1, 0, all; }"""
     a = np.arange(100, dtype="u4")  # the last warp is of four threads
     r, s, t, u = run(body, [a], "u4", "u4", "u4", "u4", seed=seed)
     assert (r == 59).all()
