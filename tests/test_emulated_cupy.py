@@ -178,7 +178,7 @@ def test_pages_around_an_array_cannot_be_touched() -> None:
 import ctypes, sys
 import emulated_cupy as cp
 x = cp.zeros(1000, "f4")
-at = x.data.ptr + (-1 if sys.argv[1] == "before" else 0) * 8192 + (4000 if sys.argv[1] == "behind" else 0)
+at = x.data.ptr + (-1 if sys.argv[1] == "before" else 0) * 4096 + (4000 if sys.argv[1] == "behind" else 0)
 print(ctypes.c_float.from_address(at).value)
 """
     assert subprocesses.python("-c", code, "inside").stdout == "0.0\n"
