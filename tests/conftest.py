@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -64,6 +65,24 @@ def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     tuning_cases.forget_memory()
     yield tmp_path / "cache"
     tuning_cases.forget_memory()
+
+
+@pytest.fixture(params=["emulated", "emulated, random order", "device"])
+def cp(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """CuPy's stand-in, warps in their order and in a random one; CuPy itself where there is a device."""
+    if request.param == "device":
+        cupy = pytest.importorskip("cupy", exc_type=ImportError)
+        if not cupy.cuda.is_available():
+            pytest.skip("no CUDA device")
+        yield cupy
+        return
+    import emulated_cupy
+    from emulated_cupy import nvrtc
+
+    if nvrtc.library() is None:
+        pytest.skip(nvrtc.MISSING)
+    with emulated_cupy.pretend(seed=12345 if "random" in request.param else 0):
+        yield emulated_cupy
 
 
 @pytest.fixture(autouse=True)

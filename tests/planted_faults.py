@@ -52,8 +52,8 @@ class Fault:
 
     @property
     def is_native(self) -> bool:
-        """Whether something has to be compiled."""
-        return not self.file.endswith(".py")
+        """Whether something has to be compiled; tests compile what is theirs."""
+        return not self.file.endswith(".py") and not self.file.startswith("tests/")
 
     def plant(self, tree: Path) -> None:
         """Make the mistake in a tree; ValueError where its place is not there."""

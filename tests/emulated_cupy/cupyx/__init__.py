@@ -1,0 +1,1 @@
+"""``cupyx``: what CuPy has beyond NumPy."""

@@ -1,0 +1,1 @@
+"""``cupyx.scipy``: SciPy's functions on device arrays."""

@@ -1,0 +1,168 @@
+"""Example kernels, and how a backend would call them: sizes, packed weights, grid. ``cp`` is CuPy or its stand-in."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nvrtc_gate import Variant, from_architecture
+
+HERE = Path(__file__).parent
+DEFAULTS = {
+    "depthwise3x3": {"ROWS": 8},
+    "simt_gemm": {"BM": 128, "BN": 128, "BK": 8, "R": 3, "S": 3},
+    "patch_mma": {"BM": 128, "BN": 128, "R": 3, "S": 3, "STAGES": 3, "PATCH": 232},
+    "wgmma_conv": {"R": 3, "S": 3, "STAGES": 4, "TILE_W": 64},
+}
+"""Parameters of every kernel."""
+RESOURCES = HERE / "resources.txt"
+"""What they take of a multiprocessor, as ``nvrtc_gate`` has written it."""
+
+
+def source(name: str, **defines: int) -> str:
+    """A kernel's whole text. Parameters stand in it, not in options: CuPy compiles once more per set of options."""
+    head = "".join(f"#define {key} {value}\n" for key, value in defines.items())
+    parts = ["device.cuh", *(["device_sm90.cuh"] if name.startswith("wgmma") else []), f"{name}.cu"]
+    return head + "".join((HERE / part).read_text() for part in parts)
+
+
+VARIANTS = (
+    Variant("depthwise3x3", "depthwise3x3", source("depthwise3x3"), from_architecture(75)),
+    Variant("simt_gemm", "simt_gemm", source("simt_gemm"), from_architecture(75)),
+    Variant("patch_mma", "patch_mma", source("patch_mma"), from_architecture(80)),
+    Variant("wgmma_conv", "wgmma_conv", source("wgmma_conv"), ("sm_90a",)),
+)
+
+
+def device_source() -> str:
+    """The primitives that stand in front of every kernel."""
+    return (HERE / "device.cuh").read_text()
+
+
+def divider(d: int) -> tuple[int, int, int]:
+    """fc_divider: n / d == umulhi(n, multiplier) >> shift for 0 <= n < 2^31."""
+    if d == 1:
+        return 1, 0, 0
+    shift = (d - 1).bit_length() - 1
+    return d, ((1 << (32 + shift)) + d - 1) // d, shift
+
+
+def struct(*fields: int | tuple[int, ...]) -> np.ndarray:
+    """Integers as one argument that is passed by value."""
+    flat = [part for field in fields for part in (field if isinstance(field, tuple) else (field,))]
+    return np.array([tuple(flat)], [(f"f{i}", np.uint32) for i in range(len(flat))]).view(f"V{4 * len(flat)}")
+
+
+@cache
+def _function(cp: Any, name: str, text: str) -> Any:
+    options = ("-arch=sm_90a",) if name.startswith("wgmma") else ()
+    return cp.RawModule(code=text, options=options).get_function(name)
+
+
+class Launcher:
+    """Calls the kernels; ``edit`` changes their text before, for tests of the tests."""
+
+    def __init__(self, cp: Any, edit: Callable[[str], str] = lambda text: text) -> None:
+        self.cp, self._edit = cp, edit
+
+    def _function(self, name: str, **defines: int) -> Any:
+        return _function(self.cp, name, self._edit(source(name, **defines)))
+
+    def depthwise3x3(self, x: Any, k: Any, rows: int = 8) -> Any:
+        """Every channel with its own 3 x 3 kernel, float32."""
+        n, c, h, w = x.shape
+        y, strips = self.cp.empty(x.shape, x.dtype), -(-h // rows)
+        total = n * c * strips * w
+        sizes = (*(np.int32(size) for size in (c, h, w)), *(struct(divider(size)) for size in (w, strips, c)))
+        kernel = self._function("depthwise3x3", ROWS=rows)
+        kernel((-(-total // 128),), (128,), (x, k, y, *sizes, np.int32(total)))
+        return y
+
+    def simt_gemm(self, x: Any, w: Any, bias: Any = None, stride: int = 1, pad: int = 0, dilation: int = 1,
+                  bm: int = 128, bn: int = 128, bk: int = 8) -> Any:  # fmt: skip
+        """A dense convolution in float32."""
+        n, c, h, width = x.shape
+        k, _, r, s = w.shape
+        p, q = (
+            (size + 2 * pad - dilation * (taps - 1) - 1) // stride + 1 for size, taps in ((h, r), (width, s))
+        )  # fmt: skip
+        y = self.cp.empty((n, k, p, q), x.dtype)
+        size = struct(c, h, width, k, p, q, stride, stride, pad, pad, dilation, dilation, n * p * q, c * r * s,
+                      int(p * q % 4 == 0), divider(p * q), divider(q))  # fmt: skip
+        kernel = self._function("simt_gemm", BM=bm, BN=bn, BK=bk, R=r, S=s)
+        kernel((-(-n * p * q // bn), -(-k // bm)), (bm * bn // 64,), (x, w, bias, y, size))
+        return y
+
+    def patch_mma(self, x: Any, w: Any, bias: Any = None, pad: int = 0, dilation: int = 1,
+                  tile: tuple[int, int] = (8, 16), bm: int = 128, stages: int = 3) -> Any:  # fmt: skip
+        """A dense convolution of stride 1; ``x`` and ``w`` are uint16 arrays of bfloat16's bits."""
+        n, c, h, width = x.shape
+        k, _, r, s = w.shape
+        p, q = (size + 2 * pad - dilation * (taps - 1) for size, taps in ((h, r), (width, s)))
+        y = self.cp.empty((n, k, p, q), np.uint16)
+        (th, tw), packed = tile, self._pack_by_channels(w)
+        patch_h, patch_w = th + dilation * (r - 1), tw + dilation * (s - 1)
+        pitch = (patch_h * patch_w - 8 + 31) // 32 * 32 + 8
+        tiles_h, tiles_w = -(-p // th), -(-q // tw)
+        size = struct(c, h, width, k, p, q, pad, pad, dilation, dilation, th, tw, tiles_h, tiles_w, patch_w,
+                      patch_h * patch_w, divider(tw), divider(patch_w), divider(tiles_w),
+                      divider(tiles_h * tiles_w))  # fmt: skip
+        kernel = self._function("patch_mma", BM=bm, BN=128, R=r, S=s, STAGES=stages, PATCH=pitch)
+        kernel.max_dynamic_shared_size_bytes = shared = stages * s * bm * 32 + 2 * 8 * pitch * 4
+        kernel((n * tiles_h * tiles_w, -(-k // bm)), (256,), (x, packed, bias, y, size), shared_mem=shared)
+        return y
+
+    def _pack_by_channels(self, w: Any) -> Any:
+        """Weights as (block of 16 channels, r, s, filter, channel)."""
+        k, c, r, s = w.shape
+        packed = self.cp.zeros((-(-c // 16), r, s, k, 16), np.uint16)
+        for b in range(len(packed)):
+            part = w[:, b * 16 : b * 16 + 16]
+            packed[b, :, :, :, : part.shape[1]] = part.transpose(2, 3, 0, 1)
+        return packed
+
+    def wgmma_conv(self, x: Any, w: Any, bias: Any = None, pad: int = 0, tile_w: int = 64, stages: int = 4) -> Any:
+        """The same as ``patch_mma``, for sm_90a alone; widths and channels are multiples of 8."""
+        n, c, h, width = x.shape
+        k, _, r, s = w.shape
+        p, q = h + 2 * pad - r + 1, width + 2 * pad - s + 1
+        y = self.cp.empty((n, k, p, q), np.uint16)
+        packed = self.cp.ascontiguousarray(w.transpose(2, 3, 0, 1))  # (r, s, k, c)
+        tile_h = 128 // tile_w
+        tiles_w, tiles_h = -(-q // tile_w), -(-p // tile_h)
+        dims, strides = (width, c, h, n), (2 * h * width, 2 * width, 2 * c * h * width)
+        maps = (
+            tensor_map(self.cp, x, dims, strides, (tile_w, 64, tile_h, 1), 2 * tile_w),
+            tensor_map(self.cp, packed, (c, r * s * k), (2 * c,), (64, 128), 128),
+        )
+        size = struct(c, k, p, q, pad, pad, divider(tiles_w), divider(tiles_w * tiles_h))
+        kernel = self._function("wgmma_conv", R=r, S=s, STAGES=stages, TILE_W=tile_w)
+        kernel.max_dynamic_shared_size_bytes = shared = stages * 32768
+        kernel((n * tiles_w * tiles_h, -(-k // 128)), (288,), (*maps, bias, y, size), shared_mem=shared)
+        return y
+
+
+def tensor_map(cp: Any, array: Any, dims: tuple[int, ...], strides: tuple[int, ...], box: tuple[int, ...],
+               swizzle: int) -> Any:  # fmt: skip
+    """A tensor map of 16-bit elements as an argument by value; on a device cuTensorMapEncodeTiled makes it."""
+    if cp.__name__ == "emulated_cupy":
+        from emulated_cupy.tensor_map import encode_tiled
+
+        return encode_tiled(array.data.ptr, 2, dims, strides, box, swizzle)
+    memory = np.zeros(256 + 128, np.uint8)  # the driver wants the map 128-byte aligned
+    aligned = memory[-memory.ctypes.data % 128 :][:128]
+    rank, kinds, bfloat16 = len(dims), {0: 0, 32: 1, 64: 2, 128: 3}, 9
+    encode = ctypes.CDLL("libcuda.so.1").cuTensorMapEncodeTiled
+    failed = encode(
+        ctypes.c_void_p(aligned.ctypes.data), bfloat16, rank, ctypes.c_void_p(array.data.ptr),
+        (ctypes.c_uint64 * rank)(*dims), (ctypes.c_uint64 * (rank - 1))(*strides), (ctypes.c_uint32 * rank)(*box),
+        (ctypes.c_uint32 * rank)(*[1] * rank), 0, kinds[swizzle], 2, 0,
+    )  # fmt: skip
+    if failed:
+        raise RuntimeError(f"cuTensorMapEncodeTiled: error {failed}")
+    return aligned.copy().view("V128")

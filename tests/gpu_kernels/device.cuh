@@ -1,0 +1,78 @@
+// Device primitives: all PTX of the library stands in this file, one small function per instruction.
+//
+// This text is put in front of every kernel's source: one string, so that CuPy's cache key sees it.
+typedef unsigned char fc_u8;
+typedef unsigned short fc_u16;
+typedef unsigned int fc_u32;
+typedef unsigned long long fc_u64;
+
+#define FC_DYNAMIC_SHARED(name)                                                                                        \
+    extern __shared__ __align__(128) unsigned char fc_smem[];                                                          \
+    unsigned char *name = fc_smem
+
+static __device__ __forceinline__ fc_u32 fc_shared_address(const void *p) {
+    return (fc_u32)__cvta_generic_to_shared(p);
+}
+
+// Two floats as a pair of bfloat16, round to nearest even; lo in the low half. (sm_80; older: not used)
+static __device__ __forceinline__ fc_u32 fc_pack_bf16(float lo, float hi) {
+    fc_u32 d;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(d) : "f"(hi), "f"(lo));
+    return d;
+}
+
+// Float to tf32, round to nearest, ties away: what mma truncates otherwise.
+static __device__ __forceinline__ fc_u32 fc_to_tf32(float x) {
+    fc_u32 d;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(d) : "f"(x));
+    return d;
+}
+
+// Asynchronous copy of BYTES (4, 8 or 16) to shared memory; the bytes from `valid` on are zeros.
+template <int BYTES> static __device__ __forceinline__ void fc_copy_async(void *to, const void *from, int valid) {
+    if (BYTES == 16)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(fc_shared_address(to)), "l"(from), "r"(valid)
+                     : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(fc_shared_address(to)), "l"(from),
+                     "n"(BYTES), "r"(valid)
+                     : "memory");
+}
+static __device__ __forceinline__ void fc_copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int PENDING> static __device__ __forceinline__ void fc_copy_wait() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+}
+
+// Four 8x8 matrices of 16-bit elements; lane i gives the address of row i%8 of matrix i/8.
+static __device__ __forceinline__ void fc_ldmatrix4(fc_u32 (&d)[4], const void *row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+                 : "r"(fc_shared_address(row))
+                 : "memory");
+}
+
+// c += a b, 16x8x16, bfloat16 in, float32 out; a row-major, b column-major. g = lane/4, t = lane%4:
+// a: (g, 2t..) (g+8, 2t..) (g, 2t+8..) (g+8, 2t+8..); b: (2t.., g) (2t+8.., g); c: (g, 2t) (g, 2t+1) (g+8, 2t) (g+8,
+// 2t+1)
+static __device__ __forceinline__ void fc_mma_bf16(float (&c)[4], const fc_u32 (&a)[4], fc_u32 b0, fc_u32 b1) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// c += a b, 16x8x8, tf32 in, float32 out: a: (g, t) (g+8, t) (g, t+4) (g+8, t+4); b: (t, g) (t+4, g); c as above.
+static __device__ __forceinline__ void fc_mma_tf32(float (&c)[4], const fc_u32 (&a)[4], fc_u32 b0, fc_u32 b1) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// n / d and n % d for 0 <= n < 2^31 by one multiplication: multiplier and shift from the host (`divider` in Python).
+struct fc_divider {
+    fc_u32 d, multiplier, shift;
+};
+static __device__ __forceinline__ fc_u32 fc_quotient(fc_u32 n, const fc_divider &v) {
+    return v.d == 1 ? n : __umulhi(n, v.multiplier) >> v.shift;
+}

@@ -1,0 +1,136 @@
+"""The stand-in has no name and no parameter that CuPy has not; CuPy can be imported without a driver."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from operator import attrgetter
+from typing import Any
+
+import pytest
+
+import emulated_cupy as cp
+
+
+def test_imports_find_the_stand_in() -> None:
+    with cp.installed():
+        import cupy
+        import cupyx.scipy.fft
+        from cupy.cuda.memory import OutOfMemoryError
+        from cupy.lib.stride_tricks import as_strided
+
+        assert cupy is cp
+        assert OutOfMemoryError is cp.cuda.memory.OutOfMemoryError
+        assert as_strided is cp.lib.stride_tricks.as_strided
+        assert cupyx.scipy.fft.rfftn(cupy.ones(4)).get()[0] == 4
+
+
+OWN = {
+    "": {"KernelError", "PROFILES", "Profile", "System", "cupyx", "installed", "pretend", "system"},
+    "cuda": {"cublas"},  # CuPy looks for libcublas before it says what is there
+    "cuda.memory": {"default_pool", "device_of", "holds", "live_bytes", "live_ranges", "using_allocator"},
+    "cuda.stream": {"forbid_synchronization", "submit"},
+    "cuda.graph": {"Node"},
+}
+"""Names of the stand-in's own, by module."""
+MODULES = ("cuda", "cuda.runtime", "cuda.memory", "cuda.stream", "cuda.device", "cuda.graph", "cuda.driver",
+           "cuda.compiler", "cuda.nvrtc", "lib.stride_tricks")  # fmt: skip
+
+
+def _public(module: Any) -> dict[str, Any]:
+    """What a module offers: what it defines or says that it exports."""
+    names = getattr(module, "__all__", None) or [
+        name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__
+    ]
+    return {name: getattr(module, name) for name in names if not name.startswith("_")}
+
+
+def _parameters(function: Any) -> list[str] | None:
+    """The names of a function's parameters; of a compiled one, from its docstring's first line. None: any."""
+    try:
+        parameters = inspect.signature(function).parameters
+        if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters.values()):
+            return None
+        return [name for name in parameters if name not in ("self", "kwargs")]
+    except (TypeError, ValueError):
+        match = re.match(r"[\w.]+\((.*)\)", function.__doc__ or "")
+        if match is None:
+            return None
+        words = [word for part in match[1].split(", ") for word in part.split("=")[0].split(":")[0].split()[-1:]]
+        return [word.lstrip("*") for word in words if word not in ("self", "*", "/", "*args", "**kwargs")]
+
+
+def _differences(name: str, ours: Any, theirs: Any) -> Iterator[str]:
+    """What is not as CuPy has it, of a function or a class and its members."""
+    if inspect.isclass(ours) and not issubclass(ours, BaseException) and ours.__module__.startswith("emulated_cupy"):
+        members = {key: getattr(ours, key) for base in ours.__mro__[:-1] for key in vars(base) if key[0] != "_"}
+        for key, member in members.items():
+            if not hasattr(theirs, key):
+                yield f"{name}.{key}"
+            elif inspect.isfunction(member):
+                yield from _differences(f"{name}.{key}", member, getattr(theirs, key))
+    elif inspect.isfunction(ours):
+        given, real = _parameters(ours), _parameters(theirs)
+        if given and real and given != real[: len(given)]:
+            yield f"{name}({', '.join(given)}), CuPy's ({', '.join(real)})"
+
+
+def test_names_are_cupys() -> None:
+    cupy = pytest.importorskip("cupy", exc_type=ImportError)
+    import cupyx.scipy.fft
+
+    pairs = [(cp, cupy), (cp.cupyx.scipy.fft, cupyx.scipy.fft)]
+    for name in MODULES:
+        pairs.append((attrgetter(name)(cp), attrgetter(name)(cupy)))
+    compared, wrong = 0, []
+    for ours, theirs in pairs:
+        for name, value in _public(ours).items():
+            if name in OWN.get(ours.__name__.removeprefix("emulated_cupy").lstrip("."), ()):
+                continue
+            compared += 1
+            if not hasattr(theirs, name):
+                wrong.append(f"{ours.__name__}.{name}")
+            else:
+                wrong += _differences(f"{ours.__name__}.{name}", value, getattr(theirs, name))
+    assert not wrong, "\n".join(wrong)
+    assert compared > 150
+
+
+WANTED = {
+    "": "ndarray empty zeros ones full empty_like zeros_like asarray ascontiguousarray asnumpy concatenate moveaxis "
+    "broadcast_to arange take where add multiply subtract negative conj sum matmul may_share_memory shares_memory "
+    "RawModule RawKernel get_default_memory_pool get_array_module cuda lib",
+    "ndarray": "shape strides dtype data nbytes flags ndim size itemsize T transpose reshape astype copy fill get set "
+    "device real imag sum view swapaxes squeeze ravel base item __cuda_array_interface__ __getitem__ __setitem__",
+    "lib.stride_tricks": "as_strided",
+    "cuda": "Device Stream Event get_elapsed_time get_current_stream runtime alloc MemoryPool MemoryPointer "
+    "get_allocator set_allocator using_allocator memory is_available nvrtc compiler driver Graph",
+    "cuda.Device": "id attributes compute_capability synchronize use mem_info __enter__",
+    "cuda.Stream": "null ptds begin_capture end_capture is_capturing synchronize wait_event record use __enter__",
+    "cuda.Event": "record synchronize done",
+    "cuda.Graph": "launch upload",
+    "cuda.runtime": "getDeviceCount getDevice setDevice getDeviceProperties driverGetVersion runtimeGetVersion "
+    "deviceSynchronize memGetInfo CUDARuntimeError",
+    "cuda.memory": "OutOfMemoryError",
+    "RawKernel": "num_regs local_size_bytes shared_size_bytes max_dynamic_shared_size_bytes max_threads_per_block "
+    "attributes preferred_shared_memory_carveout compile name",
+    "RawModule": "get_function compile code options",
+}
+"""What a backend is written with."""
+
+
+INSTANCES: dict[str, Callable[[], Any]] = {
+    "ndarray": lambda: cp.zeros(3),
+    "cuda.Device": lambda: cp.cuda.Device(0),
+    "RawKernel": lambda: cp.RawKernel("", "k"),
+    "RawModule": lambda: cp.RawModule(code=""),
+}
+"""Where attributes are of instances alone."""
+
+
+@pytest.mark.parametrize("where", WANTED)
+def test_what_a_backend_needs_is_there(where: str) -> None:
+    place = attrgetter(where)(cp) if where else cp
+    here = {*dir(place), *(vars(INSTANCES[where]()) if where in INSTANCES else ())}
+    assert set(WANTED[where].split()) <= here

@@ -1,0 +1,175 @@
+"""The example kernels against NumPy, exactly, on small integers; what they take; what was changed in them is found."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpu_kernels
+import nvrtc_gate
+from emulated_cupy import nvrtc
+from gpu_kernels import Launcher
+
+needs_nvrtc = pytest.mark.skipif(nvrtc.library() is None, reason=nvrtc.MISSING)
+
+
+def convolution(x: np.ndarray, w: np.ndarray, stride: int = 1, pad: int = 0, dilation: int = 1) -> np.ndarray:
+    """The definition, in float64."""
+    (n, _, h, width), (k, _, r, s) = x.shape, w.shape
+    x = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad))).astype(np.float64)
+    p, q = ((size + 2 * pad - dilation * (taps - 1) - 1) // stride + 1 for size, taps in ((h, r), (width, s)))
+    y = np.zeros((n, k, p, q))
+    for i in range(r):
+        for j in range(s):
+            rows = slice(i * dilation, i * dilation + stride * (p - 1) + 1, stride)
+            columns = slice(j * dilation, j * dilation + stride * (q - 1) + 1, stride)
+            y += np.einsum("nchw,kc->nkhw", x[:, :, rows, columns], w[:, :, i, j].astype(np.float64))
+    return y
+
+
+def integers(seed: int, *shape: int, most: int = 4) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-most, most + 1, shape).astype(np.float32)
+
+
+def bfloat16(x: np.ndarray) -> np.ndarray:
+    """Its bits, rounded to nearest even."""
+    bits = x.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 30, 29), (1, 3, 1, 1), (1, 1, 9, 70)])
+def test_depthwise(cp: Any, shape: tuple[int, ...]) -> None:
+    x, k = integers(0, *shape), integers(1, shape[1], 3, 3)
+    y = Launcher(cp).depthwise3x3(cp.asarray(x), cp.asarray(k)).get()
+    expected = [convolution(x[:, c : c + 1], k[None, c : c + 1], pad=1)[:, 0] for c in range(shape[1])]
+    np.testing.assert_array_equal(y, np.stack(expected, 1))
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "settings"),
+    [
+        ((2, 16, 14, 14), (100, 16, 3, 3), {"pad": 1}),
+        ((1, 3, 15, 13), (20, 3, 3, 3), {"stride": 2, "pad": 1, "dilation": 2, "bm": 64, "bn": 64}),
+        ((1, 37, 8, 8), (130, 37, 1, 1), {}),
+    ],
+)
+def test_simt_gemm(cp: Any, x_shape: Any, w_shape: Any, settings: dict[str, int]) -> None:
+    x, w, bias = integers(0, *x_shape), integers(1, *w_shape), integers(2, w_shape[0])
+    y = Launcher(cp).simt_gemm(cp.asarray(x), cp.asarray(w), cp.asarray(bias), **settings).get()
+    geometry = {name: value for name, value in settings.items() if name[0] != "b"}
+    np.testing.assert_array_equal(y, convolution(x, w, **geometry) + bias[:, None, None])
+
+
+def _skip_below(cp: Any, least: int, *, exactly: bool = False) -> None:
+    capability = int(cp.cuda.Device().compute_capability)
+    if capability < least or (exactly and capability != least):
+        pytest.skip(f"a device of {capability}")
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "filters", "taps", "settings"),
+    [
+        ((1, 32, 17, 19), 72, 3, {"pad": 1}),
+        ((2, 24, 14, 14), 130, 3, {"pad": 1, "tile": (9, 14)}),
+        ((1, 16, 12, 12), 64, 3, {"pad": 2, "dilation": 2, "bm": 64, "stages": 4}),
+    ],
+)
+def test_patch_mma(cp: Any, x_shape: Any, filters: int, taps: int, settings: dict[str, Any]) -> None:
+    _skip_below(cp, 80)
+    x, w = integers(0, *x_shape, most=2), integers(1, filters, x_shape[1], taps, taps, most=1)
+    bias = integers(2, filters)
+    arrays = cp.asarray(bfloat16(x)), cp.asarray(bfloat16(w)), cp.asarray(bias)
+    y = Launcher(cp).patch_mma(*arrays, **settings).get()
+    geometry = {name: value for name, value in settings.items() if name in ("pad", "dilation")}
+    np.testing.assert_array_equal(y, bfloat16(convolution(x, w, **geometry) + bias[:, None, None]))
+
+
+@pytest.mark.parametrize(("x_shape", "filters", "tile_w"), [((1, 64, 6, 56), 130, 64), ((1, 72, 9, 32), 64, 32)])
+def test_wgmma(cp: Any, x_shape: Any, filters: int, tile_w: int) -> None:
+    """Tensor copy unit, barriers in shared memory and wgmma."""
+    _skip_below(cp, 90, exactly=True)
+    x, w, bias = integers(0, *x_shape, most=2), integers(1, filters, x_shape[1], 3, 3, most=1), integers(2, filters)
+    arrays = cp.asarray(bfloat16(x)), cp.asarray(bfloat16(w)), cp.asarray(bias)
+    y = Launcher(cp).wgmma_conv(*arrays, pad=1, tile_w=tile_w).get()
+    np.testing.assert_array_equal(y, bfloat16(convolution(x, w, pad=1) + bias[:, None, None]))
+
+
+@cache
+def used() -> dict[tuple[str, str], Any]:
+    return nvrtc_gate.compile_all(gpu_kernels.VARIANTS)
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("variant", gpu_kernels.VARIANTS, ids=lambda variant: variant.name)
+def test_every_architecture_compiles_them_to_what_the_table_says(variant: nvrtc_gate.Variant) -> None:
+    """After a change of a kernel: ``python tests/nvrtc_gate.py``, and look at what has become of the table."""
+    table = nvrtc_gate.Table.read(gpu_kernels.RESOURCES)
+    for arch in variant.architectures:
+        found = used()[variant.name, arch]
+        assert isinstance(found, nvrtc.Resources), f"{arch}: {found}"
+        assert table.allows((variant.name, arch), found), f"{arch}: {found}, written {table.rows[variant.name, arch]}"
+
+
+@needs_nvrtc
+def test_table_has_no_row_of_kernels_that_are_gone() -> None:
+    table = nvrtc_gate.Table.read(gpu_kernels.RESOURCES)
+    assert set(table.rows) == {(v.name, arch) for v in gpu_kernels.VARIANTS for arch in v.architectures}
+
+
+@needs_nvrtc
+def test_the_table_is_compared(tmp_path: Path) -> None:
+    key, few = ("k", "sm_80"), nvrtc.Resources(40, 0, 0)
+    spills = nvrtc.Resources(40, 400, 0)
+    for version in (nvrtc.version(), (1, 0)):
+        nvrtc_gate.Table(version, {key: few}).write(tmp_path / "table.txt")
+        table = nvrtc_gate.Table.read(tmp_path / "table.txt")
+        assert table == nvrtc_gate.Table(version, {key: few})
+        assert table.allows(key, few)
+        assert not table.allows(key, spills)
+
+
+@needs_nvrtc
+def test_what_an_architecture_lacks_does_not_compile() -> None:
+    with pytest.raises(nvrtc.CompileError, match="wgmma"):
+        nvrtc.cubin(gpu_kernels.source("wgmma_conv"), "sm_90")
+
+
+MUTATIONS = [
+    # kernel, what is changed, into what: each must change the result or be reported
+    ("patch_mma", "fc_copy_wait<STAGES - 2>();", "fc_copy_wait<STAGES - 1>();"),
+    ("patch_mma", "__syncthreads(); // the stage", "// the stage"),
+    ("patch_mma", "lane >> 4) ^ (a_row", "lane >> 4) ^ 1 ^ (a_row"),
+    ("simt_gemm", "keep(at ^ 1);", "keep(at);"),
+    ("wgmma_conv", "fc_wgmma_wait<0>();", "fc_wgmma_wait<1>();"),
+    ("wgmma_conv", "(step / STAGES - 1) & 1", "(step / STAGES) & 1"),
+    ("wgmma_conv", "8 * SPAN, SWIZZLE", "8 * SPAN, 0"),
+    ("wgmma_conv", "fc_barrier_expect(&full[at], 32768)", "fc_barrier_expect(&full[at], 16384)"),
+]
+
+
+@needs_nvrtc
+@pytest.mark.parametrize(("name", "old", "new"), MUTATIONS)
+def test_what_is_changed_in_a_kernel_is_found(name: str, old: str, new: str) -> None:
+    """A wait, a barrier, a bit of a swizzle, the number of a buffer: reported, or the result is wrong."""
+    import emulated_cupy as cp
+
+    def edit(text: str) -> str:
+        assert text.count(old) == 1
+        return text.replace(old, new)
+
+    launcher, x, w = Launcher(cp, edit), integers(0, 1, 64, 8, 56, most=2), integers(1, 64, 64, 3, 3, most=1)
+    expected = convolution(x, w, pad=1)
+    try:
+        if name == "simt_gemm":
+            y = launcher.simt_gemm(cp.asarray(x), cp.asarray(w), pad=1).get()
+        else:
+            tile = {"tile": (2, 56)} if name == "patch_mma" else {}
+            y = getattr(launcher, name)(cp.asarray(bfloat16(x)), cp.asarray(bfloat16(w)), pad=1, **tile).get()
+            expected = bfloat16(expected)
+    except cp.KernelError:
+        return
+    assert (y != expected).any()
