@@ -40,7 +40,7 @@ LAYERS = (
         "suites",
         "_timing",
     ),
-    ("_cpu",),
+    ("_cpu", "_gpu"),
     ("_backend",),
     ("_accuracy",),
     ("_choose",),

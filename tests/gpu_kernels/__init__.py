@@ -13,6 +13,7 @@ import numpy as np
 from nvrtc_gate import Variant, from_architecture
 
 HERE = Path(__file__).parent
+SHARED = HERE.parent.parent / "fastconv" / "_gpu" / "csrc"
 DEFAULTS = {
     "depthwise3x3": {"ROWS": 8},
     "simt_gemm": {"BM": 128, "BN": 128, "BK": 8, "R": 3, "S": 3},
@@ -27,8 +28,8 @@ RESOURCES = HERE / "resources.txt"
 def source(name: str, **defines: int) -> str:
     """A kernel's whole text. Parameters stand in it, not in options: CuPy compiles once more per set of options."""
     head = "".join(f"#define {key} {value}\n" for key, value in defines.items())
-    parts = ["device.cuh", *(["device_sm90.cuh"] if name.startswith("wgmma") else []), f"{name}.cu"]
-    return head + "".join((HERE / part).read_text() for part in parts)
+    shared = ["device.cuh", *(["device_sm90.cuh"] if name.startswith("wgmma") else [])]
+    return head + "".join((SHARED / part).read_text() for part in shared) + (HERE / f"{name}.cu").read_text()
 
 
 VARIANTS = (
@@ -41,7 +42,7 @@ VARIANTS = (
 
 def device_source() -> str:
     """The primitives that stand in front of every kernel."""
-    return (HERE / "device.cuh").read_text()
+    return (SHARED / "device.cuh").read_text()
 
 
 def divider(d: int) -> tuple[int, int, int]:

@@ -1,0 +1,1 @@
+"""The GPU backend: CUDA kernels on CuPy arrays, through RawModule."""
