@@ -111,17 +111,20 @@ class Build:
 
     def rebuild(self, tree: Path, fault: Fault) -> None:
         """Build what a fault in ``tree`` changes."""
-        changed = fault.file
-        if changed.endswith(".pyx"):
+        changed, translated = {fault.file}, f"build/cython/{fault.file}"
+        if fault.file.endswith(".pyx"):
             run([sys.executable, "setup.py", "--name"], tree)  # which translates what has changed
-            changed = f"build/cython/{changed.removesuffix('.pyx')}.c"
+            changed = {f"{translated.removesuffix('.pyx')}.c"}
+        elif (tree / translated).exists():  # a header, which Cython puts beside what includes it
+            shutil.copy2(tree / fault.file, tree / translated)
+            changed.add(translated)
         made: set[str] = set()
         for command, sources in zip(self.commands, self.sources, strict=True):
             target = command[command.index("-o") + 1]
             if "-c" in command:
                 level = next((word for word in command if word.startswith("-DISA_LEVEL=")), None)
                 is_other = level is not None and level != f"-DISA_LEVEL={identifier(fault.level)}"
-                if is_other or changed not in sources:
+                if is_other or not changed & sources:
                     continue
             elif not made & set(command):
                 continue
@@ -130,7 +133,7 @@ class Build:
             if "-shared" in command:  # linked under build/lib..., used in place
                 shutil.copy2(tree / target, tree.joinpath(*Path(target).parts[2:]))
         if not made:
-            raise RuntimeError(f"nothing is compiled from {changed}")
+            raise RuntimeError(f"nothing is compiled from {fault.file}")
 
     def _sources(self, command: list[str]) -> set[str]:
         """The files that a command compiles."""
@@ -210,7 +213,8 @@ def usable_levels() -> set[str]:
     """The ISA levels of this machine, of those that faults are planted in."""
     flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     words = set(flags[1].split()) if flags else set()
-    return {LEVEL, *(["avx512-bf16"] if "avx512_bf16" in words else [])}
+    needed = {"x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}, "avx512-bf16": {"avx512_bf16"}}
+    return {LEVEL, *(level for level, flags_of_level in needed.items() if flags_of_level <= words)}
 
 
 def main() -> int:

@@ -22,6 +22,8 @@ from definitions import (
     to_layout,
 )
 from fastconv._backend import algorithm_names
+from fastconv._border import Border
+from fastconv._cpu.border import add_back
 
 NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
@@ -318,6 +320,15 @@ def test_padding_modes_add_up_half_floats_in_single_precision() -> None:
         x.shape, w, np.ones((1, 1, 3004), np.float16), padding=[(3001, 1)], padding_mode="replicate"
     )
     np.testing.assert_array_equal(dx, [[[3002, 2]]])
+
+
+def test_padded_half_floats_are_added_up_in_single_precision() -> None:
+    """Those that a kernel takes as they are."""
+    padded = np.random.default_rng(0).standard_normal((1, 20, 1, 1, 99)).astype(np.float16)
+    result = np.empty((1, 20, 1, 1, 1), np.float16)
+    expected = padded.sum(axis=-1, keepdims=True, dtype=np.float64)
+    add_back(Border((1, 1, 1), (None, None, np.zeros(99, int))), padded, result)
+    assert (abs(result - expected) <= 0.501 * np.spacing(result)).all()
 
 
 @pytest.mark.parametrize("pair", [(-10, 20), (20, -10), (-3, 0), (-1, 6), (5, -3)])

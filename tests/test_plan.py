@@ -94,6 +94,7 @@ def test_packed_weights_of_every_algorithm(algorithm: str, direction: str) -> No
     candidates = [
         ("conv2d", (1, 8, 12, 12), (16, 8, 3, 3), {"layout": "NCHW"}),
         ("conv2d", (1, 8, 12, 12), (8, 8, 3, 3), {"layout": "NCHW"}),
+        ("conv2d", (1, 12, 12, 8), (3, 3, 8, 16), {"layout": "NHWC", "w_layout": "HWIO"}),
         ("depthwise_conv2d", (1, 8, 12, 12), (8, 1, 3, 3), {"layout": "NCHW"}),
         ("depthwise_conv2d", (1, 12, 12, 20), (20, 1, 3, 3), {"layout": "NHWC"}),
         ("conv2d", (1, 12, 12, 32), (32, 4, 3, 3), {"layout": "NHWC", "groups": 8}),

@@ -13,6 +13,7 @@ from fastconv._backend import find_algorithm
 from fastconv._choose import select
 from fastconv._cpu import backend
 from fastconv._cpu.algorithms.winograd import algorithm as winograd
+from fastconv._cpu.engine import workspace
 from fastconv._problem import DIRECTIONS
 from operands import RESULT, integer_operands, place
 from problems import describe
@@ -194,9 +195,16 @@ def test_weight_gradients_in_splits_of_passes(sizes: tuple[int, int, int]) -> No
     dy = rng.standard_normal((1, filters, size, size), np.float32)
     w_shape, settings = (filters, channels, 3, 3), {"padding": 1}
     dw = grad.conv2d_weight(x, w_shape, dy, **settings, algorithm="winograd", threads=1)
-    for threads in (2, 3):
-        again = grad.conv2d_weight(x, w_shape, dy, **settings, algorithm="winograd", threads=threads)
-        np.testing.assert_array_equal(again, dw)
+
+    def full_of_nan(size_bytes: int) -> np.ndarray:
+        memory = workspace.aligned(size_bytes)
+        memory[...] = 0xFF
+        return memory
+
+    with workspace.watched(full_of_nan, lambda memory: None):
+        for threads in (1, 2, 3):
+            again = grad.conv2d_weight(x, w_shape, dy, **settings, algorithm="winograd", threads=threads)
+            np.testing.assert_array_equal(again, dw)
     wide = (x.astype(np.float64), w_shape, dy.astype(np.float64))
     exact = grad.conv2d_weight(*wide, **settings, algorithm="implicit_gemm")
     assert abs(dw - exact).max() <= 1e-5 * abs(exact).max()
