@@ -44,8 +44,8 @@ __all__ = [
 class PreparedCall(Protocol):
     """What a backend's ``prepare`` makes of a call."""
 
-    def at(self, places: Any) -> CompiledCall:
-        """The same for the arguments of a function: the places of its operands among them, by their roles."""
+    def at(self, places: Any) -> CompiledCall | Callable[[tuple[Any, ...], Any], Any]:
+        """``compute(arrays, out)`` for the arguments of a function: the places of its operands among them, by roles."""
 
 
 class Backend(Protocol):

@@ -148,7 +148,8 @@ def placed(compiled: PreparedCall | None, call: ConvCall, arrays: Arrays) -> Com
     operands = {role: array for role in ROLES if (array := getattr(call, role)) is not None}
     if compiled is None or len(set(given)) < len(given) or not all(id(array) in given for array in operands.values()):
         return None
-    return compiled.at({role: places.index(id(array)) for role, array in operands.items()})
+    made = compiled.at({role: places.index(id(array)) for role, array in operands.items()})
+    return made if isinstance(made, CompiledCall) else PythonCall(made)
 
 
 def pack(plan: Plan, frame: Frame, w: np.ndarray) -> object | None:
