@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ._errors import bad_type, unfit
+from ._errors import bad_type
 
 WITHOUT_MASK = "an array without a mask, as its .filled(value) is"
 
 
-def as_array(argument: str, value: Any) -> np.ndarray:
-    """``value`` as an ndarray of numbers, without a copy where it is one already."""
+def as_array(argument: str, value: Any) -> Any:
+    """``value`` as an ndarray of numbers, without a copy where it is one already; an array of CuPy's as it is."""
     if type(value) is np.ndarray:
         array = value
+    elif is_cupys(value):
+        return value
     else:
         if hasattr(value, "__cuda_array_interface__"):
             raise bad_type(
-                argument, f"a GPU array ({type(value).__name__})", "a NumPy array; no GPU backend is installed"
+                argument,
+                f"a GPU array ({type(value).__name__})",
+                "a NumPy or a CuPy array; cupy.asarray makes one of it without a copy",
             )
         if value is None or isinstance(value, (str, bytes, dict, set)):
             raise bad_type(argument, value, "an array")
@@ -33,6 +36,17 @@ def as_array(argument: str, value: Any) -> np.ndarray:
     if array.dtype.hasobject or array.dtype.names is not None:
         raise bad_type(argument, f"an array of dtype {array.dtype}", "an array of numbers")
     return array
+
+
+def is_cupys(value: object) -> bool:
+    """Whether ``value`` is an array of CuPy's, or of a type derived from it; CuPy is not imported."""
+    kind = type(value)
+    return kind is not np.ndarray and _derives_from_cupys(kind)  # type: ignore[arg-type]
+
+
+@functools.lru_cache(256)
+def _derives_from_cupys(kind: type) -> bool:
+    return any(base.__name__ == "ndarray" and base.__module__ == "cupy" for base in kind.__mro__)
 
 
 def _is_masked(value: Any) -> bool:
@@ -59,31 +73,21 @@ def native(array: np.ndarray) -> np.ndarray:
     return array if is_native(array) else array.astype(array.dtype.newbyteorder("="), order="K")
 
 
-def check_out(out: Any, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
-    """``out`` if a result of ``shape`` and ``dtype`` can be written to it."""
-    if not isinstance(out, np.ndarray):
-        raise bad_type("out", type(out).__name__, "a NumPy array")
-    if isinstance(out, np.ma.MaskedArray):
-        raise bad_type("out", "a masked array", WITHOUT_MASK)
-    if out.dtype.newbyteorder("=") != dtype.newbyteorder("="):
-        raise bad_type("out", f"dtype {out.dtype}", f"dtype {dtype}")
-    if out.shape != tuple(shape):
-        raise unfit("out", f"shape {out.shape}", f"shape {tuple(shape)}")
-    if not out.flags.writeable:
-        raise unfit("out", "a read-only array", "a writable array")
-    return out
-
-
 def writable_in_place(out: np.ndarray, *inputs: np.ndarray | None) -> bool:
     """Whether kernels may write straight into ``out``: native, free of overlap with itself and with the inputs."""
     if not is_native(out):
         return False
-    if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
+    if overlaps_itself(out):
         return False
-    extents = sorted((abs(stride), size) for stride, size in zip(out.strides, out.shape, strict=True) if size > 1)
-    reach = out.dtype.itemsize
-    for stride, size in extents:
-        if stride < reach:
-            return False
-        reach = stride * (size - 1) + reach
     return not any(array is not None and np.may_share_memory(out, array) for array in inputs)
+
+
+def overlaps_itself(array: Any) -> bool:
+    """Whether two elements may share memory: an axis steps over less than the axes of smaller steps reach."""
+    reach = array.itemsize
+    for stride, size in sorted((abs(stride), size) for stride, size in zip(array.strides, array.shape, strict=True)):
+        if size > 1:
+            if stride < reach:
+                return True
+            reach += stride * (size - 1)
+    return False

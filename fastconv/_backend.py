@@ -1,24 +1,29 @@
-"""The seam: all that the parts above know of what computes. Nothing else imports ``_cpu``.
+"""The seam: all that the parts above know of what computes. Nothing else imports ``_cpu`` and ``_gpu``.
 
-A backend is a module that has the names of ``Backend``. There is one: that of NumPy arrays.
+A backend is a module that has the names of ``Backend``. There are two, and the arrays of a call decide: NumPy's are
+computed on the CPU, CuPy's on the GPU that they lie on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
 
 from ._algorithm import Algorithm, Machine, Operands, Params
+from ._arrays import is_cupys
 from ._blocks import Blocks
 from ._cpu import backend as _cpu
 from ._cpu.engine.call_cache import CallCache, Dispatcher, exact
 from ._cpu.engine.compiled_call import CompiledCall, GradientsCall, PythonCall
 from ._cpu.engine.convolution_call import ConvolutionCall
+from ._late import late
 from ._problem import ConvProblem
 
 __all__ = [
+    "BACKENDS",
     "CPU",
     "Backend",
     "CallCache",
@@ -28,23 +33,36 @@ __all__ = [
     "GradientsCall",
     "PythonCall",
     "algorithm_names",
+    "array_key",
+    "backend_of",
     "exact",
     "find_algorithm",
+    "find_backend",
 ]
+
+
+class PreparedCall(Protocol):
+    """What a backend's ``prepare`` makes of a call."""
+
+    def at(self, places: Any) -> CompiledCall | Callable[[tuple[Any, ...], Any], Any]:
+        """``compute(arrays, out)`` for the arguments of a function: the places of its operands among them, by roles."""
 
 
 class Backend(Protocol):
     """What computes on one kind of arrays."""
 
     name: str
-    """Of files and messages: "cpu"."""
+    """Of files and messages: "cpu" or "gpu"."""
     algorithms: tuple[Algorithm, ...]
     """In the order in which ties are broken; the last one accepts every problem."""
     default_machine: Machine
     """Constants of the cost models where none are measured."""
 
     def level(self) -> str:
-        """Name of the instructions in use, as FASTCONV_MAX_ISA has it."""
+        """Name of the instructions in use: as FASTCONV_MAX_ISA has it, or the GPU's architecture."""
+
+    def parallelism(self, threads: int) -> int:
+        """The threads that a plan is made for, of those that were asked for."""
 
     def facts(self) -> dict[str, str]:
         """What ``show_runtime`` prints of the backend."""
@@ -78,10 +96,10 @@ class Backend(Protocol):
     def unfolding(self, blocks: Blocks) -> Any:
         """What has ``unfold`` and ``fold`` for images with these blocks."""
 
-    def prepare(self, plan: Any, call: Any) -> ConvolutionCall | None:
+    def prepare(self, plan: Any, call: Any) -> PreparedCall | None:
         """What computes calls like ``call`` by the plan; None where each has to be looked at."""
 
-    def compute(self, plan: Any, call: Any, compiled: ConvolutionCall | None) -> np.ndarray:
+    def compute(self, plan: Any, call: Any, compiled: Any) -> np.ndarray:
         """The result of a call, whatever its arrays, by what ``prepare`` made of it."""
 
     def execute(self, plan: Any, operands: Operands) -> None:
@@ -103,14 +121,55 @@ class Backend(Protocol):
     def activation_gradient(self, activation: Any, dy: np.ndarray, z: np.ndarray, threads: int) -> np.ndarray:
         """``dy`` times the activation's slope at ``z``, in the place of z."""
 
+    def place(self, array: Any) -> str:
+        """In words, what kind of array it is and where its memory lies; arrays of one call are in one place."""
+
+    def active(self, arrays: tuple[Any, ...]) -> AbstractContextManager[object]:
+        """Inside, whatever is computed or allocated is where the arrays of a call lie."""
+
+    def array_key(self, array: Any) -> object | None:
+        """All that a prepared call depends on of an array that is not NumPy's; None where calls are not prepared."""
+
+    def writable_in_place(self, out: Any, *inputs: Any) -> bool:
+        """Whether kernels may write straight into ``out``: free of overlap with itself and with the inputs."""
+
+    def snapshot(self, array: Any) -> Any:
+        """A copy that does not change."""
+
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """A new array."""
+
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """A new array of zeros."""
+
+    def concatenate(self, arrays: tuple[Any, ...], axis: int) -> np.ndarray:
+        """Arrays joined along an axis, as a new one."""
 
     def cast(self, array: np.ndarray, dtype: np.dtype, threads: int) -> np.ndarray:
         """The array in another dtype; itself if it has that one."""
 
 
 CPU: Backend = _cpu
+BACKENDS = ("cpu", "gpu")
+"""Their names."""
+
+
+def find_backend(name: str) -> Backend:
+    """The backend called ``name``, one of ``BACKENDS``."""
+    if name == "cpu":
+        return CPU
+    found: Backend = late(f"{__package__}._gpu.backend")
+    return found
+
+
+def backend_of(*arrays: Any) -> Backend:
+    """The backend that computes these arrays, or their like: the GPU's where one of them is CuPy's."""
+    return find_backend("gpu") if any(map(is_cupys, arrays)) else CPU
+
+
+def array_key(array: Any) -> object | None:
+    """What a repeated call is known by, of an array that is not NumPy's."""
+    return find_backend("gpu").array_key(array) if is_cupys(array) else None
 
 
 def algorithm_names(backend: Backend = CPU) -> list[str]:

@@ -34,6 +34,11 @@ def not_built(folder: str) -> ImportError:
     )
 
 
+def no_gpu(fact: str, needed: str) -> RuntimeError:
+    """A RuntimeError for a call that a GPU has to compute and cannot."""
+    return RuntimeError(f"GPU: {fact}; needed: {needed}")
+
+
 def _shown(value: object) -> str:
     try:
         return _cut(repr(value))

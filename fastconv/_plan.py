@@ -39,6 +39,8 @@ class Plan(Immutable):
     """Algorithms that were considered with their estimated, or measured, seconds, best first."""
     lowered: ConvProblem | None = field(default=None, compare=False)
     """The problem that the algorithm computes in place of ``problem``, if that is another one."""
+    backend: str = "cpu"
+    """The name of the one whose algorithm it is."""
 
     @property
     def target(self) -> ConvProblem:
@@ -52,7 +54,7 @@ class Plan(Immutable):
 
     def __reduce__(self) -> tuple[Callable[..., Plan], tuple[object, ...]]:
         """Pickled as a choice, to be bound where it arrives: kernels and workspace depend on the machine."""
-        choice = self.algorithm.name, dict(self.params), self.threads, self.reason, self.candidates
+        choice = self.algorithm.name, dict(self.params), self.threads, self.reason, self.candidates, self.backend
         return late("fastconv._choose.select").carried_plan, (self.problem, *choice)
 
     def __str__(self) -> str:

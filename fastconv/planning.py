@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ._backend import CPU, CallCache, CompiledCall, Dispatcher
+from ._backend import CallCache, CompiledCall, array_key, find_backend
 from ._choose.select import bind, plan_for
 from ._config import thread_count
 from ._docs import documented
 from ._execute.convolution import pack, placed
+from ._execute.entry import entry
 from ._normalize import signature as normalize
 from ._normalize.settings import Settings
 from ._normalize.signature import PackedWeight, Signature
@@ -44,9 +45,10 @@ class PlannedConvolution(Immutable):
         self._threads = threads
         self._choices = {(False, False): choice}
         bare = choice.problem.replace(epilogue=Epilogue())
-        self._run = Dispatcher(CallCache(KEPT_CALLS), self._first, PackedWeight).call
+        self._backend = find_backend(choice.backend)
+        self._run = entry(self._first, CallCache(KEPT_CALLS, array_key), PackedWeight)
         layout = f"{choice.algorithm.name} {sorted(choice.params.items())}"
-        self._made_for = f"{bare}: {layout}, fastconv {__version__}, {CPU.level()}"
+        self._made_for = f"{bare}: {layout}, fastconv {__version__}, {self._backend.level()}"
 
     @property
     def result_shape(self) -> tuple[int, ...]:
@@ -75,9 +77,11 @@ class PlannedConvolution(Immutable):
         ValueError
             If w does not match the plan, or the plan is one of ``direction="backward_weight"``.
         """
-        w = normalize.weight_to_pack(self._signature, w).copy()
-        w.setflags(write=False)
-        return PackedWeight(w, pack(self.choice, self._signature.described.frame, w), self._made_for, self)
+        w = normalize.weight_to_pack(self._signature, w)
+        with self._backend.active((w,)):
+            kept = self._backend.snapshot(w)
+            packed = pack(self.choice, self._signature.described.frame, kept)
+        return PackedWeight(kept, packed, self._made_for, self)
 
     def __call__(
         self, first: Any, second: Any, bias: Any = None, add: Any = None, out: np.ndarray | None = None
@@ -113,8 +117,8 @@ class PlannedConvolution(Immutable):
         first, second, bias, add = arrays
         choice = self._choice_for(bias is not None, add is not None)
         call = normalize.call_of(self._signature, choice.problem, first, second, bias, add, out, self._made_for)
-        compiled = CPU.prepare(choice, call)
-        return CPU.compute(choice, call, compiled), partial(placed, compiled, call, arrays)
+        compiled = self._backend.prepare(choice, call)
+        return self._backend.compute(choice, call, compiled), partial(placed, compiled, call, arrays)
 
     def _choice_for(self, bias: bool, add: bool) -> Plan:
         """The same choice for the problem with bias and add or without."""
@@ -123,7 +127,8 @@ class PlannedConvolution(Immutable):
             plan = self.choice
             epilogue = Epilogue(bias, add, plan.problem.epilogue.activation, plan.problem.epilogue.slope)
             problem = plan.problem.replace(epilogue=epilogue)
-            found = bind(problem, plan.algorithm, plan.params, plan.threads, plan.reason, plan.candidates)
+            how = plan.algorithm, plan.params, plan.threads, plan.reason, plan.candidates, self._backend
+            found = bind(problem, *how)
             self._choices[bias, add] = found
         return found
 
@@ -156,6 +161,7 @@ def plan(
     threads: int | None = None,
     direction: str = "forward",
     effort: str = "estimate",
+    backend: str = "cpu",
 ) -> PlannedConvolution:
     """Choose the algorithm of a convolution once, for arrays of given shapes, and keep its weights packed.
 
@@ -175,6 +181,8 @@ def plan(
     effort : {"estimate", "measure", "exhaustive"}, default "estimate"
         How the algorithm is chosen: by what is known (stored measurements, else a cost model), or by timing the
         candidates now, which takes seconds; the result is stored, and the next such plan costs nothing.
+    backend : {"cpu", "gpu"}, default "cpu"
+        What the plan is for: NumPy arrays, or CuPy arrays on a device like the current one. On "gpu" nothing is timed.
 
     Returns
     -------
@@ -196,9 +204,10 @@ def plan(
     settings = Settings(
         stride, padding, dilation, groups, padding_mode, layout, w_layout, precision, output_padding, output_size
     )
-    signature = normalize.signature(function, x_shape, w_shape, dtype, settings, activation, direction, effort)
-    choice = plan_for(signature.problem, algorithm, threads)
-    if effort != "estimate" and algorithm == "auto":
+    how = activation, direction, effort, backend
+    signature = normalize.signature(function, x_shape, w_shape, dtype, settings, *how)
+    choice = plan_for(signature.problem, algorithm, threads, backend=find_backend(backend))
+    if effort != "estimate" and algorithm == "auto" and backend == "cpu":
         _measure(signature, choice.threads, effort)
         choice = plan_for(signature.problem, algorithm, threads)
     return PlannedConvolution(signature, choice, threads)
@@ -207,7 +216,9 @@ def plan(
 def _carried(arguments: tuple[Any, ...], choice: Plan, threads: int | None) -> PlannedConvolution:
     """A plan of another process; where it was not told its threads, they are those of this one."""
     count = thread_count(threads)
-    choice = bind(choice.problem, choice.algorithm, choice.params, count, choice.reason, choice.candidates)
+    backend = find_backend(choice.backend)
+    count = backend.parallelism(count)
+    choice = bind(choice.problem, choice.algorithm, choice.params, count, choice.reason, choice.candidates, backend)
     return PlannedConvolution(normalize.signature(*arguments), choice, threads)
 
 

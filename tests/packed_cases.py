@@ -77,7 +77,7 @@ def _check_against_a_plan_made_here(
     planned: fastconv.PlannedConvolution, packed: Any, source: np.ndarray, expected: np.ndarray
 ) -> bool:
     """The same arguments give the same bits where the choice is the same, too; else the packed weight is refused."""
-    *arguments, settings, _, direction, _ = planned._signature.arguments
+    *arguments, settings, _, direction, _, _ = planned._signature.arguments
     options = {name: value for name, value in settings._asdict().items() if name not in ("transposed", "depthwise")}
     choice = planned.choice
     here = fastconv.plan(*arguments, **options, direction=direction, algorithm=choice.algorithm.name)

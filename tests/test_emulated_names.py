@@ -63,7 +63,8 @@ def _parameters(function: Any) -> list[str] | None:
 
 def _differences(name: str, ours: Any, theirs: Any) -> Iterator[str]:
     """What is not as CuPy has it, of a function or a class and its members."""
-    if inspect.isclass(ours) and not issubclass(ours, BaseException) and ours.__module__.startswith("emulated_cupy"):
+    is_own = inspect.isclass(ours) and (ours.__module__.startswith("emulated_cupy") or ours is cp.ndarray)
+    if is_own and not issubclass(ours, BaseException):
         members = {key: getattr(ours, key) for base in ours.__mro__[:-1] for key in vars(base) if key[0] != "_"}
         for key, member in members.items():
             if not hasattr(theirs, key):

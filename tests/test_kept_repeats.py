@@ -22,8 +22,8 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     asked: list[tuple[Any, ...]] = []
     plan_for = execute.plan_for
 
-    def spy(problem: Any, *how: Any) -> Any:
-        plan = plan_for(problem, *how)
+    def spy(problem: Any, *how: Any, **more: Any) -> Any:
+        plan = plan_for(problem, *how, **more)
         asked.append((problem.precision, plan.threads))
         return plan
 

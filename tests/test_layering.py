@@ -18,6 +18,7 @@ THREADS = {*(PACKAGE / "_cpu" / "engine").glob("threads.[ch]")}
 
 pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="installed without sources")
 
+CUPY = ("cupy", "cupyx", "cupy_backends")
 PUBLIC = ("functional", "grad", "pooling")
 
 # Lowest first. A module may import from its own layer and from those before it.
@@ -102,9 +103,24 @@ def test_public_functions_only_normalise_and_execute(name: str) -> None:
 
 def test_only_the_seam_imports_a_backend() -> None:
     for name, tree, is_package in MODULES:
-        if name != "_backend" and name.split(".")[0] != "_cpu":
-            backends = [imported for imported in imports(name, tree, is_package) if imported.split(".")[0] == "_cpu"]
+        if name != "_backend":
+            others = {"_cpu", "_gpu"} - {name.split(".")[0]}
+            backends = [imported for imported in imports(name, tree, is_package) if imported.split(".")[0] in others]
             assert not backends, f"{name} imports {backends}"
+
+
+def test_one_module_imports_cupy() -> None:
+    """And that one inside its functions: ``import fastconv`` never does."""
+    importers = {
+        name
+        for name, tree, _ in MODULES
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Import) and any(alias.name.split(".")[0] in CUPY for alias in node.names))
+        or (isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] in CUPY)
+    }
+    assert importers <= {"_gpu.cupy"}
+    at_import = [node for name, tree, _ in MODULES if name == "_gpu.cupy" for node in tree.body]
+    assert not any(isinstance(node, ast.Import) and node.names[0].name in CUPY for node in at_import)
 
 
 def test_modules_do_not_import_each_other_in_circles() -> None:

@@ -45,6 +45,22 @@ def test_vectors_narrow_loads_and_shared_memory() -> None:
     np.testing.assert_array_equal(outputs[2], words[:, 4:6].copy().view("i2")[:, 0])
 
 
+def test_registers_wider_than_what_they_have_in_memory() -> None:
+    """In the odd lanes alone; the others keep what they had."""
+    a = RNG.integers(0, 256, 32, np.uint8)
+    body = """
+    { .reg .b64 place; .reg .b32 odd; .reg .pred is_odd; .local .align 8 .b8 depot[8]; mov.u64 place, depot;
+      and.b32 odd, %lane, 1; setp.eq.u32 is_odd, odd, 1;
+      mov.u64 r, 7; @is_odd ld.global.s8 r, [a_at];
+      st.local.u16 [place], r; ld.local.u16 s, [place];
+    }"""
+    outputs = [np.zeros(32, "i8"), np.zeros(32, "u4")]
+    assert not launch(kernel(body, [a], outputs), [a, *outputs], 32)
+    expected = np.where(LANE % 2, a.view("i1"), 7)
+    np.testing.assert_array_equal(outputs[0], expected)
+    np.testing.assert_array_equal(outputs[1], expected.astype("u2"))
+
+
 def test_variables_local_memory_and_generic_addresses() -> None:
     declarations = ".const .align 4 .u32 table[4] = {7, 5, 3, 1};\n.global .align 8 .u64 total;"
     body = """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .. import _config
 from .._algorithm import Algorithm, Machine, Params
-from .._backend import CPU, CallCache, algorithm_names, find_algorithm
+from .._backend import CPU, Backend, CallCache, algorithm_names, array_key, find_algorithm, find_backend
 from .._errors import bad_value
 from .._late import late
 from .._plan import Plan
@@ -28,7 +28,7 @@ MULTIPLY_ADDS_PER_THREAD = 250_000
 """Starting another thread costs about as much as this work."""
 
 KEPT_PLANS = 4096
-call_cache = CallCache(KEPT_PLANS)
+call_cache = CallCache(KEPT_PLANS, array_key)
 """Prepared calls by their arguments; ``_execute`` looks them up here."""
 _plans: OrderedDict[tuple[object, ...], Plan] = OrderedDict()
 _lock = threading.RLock()
@@ -44,11 +44,11 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def machine() -> Machine:
+def machine(backend: Backend = CPU) -> Machine:
     """Constants of the cost models: measured ones, unless the choice must not depend on measurements."""
-    if _config.get_deterministic():
-        return CPU.default_machine
-    return _stored().machine or CPU.default_machine
+    if _config.get_deterministic() or backend is not CPU:
+        return backend.default_machine
+    return _stored().machine or backend.default_machine
 
 
 def _stored() -> Content:
@@ -64,21 +64,25 @@ def forget_plans() -> None:
 
 
 def plan_for(
-    problem: ConvProblem, algorithm: object = "auto", threads: int | None = None, params: Params | None = None
+    problem: ConvProblem,
+    algorithm: object = "auto",
+    threads: int | None = None,
+    params: Params | None = None,
+    backend: Backend = CPU,
 ) -> Plan:
     """The plan for ``problem``; a repeated question is answered from memory."""
-    count = _config.thread_count(threads)
+    count = backend.parallelism(_config.thread_count(threads))
     if params is not None:
-        return _make_plan(problem, algorithm, count, params)
+        return _make_plan(problem, algorithm, count, params, backend)
     if not isinstance(algorithm, str):
-        raise bad_value("algorithm", algorithm, ", ".join(["auto", *algorithm_names()]))
-    key = (problem, algorithm, count, _config.get_deterministic(), _config.get_workspace_limit())
+        raise bad_value("algorithm", algorithm, ", ".join(["auto", *algorithm_names(backend)]))
+    key = (problem, algorithm, count, _config.get_deterministic(), _config.get_workspace_limit(), backend.name)
     with _lock:
         found = _plans.get(key)
         if found is not None:
             _plans.move_to_end(key)
             return found
-    made = _make_plan(problem, algorithm, count, None)
+    made = _make_plan(problem, algorithm, count, None, backend)
     with _lock:
         _plans[key] = made
         while len(_plans) > KEPT_PLANS:
@@ -96,23 +100,25 @@ def admitted(algorithm: Algorithm, problem: ConvProblem) -> bool:
     return bound.relative <= PRECISION_LIMITS[problem.precision] or bound.elementwise is not None
 
 
-def candidates(problem: ConvProblem, threads: int, all_params: bool = False) -> list[tuple[Algorithm, Params, float]]:
+def candidates(
+    problem: ConvProblem, threads: int, all_params: bool = False, backend: Backend = CPU
+) -> list[tuple[Algorithm, Params, float]]:
     """Every algorithm that accepts the problem within its precision and the workspace limit, cheapest first.
 
     With its default parameters, or with ``all_params`` once per set of parameters. An empty problem is no algorithm's.
     """
     if problem.is_empty:
-        return [(CPU.algorithms[-1], {}, 0.0)]
+        return [(backend.algorithms[-1], {}, 0.0)]
     found = []
-    constants, limit = machine(), _config.get_workspace_limit()
-    for algorithm in CPU.algorithms:
-        target = CPU.target(algorithm, problem)
+    constants, limit = machine(backend), _config.get_workspace_limit()
+    for algorithm in backend.algorithms:
+        target = backend.target(algorithm, problem)
         if target is None or not algorithm.supports(target) or not admitted(algorithm, problem):
             continue
         fitting = algorithm.fitting(target, limit)
         if fitting is None:
             continue
-        casts = CPU.lowering_seconds(problem, target, threads, constants)
+        casts = backend.lowering_seconds(problem, target, threads, constants)
         others = [params for params in algorithm.parameters(target) if params != fitting] if all_params else []
         for params in [fitting, *others]:
             if params is fitting or algorithm.workspace(target, params, 1) <= limit:
@@ -121,26 +127,28 @@ def candidates(problem: ConvProblem, threads: int, all_params: bool = False) -> 
     return found
 
 
-def usable_params(name: str, params: Params, problem: ConvProblem) -> tuple[Algorithm, Params] | None:
+def usable_params(
+    name: str, params: Params, problem: ConvProblem, backend: Backend = CPU
+) -> tuple[Algorithm, Params] | None:
     """The algorithm called ``name`` and its parameters, if they may compute the problem here and now; None otherwise.
 
     For choices that come from a file: name and parameters may be anything.
     """
-    found = _able_params(name, params, problem)
+    found = _able_params(name, params, problem, backend)
     if found is None or not admitted(found[0], problem):
         return None
-    fits = CPU.workspace_bytes(found[0], problem, found[1], 1) <= _config.get_workspace_limit()
+    fits = backend.workspace_bytes(found[0], problem, found[1], 1) <= _config.get_workspace_limit()
     return found if fits else None
 
 
-def _able_params(name: str, params: Params, problem: ConvProblem) -> tuple[Algorithm, Params] | None:
+def _able_params(name: str, params: Params, problem: ConvProblem, backend: Backend) -> tuple[Algorithm, Params] | None:
     """The algorithm called ``name`` and its parameters, if they can compute the problem on this machine."""
     try:
-        algorithm = find_algorithm(late("fastconv._choose.tuning_record").current_name(name))
+        algorithm = find_algorithm(late("fastconv._choose.tuning_record").current_name(name), backend)
     except KeyError:
         return None
     current = late("fastconv._choose.tuning_record").current_params(name, params)
-    target = CPU.target(algorithm, problem)
+    target = backend.target(algorithm, problem)
     if target is None or problem.is_empty or not algorithm.supports(target):
         return None
     return next(((algorithm, known) for known in algorithm.parameters(target) if dict(known) == current), None)
@@ -153,16 +161,17 @@ def carried_plan(
     threads: int,
     reason: str,
     considered: Sequence[tuple[str, float]],
+    backend_name: str = "cpu",
 ) -> Plan:
     """The plan of a choice made by another process, perhaps of another machine or version; a new one if need be."""
-    is_forced = reason == "forced"
-    choice = _able_params(name, params, problem) if is_forced else usable_params(name, params, problem)
+    is_forced, backend = reason == "forced", find_backend(backend_name)
+    choice = (_able_params if is_forced else usable_params)(name, params, problem, backend)
     if choice is not None:
-        return bind(problem, *choice, threads, reason, considered)
+        return bind(problem, *choice, threads, reason, considered, backend)
     if is_forced:
         with contextlib.suppress(ValueError):
-            return plan_for(problem, name, threads)
-    return plan_for(problem, "auto", threads)
+            return plan_for(problem, name, threads, backend=backend)
+    return plan_for(problem, "auto", threads, backend=backend)
 
 
 def tuned_record(problem: ConvProblem, threads: int) -> TuningRecord | None:
@@ -172,21 +181,21 @@ def tuned_record(problem: ConvProblem, threads: int) -> TuningRecord | None:
     return content.find(problem.replace(epilogue=Epilogue()), threads) if found is None and problem.epilogue else found
 
 
-def _make_plan(problem: ConvProblem, algorithm: object, threads: int, params: Params | None) -> Plan:
+def _make_plan(problem: ConvProblem, algorithm: object, threads: int, params: Params | None, backend: Backend) -> Plan:
     if algorithm == "auto":
-        return _choose(problem, threads)
+        return _choose(problem, threads, backend)
     try:
-        forced = find_algorithm(algorithm)  # type: ignore[arg-type]
+        forced = find_algorithm(algorithm, backend)
     except KeyError:
-        raise bad_value("algorithm", algorithm, ", ".join(["auto", *algorithm_names()])) from None
-    if not CPU.accepts(forced, problem):
-        able = [name.name for name in CPU.algorithms if CPU.accepts(name, problem)]
+        raise bad_value("algorithm", algorithm, ", ".join(["auto", *algorithm_names(backend)])) from None
+    if not backend.accepts(forced, problem):
+        able = [name.name for name in backend.algorithms if backend.accepts(name, problem)]
         raise bad_value("algorithm", algorithm, f"one that supports {problem}: {', '.join(able)}")
     if params is None:
-        target = CPU.target(forced, problem)
+        target = backend.target(forced, problem)
         assert target is not None
         params = {} if problem.is_empty else _params_of_forced(forced, target)
-    return bind(problem, forced, params, threads, "forced")
+    return bind(problem, forced, params, threads, "forced", backend=backend)
 
 
 def _params_of_forced(algorithm: Algorithm, target: ConvProblem) -> Params:
@@ -197,17 +206,19 @@ def _params_of_forced(algorithm: Algorithm, target: ConvProblem) -> Params:
     return min(algorithm.parameters(target), key=lambda params: algorithm.workspace(target, params, 1))
 
 
-def _choose(problem: ConvProblem, threads: int) -> Plan:
+def _choose(problem: ConvProblem, threads: int, backend: Backend) -> Plan:
     deterministic = _config.get_deterministic()
-    record = None if deterministic or problem.is_empty else tuned_record(problem, threads)
+    is_tuned = backend is CPU and not (deterministic or problem.is_empty)
+    record = tuned_record(problem, threads) if is_tuned else None
     if record is not None:
         choice = usable_params(record.algorithm, record.params, problem)
         if choice is not None:
             times = [(t.label(), t.seconds) for t in record.timings if t.seconds is not None]
             return bind(problem, *choice, threads, "tuned", times)
-    ranked = candidates(problem, 1 if deterministic else threads)
+    ranked = candidates(problem, 1 if deterministic else threads, backend=backend)
     best, params, _ = ranked[0]
-    return bind(problem, best, params, threads, "cost model", [(a.name, seconds) for a, _, seconds in ranked])
+    considered = [(a.name, seconds) for a, _, seconds in ranked]
+    return bind(problem, best, params, threads, "cost model", considered, backend)
 
 
 def bind(
@@ -217,13 +228,14 @@ def bind(
     threads: int,
     reason: str,
     considered: Sequence[tuple[str, float]] = (),
+    backend: Backend = CPU,
 ) -> Plan:
     """The plan of a choice, on fewer threads where the problem is too small to gain from more, or where scratch memory
     for so many would exceed the limit."""
     threads = max(1, min(threads, problem.multiply_adds // MULTIPLY_ADDS_PER_THREAD))
-    limit, size = _config.get_workspace_limit(), CPU.workspace_bytes(algorithm, problem, params, threads)
+    limit, size = _config.get_workspace_limit(), backend.workspace_bytes(algorithm, problem, params, threads)
     while threads > 1 and size > limit:
         threads -= 1
-        size = CPU.workspace_bytes(algorithm, problem, params, threads)
-    lowered = CPU.target(algorithm, problem)
-    return Plan(problem, algorithm, params, threads, size, reason, limit, tuple(considered), lowered)
+        size = backend.workspace_bytes(algorithm, problem, params, threads)
+    lowered = backend.target(algorithm, problem)
+    return Plan(problem, algorithm, params, threads, size, reason, limit, tuple(considered), lowered, backend.name)

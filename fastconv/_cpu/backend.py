@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
-from .. import _config
+from .. import _arrays, _config
 from .._algorithm import Algorithm, Machine, Operands, Params
 from .._arrays import dtype_name, is_native, native
 from .._plan import Plan
@@ -50,6 +51,8 @@ execute = execution.execute
 repeated = execution.repeated
 pooling: Any = pooling_algorithm
 unfolding = Unfolding
+zeros: Any = np.zeros
+writable_in_place = _arrays.writable_in_place
 
 
 def facts() -> dict[str, str]:
@@ -60,6 +63,37 @@ def facts() -> dict[str, str]:
         "isa": f"{runtime.isa()} (built: {built})",
         "openmp": "its limits are obeyed" if runtime.has_openmp() else "not built in: its limits are not seen",
     }
+
+
+def parallelism(threads: int) -> int:
+    """The threads that a plan is made for, of those that were asked for."""
+    return threads
+
+
+def place(array: object) -> str:
+    """In words, what kind of array it is."""
+    return "a NumPy array"
+
+
+def active(arrays: object) -> AbstractContextManager[None]:
+    """Nothing to be done: memory is one."""
+    return nullcontext()
+
+
+def array_key(array: object) -> None:
+    """None: what is not NumPy's is made an array each time."""
+
+
+def snapshot(array: np.ndarray) -> np.ndarray:
+    """A copy that does not change."""
+    copied = array.copy()
+    copied.setflags(write=False)
+    return copied
+
+
+def concatenate(arrays: tuple[np.ndarray, ...], axis: int) -> np.ndarray:
+    """Arrays joined along an axis, as a new one."""
+    return np.concatenate(arrays, axis)
 
 
 def workspace_bytes(algorithm: Algorithm, problem: ConvProblem, params: Params, threads: int) -> int:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from .._backend import CPU, Dispatcher, PythonCall
-from .._choose.select import call_cache
+from .._backend import PythonCall
 from .._normalize.call import ConvCall
 from .._normalize.causal import CausalBackward, CausalCall
 from .._normalize.separable import SeparableBackward
 from .convolution import Arguments, Arrays, Gradient, How, Make, Prepared, PreparedGradients
+from .entry import entry
 
 FourGradients = tuple[Gradient, Gradient, Gradient, Gradient]
 
@@ -41,7 +41,7 @@ def _first_separable(
     return pointwise(), make
 
 
-run_separable = Dispatcher(call_cache, _first_separable).call
+run_separable = entry(_first_separable)
 """``run_separable(normalise, arguments, how, arrays, out)``: the second of two calls, on what the first computes."""
 
 
@@ -85,7 +85,7 @@ def _first_separable_backward(
     return (dx, dw_depthwise, dw_pointwise, db), make
 
 
-run_separable_backward = Dispatcher(call_cache, _first_separable_backward).call
+run_separable_backward = entry(_first_separable_backward)
 """``run_separable_backward(normalise, arguments, how, arrays)``: (dx, dw_depthwise, dw_pointwise, db)."""
 
 
@@ -102,7 +102,8 @@ def _first_causal(
             return None
         steps = [(made, checked.places(*bounds)) for made, bounds in zip(placed, call.bounds, strict=True)]
         shape, dtype = call.result.shape, call.result.dtype
-        zeros = np.zeros(checked.state.shape, dtype)
+        backend = checked.backend
+        zeros = backend.zeros(checked.state.shape, dtype)
         head, kept, tail = checked.places(0, checked.head), checked.kept, checked.tail
 
         def compute(arrays: Arrays, out: Any) -> Any:
@@ -111,7 +112,7 @@ def _first_causal(
             x, w, bias, state, add = arrays
             state = zeros if state is None else state
             w = w.reshape(checked.w.shape)
-            result = CPU.empty(shape, dtype)
+            result = backend.empty(shape, dtype)
             for compiled, place in steps:
                 source = checked.join(state, x[head]) if place == head else x
                 if compiled((source, w, bias, None if add is None else add[place]), result[place]) is None:
@@ -128,7 +129,7 @@ def _first_causal(
     return (call.out, call.state), make
 
 
-run_causal = Dispatcher(call_cache, _first_causal).call
+run_causal = entry(_first_causal)
 """``run_causal(normalise, arguments, how, arrays, out)``: (y, state after it)."""
 
 
@@ -160,7 +161,7 @@ def _first_causal_backward(
         placed = gradients.placed((dy, call.source, checked.w, bias, add))
         if placed is None:
             return None
-        zeros, shape = np.zeros(checked.state.shape, checked.x.dtype), checked.w.shape
+        zeros, shape = checked.backend.zeros(checked.state.shape, checked.x.dtype), checked.w.shape
 
         def compute(arrays: Arrays, out: None) -> Any:
             dy, x, w, bias, state, dstate, add = arrays
@@ -176,5 +177,5 @@ def _first_causal_backward(
     return cut(*gradients(), call.dstate), make
 
 
-run_causal_backward = Dispatcher(call_cache, _first_causal_backward).call
+run_causal_backward = entry(_first_causal_backward)
 """``run_causal_backward(normalise, arguments, how, arrays)``: (dx, dw, db, dstate)."""

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from .._algorithm import ROLES
-from .._backend import CPU, CompiledCall, ConvolutionCall, Dispatcher, GradientsCall, PythonCall
-from .._choose.select import call_cache, plan_for
+from .._backend import Backend, CompiledCall, GradientsCall, PreparedCall, PythonCall, backend_of, find_backend
+from .._choose.select import plan_for
 from .._config import thread_count
 from .._normalize.call import ConvCall
 from .._normalize.frame import Frame
 from .._normalize.gradients import BackwardCall
 from .._normalize.signature import PackedWeight
 from .._plan import Plan
+from .entry import entry
 
 Arguments = tuple[Any, ...]
 Arrays = tuple[Any, ...]
@@ -35,12 +36,12 @@ class Prepared:
 
     def __init__(self, call: ConvCall, algorithm: object, threads: int | None) -> None:
         self.call = call
-        self.plan = plan_for(call.problem, algorithm, threads)
-        self._compiled = CPU.prepare(self.plan, call)
+        self.plan = plan_for(call.problem, algorithm, threads, backend=call.backend)
+        self._compiled = call.backend.prepare(self.plan, call)
 
     def __call__(self) -> np.ndarray:
         """The result."""
-        return CPU.compute(self.plan, self.call, self._compiled)
+        return self.call.backend.compute(self.plan, self.call, self._compiled)
 
     def placed(self, arrays: Arrays) -> CompiledCall | None:
         """What computes other arrays like these, the arguments of a call; asked for after the last computation."""
@@ -54,7 +55,7 @@ def _first(
     return prepared(), partial(prepared.placed, arrays)
 
 
-run = Dispatcher(call_cache, _first).call
+run = entry(_first)
 """``run(normalise, arguments, (algorithm, threads), arrays, out)``: the ConvCall that ``normalise`` makes, computed."""
 
 
@@ -65,7 +66,7 @@ def _first_backward(
     return gradients(), partial(gradients.placed, arrays)
 
 
-run_backward = Dispatcher(call_cache, _first_backward).call
+run_backward = entry(_first_backward)
 """``run_backward(normalise, arguments, (algorithm, threads), arrays)``: (dx, dw, db), None for those not wanted."""
 
 
@@ -80,11 +81,11 @@ class PreparedGradients:
         )
 
     def __call__(self) -> Gradients:
-        call = self.call
+        call, backend = self.call, self.call.backend
         if self._before is not None:
-            call.replace_dy(CPU.activation_gradient(call.activation, call.dy, self._before(), self.threads))
+            call.replace_dy(backend.activation_gradient(call.activation, call.dy, self._before(), self.threads))
         dx, dw = (None if part is None else part() for part in (self._input, self._weight))
-        return dx, dw, CPU.channel_sums(call.frame.data(call.dy), self.threads) if call.bias else None
+        return dx, dw, backend.channel_sums(call.frame.data(call.dy), self.threads) if call.bias else None
 
     def placed(self, arrays: Arrays) -> CompiledCall | None:
         """What computes the gradients of other arrays like these; None where one of them takes more than its arrays."""
@@ -106,11 +107,12 @@ class PreparedGradients:
         linear = changed.placed((call.dy, *rest))
         if before is None or linear is None or any(array is dy for array in rest):
             return None
+        slope_times = call.backend.activation_gradient
 
         def compute(arrays: Arrays, out: None) -> Any:
             dy, *rest = arrays
             z = before((None, *rest))
-            return z if z is None else linear((CPU.activation_gradient(call.activation, dy, z, threads), *rest))
+            return z if z is None else linear((slope_times(call.activation, dy, z, threads), *rest))
 
         return PythonCall(compute)
 
@@ -120,10 +122,10 @@ def _first_sums(
 ) -> tuple[np.ndarray, Make]:
     frame, dy = normalise(*arguments, *arrays)
     threads = thread_count(None)
-    return CPU.channel_sums(frame.data(dy), threads), partial(_placed_sums, frame, dy, arrays, threads)
+    return backend_of(dy).channel_sums(frame.data(dy), threads), partial(_placed_sums, frame, dy, arrays, threads)
 
 
-run_sums = Dispatcher(call_cache, _first_sums).call
+run_sums = entry(_first_sums)
 """``run_sums(normalise, arguments, (), (dy,))``: dy summed over all but the channels."""
 
 
@@ -132,22 +134,24 @@ def _placed_sums(frame: Frame, dy: np.ndarray, arrays: Arrays, threads: int) -> 
     if len(places) != 1:
         return None
     (place,) = places
-    prepared = CPU.prepare_sums(place, frame.axes["output"], dy, threads)
+    backend: Backend = backend_of(dy)
+    prepared = backend.prepare_sums(place, frame.axes["output"], dy, threads)
     if prepared is not None:
         return prepared
-    return PythonCall(lambda arrays, out: CPU.channel_sums(frame.data(arrays[place]), threads))
+    return PythonCall(lambda arrays, out: backend.channel_sums(frame.data(arrays[place]), threads))
 
 
-def placed(compiled: ConvolutionCall | None, call: ConvCall, arrays: Arrays) -> CompiledCall | None:
+def placed(compiled: PreparedCall | None, call: ConvCall, arrays: Arrays) -> CompiledCall | None:
     """What computes other arrays like ``arrays``; None unless ``call`` is of these very arrays alone."""
     places = [id(array.weight if isinstance(array, PackedWeight) else array) for array in arrays]
     given = [place for array, place in zip(arrays, places, strict=True) if array is not None]
     operands = {role: array for role in ROLES if (array := getattr(call, role)) is not None}
     if compiled is None or len(set(given)) < len(given) or not all(id(array) in given for array in operands.values()):
         return None
-    return compiled.at({role: places.index(id(array)) for role, array in operands.items()})
+    made = compiled.at({role: places.index(id(array)) for role, array in operands.items()})
+    return made if isinstance(made, CompiledCall) else PythonCall(made)
 
 
 def pack(plan: Plan, frame: Frame, w: np.ndarray) -> object | None:
     """A weight in the layout of the plan's algorithm; None where it takes the plain one."""
-    return CPU.pack(plan.algorithm, plan.problem, plan.params, frame.weights(w), plan.threads)
+    return find_backend(plan.backend).pack(plan.algorithm, plan.problem, plan.params, frame.weights(w), plan.threads)

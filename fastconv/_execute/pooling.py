@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .._backend import CPU, CompiledCall, Dispatcher, PythonCall
-from .._choose.select import call_cache
+from .._backend import CompiledCall, PythonCall
 from .._config import thread_count
 from .._normalize.pooling import PoolCall, boolean
-
-backend = CPU.pooling
+from .entry import entry
 
 Normalise = Callable[..., PoolCall]
 Arguments = tuple[Any, ...]
@@ -22,6 +20,7 @@ How = tuple[Any, ...]
 MakeCall = Callable[[], CompiledCall | None]
 Arrays = tuple[Any, ...]
 Result = np.ndarray | tuple[np.ndarray, np.ndarray]
+INDEX = np.dtype(np.int64)
 
 
 def _first_maximum(
@@ -31,16 +30,16 @@ def _first_maximum(
     returns_indices, threads = boolean("return_indices", how[0]), thread_count(how[1])
     assert call.input is not None
     result = _result(call)
-    indices = np.empty(call.result_shape, np.int64) if returns_indices else None
+    indices = call.backend.empty(call.result_shape, INDEX) if returns_indices else None
     frame = call.frame
     where = None if indices is None else frame.data(indices)
-    backend.maximum(call.windows, frame.data(call.input), frame.data(result), where, threads)
+    call.backend.pooling.maximum(call.windows, frame.data(call.input), frame.data(result), where, threads)
     make = partial(_placed, "maximum", call, arrays, threads, returns_indices)
     shown = _as_user_sees_it(call, result, out)
     return shown if indices is None else (shown, indices), make
 
 
-maximum = Dispatcher(call_cache, _first_maximum).call
+maximum = entry(_first_maximum)
 """``maximum(normalise, arguments, (return_indices, threads), (x,), out)``: the maxima, and if asked their places."""
 
 
@@ -51,11 +50,11 @@ def _first_average(
     threads = thread_count(how[0])
     assert call.input is not None
     result = _result(call)
-    backend.average(call.windows, call.frame.data(call.input), call.frame.data(result), threads)
+    call.backend.pooling.average(call.windows, call.frame.data(call.input), call.frame.data(result), threads)
     return _as_user_sees_it(call, result, out), partial(_placed, "average", call, arrays, threads)
 
 
-average = Dispatcher(call_cache, _first_average).call
+average = entry(_first_average)
 """``average(normalise, arguments, (threads,), (x,), out)``: the averages."""
 
 
@@ -70,7 +69,7 @@ def _placed(
     kind: str, call: PoolCall, arrays: Arrays, threads: int, returns_indices: bool = False
 ) -> CompiledCall | None:
     """What does the same for other arrays like these; None where kernels do not read the user's own array."""
-    x = call.input
+    x, backend = call.input, call.backend.pooling
     if (
         x is None
         or x is not arrays[0]
@@ -93,7 +92,7 @@ def _first_maximum_gradient(
     normalise: Normalise, arguments: Arguments, how: How, arrays: Arrays, out: None
 ) -> tuple[np.ndarray, MakeCall]:
     call = normalise(*arguments, *arrays)
-    threads, frame = thread_count(how[0]), call.frame
+    threads, frame, backend = thread_count(how[0]), call.frame, call.backend
     given, shape = call.input, call.result_shape
 
     forward = None if given is None else _placed("maximum", call, (given,), threads, True)
@@ -103,17 +102,17 @@ def _first_maximum_gradient(
         if found is not None:
             places: np.ndarray = found[1]
             return places
-        indices = np.empty(shape, np.int64)
-        values = np.empty(shape, x.dtype.newbyteorder("="))
-        backend.maximum(call.windows, frame.data(x), frame.data(values), frame.data(indices), threads)
+        indices = backend.empty(shape, INDEX)
+        values = backend.empty(shape, x.dtype.newbyteorder("="))
+        backend.pooling.maximum(call.windows, frame.data(x), frame.data(values), frame.data(indices), threads)
         return indices
 
     def compute(dy: np.ndarray, x: np.ndarray | None, indices: np.ndarray | None) -> np.ndarray:
         if indices is None:
             assert x is not None
             indices = places_in(x)
-        dx = np.zeros(call.input_shape, backend.computing_dtype(dy.dtype))
-        backend.maximum_gradient(call.windows, frame.data(dy), frame.data(indices), frame.data(dx), threads)
+        dx = backend.zeros(call.input_shape, backend.pooling.computing_dtype(dy.dtype))
+        backend.pooling.maximum_gradient(call.windows, frame.data(dy), frame.data(indices), frame.data(dx), threads)
         return _gradient(call, dx, dy.dtype, threads)
 
     def again(arrays: Arrays, out: None) -> np.ndarray | None:
@@ -127,7 +126,7 @@ def _first_maximum_gradient(
     return compute(call.output_gradient, given, call.indices), lambda: PythonCall(again)
 
 
-maximum_gradient = Dispatcher(call_cache, _first_maximum_gradient).call
+maximum_gradient = entry(_first_maximum_gradient)
 """``maximum_gradient(normalise, arguments, (threads,), (dy, x, indices))``: the gradient for the input of ``maximum``,
 whose places are found again where they are not given."""
 
@@ -136,11 +135,11 @@ def _first_average_gradient(
     normalise: Normalise, arguments: Arguments, how: How, arrays: Arrays, out: None
 ) -> tuple[np.ndarray, MakeCall]:
     call = normalise(*arguments, *arrays)
-    threads, frame = thread_count(how[0]), call.frame
+    threads, frame, backend = thread_count(how[0]), call.frame, call.backend
 
     def compute(dy: np.ndarray) -> np.ndarray:
-        dx = np.zeros(call.input_shape, backend.computing_dtype(dy.dtype))
-        backend.average_gradient(call.windows, frame.data(dy), frame.data(dx), threads)
+        dx = backend.zeros(call.input_shape, backend.pooling.computing_dtype(dy.dtype))
+        backend.pooling.average_gradient(call.windows, frame.data(dy), frame.data(dx), threads)
         return _gradient(call, dx, dy.dtype, threads)
 
     assert call.output_gradient is not None
@@ -148,16 +147,18 @@ def _first_average_gradient(
     return compute(call.output_gradient), lambda: again
 
 
-average_gradient = Dispatcher(call_cache, _first_average_gradient).call
+average_gradient = entry(_first_average_gradient)
 """``average_gradient(normalise, arguments, (threads,), (dy, x))``: the gradient for the input of ``average``."""
 
 
 def _gradient(call: PoolCall, dx: np.ndarray, dtype: np.dtype, threads: int) -> np.ndarray:
     """A gradient as the user sees it."""
-    result: np.ndarray = CPU.cast(dx, dtype.newbyteorder("="), threads)
+    result: np.ndarray = call.backend.cast(dx, dtype.newbyteorder("="), threads)
     return result if call.gradient_shape is None else result.reshape(call.gradient_shape)
 
 
 def _result(call: PoolCall) -> np.ndarray:
     assert call.input is not None
-    return call.out if call.out is not None else CPU.empty(call.result_shape, call.input.dtype.newbyteorder("="))
+    return (
+        call.out if call.out is not None else call.backend.empty(call.result_shape, call.input.dtype.newbyteorder("="))
+    )

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .._backend import CPU, CompiledCall, Dispatcher, PythonCall
-from .._choose.select import call_cache
+from .._backend import CompiledCall, PythonCall
 from .._normalize.unfolding import BlockCall
+from .entry import entry
 
 Normalise = Callable[..., BlockCall]
 Arguments = tuple[Any, ...]
@@ -21,7 +21,7 @@ def _first_unfold(
     normalise: Normalise, arguments: Arguments, how: tuple[()], arrays: Arrays, out: Any
 ) -> tuple[np.ndarray, Make]:
     call = normalise(*arguments, *arrays, out)
-    unfold = CPU.unfolding(call.blocks).unfold
+    unfold = call.backend.unfolding(call.blocks).unfold
     return _stored(unfold(call.input), call.out), lambda: _repeated(unfold)
 
 
@@ -29,13 +29,13 @@ def _first_fold(
     normalise: Normalise, arguments: Arguments, how: tuple[()], arrays: Arrays, out: Any
 ) -> tuple[np.ndarray, Make]:
     call = normalise(*arguments, *arrays, out)
-    fold = CPU.unfolding(call.blocks).fold
+    fold = call.backend.unfolding(call.blocks).fold
     return _stored(fold(call.input), call.out), lambda: _repeated(fold)
 
 
-unfold = Dispatcher(call_cache, _first_unfold).call
+unfold = entry(_first_unfold)
 """``unfold(normalise, arguments, (), arrays, out)``: the columns of the first array."""
-fold = Dispatcher(call_cache, _first_fold).call
+fold = entry(_first_fold)
 """``fold(normalise, arguments, (), arrays, out)``: the image that the first array's columns add up to."""
 
 

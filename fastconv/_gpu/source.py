@@ -26,11 +26,33 @@ CORRELATION = np.dtype(
 """fc_correlation of csrc/correlation.cuh; an array of one of these is passed to a kernel by value."""
 
 
+C_TYPES = {
+    "float32": "float",
+    "float64": "double",
+    "float16": "fc_half",
+    "bfloat16": "fc_bfloat16",
+    "complex64": "fc_complex<float>",
+    "complex128": "fc_complex<double>",
+    "bool": "fc_u8",
+    "int8": "fc_i8",
+    "int16": "short",
+    "int32": "int",
+    "int64": "fc_i64",
+    "uint8": "fc_u8",
+    "uint16": "fc_u16",
+    "uint32": "fc_u32",
+    "uint64": "fc_u64",
+}
+"""By dtype, what csrc/elements.cuh calls it."""
+BESIDE_ALGORITHMS = ("elementwise", "pooling", "unfolding")
+
+
 def kernel_source(room: str, defines: Mapping[str, int | str], *more: str) -> str:
     """The text of a room's kernels. Parameters are #defines in it, not options of the compiler, since CuPy compiles
     once more for every set of options; ``more`` are further headers of ``csrc/``."""
+    folder = room if room in BESIDE_ALGORITHMS else f"algorithms/{room}"
     head = "".join(f"#define {name} {value}\n" for name, value in defines.items())
-    return head + "".join(_text(f"csrc/{name}") for name in (*SHARED, *more)) + _text(f"algorithms/{room}/kernels.cu")
+    return head + "".join(_text(f"csrc/{name}") for name in (*SHARED, *more)) + _text(f"{folder}/kernels.cu")
 
 
 @functools.cache

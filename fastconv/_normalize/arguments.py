@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import as_array
+from .._arrays import as_array, is_cupys
 from .._errors import bad_type, bad_value, unfit
 from .._problem import ACTIVATIONS, Epilogue
 
@@ -29,7 +29,7 @@ MAX_BYTES = 2**47
 def integer(argument: str, value: Any, shown: Any = None, allowed: str = "an int") -> int:
     """``value`` as an int; a TypeError for anything that is not exactly an int."""
     try:
-        number = None if isinstance(value, bool) else operator.index(value)
+        number = None if isinstance(value, bool) or is_cupys(value) else operator.index(value)
     except TypeError:
         number = None
     if number is None:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .._arrays import check_out
+from .._backend import CPU, Backend, backend_of
 from .._border import Border
 from .._errors import unfit
 from .._problem import ConvProblem
+from .arrays import check_out
 from .frame import Frame
 from .settings import Described
 
@@ -37,6 +38,7 @@ class ConvCall:
     """Zero points of 8-bit operands, as canonical int16 arrays of their shapes."""
     border: Border | None = None
     """Padding of the input that is not zeros; the problem is that of the padded one, the array is not."""
+    backend: Backend = CPU
 
     @property
     def result_shape(self) -> tuple[int, ...]:
@@ -58,8 +60,8 @@ def forward_call(
     out: object = None,
 ) -> ConvCall:
     """The convolution, or the transposed one, of arrays that have the described shapes."""
-    call = ConvCall(problem, described.frame, weight=w, bias=bias, add=add)
-    call.out = None if out is None else check_out(out, described.y_shape, x.dtype)
+    call = ConvCall(problem, described.frame, weight=w, bias=bias, add=add, backend=backend_of(x))
+    call.out = None if out is None else check_out(out, described.y_shape, x.dtype, x)
     if described.transposed:
         call.output = x
     else:
@@ -72,9 +74,9 @@ def input_gradient_call(
 ) -> ConvCall:
     """The gradient for x."""
     check_shape("dy", dy, described.y_shape)
-    call = ConvCall(problem, described.frame, weight=w)
+    call = ConvCall(problem, described.frame, weight=w, backend=backend_of(dy))
     call.conjugated = _if_complex("weight", w)
-    checked = None if out is None else check_out(out, described.x_shape, dy.dtype)
+    checked = None if out is None else check_out(out, described.x_shape, dy.dtype, dy)
     if described.transposed:
         call.input = dy
     else:
@@ -88,8 +90,8 @@ def weight_gradient_call(
 ) -> ConvCall:
     """The gradient for w."""
     check_shape("dy", dy, described.y_shape)
-    call = ConvCall(problem, described.frame)
-    call.out = None if out is None else check_out(out, described.w_shape, dy.dtype)
+    call = ConvCall(problem, described.frame, backend=backend_of(dy))
+    call.out = None if out is None else check_out(out, described.w_shape, dy.dtype, dy)
     if described.transposed:
         call.input, call.output, call.conjugated = dy, x, _if_complex("output", x)
     else:

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import as_array, check_out, writable_in_place
+from .._arrays import as_array
+from .._backend import Backend, backend_of
 from .._errors import unfit
 from . import convolution, gradients
 from .arguments import per_axis
+from .arrays import check_out
 from .call import ConvCall, check_shape
 from .convolution import FLOAT_DTYPES, check_dtypes
 from .frame import Frame
@@ -30,6 +32,10 @@ class Checked:
     settings: Settings
     reach: int
     """Elements before an output that it sees; the length of a state."""
+
+    @property
+    def backend(self) -> Backend:
+        return backend_of(self.x)
 
     @property
     def axis(self) -> int:
@@ -71,7 +77,7 @@ class Checked:
         return self.join(state[self.kept], x[self.tail]) if self.kept else x[self.tail].copy()
 
     def join(self, *arrays: np.ndarray) -> np.ndarray:
-        return np.concatenate(arrays, axis=self.axis)
+        return self.backend.concatenate(arrays, self.axis)
 
 
 @dataclass
@@ -124,14 +130,15 @@ def forward(
 ) -> CausalCall:
     """The result's first elements from the state and the first of x; the others from x alone."""
     c = _check(x, w, state, dilation, layout, precision)
-    add = None if add is None else as_array("add", add)
+    bias, add = (None if a is None else as_array(name, a) for name, a in (("bias", bias), ("add", add)))
+    check_dtypes(FLOAT_DTYPES, x=c.x, bias=bias, add=add)
     if add is not None:
         check_shape("add", add, c.x.shape)
-    checked = None if out is None else check_out(out, c.x.shape, c.x.dtype)
-    if checked is not None and writable_in_place(checked, c.x, c.w, c.state, add, _array_or_none(bias)):
+    checked = None if out is None else check_out(out, c.x.shape, c.x.dtype, c.x)
+    if checked is not None and c.backend.writable_in_place(checked, c.x, c.w, c.state, add, bias):
         result, copied = checked, None
     else:
-        result, copied = np.empty(c.x.shape, c.x.dtype.newbyteorder("=")), checked
+        result, copied = c.backend.empty(c.x.shape, c.x.dtype.newbyteorder("=")), checked
     bounds = [(begin, end) for begin, end in ((0, c.head), (c.reach, c.length)) if begin < end]
     parts = []
     for begin, end in bounds:
@@ -165,7 +172,7 @@ def backward(
     wanted = (needs_x or needs_state, needs_w, needs_bias)
     source = c.join(c.state, c.x)
     joined = gradients.backward(1, c.settings, activation, wanted, dy, source, c.w, bias, add)
-    return CausalBackward(joined, source, c, needs_x, needs_state, dstate, np.shape(w))
+    return CausalBackward(joined, source, c, needs_x, needs_state, dstate, as_array("w", w).shape)
 
 
 def _check(x: Any, w: Any, state: Any, dilation: Any, layout: Any, precision: Any) -> Checked:
@@ -185,10 +192,6 @@ def _check(x: Any, w: Any, state: Any, dilation: Any, layout: Any, precision: An
         check_shape("state", state, shape)
     check_dtypes(FLOAT_DTYPES, x=x, w=w, state=state)
     if state is None:
-        state = np.zeros(shape, x.dtype)
+        state = backend_of(x).zeros(shape, x.dtype)
     settings = Settings(dilation=step, layout=layout, precision=precision, depthwise=True)
     return Checked(frame, x, w.reshape(channels, 1, kernel), state, settings, reach)
-
-
-def _array_or_none(value: Any) -> np.ndarray | None:
-    return value if isinstance(value, np.ndarray) else None

@@ -12,6 +12,7 @@ from .._arrays import as_array, dtype_name
 from .._errors import bad_type, bad_value
 from .._problem import DTYPES, Epilogue
 from .arguments import epilogue_of
+from .arrays import check_same_place
 from .call import ConvCall, check_epilogue_shapes, forward_call
 from .settings import Described, GivenSettings, describe
 
@@ -31,7 +32,8 @@ class Arguments:
 
 
 def check_dtypes(allowed: Sequence[str], **arrays: np.ndarray | None) -> str:
-    """The common dtype name of the arrays; a TypeError where they differ or are not allowed."""
+    """The common dtype name of the arrays; a TypeError where they differ or are not allowed, or lie in two places."""
+    check_same_place(**arrays)
     names = {argument: dtype_name(array.dtype) for argument, array in arrays.items() if array is not None}
     first, name = next(iter(names.items()))
     for argument, other in names.items():

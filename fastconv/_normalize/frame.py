@@ -40,9 +40,9 @@ class Frame:
     def weights(self, array: np.ndarray) -> np.ndarray:
         """(K, C/groups, kD, kH, kW) view of a weight."""
         if self.weight_layout == "DHWIO":
-            array = np.moveaxis(array, (-1, -2), (0, 1))
+            array = array.transpose(self.rank + 1, self.rank, *range(self.rank))
         elif self.weight_layout == "ODHWI":
-            array = np.moveaxis(array, -1, 1)
+            array = array.transpose(0, self.rank + 1, *range(1, self.rank + 1))
         return array[self._with_all_axes]
 
     @cached_property

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import as_array, check_out
+from .._arrays import as_array
 from .._errors import bad_type, bad_value, unfit
 from . import pooling
 from .arguments import LAYOUT_LETTERS, is_channels_last, shape_and_array
+from .arrays import check_out
 from .call import check_shape
 from .pooling import AdaptiveSettings, PoolCall, boolean
 
@@ -77,7 +78,7 @@ class WholeImages:
         call.user_shape = self.result_shape
         if out is not None:
             # Axes of size 1 come and go without a copy, whatever the strides.
-            call.out = check_out(out, self.result_shape, x.dtype).reshape(self.folded_result_shape)
+            call.out = check_out(out, self.result_shape, x.dtype, x).reshape(self.folded_result_shape)
         return call
 
     def average_gradient(self, dy: Any) -> PoolCall:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import as_array
+from .._backend import Backend, backend_of
 from .._errors import bad_type, bad_value
 from .._problem import Epilogue
 from .arguments import shape_of
@@ -32,6 +33,10 @@ class BackwardCall:
     before_activation: ConvCall | None
     """The forward without its activation, where dy must be multiplied by the activation's slope first."""
     activation: Epilogue
+
+    @property
+    def backend(self) -> Backend:
+        return backend_of(self.dy)
 
     def replace_dy(self, dy: np.ndarray) -> None:
         """Take ``dy`` as the gradient of the result."""

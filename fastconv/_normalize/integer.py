@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import as_array, check_out
+from .._arrays import as_array, is_cupys
 from .._errors import bad_type, bad_value, unfit
+from .arrays import check_out, check_same_place
 from .call import ConvCall, forward_call
 from .settings import GivenSettings, describe
 
@@ -19,6 +20,7 @@ def forward(
 ) -> ConvCall:
     """``x - x_zero_point`` convolved with ``w - w_zero_point``, in int32; padding adds zero points to x."""
     x, w = as_array("x", x), as_array("w", w)
+    check_same_place(x=x, w=w)
     for argument, array in (("x", x), ("w", w)):
         if array.dtype.name not in BYTES:
             raise bad_type(argument, f"dtype {array.dtype.name}", " or ".join(BYTES))
@@ -30,7 +32,7 @@ def forward(
     w_zero = _zero_point("w_zero_point", w_zero_point, w.dtype)
     if w_zero.shape not in ((1,), (filters,)):
         raise unfit("w_zero_point", f"shape {w_zero.shape}", f"one int or one per output channel, ({filters},)")
-    checked = None if out is None else check_out(out, described.y_shape, np.dtype(np.int32))
+    checked = None if out is None else check_out(out, described.y_shape, np.dtype(np.int32), x)
     call = forward_call(described, described.problem, x, w)
     call.out = checked
     zeros = {"input": x_zero.reshape(1, 1, 1, 1, 1), "weight": w_zero.reshape(-1, 1, 1, 1, 1)}
@@ -45,6 +47,8 @@ def _zero_point(argument: str, value: Any, dtype: np.dtype) -> np.ndarray:
     limits = np.iinfo(dtype)
     allowed = f"ints from {limits.min} to {limits.max}"
     array = as_array(argument, value)
+    if is_cupys(array):
+        raise bad_type(argument, "a CuPy array", f"{allowed}, where the host can read them")
     if array.dtype.kind not in "iu":
         raise bad_type(argument, value, allowed)
     if array.ndim > 1:

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._arrays import as_array, check_out
-from .._backend import CPU
+from .._arrays import as_array
+from .._backend import CPU, Backend, backend_of
 from .._errors import bad_type, bad_value, unfit
 from .._windows import WindowAxis, Windows
 from .arguments import check_addressable, integer, is_sequence, per_axis, shape_and_array
+from .arrays import check_out, check_same_place
 from .call import check_shape
 from .convolution import check_dtypes
 from .frame import Frame
@@ -65,10 +66,11 @@ class PoolCall:
     """The result's shape for the user, where that has other axes of size 1 than ``result_shape``."""
     gradient_shape: tuple[int, ...] | None = None
     """The same for ``input_shape``, of the gradient."""
+    backend: Backend = CPU
 
     def has(self, indices: np.ndarray) -> bool:
         """Whether all indices are -1 or those of elements of a plane."""
-        return CPU.pooling.are_within(indices, math.prod(self.windows.input_size))
+        return bool(self.backend.pooling.are_within(indices, math.prod(self.windows.input_size)))
 
 
 def forward(
@@ -78,8 +80,8 @@ def forward(
     x = as_array("x", x)
     check_dtypes(dtypes, x=x)
     call = _describe(rank, x.shape, settings)
-    call.input = x
-    call.out = None if out is None else check_out(out, call.result_shape, x.dtype)
+    call.input, call.backend = x, backend_of(x)
+    call.out = None if out is None else check_out(out, call.result_shape, x.dtype, x)
     return call
 
 
@@ -92,7 +94,7 @@ def average_gradient(
     check_dtypes(dtypes, dy=dy, x=given)
     call = _describe(rank, shape, settings)
     check_shape("dy", dy, call.result_shape)
-    call.output_gradient = dy
+    call.output_gradient, call.backend = dy, backend_of(dy)
     return call
 
 
@@ -107,7 +109,7 @@ def maximum_gradient(
     check_dtypes(FLOAT_DTYPES, dy=dy, x=given)
     call = _describe(rank, shape, settings)
     check_shape("dy", dy, call.result_shape)
-    call.output_gradient, call.input = dy, given
+    call.output_gradient, call.input, call.backend = dy, given, backend_of(dy)
     if indices is not None:
         call.indices = _checked_indices(indices, call)
     return call
@@ -122,6 +124,7 @@ def boolean(argument: str, value: Any) -> bool:
 
 def _checked_indices(indices: Any, call: PoolCall) -> np.ndarray:
     array = as_array("indices", indices)
+    check_same_place(dy=call.output_gradient, indices=array)
     if array.dtype.newbyteorder("=") != np.int64:
         raise bad_type("indices", f"dtype {array.dtype}", "int64, as the forward function returns them")
     check_shape("indices", array, call.result_shape)

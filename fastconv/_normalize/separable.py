@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from .._arrays import as_array
 from .._errors import unfit
 from . import convolution, gradients
@@ -86,7 +84,7 @@ def _depthwise(rank: int, x: Any, w: Any, settings: Settings) -> ConvCall:
     """The first step, writing a new array."""
     call = convolution.forward(rank, settings, None, x, w, w_name="w_depthwise")
     assert call.input is not None
-    call.out = np.empty(call.result_shape, call.input.dtype.newbyteorder("="))
+    call.out = call.backend.empty(call.result_shape, call.input.dtype.newbyteorder("="))
     return call
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import as_array, dtype_name
+from .._backend import BACKENDS, backend_of
 from .._config import get_precision
 from .._errors import bad_type, bad_value, unfit
 from .._plan import Immutable
@@ -60,6 +61,8 @@ class Signature:
     """The problem of the direction, without bias and add."""
     arguments: tuple[Any, ...]
     """What ``signature`` made this from, in this process or in another one."""
+    backend: str
+    """The name of that of the arrays."""
 
 
 def signature(
@@ -71,11 +74,13 @@ def signature(
     activation: Any,
     direction: Any,
     effort: Any,
+    backend: Any = "cpu",
 ) -> Signature:
     """Check what is to be planned; in ``settings``, those that not every function has may be None."""
     if not isinstance(function, str) or function not in FUNCTIONS:
         raise bad_value("function", function, ", ".join(FUNCTIONS))
-    for argument, value, words in (("direction", direction, DIRECTIONS), ("effort", effort, EFFORTS)):
+    words_of = {"direction": (direction, DIRECTIONS), "effort": (effort, EFFORTS), "backend": (backend, BACKENDS)}
+    for argument, (value, words) in words_of.items():
         if not isinstance(value, str) or value not in words:
             raise bad_value(argument, value, ", ".join(words))
     family = FAMILIES[function[:-2]]
@@ -99,8 +104,8 @@ def signature(
         raise bad_value("activation", activation, f"None for direction {direction!r}")
     # Lists may change after the call, and the default precision is another one elsewhere.
     given = copy.deepcopy(settings._replace(precision=settings.precision or get_precision()))
-    arguments = function, *shapes, name, given, copy.deepcopy(activation), direction, effort
-    return Signature(function, direction, described, described.problem_of(direction, epilogue), arguments)
+    arguments = function, *shapes, name, given, copy.deepcopy(activation), direction, effort, backend
+    return Signature(function, direction, described, described.problem_of(direction, epilogue), arguments, backend)
 
 
 def call_of(
@@ -142,7 +147,13 @@ def weight_to_pack(s: Signature, w: Any) -> np.ndarray:
 def matching(argument: str, value: Any, shape: tuple[int, ...], s: Signature) -> np.ndarray:
     """``value`` as an array, if it has the shape and dtype of the signature."""
     array = as_array(argument, value)
-    dtype = s.described.problem.dtype
+    dtype, backend = s.described.problem.dtype, backend_of(array)
+    if backend.name != s.backend:
+        allowed = {
+            "cpu": "a NumPy array, as planned; CuPy arrays take backend='gpu'",
+            "gpu": "a CuPy array, as planned",
+        }
+        raise bad_type(argument, backend.place(array), allowed[s.backend])
     if array.shape != shape or dtype_name(array.dtype) != dtype:
         raise unfit(argument, f"{array.dtype} of shape {array.shape}", f"{dtype} of shape {shape}, as planned")
     return array

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._arrays import as_array, check_out
+from .._arrays import as_array
+from .._backend import Backend, backend_of
 from .._blocks import Blocks
 from .._errors import bad_value, unfit
 from .arguments import check_addressable, integer, is_sequence, per_axis, shape_and_array
+from .arrays import check_out
 from .call import check_shape
 from .convolution import check_dtypes
 from .padding import padding_pairs
@@ -41,13 +43,17 @@ class BlockCall:
     input: np.ndarray
     out: np.ndarray | None = None
 
+    @property
+    def backend(self) -> Backend:
+        return backend_of(self.input)
+
 
 def unfold(settings: BlockSettings, x: Any, out: Any = None) -> BlockCall:
     """The call that copies the blocks of ``x`` into columns."""
     x = as_array("x", x)
     check_dtypes(COPIED_DTYPES, x=x)
     blocks = blocks_of("x", x.shape, settings)
-    return BlockCall(blocks, x, None if out is None else check_out(out, blocks.columns_shape, x.dtype))
+    return BlockCall(blocks, x, None if out is None else check_out(out, blocks.columns_shape, x.dtype, x))
 
 
 def fold(output_size: Any, settings: BlockSettings, columns: Any, out: Any = None) -> BlockCall:
@@ -63,7 +69,9 @@ def fold(output_size: Any, settings: BlockSettings, columns: Any, out: Any = Non
         raise unfit("x", f"{columns.shape[-2]} rows", f"a multiple of the {elements} elements of the kernel")
     blocks = blocks_of("output_size", (*columns.shape[:-2], channels, *sizes), settings, len(sizes))
     check_shape("x", columns, blocks.columns_shape)
-    return BlockCall(blocks, columns, None if out is None else check_out(out, blocks.image_shape, columns.dtype))
+    return BlockCall(
+        blocks, columns, None if out is None else check_out(out, blocks.image_shape, columns.dtype, columns)
+    )
 
 
 def unfold_gradient(settings: BlockSettings, dy: Any, x: Any, out: None = None) -> BlockCall:

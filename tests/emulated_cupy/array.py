@@ -18,6 +18,7 @@ from .system import require_device
 class ndarray(ArrayBase):  # noqa: N801
     """An array on a device."""
 
+    __module__ = "cupy"  # as CuPy's is: that is how it is known
     __array_priority__ = 100
     __hash__ = None  # type: ignore[assignment]
 

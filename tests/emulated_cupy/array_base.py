@@ -166,7 +166,7 @@ class ArrayBase:
         return complex(self.get())
 
     def __index__(self) -> int:
-        return operator.index(self.get().item())
+        return operator.index(self.get())
 
     def __array__(self, *_: Any, **__: Any) -> np.ndarray:
         raise TypeError(

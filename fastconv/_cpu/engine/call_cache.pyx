@@ -28,13 +28,18 @@ cdef enum:
 
 
 cdef class CallCache:
-    """The calls of all functions by their arguments; at most ``most`` of them, the oldest go first."""
+    """The calls of all functions by their arguments; at most ``most`` of them, the oldest go first.
+
+    ``array_key(array)`` is what a call is known by of an array that is not NumPy's; None where it has to go the long way.
+    """
 
     cdef dict _known
+    cdef object _array_key
     cdef readonly int64_t most
 
-    def __cinit__(self, int64_t most):
+    def __cinit__(self, int64_t most, array_key=None):
         self._known = {}
+        self._array_key = array_key
         self.most = most
 
     def __len__(self):
@@ -66,7 +71,7 @@ cdef class Dispatcher:
         cdef dict known = self._repeats._known
         pins.count, pins.packed = 0, NULL
         try:
-            key = _key(normalise, arguments, how, arrays, self._packed_type, &pins)
+            key = _key(normalise, arguments, how, arrays, self._packed_type, self._repeats._array_key, &pins)
             launch = None if key is None else known.get(key)
             if launch is not None:
                 result = (<CompiledCall>launch).run(arrays, &pins, out)
@@ -96,7 +101,8 @@ cdef object _value(object scoped, object own, dict blocks):
     return scoped.get() if blocks else own.get()
 
 
-cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, object packed_type, pins_t *pins):
+cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, object packed_type, object array_key,
+                 pins_t *pins):
     """What a call is known by, its arrays pinned; None where it is one that has to go the long way."""
     cdef int64_t sizes[MAX_ARRAYS * (1 + MAX_AXES)]
     cdef int64_t used = 0
@@ -115,8 +121,8 @@ cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, obj
             continue
         is_packed = type(array) is not _ndarray
         if is_packed:
-            if packed_type is None or type(array) is not packed_type:
-                return None
+            if packed_type is None or type(array) is not packed_type or type(array.weight) is not _ndarray:
+                return _key_of_others(normalise, arguments, how, arrays, packed_type, array_key)
             made_for, packed, array = array.made_for, array.packed, array.weight
             if packed is not None:
                 pins.packed = <void *>packed
@@ -144,6 +150,28 @@ cdef object _key(object normalise, tuple arguments, tuple how, tuple arrays, obj
     if others is not None:
         dtype = (dtype, *others)
     return (_settings(), normalise, exact, exact_how, made_for, dtype, PyBytes_FromStringAndSize(<char *>sizes, used * 8))
+
+
+cdef object _key_of_others(object normalise, tuple arguments, tuple how, tuple arrays, object packed_type,
+                           object array_key):
+    """The same for arrays none of which is NumPy's; what is prepared for them looks at no memory that was pinned."""
+    if array_key is None:
+        return None
+    keys = []
+    for array in arrays:
+        if array is not None:
+            made_for = None
+            if packed_type is not None and type(array) is packed_type:
+                made_for, array = array.made_for, array.weight
+            found = array_key(array)
+            if found is None:
+                return None
+            array = (found, made_for)
+        keys.append(array)
+    exact, exact_how = _exact(arguments), _exact(how)
+    if exact is _NO_KEY or exact_how is _NO_KEY:
+        return None
+    return (_settings(), tuple(keys), normalise, exact, exact_how)
 
 
 def exact(value):

@@ -13,9 +13,9 @@ cdef object _ndarray = np.ndarray, _uint16 = np.uint16
 
 
 cdef int pin(pins_t *pins, object array) except -1:
-    """Hold the memory of one more array, or of None."""
+    """Hold the memory of one more array; there is none to hold of None, nor of an array that is not NumPy's."""
     cdef Py_buffer *view = &pins.view[pins.count]
-    if array is None:
+    if array is None or not (type(array) is _ndarray or isinstance(array, _ndarray)):
         view.ndim = -1
     else:
         # Arrays of bfloat16 do not export their memory.

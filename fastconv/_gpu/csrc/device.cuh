@@ -14,6 +14,18 @@ static __device__ __forceinline__ fc_u32 fc_shared_address(const void *p) {
     return (fc_u32)__cvta_generic_to_shared(p);
 }
 
+// A float16 by its bits as a float, and the nearest one of a float, ties to even.
+static __device__ __forceinline__ float fc_half_to_float(fc_u16 bits) {
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+    return x;
+}
+static __device__ __forceinline__ fc_u16 fc_float_to_half(float x) {
+    fc_u16 bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
+}
+
 // Two floats as a pair of bfloat16, round to nearest even; lo in the low half. (sm_80; older: not used)
 static __device__ __forceinline__ fc_u32 fc_pack_bf16(float lo, float hi) {
     fc_u32 d;

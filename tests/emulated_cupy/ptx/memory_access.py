@@ -20,17 +20,23 @@ def _load_store(decoder: Decoder, statement: Statement) -> None:
     values, address = reversed(statement.parts) if head == "st" else statement.parts
     size = byte_size(kind)
     rows = decoder.operands(values, 8 if size == 8 else 4)
+    given = list(rows)
+    for i, row in enumerate(given) if size < 8 else ():
+        if isinstance(row, str) and decoder.width.get(row) == 8:  # a register that is wider than what it has in memory
+            rows[i] = decoder.scratch(f"%narrow{i}")
+            if head == "st":
+                decoder.emit("cvt.u32.u64", [rows[i], row])
     base, offset = decoder.address(address)
     narrow = decoder.is_narrow(base) << len(rows)
     decoder.emit("st" if head == "st" else "ld", [*rows, base], immediate=offset, size=size,
                  count=statement.space() | len(rows) << 8, narrow=narrow)  # fmt: skip
     if head == "st":
         return
-    for row in rows:  # a register that is wider than what is loaded
-        wide = isinstance(row, str) and decoder.width.get(row) == 8 and size < 8
-        if row is not None and (wide or kind in ("s8", "s16")):
+    for loaded, row in zip(rows, given, strict=True):
+        if loaded is not None and (loaded != row or kind in ("s8", "s16")):
             source = kind if kind[0] == "s" else f"u{8 * size}"
-            decoder.emit(f"cvt.{'s' if kind[0] == 's' else 'u'}{64 if wide else 32}.{source}", [row, row])
+            result = f"{'s' if kind[0] == 's' else 'u'}{32 if loaded == row else 64}"
+            decoder.emit(f"cvt.{result}.{source}", [row, loaded])
 
 
 def _atomic(decoder: Decoder, statement: Statement) -> None:

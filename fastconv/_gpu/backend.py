@@ -1,0 +1,164 @@
+"""The GPU backend: what ``_backend.Backend`` asks for, on CuPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from .._algorithm import Algorithm, Machine, Operands, Params
+from .._arrays import is_cupys
+from .._plan import Plan
+from .._problem import ConvProblem
+from .._version import __version__
+from . import cupy, device
+from .elementwise import algorithm as elementwise
+from .layout import writable_in_place as writable_in_place
+from .pooling import algorithm as pooling_algorithm
+from .prepare import PreparedConvolution, operands_of
+from .prepare import prepare as prepare_convolution
+from .registry import ALGORITHMS
+from .unfolding.algorithm import Unfolding
+
+name = "gpu"
+algorithms = ALGORITHMS
+default_machine = Machine({"float32": 3e13, "float64": 1.5e13}, 4e12, 1e-5, 1e-5)
+prepare = prepare_convolution
+pooling: Any = pooling_algorithm
+unfolding = Unfolding
+activation_gradient = elementwise.activation_gradient
+channel_sums = elementwise.channel_sums
+cast = elementwise.cast
+
+
+def level() -> str:
+    """The architecture of the current device."""
+    return device.current().architecture
+
+
+def parallelism(threads: int) -> int:
+    """1: threads of the host have no part in it."""
+    return 1
+
+
+def facts() -> dict[str, str]:
+    """What ``show_runtime`` prints of the backend."""
+    here = device.current()
+    return {"gpu": f"{here.name}, {here.architecture}, {here.multiprocessors} multiprocessors"}
+
+
+def fingerprint() -> dict[str, str]:
+    """What a measured time depends on beside the problem."""
+    here, runtime = device.current(), cupy.module().cuda.runtime
+    return {
+        "gpu": here.name,
+        "architecture": here.architecture,
+        "multiprocessors": str(here.multiprocessors),
+        "l2_bytes": str(here.l2_bytes),
+        "driver": str(runtime.driverGetVersion()),
+        "runtime": str(runtime.runtimeGetVersion()),
+        "fastconv": __version__,
+    }
+
+
+def target(algorithm: Algorithm, problem: ConvProblem) -> ConvProblem | None:
+    """The problem itself, if it is of one of the algorithm's dtypes: kernels convert what they load and store."""
+    return problem if problem.dtype in algorithm.dtypes else None
+
+
+def accepts(algorithm: Algorithm, problem: ConvProblem) -> bool:
+    """Whether the algorithm computes the problem; it is not asked about empty ones."""
+    return target(algorithm, problem) is not None and (problem.is_empty or algorithm.supports(problem))
+
+
+def lowering_seconds(problem: ConvProblem, target: ConvProblem, threads: int, machine: Machine) -> float:
+    """None: there are no casts."""
+    return 0.0
+
+
+def workspace_bytes(algorithm: Algorithm, problem: ConvProblem, params: Params, threads: int) -> int:
+    """Bytes of scratch memory that the algorithm needs for the problem."""
+    return 0 if problem.is_empty else algorithm.workspace(problem, params, threads)
+
+
+def pack(algorithm: Algorithm, problem: ConvProblem, params: Params, weight: Any, threads: int) -> object | None:
+    """The algorithm's packed form of a canonical weight; None where it has none for this problem."""
+    return None if problem.is_empty else algorithm.pack(problem, params, weight, threads)
+
+
+def compute(plan: Plan, call: Any, compiled: PreparedConvolution) -> Any:
+    """The result of a call, by what ``prepare`` made of it."""
+    return compiled.run(operands_of(call), call.out, call.packed)
+
+
+class _Canonical:
+    """A call whose arrays are canonical views."""
+
+    border = conjugated = out = None
+    subtracted: dict[str, Any] = {}  # noqa: RUF012 - nothing is put in
+
+    def __init__(self, plan: Plan, operands: Operands) -> None:
+        self.problem, self.frame = plan.problem, self
+        self.axes = dict.fromkeys(("input", "weight", "output", "add"), (0, 1, 2, 3, 4))
+        self.input, self.weight, self.output = operands.input, operands.weight, operands.output
+        self.bias, self.add, self.result_shape = operands.bias, operands.add, plan.problem.result_shape
+
+
+def repeated(plan: Plan, operands: Operands) -> Callable[[], None]:
+    """What computes the result of canonical views again and again, in their place."""
+    call = _Canonical(plan, operands)
+    role = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}[plan.problem.direction]
+    result = getattr(call, role)
+    setattr(call, role, None)
+    compiled, arrays = prepare(plan, call), operands_of(call)
+    return lambda: compiled.run(arrays, result, operands.packed) and None
+
+
+def execute(plan: Plan, operands: Operands) -> None:
+    """Compute the result of canonical views in their place."""
+    repeated(plan, operands)()
+
+
+def prepare_sums(place: int, axes: tuple[int, ...], dy: Any, threads: int) -> None:
+    """None: there is nothing to prepare."""
+
+
+def place(array: Any) -> str:
+    """In words, what kind of array it is and where its memory lies."""
+    return f"a CuPy array on device {array.data.device_id}"
+
+
+def active(arrays: tuple[Any, ...]) -> AbstractContextManager[object]:
+    """Inside, the device of the first of CuPy's arrays is the current one."""
+    cupy.current_device()
+    own = (array.data.device_id for array in arrays if is_cupys(array))
+    context: AbstractContextManager[object] = cupy.module().cuda.Device(next(own))
+    return context
+
+
+def array_key(array: Any) -> object | None:
+    """All that a prepared call depends on of an array; None where its device is not the current one."""
+    number = array.data.device_id
+    return (array.shape, array.strides, array.dtype, number) if number == cupy.current_device() else None
+
+
+def snapshot(array: Any) -> Any:
+    """A copy: CuPy has no arrays that cannot be written to."""
+    return array.copy()
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype) -> Any:
+    """A new array on the current device."""
+    return cupy.module().empty(shape, dtype)
+
+
+def zeros(shape: tuple[int, ...], dtype: np.dtype) -> Any:
+    """A new array of zeros on the current device."""
+    return cupy.module().zeros(shape, dtype)
+
+
+def concatenate(arrays: tuple[Any, ...], axis: int) -> Any:
+    """Arrays joined along an axis, as a new one."""
+    return cupy.module().concatenate(arrays, axis)

@@ -1,0 +1,1 @@
+"""Elementwise: what is not a convolution, on canonical arrays of the GPU."""

@@ -1,0 +1,106 @@
+"""Launches of the elementwise kernels: padding modes, an activation's slope, sums by channel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..._border import Border
+from ..._problem import ACTIVATIONS, Epilogue
+from .. import cupy
+from ..compile import function
+from ..launch import MAX_BLOCKS, THREADS, Launch, each, struct
+from ..layout import Layout
+from ..source import C_TYPES, kernel_source
+
+ARRAYS = np.dtype(
+    [
+        *((name, np.int64, 5) for name in ("size", "source_stride", "result_stride")),
+        ("slope", np.float64),
+    ]
+)
+"""elementwise_arrays of kernels.cu."""
+
+
+def _kernel(name: str, dtype: np.dtype, **defines: int | str) -> Any:
+    if dtype.kind != "c":
+        defines["IS_REAL"] = 1
+    return function(kernel_source("elementwise", {"ELEMENT": C_TYPES[dtype.name], **defines}, "elements.cuh"), name)
+
+
+def pad(border: Border, shape: Sequence[int], source: Layout, result: Layout, roles: tuple[str, str]) -> Any:
+    """Launches that copy an array into one of ``shape`` with its padding; the arrays' roles are source and result."""
+    c = struct(ARRAYS, size=shape, source_stride=source.strides, result_stride=result.strides)
+    indices = [_on_device(_index(border, axis)) for axis in range(3)]
+    return each(_kernel("pad", source.dtype), math.prod(shape), *roles, *indices, c)
+
+
+def fold_padding(border: Border, shape: Sequence[int], source: Layout, result: Layout, roles: tuple[str, str]) -> Any:
+    """Launches that add every element of a padded array to the element of ``shape`` that it repeats."""
+    c = struct(ARRAYS, size=shape, source_stride=source.strides, result_stride=result.strides)
+    begins, places = [], []
+    for axis in range(3):
+        index = _index(border, axis)
+        order = np.argsort(index, kind="stable")
+        places.append(_on_device(order))
+        begins.append(_on_device(np.searchsorted(index[order], np.arange(border.sizes[axis] + 1))))
+    kernel = _kernel("fold_padding", source.dtype, RESULT=C_TYPES[result.dtype.name])
+    return each(kernel, math.prod(shape), *roles, *begins, *places, c)
+
+
+def _index(border: Border, axis: int) -> np.ndarray:
+    index = border.indices[axis]
+    return np.arange(border.sizes[axis]) if index is None else index
+
+
+def _on_device(values: np.ndarray) -> Any:
+    cupy.forbid_capture("a table that has to be copied to the device")
+    return cupy.module().asarray(values.astype(np.int64, copy=False))
+
+
+def activation_gradient(activation: Epilogue, dy: Any, z: Any, threads: int) -> Any:
+    """``dy`` times the activation's slope at ``z``, in the place of z."""
+    if activation.activation is not None and z.size:
+        size = (1,) * (5 - z.ndim) + z.shape
+        own, result = _lifted(dy), _lifted(z)
+        slope = activation.slope if z.dtype == np.float64 else float(np.float32(activation.slope))
+        c = struct(ARRAYS, size=size, source_stride=own.strides, result_stride=result.strides, slope=slope)
+        kernel = _kernel("activation_gradient", z.dtype, ACTIVATION=1 + ACTIVATIONS.index(activation.activation))
+        _run(each(kernel, z.size, "dy", "z", c), dy=dy, z=z)
+    return z
+
+
+def cast(array: Any, dtype: np.dtype, threads: int) -> Any:
+    """A real array of up to five axes in another real dtype; itself if it has that one."""
+    if array.dtype == dtype:
+        return array
+    result = cupy.module().empty(array.shape, dtype)
+    if result.size:
+        size, own = (1,) * (5 - array.ndim) + array.shape, _lifted(array)
+        c = struct(ARRAYS, size=size, source_stride=own.strides, result_stride=_lifted(result).strides)
+        kernel = _kernel("cast", array.dtype, RESULT=C_TYPES[dtype.name])
+        _run(each(kernel, result.size, "source", "result", c), source=array, result=result)
+    return result
+
+
+def channel_sums(array: Any, threads: int) -> Any:
+    """Sums of (N, C, D, H, W) over all but C, in the dtype of ``array``."""
+    sums = cupy.module().empty(array.shape[1], array.dtype)
+    if sums.size:
+        c = struct(ARRAYS, size=array.shape, source_stride=_lifted(array).strides)
+        kernel = _kernel("channel_sums", array.dtype)
+        launch = Launch(kernel, (min(sums.size, MAX_BLOCKS),), (THREADS,), ("source", "sums", c))
+        _run((launch,), source=array, sums=sums)
+    return sums
+
+
+def _lifted(array: Any) -> Layout:
+    return Layout.of(array.dtype, array.strides, [*[-1] * (5 - array.ndim), *range(array.ndim)])
+
+
+def _run(launches: tuple[Launch, ...], **arrays: Any) -> None:
+    for launch in launches:
+        launch(arrays)

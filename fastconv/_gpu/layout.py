@@ -1,0 +1,58 @@
+"""How arrays lie in a device's memory, without the arrays; and whether two of them overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._arrays import overlaps_itself
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The element type of an array and the distances between its elements, in elements, by canonical axes."""
+
+    dtype: np.dtype
+    strides: tuple[int, ...]
+
+    @classmethod
+    def of(cls, dtype: np.dtype, strides: Sequence[int], axes: Sequence[int]) -> Layout:
+        """Of an array with strides in bytes whose own axes these are; -1: an axis that it does not have."""
+        return cls(dtype, tuple(0 if axis < 0 else strides[axis] // dtype.itemsize for axis in axes))
+
+    @classmethod
+    def packed(cls, dtype: np.dtype, shape: Sequence[int]) -> Layout:
+        """Of a new array in C order."""
+        return cls(dtype, tuple(step // dtype.itemsize for step in packed_strides(shape, dtype.itemsize)))
+
+
+def packed_strides(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
+    """Strides in bytes of a new array in C order."""
+    strides, reach = [], itemsize
+    for size in reversed(shape):
+        strides.append(reach)
+        reach *= size
+    return tuple(reversed(strides))
+
+
+def extent(array: Any) -> tuple[int, int]:
+    """The addresses from the first to behind the last byte of an array's elements."""
+    low = high = array.data.ptr
+    for stride, size in zip(array.strides, array.shape, strict=True):
+        reach = stride * (size - 1)
+        low, high = low + min(reach, 0), high + max(reach, 0)
+    return low, high + array.itemsize
+
+
+def writable_in_place(out: Any, *inputs: Any) -> bool:
+    """Whether kernels may write straight into ``out``: free of overlap with itself and with the inputs."""
+    if not out.size:
+        return True
+    if overlaps_itself(out):
+        return False
+    low, high = extent(out)
+    others = (extent(array) for array in inputs if array is not None and array.size)
+    return not any(first < high and low < last for first, last in others)

@@ -1,0 +1,1 @@
+"""Pooling: windows of CuPy arrays reduced to one element each."""

@@ -1,0 +1,178 @@
+"""Prepares a planned call: the launches that compute it, for all arrays that lie like its own.
+
+Kernels read and write arrays where they lie, whatever their strides. Padding that is not zeros is a copy first, or for
+the input's gradient a padded result that is folded. Scratch memory comes from CuPy's pool.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .._algorithm import ROLES
+from .._arrays import is_cupys
+from .._plan import Plan
+from .._problem import RESULT
+from . import cupy
+from .algorithm import GpuAlgorithm, Operation
+from .elementwise import algorithm as elementwise
+from .launch import Launch
+from .layout import Layout, packed_strides, writable_in_place
+
+PADDED = "padded"
+"""The role of an input, or of its gradient, with its padding in scratch memory."""
+MAX_RESULT_STRIDES = 16
+"""Launches are kept for so many different strides of ``out``."""
+Arrays = Mapping[str, Any]
+_recorded: list[dict[str, Any]] = []
+"""Scratch memory of launches that were recorded, which graphs do not keep: it lives as long as the process."""
+
+
+def prepare(plan: Plan, call: Any) -> PreparedConvolution:
+    """What computes calls like ``call`` by the plan."""
+    return PreparedConvolution(plan, call)
+
+
+def operands_of(call: Any) -> dict[str, Any]:
+    """A call's arrays by their roles."""
+    return {role: array for role in ROLES if (array := getattr(call, role)) is not None}
+
+
+class PreparedConvolution:
+    """A plan and how the arrays of a call lie; immutable but for what is remembered of ``out``."""
+
+    def __init__(self, plan: Plan, call: Any) -> None:
+        problem, arrays = plan.problem, operands_of(call)
+        self._plan, self._border, self._axes = plan, call.border, dict(call.frame.axes)
+        self._role, self._shape, self._dtype = RESULT[problem.direction], call.result_shape, result_dtype(call)
+        self._strides = {role: array.strides for role, array in arrays.items()}
+        self._conjugated = call.conjugated
+        self._zeros = _zero_points(call)
+        self._layouts = {
+            role: Layout.of(array.dtype, array.strides, self._axes[role])
+            for role, array in arrays.items()
+            if role != "bias"
+        }
+        self._by_strides: dict[tuple[int, ...], tuple[Launch, ...]] = {}
+        self._launches(packed_strides(self._shape, self._dtype.itemsize))
+
+    def at(self, places: Mapping[str, int]) -> Callable[[tuple[Any, ...], Any], Any]:
+        """``compute(arrays, out)`` for the arguments of a function, its operands at ``places`` among them; None where
+        the arrays do not lie like those that it was prepared for."""
+
+        def compute(arrays: tuple[Any, ...], out: Any) -> Any:
+            given, packed = {}, None
+            for role, place in places.items():
+                array = arrays[place]
+                if not is_cupys(array):
+                    array, packed = array.weight, array.packed
+                if array.strides != self._strides[role]:
+                    return None
+                given[role] = array
+            return self.run(given, out, packed) if out is None or self._is_result(out) else None
+
+        return compute
+
+    def run(self, operands: Arrays, out: Any, packed: object = None) -> Any:
+        """The result, in ``out`` if it is given."""
+        fits = out is not None and writable_in_place(out, *operands.values())
+        result = out if fits else cupy.module().empty(self._shape, self._dtype)
+        if result.size:
+            arrays = {**operands, **self._scratch(), self._role: result, "packed": packed}
+            bias = arrays.get("bias")
+            if bias is not None and not bias.flags.c_contiguous:
+                arrays["bias"] = bias.copy()
+            for launch in self._launches(result.strides):
+                launch(arrays)
+        if out is None or fits:
+            return result
+        out[...] = result
+        return out
+
+    def _is_result(self, out: Any) -> bool:
+        return (
+            is_cupys(out)
+            and (out.shape, out.dtype) == (self._shape, self._dtype)
+            and out.data.device_id == cupy.current_device()
+        )
+
+    def _scratch(self) -> dict[str, Any]:
+        made, plan, empty = {}, self._plan, cupy.module().empty
+        if self._border is not None:
+            made[PADDED] = empty(plan.problem.input_shape, self._padded.dtype)
+        if plan.workspace_bytes:
+            made["workspace"] = empty(plan.workspace_bytes, np.uint8)
+        if made and cupy.is_capturing():
+            _recorded.append(made)
+        return made
+
+    @property
+    def _padded(self) -> Layout:
+        """That of the input with its padding; a gradient of 16-bit floats is summed up in float32."""
+        is_sum = self._role == "input" and self._dtype.itemsize == 2
+        return Layout.packed(np.dtype(np.float32) if is_sum else self._dtype, self._plan.problem.input_shape)
+
+    def _launches(self, strides: tuple[int, ...]) -> tuple[Launch, ...]:
+        """All launches, for a result with these strides."""
+        found = self._by_strides.get(strides)
+        if found is None:
+            if len(self._by_strides) >= MAX_RESULT_STRIDES:
+                self._by_strides.clear()
+            found = self._made(Layout.of(self._dtype, strides, self._axes[self._role])) if self._elements else ()
+            self._by_strides[strides] = found
+        return found
+
+    @property
+    def _elements(self) -> int:
+        return math.prod(self._shape)
+
+    def _made(self, result: Layout) -> tuple[Launch, ...]:
+        plan, border, problem = self._plan, self._border, self._plan.problem
+        layouts = {**self._layouts, self._role: result}
+        before: tuple[Launch, ...] = ()
+        after: tuple[Launch, ...] = ()
+        if border is not None:
+            padded, inside = self._padded, layouts["input"]
+            layouts["input"] = padded
+            if self._role == "input":
+                shape = (*problem.input_shape[:2], *border.sizes)
+                after = elementwise.fold_padding(border, shape, padded, inside, (PADDED, "input"))
+            else:
+                before = elementwise.pad(border, problem.input_shape, inside, padded, ("input", PADDED))
+        algorithm = plan.algorithm
+        assert isinstance(algorithm, GpuAlgorithm)
+        operation = Operation(problem, layouts, self._conjugated, *self._zeros)
+        own = algorithm.launches(operation, plan.params)
+        if border is not None:
+            own = tuple(_renamed(launch, "input", PADDED) for launch in own)
+        return (*before, *own, *after)
+
+
+def _renamed(launch: Launch, role: str, other: str) -> Launch:
+    """The launch with another array in the place of that of a role."""
+    arguments = tuple(other if type(a) is str and a == role else a for a in launch.arguments)
+    return Launch(launch.function, launch.grid, launch.block, arguments)
+
+
+def _zero_points(call: Any) -> tuple[int, Any]:
+    """Those of the input and of the filters, on the device where there are any."""
+    zeros = {role: array for role, array in call.subtracted.items() if array.size and array.any()}
+    if not zeros:
+        return 0, None
+    cupy.forbid_capture("zero points that have to be copied to the device")
+    of_input = int(zeros["input"].flat[0]) if "input" in zeros else 0
+    filters = call.problem.out_channels
+    of_filters = zeros["weight"][:, 0, 0, 0, 0] if "weight" in zeros else np.zeros(filters, np.int16)
+    return of_input, cupy.module().asarray(np.ascontiguousarray(of_filters))
+
+
+def result_dtype(call: Any) -> np.dtype:
+    """That of the call's operands; int32 for int8 problems."""
+    if call.problem.dtype == "int8":
+        return np.dtype(np.int32)
+    given = call.input if call.input is not None else call.output
+    dtype: np.dtype = given.dtype
+    return dtype

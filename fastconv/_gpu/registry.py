@@ -1,0 +1,14 @@
+"""THE list of the GPU's algorithms, in the order in which ties are broken; the last one accepts every problem."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from .algorithm import GpuAlgorithm
+
+ROOMS = ("reference",)
+"""Folders of ``algorithms``."""
+
+ALGORITHMS: tuple[GpuAlgorithm, ...] = tuple(
+    algorithm for room in ROOMS for algorithm in import_module(f"{__package__}.algorithms.{room}").ALGORITHMS
+)

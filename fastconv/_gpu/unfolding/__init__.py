@@ -1,0 +1,1 @@
+"""Unfolding: the sliding blocks of CuPy arrays as columns, and their sums."""
