@@ -163,6 +163,8 @@ INTEGERS = [
     ("cvt.s64.s16 r, a;", "i2", "i8", wide),
     ("cvt.u64.u32 r, a;", "u4", "u8", wide),
     ("cvt.s64.s32 r, a;", "i4", "i8", wide),
+    ("cvt.s64.s32 r, a;", "i8", "i8", lambda a: a.astype("i4")),
+    ("cvt.rn.f32.s16 r, a;", "i8", "f4", lambda a: a.astype("i2")),
     ("mov.b64 r, {a, b};", "u4 u4", "u8", each(lambda x, y: x | y << 32)),
     ("mov.b32 r, {a, b};", "u2 u2", "u4", each(lambda x, y: x | y << 16)),
     ("{ .reg .b16 p, q; mov.b32 {p, q}, a; sub.s16 r, q, p; }", "u4", "u2", each(lambda x: (x >> 16) - x)),
