@@ -137,6 +137,8 @@ INTEGERS = [
     ("bfe.u32 r, a, b, c;", "u4 u4 u4", "u4", each(partial(extract, signed=False))),
     ("bfe.s32 r, a, b, c;", "i4 u4 u4", "i4", each(partial(extract, signed=True))),
     ("bfi.b32 r, a, b, 5, 9;", "u4 u4", "u4", each(lambda x, y: y & ~(511 << 5) | (x & 511) << 5)),
+    ("bfi.b64 r, a, b, 25, 19;", "u8 u8", "u8", each(lambda x, y: y & ~(0x7FFFF << 25) | (x & 0x7FFFF) << 25)),
+    ("bfi.b64 r, a, b, 32, 32;", "u8 u8", "u8", each(lambda x, y: y & 0xFFFFFFFF | (x & 0xFFFFFFFF) << 32)),
     ("prmt.b32 r, a, b, 0x7610;", "u4 u4", "u4", each(lambda x, y: x & 0xffff | y & 0xffff0000)),
     ("prmt.b32 r, a, b, 0xb048;", "u4 u4", "u4", each(signs_and_bytes)),
     ("shf.l.wrap.b32 r, a, b, c;", "u4 u4 u4", "u4", each(lambda x, y, z: ((y << 32 | x) << (z & 31)) >> 32)),

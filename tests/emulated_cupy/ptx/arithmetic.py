@@ -67,6 +67,8 @@ def _widths(name: str, count: int) -> list[int]:
         return [last, last, last, 4]
     if words[0] == "cvt":
         return [WIDTH[words[-2]], last, last][:count]
+    if words[0] == "bfi":
+        return [last, last, last, 4, 4]
     if words[0] in ("popc", "clz", "bfind", "testp"):
         return [4, last]
     return [last] * count
