@@ -254,6 +254,19 @@ def test_sectors_are_counted(stride: int, sectors: int) -> None:
     assert (access.executed, access.moved, access.least) == (1, sectors, 4)
 
 
+def test_sectors_that_a_block_has_touched_are_counted_once() -> None:
+    """The second line is the first one, three elements further."""
+    body = "ld.global.u32 r, [a_at+128]; ld.global.u32 r, [a_at+140];"
+    array = np.zeros(32 * 3 + 8, "u4")
+    array = array[-(array.ctypes.data // 4) % 8 :][: 32 * 3]
+    out = np.zeros(32, "u4")
+    made = kernel(body, [array], [out])
+    assert not launch(made, [array, out], 32)
+    first, second = (x for x in made.counts.accesses() if x.text.startswith("ld.global.u32 r"))
+    assert (first.moved, first.touched) == (4, 4)
+    assert (second.moved, second.touched) == (5, 1)
+
+
 @pytest.mark.parametrize(("stride", "wavefronts"), [(1, 1), (2, 2), (32, 32), (33, 1), (0, 1)])
 def test_bank_conflicts_are_counted(stride: int, wavefronts: int) -> None:
     body = f"""{{ .reg .b32 p; .shared .align 16 .b8 rows[4352];
