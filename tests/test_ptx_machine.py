@@ -62,6 +62,13 @@ def test_variables_local_memory_and_generic_addresses() -> None:
     assert (t == 9).all()
 
 
+def test_a_register_may_be_wider_than_what_is_loaded() -> None:
+    values = (LANE * 0x1234567 - 2**30).astype("i4")
+    signed, unsigned = run("ld.global.s32 r, [a_at]; ld.global.u32 s, [a_at];", [values], "i8", "u8")
+    np.testing.assert_array_equal(signed, values)
+    np.testing.assert_array_equal(unsigned, values.view("u4"))
+
+
 ATOMICS = [
     ("add.u32", "u4", lambda values: values.sum(dtype="u4")),
     ("min.s32", "i4", np.min),

@@ -21,16 +21,18 @@ def _load_store(decoder: Decoder, statement: Statement) -> None:
     size = byte_size(kind)
     rows = decoder.operands(values, 8 if size == 8 else 4)
     base, offset = decoder.address(address)
-    narrow = decoder.is_narrow(base) << len(rows)
-    decoder.emit("st" if head == "st" else "ld", [*rows, base], immediate=offset, size=size,
-                 count=statement.space() | len(rows) << 8, narrow=narrow)  # fmt: skip
+    wide = [isinstance(row, str) and decoder.width.get(row) == 8 and size < 8 for row in rows]
+    loaded = list(rows)  # a register that is wider than what is loaded is filled from one that is not
+    if head != "st":
+        loaded = [decoder.scratch(f"%loaded{i}") if wide[i] else row for i, row in enumerate(rows)]
+    decoder.emit("st" if head == "st" else "ld", [*loaded, base], immediate=offset, size=size,
+                 count=statement.space() | len(rows) << 8, narrow=decoder.is_narrow(base) << len(rows))  # fmt: skip
     if head == "st":
         return
-    for row in rows:  # a register that is wider than what is loaded
-        wide = isinstance(row, str) and decoder.width.get(row) == 8 and size < 8
-        if row is not None and (wide or kind in ("s8", "s16")):
-            source = kind if kind[0] == "s" else f"u{8 * size}"
-            decoder.emit(f"cvt.{'s' if kind[0] == 's' else 'u'}{64 if wide else 32}.{source}", [row, row])
+    for i, (row, source) in enumerate(zip(rows, loaded, strict=True)):
+        if row is not None and (wide[i] or kind in ("s8", "s16")):
+            read = kind if kind[0] == "s" else f"u{8 * size}"
+            decoder.emit(f"cvt.{'s' if kind[0] == 's' else 'u'}{64 if wide[i] else 32}.{read}", [row, source])
 
 
 def _atomic(decoder: Decoder, statement: Statement) -> None:
