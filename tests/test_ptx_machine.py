@@ -78,6 +78,13 @@ def test_variables_local_memory_and_generic_addresses() -> None:
     assert (t == 9).all()
 
 
+def test_a_register_may_be_wider_than_what_is_loaded() -> None:
+    values = (LANE * 0x1234567 - 2**30).astype("i4")
+    signed, unsigned = run("ld.global.s32 r, [a_at]; ld.global.u32 s, [a_at];", [values], "i8", "u8")
+    np.testing.assert_array_equal(signed, values)
+    np.testing.assert_array_equal(unsigned, values.view("u4"))
+
+
 ATOMICS = [
     ("add.u32", "u4", lambda values: values.sum(dtype="u4")),
     ("min.s32", "i4", np.min),
@@ -268,6 +275,19 @@ def test_sectors_are_counted(stride: int, sectors: int) -> None:
     assert not launch(made, [array, out], 32)
     access = next(x for x in made.counts.accesses() if x.text == "ld.global.u32 r, [p]")
     assert (access.executed, access.moved, access.least) == (1, sectors, 4)
+
+
+def test_sectors_that_a_block_has_touched_are_counted_once() -> None:
+    """The second line is the first one, three elements further."""
+    body = "ld.global.u32 r, [a_at+128]; ld.global.u32 r, [a_at+140];"
+    array = np.zeros(32 * 3 + 8, "u4")
+    array = array[-(array.ctypes.data // 4) % 8 :][: 32 * 3]
+    out = np.zeros(32, "u4")
+    made = kernel(body, [array], [out])
+    assert not launch(made, [array, out], 32)
+    first, second = (x for x in made.counts.accesses() if x.text.startswith("ld.global.u32 r"))
+    assert (first.moved, first.touched) == (4, 4)
+    assert (second.moved, second.touched) == (5, 1)
 
 
 @pytest.mark.parametrize(("stride", "wavefronts"), [(1, 1), (2, 2), (32, 32), (33, 1), (0, 1)])

@@ -23,7 +23,12 @@ def by_name(decoder: Decoder, statement: Statement) -> None:
     if name not in operation_numbers():
         raise statement.unknown()
     widths = _widths(name, len(statement.parts))
-    decoder.emit(name, [decoder.operand(part, width) for part, width in zip(statement.parts, widths, strict=True)])
+    operands = [decoder.operand(part, width) for part, width in zip(statement.parts, widths, strict=True)]
+    if statement.words[0] == "cvt" and widths[1] == 4 and decoder.width.get(str(operands[1])) == 8:
+        narrow = decoder.scratch("%low")  # a register may be wider than the type that is read of it
+        decoder.emit("cvt.u32.u64", [narrow, operands[1]])
+        operands[1] = narrow
+    decoder.emit(name, operands)
 
 
 def _spelling(words: list[str]) -> list[str]:
@@ -62,6 +67,8 @@ def _widths(name: str, count: int) -> list[int]:
         return [last, last, last, 4]
     if words[0] == "cvt":
         return [WIDTH[words[-2]], last, last][:count]
+    if words[0] == "bfi":
+        return [last, last, last, 4, 4]
     if words[0] in ("popc", "clz", "bfind", "testp"):
         return [4, last]
     return [last] * count

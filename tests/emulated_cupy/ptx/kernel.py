@@ -18,7 +18,7 @@ from .syntax import Entry, Module, parse
 
 WORKERS = os.cpu_count() or 1
 """Threads that the blocks of a launch are dealt to."""
-_COUNTERS = 4
+_COUNTERS = 5
 _MESSAGE_BYTES = 512
 
 
@@ -50,6 +50,7 @@ class _Launch(ctypes.Structure):
         ("lanes", ctypes.c_void_p),
         ("moved", ctypes.c_void_p),
         ("least", ctypes.c_void_p),
+        ("touched", ctypes.c_void_p),
         ("message", ctypes.c_void_p),
         ("first_block", ctypes.c_int64),
         ("block_step", ctypes.c_int64),
@@ -67,6 +68,9 @@ class Access:
     """32-byte sectors of global memory, or wavefronts of shared memory."""
     least: int
     """The fewest there could be."""
+    touched: int
+    """Sectors that no earlier instruction of the same block has accessed: what a cache that forgets nothing lets
+    through of loads."""
 
 
 class Counts:
@@ -74,7 +78,7 @@ class Counts:
 
     def __init__(self, names: list[str], texts: list[str], counted: np.ndarray) -> None:
         self._names, self._texts = names, texts
-        self._executed, self._lanes, self._moved, self._least = counted
+        self._executed, self._lanes, self._moved, self._least, self._touched = counted
 
     def by_operation(self) -> dict[str, int]:
         """Warp instructions, by the machine's operation."""
@@ -85,7 +89,8 @@ class Counts:
 
     def accesses(self) -> list[Access]:
         """The memory instructions that were run."""
-        rows = zip(self._texts, *(x.tolist() for x in (self._executed, self._moved, self._least)), strict=True)
+        counted = self._executed, self._moved, self._least, self._touched
+        rows = zip(self._texts, *(x.tolist() for x in counted), strict=True)
         return [Access(*row) for row in rows if row[3]]
 
 

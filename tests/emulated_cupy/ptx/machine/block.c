@@ -118,7 +118,7 @@ static void open_barriers(Machine *m, int left) {
 }
 
 static void run_block(Machine *m) {
-    m->epoch++, m->bulk_count = 0, m->idle = 0;
+    m->epoch++, m->bulk_count = 0, m->idle = 0, m->block_number++, m->touched.used = 0;
     memset(m->arrived, 0, sizeof m->arrived);
     memset(m->shared, POISON, (size_t)m->shared_bytes);
     for (int i = 0; i < m->warp_count; i++) start_warp(m, &m->warps[i], i);
@@ -167,6 +167,6 @@ int ptx_launch(const Launch *l) {
     l->message[0] = 0;
     run_blocks(m);
     for (int i = 0; i < m->warp_count; i++) free(m->warps[i].rows), free(m->warps[i].local), free(m->warps[i].copies);
-    free(m->warps), free(m->shared), free(m->writes), free(m->reads);
+    free(m->warps), free(m->shared), free(m->writes), free(m->reads), free(m->touched.entries);
     return l->message[0] != 0;
 }

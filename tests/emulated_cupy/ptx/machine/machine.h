@@ -65,7 +65,8 @@ typedef struct { // mirrored in kernel.py
     s32 check_races, flush_subnormals;
     s32 mark_shift, unused; // the smallest access to shared memory is of 1 << mark_shift bytes
     u64 *executed, *lanes, *moved,
-        *least; // by instruction; moved: sectors or wavefronts, and the fewest there could be
+        *least,   // by instruction; moved: sectors or wavefronts, and the fewest there could be
+        *touched; // sectors that the block had not touched before
     char *message;
     s64 first_block, block_step;
 } Launch;
@@ -97,6 +98,13 @@ typedef struct {
     u32 accumulate;
     s64 group, number;
 } Product; // a wgmma that is not computed yet
+
+typedef struct { // sectors of global memory that a block has touched; `block` is the number of the last one + 1
+    struct {
+        u64 sector, block;
+    } *entries;
+    u64 size, used; // size: a power of two
+} Touched;
 
 enum { RUNNABLE, AT_BARRIER, FINISHED };
 
@@ -147,6 +155,8 @@ typedef struct {
     Bulk bulk[MAX_BULK];   // copies of the tensor unit that have not landed
     int bulk_count;
     s64 idle; // polls of barriers in vain, since something moved
+    Touched touched;
+    u64 block_number;
     jmp_buf escape;
 } Machine;
 

@@ -1,4 +1,6 @@
 // Bounds of global memory, races in shared memory, and counts of what the memory pipes move.
+#include <stdlib.h>
+
 #include "memory.h"
 
 void find_range(Machine *m, u64 address, u32 bytes, int lane, const char *what) {
@@ -49,6 +51,30 @@ void mark_written(Machine *m, Warp *w, u32 address, u32 bytes, int lane, int fly
         m->writes[i] = (Mark){m->epoch, w->epoch, (uint16_t)(w->index * LANES + lane), 1, 0, (unsigned char)flying};
 }
 
+static int touch(Machine *m, u64 sector);
+
+// Room for twice as many sectors; those of the block that runs are kept.
+static void grow(Machine *m) {
+    Touched old = m->touched, *t = &m->touched;
+    t->size = old.size ? 2 * old.size : 1024, t->used = 0;
+    t->entries = calloc(t->size, sizeof *t->entries);
+    for (u64 i = 0; i < old.size; i++)
+        if (old.entries[i].block == m->block_number) touch(m, old.entries[i].sector);
+    free(old.entries);
+}
+
+// 1 where the block has not touched the sector before.
+static int touch(Machine *m, u64 sector) {
+    Touched *t = &m->touched;
+    if (2 * t->used >= t->size) grow(m);
+    u64 i = sector * 0x9e3779b97f4a7c15ull >> 20 & (t->size - 1);
+    for (; t->entries[i].block == m->block_number; i = (i + 1) & (t->size - 1))
+        if (t->entries[i].sector == sector) return 0;
+    t->entries[i].sector = sector, t->entries[i].block = m->block_number;
+    t->used++;
+    return 1;
+}
+
 void count_sectors(Machine *m, const u64 *address, u32 mask, u32 bytes) {
     u64 seen[LANES * 2];
     int n = 0;
@@ -58,6 +84,7 @@ void count_sectors(Machine *m, const u64 *address, u32 mask, u32 bytes) {
         while (i >= 0 && seen[i] != sector) i--;
         if (i < 0) seen[n++] = sector;
     }
+    for (int i = 0; i < n; i++) m->l->touched[m->at] += (u64)touch(m, seen[i]);
     m->l->moved[m->at] += (u64)n;
     m->l->least[m->at] += ((u32)__builtin_popcount(mask) * bytes + 31) / 32;
 }

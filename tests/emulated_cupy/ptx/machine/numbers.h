@@ -86,6 +86,12 @@ static inline u32 inserted(u32 from, u32 into, u32 at, u32 bits) { // bfi
     const u32 mask = at > 31 ? 0 : (u32)(ones << at);
     return (into & ~mask) | ((at > 31 ? 0 : from << at) & mask);
 }
+static inline u64 inserted64(u64 from, u64 into, u32 at, u32 bits) {
+    at &= 255, bits &= 255;
+    const u64 ones = bits > 63 ? ~0ull : (1ull << bits) - 1;
+    const u64 mask = at > 63 ? 0 : ones << at;
+    return (into & ~mask) | ((at > 63 ? 0 : from << at) & mask);
+}
 static inline u32 looked_up(u32 x, u32 y, u32 z, u32 table) { // lop3
     u32 v = 0;
     for (int i = 0; i < 8; i++)

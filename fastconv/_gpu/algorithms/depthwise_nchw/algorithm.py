@@ -1,0 +1,255 @@
+"""depthwise_nchw: one source channel and any number of filters in every group, channels first, read where they lie."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from ...._algorithm import MAX_PHASES, Algorithm, Machine, Params
+from ...._problem import ACTIVATIONS, ConvProblem
+from ...launches import DIVIDER, UNITS_LIMIT, Launch, Placement, divider, is_wide, packed, vector_elements
+from ...phases import PhaseStruct, contiguous, phases_of, source_role
+from ...source import kernel_source
+from .tiling import MAX_ROW_TAPS, Tile, splits_for, strided_rows, tile_for, wanted_rows
+
+ROOM = "depthwise_nchw"
+THREADS = 128
+MAX_STRIDE = 4
+"""Strides of input gradients that are computed in one launch."""
+WANTED_BLOCKS = 2048
+"""Blocks of a weight gradient."""
+ITEMSIZE = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
+UNITS = np.dtype(
+    [*((name, DIVIDER) for name in ("columns", "strips", "depths", "filters", "per_group")),
+     ("count", np.uint32), ("per_split", np.uint32)]
+)  # fmt: skip
+"""fc_units of kernels.cu."""
+SHARE = 0.85
+"""Of the copy bandwidth, and of the multiply-adds' peak."""
+
+
+class DepthwiseNchw(Algorithm):
+    """Depthwise convolutions of 1 to 31 taps on every axis, in all directions; 16-bit types are summed in float32."""
+
+    name = ROOM
+    dtypes = frozenset(ITEMSIZE)
+
+    def supports(self, problem: ConvProblem) -> bool:
+        return (
+            problem.groups == problem.in_channels
+            and problem.layout == "channels_first"
+            and not problem.is_empty
+            and max(problem.kernel_size) <= MAX_ROW_TAPS
+            and problem.phases <= MAX_PHASES
+            and _most_units(problem) < UNITS_LIMIT
+        )
+
+    def parameters(self, problem: ConvProblem) -> list[Params]:
+        """The most rows and columns of a thread: several columns where rows of taps are long or elements short."""
+        is_short = problem.kernel_size[1] > 1
+        columns = {8: 1, 4: 1, 2: 2}[ITEMSIZE[problem.dtype]] if is_short else 4
+        is_gradient = problem.direction == "backward_input"
+        pixels = problem.input_size if is_gradient else problem.output_size
+        planes = problem.batch * problem.result_channels
+        default = {"rows": wanted_rows(pixels, planes, columns), "columns": columns}
+        others = [{"rows": rows, "columns": columns} for rows in (14, 8, 4) for columns in (1, 2, 4)]
+        return [default, *(params for params in others if params != default)]
+
+    def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
+        if problem.direction != "backward_weight":
+            return 0
+        return max(launch.workspace_bytes for launch in self.launches(problem, params, contiguous(problem)))
+
+    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        """The arrays once, or the multiply-adds; a strided gradient by phases writes a part of every sector."""
+        elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
+        size = ITEMSIZE[problem.dtype]
+        rate = machine.multiply_adds_per_second["float64" if problem.dtype == "float64" else "float32"]
+        launches = 1
+        if problem.direction == "backward_input" and not is_one_launch(problem):
+            launches = problem.phases
+            elements += math.prod(problem.input_shape) * min(problem.stride[2] - 1, 32 // size)
+        seconds = max(elements * size / machine.bytes_per_second, problem.multiply_adds / rate) / SHARE
+        return launches * machine.call_seconds + seconds
+
+    def launches(self, problem: ConvProblem, params: Params, placements: Mapping[str, Placement]) -> list[Launch]:
+        """What computes the problem on arrays that lie so; ``placements`` by role, with ``add`` where there is one."""
+        if problem.direction == "backward_weight":
+            (phase,) = phases_of(problem, placements)
+            return _weight_gradient(problem, params, placements, phase)
+        if problem.direction == "backward_input" and is_one_launch(problem):
+            return list(_strided_gradient(problem, params, placements))
+        return [
+            launch
+            for phase in phases_of(problem, placements)
+            for launch in _forward(problem, params, placements, phase)
+        ]
+
+
+def _most_units(problem: ConvProblem) -> int:
+    """Threads of the smallest launch, with units of two rows."""
+    if problem.direction == "backward_weight":
+        shape = (problem.batch, *problem.output_size)
+    else:
+        shape = (problem.result_channels, *problem.result_shape[2:])  # type: ignore[assignment]
+    return math.prod((*shape[:2], -(-shape[2] // 2), shape[3]))
+
+
+def is_one_launch(problem: ConvProblem) -> bool:
+    """Whether an input gradient with strides is computed by one launch for all of its phases."""
+    (depth, *kernel), (step, *strides), (_, *dilation) = problem.kernel_size, problem.stride, problem.dilation
+    return (
+        depth == step == 1
+        and problem.padding[0] == (0, 0)
+        and 1 < max(strides) <= MAX_STRIDE
+        and max(dilation) == 1
+        and min(before for before, _ in problem.padding) >= 0
+        and kernel[0] * -(-kernel[1] // strides[1]) <= 64
+    )
+
+
+def _defines(problem: ConvProblem, placements: Mapping[str, Placement], tile: Tile) -> dict[str, int | str]:
+    """Those that all kernels have."""
+    e = problem.epilogue
+    images = [(problem.input_size, placements["input"]), (problem.output_size, placements["output"])]
+    if e.add:
+        images.append((problem.result_shape[2:], placements["add"]))  # type: ignore[arg-type]
+    return {
+        "ELEMENT": problem.dtype.upper(),
+        "WIDE": int(any(is_wide(sizes, place.strides[2:]) for sizes, place in images)),
+        "UNIT": int(placements[source_role(problem)].strides[4] == 1),
+        "ROWS": tile.rows, "COLUMNS": tile.columns, "UNROLLED": int(tile.unrolled),
+        "BIAS": int(e.bias), "ADD": int(e.add),
+        "ACTIVATION": 0 if e.activation is None else 1 + ACTIVATIONS.index(e.activation),
+    }  # fmt: skip
+
+
+def _axes(phase: PhaseStruct, columns: int) -> dict[str, int]:
+    """A phase without taps still has results: its kernel has one tap in none of its planes."""
+    (_, kh, kw), (_, sh, sw), (_, dh, dw) = phase.taps, phase.step, phase.delta
+    lead = phase.first[2] % columns
+    return {"KH": max(kh, 1), "KW": max(kw, 1), "SH": sh, "SW": sw, "DH": dh, "DW": dw, "LEAD": lead}
+
+
+def _units(problem: ConvProblem, columns: int, strips: int, depths: int, per_image: int, per_group: int,
+           count: int, per_split: int = 0) -> np.ndarray:  # fmt: skip
+    counts = (columns, strips, depths, per_image, per_group)
+    return packed(UNITS, (*(divider(size) for size in counts), count, per_split))
+
+
+def _batches(batch: int, units: int) -> Iterator[tuple[int, int]]:
+    """First image and number of images of every launch, so that the threads of each are fewer than 2^31."""
+    most = max(1, (UNITS_LIMIT - THREADS) // units)
+    for begin in range(0, batch, most):
+        yield begin, min(most, batch - begin)
+
+
+def _of_images(phase: PhaseStruct, begin: int) -> dict[str, int]:
+    """The fields that differ where the first image is another one."""
+    fields = phase.fields
+    return {
+        f"{name}_at": fields[f"{name}_at"] + begin * fields[f"{name}_stride"][0]  # type: ignore[index, operator]
+        for name in ("source", "result", "add")
+    }
+
+
+def _pointers(problem: ConvProblem) -> tuple[str | None, ...]:
+    e, source = problem.epilogue, source_role(problem)
+    result = "input" if source == "output" else "output"
+    return source, "weight", result, "bias" if e.bias else None, "add" if e.add else None
+
+
+def _forward(
+    problem: ConvProblem, params: Params, placements: Mapping[str, Placement], phase: PhaseStruct
+) -> Iterator[Launch]:
+    """One correlation: a forward problem, or a stride phase."""
+    source, _, result, *_ = _pointers(problem)
+    per_image = problem.result_channels
+    rows = [phase.fields["source_size"][2], phase.pixels[2]]  # type: ignore[index]
+    size = ITEMSIZE[problem.dtype]
+    lie = [placements[str(source)]]
+    lie += [Placement(tuple(phase.fields[f"{name}_stride"]), placements[role].alignment)  # type: ignore[arg-type]
+            for name, role in (("result", str(result)), ("add", "add")) if role in placements]  # fmt: skip
+    is_whole = all(phase.fields[f"{name}_at"] == 0 for name in ("source", "result", "add"))
+    columns = vector_elements(rows, lie, size, min(params["columns"], 16 // size)) if is_whole else 1
+    tile = tile_for(phase.pixels, phase.taps, phase.step, phase.delta, columns, params["rows"])
+    if 0 in phase.taps:
+        phase = dataclasses.replace(phase, fields=phase.fields | {"taps": (0, 1, 1)})
+    exact = {"FORWARD": 1, "EXACT": int(problem.direction == "backward_input")}
+    text = kernel_source(
+        ROOM, _defines(problem, placements, tile) | _axes(phase, tile.columns) | exact, "vectors.cuh"
+    )  # fmt: skip
+    across, strips = phase.pixels[2] // tile.columns, -(-phase.pixels[1] // tile.rows)
+    units = per_image * phase.pixels[0] * strips * across
+    per_group = int(phase.fields["filters"])  # type: ignore[call-overload]
+    for begin, images in _batches(problem.batch, units):
+        count = images * units
+        sizes = _units(problem, across, strips, phase.pixels[0], per_image, per_group, count)
+        arguments = (*_pointers(problem), phase.packed(**_of_images(phase, begin)), sizes)
+        yield Launch("depthwise_forward", text, (-(-count // THREADS), 1, 1), (THREADS, 1, 1), arguments)
+
+
+def _strided_gradient(problem: ConvProblem, params: Params, placements: Mapping[str, Placement]) -> Iterator[Launch]:
+    """All stride phases of an input gradient; the struct has the problem's own padding and weights."""
+    (_, height, width), (_, sh, sw) = problem.input_size, problem.stride
+    (_, (top, _), (left, _)), weight = problem.padding, placements["weight"].strides
+    fields: dict[str, object] = {
+        "source_stride": placements["output"].strides, "result_stride": placements["input"].strides,
+        "add_stride": placements["add"].strides if "add" in placements else (0,) * 5,
+        "weight_stride": (weight[1], weight[0], *weight[2:]),
+        "weight_group_stride": problem.out_channels // problem.groups * weight[0],
+        **{f"{name}_at": 0 for name in ("source", "result", "add", "weight")},
+        "batch": problem.batch, "groups": problem.groups, "channels": problem.out_channels // problem.groups,
+        "filters": 1, "pixels": problem.input_size, "taps": problem.kernel_size, "source_size": problem.output_size,
+        "step": (1, 1, 1), "first": (0, top, left), "delta": (1, 1, 1), "slope": problem.epilogue.slope,
+    }  # fmt: skip
+    phase = PhaseStruct(fields, problem.input_size, problem.kernel_size, (1, sh, sw), (0, top, left), (1, 1, 1))
+    depth = problem.input_size[0]
+    rows = strided_rows(height, sh, top, params["rows"])
+    defines = _defines(problem, placements, Tile(rows, 1, True)) | _axes(phase, 1) | {"GRADIENT": 1}
+    text = kernel_source(ROOM, defines, "vectors.cuh")
+    strips = -(-(height + top % sh) // rows)
+    units = problem.in_channels * depth * strips * width
+    for begin, images in _batches(problem.batch, units):
+        count = images * units
+        sizes = _units(problem, width, strips, depth, problem.in_channels, 1, count)
+        arguments = (*_pointers(problem), phase.packed(**_of_images(phase, begin)), sizes)
+        yield Launch("depthwise_strided_gradient", text, (-(-count // THREADS), 1, 1), (THREADS, 1, 1), arguments)
+
+
+def _weight_gradient(
+    problem: ConvProblem, params: Params, placements: Mapping[str, Placement], phase: PhaseStruct
+) -> list[Launch]:
+    """Sums of every split, and where there are several their sums."""
+    size = ITEMSIZE[problem.dtype]
+    sizes = [problem.input_size[2], problem.output_size[2]]
+    lie = [placements["input"], placements["output"]]
+    columns = vector_elements(sizes, lie, size, min(params["columns"], 16 // size))
+    tile = tile_for(phase.pixels, phase.taps, phase.step, phase.delta, columns, params["rows"])
+    tap_rows = phase.taps[1] if tile.unrolled else 1
+    defines = _defines(problem, placements, tile) | _axes(phase, tile.columns)
+    text = kernel_source(ROOM, defines | {"WEIGHT": 1, "TAP_ROWS": tap_rows}, "vectors.cuh")
+    across, strips = phase.pixels[2] // tile.columns, -(-phase.pixels[1] // tile.rows)
+    slices = phase.taps[1] // tap_rows
+    filters, per_group = problem.out_channels, problem.out_channels // problem.groups
+    units = problem.batch * phase.pixels[0] * strips * across
+    splits, per_split = splits_for(filters * slices * phase.taps[0], units, THREADS, WANTED_BLOCKS)
+    count = math.prod(problem.weight_shape)
+    scratch = splits * count * (8 if problem.dtype == "float64" else 4) if splits > 1 else 0
+    struct, by_slice = phase.packed(), packed(DIVIDER, divider(slices))
+    places = _units(problem, across, strips, phase.pixels[0], 1, per_group, units, per_split)
+    first = Launch(
+        "depthwise_weight_gradient", text, (filters, splits, slices * phase.taps[0]), (THREADS, 1, 1),
+        ("input", "output", "weight", "workspace" if scratch else None, struct, places, by_slice),
+        workspace_bytes=scratch,
+    )  # fmt: skip
+    if splits == 1:
+        return [first]
+    places = _units(problem, 1, 1, phase.taps[0], filters, per_group, count)
+    arguments = ("workspace", "weight", struct, places, by_slice, np.uint32(count), np.uint32(splits))
+    second = Launch("depthwise_sum_splits", text, (-(-count // THREADS), 1, 1), (THREADS, 1, 1), arguments,
+                    workspace_bytes=scratch)  # fmt: skip
+    return [first, second]

@@ -1,0 +1,387 @@
+// Depthwise correlations whose rows are neighbours in memory (NCHW), in the three directions. See correlation.cuh.
+//
+// A unit is ROWS results under each other in COLUMNS neighbouring columns of one plane, computed by one thread. Threads
+// are numbered along (image, channel, plane, strip, column), so that no lane idles for odd widths. A source row is
+// loaded once into registers and multiplied into every row of results that it reaches; neighbouring lanes read the
+// same lines, which the first-level cache holds, so that memory is read once.
+//
+// KH, KW: taps of a plane; SH, SW: steps; DH, DW: distances of taps, positive. With UNROLLED all taps of a plane are in
+// registers; else those of one row are, and the source rows are loaded anew for each. COLUMNS > 1 asks for rows of
+// multiples of COLUMNS elements, aligned to vectors; LEAD is how far the first element that a unit reads lies behind
+// a vector's start. UNIT: neighbours of a source row are neighbours in memory.
+#define THREADS 128
+
+// Numbers of columns, strips, result depths, result channels and result channels in a group.
+struct fc_units {
+    fc_divider columns, strips, depths, filters, per_group;
+    fc_u32 count, per_split; // units; of a split of a weight gradient: those that one block visits
+};
+
+#if COLUMNS == 1
+#define VECTORS KW
+#define APART DW
+#define AT(j, kw) (kw)
+#else
+#define VECTORS ((LEAD + (COLUMNS - 1) * SW + (KW - 1) * DW) / COLUMNS + 1)
+#define APART COLUMNS
+#define AT(j, kw) (LEAD + (j) * SW + (kw) * DW)
+#endif
+
+// Where a unit lies.
+struct fc_unit {
+    int n, filter, group, depth, top, column;
+    __device__ __forceinline__ fc_unit(fc_u32 index, const fc_units &u) {
+        const fc_u32 line = fc_quotient(index, u.columns), slab = fc_quotient(line, u.strips);
+        const fc_u32 plane = fc_quotient(slab, u.depths);
+        column = (index - line * u.columns.d) * COLUMNS;
+        top = (line - slab * u.strips.d) * ROWS;
+        depth = slab - plane * u.depths.d;
+        n = fc_quotient(plane, u.filters);
+        filter = plane - n * u.filters.d;
+        group = fc_quotient(filter, u.per_group);
+    }
+};
+
+// Whether a vector has an element that is read.
+static __device__ constexpr bool fc_is_read(int vector) {
+    for (int j = 0; j < COLUMNS; j++)
+        for (int kw = 0; kw < KW; kw++)
+            if (AT(j, kw) / COLUMNS == vector) return true;
+    return false;
+}
+
+// The elements of a source row that a unit reads, zeros outside of it.
+struct fc_row {
+    fc_sum v[VECTORS * COLUMNS];
+    __device__ __forceinline__ void load(const fc_element *line, bool inside, int left, const fc_correlation &c) {
+#pragma unroll
+        for (int i = 0; i < VECTORS; i++) {
+            if (!fc_is_read(i)) continue;
+            const int at = left + i * APART;
+            fc_sum part[COLUMNS] = {};
+#if UNIT
+            if (inside && (fc_u32)at < (fc_u32)c.source_size[2]) fc_load<COLUMNS>(line + at, part);
+#else
+            if (inside && (fc_u32)at < (fc_u32)c.source_size[2])
+                fc_load<COLUMNS>(line + (fc_index)at * (fc_index)c.source_stride[4], part);
+#endif
+#pragma unroll
+            for (int j = 0; j < COLUMNS; j++) v[i * COLUMNS + j] = part[j];
+        }
+    }
+};
+
+// Calls fold(row, i, kh) for every source row and every pair of a row of results and a row of taps that reads it.
+template <int TAPS, typename Fold>
+static __device__ __forceinline__ void fc_each_row(const fc_element *plane, bool inside, int top, int left,
+                                                   const fc_correlation &c, Fold fold) {
+#pragma unroll
+    for (int r = 0; r <= (ROWS - 1) * SH + (TAPS - 1) * DH; r++) {
+        bool is_read = false;
+#pragma unroll
+        for (int i = 0; i < ROWS; i++) is_read |= r >= i * SH && (r - i * SH) % DH == 0 && (r - i * SH) / DH < TAPS;
+        if (!is_read) continue;
+        fc_row row;
+        const bool there = inside && (fc_u32)(top + r) < (fc_u32)c.source_size[1];
+        row.load(plane + (fc_index)(top + r) * (fc_index)c.source_stride[3], there, left, c);
+#pragma unroll
+        for (int i = 0; i < ROWS; i++)
+            if (r >= i * SH && (r - i * SH) % DH == 0 && (r - i * SH) / DH < TAPS) fold(row, i, (r - i * SH) / DH);
+    }
+}
+
+static __device__ __forceinline__ const fc_element *fc_source_plane(const fc_element *source, const fc_correlation &c,
+                                                                    int n, int channel, int depth) {
+    return source + (c.source_at + n * c.source_stride[0] + channel * c.source_stride[1]) +
+           (fc_index)depth * (fc_index)c.source_stride[2];
+}
+
+// One axis of taps in the order that fc_exact visits them.
+struct fc_taps {
+    int at, delta, size, tap, tap_step, taps;
+};
+
+// The sum of the products that exist: what is outside of the source is not multiplied. For weights that are not
+// finite, in input gradients.
+static __device__ __forceinline__ fc_sum fc_exact(const fc_element *source, const fc_element *weight,
+                                               const fc_correlation &c, fc_taps d, fc_taps h, fc_taps w) {
+    fc_sum sum = 0;
+#pragma unroll 1
+    for (; d.tap < d.taps; d.tap += d.tap_step, d.at += d.delta)
+#pragma unroll 1
+        for (fc_taps y = h; y.tap < y.taps; y.tap += y.tap_step, y.at += y.delta)
+#pragma unroll 1
+            for (fc_taps x = w; x.tap < x.taps; x.tap += x.tap_step, x.at += x.delta) {
+                if ((fc_u32)d.at >= (fc_u32)d.size || (fc_u32)y.at >= (fc_u32)y.size || (fc_u32)x.at >= (fc_u32)x.size)
+                    continue;
+                const fc_sum a = fc_widen(source[d.at * c.source_stride[2] + y.at * c.source_stride[3] +
+                                                 x.at * c.source_stride[4]]);
+                const fc_sum b = fc_widen(weight[d.tap * c.weight_stride[2] + y.tap * c.weight_stride[3] +
+                                                 x.tap * c.weight_stride[4]]);
+                sum += a * b;
+            }
+    return sum;
+}
+
+// Stores a row of results, the epilogue before.
+static __device__ __forceinline__ void fc_finish(fc_element *result, const fc_element *bias, const fc_element *add,
+                                                 const fc_correlation &c, const fc_unit &u, int row, int column,
+                                                 fc_sum (&sum)[COLUMNS]) {
+    const long long at = u.n * c.result_stride[0] + u.filter * c.result_stride[1] + c.result_at;
+    const fc_index in_plane = (fc_index)u.depth * (fc_index)c.result_stride[2] +
+                              (fc_index)row * (fc_index)c.result_stride[3] +
+                              (fc_index)column * (fc_index)c.result_stride[4];
+#if BIAS
+    const fc_sum b = fc_widen(bias[u.filter]);
+#pragma unroll
+    for (int j = 0; j < COLUMNS; j++) sum[j] += b;
+#endif
+#if ADD
+    fc_sum more[COLUMNS];
+    const fc_index add_in_plane = (fc_index)u.depth * (fc_index)c.add_stride[2] +
+                                  (fc_index)row * (fc_index)c.add_stride[3] +
+                                  (fc_index)column * (fc_index)c.add_stride[4];
+    fc_load<COLUMNS>(add + (u.n * c.add_stride[0] + u.filter * c.add_stride[1] + c.add_at) + add_in_plane, more);
+#pragma unroll
+    for (int j = 0; j < COLUMNS; j++) sum[j] += more[j];
+#endif
+#pragma unroll
+    for (int j = 0; j < COLUMNS; j++) sum[j] = fc_activate(sum[j], (fc_sum)c.slope);
+    fc_store<COLUMNS>(result + at + in_plane, sum);
+}
+
+#if FORWARD
+// Forward, and one stride phase of an input gradient (EXACT: weights that are not finite meet no padding).
+extern "C" __global__ void __launch_bounds__(THREADS)
+    depthwise_forward(const fc_element *__restrict__ source, const fc_element *__restrict__ weight,
+                      fc_element *__restrict__ result, const fc_element *__restrict__ bias,
+                      const fc_element *__restrict__ add, const __grid_constant__ fc_correlation c,
+                      const __grid_constant__ fc_units units) {
+    const fc_u32 index = blockIdx.x * THREADS + threadIdx.x;
+    if (index >= units.count) return;
+    const fc_unit u(index, units);
+    const fc_element *taps = weight + (c.weight_at + u.group * c.weight_group_stride +
+                                       (u.filter - u.group * (int)units.per_group.d) * c.weight_stride[0]);
+    const int top = u.top * SH + c.first[1], left = u.column * SW + c.first[2] - LEAD;
+    const int front = u.depth * c.step[0] + c.first[0];
+    fc_sum sum[ROWS][COLUMNS] = {};
+    fc_sum zero = 0; // stays 0 while all weights are finite
+    for (int channel = 0; channel < c.channels; channel++)
+        for (int kd = 0; kd < c.taps[0]; kd++) {
+            const int depth = front + kd * c.delta[0];
+            const bool inside = (fc_u32)depth < (fc_u32)c.source_size[0];
+            const fc_element *plane = fc_source_plane(source, c, u.n, u.group * c.channels + channel, depth);
+            const fc_element *in_depth = taps + (channel * c.weight_stride[1] + kd * c.weight_stride[2]);
+#if UNROLLED
+#define TAP_ROWS KH
+            {
+                const int kh = 0;
+#else
+#define TAP_ROWS 1
+            for (int kh = 0; kh < KH; kh++) {
+#endif
+                fc_sum w[TAP_ROWS][KW];
+#pragma unroll
+                for (int i = 0; i < TAP_ROWS; i++)
+#pragma unroll
+                    for (int kw = 0; kw < KW; kw++) {
+                        w[i][kw] = fc_widen(in_depth[(kh + i) * c.weight_stride[3] + kw * c.weight_stride[4]]);
+#if EXACT
+                        zero += w[i][kw] * fc_sum(0);
+#endif
+                    }
+                fc_each_row<TAP_ROWS>(plane, inside, top + kh * DH, left, c, [&](const fc_row &row, int i, int k) {
+#pragma unroll
+                    for (int kw = 0; kw < KW; kw++)
+#pragma unroll
+                        for (int j = 0; j < COLUMNS; j++) sum[i][j] += row.v[AT(j, kw)] * w[k][kw];
+                });
+            }
+        }
+#if EXACT
+    if (!(zero == 0)) {
+#pragma unroll 1
+        for (int i = 0; i < ROWS * COLUMNS; i++) {
+            const fc_taps d = {front, c.delta[0], c.source_size[0], 0, 1, c.taps[0]};
+            const fc_taps h = {top + i / COLUMNS * SH, DH, c.source_size[1], 0, 1, KH};
+            const fc_taps w = {left + LEAD + i % COLUMNS * SW, DW, c.source_size[2], 0, 1, KW};
+            fc_sum exact = 0;
+            for (int channel = 0; channel < c.channels; channel++)
+                exact += fc_exact(fc_source_plane(source, c, u.n, u.group * c.channels + channel, 0),
+                                  taps + channel * c.weight_stride[1], c, d, h, w);
+#pragma unroll
+            for (int k = 0; k < ROWS * COLUMNS; k++) // no computed index: sums stay in registers
+                if (k == i) sum[k / COLUMNS][k % COLUMNS] = exact;
+        }
+    }
+#endif
+#pragma unroll
+    for (int i = 0; i < ROWS; i++)
+        if (u.top + i < c.pixels[1]) fc_finish(result, bias, add, c, u, u.top + i, u.column, sum[i]);
+}
+#endif
+
+#if GRADIENT
+// All stride phases of an input gradient at once, of taps that are neighbours. Element i is reached by the taps
+// t = u % S, u % S + S, ... with u = i + before, from output u / S - j through tap u % S + S j. Lanes of different
+// phases take different weights and the same way; a strip begins with an element of phase 0, which may lie before the
+// first one. Here `c` has the array of outputs as its source, `first` is `before`, ROWS is a multiple of SH.
+#define TAPS_H ((KH + SH - 1) / SH)
+#define TAPS_W ((KW + SW - 1) / SW)
+extern "C" __global__ void __launch_bounds__(THREADS)
+    depthwise_strided_gradient(const fc_element *__restrict__ source, const fc_element *__restrict__ weight,
+                               fc_element *__restrict__ result, const fc_element *__restrict__ bias,
+                               const fc_element *__restrict__ add, const __grid_constant__ fc_correlation c,
+                               const __grid_constant__ fc_units units) {
+    const fc_u32 index = blockIdx.x * THREADS + threadIdx.x;
+    if (index >= units.count) return;
+    const fc_unit u(index, units);
+    const fc_element *taps = weight + (c.weight_at + u.group * c.weight_group_stride +
+                                       (u.filter - u.group * (int)units.per_group.d) * c.weight_stride[0]);
+    const fc_u32 place = u.column + c.first[2], right = place / SW, phase = place % SW; // division by a constant
+    const int start = u.top + c.first[1] / SH * SH, bottom = start / SH, before = c.first[1];
+    fc_sum sum[ROWS][1] = {};
+    fc_sum zero = 0;
+    for (int channel = 0; channel < c.channels; channel++) {
+        const fc_element *plane = fc_source_plane(source, c, u.n, u.group * c.channels + channel, u.depth);
+        const fc_element *in_channel = taps + channel * c.weight_stride[1];
+        fc_sum w[KH][TAPS_W];
+        bool is_read[TAPS_W];
+#pragma unroll
+        for (int j = 0; j < TAPS_W; j++) {
+            is_read[j] = phase + j * SW < KW && (fc_u32)((int)right - j) < (fc_u32)c.source_size[2];
+#pragma unroll
+            for (int kh = 0; kh < KH; kh++) {
+                w[kh][j] = 0;
+                if (phase + j * SW < KW)
+                    w[kh][j] = fc_widen(in_channel[kh * c.weight_stride[3] + (phase + j * SW) * c.weight_stride[4]]);
+                zero += w[kh][j] * fc_sum(0);
+            }
+        }
+#pragma unroll
+        for (int r = 1 - TAPS_H; r < ROWS / SH; r++) {
+            const bool inside = (fc_u32)(bottom + r) < (fc_u32)c.source_size[1];
+            const fc_element *line = plane + (fc_index)(bottom + r) * (fc_index)c.source_stride[3];
+            fc_sum row[TAPS_W];
+#pragma unroll
+            for (int j = 0; j < TAPS_W; j++) {
+                row[j] = 0;
+                if (inside && is_read[j])
+                    row[j] = fc_widen(line[(fc_index)((int)right - j) * (fc_index)c.source_stride[4]]);
+            }
+#pragma unroll
+            for (int i = 0; i < ROWS; i++) {
+                const int j = i / SH - r, kh = i % SH + j * SH;
+                if (j < 0 || kh >= KH) continue;
+#pragma unroll
+                for (int k = 0; k < TAPS_W; k++) sum[i][0] += row[k] * w[kh][k];
+            }
+        }
+    }
+    if (!(zero == 0)) {
+#pragma unroll 1
+        for (int i = 0; i < ROWS; i++) {
+            const fc_taps d = {u.depth, 0, c.source_size[0], 0, 1, 1};
+            const fc_taps h = {bottom + i / SH, -1, c.source_size[1], i % SH, SH, KH};
+            const fc_taps w = {(int)right, -1, c.source_size[2], (int)phase, SW, KW};
+            fc_sum exact = 0;
+            for (int channel = 0; channel < c.channels; channel++)
+                exact += fc_exact(fc_source_plane(source, c, u.n, u.group * c.channels + channel, 0),
+                                  taps + channel * c.weight_stride[1], c, d, h, w);
+#pragma unroll
+            for (int k = 0; k < ROWS; k++)
+                if (k == i) sum[k][0] = exact;
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < ROWS; i++) {
+        const int row = start + i - before;
+        if ((fc_u32)row < (fc_u32)c.pixels[1]) fc_finish(result, bias, add, c, u, row, u.column, sum[i]);
+    }
+}
+#endif
+
+#if WEIGHT
+// The sum of `value` over the warp, in a fixed order, in every lane.
+static __device__ __forceinline__ fc_sum fc_warp_sum(fc_sum value) {
+#pragma unroll
+    for (int distance = 16; distance; distance /= 2) value += __shfl_xor_sync(0xffffffffu, value, distance);
+    return value;
+}
+
+// The gradient of TAP_ROWS rows of taps of one filter (blockIdx.x: filter, y: split, z: depth and rows of taps). A
+// split is a range of units of all images; threads take every THREADS-th of it. Partial sums go to `partial`
+// [split][filter][tap], to be added in order; those of an only split are stored at once.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    depthwise_weight_gradient(const fc_element *__restrict__ source, const fc_element *__restrict__ gradient,
+                              fc_element *__restrict__ result, fc_sum *__restrict__ partial,
+                              const __grid_constant__ fc_correlation c, const __grid_constant__ fc_units units,
+                              const __grid_constant__ fc_divider slices) {
+    __shared__ fc_sum shared[THREADS / 32][TAP_ROWS * KW];
+    const int filter = blockIdx.x, group = fc_quotient(filter, units.per_group);
+    const int kd = fc_quotient(blockIdx.z, slices), kh = (blockIdx.z - kd * slices.d) * TAP_ROWS;
+    fc_sum sum[TAP_ROWS][KW] = {};
+    const fc_u32 begin = blockIdx.y * units.per_split, end = min(begin + units.per_split, units.count);
+#pragma unroll 1
+    for (fc_u32 index = begin + threadIdx.x; index < end; index += THREADS) {
+        const fc_unit u(index, units); // one "channel": units.filters is 1
+        const int depth = u.depth * c.step[0] + c.first[0] + kd * c.delta[0];
+        const bool inside = (fc_u32)depth < (fc_u32)c.source_size[0];
+        const fc_element *from = gradient + (c.result_at + u.n * c.result_stride[0] + filter * c.result_stride[1]) +
+                                 ((fc_index)u.depth * (fc_index)c.result_stride[2] +
+                                  (fc_index)u.top * (fc_index)c.result_stride[3] +
+                                  (fc_index)u.column * (fc_index)c.result_stride[4]);
+        fc_sum dy[ROWS][COLUMNS] = {};
+#pragma unroll
+        for (int i = 0; i < ROWS; i++)
+            if (u.top + i < c.pixels[1]) fc_load<COLUMNS>(from + (fc_index)i * (fc_index)c.result_stride[3], dy[i]);
+        fc_each_row<TAP_ROWS>(fc_source_plane(source, c, u.n, group, depth), inside,
+                              u.top * SH + c.first[1] + kh * DH, u.column * SW + c.first[2] - LEAD, c,
+                              [&](const fc_row &row, int i, int k) {
+                                  if (u.top + i >= c.pixels[1]) return; // no product with what is no pixel
+#pragma unroll
+                                  for (int kw = 0; kw < KW; kw++)
+#pragma unroll
+                                      for (int j = 0; j < COLUMNS; j++) sum[k][kw] += row.v[AT(j, kw)] * dy[i][j];
+                              });
+    }
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+#pragma unroll
+    for (int i = 0; i < TAP_ROWS * KW; i++) {
+        const fc_sum total = fc_warp_sum(sum[i / KW][i % KW]);
+        if (lane == 0) shared[warp][i] = total;
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < TAP_ROWS * KW; i += THREADS) {
+        fc_sum total = 0;
+#pragma unroll
+        for (int w = 0; w < THREADS / 32; w++) total += shared[w][i];
+        const int row = i / KW, kw = i - row * KW; // division by a constant
+        if (gridDim.y == 1)
+            result[c.weight_at + group * c.weight_group_stride +
+                   (filter - group * (int)units.per_group.d) * c.weight_stride[0] + kd * c.weight_stride[2] +
+                   (kh + row) * c.weight_stride[3] + kw * c.weight_stride[4]] = fc_narrow(total);
+        else
+            partial[(((long long)blockIdx.y * gridDim.x + filter) * gridDim.z + blockIdx.z) * (TAP_ROWS * KW) + i] =
+                total;
+    }
+}
+
+// Adds the splits' partial sums, in ascending order; `count` is that of the weights, [filter][slice][tap].
+extern "C" __global__ void __launch_bounds__(THREADS)
+    depthwise_sum_splits(const fc_sum *__restrict__ partial, fc_element *__restrict__ result,
+                         const __grid_constant__ fc_correlation c, const __grid_constant__ fc_units units,
+                         const __grid_constant__ fc_divider slices, fc_u32 count, fc_u32 splits) {
+    const fc_u32 index = blockIdx.x * THREADS + threadIdx.x;
+    if (index >= count) return;
+    fc_sum total = 0;
+    for (fc_u32 split = 0; split < splits; split++) total += partial[(long long)split * count + index];
+    const int line = index / KW, kw = index - line * KW, block = line / TAP_ROWS, row = line - block * TAP_ROWS;
+    const int deep = fc_quotient(block, slices), kh = (block - deep * slices.d) * TAP_ROWS + row;
+    const int filter = fc_quotient(deep, units.depths), kd = deep - filter * (int)units.depths.d;
+    const int group = fc_quotient(filter, units.per_group);
+    result[c.weight_at + group * c.weight_group_stride +
+           (filter - group * (int)units.per_group.d) * c.weight_stride[0] + kd * c.weight_stride[2] +
+           kh * c.weight_stride[3] + kw * c.weight_stride[4]] = fc_narrow(total);
+}
+#endif

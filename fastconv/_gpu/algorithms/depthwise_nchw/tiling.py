@@ -1,0 +1,79 @@
+"""What one thread of the depthwise kernels computes, and which code there is for it: from a problem alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ...._problem import Sizes
+
+UNROLLED_TAPS = 49
+"""Taps of a plane that are held in registers, at most."""
+MAX_ROW_TAPS = 31
+MAX_SPAN = 48
+"""Elements of a row that a unit of several columns loads, at most."""
+MAX_SOURCE_ROWS = 32
+"""Rows that a unit with all taps in registers loads, at most."""
+MAX_SUMS = 32
+"""Results of a unit, at most."""
+MAX_ROWS = 14
+"""Rows of a unit of one column, by default."""
+WANTED_UNITS = 2**18
+"""Threads that keep a large device busy; with fewer, units are made smaller."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """ROWS, COLUMNS, UNROLLED of kernels.cu."""
+
+    rows: int
+    columns: int
+    unrolled: bool
+
+
+def span(columns: int, taps: int, step: int, delta: int) -> int:
+    """Elements of a row that so many columns read, at most, from a vector's start on."""
+    return 2 * columns - 1 + (columns - 1) * (step - 1) + (taps - 1) * delta
+
+
+def columns_for(wanted: int, taps: int, step: int, delta: int) -> int:
+    """As many columns as are wanted, unless they would load too many elements."""
+    while wanted > 1 and span(wanted, taps, step, delta) > MAX_SPAN:
+        wanted //= 2
+    return wanted
+
+
+def wanted_rows(pixels: Sizes, planes: int, columns: int) -> int:
+    """The most rows of a unit that leave enough units for a large device."""
+    rows, lines = max(1, MAX_ROWS // columns), planes * pixels[0] * -(-pixels[2] // columns)
+    while rows > 2 and lines * -(-pixels[1] // rows) < WANTED_UNITS:
+        rows = -(-rows // 2)
+    return rows
+
+
+def tile_for(pixels: Sizes, taps: Sizes, step: Sizes, delta: Sizes, columns: int, rows: int) -> Tile:
+    """The tile of a correlation; ``rows`` and ``columns`` are the most."""
+    columns = columns_for(columns, taps[2], step[2], delta[2])
+    unrolled = taps[1] * taps[2] <= UNROLLED_TAPS and (taps[1] - 1) * delta[1] < MAX_SOURCE_ROWS // 2
+    rows = max(1, min(rows, MAX_SUMS // columns))
+    while rows > 1 and unrolled and (rows - 1) * step[1] + (taps[1] - 1) * delta[1] >= MAX_SOURCE_ROWS:
+        rows -= 1
+    strips = -(-pixels[1] // rows)
+    return Tile(-(-pixels[1] // strips), columns, unrolled)
+
+
+def strided_rows(pixels: int, stride: int, before: int, rows: int) -> int:
+    """Rows of a unit of an input gradient of all stride phases, ``rows`` at most: a multiple of the stride."""
+    most, size = max(stride, rows // stride * stride), pixels + before % stride
+    strips = -(-size // most)
+    return -(-size // (strips * stride)) * stride
+
+
+def splits_for(blocks: int, units: int, threads: int, wanted_blocks: int) -> tuple[int, int]:
+    """Splits of a weight gradient's sums, and units of each: so many that the device is busy, each with work for
+    every thread. From the problem alone, so that results have the same bits on every device."""
+    most = max(1, units // (2 * threads))
+    splits = min(most, max(1, math.ceil(wanted_blocks / blocks)), 1024)
+    per_split = -(-units // splits)
+    per_split = -(-per_split // threads) * threads if splits > 1 else units
+    return -(-units // per_split), per_split

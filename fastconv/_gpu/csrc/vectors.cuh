@@ -1,0 +1,125 @@
+// What arrays hold (fc_element), what is summed (fc_sum), and the conversions between them.
+//
+// ELEMENT is FLOAT32, FLOAT64, FLOAT16 or BFLOAT16; those of 16 bits are summed in float. A vector is V elements that
+// one instruction loads or stores; its address is a multiple of its size. WIDE makes offsets inside an image 64-bit.
+#define FLOAT32 0
+#define FLOAT64 1
+#define FLOAT16 2
+#define BFLOAT16 3
+#ifndef ELEMENT
+#define ELEMENT FLOAT32
+#endif
+#ifndef WIDE
+#define WIDE 0
+#endif
+
+#if WIDE
+typedef long long fc_index;
+#else
+typedef int fc_index;
+#endif
+
+#if ELEMENT == FLOAT64
+typedef double fc_element, fc_sum;
+#elif ELEMENT == FLOAT32
+typedef float fc_element, fc_sum;
+#else
+typedef fc_u16 fc_element;
+typedef float fc_sum;
+#endif
+
+static __device__ __forceinline__ fc_sum fc_widen(fc_element x) {
+#if ELEMENT == FLOAT16
+    float wide;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(x));
+    return wide;
+#elif ELEMENT == BFLOAT16
+    return __uint_as_float((fc_u32)x << 16);
+#else
+    return x;
+#endif
+}
+
+// Round to nearest even.
+static __device__ __forceinline__ fc_element fc_narrow(fc_sum x) {
+#if ELEMENT == FLOAT16
+    fc_u16 half;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(x));
+    return half;
+#elif ELEMENT == BFLOAT16 && __CUDA_ARCH__ >= 800
+    fc_u16 half;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(half) : "f"(x));
+    return half;
+#elif ELEMENT == BFLOAT16
+    const fc_u32 bits = __float_as_uint(x);
+    return (fc_u16)(x != x ? 0x7fffu : bits + 0x7fffu + (bits >> 16 & 1) >> 16);
+#else
+    return x;
+#endif
+}
+
+// Two elements of 16 bits in a word, the first one in its low half.
+static __device__ __forceinline__ void fc_widen2(fc_u32 word, fc_sum *to) {
+#if ELEMENT == BFLOAT16
+    to[0] = __uint_as_float(word << 16);
+    to[1] = __uint_as_float(word & 0xffff0000u);
+#elif ELEMENT == FLOAT16
+    to[0] = fc_widen((fc_u16)word);
+    to[1] = fc_widen((fc_u16)(word >> 16));
+#endif
+}
+static __device__ __forceinline__ fc_u32 fc_narrow2(const fc_sum *from) {
+    return (fc_u32)fc_narrow(from[0]) | (fc_u32)fc_narrow(from[1]) << 16;
+}
+
+#if ELEMENT == FLOAT64
+typedef double2 fc_pair;
+typedef double2 fc_four; // vectors of 4 are not made of it
+#elif ELEMENT == FLOAT32
+typedef float2 fc_pair;
+typedef float4 fc_four;
+#else
+typedef fc_u32 fc_pair;
+typedef uint2 fc_four;
+#endif
+
+template <int V> static __device__ __forceinline__ void fc_load(const fc_element *from, fc_sum (&to)[V]) {
+    static_assert(V == 1 || V == 2 || (V == 4 && ELEMENT != FLOAT64), "vectors of up to 16 bytes");
+    if constexpr (V == 1) {
+        to[0] = fc_widen(*from);
+    } else if constexpr (V == 2) {
+        const fc_pair x = *reinterpret_cast<const fc_pair *>(from);
+#if ELEMENT == FLOAT32 || ELEMENT == FLOAT64
+        to[0] = x.x, to[1] = x.y;
+#else
+        fc_widen2(x, to);
+#endif
+    } else {
+        const fc_four x = *reinterpret_cast<const fc_four *>(from);
+#if ELEMENT == FLOAT32
+        to[0] = x.x, to[1] = x.y, to[2] = x.z, to[3] = x.w;
+#elif ELEMENT != FLOAT64
+        fc_widen2(x.x, to);
+        fc_widen2(x.y, to + 2);
+#endif
+    }
+}
+
+template <int V> static __device__ __forceinline__ void fc_store(fc_element *to, const fc_sum (&from)[V]) {
+    static_assert(V == 1 || V == 2 || (V == 4 && ELEMENT != FLOAT64), "vectors of up to 16 bytes");
+    if constexpr (V == 1) {
+        *to = fc_narrow(from[0]);
+    } else if constexpr (V == 2) {
+#if ELEMENT == FLOAT32 || ELEMENT == FLOAT64
+        *reinterpret_cast<fc_pair *>(to) = fc_pair{from[0], from[1]};
+#else
+        *reinterpret_cast<fc_pair *>(to) = fc_narrow2(from);
+#endif
+    } else {
+#if ELEMENT == FLOAT32
+        *reinterpret_cast<fc_four *>(to) = fc_four{from[0], from[1], from[2], from[3]};
+#elif ELEMENT != FLOAT64
+        *reinterpret_cast<fc_four *>(to) = fc_four{fc_narrow2(from), fc_narrow2(from + 2)};
+#endif
+    }
+}

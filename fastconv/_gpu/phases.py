@@ -1,0 +1,118 @@
+"""The correlations of a problem as kernels take them: fc_correlation, one for each stride phase."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._correlation import Correlation, Phase
+from .._problem import RESULT, ConvProblem, Sizes
+from .launches import Placement
+from .source import CORRELATION
+
+NO_STRIDES = (0, 0, 0, 0, 0)
+
+
+@dataclass
+class PhaseStruct:
+    """One stride phase, with the distance of taps positive on every axis."""
+
+    fields: dict[str, object]
+    """Those of fc_correlation."""
+    pixels: Sizes
+    taps: Sizes
+    step: Sizes
+    first: Sizes
+    delta: Sizes
+
+    def packed(self, **changes: object) -> np.ndarray:
+        """The struct; ``changes`` are values of other fields."""
+        struct = np.zeros(1, CORRELATION)
+        for name, value in (self.fields | changes).items():
+            struct[name] = value
+        return struct
+
+
+def source_role(problem: ConvProblem) -> str:
+    """The role of the array that pixels read."""
+    return "output" if problem.direction == "backward_input" else "input"
+
+
+def phases_of(problem: ConvProblem, placements: Mapping[str, Placement]) -> Iterator[PhaseStruct]:
+    """The correlations that have pixels, in the order of their first elements."""
+    correlation = Correlation.of(problem)
+    counts = correlation.phases
+    for index in itertools.product(*map(range, counts)):
+        chosen = [axis.phase(i) for axis, i in zip(correlation.axes, index, strict=True)]
+        if all(phase.pixels for phase in chosen):
+            yield _phase(problem, correlation, chosen, placements)
+
+
+def _phase(
+    problem: ConvProblem, correlation: Correlation, chosen: list[Phase], placements: Mapping[str, Placement]
+) -> PhaseStruct:
+    axes = correlation.axes
+    is_input = problem.direction == "backward_input"
+    source = placements[source_role(problem)].strides
+    result = list(placements["input" if is_input else "output"].strides)
+    weight = list(placements["weight"].strides)
+    add = list(placements["add"].strides) if "add" in placements else list(NO_STRIDES)
+    per_group = correlation.channels if is_input else correlation.filters
+    group_stride = per_group * weight[0]
+    if is_input:
+        weight[:2] = weight[1], weight[0]
+    at = {"source_at": 0, "result_at": 0, "add_at": 0, "weight_at": 0}
+    first, delta = [], []
+    for axis, (shape, phase) in enumerate(zip(axes, chosen, strict=True), 2):
+        at["result_at"] += phase.begin * result[axis]
+        at["add_at"] += phase.begin * add[axis]
+        at["weight_at"] += phase.first_tap * weight[axis]
+        result[axis] *= shape.stride
+        add[axis] *= shape.stride
+        weight[axis] *= shape.tap_step
+        begin, distance, last = phase.first, shape.delta, max(phase.taps - 1, 0)
+        if distance < 0:  # from the last tap to the first
+            begin, distance = begin + last * distance, -distance
+            at["weight_at"] += last * weight[axis]
+            weight[axis] = -weight[axis]
+        first.append(begin)
+        delta.append(distance if phase.taps > 1 else 1)
+    pixels, taps, steps = zip(*((p.pixels, p.taps, a.step) for p, a in zip(chosen, axes, strict=True)), strict=True)
+    fields = {
+        "source_stride": source, "result_stride": result, "add_stride": add, "weight_stride": weight,
+        "weight_group_stride": group_stride, **at, "batch": correlation.batch, "groups": correlation.groups,
+        "channels": correlation.channels, "filters": correlation.filters, "pixels": pixels, "taps": taps,
+        "source_size": [axis.source_size for axis in axes], "step": steps, "first": first, "delta": delta,
+        "slope": problem.epilogue.slope,
+    }  # fmt: skip
+    return PhaseStruct(fields, pixels, taps, steps, tuple(first), tuple(delta))  # type: ignore[arg-type]
+
+
+def strides_of(shape: tuple[int, ...], channels_last: bool = False) -> tuple[int, int, int, int, int]:
+    """Strides of a contiguous array of a canonical 5-D shape."""
+    order = (0, 2, 3, 4, 1) if channels_last else (0, 1, 2, 3, 4)
+    strides, step = [0] * 5, 1
+    for axis in reversed(order):
+        strides[axis] = step
+        step *= shape[axis]
+    return tuple(strides)  # type: ignore[return-value]
+
+
+def contiguous(problem: ConvProblem) -> dict[str, Placement]:
+    """Placements of contiguous arrays in the problem's layouts."""
+    last = problem.layout == "channels_last"
+    shapes = {"input": problem.input_shape, "output": problem.output_shape}
+    placed = {role: Placement(strides_of(shape, last)) for role, shape in shapes.items()}
+    if problem.epilogue.add:
+        placed["add"] = placed[RESULT[problem.direction]]
+    k, c, *kernel = problem.weight_shape
+    order = {"OIDHW": (0, 1, 2, 3, 4), "DHWIO": (2, 3, 4, 1, 0), "ODHWI": (0, 2, 3, 4, 1)}[problem.weight_layout]
+    strides, step = [0] * 5, 1
+    for axis in reversed(order):
+        strides[axis] = step
+        step *= (k, c, *kernel)[axis]
+    placed["weight"] = Placement(tuple(strides))  # type: ignore[arg-type]
+    return placed

@@ -1,0 +1,135 @@
+"""The GPU's depthwise kernels against the definition, exactly, on small integers; non-finite data; what they read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import oracle
+from fastconv import ConvProblem
+from fastconv._gpu import launches
+from fastconv._gpu.algorithms.depthwise_nchw import ALGORITHMS, algorithm
+from fastconv._gpu.phases import contiguous
+from gpu_launches import computed, on_device, on_host, placement_of, start
+from operands import integer_operands, numpy_dtype
+
+(NCHW,) = ALGORITHMS
+
+SHAPES = (
+    "2x3x9x11 3x1x3x3 p1 g3",
+    "2x3x30x8 3x1x3x3 p1 g3",
+    "1x4x15x13 4x1x3x3 s2 p1 g4",
+    "2x3x16x12 3x1x3x3 s2 p1 g3",
+    "1x3x17x9 6x1x5x3 s2x1 p2x0 g3",
+    "2x2x7x7 2x1x7x7 p3 g2",
+    "1x3x14x10 6x1x5x5 p2 g3",
+    "1x2x12x15 4x1x2x4 s3x2 p0:1x3:2 g2",
+    "1x2x19x14 2x1x3x4 p2x3 d2x3 g2",
+    "1x2x11x9 2x1x3x3 s2x3 p2 d3x2 g2",
+    "1x2x9x9 2x1x1x1 s2 g2",
+    "1x2x9x8 2x1x2x2 s4 p-1:2x1:0 g2",
+    "2x3x40 3x1x4 p3:0 g3",
+    "1x2x68 2x1x31 p15 g2",
+    "1x2x37 4x1x9 s2 p4 d2 g2",
+    "1x2x10x12 2x1x9x11 p4x5 g2",
+    "1x2x5x6x7 4x1x3x2x3 s1x2x1 p1x0x1 g2",
+    "1x2x4x5x6 2x1x3x3x3 s2x1x2 p1 d1x2x1 g2",
+)
+"""The cases that code differs for: tails, vectors, several filters, stride phases, taps in registers and in rows."""
+DIRECTIONS = ("forward", "backward_input", "backward_weight")
+LARGE = {"rows": 14, "columns": 1}
+WIDE_TILE = {"rows": 5, "columns": 4}
+
+
+def expected(problem: ConvProblem, operands: dict[str, np.ndarray]) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        plain = oracle.convolve(problem, operands)
+    result = oracle.finish(problem, plain, operands.get("bias"), operands.get("add"))
+    return result.astype(numpy_dtype(problem.dtype))
+
+
+def check(cp: Any, text: str, params: dict[str, int] | None = None) -> None:
+    problem = ConvProblem.parse(text)
+    assert NCHW.supports(problem)
+    found = computed(cp, NCHW, problem, params=params)
+    np.testing.assert_array_equal(found, expected(problem, integer_operands(problem)), f"{problem}, {params}")
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_nchw_is_exact(cp: Any, shape: str, direction: str) -> None:
+    for params in (LARGE, WIDE_TILE):
+        check(cp, f"{direction} {shape}", params)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("shape", [SHAPES[1], SHAPES[3], SHAPES[5], SHAPES[12]])
+def test_every_dtype(cp: Any, shape: str, dtype: str) -> None:
+    for direction in DIRECTIONS:
+        for params in (None, WIDE_TILE):
+            check(cp, f"{direction} {shape} {dtype}", params)
+
+
+@pytest.mark.parametrize("shape", [SHAPES[1], SHAPES[2], SHAPES[10]])
+@pytest.mark.parametrize("epilogue", ["+bias", "+bias+add+relu", "+add+leaky_relu=0.5", "+bias+relu6"])
+def test_epilogues(cp: Any, shape: str, epilogue: str) -> None:
+    for direction in DIRECTIONS[:2]:
+        check(cp, f"{direction} {shape} {epilogue}", WIDE_TILE)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_wide_offsets_and_batches_in_parts(cp: Any, direction: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launches, "OFFSET_LIMIT", 1)
+    many = ConvProblem.parse(f"{direction} 12x3x9x11 3x1x3x3 p1 g3")
+    if direction != "backward_weight":
+        monkeypatch.setattr(algorithm, "UNITS_LIMIT", 500)
+        assert len(NCHW.launches(many, LARGE, contiguous(many))) == 2
+    for text in (str(many), *(f"{direction} {shape}" for shape in SHAPES[1:3])):
+        check(cp, text, LARGE)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_weight_gradient_in_splits(cp: Any, dtype: str) -> None:
+    problem = ConvProblem.parse(f"backward_weight 3x2x33x31 4x1x3x2 p1 g2 {dtype}")
+    assert len(NCHW.launches(problem, {"rows": 1, "columns": 1}, contiguous(problem))) == 2
+    check(cp, str(problem), {"rows": 1, "columns": 1})
+    check(cp, f"backward_weight 2x1x40x41 1x1x9x7 p1 {dtype}", {"rows": 1, "columns": 1})
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_arrays_of_any_strides(cp: Any, direction: str) -> None:
+    """Every second column of rows from the last to the first, channels last, weights transposed."""
+    problem = ConvProblem.parse(f"{direction} 2x3x10x12 6x1x3x3 s2x1 p1 g3")
+    operands = {role: array.astype(np.float32) for role, array in integer_operands(problem).items()}
+    result = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}[direction]
+    operands[result] = np.full(problem.result_shape, 113, np.float32)
+    arrays = {}
+    for role, array in operands.items():
+        n, k, d, h, w = array.shape
+        if role == "weight":
+            arrays[role] = on_device(cp, np.ascontiguousarray(array.transpose(4, 3, 2, 1, 0))).transpose(4, 3, 2, 1, 0)
+        else:
+            padded = np.full((n, d, h, 2 * w, k), 97, np.float32)
+            padded[:, :, ::-1, ::2] = array.transpose(0, 2, 3, 4, 1)
+            arrays[role] = on_device(cp, padded)[:, :, ::-1, ::2].transpose(0, 4, 1, 2, 3)
+    placements = {role: placement_of(array, 4) for role, array in arrays.items()}
+    start(cp, NCHW.launches(problem, WIDE_TILE, placements), arrays)
+    found = on_host(cp.ascontiguousarray(arrays[result]), np.dtype(np.float32))
+    np.testing.assert_array_equal(found, expected(problem, integer_operands(problem)))
+
+
+@pytest.mark.parametrize("role", ["input", "weight", "output"])
+@pytest.mark.parametrize("shape", [SHAPES[0], SHAPES[3], SHAPES[9], SHAPES[15], "1x3x8x7 3x1x3x3 s2 g3"])
+def test_nan_and_infinities_are_where_the_definition_has_them(cp: Any, shape: str, role: str) -> None:
+    rng = np.random.default_rng(5)
+    for direction in DIRECTIONS:
+        problem = ConvProblem.parse(f"{direction} {shape}")
+        operands = {name: array * 1.0 for name, array in integer_operands(problem).items()}
+        if role not in operands:
+            continue
+        operands[role].flat[rng.integers(0, operands[role].size, 2)] = rng.choice([np.nan, np.inf, -np.inf], 2)
+        for params in (LARGE, WIDE_TILE):
+            found = computed(cp, NCHW, problem, operands, params)
+            np.testing.assert_array_equal(found, expected(problem, operands), f"{problem} {role} {params}")
