@@ -22,15 +22,21 @@ def _load_store(decoder: Decoder, statement: Statement) -> None:
     rows = decoder.operands(values, 8 if size == 8 else 4)
     base, offset = decoder.address(address)
     narrow = decoder.is_narrow(base) << len(rows)
-    decoder.emit("st" if head == "st" else "ld", [*rows, base], immediate=offset, size=size,
+    is_wide = [isinstance(row, str) and decoder.width.get(row) == 8 and size < 8 for row in rows]
+    # A register that is wider than what is loaded or stored; lanes of the two widths do not lie in one place.
+    moved = [decoder.scratch(f"narrow {i}") if is_wide[i] else row for i, row in enumerate(rows)]
+    if head == "st":
+        for to, row in zip(moved, rows, strict=True):
+            if to != row:
+                decoder.emit("cvt.u32.u64", [to, row])
+    decoder.emit("st" if head == "st" else "ld", [*moved, base], immediate=offset, size=size,
                  count=statement.space() | len(rows) << 8, narrow=narrow)  # fmt: skip
     if head == "st":
         return
-    for row in rows:  # a register that is wider than what is loaded
-        wide = isinstance(row, str) and decoder.width.get(row) == 8 and size < 8
+    for to, row, wide in zip(moved, rows, is_wide, strict=True):
         if row is not None and (wide or kind in ("s8", "s16")):
             source = kind if kind[0] == "s" else f"u{8 * size}"
-            decoder.emit(f"cvt.{'s' if kind[0] == 's' else 'u'}{64 if wide else 32}.{source}", [row, row])
+            decoder.emit(f"cvt.{'s' if kind[0] == 's' else 'u'}{64 if wide else 32}.{source}", [row, to])
 
 
 def _atomic(decoder: Decoder, statement: Statement) -> None:
