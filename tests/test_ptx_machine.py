@@ -61,6 +61,18 @@ def test_registers_wider_than_what_they_have_in_memory() -> None:
     np.testing.assert_array_equal(outputs[1], expected.astype("u2"))
 
 
+def test_registers_wider_than_what_is_moved() -> None:
+    """A load extends it, a store takes its low half, and lanes of the two widths are not mixed up."""
+    a, b = RNG.integers(-(2**31), 2**31, 32).astype("i4"), RNG.integers(0, 2**63, 32).astype("i8")
+    body = "ld.global.s32 r, [a_at]; st.global.u32 [a_at], b;"
+    outputs = [np.zeros(32, "i8")]
+    made = kernel(body, [a, b], outputs)
+    before = a.copy()
+    assert not launch(made, [a, b, *outputs], 32)
+    np.testing.assert_array_equal(outputs[0], before)
+    np.testing.assert_array_equal(a, b.astype("i4"))
+
+
 def test_variables_local_memory_and_generic_addresses() -> None:
     declarations = ".const .align 4 .u32 table[4] = {7, 5, 3, 1};\n.global .align 8 .u64 total;"
     body = """

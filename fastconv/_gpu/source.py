@@ -55,6 +55,14 @@ def kernel_source(room: str, defines: Mapping[str, int | str], *more: str) -> st
     return head + "".join(_text(f"csrc/{name}") for name in (*SHARED, *more)) + _text(f"{folder}/kernels.cu")
 
 
+def divider(d: int) -> tuple[int, int, int]:
+    """fc_divider of csrc/device.cuh: n / d == umulhi(n, multiplier) >> shift for 0 <= n < 2^31."""
+    if d == 1:
+        return 1, 0, 0
+    shift = (d - 1).bit_length() - 1
+    return d, ((1 << (32 + shift)) + d - 1) // d, shift
+
+
 @functools.cache
 def _text(path: str) -> str:
     return (HERE / path).read_text(encoding="ascii")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv._gpu.source import divider
 from nvrtc_gate import Variant, from_architecture
 
 HERE = Path(__file__).parent
@@ -43,14 +44,6 @@ VARIANTS = (
 def device_source() -> str:
     """The primitives that stand in front of every kernel."""
     return (SHARED / "device.cuh").read_text()
-
-
-def divider(d: int) -> tuple[int, int, int]:
-    """fc_divider: n / d == umulhi(n, multiplier) >> shift for 0 <= n < 2^31."""
-    if d == 1:
-        return 1, 0, 0
-    shift = (d - 1).bit_length() - 1
-    return d, ((1 << (32 + shift)) + d - 1) // d, shift
 
 
 def struct(*fields: int | tuple[int, ...]) -> np.ndarray:

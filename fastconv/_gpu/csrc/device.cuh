@@ -40,8 +40,22 @@ static __device__ __forceinline__ fc_u32 fc_to_tf32(float x) {
     return d;
 }
 
-// Asynchronous copy of BYTES (4, 8 or 16) to shared memory; the bytes from `valid` on are zeros.
+// x y + z and x + y, subnormal numbers and all, whatever the compiler's option -ftz says.
+static __device__ __forceinline__ float fc_fma(float x, float y, float z) { return __fmaf_ieee_rn(x, y, z); }
+static __device__ __forceinline__ double fc_fma(double x, double y, double z) { return fma(x, y, z); }
+static __device__ __forceinline__ float fc_plus(float x, float y) { return __fmaf_ieee_rn(x, 1.f, y); }
+static __device__ __forceinline__ double fc_plus(double x, double y) { return x + y; }
+
+// Asynchronous copy of BYTES (4, 8 or 16) to shared memory; the bytes from `valid` on are zeros. Before sm_80: a copy
+// that is done at once, and `valid` is 0 or BYTES.
 template <int BYTES> static __device__ __forceinline__ void fc_copy_async(void *to, const void *from, int valid) {
+#if __CUDA_ARCH__ < 800
+    struct __align__(BYTES) piece {
+        fc_u32 word[BYTES / 4];
+    } copied = {};
+    if (valid) copied = *(const piece *)from;
+    *(piece *)to = copied;
+#else
     if (BYTES == 16)
         asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(fc_shared_address(to)), "l"(from), "r"(valid)
                      : "memory");
@@ -49,10 +63,17 @@ template <int BYTES> static __device__ __forceinline__ void fc_copy_async(void *
         asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(fc_shared_address(to)), "l"(from),
                      "n"(BYTES), "r"(valid)
                      : "memory");
+#endif
 }
-static __device__ __forceinline__ void fc_copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+static __device__ __forceinline__ void fc_copy_commit() {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
 template <int PENDING> static __device__ __forceinline__ void fc_copy_wait() {
+#if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+#endif
 }
 
 // Four 8x8 matrices of 16-bit elements; lane i gives the address of row i%8 of matrix i/8.

@@ -1,0 +1,353 @@
+"""A problem as launches of the room's kernels: grid, block, #defines, structs, and what each pointer is."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...._algorithm import Params
+from ...._correlation import Correlation
+from ...._problem import ConvProblem
+from ...source import CORRELATION, divider, kernel_source
+from .parts import UNLIMITED, Limits, checked_axes, cut, extent, folded
+from .tiles import Tile, matrix, tile_of
+
+GEMM = np.dtype(
+    [
+        *(
+            (f"{name}", np.uint32, 3)
+            for name in ("filter_tiles", "image", "plane", "row", "inner", "plane_taps", "row_taps")
+        ),
+        *((name, np.uint32, 3) for name in ("channel_blocks", "group_rows")),
+        *((name, np.int32) for name in ("rows", "columns", "depth", "depth_of_split", "splits")),
+        *((name, np.int32) for name in ("padded_channels", "padded_filters")),
+    ]
+)
+"""fc_gemm of kernels.cu."""
+MAX_GRID_HEIGHT = 65535
+ALIGNED_BYTES = 256
+VECTOR_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How an array lies: strides in elements in the canonical order (weights: K, C / groups, D, H, W)."""
+
+    strides: tuple[int, ...]
+    alignment: int
+    """Bytes, a power of two: a multiple of it is the address of the first element."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A pointer into scratch memory, which is aligned to ``ALIGNED_BYTES``."""
+
+    offset_bytes: int
+
+
+Argument = str | Workspace | np.ndarray | None
+"""The role of an array ("input", "weight", "output", "bias", "add", "packed"), a struct by value, or a null pointer."""
+
+
+@dataclass(frozen=True)
+class KernelLaunch:
+    """One launch. They follow each other on one stream."""
+
+    kernel: str
+    source: str = field(repr=False)
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    arguments: tuple[Argument, ...]
+    shared_bytes: int = 0
+    """Dynamic shared memory."""
+
+
+@dataclass(frozen=True)
+class Launches:
+    """All of a problem, in their order."""
+
+    sequence: tuple[KernelLaunch, ...]
+    workspace_bytes: int
+
+
+def launches(problem: ConvProblem, params: Params, memory: Mapping[str, Memory], is_packed: bool = False,
+             limits: Limits = UNLIMITED) -> Launches:  # fmt: skip
+    """What computes the problem. ``is_packed``: the role "packed" is what ``pack_launches`` has made of the weights."""
+    if 0 in problem.result_shape:
+        return Launches((), 0)
+    build = _Builder(problem, params, memory, limits)
+    if problem.direction == "backward_weight":
+        return build.gradient()
+    return build.correlations(is_packed)
+
+
+def pack_launches(problem: ConvProblem, params: Params, weight: Memory) -> KernelLaunch:
+    """What packs weights into ``packed_bytes`` bytes, for any launches of the problem with the same tile."""
+    return _Builder(problem, params, {"weight": weight}, UNLIMITED).pack("packed")
+
+
+def packed_bytes(problem: ConvProblem, params: Params) -> int:
+    """Bytes of the packed weights."""
+    tile, c = tile_of(problem, params), Correlation.of(problem)
+    size = problem.groups * math.prod(problem.kernel_size) * _padded(c.channels, tile.bk) * _padded(c.filters, tile.bm)
+    return _padded(size * np.dtype(problem.dtype).itemsize, ALIGNED_BYTES)
+
+
+def partial_bytes(problem: ConvProblem, params: Params, parts: int = 1) -> int:
+    """Bytes of the partial sums of a split reduction."""
+    splits = params["splits"] * parts
+    if splits == 1:
+        return 0
+    rows, columns = matrix(problem)
+    return _padded(splits * problem.groups * rows * columns * np.dtype(problem.dtype).itemsize, ALIGNED_BYTES)
+
+
+def _padded(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
+
+
+class _Builder:
+    def __init__(self, problem: ConvProblem, params: Params, memory: Mapping[str, Memory], limits: Limits) -> None:
+        self.problem, self.params, self.memory, self.limits = problem, params, memory, limits
+        self.common, self.tile = Correlation.of(problem), tile_of(problem, params)
+        self.itemsize = np.dtype(problem.dtype).itemsize
+        self.vector = VECTOR_BYTES // self.itemsize
+        self.is_input_gradient = problem.direction == "backward_input"
+        self.roles = ("output", "input") if self.is_input_gradient else ("input", "output")
+        """Of the source and the result."""
+
+    # -- the struct that all kernels share
+    def _strides(self, role: str) -> tuple[int, ...]:
+        """Of axes with one element: 0, so that they are never in the way of vectors."""
+        shape = {"input": self.problem.input_shape, "weight": self.problem.weight_shape}
+        sizes = shape.get(role, self.problem.output_shape)
+        if role == "add":
+            sizes = self.problem.result_shape
+        strides = self.memory[role].strides if role in self.memory else (0,) * 5
+        return tuple(stride if size > 1 else 0 for stride, size in zip(strides, sizes, strict=True))
+
+    def _weight_strides(self) -> tuple[int, ...]:
+        """As (filter, channel, taps) of the correlation."""
+        k, c, *taps = self._strides("weight")
+        return (c, k, *taps) if self.is_input_gradient else (k, c, *taps)
+
+    def _phase(self, index: tuple[int, ...], weight: tuple[int, ...], weight_group: int) -> np.ndarray:
+        """The correlation of a stride phase, whose weights have these strides."""
+        common, c = self.common, np.zeros((), CORRELATION)
+        c["batch"], c["groups"] = common.batch, common.groups
+        c["channels"], c["filters"] = common.channels, common.filters
+        c["slope"] = self.problem.epilogue.slope
+        source, result = (self._strides(role) for role in self.roles)
+        c["source_stride"], c["result_stride"], c["add_stride"] = source, result, self._strides("add")
+        c["weight_stride"], c["weight_group_stride"] = weight, weight_group
+        for axis, (a, begin) in enumerate(zip(common.axes, index, strict=True)):
+            phase = a.phase(begin)
+            for name, value in (("pixels", phase.pixels), ("taps", phase.taps), ("source_size", a.source_size),
+                                ("step", a.step), ("first", phase.first), ("delta", a.delta)):  # fmt: skip
+                c[name][axis] = value
+            for name in ("result", "add"):
+                c[f"{name}_at"] += begin * c[f"{name}_stride"][2 + axis]
+                c[f"{name}_stride"][2 + axis] *= a.stride
+            c["weight_at"] += phase.first_tap * c["weight_stride"][2 + axis]
+            c["weight_stride"][2 + axis] *= a.tap_step
+        return c
+
+    def _gemm(self, c: np.ndarray, rows: int, columns: int, depth: int, splits: int) -> np.ndarray:
+        gemm, pixels, taps = np.zeros((), GEMM), c["pixels"].tolist(), c["taps"].tolist()
+        tile = self.tile
+        values = {
+            "filter_tiles": -(-rows // tile.bm), "image": math.prod(pixels), "plane": pixels[1] * pixels[2],
+            "row": pixels[2], "plane_taps": taps[1] * taps[2], "row_taps": taps[2],
+            "inner": math.prod(taps) if self._taps_inside(c) else int(c["channels"]),
+            "channel_blocks": -(-int(c["channels"]) // tile.bk), "group_rows": rows,
+        }  # fmt: skip
+        for name, value in values.items():
+            gemm[name] = divider(max(value, 1))
+        of_split = -(-depth // splits)
+        if self.common.is_gradient:
+            of_split = _padded(of_split, tile.bk)
+        for name, value in {"rows": rows, "columns": columns, "depth": depth, "depth_of_split": of_split,
+                            "splits": splits, "padded_channels": _padded(int(c["channels"]), tile.bk),
+                            "padded_filters": _padded(int(c["filters"]), tile.bm)}.items():  # fmt: skip
+            gemm[name] = value
+        return gemm
+
+    def _taps_inside(self, c: np.ndarray) -> bool:
+        """Whether neighbouring columns of a weight gradient are taps of one channel: as its elements lie."""
+        return abs(int(self._strides("weight")[1])) != 1 or math.prod(c["taps"].tolist()) == 1
+
+    # -- what goes into the text of the kernels
+    def _source(self, kernel: str, **defines: int | str) -> str:
+        real = {"float32": "float", "float64": "double"}[self.problem.dtype]
+        return _text(kernel, real, self.tile, tuple(defines.items()))
+
+    def _along(self, c: np.ndarray) -> str:
+        """Whether neighbouring lanes read pixels or channels: what lies closer together."""
+        axis = max((axis for axis in range(3) if c["pixels"][axis] > 1), default=2)
+        pixel = abs(int(c["source_stride"][2 + axis])) * int(c["step"][axis])
+        channel = abs(int(c["source_stride"][1]))
+        return "CHANNELS" if 0 < channel < max(pixel, 1) or (pixel == 0 and channel == 1) else "PIXELS"
+
+    def _is_aligned(self, c: np.ndarray, name: str, role: str, unit: int) -> bool:
+        """Whether vectors along axis ``unit`` (of n, channel, d, h, w) are in one piece and aligned."""
+        strides = c[f"{name}_stride"].tolist()
+        others = [stride for axis, stride in enumerate(strides) if axis != unit]
+        return (
+            strides[unit] == 1
+            and all(stride % self.vector == 0 for stride in (*others, int(c[f"{name}_at"])))
+            and self.memory[role].alignment % VECTOR_BYTES == 0
+        )
+
+    def _source_vector(self, c: np.ndarray, checked: int) -> bool:
+        vector = self.vector
+        return bool(
+            c["taps"][2] == 1
+            and not checked & 4
+            and c["step"][2] == 1
+            and c["first"][2] % vector == 0
+            and c["pixels"][2] % vector == 0
+            and self._is_aligned(c, "source", self.roles[0], 4)
+        )
+
+    def _stored(self, c: np.ndarray) -> str:
+        """What vectors of results lie along: pixels (columns), channels (rows) or nothing."""
+        places = [("result", self.roles[1]), *([("add", "add")] if self.problem.epilogue.add else [])]
+        if c["pixels"][2] % self.vector == 0 and all(self._is_aligned(c, *place, 4) for place in places):
+            return "COLUMNS"
+        if c["filters"] % self.vector == 0 and all(self._is_aligned(c, *place, 1) for place in places):
+            return "ROWS"
+        return "SINGLY"
+
+    # -- forward and input gradients
+    def pack(self, to: Argument) -> KernelLaunch:
+        """All taps of the problem, whatever phase they belong to."""
+        problem = self.problem
+        weight = self._weight_strides()
+        group = problem.out_channels // problem.groups * self._strides("weight")[0]
+        c = np.zeros((), CORRELATION)
+        c["channels"], c["filters"], c["taps"] = self.common.channels, self.common.filters, problem.kernel_size
+        c["weight_stride"], c["weight_group_stride"] = weight, group
+        gemm = self._gemm(c, 1, 1, 1, 1)
+        grid = (-(-int(gemm["padded_filters"]) // 32), -(-int(gemm["padded_channels"]) // 8), problem.groups)
+        return KernelLaunch(
+            "pack_weights", self._source("PACK"), grid, (256, 1, 1),
+            ("weight", to, by_value(c), by_value(gemm)),
+        )  # fmt: skip
+
+    def correlations(self, is_packed: bool) -> Launches:
+        """A launch for every stride phase; where batches are cut, for every part of it."""
+        problem, tile, splits = self.problem, self.tile, self.params["splits"]
+        matrix_size = _padded(self.common.channels, tile.bk) * _padded(self.common.filters, tile.bm)
+        _, kh, kw = problem.kernel_size
+        taps = (kh * kw * matrix_size, kw * matrix_size, matrix_size)
+        strides = (1, _padded(self.common.filters, tile.bm), *taps)
+        group = math.prod(problem.kernel_size) * matrix_size
+        found = [
+            self._phase(index, strides, group)
+            for index in itertools.product(*(range(axis.phases) for axis in self.common.axes))
+        ]
+        checked = functools.reduce(int.__or__, map(checked_axes, found))
+        parts = [part for c in found for part in cut(folded(c, checked), self.limits, self.common.is_gradient)]
+        at = 0 if is_packed else packed_bytes(problem, self.params)
+        partial, packed = Workspace(at), "packed" if is_packed else Workspace(0)
+        sequence = [] if is_packed else [self.pack(packed)]
+        for c in parts:
+            sequence += self._correlate(c, checked, packed, partial, splits)
+        partial_size = max(int(c["batch"]) * math.prod(c["pixels"].tolist()) for c in parts) * splits
+        more = partial_size * problem.groups * self.common.filters * self.itemsize if splits > 1 else 0
+        return Launches(tuple(sequence), at + _padded(more, ALIGNED_BYTES))
+
+    def _correlate(self, c: np.ndarray, checked: int, packed: Argument, partial: Workspace,
+                   splits: int) -> Iterator[KernelLaunch]:  # fmt: skip
+        problem, tile, epilogue = self.problem, self.tile, self.problem.epilogue
+        rows, columns = int(c["filters"]), int(c["batch"]) * math.prod(c["pixels"].tolist())
+        steps = math.prod(c["taps"].tolist()) * -(-int(c["channels"]) // tile.bk)
+        splits = min(splits, max(steps, 1))
+        is_split, gemm = splits > 1, self._gemm(c, rows, columns, steps, splits)
+        gemm["splits"] = splits = max(-(-steps // int(gemm["depth_of_split"] or 1)), 1)
+        along = self._along(c)
+        vector = "VEC" if along == "PIXELS" and self._source_vector(c, checked) else 1
+        wide = int(self.limits.wide or extent(c, is_gradient=False) > self.limits.elements)
+        finish: dict[str, int | str] = {
+            "HAS_BIAS": int(epilogue.bias), "HAS_ADD": int(epilogue.add),
+            "ACTIVATION": _ACTIVATIONS.index(epilogue.activation),
+        }  # fmt: skip
+        by_columns = "COLUMNS" if columns % self.vector == 0 else "SINGLY"
+        defines: dict[str, int | str] = {
+            "WIDE": wide, "ALONG": along, "SOURCE_VECTOR": vector, "CHECKED": checked, "SPLIT": int(is_split),
+            "WHOLE_BLOCKS": int(c["channels"] % tile.bk == 0), "STORED": by_columns if is_split else self._stored(c),
+            **(dict.fromkeys(finish, 0) if is_split else finish),
+        }  # fmt: skip
+        bias, add = ("bias" if epilogue.bias else None), ("add" if epilogue.add else None)
+        source, result = self.roles
+        structs = by_value(c), by_value(gemm)
+        ends: tuple[Argument, ...] = (partial, None, None) if is_split else (result, bias, add)
+        grid = (int(gemm["filter_tiles"][0]) * -(-columns // tile.bn), problem.groups, splits)
+        yield KernelLaunch("correlate", self._source("CORRELATE", **defines), grid, (tile.threads, 1, 1),
+                           (source, packed, *ends, *structs))  # fmt: skip
+        if is_split:
+            yield self._sum(columns, (partial, result, bias, add, *structs), OF_GRADIENT=0, **finish)
+
+    def _sum(self, columns: int, arguments: tuple[Argument, ...], **defines: int | str) -> KernelLaunch:
+        rows = self.problem.groups * matrix(self.problem)[0]
+        grid = (-(-columns // 256), min(rows, MAX_GRID_HEIGHT), 1)
+        return KernelLaunch("add_partials", self._source("SUM", **defines), grid, (256, 1, 1), arguments)
+
+    # -- weight gradients
+    def gradient(self) -> Launches:
+        """One launch, or one for each part of the pixels; and the sum of their splits."""
+        problem, tile = self.problem, self.tile
+        group = problem.out_channels // problem.groups * self._strides("weight")[0]
+        c = self._phase((0, 0, 0), self._weight_strides(), group)
+        checked = checked_axes(c)
+        inside = int(self._taps_inside(c))
+        parts = list(cut(folded(c, checked), self.limits, self.common.is_gradient))
+        rows, columns = matrix(problem)
+        sequence, splits = [], 0
+        size = problem.groups * rows * columns * self.itemsize
+        pixels = [int(part["batch"]) * math.prod(part["pixels"].tolist()) for part in parts]
+        is_split = len(parts) > 1 or min(self.params["splits"], -(-pixels[0] // tile.bk)) > 1
+        for part, depth in zip(parts, pixels, strict=True):
+            wanted = max(min(self.params["splits"], -(-depth // tile.bk)), 1)
+            gemm = self._gemm(part, rows, columns, depth, wanted)
+            gemm["splits"] = of_part = max(-(-depth // max(int(gemm["depth_of_split"]), 1)), 1)
+            source = self._source(
+                "GRADIENT", WIDE=int(self.limits.wide or extent(part, is_gradient=True) > self.limits.elements),
+                ALONG=self._along(part), CHECKED=checked, SPLIT=int(is_split), TAPS_INSIDE=inside,
+                STORED="COLUMNS" if is_split and columns % self.vector == 0 else "SINGLY",
+            )  # fmt: skip
+            grid = (int(gemm["filter_tiles"][0]) * -(-columns // tile.bn), problem.groups, of_part)
+            to: Argument = Workspace(splits * size) if is_split else "weight"
+            structs = by_value(part), by_value(gemm)
+            sequence.append(KernelLaunch("weight_gradient", source, grid, (tile.threads, 1, 1),
+                                         (*self.roles, to, *structs)))  # fmt: skip
+            splits += of_part
+        if is_split:
+            gemm["splits"] = splits
+            arguments = (Workspace(0), "weight", None, None, by_value(c), by_value(gemm))
+            sequence.append(self._sum(columns, arguments, OF_GRADIENT=1, TAPS_INSIDE=inside))
+        return Launches(tuple(sequence), _padded(splits * size, ALIGNED_BYTES) if is_split else 0)
+
+
+_ACTIVATIONS = (None, "relu", "relu6", "leaky_relu", "silu", "gelu", "tanh", "sigmoid")
+_DEFINES: dict[str, int | str] = {
+    "WIDE": 0, "ALONG": "PIXELS", "SOURCE_VECTOR": 1, "CHECKED": 7, "WHOLE_BLOCKS": 0, "SPLIT": 0, "HAS_BIAS": 0,
+    "HAS_ADD": 0, "ACTIVATION": 0, "STORED": "SINGLY", "TAPS_INSIDE": 1, "OF_GRADIENT": 0,
+}  # fmt: skip
+
+
+@functools.cache
+def _text(kernel: str, real: str, tile: Tile, defines: tuple[tuple[str, int | str], ...]) -> str:
+    return kernel_source(
+        "implicit_gemm", {"KERNEL": kernel, "REAL": real, **tile.defines(), **_DEFINES, **dict(defines)}
+    )
+
+
+def by_value(struct: np.ndarray) -> np.ndarray:
+    """A struct as an argument: CuPy passes an array of one element of any structured dtype by value."""
+    return struct.reshape(1).view(f"V{struct.dtype.itemsize}")

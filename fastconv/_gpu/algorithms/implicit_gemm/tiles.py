@@ -1,0 +1,67 @@
+"""Tiles: what a block computes, and how a problem is a matrix product."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...._algorithm import Params
+from ...._correlation import Correlation
+from ...._problem import ConvProblem
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Results of a block (bm x bn), of a thread (tm x tn), and steps of bk products in buffers in turn."""
+
+    bm: int
+    bn: int
+    bk: int
+    tm: int
+    tn: int
+    stages: int
+    resident: int
+    """Blocks of a multiprocessor, which bounds registers."""
+
+    @property
+    def threads(self) -> int:
+        """Of a block."""
+        return self.bm * self.bn // (self.tm * self.tn)
+
+    @property
+    def name(self) -> str:
+        """What a plan keeps of it."""
+        return f"{self.bm}x{self.bn}x{self.bk}"
+
+    def defines(self) -> dict[str, int | str]:
+        """For the kernels' text."""
+        return {"BM": self.bm, "BN": self.bn, "BK": self.bk, "TM": self.tm, "TN": self.tn, "STAGES": self.stages,
+                "RESIDENT": self.resident}  # fmt: skip
+
+
+TILES: Mapping[str, tuple[Tile, ...]] = {
+    "float32": (Tile(128, 128, 8, 8, 8, 3, 2), Tile(64, 128, 8, 8, 8, 3, 4), Tile(64, 64, 8, 8, 8, 3, 8)),
+    "float64": (Tile(64, 64, 8, 8, 4, 3, 4),),
+}
+
+
+def tile_of(problem: ConvProblem, params: Params) -> Tile:
+    """The tile that ``params`` name."""
+    return next(tile for tile in TILES[problem.dtype] if tile.name == params["tile"])
+
+
+def matrix(problem: ConvProblem) -> tuple[int, int]:
+    """Rows and columns of a group's result; of the largest stride phase."""
+    c = Correlation.of(problem)
+    if c.is_gradient:
+        return c.filters, c.channels * math.prod(problem.kernel_size)
+    return c.filters, c.batch * math.prod(c.pixels)
+
+
+def depth(problem: ConvProblem, tile: Tile) -> int:
+    """Steps of the reduction; of the phase that has most taps."""
+    c = Correlation.of(problem)
+    if c.is_gradient:
+        return -(-c.batch * math.prod(c.pixels) // tile.bk)
+    return math.prod(c.taps) * -(-c.channels // tile.bk)

@@ -1,0 +1,170 @@
+"""The GPU's implicit_gemm against the definition, exactly, on small integers; what it takes; mutations are found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import oracle
+from fastconv import ConvProblem
+from fastconv._gpu.algorithms.implicit_gemm.parts import UNLIMITED, Limits
+from gpu_kernels.implicit_gemm import run
+
+ROLES = {"forward": ("input", "weight"), "backward_input": ("output", "weight"), "backward_weight": ("input", "output")}
+
+
+def shape_of(problem: ConvProblem, role: str) -> tuple[int, ...]:
+    shapes = {"input": problem.input_shape, "weight": problem.weight_shape, "output": problem.output_shape}
+    return problem.result_shape if role == "add" else shapes[role]
+
+
+def placed(cp: Any, values: np.ndarray, role: str, problem: ConvProblem, how: str) -> Any:
+    """An array of the device in the problem's layout, as its canonical view; "odd": with gaps and an odd start."""
+    axes = (0, 1, 2, 3, 4)
+    if role == "weight":
+        axes = {"OIDHW": axes, "DHWIO": (2, 3, 4, 1, 0), "ODHWI": (0, 2, 3, 4, 1)}[problem.weight_layout]
+    elif problem.layout == "channels_last":
+        axes = (0, 2, 3, 4, 1)
+    shape = [values.shape[axis] for axis in axes]
+    whole = cp.full([size + (how == "odd") for size in shape[:-1]] + [2 * shape[-1] + 1], np.nan, values.dtype)
+    if how != "odd":
+        whole = cp.empty(shape, values.dtype)
+    part = whole[tuple(slice(0, size) for size in shape[:-1])]
+    part = part[..., 1 : 2 * shape[-1] + 1 : 2] if how == "odd" else part
+    part[...] = cp.asarray(np.ascontiguousarray(values.transpose(axes)))
+    return part.transpose(tuple(int(axis) for axis in np.argsort(axes)))
+
+
+def check(cp: Any, text: str, tile: str = "64x64x8", splits: int = 1, limits: Limits = UNLIMITED, how: str = "",
+          edit: Any = lambda text: text) -> list[Any]:  # fmt: skip
+    """Runs the problem on small integers and compares every element."""
+    problem = ConvProblem.parse(text)
+    rng, dtype = np.random.default_rng(len(text)), np.dtype(problem.dtype)
+    result = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}[problem.direction]
+    values = {role: rng.integers(-4, 5, shape_of(problem, role)) for role in ROLES[problem.direction]}
+    expected, more = oracle.convolve(problem, values), {}
+    if problem.epilogue.bias:
+        more["bias"] = rng.integers(-9, 10, problem.result_channels)
+    if problem.epilogue.add:
+        more["add"] = rng.integers(-9, 10, problem.result_shape)
+    expected = oracle.finish(problem, expected, more.get("bias"), more.get("add"))
+    arrays = {role: placed(cp, v.astype(dtype), role, problem, how) for role, v in values.items()}
+    arrays[result] = placed(cp, np.full(problem.result_shape, np.nan, dtype), result, problem, how)
+    if "bias" in more:
+        arrays["bias"] = cp.asarray(more["bias"].astype(dtype))
+    if "add" in more:
+        arrays["add"] = placed(cp, more["add"].astype(dtype), "add", problem, how)
+    made = run(cp, problem, arrays, {"tile": tile, "splits": splits}, limits, edit)
+    np.testing.assert_array_equal(arrays[result].get(), expected)
+    return made
+
+
+FORWARD = [
+    "forward 2x5x9x11 70x5x3x3 p1",
+    "forward 1x16x8x8 64x16x1x1",
+    "forward 2x8x6x8 68x8x1x1 +bias+add+relu",
+    "forward 1x7x13x10 20x7x3x2 s2x3 p1:2x0 d1x2 +bias",
+    "forward 3x12x6x5 24x4x3x3 p1 g3 +add",
+    "forward 1x3x12x9 5x3x3x3 p-1 +relu6",
+    "forward 2x4x5x6x7 9x4x2x3x2 p1x0x1 s1x2x1",
+    "forward 1x9x40 33x9x5 p2 d2",
+    "forward 2x8x7x9 72x8x3x3 p1 channels_last DHWIO +bias+add",
+    "forward 2x6x7x5 10x6x3x3 s2 p1 channels_last ODHWI",
+    "forward 1x8x4x4 16x8x3x3 p3",
+]
+
+
+@pytest.mark.parametrize("text", FORWARD)
+def test_forward(cp: Any, text: str) -> None:
+    check(cp, text)
+
+
+BACKWARD_INPUT = [
+    "backward_input 2x5x9x11 70x5x3x3 p1",
+    "backward_input 1x20x13x10 7x20x3x2 s2x3 p1:2x0 d1x2 +bias",
+    "backward_input 2x12x7x6 24x4x4x4 s2 p1 g3 +add",
+    "backward_input 1x6x5x5 8x6x1x1 s3 +bias",
+    "backward_input 1x5x12x9 3x5x3x3 p-1",
+    "backward_input 2x4x5x6x7 9x4x2x3x2 p1x0x1 s1x2x1",
+    "backward_input 1x9x41 8x9x5 s2 p3 d3 +leaky_relu=0.5",
+    "backward_input 2x24x7x8 9x24x3x3 s2 p1 channels_last DHWIO +add",
+    "backward_input 1x4x3x3 2x4x2x2 s2 p2:5",
+]
+
+
+@pytest.mark.parametrize("text", BACKWARD_INPUT)
+def test_backward_input(cp: Any, text: str) -> None:
+    check(cp, text)
+
+
+BACKWARD_WEIGHT = [
+    "backward_weight 2x5x9x11 70x5x3x3 p1",
+    "backward_weight 3x66x5x5 9x66x1x1",
+    "backward_weight 1x7x13x10 20x7x3x2 s2x3 p1:2x0 d1x2",
+    "backward_weight 2x12x6x5 24x4x3x3 p1 g3",
+    "backward_weight 1x3x12x9 5x3x3x3 p-1",
+    "backward_weight 2x4x5x6x7 9x4x2x3x2 p1x0x1 s1x2x1",
+    "backward_weight 1x9x300 3x9x5 p2 d2",
+    "backward_weight 2x8x7x9 72x8x3x3 p1 channels_last DHWIO",
+    "backward_weight 2x6x7x5 10x6x3x3 s2 p1 channels_last ODHWI",
+    "backward_weight 1x3x2x2 4x3x3x3 p3:2",
+]
+
+
+@pytest.mark.parametrize("splits", [1, 3])
+@pytest.mark.parametrize("text", BACKWARD_WEIGHT)
+def test_backward_weight(cp: Any, text: str, splits: int) -> None:
+    check(cp, text, splits=splits)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "forward 1x40x6x5 70x40x3x3 p1 +bias+add+relu",
+        "forward 2x64x4x4 68x64x1x1 channels_last +bias",
+        "backward_input 2x7x9x6 40x7x3x3 s2 p1 +add",
+        "forward 1x24x8x8 6x12x1x1 g2 +relu6",
+    ],
+)
+@pytest.mark.parametrize("splits", [2, 5])
+def test_a_split_reduction(cp: Any, text: str, splits: int) -> None:
+    made = check(cp, text, splits=splits)
+    assert [launch.kernel for launch in made[1:3]] == ["correlate", "add_partials"]
+
+
+EACH = [FORWARD[3], FORWARD[2], FORWARD[8], BACKWARD_INPUT[2], BACKWARD_WEIGHT[0], BACKWARD_WEIGHT[7]]
+
+
+@pytest.mark.parametrize("text", EACH)
+@pytest.mark.parametrize("tile", ["64x128x8", "128x128x8"])
+def test_tiles(cp: Any, text: str, tile: str) -> None:
+    check(cp, text, tile)
+
+
+@pytest.mark.parametrize("text", EACH)
+def test_offsets_of_64_bits(cp: Any, text: str) -> None:
+    made = check(cp, text, limits=Limits(wide=True))
+    assert all(
+        "#define WIDE 1" in launch.source for launch in made if launch.kernel in ("correlate", "weight_gradient")
+    )
+
+
+@pytest.mark.parametrize("text", [*EACH, BACKWARD_WEIGHT[5], FORWARD[6]])
+@pytest.mark.parametrize("limits", [Limits(pixels=13), Limits(elements=700)], ids=["pixels", "elements"])
+def test_parts_of_batches_and_images(cp: Any, text: str, limits: Limits) -> None:
+    made = check(cp, text, limits=limits)
+    if limits.pixels == 13:
+        assert len(made) > 2
+
+
+@pytest.mark.parametrize("text", [*EACH, FORWARD[9]])
+def test_arrays_with_gaps_at_odd_addresses(cp: Any, text: str) -> None:
+    check(cp, text, how="odd")
+
+
+@pytest.mark.parametrize("text", EACH)
+def test_float64(cp: Any, text: str) -> None:
+    words = text.split()
+    check(cp, " ".join([*words[:3], "float64", *words[3:]]))
