@@ -114,8 +114,8 @@ x = np.ones((4, 32, 128, 128), np.float32)
 w = np.ones((64, 32, 3, 3), np.float32)
 outcomes = []
 # Threads and imports exist before memory is short, and OpenBLAS has its buffer: where another thread gets none, it
-# ends the process, hence im2col on one.
-threads_of = {"im2col": 1}
+# ends the process, hence what calls it on one.
+threads_of = {"im2col": 1, "fft_scipy": 1}
 for algorithm in algorithm_names():
     for _ in range(3):
         try:
