@@ -15,7 +15,10 @@ MAX_BLOCKS = 2**31 - 1
 
 @dataclass(frozen=True)
 class Launch:
-    """A kernel with its grid and its arguments; a text among these is the role of an array, None if there is none."""
+    """A kernel with its grid and its arguments; a text among these is the role of an array.
+
+    Where there is no such array, and for None, the kernel gets a null pointer: CuPy passes a 0 as eight bytes of zeros.
+    """
 
     function: Any
     grid: tuple[int, ...]
@@ -24,7 +27,7 @@ class Launch:
 
     def __call__(self, arrays: Mapping[str, Any]) -> None:
         """On the current device and stream; nothing waits for it."""
-        given = tuple(arrays.get(a) if type(a) is str else a for a in self.arguments)
+        given = tuple(arrays.get(a, 0) if type(a) is str else 0 if a is None else a for a in self.arguments)
         self.function(self.grid, self.block, given)
 
 

@@ -16,7 +16,7 @@ from .._algorithm import ROLES
 from .._arrays import is_cupys
 from .._plan import Plan
 from .._problem import RESULT
-from . import cupy
+from . import cupy, memory
 from .algorithm import GpuAlgorithm, Operation
 from .elementwise import algorithm as elementwise
 from .launch import Launch
@@ -27,8 +27,6 @@ PADDED = "padded"
 MAX_RESULT_STRIDES = 16
 """Launches are kept for so many different strides of ``out``."""
 Arrays = Mapping[str, Any]
-_recorded: list[dict[str, Any]] = []
-"""Scratch memory of launches that were recorded, which graphs do not keep: it lives as long as the process."""
 
 
 def prepare(plan: Plan, call: Any) -> PreparedConvolution:
@@ -79,12 +77,14 @@ class PreparedConvolution:
     def run(self, operands: Arrays, out: Any, packed: object = None) -> Any:
         """The result, in ``out`` if it is given."""
         fits = out is not None and writable_in_place(out, *operands.values())
-        result = out if fits else cupy.module().empty(self._shape, self._dtype)
+        result = out if fits else memory.empty(self._shape, self._dtype)
         if result.size:
-            arrays = {**operands, **self._scratch(), self._role: result, "packed": packed}
+            arrays = {**operands, **self._scratch(), self._role: result}
+            if packed is not None:
+                arrays["packed"] = packed
             bias = arrays.get("bias")
             if bias is not None and not bias.flags.c_contiguous:
-                arrays["bias"] = bias.copy()
+                arrays["bias"] = memory.copy(bias)
             for launch in self._launches(result.strides):
                 launch(arrays)
         if out is None or fits:
@@ -100,13 +100,11 @@ class PreparedConvolution:
         )
 
     def _scratch(self) -> dict[str, Any]:
-        made, plan, empty = {}, self._plan, cupy.module().empty
+        made, plan = {}, self._plan
         if self._border is not None:
-            made[PADDED] = empty(plan.problem.input_shape, self._padded.dtype)
+            made[PADDED] = memory.empty(plan.problem.input_shape, self._padded.dtype)
         if plan.workspace_bytes:
-            made["workspace"] = empty(plan.workspace_bytes, np.uint8)
-        if made and cupy.is_capturing():
-            _recorded.append(made)
+            made["workspace"] = memory.empty((plan.workspace_bytes,), np.dtype(np.uint8))
         return made
 
     @property
@@ -162,11 +160,10 @@ def _zero_points(call: Any) -> tuple[int, Any]:
     zeros = {role: array for role, array in call.subtracted.items() if array.size and array.any()}
     if not zeros:
         return 0, None
-    cupy.forbid_capture("zero points that have to be copied to the device")
     of_input = int(zeros["input"].flat[0]) if "input" in zeros else 0
     filters = call.problem.out_channels
     of_filters = zeros["weight"][:, 0, 0, 0, 0] if "weight" in zeros else np.zeros(filters, np.int16)
-    return of_input, cupy.module().asarray(np.ascontiguousarray(of_filters))
+    return of_input, memory.upload(np.ascontiguousarray(of_filters))
 
 
 def result_dtype(call: Any) -> np.dtype:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..._border import Border
 from ..._problem import ACTIVATIONS, Epilogue
-from .. import cupy
+from .. import memory
 from ..compile import function
 from ..launch import MAX_BLOCKS, THREADS, Launch, each, struct
 from ..layout import Layout
@@ -57,8 +57,7 @@ def _index(border: Border, axis: int) -> np.ndarray:
 
 
 def _on_device(values: np.ndarray) -> Any:
-    cupy.forbid_capture("a table that has to be copied to the device")
-    return cupy.module().asarray(values.astype(np.int64, copy=False))
+    return memory.upload(values.astype(np.int64, copy=False))
 
 
 def activation_gradient(activation: Epilogue, dy: Any, z: Any, threads: int) -> Any:
@@ -77,7 +76,7 @@ def cast(array: Any, dtype: np.dtype, threads: int) -> Any:
     """A real array of up to five axes in another real dtype; itself if it has that one."""
     if array.dtype == dtype:
         return array
-    result = cupy.module().empty(array.shape, dtype)
+    result = memory.empty(array.shape, dtype)
     if result.size:
         size, own = (1,) * (5 - array.ndim) + array.shape, _lifted(array)
         c = struct(ARRAYS, size=size, source_stride=own.strides, result_stride=_lifted(result).strides)
@@ -88,7 +87,7 @@ def cast(array: Any, dtype: np.dtype, threads: int) -> Any:
 
 def channel_sums(array: Any, threads: int) -> Any:
     """Sums of (N, C, D, H, W) over all but C, in the dtype of ``array``."""
-    sums = cupy.module().empty(array.shape[1], array.dtype)
+    sums = memory.empty((array.shape[1],), array.dtype)
     if sums.size:
         c = struct(ARRAYS, size=array.shape, source_stride=_lifted(array).strides)
         kernel = _kernel("channel_sums", array.dtype)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..._windows import Windows
-from .. import cupy
+from .. import memory
 from ..compile import function
 from ..launch import each, struct
 from ..layout import writable_in_place
@@ -100,7 +100,7 @@ def _run(
 
 def _target(result: Any, source: Any) -> Any:
     """``result``, or an array aside where it overlaps the source."""
-    return result if writable_in_place(result, source) else cupy.module().empty(result.shape, result.dtype)
+    return result if writable_in_place(result, source) else memory.empty(result.shape, result.dtype)
 
 
 def _store(target: Any, result: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..._blocks import Blocks
-from .. import cupy
+from .. import memory
 from ..compile import function
 from ..launch import each, struct
 from ..source import C_TYPES, kernel_source
@@ -32,13 +32,13 @@ class Unfolding:
 
     def unfold(self, image: Any) -> Any:
         """The columns of an image."""
-        columns = cupy.module().empty(self.blocks.columns_shape, image.dtype)
+        columns = memory.empty(self.blocks.columns_shape, image.dtype)
         self._run("unfold", image, columns, image, columns)
         return columns
 
     def fold(self, columns: Any) -> Any:
         """The sums of columns."""
-        image = cupy.module().empty(self.blocks.image_shape, columns.dtype)
+        image = memory.empty(self.blocks.image_shape, columns.dtype)
         self._run("fold", columns, image, image, columns)
         return image
 
