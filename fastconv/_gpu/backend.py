@@ -13,6 +13,7 @@ from .._problem import ConvProblem
 from .._version import __version__
 from . import cupy, device, memory
 from .elementwise import algorithm as elementwise
+from .layout import alignment_of
 from .layout import writable_in_place as writable_in_place
 from .pooling import algorithm as pooling_algorithm
 from .prepare import PreparedConvolution, operands_of
@@ -142,4 +143,6 @@ def active(arrays: tuple[Any, ...]) -> AbstractContextManager[object]:
 def array_key(array: Any) -> object | None:
     """All that a prepared call depends on of an array; None where its device is not the current one."""
     number = array.data.device_id
-    return (array.shape, array.strides, array.dtype, number) if number == cupy.current_device() else None
+    if number != cupy.current_device():
+        return None
+    return array.shape, array.strides, array.dtype, number, alignment_of(array)

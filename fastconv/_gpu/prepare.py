@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,11 @@ from . import cupy, memory
 from .algorithm import GpuAlgorithm, Operation
 from .elementwise import algorithm as elementwise
 from .launch import Launch
-from .layout import Layout, packed_strides, writable_in_place
+from .layout import MAX_ALIGNMENT, Layout, alignment_of, packed_strides, writable_in_place
 
 PADDED = "padded"
 """The role of an input, or of its gradient, with its padding in scratch memory."""
-MAX_RESULT_STRIDES = 16
+MAX_RESULTS = 16
 """Launches are kept for so many different strides of ``out``."""
 Arrays = Mapping[str, Any]
 
@@ -46,16 +47,16 @@ class PreparedConvolution:
         problem, arrays = plan.problem, operands_of(call)
         self._plan, self._border, self._axes = plan, call.border, dict(call.frame.axes)
         self._role, self._shape, self._dtype = RESULT[problem.direction], call.result_shape, result_dtype(call)
-        self._strides = {role: array.strides for role, array in arrays.items()}
+        self._lies = {role: (array.strides, alignment_of(array)) for role, array in arrays.items()}
         self._conjugated = call.conjugated
         self._zeros = _zero_points(call)
         self._layouts = {
-            role: Layout.of(array.dtype, array.strides, self._axes[role])
+            role: Layout.of(array.dtype, array.strides, self._axes[role], alignment_of(array))
             for role, array in arrays.items()
             if role != "bias"
         }
-        self._by_strides: dict[tuple[int, ...], tuple[Launch, ...]] = {}
-        self._launches(packed_strides(self._shape, self._dtype.itemsize))
+        self._by_result: dict[object, tuple[Launch, ...]] = {}
+        self._launches(packed_strides(self._shape, self._dtype.itemsize), MAX_ALIGNMENT, call.packed is not None)
 
     def at(self, places: Mapping[str, int]) -> Callable[[tuple[Any, ...], Any], Any]:
         """``compute(arrays, out)`` for the arguments of a function, its operands at ``places`` among them; None where
@@ -67,7 +68,7 @@ class PreparedConvolution:
                 array = arrays[place]
                 if not is_cupys(array):
                     array, packed = array.weight, array.packed
-                if array.strides != self._strides[role]:
+                if (array.strides, alignment_of(array)) != self._lies[role]:
                     return None
                 given[role] = array
             return self.run(given, out, packed) if out is None or self._is_result(out) else None
@@ -85,7 +86,7 @@ class PreparedConvolution:
             bias = arrays.get("bias")
             if bias is not None and not bias.flags.c_contiguous:
                 arrays["bias"] = memory.copy(bias)
-            for launch in self._launches(result.strides):
+            for launch in self._launches(result.strides, alignment_of(result), packed is not None):
                 launch(arrays)
         if out is None or fits:
             return result
@@ -113,21 +114,19 @@ class PreparedConvolution:
         is_sum = self._role == "input" and self._dtype.itemsize == 2
         return Layout.packed(np.dtype(np.float32) if is_sum else self._dtype, self._plan.problem.input_shape)
 
-    def _launches(self, strides: tuple[int, ...]) -> tuple[Launch, ...]:
-        """All launches, for a result with these strides."""
-        found = self._by_strides.get(strides)
+    def _launches(self, strides: tuple[int, ...], alignment: int, is_packed: bool) -> tuple[Launch, ...]:
+        """All launches, for a result that lies so; none where it has no elements."""
+        key = strides, alignment, is_packed
+        found = self._by_result.get(key)
         if found is None:
-            if len(self._by_strides) >= MAX_RESULT_STRIDES:
-                self._by_strides.clear()
-            found = self._made(Layout.of(self._dtype, strides, self._axes[self._role])) if self._elements else ()
-            self._by_strides[strides] = found
+            if len(self._by_result) >= MAX_RESULTS:
+                self._by_result.clear()
+            result = Layout.of(self._dtype, strides, self._axes[self._role], alignment)
+            found = self._made(result, is_packed) if math.prod(self._shape) else ()
+            self._by_result[key] = found
         return found
 
-    @property
-    def _elements(self) -> int:
-        return math.prod(self._shape)
-
-    def _made(self, result: Layout) -> tuple[Launch, ...]:
+    def _made(self, result: Layout, is_packed: bool) -> tuple[Launch, ...]:
         plan, border, problem = self._plan, self._border, self._plan.problem
         layouts = {**self._layouts, self._role: result}
         before: tuple[Launch, ...] = ()
@@ -142,7 +141,7 @@ class PreparedConvolution:
                 before = elementwise.pad(border, problem.input_shape, inside, padded, ("input", PADDED))
         algorithm = plan.algorithm
         assert isinstance(algorithm, GpuAlgorithm)
-        operation = Operation(problem, layouts, self._conjugated, *self._zeros)
+        operation = Operation(problem, layouts, self._conjugated, *self._zeros, is_packed)
         own = algorithm.launches(operation, plan.params)
         if border is not None:
             own = tuple(_renamed(launch, "input", PADDED) for launch in own)
@@ -152,7 +151,7 @@ class PreparedConvolution:
 def _renamed(launch: Launch, role: str, other: str) -> Launch:
     """The launch with another array in the place of that of a role."""
     arguments = tuple(other if type(a) is str and a == role else a for a in launch.arguments)
-    return Launch(launch.function, launch.grid, launch.block, arguments)
+    return replace(launch, arguments=arguments)
 
 
 def _zero_points(call: Any) -> tuple[int, Any]:

@@ -8,7 +8,6 @@ import numpy as np
 
 from ..._windows import Windows
 from .. import memory
-from ..compile import function
 from ..launch import each, struct
 from ..layout import writable_in_place
 from ..source import C_TYPES, kernel_source
@@ -94,7 +93,7 @@ def _run(
         for field in AXIS.names or ():
             c["axis"][0, number][field] = getattr(axis, field)
     text = kernel_source("pooling", {"ELEMENT": C_TYPES[source.dtype.name], **defines}, "elements.cuh")
-    for launch in each(function(text, name), elements, *given, c) if elements else ():
+    for launch in each(text, name, elements, *given, c):
         launch({})
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from ..._blocks import Blocks
 from .. import memory
-from ..compile import function
 from ..launch import each, struct
 from ..source import C_TYPES, kernel_source
 
@@ -60,8 +59,8 @@ class Unfolding:
         defines: dict[str, int | str] = {"ELEMENT": C_TYPES[image.dtype.name]}
         if name == "fold":
             defines["IS_SUMMED"] = 1
-        kernel = function(kernel_source("unfolding", defines, "elements.cuh"), name)
-        for launch in each(kernel, result.size, source, result, c):
+        text = kernel_source("unfolding", defines, "elements.cuh")
+        for launch in each(text, name, result.size, source, result, c):
             launch({})
 
 
