@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 import fastconv
@@ -104,6 +105,43 @@ case("conv2d_integer", *BYTES, x_zero_point=128, w_zero_point=[1, -2, 3, 0, 5, -
 case("conv2d_integer plain", BYTES[0].view(np.int8), BYTES[1].view(np.uint8), groups=2)
 case("conv1d_integer", integers(2, 4, 9, dtype=np.int8), integers(6, 4, 3, dtype=np.int8), x_zero_point=-3)
 
+# -- half floats: rounded once, from float32's or wider sums
+for dtype in (np.float16, ml_dtypes.bfloat16):
+    name = np.dtype(dtype).name
+    x, w, dy = (integers(*shape, dtype=dtype) for shape in ((2, 4, 6, 5), (6, 2, 3, 2), (2, 6, 4, 4)))
+    case(f"conv2d {name}", x, w, integers(6, dtype=dtype), groups=2, add=dy, activation="relu")
+    case(f"conv2d_backward {name}", dy, x, w, integers(6, dtype=dtype), groups=2, activation="relu", scratch=1)
+    case(f"conv2d_backward reflect {name}", dy, x[:, :, :4, :3], w, groups=2, padding=1, padding_mode="reflect",
+         scratch=2)  # fmt: skip
+    case(f"max_pool2d {name}", x, 3, 1, return_indices=True)
+    case(f"avg_pool2d {name}", x, 2)
+    case(f"avg_pool2d_backward {name}", 4 * integers(2, 4, 3, 2).astype(dtype), x, 2, scratch=1)
+    case(f"max_pool2d_backward {name}", integers(2, 4, 4, 3, dtype=dtype), x, 3, 1, scratch=3)
+    case(f"fold {name}", integers(4 * 3, 7, dtype=dtype), 9, (3,))
+
+# -- NaN and infinities: where the definition puts them
+BAD_X, BAD_W = X2.copy(), W2.copy()
+BAD_X[0, 1, 2, 3], BAD_X[1, 3, 0, 0], BAD_W[2, 1, 0, 0], BAD_W[5, 0, 2, 1] = np.nan, np.inf, np.inf, np.nan
+for name, x, w in (("x", BAD_X, W2), ("w", X2, BAD_W)):
+    case(f"conv2d bad {name}", x, w, groups=2, padding=1, activation="relu")
+    case(f"conv_transpose2d bad {name}", integers(2, 6, 4, 4), w, groups=2, stride=2)
+    case(f"conv2d_backward bad {name}", integers(2, 6, 4, 4), x, w, groups=2)
+    case(f"conv2d_backward reflect {name}", integers(2, 6, 6, 6), x, w, groups=2, padding=((1, 1), (1, 1)),
+         padding_mode="reflect", scratch=2)  # fmt: skip
+case("max_pool2d bad", BAD_X, 3, 1, return_indices=True)
+case("avg_pool2d bad", BAD_X, 3, 1, ulps=1)
+
+# -- arrays without elements
+case("conv2d no batch", X2[:0], W2, BIAS, groups=2)
+case("conv2d no channels", X2[:, :0], W2[:, :0], BIAS, padding=1, activation="relu")
+case("conv2d no filters", X2, W2[:0], groups=1 + 1)
+case("conv2d no pixels", X2[:, :, :0], W2, BIAS, groups=2, padding=2)
+case("conv2d no pixels bad", X2[:, :, :0], BAD_W, groups=2, padding=2)
+case("conv2d_backward no batch", integers(0, 6, 4, 4), X2[:0], W2, BIAS, groups=2)
+case("max_pool2d no batch", X2[:0], 2, return_indices=True)
+case("unfold no batch", X2[:0], 2)
+case("causal_conv1d no batch", X1[:0], integers(4, 3), scratch=1)
+
 # -- complex numbers: gradients multiply by conjugates
 for number, dtype in enumerate((np.complex64, np.complex128)):
     z, w, dy = (integers(*shape, dtype=dtype) for shape in ((2, 4, 6, 5), (6, 2, 3, 2), (2, 6, 4, 4)))
@@ -112,6 +150,8 @@ for number, dtype in enumerate((np.complex64, np.complex128)):
     case(f"conv_transpose2d_backward c{number}", integers(2, 6, 8, 6, dtype=dtype), z,
          integers(4, 3, 3, 2, dtype=dtype), groups=2)  # fmt: skip
     case(f"avg_pool2d c{number}", z, 2)
+    case(f"avg_pool2d_backward c{number}", 4 * integers(2, 4, 3, 2, dtype=dtype), z, 2)
+    case(f"fold c{number}", integers(4 * 3, 7, dtype=dtype), 9, (3,))
 
 # -- pooling
 case("max_pool1d", X1, 3, 2, 1)

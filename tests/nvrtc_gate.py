@@ -1,6 +1,6 @@
 """Kernels compiled for every architecture that they claim; their registers and local memory held to a written table.
 
-``python tests/nvrtc_gate.py`` writes the table of the example kernels anew.
+``python tests/nvrtc_gate.py`` writes the tables anew.
 """
 
 from __future__ import annotations
@@ -86,15 +86,23 @@ class Table:
 
 
 def main() -> int:
-    """Write the table of the example kernels."""
+    """Write the tables of the example kernels and of the plain ones."""
+    sys.path.insert(0, str(Path(__file__).parent.parent))
     import gpu_kernels
+    from gpu_kernels import plain
 
-    used = compile_all(gpu_kernels.VARIANTS)
+    tables = {gpu_kernels.RESOURCES: gpu_kernels.VARIANTS, plain.RESOURCES: plain.VARIANTS}
+    return max([_write(path, variants) for path, variants in tables.items()])
+
+
+def _write(path: Path, variants: Iterable[Variant]) -> bool:
+    """Write a table; whether a kernel did not compile."""
+    used = compile_all(variants)
     failed = {key: why for key, why in used.items() if isinstance(why, nvrtc.CompileError)}
     for key, why in failed.items():
         print(*key, why, sep="\n", file=sys.stderr)
     rows = {key: row for key, row in used.items() if isinstance(row, Resources)}
-    Table(nvrtc.version(), rows).write(gpu_kernels.RESOURCES)
+    Table(nvrtc.version(), rows).write(path)
     return bool(failed)
 
 

@@ -293,6 +293,8 @@ def bad_plans(target: Target) -> Iterator[tuple[str, Any, Any]]:
         yield "direction", value, ValueError
     for value in ("patient", "", None, 1):
         yield "effort", value, ValueError
+    for value in ("cuda", "CPU", "", None, 1):
+        yield "backend", value, ValueError
     for value in ("int8", "int64", "bool", np.int32, object, "f2,f2"):
         yield "dtype", value, ANY
     for value in ("float33", 3.5, {}, [1]):

@@ -25,10 +25,12 @@ class Operation:
     """Subtracted from the elements of an 8-bit input."""
     filter_zeros: Any = None
     """Subtracted from 8-bit weights: an int16 for every filter, on the device."""
+    is_packed: bool = False
+    """Whether there is an array "packed", what ``pack`` has made of the weight."""
 
 
 class GpuAlgorithm(Algorithm):
-    """An algorithm of the GPU. Its launches' arguments name arrays by their roles, and scratch memory "workspace"."""
+    """An algorithm of the GPU: launches whose arguments name arrays by their roles, and places in the workspace."""
 
     def launches(self, operation: Operation, params: Params) -> tuple[Launch, ...]:
         """Compute the result, epilogue included; there is at least one element of it."""

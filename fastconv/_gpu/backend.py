@@ -6,15 +6,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
-
 from .._algorithm import Algorithm, Machine, Operands, Params
 from .._arrays import is_cupys
 from .._plan import Plan
 from .._problem import ConvProblem
 from .._version import __version__
-from . import cupy, device
+from . import cupy, device, memory
 from .elementwise import algorithm as elementwise
+from .layout import alignment_of
 from .layout import writable_in_place as writable_in_place
 from .pooling import algorithm as pooling_algorithm
 from .prepare import PreparedConvolution, operands_of
@@ -31,6 +30,9 @@ unfolding = Unfolding
 activation_gradient = elementwise.activation_gradient
 channel_sums = elementwise.channel_sums
 cast = elementwise.cast
+empty, zeros, concatenate = memory.empty, memory.zeros, memory.concatenate
+snapshot = memory.copy
+"""CuPy has no arrays that cannot be written to."""
 
 
 def level() -> str:
@@ -141,24 +143,6 @@ def active(arrays: tuple[Any, ...]) -> AbstractContextManager[object]:
 def array_key(array: Any) -> object | None:
     """All that a prepared call depends on of an array; None where its device is not the current one."""
     number = array.data.device_id
-    return (array.shape, array.strides, array.dtype, number) if number == cupy.current_device() else None
-
-
-def snapshot(array: Any) -> Any:
-    """A copy: CuPy has no arrays that cannot be written to."""
-    return array.copy()
-
-
-def empty(shape: tuple[int, ...], dtype: np.dtype) -> Any:
-    """A new array on the current device."""
-    return cupy.module().empty(shape, dtype)
-
-
-def zeros(shape: tuple[int, ...], dtype: np.dtype) -> Any:
-    """A new array of zeros on the current device."""
-    return cupy.module().zeros(shape, dtype)
-
-
-def concatenate(arrays: tuple[Any, ...], axis: int) -> Any:
-    """Arrays joined along an axis, as a new one."""
-    return cupy.module().concatenate(arrays, axis)
+    if number != cupy.current_device():
+        return None
+    return array.shape, array.strides, array.dtype, number, alignment_of(array)

@@ -10,6 +10,9 @@ import numpy as np
 
 from .._arrays import overlaps_itself
 
+MAX_ALIGNMENT = 16
+"""Bytes of the widest access."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -17,16 +20,24 @@ class Layout:
 
     dtype: np.dtype
     strides: tuple[int, ...]
+    alignment: int = MAX_ALIGNMENT
+    """The address of the first element is a multiple of it: a power of two, in bytes."""
 
     @classmethod
-    def of(cls, dtype: np.dtype, strides: Sequence[int], axes: Sequence[int]) -> Layout:
+    def of(cls, dtype: np.dtype, strides: Sequence[int], axes: Sequence[int], alignment: int = MAX_ALIGNMENT) -> Layout:
         """Of an array with strides in bytes whose own axes these are; -1: an axis that it does not have."""
-        return cls(dtype, tuple(0 if axis < 0 else strides[axis] // dtype.itemsize for axis in axes))
+        return cls(dtype, tuple(0 if axis < 0 else strides[axis] // dtype.itemsize for axis in axes), alignment)
 
     @classmethod
     def packed(cls, dtype: np.dtype, shape: Sequence[int]) -> Layout:
         """Of a new array in C order."""
         return cls(dtype, tuple(step // dtype.itemsize for step in packed_strides(shape, dtype.itemsize)))
+
+
+def alignment_of(array: Any) -> int:
+    """The largest power of two, up to ``MAX_ALIGNMENT``, that the address of an array is a multiple of."""
+    address = array.data.ptr
+    return min(address & -address, MAX_ALIGNMENT) if address else MAX_ALIGNMENT
 
 
 def packed_strides(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:

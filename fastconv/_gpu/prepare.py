@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,19 +17,17 @@ from .._algorithm import ROLES
 from .._arrays import is_cupys
 from .._plan import Plan
 from .._problem import RESULT
-from . import cupy
+from . import cupy, memory
 from .algorithm import GpuAlgorithm, Operation
 from .elementwise import algorithm as elementwise
 from .launch import Launch
-from .layout import Layout, packed_strides, writable_in_place
+from .layout import MAX_ALIGNMENT, Layout, alignment_of, packed_strides, writable_in_place
 
 PADDED = "padded"
 """The role of an input, or of its gradient, with its padding in scratch memory."""
-MAX_RESULT_STRIDES = 16
+MAX_RESULTS = 16
 """Launches are kept for so many different strides of ``out``."""
 Arrays = Mapping[str, Any]
-_recorded: list[dict[str, Any]] = []
-"""Scratch memory of launches that were recorded, which graphs do not keep: it lives as long as the process."""
 
 
 def prepare(plan: Plan, call: Any) -> PreparedConvolution:
@@ -48,16 +47,16 @@ class PreparedConvolution:
         problem, arrays = plan.problem, operands_of(call)
         self._plan, self._border, self._axes = plan, call.border, dict(call.frame.axes)
         self._role, self._shape, self._dtype = RESULT[problem.direction], call.result_shape, result_dtype(call)
-        self._strides = {role: array.strides for role, array in arrays.items()}
+        self._lies = {role: (array.strides, alignment_of(array)) for role, array in arrays.items()}
         self._conjugated = call.conjugated
         self._zeros = _zero_points(call)
         self._layouts = {
-            role: Layout.of(array.dtype, array.strides, self._axes[role])
+            role: Layout.of(array.dtype, array.strides, self._axes[role], alignment_of(array))
             for role, array in arrays.items()
             if role != "bias"
         }
-        self._by_strides: dict[tuple[int, ...], tuple[Launch, ...]] = {}
-        self._launches(packed_strides(self._shape, self._dtype.itemsize))
+        self._by_result: dict[object, tuple[Launch, ...]] = {}
+        self._launches(packed_strides(self._shape, self._dtype.itemsize), MAX_ALIGNMENT, call.packed is not None)
 
     def at(self, places: Mapping[str, int]) -> Callable[[tuple[Any, ...], Any], Any]:
         """``compute(arrays, out)`` for the arguments of a function, its operands at ``places`` among them; None where
@@ -69,7 +68,7 @@ class PreparedConvolution:
                 array = arrays[place]
                 if not is_cupys(array):
                     array, packed = array.weight, array.packed
-                if array.strides != self._strides[role]:
+                if (array.strides, alignment_of(array)) != self._lies[role]:
                     return None
                 given[role] = array
             return self.run(given, out, packed) if out is None or self._is_result(out) else None
@@ -79,13 +78,15 @@ class PreparedConvolution:
     def run(self, operands: Arrays, out: Any, packed: object = None) -> Any:
         """The result, in ``out`` if it is given."""
         fits = out is not None and writable_in_place(out, *operands.values())
-        result = out if fits else cupy.module().empty(self._shape, self._dtype)
+        result = out if fits else memory.empty(self._shape, self._dtype)
         if result.size:
-            arrays = {**operands, **self._scratch(), self._role: result, "packed": packed}
+            arrays = {**operands, **self._scratch(), self._role: result}
+            if packed is not None:
+                arrays["packed"] = packed
             bias = arrays.get("bias")
             if bias is not None and not bias.flags.c_contiguous:
-                arrays["bias"] = bias.copy()
-            for launch in self._launches(result.strides):
+                arrays["bias"] = memory.copy(bias)
+            for launch in self._launches(result.strides, alignment_of(result), packed is not None):
                 launch(arrays)
         if out is None or fits:
             return result
@@ -100,13 +101,11 @@ class PreparedConvolution:
         )
 
     def _scratch(self) -> dict[str, Any]:
-        made, plan, empty = {}, self._plan, cupy.module().empty
+        made, plan = {}, self._plan
         if self._border is not None:
-            made[PADDED] = empty(plan.problem.input_shape, self._padded.dtype)
+            made[PADDED] = memory.empty(plan.problem.input_shape, self._padded.dtype)
         if plan.workspace_bytes:
-            made["workspace"] = empty(plan.workspace_bytes, np.uint8)
-        if made and cupy.is_capturing():
-            _recorded.append(made)
+            made["workspace"] = memory.empty((plan.workspace_bytes,), np.dtype(np.uint8))
         return made
 
     @property
@@ -115,21 +114,19 @@ class PreparedConvolution:
         is_sum = self._role == "input" and self._dtype.itemsize == 2
         return Layout.packed(np.dtype(np.float32) if is_sum else self._dtype, self._plan.problem.input_shape)
 
-    def _launches(self, strides: tuple[int, ...]) -> tuple[Launch, ...]:
-        """All launches, for a result with these strides."""
-        found = self._by_strides.get(strides)
+    def _launches(self, strides: tuple[int, ...], alignment: int, is_packed: bool) -> tuple[Launch, ...]:
+        """All launches, for a result that lies so; none where it has no elements."""
+        key = strides, alignment, is_packed
+        found = self._by_result.get(key)
         if found is None:
-            if len(self._by_strides) >= MAX_RESULT_STRIDES:
-                self._by_strides.clear()
-            found = self._made(Layout.of(self._dtype, strides, self._axes[self._role])) if self._elements else ()
-            self._by_strides[strides] = found
+            if len(self._by_result) >= MAX_RESULTS:
+                self._by_result.clear()
+            result = Layout.of(self._dtype, strides, self._axes[self._role], alignment)
+            found = self._made(result, is_packed) if math.prod(self._shape) else ()
+            self._by_result[key] = found
         return found
 
-    @property
-    def _elements(self) -> int:
-        return math.prod(self._shape)
-
-    def _made(self, result: Layout) -> tuple[Launch, ...]:
+    def _made(self, result: Layout, is_packed: bool) -> tuple[Launch, ...]:
         plan, border, problem = self._plan, self._border, self._plan.problem
         layouts = {**self._layouts, self._role: result}
         before: tuple[Launch, ...] = ()
@@ -144,7 +141,7 @@ class PreparedConvolution:
                 before = elementwise.pad(border, problem.input_shape, inside, padded, ("input", PADDED))
         algorithm = plan.algorithm
         assert isinstance(algorithm, GpuAlgorithm)
-        operation = Operation(problem, layouts, self._conjugated, *self._zeros)
+        operation = Operation(problem, layouts, self._conjugated, *self._zeros, is_packed)
         own = algorithm.launches(operation, plan.params)
         if border is not None:
             own = tuple(_renamed(launch, "input", PADDED) for launch in own)
@@ -154,7 +151,7 @@ class PreparedConvolution:
 def _renamed(launch: Launch, role: str, other: str) -> Launch:
     """The launch with another array in the place of that of a role."""
     arguments = tuple(other if type(a) is str and a == role else a for a in launch.arguments)
-    return Launch(launch.function, launch.grid, launch.block, arguments)
+    return replace(launch, arguments=arguments)
 
 
 def _zero_points(call: Any) -> tuple[int, Any]:
@@ -162,11 +159,10 @@ def _zero_points(call: Any) -> tuple[int, Any]:
     zeros = {role: array for role, array in call.subtracted.items() if array.size and array.any()}
     if not zeros:
         return 0, None
-    cupy.forbid_capture("zero points that have to be copied to the device")
     of_input = int(zeros["input"].flat[0]) if "input" in zeros else 0
     filters = call.problem.out_channels
     of_filters = zeros["weight"][:, 0, 0, 0, 0] if "weight" in zeros else np.zeros(filters, np.int16)
-    return of_input, cupy.module().asarray(np.ascontiguousarray(of_filters))
+    return of_input, memory.upload(np.ascontiguousarray(of_filters))
 
 
 def result_dtype(call: Any) -> np.dtype:

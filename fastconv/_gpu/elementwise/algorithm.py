@@ -10,8 +10,7 @@ import numpy as np
 
 from ..._border import Border
 from ..._problem import ACTIVATIONS, Epilogue
-from .. import cupy
-from ..compile import function
+from .. import memory
 from ..launch import MAX_BLOCKS, THREADS, Launch, each, struct
 from ..layout import Layout
 from ..source import C_TYPES, kernel_source
@@ -25,17 +24,17 @@ ARRAYS = np.dtype(
 """elementwise_arrays of kernels.cu."""
 
 
-def _kernel(name: str, dtype: np.dtype, **defines: int | str) -> Any:
+def _source(dtype: np.dtype, **defines: int | str) -> str:
     if dtype.kind != "c":
         defines["IS_REAL"] = 1
-    return function(kernel_source("elementwise", {"ELEMENT": C_TYPES[dtype.name], **defines}, "elements.cuh"), name)
+    return kernel_source("elementwise", {"ELEMENT": C_TYPES[dtype.name], **defines}, "elements.cuh")
 
 
 def pad(border: Border, shape: Sequence[int], source: Layout, result: Layout, roles: tuple[str, str]) -> Any:
     """Launches that copy an array into one of ``shape`` with its padding; the arrays' roles are source and result."""
     c = struct(ARRAYS, size=shape, source_stride=source.strides, result_stride=result.strides)
     indices = [_on_device(_index(border, axis)) for axis in range(3)]
-    return each(_kernel("pad", source.dtype), math.prod(shape), *roles, *indices, c)
+    return each(_source(source.dtype), "pad", math.prod(shape), *roles, *indices, c)
 
 
 def fold_padding(border: Border, shape: Sequence[int], source: Layout, result: Layout, roles: tuple[str, str]) -> Any:
@@ -47,8 +46,8 @@ def fold_padding(border: Border, shape: Sequence[int], source: Layout, result: L
         order = np.argsort(index, kind="stable")
         places.append(_on_device(order))
         begins.append(_on_device(np.searchsorted(index[order], np.arange(border.sizes[axis] + 1))))
-    kernel = _kernel("fold_padding", source.dtype, RESULT=C_TYPES[result.dtype.name])
-    return each(kernel, math.prod(shape), *roles, *begins, *places, c)
+    text = _source(source.dtype, RESULT=C_TYPES[result.dtype.name])
+    return each(text, "fold_padding", math.prod(shape), *roles, *begins, *places, c)
 
 
 def _index(border: Border, axis: int) -> np.ndarray:
@@ -57,8 +56,7 @@ def _index(border: Border, axis: int) -> np.ndarray:
 
 
 def _on_device(values: np.ndarray) -> Any:
-    cupy.forbid_capture("a table that has to be copied to the device")
-    return cupy.module().asarray(values.astype(np.int64, copy=False))
+    return memory.upload(values.astype(np.int64, copy=False))
 
 
 def activation_gradient(activation: Epilogue, dy: Any, z: Any, threads: int) -> Any:
@@ -68,8 +66,8 @@ def activation_gradient(activation: Epilogue, dy: Any, z: Any, threads: int) -> 
         own, result = _lifted(dy), _lifted(z)
         slope = activation.slope if z.dtype == np.float64 else float(np.float32(activation.slope))
         c = struct(ARRAYS, size=size, source_stride=own.strides, result_stride=result.strides, slope=slope)
-        kernel = _kernel("activation_gradient", z.dtype, ACTIVATION=1 + ACTIVATIONS.index(activation.activation))
-        _run(each(kernel, z.size, "dy", "z", c), dy=dy, z=z)
+        text = _source(z.dtype, ACTIVATION=1 + ACTIVATIONS.index(activation.activation))
+        _run(each(text, "activation_gradient", z.size, "dy", "z", c), dy=dy, z=z)
     return z
 
 
@@ -77,22 +75,22 @@ def cast(array: Any, dtype: np.dtype, threads: int) -> Any:
     """A real array of up to five axes in another real dtype; itself if it has that one."""
     if array.dtype == dtype:
         return array
-    result = cupy.module().empty(array.shape, dtype)
+    result = memory.empty(array.shape, dtype)
     if result.size:
         size, own = (1,) * (5 - array.ndim) + array.shape, _lifted(array)
         c = struct(ARRAYS, size=size, source_stride=own.strides, result_stride=_lifted(result).strides)
-        kernel = _kernel("cast", array.dtype, RESULT=C_TYPES[dtype.name])
-        _run(each(kernel, result.size, "source", "result", c), source=array, result=result)
+        text = _source(array.dtype, RESULT=C_TYPES[dtype.name])
+        _run(each(text, "cast", result.size, "source", "result", c), source=array, result=result)
     return result
 
 
 def channel_sums(array: Any, threads: int) -> Any:
     """Sums of (N, C, D, H, W) over all but C, in the dtype of ``array``."""
-    sums = cupy.module().empty(array.shape[1], array.dtype)
+    sums = memory.empty((array.shape[1],), array.dtype)
     if sums.size:
         c = struct(ARRAYS, size=array.shape, source_stride=_lifted(array).strides)
-        kernel = _kernel("channel_sums", array.dtype)
-        launch = Launch(kernel, (min(sums.size, MAX_BLOCKS),), (THREADS,), ("source", "sums", c))
+        grid = (min(sums.size, MAX_BLOCKS),)
+        launch = Launch.of(_source(array.dtype), "channel_sums", grid, (THREADS,), "source", "sums", c)
         _run((launch,), source=array, sums=sums)
     return sums
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..._windows import Windows
-from .. import cupy
-from ..compile import function
+from .. import memory
 from ..launch import each, struct
 from ..layout import writable_in_place
 from ..source import C_TYPES, kernel_source
@@ -94,13 +93,13 @@ def _run(
         for field in AXIS.names or ():
             c["axis"][0, number][field] = getattr(axis, field)
     text = kernel_source("pooling", {"ELEMENT": C_TYPES[source.dtype.name], **defines}, "elements.cuh")
-    for launch in each(function(text, name), elements, *given, c) if elements else ():
+    for launch in each(text, name, elements, *given, c):
         launch({})
 
 
 def _target(result: Any, source: Any) -> Any:
     """``result``, or an array aside where it overlaps the source."""
-    return result if writable_in_place(result, source) else cupy.module().empty(result.shape, result.dtype)
+    return result if writable_in_place(result, source) else memory.empty(result.shape, result.dtype)
 
 
 def _store(target: Any, result: Any) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..._blocks import Blocks
-from .. import cupy
-from ..compile import function
+from .. import memory
 from ..launch import each, struct
 from ..source import C_TYPES, kernel_source
 
@@ -32,13 +31,13 @@ class Unfolding:
 
     def unfold(self, image: Any) -> Any:
         """The columns of an image."""
-        columns = cupy.module().empty(self.blocks.columns_shape, image.dtype)
+        columns = memory.empty(self.blocks.columns_shape, image.dtype)
         self._run("unfold", image, columns, image, columns)
         return columns
 
     def fold(self, columns: Any) -> Any:
         """The sums of columns."""
-        image = cupy.module().empty(self.blocks.image_shape, columns.dtype)
+        image = memory.empty(self.blocks.image_shape, columns.dtype)
         self._run("fold", columns, image, image, columns)
         return image
 
@@ -60,8 +59,8 @@ class Unfolding:
         defines: dict[str, int | str] = {"ELEMENT": C_TYPES[image.dtype.name]}
         if name == "fold":
             defines["IS_SUMMED"] = 1
-        kernel = function(kernel_source("unfolding", defines, "elements.cuh"), name)
-        for launch in each(kernel, result.size, source, result, c):
+        text = kernel_source("unfolding", defines, "elements.cuh")
+        for launch in each(text, name, result.size, source, result, c):
             launch({})
 
 

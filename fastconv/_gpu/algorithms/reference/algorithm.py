@@ -9,7 +9,6 @@ import numpy as np
 from ...._algorithm import Machine, Params
 from ...._problem import ACTIVATIONS, DTYPES, ConvProblem
 from ...algorithm import GpuAlgorithm, Operation
-from ...compile import function
 from ...launch import Launch, each, struct
 from ...source import C_TYPES, kernel_source
 
@@ -49,7 +48,6 @@ class Reference(GpuAlgorithm):
 
     def launches(self, operation: Operation, params: Params) -> tuple[Launch, ...]:
         problem, layouts = operation.problem, operation.layouts
-        kernel = function(_source(operation), f"reference_{problem.direction}")
         groups = problem.groups
         c = struct(
             PROBLEM,
@@ -72,7 +70,8 @@ class Reference(GpuAlgorithm):
             conjugated=ROLE_NUMBERS[operation.conjugated],
         )
         roles = "input", "weight", "output", "bias", "add"
-        return each(kernel, math.prod(problem.result_shape), *roles, c, operation.filter_zeros)
+        kernel, elements = f"reference_{problem.direction}", math.prod(problem.result_shape)
+        return each(_source(operation), kernel, elements, *roles, c, operation.filter_zeros)
 
 
 def _source(operation: Operation) -> str:

@@ -1,0 +1,159 @@
+"""The GPU's backend beside the CPU's: the same names, the same rooms; its plain kernels against a table and changed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastconv
+import nvrtc_gate
+from array_modules import ArrayModule, array_module
+from emulated_cupy import KernelError, nvrtc
+from fastconv._backend import CPU, Backend, backend_of, find_backend
+from fastconv._choose.select import forget_plans
+from fastconv._gpu import registry, source
+from gpu_cases import BIAS, W2, X2, integers
+from gpu_kernels import plain
+
+PACKAGE = Path(fastconv.__file__).parent
+needs_nvrtc = pytest.mark.skipif(nvrtc.library() is None, reason=nvrtc.MISSING)
+
+NOT_YET = {"calibrate", "stays_inside"}
+"""What nothing asks the GPU for as yet: its tuner is to come, and scratch memory is watched by the PTX machine."""
+CPU_ONLY = {"depthwise_nhwc", "depthwise_nchw", "direct", "fft_fused", "fft_scipy", "im2col", "implicit_gemm",
+            "small_groups", "split_bf16", "winograd"}  # fmt: skip
+"""Rooms that the GPU has not."""
+GPU_ONLY: set[str] = set()
+
+
+@pytest.fixture
+def gpu() -> Iterator[ArrayModule]:
+    with array_module("emulated") as module:
+        yield module
+
+
+def test_the_backends_have_the_same_names() -> None:
+    names = {name for name in (*vars(Backend), *Backend.__annotations__) if not name.startswith("_")}
+    gpu = find_backend("gpu")
+    assert names - set(dir(gpu)) == NOT_YET
+    assert names <= set(dir(CPU))
+    for name, declared in vars(Backend).items():
+        if inspect.isfunction(declared) and name[0] != "_" and name not in NOT_YET:
+            wanted = len(inspect.signature(declared).parameters) - 1
+            for backend in (CPU, gpu):
+                inspect.signature(getattr(backend, name)).bind(*range(wanted))
+    pooling = {
+        name
+        for name, value in vars(CPU.pooling).items()
+        if inspect.isfunction(value) and value.__module__ == CPU.pooling.__name__ and name[0] != "_"
+    }
+    assert pooling - set(dir(gpu.pooling)) == {"pool_threads"}
+
+
+def test_the_rooms_are_the_cpus() -> None:
+    rooms = {
+        name: {folder.name for folder in (PACKAGE / name / "algorithms").iterdir() if (folder / "__init__.py").exists()}
+        for name in ("_cpu", "_gpu")
+    }
+    assert rooms["_cpu"] - rooms["_gpu"] == CPU_ONLY
+    assert rooms["_gpu"] - rooms["_cpu"] == GPU_ONLY
+    assert set(registry.ROOMS) == rooms["_gpu"]
+    assert registry.ALGORITHMS[-1].name == CPU.algorithms[-1].name == "reference"
+
+
+def test_arrays_decide(gpu: ArrayModule) -> None:
+    x = gpu.to(X2)
+    assert backend_of(X2, None, [1.0]) is CPU
+    assert backend_of(X2, x) is backend_of(x) is find_backend("gpu")
+
+    class Derived(gpu.module.ndarray):  # type: ignore[name-defined, misc]
+        pass
+
+    assert backend_of(Derived(3)).name == "gpu"
+
+
+def test_facts_and_fingerprint(gpu: ArrayModule) -> None:
+    backend = find_backend("gpu")
+    assert backend.level() == "sm_90"
+    assert backend.facts() == {"gpu": "NVIDIA H200, sm_90, 132 multiprocessors"}
+    here = backend.fingerprint()
+    with gpu.module.cuda.Device(1):
+        assert backend.level() == "sm_75"
+        assert backend.fingerprint() != here
+
+
+# -- the gates of plain kernels
+@needs_nvrtc
+def test_every_architecture_compiles_them_to_what_the_table_says() -> None:
+    """After a change of a kernel: ``python tests/nvrtc_gate.py``, and look at what has become of the table."""
+    table, used = nvrtc_gate.Table.read(plain.RESOURCES), nvrtc_gate.compile_all(plain.VARIANTS)
+    assert set(table.rows) == set(used)
+    for key, found in used.items():
+        assert isinstance(found, nvrtc.Resources), f"{key}: {found}"
+        assert table.allows(key, found), f"{key}: {found}, written {table.rows[key]}"
+        assert found.local_bytes == 0, f"{key} spills"
+
+
+MUTATIONS = [
+    # file, what is changed, into what: each must change a result or be reported
+    ("elementwise/kernels.cu", "__syncthreads();\n            if", "if"),
+    ("elementwise/kernels.cu", "d[at[2]]", "d[at[2] + 1]"),
+    ("elementwise/kernels.cu", "begin_w[at[4] + 1]", "begin_w[at[4]]"),
+    ("elementwise/kernels.cu", "z <= 0 ? 0", "z < 0 ? 0"),
+    ("algorithms/reference/kernels.cu", "at[2 + axis] >= 0 && ", ""),
+    ("algorithms/reference/kernels.cu", "if (offset < 0 || offset % c.step[axis])", "if (offset < 0)"),
+    ("algorithms/reference/kernels.cu", "group * c.channels + channel", "channel"),
+    ("algorithms/reference/kernels.cu", "if (bias) ", "if (false) "),
+    ("pooling/kernels.cu", "|| value != value", ""),
+    ("pooling/kernels.cu", "where >= plane", "where > plane + 1000"),
+    ("unfolding/kernels.cu", "there % c.stride[axis] == 0 && ", ""),
+    ("csrc/elements.cuh", "at[axis] = i % size[axis];", "at[axis] = i & (size[axis] - 1);"),
+]  # fmt: skip
+
+
+def _results(to: Any) -> list[Any]:
+    """Calls that each of the changes has a part in."""
+    x, w, bias = to((X2, W2, BIAS))
+    bad = X2.copy()
+    bad[0, 0, 2, 2] = np.nan
+    sevens = np.full((2, 4, 2, 1), 7)
+    sevens[0, 0, 0, 0] = 6 * 5 + 900
+    relu = integers(2, 6, 4, 4), X2 * 0, W2
+    return [
+        fastconv.conv2d(x, w, bias, groups=2, padding=1, padding_mode="reflect"),
+        fastconv.conv2d(x, w, bias, groups=2, padding=1, stride=2),
+        *fastconv.conv2d_backward(to(integers(2, 6, 3, 3)), x, w, groups=2, padding=1, stride=2, padding_mode="reflect",
+                                  needs=(True, False, False))[:1],
+        *fastconv.conv2d_backward(*to(relu), groups=2, activation="relu"),
+        fastconv.grad.conv2d_bias(to(integers(70, 5, 6, 5))),
+        fastconv.max_pool2d(to(bad), 3, 1),
+        fastconv.max_pool2d_backward(to(integers(2, 4, 2, 1)), X2.shape, 3, indices=to(sevens)),
+        fastconv.fold(to(integers(2, 4 * 6, 9)), (6, 5), (3, 2), padding=1, stride=2),
+    ]  # fmt: skip
+
+
+@needs_nvrtc
+@pytest.mark.parametrize(("file", "old", "new"), MUTATIONS)
+def test_what_is_changed_in_a_kernel_is_found(
+    gpu: ArrayModule, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str
+) -> None:
+    read = source._text
+
+    def edited(path: str) -> str:
+        text = read(path)
+        assert path != file or old in text
+        return text.replace(old, new) if path == file else text
+
+    expected = [gpu.host(result) for result in _results(gpu.to)]
+    forget_plans()
+    monkeypatch.setattr(source, "_text", edited)
+    try:
+        results = [gpu.host(result) for result in _results(gpu.to)]
+    except KernelError:
+        return
+    assert not all(np.array_equal(*pair, equal_nan=True) for pair in zip(results, expected, strict=True))
