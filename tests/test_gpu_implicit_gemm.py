@@ -10,6 +10,7 @@ import pytest
 import oracle
 from fastconv import ConvProblem
 from fastconv._gpu.algorithms.implicit_gemm.parts import UNLIMITED, Limits
+from fastconv._gpu.algorithms.implicit_gemm.tiles import TILES
 from gpu_kernels.implicit_gemm import run
 
 ROLES = {"forward": ("input", "weight"), "backward_input": ("output", "weight"), "backward_weight": ("input", "output")}
@@ -37,10 +38,11 @@ def placed(cp: Any, values: np.ndarray, role: str, problem: ConvProblem, how: st
     return part.transpose(tuple(int(axis) for axis in np.argsort(axes)))
 
 
-def check(cp: Any, text: str, tile: str = "64x64x8", splits: int = 1, limits: Limits = UNLIMITED, how: str = "",
+def check(cp: Any, text: str, tile: str = "", splits: int = 1, limits: Limits = UNLIMITED, how: str = "",
           edit: Any = lambda text: text) -> list[Any]:  # fmt: skip
     """Runs the problem on small integers and compares every element."""
     problem = ConvProblem.parse(text)
+    tile = tile or ("64x64x16" if problem.dtype == "float32" else "64x64x8")
     rng, dtype = np.random.default_rng(len(text)), np.dtype(problem.dtype)
     result = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}[problem.direction]
     values = {role: rng.integers(-4, 5, shape_of(problem, role)) for role in ROLES[problem.direction]}
@@ -109,6 +111,7 @@ BACKWARD_WEIGHT = [
     "backward_weight 1x9x300 3x9x5 p2 d2",
     "backward_weight 2x8x7x9 72x8x3x3 p1 channels_last DHWIO",
     "backward_weight 2x6x7x5 10x6x3x3 s2 p1 channels_last ODHWI",
+    "backward_weight 2x64x5x6 64x64x1x1 channels_last DHWIO",
     "backward_weight 1x3x2x2 4x3x3x3 p3:2",
 ]
 
@@ -125,7 +128,7 @@ def test_backward_weight(cp: Any, text: str, splits: int) -> None:
         "forward 1x40x6x5 70x40x3x3 p1 +bias+add+relu",
         "forward 2x64x4x4 68x64x1x1 channels_last +bias",
         "backward_input 2x7x9x6 40x7x3x3 s2 p1 +add",
-        "forward 1x24x8x8 6x12x1x1 g2 +relu6",
+        "forward 1x64x8x8 6x32x1x1 g2 +relu6",
     ],
 )
 @pytest.mark.parametrize("splits", [2, 5])
@@ -138,7 +141,7 @@ EACH = [FORWARD[3], FORWARD[2], FORWARD[8], BACKWARD_INPUT[2], BACKWARD_WEIGHT[0
 
 
 @pytest.mark.parametrize("text", EACH)
-@pytest.mark.parametrize("tile", ["64x128x8", "128x128x8"])
+@pytest.mark.parametrize("tile", [tile.name for tile in TILES["float32"]])
 def test_tiles(cp: Any, text: str, tile: str) -> None:
     check(cp, text, tile)
 

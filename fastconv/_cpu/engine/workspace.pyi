@@ -5,6 +5,7 @@ import numpy as np
 
 ALIGNMENT: int
 KEPT_WORKSPACE_BYTES: int
+IS_FENCED: bool
 
 def aligned(size_bytes: int) -> np.ndarray: ...
 def take(size_bytes: int) -> np.ndarray: ...

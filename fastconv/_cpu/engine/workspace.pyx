@@ -11,6 +11,9 @@ ALIGNMENT = 64
 KEPT_WORKSPACE_BYTES = 2**26
 """A thread keeps its last workspace for the next call up to this size."""
 
+IS_FENCED = not WORKSPACE_IS_KEPT
+"""Whether every workspace is an allocation of its own, for AddressSanitizer."""
+
 cdef int64_t _kept_bytes = KEPT_WORKSPACE_BYTES
 cdef object _local = threading.local()
 cdef object _source = None

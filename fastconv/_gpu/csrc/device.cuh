@@ -26,6 +26,23 @@ static __device__ __forceinline__ fc_u16 fc_float_to_half(float x) {
     return bits;
 }
 
+// blockIdx and threadIdx.x, read anew each time: the compiler keeps nothing of them in registers.
+static __device__ __forceinline__ int fc_block_index(int axis) {
+    int i;
+    if (axis == 0)
+        asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(i));
+    else if (axis == 1)
+        asm volatile("mov.u32 %0, %%ctaid.y;" : "=r"(i));
+    else
+        asm volatile("mov.u32 %0, %%ctaid.z;" : "=r"(i));
+    return i;
+}
+static __device__ __forceinline__ int fc_thread_index() {
+    int i;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(i));
+    return i;
+}
+
 // Two floats as a pair of bfloat16, round to nearest even; lo in the low half. (sm_80; older: not used)
 static __device__ __forceinline__ fc_u32 fc_pack_bf16(float lo, float hi) {
     fc_u32 d;

@@ -38,6 +38,7 @@ typedef
 #define WARPS_N (BN / (4 * TN)) // a warp computes 8 TM x 4 TN: lanes 8 x 4
 #define PITCH_A (BM + VEC)
 #define PITCH_B (BN + VEC)
+#define STAGE (BK * (PITCH_A + PITCH_B))
 
 struct fc_gemm {
     fc_divider filter_tiles;         // tiles along M
@@ -75,16 +76,15 @@ struct __align__(16) fc_vector {
     real x[VEC];
 };
 
-// sum += a^T b, for the thread's rows row + (0 .. VEC-1) + 8 VEC i and columns column + (0 .. VEC-1) + 4 VEC j.
-static __device__ __forceinline__ void fc_multiply(const real (&a)[BK][PITCH_A], const real (&b)[BK][PITCH_B], int row,
-                                                   int column, real (&sum)[TM][TN]) {
+// sum += a^T b, for the thread's rows (0 .. VEC-1) + 8 VEC i and columns (0 .. VEC-1) + 4 VEC j behind a and b.
+static __device__ __forceinline__ void fc_multiply(const real *a, const real *b, real (&sum)[TM][TN]) {
 #pragma unroll
     for (int k = 0; k < BK; k++) {
         fc_vector x[TM / VEC], y[TN / VEC];
 #pragma unroll
-        for (int i = 0; i < TM / VEC; i++) x[i] = *(const fc_vector *)&a[k][row + i * 8 * VEC];
+        for (int i = 0; i < TM / VEC; i++) x[i] = *(const fc_vector *)(a + k * PITCH_A + i * 8 * VEC);
 #pragma unroll
-        for (int j = 0; j < TN / VEC; j++) y[j] = *(const fc_vector *)&b[k][column + j * 4 * VEC];
+        for (int j = 0; j < TN / VEC; j++) y[j] = *(const fc_vector *)(b + k * PITCH_B + j * 4 * VEC);
 #pragma unroll
         for (int i = 0; i < TM; i++)
 #pragma unroll
@@ -92,25 +92,50 @@ static __device__ __forceinline__ void fc_multiply(const real (&a)[BK][PITCH_A],
     }
 }
 
-// Every step: fetch(stage) starts the copies of the next tiles, in order.
-template <typename Fetch>
-static __device__ __forceinline__ void fc_run(int steps, Fetch &fetch, const real (&tile_a)[STAGES][BK][PITCH_A],
-                                              const real (&tile_b)[STAGES][BK][PITCH_B], int row, int column,
-                                              real (&sum)[TM][TN]) {
-    for (int s = 0; s < STAGES - 1; s++) {
-        if (s < steps) fetch(s);
+// The product of all tiles. A stage is a tile of A (BK x PITCH_A) and one of B (BK x PITCH_B).
+// fetch(stage) starts the copies of the next step. start() makes ready for some steps and says for how many; it is
+// called again after these. After stop(), fetch fills with zeros: tiles behind the last one, which nobody reads.
+template <typename Start, typename Stop, typename Fetch>
+static __device__ __forceinline__ void fc_run(int steps, Start start, Stop stop, Fetch fetch, real *tiles, int row,
+                                              int column, real (&sum)[TM][TN]) {
+    int fetched = 0, run_end = 0;
+    auto next_run = [&] {
+        if (fetched < steps)
+            run_end = min(fetched + start(), steps);
+        else {
+            stop();
+            run_end = steps + STAGES - 1;
+        }
+    };
+    for (; fetched < STAGES - 1; fetched++) {
+        if (fetched == run_end) next_run();
+        fetch(tiles + fetched * STAGE);
         fc_copy_commit();
     }
-    int stage = 0, next = STAGES - 1;
-    for (int s = 0; s < steps; s++) {
-        fc_copy_wait<STAGES - 2>();
-        __syncthreads(); // everyone's copies are there, and nobody reads the tile that is written next
-        if (s + STAGES - 1 < steps) fetch(next);
-        fc_copy_commit();
-        fc_multiply(tile_a[stage], tile_b[stage], row, column, sum);
-        stage = stage + 1 == STAGES ? 0 : stage + 1;
-        next = next + 1 == STAGES ? 0 : next + 1;
+    int from = 0, to = (STAGES - 1) * STAGE;
+    while (fetched < steps + STAGES - 1) {
+        if (fetched == run_end) next_run();
+#pragma unroll 1
+        for (; fetched < run_end; fetched++) {
+            fc_copy_wait<STAGES - 2>();
+            __syncthreads(); // everyone's copies are there, and nobody reads the tile that is written next
+            fetch(tiles + to);
+            fc_copy_commit();
+            fc_multiply(tiles + from + row, tiles + from + BK * PITCH_A + column, sum);
+            to = from;
+            from = from + STAGE == STAGES * STAGE ? 0 : from + STAGE;
+        }
     }
+    fc_copy_wait<0>();
+}
+
+// The block's tile. Asked for again where it is needed, since a register that lives through the product costs more.
+struct fc_block {
+    int first_m, first_n, group, split;
+};
+static __device__ __forceinline__ fc_block fc_this_block(const fc_gemm &gemm) {
+    const int x = fc_block_index(0), tile_n = fc_quotient(x, gemm.filter_tiles);
+    return {(x - tile_n * (int)gemm.filter_tiles.d) * BM, tile_n * BN, fc_block_index(1), fc_block_index(2)};
 }
 
 // The thread's first row and column in the tile.
@@ -155,24 +180,36 @@ static __device__ __forceinline__ void fc_store(const real (&sum)[TM][TN], const
                                                 int columns) {
     const int high = STORED == ROWS ? VEC : 1, wide = STORED == COLUMNS ? VEC : 1;
 #pragma unroll
-    for (int i = 0; i < TM; i += high) {
-        const int m = i / VEC * 8 * VEC + i % VEC;
+    for (int block = 0; block < TM * TN; block += VEC * VEC) { // first all that is loaded, then all that is stored
+        const int i = block / (VEC * TN) * VEC, j = block / VEC % TN, first_m = i * 8, first_n = j * 4;
+        fc_vector add[VEC / high][VEC / wide];
+        real bias[VEC];
 #pragma unroll
-        for (int j = 0; j < TN; j += wide) {
-            const int n = j / VEC * 4 * VEC + j % VEC;
-            if (m >= rows || n >= columns) continue;
-            fc_vector z, add;
-            if (HAS_ADD) add = fc_load(place.add + (place.add_at[n] + m * place.add_stride));
+        for (int y = 0; y < VEC; y++) {
+            if (HAS_BIAS) bias[y] = first_m + y < rows ? place.bias[first_m + y] : 0;
+            if (HAS_ADD && y % high == 0)
 #pragma unroll
-            for (int e = 0; e < high * wide; e++) {
-                const int y = STORED == ROWS ? e : 0, x = STORED == COLUMNS ? e : 0;
-                z.x[e] = sum[i + y][j + x];
-                if (HAS_BIAS) z.x[e] = fc_plus(z.x[e], place.bias[m + y]);
-                if (HAS_ADD) z.x[e] = fc_plus(z.x[e], add.x[e]);
-                z.x[e] = fc_activate(z.x[e], place.slope);
-            }
-            fc_put(place.to + (place.at[n] + m * place.stride), z);
+                for (int x = 0; x < VEC; x += wide)
+                    if (first_m + y < rows && first_n + x < columns)
+                        add[y / high][x / wide] =
+                            fc_load(place.add + (place.add_at[first_n + x] + (first_m + y) * place.add_stride));
         }
+#pragma unroll
+        for (int y = 0; y < VEC; y += high)
+#pragma unroll
+            for (int x = 0; x < VEC; x += wide) {
+                if (first_m + y >= rows || first_n + x >= columns) continue;
+                fc_vector z;
+#pragma unroll
+                for (int e = 0; e < high * wide; e++) {
+                    const int down = STORED == ROWS ? e : 0, right = STORED == COLUMNS ? e : 0;
+                    z.x[e] = sum[i + y + down][j + x + right];
+                    if (HAS_BIAS) z.x[e] = fc_plus(z.x[e], bias[y + down]);
+                    if (HAS_ADD) z.x[e] = fc_plus(z.x[e], add[y / high][x / wide].x[e]);
+                    z.x[e] = fc_activate(z.x[e], place.slope);
+                }
+                fc_put(place.to + (place.at[first_n + x] + (first_m + y) * place.stride), z);
+            }
     }
 }
 
@@ -201,45 +238,32 @@ extern "C" __global__ void __launch_bounds__(256)
 #if KERNEL == CORRELATE
 // -- forward and input gradients
 
-// How pixels' tiles are read. PIXELS: lanes along pixels, SOURCE_VECTOR (1 or VEC) of them at a time; CHANNELS: lanes
-// along channels.
+// How pixels' tiles are read. PIXELS: lanes along pixels, SOURCE_VECTOR (1 or VEC) of them at a time. CHANNELS: eight
+// lanes along channels. A thread has HELD pixels, and of each every CHANNEL_STEP-th channel.
 #if ALONG == CHANNELS
-#define LOADS_B (BN * BK / THREADS)
-#define HELD LOADS_B // pixels of a thread
+#define CHANNEL_STEP 8
+#define HELD (BN * 8 / THREADS)
 #else
-#define UNITS_B (BN / SOURCE_VECTOR)
-#define LOADS_B (UNITS_B * BK / THREADS)
+#define CHANNEL_STEP (THREADS * SOURCE_VECTOR / BN)
 #define HELD 1
 #endif
 #define LOADS_A (BM * BK / VEC / THREADS)
 
 static __device__ __forceinline__ int fc_b_pixel(int i) {
-#if ALONG == CHANNELS
-    return threadIdx.x / BK + i * (THREADS / BK);
-#else
-    return threadIdx.x % UNITS_B * SOURCE_VECTOR;
-#endif
+    return ALONG == CHANNELS ? threadIdx.x / 8 + i * (THREADS / 8) : threadIdx.x % (BN / SOURCE_VECTOR) * SOURCE_VECTOR;
 }
-static __device__ __forceinline__ int fc_b_channel(int i) {
-#if ALONG == CHANNELS
-    return threadIdx.x % BK;
-#else
-    return threadIdx.x / UNITS_B + i * (THREADS / UNITS_B);
-#endif
+static __device__ __forceinline__ int fc_b_channel() {
+    return ALONG == CHANNELS ? threadIdx.x % 8 : threadIdx.x / (BN / SOURCE_VECTOR);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     correlate(const real *__restrict__ source, const real *__restrict__ packed, real *result,
               const real *__restrict__ bias, const real *add, const __grid_constant__ fc_correlation c,
               const __grid_constant__ fc_gemm gemm) {
-    __shared__ __align__(16) real tile_a[STAGES][BK][PITCH_A];
-    __shared__ __align__(16) real tile_b[STAGES][BK][PITCH_B];
+    __shared__ __align__(16) real tiles[STAGES * STAGE];
     __shared__ offset_t source_at[BN], result_at[BN], add_at[HAS_ADD ? BN : 1];
     __shared__ int first[3][BN]; // the element that the first tap reads, on each axis
-    const int tile_n = fc_quotient(blockIdx.x, gemm.filter_tiles);
-    const int first_m = (blockIdx.x - tile_n * gemm.filter_tiles.d) * BM, first_n = tile_n * BN;
-    const int group = blockIdx.y, split = blockIdx.z;
-
+    const int first_n = fc_this_block(gemm).first_n;
     for (int i = threadIdx.x; i < BN; i += THREADS) { // columns behind the last one compute the first one
         const fc_pixel at = fc_decode(first_n + i < gemm.columns ? first_n + i : 0, gemm);
         const fc_pixel from = {at.n, at.d * c.step[0] + c.first[0], at.h * c.step[1] + c.first[1],
@@ -251,26 +275,29 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     }
     __syncthreads(); // the tables
 
-    const offset_t channel_stride = (offset_t)c.source_stride[1];
-    source += c.source_at + group * c.channels * c.source_stride[1];
-    packed += c.weight_at + group * c.weight_group_stride + first_m;
-
-    // What is fetched next: a tap, its channels from c0 on.
-    int td = 0, th = 0, tw = 0, c0 = 0;
-    const int begin = split * gemm.depth_of_split, steps = min(gemm.depth_of_split, gemm.depth - begin);
+    // What is fetched next: channels from c0 on of a tap.
+    int tap = 0, c0 = 0;
+    const int begin = SPLIT ? blockIdx.z * gemm.depth_of_split : 0;
     if (SPLIT) {
-        const int tap = fc_quotient(begin, gemm.channel_blocks);
+        tap = fc_quotient(begin, gemm.channel_blocks);
         c0 = (begin - tap * gemm.channel_blocks.d) * BK;
-        td = fc_quotient(tap, gemm.plane_taps);
-        th = fc_quotient(tap - td * gemm.plane_taps.d, gemm.row_taps);
-        tw = tap - td * gemm.plane_taps.d - th * gemm.row_taps.d;
     }
-    offset_t at[HELD];
-    int bytes[HELD]; // 0 in the padding
-    const real *a_from;
-    auto start_tap = [&] {
-        const offset_t tap = (offset_t)(td * c.delta[0] * c.source_stride[2] + th * c.delta[1] * c.source_stride[3] +
-                                        tw * c.delta[2] * c.source_stride[4]);
+    const int a_k = threadIdx.x / (BM / VEC), a_m = threadIdx.x % (BM / VEC) * VEC, a_step = THREADS / (BM / VEC);
+    const char *a_from = (const char *)packed, *b_from = (const char *)source;
+    const int a_stride = a_step * gemm.padded_filters * (int)sizeof(real); // bytes from a load to the thread's next one
+    const offset_t b_stride = (offset_t)c.source_stride[1] * CHANNEL_STEP * (int)sizeof(real);
+    offset_t b_at[HELD]; // of the thread's pixels, behind b_from
+    bool b_inside[HELD], a_inside = true;
+    int channel = 0; // that the thread fetches next
+
+    auto start = [&] {
+        const fc_block block = fc_this_block(gemm);
+        const int td = fc_quotient(tap, gemm.plane_taps), in_plane = tap - td * gemm.plane_taps.d;
+        const int th = fc_quotient(in_plane, gemm.row_taps), tw = in_plane - th * gemm.row_taps.d;
+        const offset_t tap_at = (offset_t)(td * c.delta[0] * c.source_stride[2] + th * c.delta[1] * c.source_stride[3] +
+                                           tw * c.delta[2] * c.source_stride[4]);
+        channel = c0 + fc_b_channel();
+        const real *from = source + (c.source_at + (block.group * c.channels + channel) * c.source_stride[1]);
 #pragma unroll
         for (int i = 0; i < HELD; i++) {
             const int pixel = fc_b_pixel(i);
@@ -278,40 +305,42 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
             if (CHECKED & 1) inside &= (fc_u32)(first[0][pixel] + td * c.delta[0]) < c.source_size[0];
             if (CHECKED & 2) inside &= (fc_u32)(first[1][pixel] + th * c.delta[1]) < c.source_size[1];
             if (CHECKED & 4) inside &= (fc_u32)(first[2][pixel] + tw * c.delta[2]) < c.source_size[2];
-            bytes[i] = inside ? SOURCE_VECTOR * sizeof(real) : 0;
-            at[i] = inside ? source_at[pixel] + tap + (c0 + fc_b_channel(0)) * channel_stride : 0;
+            b_inside[i] = inside;
+            b_at[i] = source_at[pixel] + tap_at;
         }
-        a_from = packed + td * c.weight_stride[2] + th * c.weight_stride[3] + tw * c.weight_stride[4] +
-                 (c0 + (int)threadIdx.x / (BM / VEC)) * gemm.padded_filters + threadIdx.x % (BM / VEC) * VEC;
+        b_from = (const char *)(HELD == 1 ? from + b_at[0] : from);
+        a_from = (const char *)(packed + (c.weight_at + block.group * c.weight_group_stride + td * c.weight_stride[2] +
+                                          th * c.weight_stride[3] + tw * c.weight_stride[4] + block.first_m +
+                                          (c0 + a_k) * gemm.padded_filters + a_m));
+        const int blocks = gemm.channel_blocks.d - c0 / BK;
+        tap++, c0 = 0;
+        return blocks;
     };
-    auto fetch = [&](int stage) {
+    auto stop = [&] {
+        a_inside = false;
 #pragma unroll
-        for (int i = 0; i < LOADS_A; i++) {
-            const int k = threadIdx.x / (BM / VEC) + i * (THREADS / (BM / VEC));
-            fc_copy_async<16>(&tile_a[stage][k][threadIdx.x % (BM / VEC) * VEC],
-                              a_from + i * (THREADS / (BM / VEC)) * gemm.padded_filters, 16);
-        }
+        for (int i = 0; i < HELD; i++) b_inside[i] = false;
+    };
+    auto fetch = [&](real *stage) {
 #pragma unroll
-        for (int i = 0; i < LOADS_B; i++) {
-            const int held = HELD == 1 ? 0 : i;
-            const offset_t more = HELD == 1 ? i * (fc_b_channel(1) - fc_b_channel(0)) * channel_stride : 0;
-            const bool there = WHOLE_BLOCKS || c0 + fc_b_channel(i) < c.channels;
-            fc_copy_async<SOURCE_VECTOR * sizeof(real)>(&tile_b[stage][fc_b_channel(i)][fc_b_pixel(i)],
-                                                        source + (there ? at[held] + more : 0),
-                                                        there ? bytes[held] : 0);
-        }
-        c0 += BK;
-        a_from += BK * gemm.padded_filters;
+        for (int i = 0; i < LOADS_A; i++)
+            fc_copy_async<16>(stage + (a_k + i * a_step) * PITCH_A + a_m, a_from + (long long)a_stride * i,
+                              a_inside ? 16 : 0);
+        a_from += (long long)a_stride * LOADS_A;
+        real *to = stage + BK * PITCH_A + fc_b_channel() * PITCH_B;
 #pragma unroll
-        for (int i = 0; i < HELD; i++) at[i] += BK * channel_stride;
-        if (c0 >= c.channels) {
-            c0 = 0;
-            if (++tw == c.taps[2]) {
-                tw = 0;
-                if (++th == c.taps[1]) th = 0, td++;
+        for (int i = 0; i < BK / CHANNEL_STEP; i++) {
+            const bool there = WHOLE_BLOCKS || channel + i * CHANNEL_STEP < c.channels;
+#pragma unroll
+            for (int j = 0; j < HELD; j++) {
+                const char *from = b_from + (long long)b_stride * i;
+                if (HELD > 1) from = (const char *)((const real *)from + b_at[j]);
+                fc_copy_async<SOURCE_VECTOR * sizeof(real)>(to + i * CHANNEL_STEP * PITCH_B + fc_b_pixel(j), from,
+                                                            there && b_inside[j] ? SOURCE_VECTOR * sizeof(real) : 0);
             }
-            start_tap();
         }
+        b_from += (long long)b_stride * (BK / CHANNEL_STEP);
+        if (!WHOLE_BLOCKS) channel += BK;
     };
 
     real sum[TM][TN];
@@ -321,125 +350,165 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
         for (int j = 0; j < TN; j++) sum[i][j] = 0;
     const int row = fc_thread_row(), column = fc_thread_column();
 
-    start_tap();
-    fc_run(steps, fetch, tile_a, tile_b, row, column, sum);
+    const int steps = min(gemm.depth_of_split, gemm.depth - begin);
+    fc_run(steps, start, stop, fetch, tiles, row, column, sum);
 
+    const fc_block block = fc_this_block(gemm);
     fc_place place = {result, result_at + column, (offset_t)c.result_stride[1], bias,
                       add,    add_at + column,    (offset_t)c.add_stride[1],    (real)c.slope};
     if (SPLIT) { // (split, group, row, column)
         place.stride = gemm.columns;
-        place.to += (long long)(split * c.groups + group) * gemm.rows * gemm.columns;
+        place.to += (long long)(block.split * c.groups + block.group) * gemm.rows * gemm.columns;
     } else
-        place.to += c.result_at + group * c.filters * c.result_stride[1];
-    const int first_row = first_m + row;
+        place.to += c.result_at + block.group * c.filters * c.result_stride[1];
+    const int first_row = block.first_m + row, first_filter = block.group * c.filters + first_row;
     place.to += first_row * place.stride;
-    if (HAS_BIAS) place.bias += group * c.filters + first_row;
-    if (HAS_ADD) place.add += c.add_at + (group * c.filters + first_row) * c.add_stride[1];
-    fc_store(sum, place, gemm.rows - first_row, gemm.columns - first_n - column);
+    if (HAS_BIAS) place.bias += first_filter;
+    if (HAS_ADD) place.add += c.add_at + first_filter * c.add_stride[1];
+    fc_store(sum, place, gemm.rows - first_row, gemm.columns - block.first_n - column);
 }
 #endif
 
-#if KERNEL == GRADIENT
+#if KERNEL == GRADIENT || KERNEL == SUM
 // -- weight gradients
 
-// PIXELS: lanes along the reduction; CHANNELS: lanes along filters and columns.
-#define LOADS_A (BM * BK / THREADS)
-#define LOADS_B (BN * BK / THREADS)
-#define CHUNK 128 // pixels of which tables are made at a time
-#define CHUNK_STEPS (CHUNK / BK)
+// How tiles are read. PIXELS: eight lanes along the reduction. CHANNELS: lanes along filters and columns, VECTOR (1 or
+// VEC) of them at a time.
+#if ALONG == CHANNELS
+#define DEPTHS(SIZE) (SIZE * BK / VECTOR / THREADS)
+#define ROWS_OF(SIZE) 1
+#else
+#define DEPTHS(SIZE) (BK / 8)
+#define ROWS_OF(SIZE) (SIZE * 8 / THREADS)
+#endif
+#define ROW_STEP (THREADS / 8)
+#define CHUNK (WIDE ? 64 : 128) // pixels of which tables are made at a time
 
-template <int SIZE> static __device__ __forceinline__ int fc_tile_row(int i) {
-    return ALONG == CHANNELS ? threadIdx.x % SIZE : threadIdx.x / BK + i * (THREADS / BK);
+template <int SIZE> static __device__ __forceinline__ int fc_tile_row() {
+    return ALONG == CHANNELS ? threadIdx.x % (SIZE / VECTOR) * VECTOR : threadIdx.x / 8;
 }
 template <int SIZE> static __device__ __forceinline__ int fc_tile_depth(int i) {
-    return ALONG == CHANNELS ? threadIdx.x / SIZE + i * (THREADS / SIZE) : threadIdx.x % BK;
+    return ALONG == CHANNELS ? threadIdx.x / (SIZE / VECTOR) + i * (THREADS * VECTOR / SIZE) : threadIdx.x % 8 + i * 8;
 }
 
+// A column's channel and tap, and where its weight lies.
+struct fc_column {
+    int channel, d, h, w;
+};
+static __device__ __forceinline__ fc_column fc_column_of(int n, const fc_gemm &gemm) {
+    const int outer = fc_quotient(n, gemm.inner), inner = n - outer * gemm.inner.d;
+    int tap = TAPS_INSIDE ? inner : outer;
+    fc_column at;
+    at.channel = TAPS_INSIDE ? outer : inner;
+    at.d = fc_quotient(tap, gemm.plane_taps);
+    tap -= at.d * gemm.plane_taps.d;
+    at.h = fc_quotient(tap, gemm.row_taps);
+    at.w = tap - at.h * gemm.row_taps.d;
+    return at;
+}
+#define FC_WEIGHT_AT(at)                                                                                               \
+    (at.channel * c.weight_stride[1] + at.d * c.weight_stride[2] + at.h * c.weight_stride[3] +                         \
+     at.w * c.weight_stride[4])
+
+#if KERNEL == GRADIENT
 extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     weight_gradient(const real *__restrict__ source, const real *__restrict__ result, real *weight,
                     const __grid_constant__ fc_correlation c, const __grid_constant__ fc_gemm gemm) {
-    __shared__ __align__(16) real tile_a[STAGES][BK][PITCH_A];
-    __shared__ __align__(16) real tile_b[STAGES][BK][PITCH_B];
-    __shared__ offset_t source_at[2][CHUNK], result_at[2][CHUNK]; // by pixels, of two chunks in turn
-    __shared__ int first[2][CHUNK][3];
+    __shared__ __align__(16) real tiles[STAGES * STAGE];
+    // By pixels, of three chunks in turn: one is read, one is next, and one some may still have read at the last step.
+    __shared__ offset_t source_at[3 * CHUNK], result_at[3 * CHUNK];
+    __shared__ int first[3][3 * CHUNK];
     __shared__ offset_t column_at[BN], weight_at[BN];
-    __shared__ int shift[BN][3]; // from what the first tap reads to what the column's tap reads
-    const int tile_n = fc_quotient(blockIdx.x, gemm.filter_tiles);
-    const int first_m = (blockIdx.x - tile_n * gemm.filter_tiles.d) * BM, first_n = tile_n * BN;
-    const int group = blockIdx.y, split = blockIdx.z;
-    const int begin = split * gemm.depth_of_split, end = min(begin + gemm.depth_of_split, gemm.depth);
+    __shared__ int shift[3][BN]; // from what the first tap reads to what the column's tap reads
+    const fc_block block = fc_this_block(gemm);
+    const int first_m = block.first_m, first_n = block.first_n, columns = gemm.columns - first_n;
+    const int begin = block.split * gemm.depth_of_split, end = min(begin + gemm.depth_of_split, gemm.depth);
     const int steps = (end - begin + BK - 1) / BK;
 
-    auto make_tables = [&](int chunk) { // pixels behind the last one are it once more
+    auto make_tables = [&](int first_pixel, int to) { // pixels behind the last one are it once more
         for (int i = threadIdx.x; i < CHUNK; i += THREADS) {
-            const fc_pixel at = fc_decode(min(begin + chunk * CHUNK + i, end - 1), gemm);
+            const fc_pixel at = fc_decode(min(first_pixel + i, end - 1), gemm);
             const fc_pixel from = {at.n, at.d * c.step[0] + c.first[0], at.h * c.step[1] + c.first[1],
                                    at.w * c.step[2] + c.first[2]};
-            source_at[chunk & 1][i] = (offset_t)fc_offset(from, c.source_stride);
-            result_at[chunk & 1][i] = (offset_t)fc_offset(at, c.result_stride);
-            int (&to)[3] = first[chunk & 1][i];
-            to[0] = from.d, to[1] = from.h, to[2] = from.w;
+            source_at[to + i] = (offset_t)fc_offset(from, c.source_stride);
+            result_at[to + i] = (offset_t)fc_offset(at, c.result_stride);
+            first[0][to + i] = from.d, first[1][to + i] = from.h, first[2][to + i] = from.w;
         }
     };
     for (int i = threadIdx.x; i < BN; i += THREADS) {
-        const int n = min(first_n + i, gemm.columns - 1), outer = fc_quotient(n, gemm.inner);
-        const int inner = n - outer * gemm.inner.d;
-        const int channel = TAPS_INSIDE ? outer : inner;
-        int tap = TAPS_INSIDE ? inner : outer;
-        const int td = fc_quotient(tap, gemm.plane_taps);
-        tap -= td * gemm.plane_taps.d;
-        const int th = fc_quotient(tap, gemm.row_taps), tw = tap - th * gemm.row_taps.d;
-        const int d = td * c.delta[0], h = th * c.delta[1], w = tw * c.delta[2];
-        shift[i][0] = d, shift[i][1] = h, shift[i][2] = w;
-        column_at[i] = (offset_t)(channel * c.source_stride[1] + d * c.source_stride[2] + h * c.source_stride[3] +
+        const fc_column at = fc_column_of(first_n + min(i, columns - 1), gemm);
+        const int d = at.d * c.delta[0], h = at.h * c.delta[1], w = at.w * c.delta[2];
+        shift[0][i] = d, shift[1][i] = h, shift[2][i] = w;
+        column_at[i] = (offset_t)(at.channel * c.source_stride[1] + d * c.source_stride[2] + h * c.source_stride[3] +
                                   w * c.source_stride[4]);
-        weight_at[i] = SPLIT ? first_n + i
-                             : (offset_t)(channel * c.weight_stride[1] + td * c.weight_stride[2] +
-                                          th * c.weight_stride[3] + tw * c.weight_stride[4]);
+        weight_at[i] = SPLIT ? first_n + i : (offset_t)FC_WEIGHT_AT(at);
     }
-    make_tables(0);
+    make_tables(begin, 0);
     __syncthreads(); // the tables
 
-    source += c.source_at + group * c.channels * c.source_stride[1];
-    result += c.result_at + group * c.filters * c.result_stride[1];
-
-    const int LANES_ROWS_A = ALONG == CHANNELS ? 1 : LOADS_A, LANES_ROWS_B = ALONG == CHANNELS ? 1 : LOADS_B;
-    offset_t a_at[LANES_ROWS_A], b_at[LANES_ROWS_B];
-    int b_shift[LANES_ROWS_B][3];
+    const int a_row = fc_tile_row<BM>(), b_row = fc_tile_row<BN>();
+    const int a_rows = gemm.rows - first_m - a_row, b_rows = columns - b_row; // from the thread's first ones on
+    const real *a_from = result + (c.result_at + (block.group * c.filters + first_m + a_row) * c.result_stride[1]);
+    const real *b_from = source + (c.source_at + block.group * c.channels * c.source_stride[1]);
+    const offset_t a_stride = (offset_t)c.result_stride[1] * ROW_STEP * (int)sizeof(real);
+    offset_t b_at[ROWS_OF(BN)]; // of the thread's columns
+    int b_shift[3][ROWS_OF(BN)];
 #pragma unroll
-    for (int i = 0; i < LANES_ROWS_A; i++)
-        a_at[i] = (offset_t)(min(first_m + fc_tile_row<BM>(i), gemm.rows - 1) * c.result_stride[1]);
-#pragma unroll
-    for (int i = 0; i < LANES_ROWS_B; i++) {
-        b_at[i] = column_at[fc_tile_row<BN>(i)];
-        for (int axis = 0; axis < 3; axis++) b_shift[i][axis] = shift[fc_tile_row<BN>(i)][axis];
+    for (int i = 0; i < ROWS_OF(BN); i++) {
+        const int n = min(b_row + i * ROW_STEP, columns - 1);
+        b_at[i] = column_at[n];
+        for (int axis = 0; axis < 3; axis++) b_shift[axis][i] = shift[axis][n];
     }
 
-    int fetched = 0; // steps
-    auto fetch = [&](int stage) {
-        const int chunk = fetched / CHUNK_STEPS, in_chunk = fetched % CHUNK_STEPS * BK;
-        if (in_chunk == 0) make_tables(chunk + 1); // nobody reads that one now, nor before the next barrier
-        const int left = end - begin - fetched * BK;
+    int at = 0, at_pixel = begin; // `at`: in the tables
+    auto start = [&] {
+        at = at == 3 * CHUNK ? 0 : at;
+        make_tables(at_pixel + CHUNK, at == 2 * CHUNK ? 0 : at + CHUNK);
+        return CHUNK / BK;
+    };
+    auto stop = [&] { at = 0, at_pixel = end; };
+    auto fetch = [&](real *stage) {
+        const int bytes = VECTOR * sizeof(real);
+        const real *a[DEPTHS(BM)], *b[DEPTHS(BN)];
+        int from[3][DEPTHS(BN)];
+        bool a_inside[DEPTHS(BM)], b_inside[DEPTHS(BN)];
 #pragma unroll
-        for (int i = 0; i < LOADS_A; i++) {
+        for (int i = 0; i < DEPTHS(BM); i++) { // all tables first: loads do not pass the copies
             const int k = fc_tile_depth<BM>(i);
-            fc_copy_async<sizeof(real)>(&tile_a[stage][k][fc_tile_row<BM>(i)],
-                                        result + (result_at[chunk & 1][in_chunk + k] + a_at[ALONG == CHANNELS ? 0 : i]),
-                                        k < left ? sizeof(real) : 0);
+            a[i] = a_from + result_at[at + k];
+            a_inside[i] = at_pixel + k < end;
         }
 #pragma unroll
-        for (int i = 0; i < LOADS_B; i++) {
-            const int k = fc_tile_depth<BN>(i), row = ALONG == CHANNELS ? 0 : i;
-            const int (&at)[3] = first[chunk & 1][in_chunk + k];
-            bool inside = k < left;
-            if (CHECKED & 1) inside &= (fc_u32)(at[0] + b_shift[row][0]) < c.source_size[0];
-            if (CHECKED & 2) inside &= (fc_u32)(at[1] + b_shift[row][1]) < c.source_size[1];
-            if (CHECKED & 4) inside &= (fc_u32)(at[2] + b_shift[row][2]) < c.source_size[2];
-            fc_copy_async<sizeof(real)>(&tile_b[stage][k][fc_tile_row<BN>(i)],
-                                        source + (inside ? source_at[chunk & 1][in_chunk + k] + b_at[row] : 0),
-                                        inside ? sizeof(real) : 0);
+        for (int i = 0; i < DEPTHS(BN); i++) {
+            const int k = fc_tile_depth<BN>(i);
+            b[i] = b_from + source_at[at + k];
+            b_inside[i] = at_pixel + k < end;
+            if (CHECKED & 1) from[0][i] = first[0][at + k];
+            if (CHECKED & 2) from[1][i] = first[1][at + k];
+            if (CHECKED & 4) from[2][i] = first[2][at + k];
         }
-        fetched++;
+#pragma unroll
+        for (int i = 0; i < DEPTHS(BM); i++)
+#pragma unroll
+            for (int j = 0; j < ROWS_OF(BM); j++) {
+                const bool there = a_inside[i] && (WHOLE_ROWS || j * ROW_STEP < a_rows);
+                fc_copy_async<bytes>(stage + fc_tile_depth<BM>(i) * PITCH_A + a_row + j * ROW_STEP,
+                                     (const char *)a[i] + (long long)a_stride * j, there ? bytes : 0);
+            }
+        stage += BK * PITCH_A;
+#pragma unroll
+        for (int i = 0; i < DEPTHS(BN); i++)
+#pragma unroll
+            for (int j = 0; j < ROWS_OF(BN); j++) {
+                bool there = b_inside[i] && (WHOLE_COLUMNS || j * ROW_STEP < b_rows);
+                if (CHECKED & 1) there &= (fc_u32)(from[0][i] + b_shift[0][j]) < c.source_size[0];
+                if (CHECKED & 2) there &= (fc_u32)(from[1][i] + b_shift[1][j]) < c.source_size[1];
+                if (CHECKED & 4) there &= (fc_u32)(from[2][i] + b_shift[2][j]) < c.source_size[2];
+                fc_copy_async<bytes>(stage + fc_tile_depth<BN>(i) * PITCH_B + b_row + j * ROW_STEP, b[i] + b_at[j],
+                                     there ? bytes : 0);
+            }
+        at += BK;
+        at_pixel += BK;
     };
 
     real sum[TM][TN];
@@ -448,18 +517,20 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
 #pragma unroll
         for (int j = 0; j < TN; j++) sum[i][j] = 0;
     const int row = fc_thread_row(), column = fc_thread_column();
-    fc_run(steps, fetch, tile_a, tile_b, row, column, sum);
+    fc_run(steps, start, stop, fetch, tiles, row, column, sum);
 
-    const int first_row = first_m + row;
+    const fc_block again = fc_this_block(gemm);
+    const int first_row = again.first_m + row;
     fc_place place = {weight, weight_at + column, (offset_t)c.weight_stride[0], 0, 0, 0, 0, 0};
     if (SPLIT) {
         place.stride = gemm.columns;
-        place.to += (long long)(split * c.groups + group) * gemm.rows * gemm.columns;
+        place.to += (long long)(again.split * c.groups + again.group) * gemm.rows * gemm.columns;
     } else
-        place.to += c.weight_at + group * c.weight_group_stride;
+        place.to += c.weight_at + again.group * c.weight_group_stride;
     place.to += first_row * place.stride;
-    fc_store(sum, place, gemm.rows - first_row, gemm.columns - first_n - column);
+    fc_store(sum, place, gemm.rows - first_row, gemm.columns - again.first_n - column);
 }
+#endif
 #endif
 
 #if KERNEL == SUM
@@ -472,14 +543,8 @@ extern "C" __global__ void __launch_bounds__(256)
     const int n = blockIdx.x * 256 + threadIdx.x, rows = c.groups * gemm.rows;
     if (n >= gemm.columns) return;
 #if OF_GRADIENT
-    const int outer = fc_quotient(n, gemm.inner), inner = n - outer * gemm.inner.d;
-    const int channel = TAPS_INSIDE ? outer : inner;
-    int tap = TAPS_INSIDE ? inner : outer;
-    const int td = fc_quotient(tap, gemm.plane_taps);
-    tap -= td * gemm.plane_taps.d;
-    const int th = fc_quotient(tap, gemm.row_taps), tw = tap - th * gemm.row_taps.d;
-    result += c.weight_at + channel * c.weight_stride[1] + td * c.weight_stride[2] + th * c.weight_stride[3] +
-              tw * c.weight_stride[4];
+    const fc_column at = fc_column_of(n, gemm);
+    result += c.weight_at + FC_WEIGHT_AT(at);
 #else
     const fc_pixel at = fc_decode(n, gemm);
     result += c.result_at + fc_offset(at, c.result_stride);

@@ -299,6 +299,15 @@ class _Builder:
         return KernelLaunch("add_partials", self._source("SUM", **defines), grid, (256, 1, 1), arguments)
 
     # -- weight gradients
+    def _by_channels(self, c: np.ndarray) -> bool:
+        """Whether vectors of channels can be read of both arrays."""
+        places = (("source", self.roles[0]), ("result", self.roles[1]))
+        return (
+            c["channels"] % self.vector == 0
+            and c["filters"] % self.vector == 0
+            and all(self._is_aligned(c, *place, 1) for place in places)
+        )
+
     def gradient(self) -> Launches:
         """One launch, or one for each part of the pixels; and the sum of their splits."""
         problem, tile = self.problem, self.tile
@@ -316,9 +325,12 @@ class _Builder:
             wanted = max(min(self.params["splits"], -(-depth // tile.bk)), 1)
             gemm = self._gemm(part, rows, columns, depth, wanted)
             gemm["splits"] = of_part = max(-(-depth // max(int(gemm["depth_of_split"]), 1)), 1)
+            along = self._along(part)
+            vector = along == "CHANNELS" and columns % self.vector == 0 and not inside and self._by_channels(part)
             source = self._source(
                 "GRADIENT", WIDE=int(self.limits.wide or extent(part, is_gradient=True) > self.limits.elements),
-                ALONG=self._along(part), CHECKED=checked, SPLIT=int(is_split), TAPS_INSIDE=inside,
+                ALONG=along, VECTOR="VEC" if vector else 1, CHECKED=checked, SPLIT=int(is_split), TAPS_INSIDE=inside,
+                WHOLE_ROWS=int(rows % tile.bm == 0), WHOLE_COLUMNS=int(columns % tile.bn == 0),
                 STORED="COLUMNS" if is_split and columns % self.vector == 0 else "SINGLY",
             )  # fmt: skip
             grid = (int(gemm["filter_tiles"][0]) * -(-columns // tile.bn), problem.groups, of_part)
@@ -338,6 +350,7 @@ _ACTIVATIONS = (None, "relu", "relu6", "leaky_relu", "silu", "gelu", "tanh", "si
 _DEFINES: dict[str, int | str] = {
     "WIDE": 0, "ALONG": "PIXELS", "SOURCE_VECTOR": 1, "CHECKED": 7, "WHOLE_BLOCKS": 0, "SPLIT": 0, "HAS_BIAS": 0,
     "HAS_ADD": 0, "ACTIVATION": 0, "STORED": "SINGLY", "TAPS_INSIDE": 1, "OF_GRADIENT": 0,
+    "VECTOR": 1, "WHOLE_ROWS": 0, "WHOLE_COLUMNS": 0,
 }  # fmt: skip
 
 

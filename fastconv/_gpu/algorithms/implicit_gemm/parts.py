@@ -17,8 +17,8 @@ class Limits:
     """What a launch may have; tests take less."""
 
     pixels: int = 2**31 - 2**16
-    elements: int = 2**30
-    """From the first to the last one of an array, with offsets of 32 bits; more where one image has more."""
+    elements: int = 2**27
+    """From the first to the last one of an array, with offsets of 32 bits in bytes; more where one image has more."""
     wide: bool = False
     """Offsets of 64 bits whatever the sizes."""
 
