@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._errors import bad_type
+from ._errors import bad_type, unfit
 
 WITHOUT_MASK = "an array without a mask, as its .filled(value) is"
 
@@ -17,6 +17,10 @@ def as_array(argument: str, value: Any) -> Any:
     if type(value) is np.ndarray:
         array = value
     elif is_cupys(value):
+        if not is_aligned(value):
+            raise unfit(
+                argument, f"strides {value.strides} at address {value.data.ptr:#x}", "elements that are aligned"
+            )
         return value
     else:
         if hasattr(value, "__cuda_array_interface__"):
@@ -60,6 +64,12 @@ def _is_masked(value: Any) -> bool:
 def dtype_name(dtype: np.dtype) -> str:
     """``dtype.name``, kept: NumPy composes it anew each time."""
     return dtype.name
+
+
+def is_aligned(array: Any) -> bool:
+    """Whether an array of CuPy's has its elements at multiples of their size, as GPUs need it."""
+    itemsize = array.itemsize
+    return not (array.data.ptr % itemsize or any(stride % itemsize for stride in array.strides))
 
 
 def is_native(array: np.ndarray) -> bool:

@@ -163,6 +163,18 @@ def test_arrays_of_other_libraries() -> None:
         fastconv.conv2d(Other(), W2)
 
 
+def test_elements_that_are_not_aligned(emulated: ArrayModule) -> None:
+    """No kernel of CuPy's could read them either."""
+    cp = emulated.module
+    memory = cp.zeros(2 * 4 * 6 * 5 * 8, np.uint8)
+    for offset, step in ((2, 4), (0, 6)):
+        odd = cp.ndarray(X2.shape, np.float32, memory.data + offset, (4 * 30 * step, 30 * step, 5 * step, step))
+        with pytest.raises(ValueError, match=r"^x: got strides .* at address 0x.*; allowed: elements that are aligned"):
+            fastconv.conv2d(odd, emulated.to(W2), groups=2)
+        with pytest.raises(ValueError, match=r"^out: got strides "):
+            fastconv.conv2d(emulated.to(X2), emulated.to(integers(4, 4, 1, 1)), out=odd)
+
+
 # -- devices, streams, threads
 def test_two_devices(emulated: ArrayModule) -> None:
     cp = emulated.module

@@ -76,7 +76,8 @@ def plan_for(
         return _make_plan(problem, algorithm, count, params, backend)
     if not isinstance(algorithm, str):
         raise bad_value("algorithm", algorithm, ", ".join(["auto", *algorithm_names(backend)]))
-    key = (problem, algorithm, count, _config.get_deterministic(), _config.get_workspace_limit(), backend.name)
+    settings = _config.get_deterministic(), _config.get_workspace_limit()
+    key = (problem, algorithm, count, *settings, backend.name, backend.level())
     with _lock:
         found = _plans.get(key)
         if found is not None:

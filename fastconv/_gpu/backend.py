@@ -9,7 +9,7 @@ from typing import Any
 from .._algorithm import Algorithm, Machine, Operands, Params
 from .._arrays import is_cupys
 from .._plan import Plan
-from .._problem import ConvProblem
+from .._problem import RESULT, ConvProblem
 from .._version import __version__
 from . import cupy, device, memory
 from .elementwise import algorithm as elementwise
@@ -105,17 +105,22 @@ class _Canonical:
         self.problem, self.frame = plan.problem, self
         self.axes = dict.fromkeys(("input", "weight", "output", "add"), (0, 1, 2, 3, 4))
         self.input, self.weight, self.output = operands.input, operands.weight, operands.output
-        self.bias, self.add, self.result_shape = operands.bias, operands.add, plan.problem.result_shape
+        self.bias, self.add, self.packed = operands.bias, operands.add, operands.packed
+        self.result_shape = plan.problem.result_shape
 
 
 def repeated(plan: Plan, operands: Operands) -> Callable[[], None]:
     """What computes the result of canonical views again and again, in their place."""
     call = _Canonical(plan, operands)
-    role = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}[plan.problem.direction]
+    role = RESULT[plan.problem.direction]
     result = getattr(call, role)
     setattr(call, role, None)
     compiled, arrays = prepare(plan, call), operands_of(call)
-    return lambda: compiled.run(arrays, result, operands.packed) and None
+
+    def run() -> None:
+        compiled.run(arrays, result, operands.packed)
+
+    return run
 
 
 def execute(plan: Plan, operands: Operands) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import WITHOUT_MASK, is_cupys
+from .._arrays import WITHOUT_MASK, as_array, is_cupys
 from .._backend import backend_of
 from .._errors import bad_type, unfit
 
@@ -36,6 +36,7 @@ def check_out(out: Any, shape: Sequence[int], dtype: np.dtype, like: Any) -> Any
         raise bad_type("out", f"dtype {out.dtype}", f"dtype {dtype}")
     if out.shape != tuple(shape):
         raise unfit("out", f"shape {out.shape}", f"shape {tuple(shape)}")
+    as_array("out", out)
     if isinstance(out, np.ndarray) and not out.flags.writeable:
         raise unfit("out", "a read-only array", "a writable array")
     return out
