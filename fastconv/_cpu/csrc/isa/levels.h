@@ -3,14 +3,13 @@
  * `name` is what FASTCONV_MAX_ISA and show_runtime() call it. `flags` are those that every room's unit is compiled with
  * at this level: instructions, vector and register tile (TILE_ROWS x TILE_VECTORS vectors of sums); ISA_BASE names the
  * level whose kernels are used by rooms that have none of their own. `test` is an expression for "this CPU and
- * operating system run it"; __builtin_cpu_supports looks at XGETBV too. These flags come behind setup.py's: -O2
- * takes back -O3 at the lowest level, which few machines still run, to compile faster.
+ * operating system run it"; __builtin_cpu_supports looks at XGETBV too.
  *
  * Tiles: SSE4.2 has 16 registers of 16 bytes and no fused multiply-add, AVX2 16 of 32 bytes: 12 sums, 2 vectors of
  * columns, a broadcast. AVX-512 has 32 of 64 bytes: 28 sums, 2 vectors, broadcasts from memory. The last two multiply
  * bfloat16: AVX512_BF16 with 2 x 7 lines by 2 vectors of filters, AMX with 2 x 16 lines by 2 x 16 filters. AMX takes
  * the kernel's permission, which is asked for once and lasts for the process. */
-LEVEL(x86_64_v2, "x86-64-v2", "-march=x86-64-v2 -O2 -ftree-vectorize -DVECTOR_BYTES=16 -DTILE_ROWS=6 -DTILE_VECTORS=2",
+LEVEL(x86_64_v2, "x86-64-v2", "-march=x86-64-v2 -DVECTOR_BYTES=16 -DTILE_ROWS=6 -DTILE_VECTORS=2",
       __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"))
 LEVEL(x86_64_v3, "x86-64-v3", "-march=x86-64-v3 -DVECTOR_BYTES=32 -DTILE_ROWS=6 -DTILE_VECTORS=2",
       __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
