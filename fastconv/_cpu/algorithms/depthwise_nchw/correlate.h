@@ -247,10 +247,9 @@ typedef void (*NAMED(nchw_block_fn))(const NAMED(nchw_turn_t) *t, int64_t h);
     BLOCK(name, 7, __VA_ARGS__)                                                                                        \
     static const NAMED(function) NAMED(name)[NCHW_ROWS] = {                                                            \
         NAMED(name##_1), NAMED(name##_2), three, NAMED(name##_4), five, six, NAMED(name##_7)};
-/* Rows of the next tile when `left` are to be computed; of float64 and with the shortest vectors fewer numbers have
- * code.
+/* Rows of the next tile when `left` are to be computed; of float64 fewer numbers have code, and no sum depends on it.
  */
-#if REAL_BYTES == 4 && VECTOR_BYTES > 16
+#if REAL_BYTES == 4
 #define TILE_BLOCKS(function, name, ...) BLOCKS(function, name, __VA_ARGS__)
 static inline int64_t NAMED(tile_height)(int64_t left) { return nchw_height(left); }
 #else
