@@ -122,15 +122,15 @@ def test_backward_weight(cp: Any, text: str, splits: int) -> None:
     check(cp, text, splits=splits)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "forward 1x40x6x5 70x40x3x3 p1 +bias+add+relu",
-        "forward 2x64x4x4 68x64x1x1 channels_last +bias",
-        "backward_input 2x7x9x6 40x7x3x3 s2 p1 +add",
-        "forward 1x64x8x8 6x32x1x1 g2 +relu6",
-    ],
-)
+SPLIT = [
+    "forward 1x40x6x5 70x40x3x3 p1 +bias+add+relu",
+    "forward 2x64x4x4 68x64x1x1 channels_last +bias",
+    "backward_input 2x7x9x6 40x7x3x3 s2 p1 +add",
+    "forward 1x64x8x8 6x32x1x1 g2 +relu6",
+]
+
+
+@pytest.mark.parametrize("text", SPLIT)
 @pytest.mark.parametrize("splits", [2, 5])
 def test_a_split_reduction(cp: Any, text: str, splits: int) -> None:
     made = check(cp, text, splits=splits)
@@ -171,3 +171,46 @@ def test_arrays_with_gaps_at_odd_addresses(cp: Any, text: str) -> None:
 def test_float64(cp: Any, text: str) -> None:
     words = text.split()
     check(cp, " ".join([*words[:3], "float64", *words[3:]]))
+
+
+MUTATIONS = [
+    # what is changed, into what, where it must be noticed
+    ({"__syncthreads(); // everyone's": "// everyone's"}, FORWARD[0]),
+    ({"__syncthreads(); // the tables": "// the tables"}, FORWARD[8]),
+    ({"fc_copy_wait<STAGES - 2>();": "fc_copy_wait<STAGES - 1>();"}, FORWARD[0]),
+    ({"to = from;": ""}, FORWARD[0]),
+    ({"first_m + y >= rows ||": ""}, FORWARD[0]),
+    ({"first_n + i < gemm.columns ? first_n + i : 0": "first_n + i"}, FORWARD[0]),
+    ({"< c.source_size[1];": "< c.source_size[1] + 1;"}, FORWARD[0]),
+    ({"channel + i * CHANNEL_STEP < c.channels": "true"}, FORWARD[0]),
+    ({"a_inside = false;": ""}, FORWARD[0]),
+    ({"bias[y + down]": "bias[y]"}, "forward 2x8x7x9 72x8x3x3 p1 channels_last DHWIO +bias+add"),
+    ({"at == 2 * CHUNK ? 0": "at == CHUNK ? 0", "3 * CHUNK": "2 * CHUNK"}, "backward_weight 1x4x20x20 9x4x1x1"),
+    ({"make_tables(at_pixel + CHUNK": "make_tables(at_pixel"}, "backward_weight 1x4x20x20 9x4x1x1"),
+    ({"j * ROW_STEP < a_rows": "true"}, BACKWARD_WEIGHT[0]),
+    ({"min(b_row + i * ROW_STEP, columns - 1)": "b_row"}, BACKWARD_WEIGHT[0]),
+    ({"int s = 1; s < gemm.splits": "int s = 2; s < gemm.splits"}, SPLIT[0]),
+    ({"|| first_n + x >= columns": ""}, SPLIT[0]),
+]
+
+
+@pytest.mark.parametrize(("changes", "text"), MUTATIONS, ids=lambda value: next(iter(value)) if value else "")
+def test_what_is_changed_is_found(changes: dict[str, str], text: str) -> None:
+    """A barrier, a wait, a buffer, a bound: the machine reports it, or the result is wrong."""
+    import emulated_cupy as cp
+    from emulated_cupy import nvrtc
+
+    if nvrtc.library() is None:
+        pytest.skip(nvrtc.MISSING)
+    changed = set()
+
+    def edit(source: str) -> str:
+        for old, new in changes.items():
+            if old in source:
+                changed.add(old)
+                source = source.replace(old, new)
+        return source
+
+    with cp.pretend(seed=12345), pytest.raises((AssertionError, cp.KernelError)):
+        check(cp, text, splits=3 if text in SPLIT else 1, edit=edit)
+    assert changed == set(changes)

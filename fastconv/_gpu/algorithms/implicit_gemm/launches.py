@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -356,9 +356,10 @@ _DEFINES: dict[str, int | str] = {
 
 @functools.cache
 def _text(kernel: str, real: str, tile: Tile, defines: tuple[tuple[str, int | str], ...]) -> str:
-    return kernel_source(
-        "implicit_gemm", {"KERNEL": kernel, "REAL": real, **tile.defines(), **_DEFINES, **dict(defines)}
-    )
+    chosen = {**_DEFINES, **dict(defines)}
+    if chosen["WIDE"] or (chosen["ALONG"] == "CHANNELS" and kernel == "CORRELATE" and not chosen["WHOLE_BLOCKS"]):
+        tile = replace(tile, resident=max(tile.resident * 3 // 4, 1))  # more registers, where some would be spilled
+    return kernel_source("implicit_gemm", {"KERNEL": kernel, "REAL": real, **tile.defines(), **chosen})
 
 
 def by_value(struct: np.ndarray) -> np.ndarray:

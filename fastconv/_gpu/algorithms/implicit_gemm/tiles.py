@@ -23,6 +23,10 @@ class Tile:
     stages: int
     resident: int
     """Blocks of a multiprocessor, which bounds registers."""
+    efficiency: float
+    """Of the FMA units, by the model of ``python -m bench gpu-model`` for an H200, in the steady state."""
+    gradient_efficiency: float
+    """Of weight gradients."""
 
     @property
     def threads(self) -> int:
@@ -42,13 +46,13 @@ class Tile:
 
 TILES: Mapping[str, tuple[Tile, ...]] = {
     "float32": (
-        Tile(128, 128, 16, 8, 8, 2, 2),
-        Tile(64, 128, 16, 8, 8, 2, 4),
-        Tile(64, 64, 16, 8, 8, 2, 8),
-        Tile(128, 128, 8, 8, 8, 3, 2),
-        Tile(64, 64, 8, 8, 8, 3, 8),
+        Tile(128, 128, 16, 8, 8, 2, 2, 0.87, 0.80),
+        Tile(64, 128, 16, 8, 8, 2, 4, 0.85, 0.58),
+        Tile(64, 64, 16, 8, 8, 2, 8, 0.82, 0.60),
+        Tile(128, 128, 8, 8, 8, 3, 2, 0.83, 0.70),
+        Tile(64, 64, 8, 8, 8, 2, 7, 0.76, 0.55),
     ),
-    "float64": (Tile(64, 64, 8, 8, 4, 2, 4),),
+    "float64": (Tile(64, 64, 8, 8, 4, 2, 3, 0.75, 0.65),),
 }
 
 
