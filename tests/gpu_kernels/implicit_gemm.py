@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from fastconv import ConvProblem
-from fastconv._gpu.algorithms.implicit_gemm.launches import KernelLaunch, Memory, Workspace, launches
+from fastconv._gpu.algorithms.implicit_gemm.launches import (
+    KernelLaunch,
+    Memory,
+    Workspace,
+    launches,
+    pack_launches,
+    packed_bytes,
+)
 from fastconv._gpu.algorithms.implicit_gemm.parts import UNLIMITED, Limits
 from nvrtc_gate import Variant, from_architecture
 
@@ -91,12 +98,17 @@ def _function(cp: Any, name: str, text: str) -> Any:
 
 
 def run(cp: Any, problem: ConvProblem, arrays: Mapping[str, Any], params: Mapping[str, Any] = PARAMS,
-        limits: Limits = UNLIMITED, edit: Callable[[str], str] = lambda text: text) -> list[KernelLaunch]:  # fmt: skip
+        limits: Limits = UNLIMITED, edit: Callable[[str], str] = lambda text: text,
+        is_packed: bool = False) -> list[KernelLaunch]:  # fmt: skip
     """Computes into the result's array; ``edit`` changes the kernels' text before. The launches are returned."""
     memory = {role: memory_of(array) for role, array in arrays.items() if role != "bias"}
-    made = launches(problem, params, memory, limits=limits)
+    made = launches(problem, params, memory, is_packed, limits)
     workspace = cp.empty(max(made.workspace_bytes, 1), np.uint8)
-    for launch in made.sequence:
+    sequence = list(made.sequence)
+    if is_packed:
+        arrays = {**arrays, "packed": cp.empty(packed_bytes(problem, params), np.uint8)}
+        sequence.insert(0, pack_launches(problem, params, memory["weight"]))
+    for launch in sequence:
         arguments = [
             arrays[argument] if isinstance(argument, str)
             else workspace[argument.offset_bytes :] if isinstance(argument, Workspace)
@@ -105,4 +117,4 @@ def run(cp: Any, problem: ConvProblem, arrays: Mapping[str, Any], params: Mappin
         ]  # fmt: skip
         kernel = _function(cp, launch.kernel, edit(launch.source))
         kernel(launch.grid, launch.block, tuple(arguments), shared_mem=launch.shared_bytes)
-    return list(made.sequence)
+    return sequence

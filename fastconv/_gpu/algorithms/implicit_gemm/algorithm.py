@@ -10,11 +10,13 @@ from ...._algorithm import MAX_PHASES, Algorithm, Machine, Params
 from ...._problem import ConvProblem
 from .launches import MAX_GRID_HEIGHT, packed_bytes, partial_bytes
 from .parts import UNLIMITED
-from .tiles import TILES, Tile, depth, matrix
+from .tiles import TILES, Tile, depth, matrix, mean_depth, tile_of
 
 MULTIPROCESSORS = 132
 """Of a large device. Part of the choice of splits, and so of the result's bits, which must not depend on the device at
 hand."""
+MAX_SIZE = 2**30
+"""Of an axis, so that numbers of elements fit in 32 bits, those in the padding too."""
 PRODUCTS_PER_CYCLE = {"float32": 128, "float64": 64}
 """Of a multiprocessor of such a device."""
 BYTES_PER_CYCLE = 2350
@@ -41,6 +43,7 @@ class ImplicitGemm(Algorithm):
             and problem.groups <= MAX_GRID_HEIGHT
             and max(channels, filters) < MAX_GRID_HEIGHT * 8
             and math.prod(problem.weight_shape) < UNLIMITED.elements
+            and max(*problem.input_size, *problem.output_size) < MAX_SIZE
         )
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
@@ -53,6 +56,7 @@ class ImplicitGemm(Algorithm):
         return [params for _, params in sorted(found, key=lambda one: one[0])]
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
+        """Of arrays without gaps; ``launches`` knows what others need."""
         packed = 0 if problem.direction == "backward_weight" else packed_bytes(problem, params)
         return packed + partial_bytes(problem, params)
 
@@ -66,7 +70,7 @@ class ImplicitGemm(Algorithm):
         rows, columns = matrix(problem)
         area, groups = tile.bm * tile.bn, problem.groups
         blocks = groups * -(-rows // tile.bm) * -(-columns // tile.bn) * splits
-        steps = -(-depth(problem, tile) // splits)
+        steps = mean_depth(problem, tile) / splits
         is_gradient = problem.direction == "backward_weight"
         efficiency = tile.gradient_efficiency if is_gradient else tile.efficiency
         rate = PRODUCTS_PER_CYCLE[problem.dtype] * efficiency
@@ -82,7 +86,7 @@ class ImplicitGemm(Algorithm):
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """The cycles of a large device, in the proportion of the rates; or the arrays' bytes."""
-        tile = next(tile for tile in TILES[problem.dtype] if tile.name == params["tile"])
+        tile = tile_of(problem, params)
         itemsize = np.dtype(problem.dtype).itemsize
         products = self._cycles(problem, tile, params["splits"]) * MULTIPROCESSORS * PRODUCTS_PER_CYCLE[problem.dtype]
         shapes = (problem.input_shape, problem.weight_shape, problem.output_shape)

@@ -75,3 +75,10 @@ def depth(problem: ConvProblem, tile: Tile) -> int:
     if c.is_gradient:
         return -(-c.batch * math.prod(c.pixels) // tile.bk)
     return math.prod(c.taps) * -(-c.channels // tile.bk)
+
+
+def mean_depth(problem: ConvProblem, tile: Tile) -> float:
+    """Steps of the reduction, of all stride phases on average."""
+    c = Correlation.of(problem)
+    of_phase = math.prod(problem.kernel_size) / max(problem.phases, 1)
+    return depth(problem, tile) * (1 if c.is_gradient else of_phase / math.prod(c.taps))
