@@ -71,10 +71,10 @@ class Table:
         """To a file, for people to read as well."""
         lines = [
             "# by NVRTC {}.{}".format(*self.version),
-            f"# {'variant':30s} arch   registers  local bytes  shared bytes",
+            f"# {'variant':42s} arch   registers  local bytes  shared bytes",
         ]
         for (name, arch), used in sorted(self.rows.items()):
-            lines.append(f"{name:32s} {arch:7s} {used.registers:8d} {used.local_bytes:12d} {used.shared_bytes:13d}")
+            lines.append(f"{name:44s} {arch:7s} {used.registers:8d} {used.local_bytes:12d} {used.shared_bytes:13d}")
         path.write_text("\n".join(lines) + "\n")
 
     def allows(self, key: tuple[str, str], used: Resources) -> bool:
@@ -87,7 +87,7 @@ class Table:
 
 def main() -> int:
     """Write the tables of the example kernels and of the plain ones."""
-    sys.path.insert(0, str(Path(__file__).parent.parent))
+    sys.path.append(str(Path(__file__).parent.parent))  # last: an installed fastconv goes before the sources
     import gpu_kernels
     from gpu_kernels import plain
 

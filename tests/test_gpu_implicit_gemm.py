@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,12 @@ import pytest
 
 import oracle
 from fastconv import ConvProblem
+from fastconv._algorithm import Machine
+from fastconv._gpu.algorithms.implicit_gemm import ALGORITHMS
+from fastconv._gpu.algorithms.implicit_gemm.launches import launches
 from fastconv._gpu.algorithms.implicit_gemm.parts import UNLIMITED, Limits
 from fastconv._gpu.algorithms.implicit_gemm.tiles import TILES
-from gpu_kernels.implicit_gemm import run
+from gpu_kernels.implicit_gemm import contiguous, run
 
 ROLES = {"forward": ("input", "weight"), "backward_input": ("output", "weight"), "backward_weight": ("input", "output")}
 
@@ -39,7 +44,7 @@ def placed(cp: Any, values: np.ndarray, role: str, problem: ConvProblem, how: st
 
 
 def check(cp: Any, text: str, tile: str = "", splits: int = 1, limits: Limits = UNLIMITED, how: str = "",
-          edit: Any = lambda text: text) -> list[Any]:  # fmt: skip
+          edit: Any = lambda text: text, is_packed: bool = False) -> list[Any]:  # fmt: skip
     """Runs the problem on small integers and compares every element."""
     problem = ConvProblem.parse(text)
     tile = tile or ("64x64x16" if problem.dtype == "float32" else "64x64x8")
@@ -58,8 +63,11 @@ def check(cp: Any, text: str, tile: str = "", splits: int = 1, limits: Limits = 
         arrays["bias"] = cp.asarray(more["bias"].astype(dtype))
     if "add" in more:
         arrays["add"] = placed(cp, more["add"].astype(dtype), "add", problem, how)
-    made = run(cp, problem, arrays, {"tile": tile, "splits": splits}, limits, edit)
-    np.testing.assert_array_equal(arrays[result].get(), expected)
+    made = run(cp, problem, arrays, {"tile": tile, "splits": splits}, limits, edit, is_packed)
+    compare = np.testing.assert_array_equal
+    if problem.epilogue.activation in ("silu", "gelu", "tanh", "sigmoid"):
+        compare = functools.partial(np.testing.assert_allclose, rtol=2e-6, atol=1e-6)
+    compare(arrays[result].get(), expected)
     return made
 
 
@@ -75,6 +83,8 @@ FORWARD = [
     "forward 2x8x7x9 72x8x3x3 p1 channels_last DHWIO +bias+add",
     "forward 2x6x7x5 10x6x3x3 s2 p1 channels_last ODHWI",
     "forward 1x8x4x4 16x8x3x3 p3",
+    "forward 1x2x0x4 3x2x1x1 p1 +bias",
+    "forward 2x0x3x4 3x0x1x1 +bias",
 ]
 
 
@@ -113,6 +123,8 @@ BACKWARD_WEIGHT = [
     "backward_weight 2x6x7x5 10x6x3x3 s2 p1 channels_last ODHWI",
     "backward_weight 2x64x5x6 64x64x1x1 channels_last DHWIO",
     "backward_weight 1x3x2x2 4x3x3x3 p3:2",
+    "backward_weight 0x3x4x4 5x3x3x3 p1",
+    "backward_weight 1x3x2x2 4x3x5x5",
 ]
 
 
@@ -122,19 +134,27 @@ def test_backward_weight(cp: Any, text: str, splits: int) -> None:
     check(cp, text, splits=splits)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "forward 1x40x6x5 70x40x3x3 p1 +bias+add+relu",
-        "forward 2x64x4x4 68x64x1x1 channels_last +bias",
-        "backward_input 2x7x9x6 40x7x3x3 s2 p1 +add",
-        "forward 1x64x8x8 6x32x1x1 g2 +relu6",
-    ],
-)
+SPLIT = [
+    "forward 1x40x6x5 70x40x3x3 p1 +bias+add+relu",
+    "forward 2x64x4x4 68x64x1x1 channels_last +bias",
+    "backward_input 2x7x9x6 40x7x3x3 s2 p1 +add",
+    "forward 1x64x8x8 6x32x1x1 g2 +relu6",
+]
+
+
+@pytest.mark.parametrize("text", SPLIT)
 @pytest.mark.parametrize("splits", [2, 5])
 def test_a_split_reduction(cp: Any, text: str, splits: int) -> None:
     made = check(cp, text, splits=splits)
     assert [launch.kernel for launch in made[1:3]] == ["correlate", "add_partials"]
+
+
+LARGE = [
+    "forward 32x256x14x14 1024x256x1x1",
+    "backward_weight 256x64x112x112 64x64x3x3 p1",
+    "backward_input 32x512x7x7 512x512x3x3 p1",
+    "forward 5x1x1000000000 1x1x3 p1",
+]
 
 
 EACH = [FORWARD[3], FORWARD[2], FORWARD[8], BACKWARD_INPUT[2], BACKWARD_WEIGHT[0], BACKWARD_WEIGHT[7]]
@@ -167,7 +187,101 @@ def test_arrays_with_gaps_at_odd_addresses(cp: Any, text: str) -> None:
     check(cp, text, how="odd")
 
 
+@pytest.mark.parametrize("activation", ["silu", "gelu", "tanh", "sigmoid", "leaky_relu=0.25", "relu6"])
+def test_activations(cp: Any, activation: str) -> None:
+    check(cp, f"forward 1x3x6x7 5x3x3x3 p1 +bias+{activation}")
+
+
+@pytest.mark.parametrize("text", [FORWARD[0], FORWARD[8], BACKWARD_INPUT[2]])
+def test_weights_that_were_packed_before(cp: Any, text: str) -> None:
+    made = check(cp, text, is_packed=True)
+    assert [launch.kernel for launch in made].count("pack_weights") == 1
+
+
+@pytest.mark.parametrize("text", [FORWARD[2], FORWARD[8], BACKWARD_WEIGHT[0]])
+def test_a_device_without_asynchronous_copies(text: str) -> None:
+    import emulated_cupy as cp
+    from emulated_cupy import nvrtc
+
+    if nvrtc.library() is None:
+        pytest.skip(nvrtc.MISSING)
+    with cp.pretend(devices=("T4",), seed=3):
+        check(cp, text)
+
+
+def test_subnormal_numbers_are_kept(cp: Any) -> None:
+    """Although CuPy compiles with -ftz=true."""
+    problem = ConvProblem.parse("forward 1x1x1x4 1x1x1x1 +bias")
+    x, w = np.float32([1e-40, -3e-41, 0, 1]).reshape(1, 1, 1, 1, 4), np.full((1,) * 5, 0.5, "f4")
+    arrays = {"input": x, "weight": w, "output": np.empty_like(x), "bias": np.zeros(1, "f4")}
+    arrays = {role: cp.asarray(array) for role, array in arrays.items()}
+    run(cp, problem, arrays, {"tile": "64x64x8", "splits": 1})
+    np.testing.assert_array_equal(arrays["output"].get(), x * np.float32(0.5))
+
+
+ALGORITHM = ALGORITHMS[0]
+
+
+@pytest.mark.parametrize("text", [*FORWARD[:11], *BACKWARD_INPUT, *BACKWARD_WEIGHT[:10], *LARGE])
+def test_what_a_plan_asks_for(text: str) -> None:
+    """Parameters are plain and different, the workspace is enough for each, costs are positive."""
+    problem = ConvProblem.parse(text)
+    assert ALGORITHM.supports(problem)
+    parameters = ALGORITHM.parameters(problem)
+    assert len({json.dumps(params) for params in parameters}) == len(parameters) <= 10
+    for params in parameters:
+        made = launches(problem, params, contiguous(problem))
+        assert ALGORITHM.workspace(problem, params, 1) >= made.workspace_bytes
+        assert 0 < ALGORITHM.cost(problem, params, 1, Machine({"float32": 3e13, "float64": 1e13}, 4.3e12)) < 10
+    elementwise = ALGORITHM.error_bound(problem).elementwise
+    assert elementwise is not None
+    assert elementwise >= problem.reduction * 2.0**-24
+
+
 @pytest.mark.parametrize("text", EACH)
 def test_float64(cp: Any, text: str) -> None:
     words = text.split()
     check(cp, " ".join([*words[:3], "float64", *words[3:]]))
+
+
+MUTATIONS = [
+    # what is changed, into what, where it must be noticed
+    ({"__syncthreads(); // everyone's": "// everyone's"}, FORWARD[0]),
+    ({"__syncthreads(); // the tables": "// the tables"}, FORWARD[8]),
+    ({"fc_copy_wait<STAGES - 2>();": "fc_copy_wait<STAGES - 1>();"}, FORWARD[0]),
+    ({"to = from;": ""}, FORWARD[0]),
+    ({"first_m + y >= rows ||": ""}, FORWARD[0]),
+    ({"first_n + i < gemm.columns ? first_n + i : 0": "first_n + i"}, FORWARD[0]),
+    ({"< c.source_size[1];": "< c.source_size[1] + 1;"}, FORWARD[0]),
+    ({"channel + i * CHANNEL_STEP < c.channels": "true"}, FORWARD[0]),
+    ({"a_inside = false;": ""}, FORWARD[0]),
+    ({"bias[y + down]": "bias[y]"}, "forward 2x8x7x9 72x8x3x3 p1 channels_last DHWIO +bias+add"),
+    ({"at == 2 * CHUNK ? 0": "at == CHUNK ? 0", "3 * CHUNK": "2 * CHUNK"}, "backward_weight 1x4x20x20 9x4x1x1"),
+    ({"make_tables(at_pixel + CHUNK": "make_tables(at_pixel"}, "backward_weight 1x4x20x20 9x4x1x1"),
+    ({"j * ROW_STEP < a_rows": "true"}, BACKWARD_WEIGHT[0]),
+    ({"min(b_row + i * ROW_STEP, columns - 1)": "b_row"}, BACKWARD_WEIGHT[0]),
+    ({"int s = 1; s < gemm.splits": "int s = 2; s < gemm.splits"}, SPLIT[0]),
+    ({"|| first_n + x >= columns": ""}, SPLIT[0]),
+]
+
+
+@pytest.mark.parametrize(("changes", "text"), MUTATIONS, ids=lambda value: next(iter(value)) if value else "")
+def test_what_is_changed_is_found(changes: dict[str, str], text: str) -> None:
+    """A barrier, a wait, a buffer, a bound: the machine reports it, or the result is wrong."""
+    import emulated_cupy as cp
+    from emulated_cupy import nvrtc
+
+    if nvrtc.library() is None:
+        pytest.skip(nvrtc.MISSING)
+    changed = set()
+
+    def edit(source: str) -> str:
+        for old, new in changes.items():
+            if old in source:
+                changed.add(old)
+                source = source.replace(old, new)
+        return source
+
+    with cp.pretend(seed=12345), pytest.raises((AssertionError, cp.KernelError)):
+        check(cp, text, splits=3 if text in SPLIT else 1, edit=edit)
+    assert changed == set(changes)

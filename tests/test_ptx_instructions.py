@@ -57,6 +57,12 @@ def clamp(values: Any, low: int, high: int) -> Any:
     return [min(max(int(value), low), high) for value in values]
 
 
+def rounded_down(exact: np.ndarray) -> np.ndarray:
+    """To float32."""
+    nearest = exact.astype("f4")
+    return np.where(nearest > exact, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+
+
 def quotient(a: np.ndarray, b: np.ndarray) -> Any:
     pairs = zip(wide(a), wide(b), strict=True)
     return [-1 if y == 0 else abs(x) // abs(y) * (1 if (x < 0) == (y < 0) else -1) for x, y in pairs]
@@ -218,6 +224,7 @@ FLOATS = [
     ("mul.f32 r, a, b;", "f4 f4", "f4", np.multiply),
     ("div.rn.f32 r, a, b;", "f4 f4", "f4", np.divide),
     ("fma.rn.f32 r, a, b, c;", "f4 f4 f4", "f4", lambda a, b, c: a.astype(float) * b + c),
+    ("fma.rm.f32 r, a, b, c;", "f4 f4 f4", "f4", lambda a, b, c: rounded_down(a.astype(float) * b + c)),
     ("fma.rn.f64 r, a, b, c;", "f8 f8 f8", "f8", lambda a, b, c: a * b + c),
     ("add.f64 r, a, b;", "f8 f8", "f8", np.add),
     ("min.f32 r, a, b;", "f4 f4", "f4", np.fmin),

@@ -5,6 +5,7 @@
     scheduler.py   one scheduler of a multiprocessor, cycle by cycle
     launches.py    a launch: waves of blocks, bytes, what limits it
     examples.py    the kernels of tests/gpu_kernels on layers
+    layers.py       implicit_gemm on layers of ResNet-50
     published.py   kernels whose times others have published: the model's error
     command.py     the subcommand
 

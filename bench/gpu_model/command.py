@@ -26,6 +26,7 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("gpu-model", help="predict the time of GPU kernels", description=__doc__)
     parser.add_argument("--chip", choices=CHIPS, action="append", help="default: H200, A100 and RTX4090")
     parser.add_argument("--no-published", action="store_true", help="leave out the comparison with published times")
+    parser.add_argument("--no-layers", action="store_true", help="leave out implicit_gemm on layers of ResNet-50")
     parser.set_defaults(run=run)
 
 
@@ -44,6 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
             if example.runs_on(chip):
                 rows.append(_row(example, chip, predict(chip, example.code(chip), example.launch)))
     _print_table(rows)
+    if not arguments.no_layers:
+        _print_layers([CHIPS[name] for name in arguments.chip or ("H200",)])
     if not arguments.no_published:
         _print_published()
     return 0
@@ -67,6 +70,23 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
     print("predicted, not measured")
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_layers(chips: list[Chip]) -> None:
+    from .layers import LAYERS, layer
+
+    print("\nimplicit_gemm in float32; seconds with packed weights and sums of splits, the rest of the first product")
+    rows = [("layer", "tile", "splits", *HEADER[2:])]
+    for chip in chips:
+        for text in LAYERS:
+            found = layer(chip, text)
+            rate, made = found.flops_per_second(), found.products[0]
+            times = (f"{seconds * 1e6:.1f}" for seconds in (made.compute_seconds, made.memory_seconds, made.l2_seconds))
+            rows.append((text, found.tile, str(found.splits), chip.name, f"{found.seconds * 1e6:.1f}",
+                         f"{rate / 1e12:.1f} TFLOP/s", f"{rate / chip.float32_peak():.0%}", made.limit(),
+                         str(made.registers), str(made.local_bytes), str(made.resident_blocks), f"{made.waves:.2f}",
+                         *times, f"{made.math_share:.0%}"))  # fmt: skip
+    _print_table(rows)
 
 
 def _print_published() -> None:

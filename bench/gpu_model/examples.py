@@ -86,20 +86,6 @@ def depthwise(rows: int) -> Example:
     return Example(f"depthwise3x3, {rows} rows", "32x256x56x56", "depthwise3x3", {"ROWS": rows}, launch, "copy")
 
 
-def simt() -> Example:
-    """Dense 3 x 3, float32."""
-    n, c, h, w, k = 32, 256, 28, 28, 256
-    pixels, steps = n * h * w, -(-c * 9 // 8)
-    blocks = -(-pixels // 128) * -(-k // 128)
-    conflicts = counted(
-        lambda launcher, cp: launcher.simt_gemm(_ones(cp, 1, 8, 16, 16), _ones(cp, 128, 8, 3, 3), pad=1), "simt_gemm"
-    )
-    launch = Launch(256, blocks, 0, 2 * pixels * k * c * 9, 4 * (n * c * h * w + k * c * 9 + pixels * k),
-                    blocks * steps * 8 * 256 * 4, steps_of_main_loop(steps), conflicts)  # fmt: skip
-    return Example("simt_gemm", "32x256x28x28 -> 256, 3x3", "simt_gemm", gpu_kernels.DEFAULTS["simt_gemm"], launch,
-                   "FFMA")  # fmt: skip
-
-
 def patch() -> Example:
     """Dense 3 x 3, bfloat16 by mma.sync; tiles of 2 x 56 pixels."""
     n, c, h, w, k = 32, 256, 56, 56, 256
@@ -130,4 +116,4 @@ def wgmma() -> Example:
 
 def examples() -> list[Example]:
     """All of them."""
-    return [depthwise(4), depthwise(8), depthwise(14), simt(), patch(), wgmma()]
+    return [depthwise(4), depthwise(8), depthwise(14), patch(), wgmma()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +14,9 @@ RESERVED_SHARED_BYTES = 1024
 MAX_BLOCKS = 32
 TAIL = 0.3
 """What a last wave that is not full costs, where there are many (fit)."""
+MANY_WAVES = 4
+FEW_TRIPS = 4
+"""Of a loop in the main loop; more are extrapolated from these and half of them."""
 AFTER_LOOP = 400
 """Instructions behind the main loop that count as its epilogue, at most."""
 
@@ -77,6 +79,20 @@ def steps_of_main_loop(steps: int) -> Callable[[list[Instruction], list[Loop]], 
     return trips
 
 
+def steps_in_runs(steps: int, runs: int) -> Callable[[list[Instruction], list[Loop]], dict[Loop, int]]:
+    """The longest outer loop is run ``runs`` times, and the longest loop inside it ``steps`` times in all."""
+
+    def trips(code: list[Instruction], found: list[Loop]) -> dict[Loop, int]:
+        def longest(loops: list[Loop]) -> Loop | None:
+            return max(loops, key=lambda loop: loop[1] - loop[0], default=None)
+
+        outer = longest(outermost(found))
+        inner = longest([loop for loop in found if outer and loop != outer and outer[0] <= loop[0] <= outer[1]])
+        return {loop: runs if loop == outer else max(steps // runs, 1) if loop == inner else 1 for loop in found}
+
+    return trips
+
+
 def resident_blocks(chip: Chip, code: Code, launch: Launch) -> int:
     """Blocks that a multiprocessor holds at a time."""
     registers = -(-code.registers // 8) * 8
@@ -90,9 +106,14 @@ def predict(chip: Chip, code: Code, launch: Launch) -> Prediction:
     resident = resident_blocks(chip, code, launch)
     cycles, math_share = _cycles(chip, code.instructions, launch, resident)
     waves = launch.blocks / (chip.multiprocessors * resident)
-    # A last wave that is not full still takes its time; multiprocessors of several resident blocks share it out.
-    rounds = math.ceil(waves) if waves <= 4 else waves + TAIL
-    compute = rounds * cycles / (chip.ghz * 1e9)
+    whole, last = divmod(-(-launch.blocks // chip.multiprocessors), resident)
+    if waves > MANY_WAVES:  # multiprocessors take blocks as they finish: the last wave is shared out
+        cycles *= waves + TAIL
+    elif last:  # fewer blocks of a multiprocessor are each done sooner
+        cycles = whole * cycles + _cycles(chip, code.instructions, launch, last)[0]
+    else:
+        cycles *= whole
+    compute = cycles / (chip.ghz * 1e9)
     memory = launch.memory_bytes / chip.copy_bytes_per_second
     busy = min(chip.multiprocessors, launch.blocks)
     l2 = launch.l2_bytes / (chip.l2_bytes_per_cycle * busy * chip.ghz * 1e9)
@@ -114,10 +135,21 @@ def _cycles(chip: Chip, code: list[Instruction], launch: Launch, resident: int) 
     main = max(outermost(list(trips)), key=lambda loop: (loop[1] - loop[0]) * trips[loop], default=None)
     if main is None:
         return cycles(code), _math_share(code)
-    body = issued(code, trips, *main)  # its steady state, and what is outside of it once
-    steady = (cycles(body * 4) - cycles(body * 2)) / 2
+    inner = max((loop for loop in trips if loop != main and main[0] <= loop[0] <= main[1]), key=trips.__getitem__,
+                default=None)  # fmt: skip
+
+    def steady(inner_trips: int) -> float:
+        body = issued(code, {**trips, inner: inner_trips} if inner else trips, *main)
+        return (cycles(body * 4) - cycles(body * 2)) / 2
+
+    few = min(trips[inner], FEW_TRIPS) if inner else 1
+    step = steady(few)
+    if inner and trips[inner] > few:
+        step += (step - steady(few // 2)) / (few - few // 2) * (trips[inner] - few)
+    # The steady state, and what is outside of it once.
     outside = cycles(code[: main[0]] + code[main[1] + 1 : main[1] + 1 + AFTER_LOOP])
-    return steady * trips[main] + outside, _math_share(body)
+    share = _math_share(code[inner[0] : inner[1] + 1] if inner and trips[inner] > 1 else issued(code, trips, *main))
+    return step * trips[main] + outside, share
 
 
 def _math_share(path: list[Instruction]) -> float:

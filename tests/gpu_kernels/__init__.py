@@ -1,4 +1,4 @@
-"""Example kernels, and how a backend would call them: sizes, packed weights, grid. ``cp`` is CuPy or its stand-in."""
+"""Example kernels, and how a backend would call them; variants of all kernels. ``cp`` is CuPy or its stand-in."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import numpy as np
 from fastconv._gpu.source import divider
 from nvrtc_gate import Variant, from_architecture
 
+from . import implicit_gemm
+
 HERE = Path(__file__).parent
 SHARED = HERE.parent.parent / "fastconv" / "_gpu" / "csrc"
 DEFAULTS = {
     "depthwise3x3": {"ROWS": 8},
-    "simt_gemm": {"BM": 128, "BN": 128, "BK": 8, "R": 3, "S": 3},
     "patch_mma": {"BM": 128, "BN": 128, "R": 3, "S": 3, "STAGES": 3, "PATCH": 232},
     "wgmma_conv": {"R": 3, "S": 3, "STAGES": 4, "TILE_W": 64},
 }
@@ -35,9 +36,9 @@ def source(name: str, **defines: int) -> str:
 
 VARIANTS = (
     Variant("depthwise3x3", "depthwise3x3", source("depthwise3x3"), from_architecture(75)),
-    Variant("simt_gemm", "simt_gemm", source("simt_gemm"), from_architecture(75)),
     Variant("patch_mma", "patch_mma", source("patch_mma"), from_architecture(80)),
     Variant("wgmma_conv", "wgmma_conv", source("wgmma_conv"), ("sm_90a",)),
+    *implicit_gemm.variants(),
 )
 
 
@@ -75,21 +76,6 @@ class Launcher:
         sizes = (*(np.int32(size) for size in (c, h, w)), *(struct(divider(size)) for size in (w, strips, c)))
         kernel = self._function("depthwise3x3", ROWS=rows)
         kernel((-(-total // 128),), (128,), (x, k, y, *sizes, np.int32(total)))
-        return y
-
-    def simt_gemm(self, x: Any, w: Any, bias: Any = None, stride: int = 1, pad: int = 0, dilation: int = 1,
-                  bm: int = 128, bn: int = 128, bk: int = 8) -> Any:  # fmt: skip
-        """A dense convolution in float32."""
-        n, c, h, width = x.shape
-        k, _, r, s = w.shape
-        p, q = (
-            (size + 2 * pad - dilation * (taps - 1) - 1) // stride + 1 for size, taps in ((h, r), (width, s))
-        )  # fmt: skip
-        y = self.cp.empty((n, k, p, q), x.dtype)
-        size = struct(c, h, width, k, p, q, stride, stride, pad, pad, dilation, dilation, n * p * q, c * r * s,
-                      int(p * q % 4 == 0), divider(p * q), divider(q))  # fmt: skip
-        kernel = self._function("simt_gemm", BM=bm, BN=bn, BK=bk, R=r, S=s)
-        kernel((-(-n * p * q // bn), -(-k // bm)), (bm * bn // 64,), (x, w, bias, y, size))
         return y
 
     def patch_mma(self, x: Any, w: Any, bias: Any = None, pad: int = 0, dilation: int = 1,

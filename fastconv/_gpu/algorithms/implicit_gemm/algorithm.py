@@ -10,27 +10,23 @@ from ...._algorithm import MAX_PHASES, Algorithm, Machine, Params
 from ...._problem import ConvProblem
 from .launches import MAX_GRID_HEIGHT, packed_bytes, partial_bytes
 from .parts import UNLIMITED
-from .tiles import TILES, Tile, depth, matrix
+from .tiles import TILES, Tile, depth, matrix, mean_depth, tile_of
 
-WAVE = 132 * 4
-"""Tiles of 64 x 128 that are computed at a time on a large device. Part of the choice of splits, and so of the
-result's bits, which must not depend on the device at hand."""
-MIN_STEPS_OF_SPLIT = 16
-MAX_SPLITS = 64
+MULTIPROCESSORS = 132
+"""Of a large device. Part of the choice of splits, and so of the result's bits, which must not depend on the device at
+hand."""
+MAX_SIZE = 2**30
+"""Of an axis, so that numbers of elements fit in 32 bits, those in the padding too."""
+PRODUCTS_PER_CYCLE = {"float32": 128, "float64": 64}
+"""Of a multiprocessor of such a device."""
+BYTES_PER_CYCLE = 2350
+"""Of its memory."""
+LAUNCH_CYCLES = 4500
+OUTSIDE_CYCLES = 2200
+"""What a block of 128 x 128 does before its first step and after its last one, where another one multiplies."""
+SPLITS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128)
+MIN_STEPS_OF_SPLIT = 8
 PARTIAL_BYTES = 2**28
-SHARE_OF_PEAK = 0.75
-"""Multiply-adds of full tiles, of what the units can do."""
-OUTSIDE_STEPS = 12
-"""Steps that take as long as what a tile does before the first and after the last one."""
-
-
-def _splits(problem: ConvProblem, tile: Tile) -> int:
-    """Parts of the reduction, so that there are tiles for all multiprocessors."""
-    rows, columns = matrix(problem)
-    tiles = problem.groups * -(-rows // tile.bm) * -(-columns // tile.bn) * tile.bm * tile.bn / (64 * 128)
-    wanted = math.ceil((2 if problem.direction == "backward_weight" else 1) * WAVE / max(tiles, 1))
-    size = max(problem.groups * rows * columns * np.dtype(problem.dtype).itemsize, 1)
-    return max(1, min(wanted, depth(problem, tile) // MIN_STEPS_OF_SPLIT, MAX_SPLITS, PARTIAL_BYTES // size))
 
 
 class ImplicitGemm(Algorithm):
@@ -47,37 +43,52 @@ class ImplicitGemm(Algorithm):
             and problem.groups <= MAX_GRID_HEIGHT
             and max(channels, filters) < MAX_GRID_HEIGHT * 8
             and math.prod(problem.weight_shape) < UNLIMITED.elements
+            and max(*problem.input_size, *problem.output_size) < MAX_SIZE
         )
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
-        found: list[tuple[float, int, Params]] = []
+        """Of every tile the best two numbers of splits, the best of all first."""
+        found: list[tuple[float, Params]] = []
         for tile in TILES[problem.dtype]:
-            best = _splits(problem, tile)
-            for splits in dict.fromkeys((best, max(best // 2, 1), 1)):
-                params = {"tile": tile.name, "splits": splits}
-                found.append((self._cycles(problem, tile, splits), len(found), params))
-        return [params for _, _, params in sorted(found, key=lambda one: one[:2])]
+            splits = [n for n in SPLITS if n == 1 or self._may_split(problem, tile, n)]
+            of_tile = [(self._cycles(problem, tile, n), {"tile": tile.name, "splits": n}) for n in splits]
+            found += sorted(of_tile, key=lambda one: one[0])[:2]
+        return [params for _, params in sorted(found, key=lambda one: one[0])]
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
+        """Of arrays without gaps; ``launches`` knows what others need."""
         packed = 0 if problem.direction == "backward_weight" else packed_bytes(problem, params)
         return packed + partial_bytes(problem, params)
 
-    def _cycles(self, problem: ConvProblem, tile: Tile, splits: int) -> float:
-        """Multiply-adds that one of WAVE places does, one after the other."""
+    def _may_split(self, problem: ConvProblem, tile: Tile, splits: int) -> bool:
         rows, columns = matrix(problem)
-        tiles = problem.groups * -(-rows // tile.bm) * -(-columns // tile.bn) * splits
-        steps = -(-depth(problem, tile) // splits) + OUTSIDE_STEPS
-        places = WAVE * 64 * 128 / (tile.bm * tile.bn)
-        rounds = math.ceil(tiles / places * 4) / 4 if tiles > places else 1
-        return problem.phases * rounds * steps * tile.bm * tile.bn * tile.bk
+        size = splits * problem.groups * rows * columns * np.dtype(problem.dtype).itemsize
+        return depth(problem, tile) >= splits * MIN_STEPS_OF_SPLIT and size <= PARTIAL_BYTES
+
+    def _cycles(self, problem: ConvProblem, tile: Tile, splits: int) -> float:
+        """Of a device of MULTIPROCESSORS: the blocks of the one that has most, and the sum of the splits."""
+        rows, columns = matrix(problem)
+        area, groups = tile.bm * tile.bn, problem.groups
+        blocks = groups * -(-rows // tile.bm) * -(-columns // tile.bn) * splits
+        steps = mean_depth(problem, tile) / splits
+        is_gradient = problem.direction == "backward_weight"
+        efficiency = tile.gradient_efficiency if is_gradient else tile.efficiency
+        rate = PRODUCTS_PER_CYCLE[problem.dtype] * efficiency
+        of_block = steps * area * tile.bk / rate + OUTSIDE_CYCLES * area / 128**2
+        whole, last = divmod(-(-blocks // MULTIPROCESSORS), tile.resident)
+        warps = last * tile.threads / 128  # of a scheduler in the last round: one hides 5/6 of what four do
+        rounds = whole * tile.resident + (last * (1 + 0.17 / max(warps, 1) ** 2) / min(warps, 1) if last else 0)
+        cycles = rounds * of_block + LAUNCH_CYCLES
+        if splits > 1:
+            moved = (splits + 1) * groups * rows * columns * np.dtype(problem.dtype).itemsize
+            cycles += moved / BYTES_PER_CYCLE + LAUNCH_CYCLES
+        return problem.phases * cycles
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        """Rounds of tiles at the device's rate, the arrays' bytes, the launches."""
-        tile = next(tile for tile in TILES[problem.dtype] if tile.name == params["tile"])
-        splits, itemsize = params["splits"], np.dtype(problem.dtype).itemsize
-        rate = machine.multiply_adds_per_second[problem.dtype] * SHARE_OF_PEAK
-        products = self._cycles(problem, tile, splits) * WAVE * 64 * 128 / (tile.bm * tile.bn)
+        """The cycles of a large device, in the proportion of the rates; or the arrays' bytes."""
+        tile = tile_of(problem, params)
+        itemsize = np.dtype(problem.dtype).itemsize
+        products = self._cycles(problem, tile, params["splits"]) * MULTIPROCESSORS * PRODUCTS_PER_CYCLE[problem.dtype]
         shapes = (problem.input_shape, problem.weight_shape, problem.output_shape)
-        moved = sum(map(math.prod, shapes)) * itemsize + 2 * partial_bytes(problem, params)
-        launches = problem.phases * (2 if splits > 1 else 1) + (problem.direction != "backward_weight")
-        return max(products / rate, moved / machine.bytes_per_second) + launches * machine.call_seconds
+        moved = sum(map(math.prod, shapes)) * itemsize
+        return max(products / machine.multiply_adds_per_second[problem.dtype], moved / machine.bytes_per_second)

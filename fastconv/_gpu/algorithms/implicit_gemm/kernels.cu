@@ -248,6 +248,7 @@ extern "C" __global__ void __launch_bounds__(256)
 #define HELD 1
 #endif
 #define LOADS_A (BM * BK / VEC / THREADS)
+#define OUTSIDE ((offset_t)1 << (8 * sizeof(offset_t) - 1)) // an offset that no element has
 
 static __device__ __forceinline__ int fc_b_pixel(int i) {
     return ALONG == CHANNELS ? threadIdx.x / 8 + i * (THREADS / 8) : threadIdx.x % (BN / SOURCE_VECTOR) * SOURCE_VECTOR;
@@ -287,7 +288,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     const int a_stride = a_step * gemm.padded_filters * (int)sizeof(real); // bytes from a load to the thread's next one
     const offset_t b_stride = (offset_t)c.source_stride[1] * CHANNEL_STEP * (int)sizeof(real);
     offset_t b_at[HELD]; // of the thread's pixels, behind b_from
-    bool b_inside[HELD], a_inside = true;
+    bool a_inside = true;
     int channel = 0; // that the thread fetches next
 
     auto start = [&] {
@@ -305,8 +306,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
             if (CHECKED & 1) inside &= (fc_u32)(first[0][pixel] + td * c.delta[0]) < c.source_size[0];
             if (CHECKED & 2) inside &= (fc_u32)(first[1][pixel] + th * c.delta[1]) < c.source_size[1];
             if (CHECKED & 4) inside &= (fc_u32)(first[2][pixel] + tw * c.delta[2]) < c.source_size[2];
-            b_inside[i] = inside;
-            b_at[i] = source_at[pixel] + tap_at;
+            b_at[i] = inside ? source_at[pixel] + tap_at : OUTSIDE;
         }
         b_from = (const char *)(HELD == 1 ? from + b_at[0] : from);
         a_from = (const char *)(packed + (c.weight_at + block.group * c.weight_group_stride + td * c.weight_stride[2] +
@@ -319,7 +319,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     auto stop = [&] {
         a_inside = false;
 #pragma unroll
-        for (int i = 0; i < HELD; i++) b_inside[i] = false;
+        for (int i = 0; i < HELD; i++) b_at[i] = OUTSIDE;
     };
     auto fetch = [&](real *stage) {
 #pragma unroll
@@ -336,7 +336,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
                 const char *from = b_from + (long long)b_stride * i;
                 if (HELD > 1) from = (const char *)((const real *)from + b_at[j]);
                 fc_copy_async<SOURCE_VECTOR * sizeof(real)>(to + i * CHANNEL_STEP * PITCH_B + fc_b_pixel(j), from,
-                                                            there && b_inside[j] ? SOURCE_VECTOR * sizeof(real) : 0);
+                                                            there && b_at[j] != OUTSIDE ? SOURCE_VECTOR * sizeof(real)
+                                                                                        : 0);
             }
         }
         b_from += (long long)b_stride * (BK / CHANNEL_STEP);
@@ -426,7 +427,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     const int steps = (end - begin + BK - 1) / BK;
 
     auto make_tables = [&](int first_pixel, int to) { // pixels behind the last one are it once more
-        for (int i = threadIdx.x; i < CHUNK; i += THREADS) {
+        for (int i = ALONG == CHANNELS ? fc_thread_index() : threadIdx.x; i < CHUNK; i += THREADS) { // no spills so
             const fc_pixel at = fc_decode(min(first_pixel + i, end - 1), gemm);
             const fc_pixel from = {at.n, at.d * c.step[0] + c.first[0], at.h * c.step[1] + c.first[1],
                                    at.w * c.step[2] + c.first[2]};

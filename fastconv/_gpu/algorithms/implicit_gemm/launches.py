@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -98,10 +98,13 @@ def packed_bytes(problem: ConvProblem, params: Params) -> int:
     return _padded(size * np.dtype(problem.dtype).itemsize, ALIGNED_BYTES)
 
 
-def partial_bytes(problem: ConvProblem, params: Params, parts: int = 1) -> int:
-    """Bytes of the partial sums of a split reduction."""
-    splits = params["splits"] * parts
-    if splits == 1:
+def partial_bytes(problem: ConvProblem, params: Params) -> int:
+    """Bytes of the partial sums of a split reduction; the parts of a weight gradient's batch are splits, too."""
+    splits = params["splits"]
+    if problem.direction == "backward_weight":
+        most = max(math.prod(problem.input_shape), math.prod(problem.output_shape))
+        splits = max(splits, min(1 << (-(-most // UNLIMITED.elements) - 1).bit_length(), problem.batch))
+    if splits <= 1:
         return 0
     rows, columns = matrix(problem)
     return _padded(splits * problem.groups * rows * columns * np.dtype(problem.dtype).itemsize, ALIGNED_BYTES)
@@ -233,7 +236,8 @@ class _Builder:
         c["channels"], c["filters"], c["taps"] = self.common.channels, self.common.filters, problem.kernel_size
         c["weight_stride"], c["weight_group_stride"] = weight, group
         gemm = self._gemm(c, 1, 1, 1, 1)
-        grid = (-(-int(gemm["padded_filters"]) // 32), -(-int(gemm["padded_channels"]) // 8), problem.groups)
+        channels = max(int(gemm["padded_channels"]), 1)
+        grid = (-(-int(gemm["padded_filters"]) // 32), -(-channels // 8), problem.groups)
         return KernelLaunch(
             "pack_weights", self._source("PACK"), grid, (256, 1, 1),
             ("weight", to, by_value(c), by_value(gemm)),
@@ -322,7 +326,7 @@ class _Builder:
         pixels = [int(part["batch"]) * math.prod(part["pixels"].tolist()) for part in parts]
         is_split = len(parts) > 1 or min(self.params["splits"], -(-pixels[0] // tile.bk)) > 1
         for part, depth in zip(parts, pixels, strict=True):
-            wanted = max(min(self.params["splits"], -(-depth // tile.bk)), 1)
+            wanted = max(min(self.params["splits"] // len(parts), -(-depth // tile.bk)), 1)
             gemm = self._gemm(part, rows, columns, depth, wanted)
             gemm["splits"] = of_part = max(-(-depth // max(int(gemm["depth_of_split"]), 1)), 1)
             along = self._along(part)
@@ -356,9 +360,10 @@ _DEFINES: dict[str, int | str] = {
 
 @functools.cache
 def _text(kernel: str, real: str, tile: Tile, defines: tuple[tuple[str, int | str], ...]) -> str:
-    return kernel_source(
-        "implicit_gemm", {"KERNEL": kernel, "REAL": real, **tile.defines(), **_DEFINES, **dict(defines)}
-    )
+    chosen = {**_DEFINES, **dict(defines)}
+    if chosen["WIDE"] or (chosen["ALONG"] == "CHANNELS" and kernel == "CORRELATE" and not chosen["WHOLE_BLOCKS"]):
+        tile = replace(tile, resident=max(tile.resident * 3 // 4, 1))  # more registers, where some would be spilled
+    return kernel_source("implicit_gemm", {"KERNEL": kernel, "REAL": real, **tile.defines(), **chosen})
 
 
 def by_value(struct: np.ndarray) -> np.ndarray:

@@ -23,6 +23,10 @@ class Tile:
     stages: int
     resident: int
     """Blocks of a multiprocessor, which bounds registers."""
+    efficiency: float
+    """Of the FMA units, by the model of ``python -m bench gpu-model`` for an H200, in the steady state."""
+    gradient_efficiency: float
+    """Of weight gradients."""
 
     @property
     def threads(self) -> int:
@@ -42,13 +46,13 @@ class Tile:
 
 TILES: Mapping[str, tuple[Tile, ...]] = {
     "float32": (
-        Tile(128, 128, 16, 8, 8, 2, 2),
-        Tile(64, 128, 16, 8, 8, 2, 4),
-        Tile(64, 64, 16, 8, 8, 2, 8),
-        Tile(128, 128, 8, 8, 8, 3, 2),
-        Tile(64, 64, 8, 8, 8, 3, 8),
+        Tile(128, 128, 16, 8, 8, 2, 2, 0.87, 0.80),
+        Tile(64, 128, 16, 8, 8, 2, 4, 0.85, 0.58),
+        Tile(64, 64, 16, 8, 8, 2, 8, 0.82, 0.60),
+        Tile(128, 128, 8, 8, 8, 3, 2, 0.83, 0.70),
+        Tile(64, 64, 8, 8, 8, 2, 7, 0.76, 0.55),
     ),
-    "float64": (Tile(64, 64, 8, 8, 4, 2, 4),),
+    "float64": (Tile(64, 64, 8, 8, 4, 2, 3, 0.75, 0.65),),
 }
 
 
@@ -71,3 +75,10 @@ def depth(problem: ConvProblem, tile: Tile) -> int:
     if c.is_gradient:
         return -(-c.batch * math.prod(c.pixels) // tile.bk)
     return math.prod(c.taps) * -(-c.channels // tile.bk)
+
+
+def mean_depth(problem: ConvProblem, tile: Tile) -> float:
+    """Steps of the reduction, of all stride phases on average."""
+    c = Correlation.of(problem)
+    of_phase = math.prod(problem.kernel_size) / max(problem.phases, 1)
+    return depth(problem, tile) * (1 if c.is_gradient else of_phase / math.prod(c.taps))

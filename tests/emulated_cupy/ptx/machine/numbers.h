@@ -114,4 +114,13 @@ static inline s64 to_signed(double x, int bits) {
 static inline u64 to_unsigned(double x, int bits) {
     return !(x > 0) ? 0 : x >= ldexp(1, bits) ? ~0ull >> (64 - bits) : (u64)x;
 }
+
+// x y + z, rounded down: the product is exact in double, and of its sum with z both parts are known.
+static inline float fma_down(float x, float y, float z) {
+    const double product = (double)x * y, sum = product + z, of_z = sum - product;
+    const double rest = (product - (sum - of_z)) + (z - of_z);
+    const float nearest = (float)sum;
+    return nearest > sum || (nearest == sum && rest < 0) ? nextafterf(nearest, -INFINITY) : nearest;
+}
+
 #endif
