@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -73,3 +74,28 @@ def computed(cp: Any, algorithm: Any, problem: ConvProblem, operands: Mapping[st
     chosen = algorithm.parameters(problem)[0] if params is None else params
     start(cp, algorithm.launches(problem, chosen, placements), arrays, edit)
     return on_host(cp.ascontiguousarray(arrays[RESULT[problem.direction]]), numpy_dtype(problem.dtype))
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """32-byte sectors of global memory that launches moved."""
+
+    loaded: int
+    """Into the multiprocessors, where the first-level cache forgets nothing while a block runs."""
+    stored: int
+    """By every store instruction: first-level caches do not put stores together."""
+    memory: int
+    """That blocks touched at least once: what the second-level cache does not hold."""
+
+
+def traffic(cp: Any, launches: Sequence[Launch]) -> Traffic:
+    """What the last run of these launches moved, on the stand-in."""
+    counts = [cp.system.last_launch[launch.kernel] for launch in launches]
+    accesses = [
+        x for one in counts for x in one.accesses() if "global" in x.text.split(" ")[-2 if x.text[0] == "@" else 0]
+    ]
+    loads = [x for x in accesses if ".ld" in x.text or x.text.startswith("ld")]
+    stores = [x for x in accesses if x not in loads]
+    return Traffic(
+        sum(x.touched for x in loads), sum(x.moved for x in stores), sum(x.touched for x in accesses)
+    )  # fmt: skip

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 
+import emulated_cupy
 import oracle
 from fastconv import ConvProblem
 from fastconv._gpu import launches
 from fastconv._gpu.algorithms.depthwise_nchw import ALGORITHMS, algorithm
 from fastconv._gpu.phases import contiguous
-from gpu_launches import computed, on_device, on_host, placement_of, start
+from gpu_launches import computed, on_device, on_host, placement_of, start, traffic
 from operands import integer_operands, numpy_dtype
 
 (NCHW,) = ALGORITHMS
@@ -39,8 +41,8 @@ SHAPES = (
 )
 """The cases that code differs for: tails, vectors, several filters, stride phases, taps in registers and in rows."""
 DIRECTIONS = ("forward", "backward_input", "backward_weight")
-LARGE = {"rows": 14, "columns": 1}
-WIDE_TILE = {"rows": 5, "columns": 4}
+LARGE = {"results": 14, "columns": 1}
+WIDE_TILE = {"results": 20, "columns": 4}
 
 
 def expected(problem: ConvProblem, operands: dict[str, np.ndarray]) -> np.ndarray:
@@ -93,9 +95,9 @@ def test_wide_offsets_and_batches_in_parts(cp: Any, direction: str, monkeypatch:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_weight_gradient_in_splits(cp: Any, dtype: str) -> None:
     problem = ConvProblem.parse(f"backward_weight 3x2x33x31 4x1x3x2 p1 g2 {dtype}")
-    assert len(NCHW.launches(problem, {"rows": 1, "columns": 1}, contiguous(problem))) == 2
-    check(cp, str(problem), {"rows": 1, "columns": 1})
-    check(cp, f"backward_weight 2x1x40x41 1x1x9x7 p1 {dtype}", {"rows": 1, "columns": 1})
+    assert len(NCHW.launches(problem, {"results": 1, "columns": 1}, contiguous(problem))) == 2
+    check(cp, str(problem), {"results": 1, "columns": 1})
+    check(cp, f"backward_weight 2x1x40x41 1x1x9x7 p1 {dtype}", {"results": 1, "columns": 1})
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -133,3 +135,78 @@ def test_nan_and_infinities_are_where_the_definition_has_them(cp: Any, shape: st
         for params in (LARGE, WIDE_TILE):
             found = computed(cp, NCHW, problem, operands, params)
             np.testing.assert_array_equal(found, expected(problem, operands), f"{problem} {role} {params}")
+
+
+FEWEST_FOR = (
+    "2x8x56x56 8x1x3x3 p1 g8",
+    "2x8x28x28 8x1x3x3 p1 g8",
+    "2x8x14x14 8x1x3x3 p1 g8",
+    "4x16x7x7 16x1x3x3 p1 g16",
+    "2x8x56x56 8x1x3x3 s2 p1 g8",
+    "2x8x28x28 8x1x3x3 s2 p1 g8",
+    "2x8x28x28 8x1x5x5 p2 g8",
+    "2x8x56x56 8x1x7x7 p3 g8",
+    "4x16x7x7 16x1x7x7 p3 g16",
+    "1x8x2048 8x1x4 p3:0 g8",
+    "1x8x2048 8x1x31 p15 g8",
+)
+PARTS_OF_FEWEST = 1.15
+
+
+def planes_sectors(shape: tuple[int, ...]) -> int:
+    """32-byte sectors of all planes of float32, each by itself."""
+    size = math.prod(shape[2:]) * 4
+    ends = np.arange(1, shape[0] * shape[1] + 1) * size
+    return int((-(-ends // 32) - (ends - size) // 32).sum())
+
+
+@pytest.mark.parametrize("shape", FEWEST_FOR)
+def test_few_more_sectors_than_there_must_be(shape: str) -> None:
+    """Both arrays once; weights once for each image, which other blocks compute."""
+    with emulated_cupy.pretend():
+        for direction in DIRECTIONS:
+            problem = ConvProblem.parse(f"{direction} {shape}")
+            computed(emulated_cupy, NCHW, problem, params={"results": 16, "columns": 4})
+            made = NCHW.launches(problem, {"results": 16, "columns": 4}, contiguous(problem))
+            moved = traffic(emulated_cupy, made)
+            planes = [planes_sectors(problem.input_shape), planes_sectors(problem.output_shape)]
+            if direction != "backward_weight":  # their blocks take several planes
+                planes = [math.prod(problem.input_shape) / 8, math.prod(problem.output_shape) / 8]
+            weights = math.prod(problem.weight_shape) / 8 * (1 if direction == "backward_weight" else problem.batch)
+            least = sum(planes) + weights
+            assert moved.loaded + moved.stored <= PARTS_OF_FEWEST * least, (direction, moved, least)
+
+
+MUTATIONS = (
+    # direction, shape, what is changed, into what: each must change the result or be reported
+    ("forward", SHAPES[0], "(fc_u32)(top + r) < (fc_u32)c.source_size[1]", "true"),
+    ("forward", SHAPES[0], "(fc_u32)(left + i * APART) < (fc_u32)c.source_size[2]", "true"),
+    ("forward", SHAPES[1], "fc_u32 slab;", "fc_u32 slab;\n#undef LEAD\n#define LEAD 0\n"),
+    ("forward", SHAPES[2], "__syncthreads();\n    const int size", "const int size"),
+    ("forward", SHAPES[0], "if (WHOLE || u.top + i < c.pixels[1]) target", "target"),
+    ("forward", SHAPES[16], "front + kd * c.delta[0]", "front"),
+    ("backward_input", SHAPES[3], "place % SW", "(place + 1) % SW"),
+    ("backward_input", SHAPES[3], "r = 1 - TAPS_H", "r = 2 - TAPS_H"),
+    ("backward_weight", SHAPES[0], "distance = 16", "distance = 8"),
+    ("backward_weight", SHAPES[0], "w < THREADS / 32; w++) total", "w < 1; w++) total"),
+    ("backward_weight", SHAPES[0], "__syncthreads(); // of all warps", ""),
+    ("backward_weight", "2x3x11x11 3x1x3x3 p1:-1x1 g3", "if (!WHOLE && u.top + i >= c.pixels[1]) return;", ""),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("direction", "shape", "old", "new"), MUTATIONS)
+def test_what_is_changed_in_a_kernel_is_found(direction: str, shape: str, old: str, new: str) -> None:
+    def edit(text: str) -> str:
+        assert text.count(old) == 1, text.count(old)
+        return text.replace(old, new)
+
+    with emulated_cupy.pretend(seed=3):
+        problem = ConvProblem.parse(f"{direction} {shape}")
+        operands = {role: array.astype(np.float64) for role, array in integer_operands(problem).items()}
+        if "WHOLE" in old and direction == "backward_weight":
+            operands["input"][:, :, :, -1] = np.inf  # rows that no pixel reads, but strips of two rows do
+        try:
+            found = computed(emulated_cupy, NCHW, problem, operands, {"results": 8, "columns": 4}, edit)
+        except emulated_cupy.KernelError:
+            return
+        assert not np.array_equal(found, expected(problem, operands), equal_nan=True)

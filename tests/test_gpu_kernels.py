@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 import gpu_kernels
 import nvrtc_gate
 from emulated_cupy import nvrtc
-from gpu_kernels import Launcher
+from gpu_kernels import Launcher, memory_bound
 
 needs_nvrtc = pytest.mark.skipif(nvrtc.library() is None, reason=nvrtc.MISSING)
 
@@ -39,14 +38,6 @@ def bfloat16(x: np.ndarray) -> np.ndarray:
     """Its bits, rounded to nearest even."""
     bits = x.astype(np.float32).view(np.uint32)
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
-
-
-@pytest.mark.parametrize("shape", [(2, 5, 30, 29), (1, 3, 1, 1), (1, 1, 9, 70)])
-def test_depthwise(cp: Any, shape: tuple[int, ...]) -> None:
-    x, k = integers(0, *shape), integers(1, shape[1], 3, 3)
-    y = Launcher(cp).depthwise3x3(cp.asarray(x), cp.asarray(k)).get()
-    expected = [convolution(x[:, c : c + 1], k[None, c : c + 1], pad=1)[:, 0] for c in range(shape[1])]
-    np.testing.assert_array_equal(y, np.stack(expected, 1))
 
 
 def _skip_below(cp: Any, least: int, *, exactly: bool = False) -> None:
@@ -83,26 +74,26 @@ def test_wgmma(cp: Any, x_shape: Any, filters: int, tile_w: int) -> None:
     np.testing.assert_array_equal(y, bfloat16(convolution(x, w, pad=1) + bias[:, None, None]))
 
 
-@cache
-def used() -> dict[tuple[str, str], Any]:
-    return nvrtc_gate.compile_all(gpu_kernels.VARIANTS)
+TABLES = {"examples": (gpu_kernels.VARIANTS, gpu_kernels.RESOURCES),
+          "memory-bound": (memory_bound.VARIANTS, memory_bound.TABLE)}  # fmt: skip
 
 
 @needs_nvrtc
-@pytest.mark.parametrize("variant", gpu_kernels.VARIANTS, ids=lambda variant: variant.name)
-def test_every_architecture_compiles_them_to_what_the_table_says(variant: nvrtc_gate.Variant) -> None:
+@pytest.mark.parametrize("name", TABLES)
+def test_every_architecture_compiles_them_to_what_the_table_says(name: str) -> None:
     """After a change of a kernel: ``python tests/nvrtc_gate.py``, and look at what has become of the table."""
-    table = nvrtc_gate.Table.read(gpu_kernels.RESOURCES)
-    for arch in variant.architectures:
-        found = used()[variant.name, arch]
-        assert isinstance(found, nvrtc.Resources), f"{arch}: {found}"
-        assert table.allows((variant.name, arch), found), f"{arch}: {found}, written {table.rows[variant.name, arch]}"
+    variants, path = TABLES[name]
+    table = nvrtc_gate.Table.read(path)
+    assert set(table.rows) == {(v.name, arch) for v in variants for arch in v.architectures}
+    for key, found in nvrtc_gate.compile_all(variants).items():
+        assert isinstance(found, nvrtc.Resources), f"{key}: {found}"
+        assert table.allows(key, found), f"{key}: {found}, written {table.rows[key]}"
 
 
-@needs_nvrtc
-def test_table_has_no_row_of_kernels_that_are_gone() -> None:
-    table = nvrtc_gate.Table.read(gpu_kernels.RESOURCES)
-    assert set(table.rows) == {(v.name, arch) for v in gpu_kernels.VARIANTS for arch in v.architectures}
+def test_memory_bound_kernels_keep_their_budget() -> None:
+    for key, used in nvrtc_gate.Table.read(memory_bound.TABLE).rows.items():
+        assert used.registers <= memory_bound.MAX_REGISTERS, key
+        assert used.local_bytes == 0, key
 
 
 @needs_nvrtc

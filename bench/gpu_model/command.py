@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .chips import CHIPS, Chip
 
 if TYPE_CHECKING:
-    from .examples import Example
+    from .examples import Example, LayerExample
     from .launches import Prediction
 
 HEADER: tuple[str, ...] = (
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _row(example: Example, chip: Chip, made: Prediction) -> tuple[str, ...]:
+def _row(example: Example | LayerExample, chip: Chip, made: Prediction) -> tuple[str, ...]:
     launch = example.launch
     if example.ceiling == "copy":
         rate, unit, peak = launch.memory_bytes / made.seconds, "TB/s", chip.copy_bytes_per_second

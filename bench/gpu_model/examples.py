@@ -20,6 +20,7 @@ from gpu_kernels import Launcher
 
 from .chips import Chip, Wavefronts
 from .launches import Code, Launch, steps_of_main_loop
+from .memory_bound import LayerExample, layer_examples
 from .sass import disassemble
 
 
@@ -77,15 +78,6 @@ def _ones(cp: Any, *shape: int, dtype: Any = np.float32) -> Any:
     return cp.ones(shape, dtype)
 
 
-def depthwise(rows: int) -> Example:
-    """3 x 3, float32; a thread ``rows`` results."""
-    n, c, h, w = 32, 256, 56, 56
-    threads = n * c * -(-h // rows) * w
-    moved = 2 * 4 * n * c * h * w
-    launch = Launch(128, -(-threads // 128), 0, 18 * n * c * h * w, moved, moved, steps_of_main_loop(1), {})
-    return Example(f"depthwise3x3, {rows} rows", "32x256x56x56", "depthwise3x3", {"ROWS": rows}, launch, "copy")
-
-
 def patch() -> Example:
     """Dense 3 x 3, bfloat16 by mma.sync; tiles of 2 x 56 pixels."""
     n, c, h, w, k = 32, 256, 56, 56, 256
@@ -114,6 +106,6 @@ def wgmma() -> Example:
                    "HGMMA")  # fmt: skip
 
 
-def examples() -> list[Example]:
+def examples() -> list[Example | LayerExample]:
     """All of them."""
-    return [depthwise(4), depthwise(8), depthwise(14), patch(), wgmma()]
+    return [*layer_examples(), patch(), wgmma()]

@@ -13,7 +13,7 @@ Strides = tuple[int, int, int, int, int]
 UNITS_LIMIT = 2**31
 """Threads of a launch are fewer."""
 OFFSET_LIMIT = 2**31
-"""Images whose offsets reach this far have 64-bit ones."""
+"""Offsets inside an image are 64-bit where they reach so many bytes."""
 MAX_ALIGNMENT = 16
 """Bytes of the widest access."""
 
@@ -61,9 +61,9 @@ def packed(dtype: np.dtype, values: Iterable[object]) -> np.ndarray:
     return np.array([tuple(values)], dtype)
 
 
-def is_wide(sizes: Iterable[int], strides: Iterable[int]) -> bool:
-    """Whether offsets inside an image need 64 bits."""
-    return sum((size - 1) * abs(stride) for size, stride in zip(sizes, strides, strict=True)) >= OFFSET_LIMIT
+def is_wide(sizes: Iterable[int], strides: Iterable[int], itemsize: int) -> bool:
+    """Whether offsets inside an image need 64 bits; in front of it and behind it lies as much padding, at most."""
+    return 3 * itemsize * sum(size * abs(stride) for size, stride in zip(sizes, strides, strict=True)) >= OFFSET_LIMIT
 
 
 def vector_elements(row_sizes: Iterable[int], placements: Iterable[Placement], itemsize: int, most: int) -> int:

@@ -51,8 +51,13 @@ def kernel_source(room: str, defines: Mapping[str, int | str], *more: str) -> st
     """The text of a room's kernels. Parameters are #defines in it, not options of the compiler, since CuPy compiles
     once more for every set of options; ``more`` are further headers of ``csrc/``."""
     folder = room if room in BESIDE_ALGORITHMS else f"algorithms/{room}"
+    return source_of(f"{folder}/kernels.cu", defines, *SHARED, *more)
+
+
+def source_of(path: str, defines: Mapping[str, int | str], *headers: str) -> str:
+    """The text of the kernels in ``path``, behind #defines and headers of ``csrc/``."""
     head = "".join(f"#define {name} {value}\n" for name, value in defines.items())
-    return head + "".join(_text(f"csrc/{name}") for name in (*SHARED, *more)) + _text(f"{folder}/kernels.cu")
+    return head + "".join(_text(f"csrc/{name}") for name in headers) + _text(path)
 
 
 def divider(d: int) -> tuple[int, int, int]:

@@ -18,7 +18,6 @@ from . import implicit_gemm
 HERE = Path(__file__).parent
 SHARED = HERE.parent.parent / "fastconv" / "_gpu" / "csrc"
 DEFAULTS = {
-    "depthwise3x3": {"ROWS": 8},
     "patch_mma": {"BM": 128, "BN": 128, "R": 3, "S": 3, "STAGES": 3, "PATCH": 232},
     "wgmma_conv": {"R": 3, "S": 3, "STAGES": 4, "TILE_W": 64},
 }
@@ -35,7 +34,6 @@ def source(name: str, **defines: int) -> str:
 
 
 VARIANTS = (
-    Variant("depthwise3x3", "depthwise3x3", source("depthwise3x3"), from_architecture(75)),
     Variant("patch_mma", "patch_mma", source("patch_mma"), from_architecture(80)),
     Variant("wgmma_conv", "wgmma_conv", source("wgmma_conv"), ("sm_90a",)),
     *implicit_gemm.variants(),
@@ -67,16 +65,6 @@ class Launcher:
 
     def _function(self, name: str, **defines: int) -> Any:
         return _function(self.cp, name, self._edit(source(name, **defines)))
-
-    def depthwise3x3(self, x: Any, k: Any, rows: int = 8) -> Any:
-        """Every channel with its own 3 x 3 kernel, float32."""
-        n, c, h, w = x.shape
-        y, strips = self.cp.empty(x.shape, x.dtype), -(-h // rows)
-        total = n * c * strips * w
-        sizes = (*(np.int32(size) for size in (c, h, w)), *(struct(divider(size)) for size in (w, strips, c)))
-        kernel = self._function("depthwise3x3", ROWS=rows)
-        kernel((-(-total // 128),), (128,), (x, k, y, *sizes, np.int32(total)))
-        return y
 
     def patch_mma(self, x: Any, w: Any, bias: Any = None, pad: int = 0, dilation: int = 1,
                   tile: tuple[int, int] = (8, 16), bm: int = 128, stages: int = 3) -> Any:  # fmt: skip

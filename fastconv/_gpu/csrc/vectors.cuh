@@ -105,21 +105,52 @@ template <int V> static __device__ __forceinline__ void fc_load(const fc_element
     }
 }
 
+// Vectors are stored by inline PTX, since the compiler takes them apart where stores of two branches meet.
+#define FC_STORE(space, address, constraint)                                                                           \
+    if constexpr (sizeof(fc_element) * V == 16 && ELEMENT == FLOAT64)                                                  \
+        asm volatile("st." space ".v2.f64 [%0], {%1,%2};" ::constraint(address), "d"((double)from[0]),                 \
+                     "d"((double)from[V - 1])                                                                          \
+                     : "memory");                                                                                      \
+    else if constexpr (V == 2 && ELEMENT == FLOAT32)                                                                   \
+        asm volatile("st." space ".v2.f32 [%0], {%1,%2};" ::constraint(address), "f"((float)from[0]),                  \
+                     "f"((float)from[V - 1])                                                                           \
+                     : "memory");                                                                                      \
+    else if constexpr (V == 4 && ELEMENT == FLOAT32)                                                                   \
+        asm volatile("st." space ".v4.f32 [%0], {%1,%2,%3,%4};" ::constraint(address), "f"((float)from[0]),            \
+                     "f"((float)from[V / 4]), "f"((float)from[V / 2]), "f"((float)from[V - 1])                         \
+                     : "memory");                                                                                      \
+    else if constexpr (V == 2)                                                                                         \
+        asm volatile("st." space ".b32 [%0], %1;" ::constraint(address), "r"(fc_narrow2(from)) : "memory");            \
+    else if constexpr (V == 4)                                                                                         \
+    asm volatile("st." space ".v2.b32 [%0], {%1,%2};" ::constraint(address), "r"(fc_narrow2(from)),                    \
+                 "r"(fc_narrow2(from + V / 2))                                                                         \
+                 : "memory")
+
 template <int V> static __device__ __forceinline__ void fc_store(fc_element *to, const fc_sum (&from)[V]) {
     static_assert(V == 1 || V == 2 || (V == 4 && ELEMENT != FLOAT64), "vectors of up to 16 bytes");
-    if constexpr (V == 1) {
-        *to = fc_narrow(from[0]);
-    } else if constexpr (V == 2) {
-#if ELEMENT == FLOAT32 || ELEMENT == FLOAT64
-        *reinterpret_cast<fc_pair *>(to) = fc_pair{from[0], from[1]};
-#else
-        *reinterpret_cast<fc_pair *>(to) = fc_narrow2(from);
-#endif
+    if constexpr (V == 1) *to = fc_narrow(from[0]);
+    FC_STORE("global", to, "l");
+}
+
+template <int V> static __device__ __forceinline__ void fc_store_shared(fc_element *to, const fc_sum (&from)[V]) {
+    if constexpr (V == 1) *to = fc_narrow(from[0]);
+    FC_STORE("shared", fc_shared_address(to), "r");
+}
+
+// V elements from shared to global memory.
+template <int V> static __device__ __forceinline__ void fc_copy_out(fc_element *to, const fc_element *from) {
+    constexpr int BYTES = sizeof(fc_element) * V;
+    const fc_u32 at = fc_shared_address(from);
+    fc_u32 a, b, c, d;
+    if constexpr (BYTES == 16) {
+        asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];" : "=r"(a), "=r"(b), "=r"(c), "=r"(d) : "r"(at) : "memory");
+        asm volatile("st.global.v4.b32 [%0], {%1,%2,%3,%4};" ::"l"(to), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
+    } else if constexpr (BYTES == 8) {
+        asm volatile("ld.shared.v2.b32 {%0,%1}, [%2];" : "=r"(a), "=r"(b) : "r"(at) : "memory");
+        asm volatile("st.global.v2.b32 [%0], {%1,%2};" ::"l"(to), "r"(a), "r"(b) : "memory");
+    } else if constexpr (BYTES == 4) {
+        *(fc_u32 *)to = *(const fc_u32 *)from;
     } else {
-#if ELEMENT == FLOAT32
-        *reinterpret_cast<fc_four *>(to) = fc_four{from[0], from[1], from[2], from[3]};
-#elif ELEMENT != FLOAT64
-        *reinterpret_cast<fc_four *>(to) = fc_four{fc_narrow2(from), fc_narrow2(from + 2)};
-#endif
+        *to = *from;
     }
 }

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from ...._algorithm import MAX_PHASES, Algorithm, Machine, Params
-from ...._problem import ACTIVATIONS, ConvProblem
+from ...._problem import ACTIVATIONS, ConvProblem, Sizes
 from ...launches import DIVIDER, UNITS_LIMIT, Launch, Placement, divider, is_wide, packed, vector_elements
-from ...phases import PhaseStruct, contiguous, phases_of, source_role
+from ...phases import PhaseStruct, contiguous, phases_of, source_role, strides_of
 from ...source import kernel_source
-from .tiling import MAX_ROW_TAPS, Tile, splits_for, strided_rows, tile_for, wanted_rows
+from .tiling import MANY_TAPS, MAX_ROW_TAPS, UNROLLED_TAPS, Tile, splits_for, strided_rows, tile_for, wanted_results
 
 ROOM = "depthwise_nchw"
 THREADS = 128
+WARP = 32
+SECTOR = 32
+"""Bytes."""
 MAX_STRIDE = 4
 """Strides of input gradients that are computed in one launch."""
 WANTED_BLOCKS = 2048
@@ -48,14 +50,11 @@ class DepthwiseNchw(Algorithm):
         )
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
-        """The most rows and columns of a thread: several columns where rows of taps are long or elements short."""
-        is_short = problem.kernel_size[1] > 1
-        columns = {8: 1, 4: 1, 2: 2}[ITEMSIZE[problem.dtype]] if is_short else 4
-        is_gradient = problem.direction == "backward_input"
-        pixels = problem.input_size if is_gradient else problem.output_size
-        planes = problem.batch * problem.result_channels
-        default = {"rows": wanted_rows(pixels, planes, columns), "columns": columns}
-        others = [{"rows": rows, "columns": columns} for rows in (14, 8, 4) for columns in (1, 2, 4)]
+        """The most results and columns of a thread; columns are fewer where rows do not consist of whole vectors."""
+        shape = problem.output_shape if problem.direction == "backward_weight" else problem.result_shape
+        results = wanted_results(math.prod(shape), math.prod(problem.kernel_size), problem.direction == "forward")
+        default = {"results": results, "columns": 4}
+        others = [{"results": results, "columns": columns} for results in (8, 16, 32) for columns in (1, 2, 4)]
         return [default, *(params for params in others if params != default)]
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
@@ -119,7 +118,7 @@ def _defines(problem: ConvProblem, placements: Mapping[str, Placement], tile: Ti
         images.append((problem.result_shape[2:], placements["add"]))  # type: ignore[arg-type]
     return {
         "ELEMENT": problem.dtype.upper(),
-        "WIDE": int(any(is_wide(sizes, place.strides[2:]) for sizes, place in images)),
+        "WIDE": int(any(is_wide(sizes, place.strides[2:], ITEMSIZE[problem.dtype]) for sizes, place in images)),
         "UNIT": int(placements[source_role(problem)].strides[4] == 1),
         "ROWS": tile.rows, "COLUMNS": tile.columns, "UNROLLED": int(tile.unrolled),
         "BIAS": int(e.bias), "ADD": int(e.add),
@@ -127,11 +126,43 @@ def _defines(problem: ConvProblem, placements: Mapping[str, Placement], tile: Ti
     }  # fmt: skip
 
 
-def _axes(phase: PhaseStruct, columns: int) -> dict[str, int]:
+def _axes(phase: PhaseStruct, rows: int, columns: int) -> dict[str, int]:
     """A phase without taps still has results: its kernel has one tap in none of its planes."""
-    (_, kh, kw), (_, sh, sw), (_, dh, dw) = phase.taps, phase.step, phase.delta
-    lead = phase.first[2] % columns
-    return {"KH": max(kh, 1), "KW": max(kw, 1), "SH": sh, "SW": sw, "DH": dh, "DW": dw, "LEAD": lead}
+    (kd, kh, kw), (_, sh, sw), (_, dh, dw) = phase.taps, phase.step, phase.delta
+    lead, channels = phase.first[2] % columns, int(phase.fields["channels"])  # type: ignore[call-overload]
+    kd = kd if kh and kw else 0
+    weight = phase.fields["weight_stride"]
+    return {
+        "WHOLE": int(phase.pixels[1] % rows == 0),
+        "BLOCKS": 3 if max(kh * kw if kh * kw <= UNROLLED_TAPS else kw, 1) >= MANY_TAPS else 4,
+        "WEIGHT_H": weight[3],  # type: ignore[index]
+        "WEIGHT_W": weight[4],  # type: ignore[index]
+        "CHANNELS": 1 if channels == 1 else 0,
+        "KD": kd,
+        "KH": max(kh, 1),
+        "KW": max(kw, 1),
+        "SH": sh,
+        "SW": sw,
+        "DH": dh,
+        "DW": dw,
+        "LEAD": lead,
+    }
+
+
+def _block(problem: ConvProblem, placement: Placement, size: Sizes, units: int, width: int) -> dict[str, int]:
+    """THREADS, UNITS and SLABS of a block, of results that lie so; ``units`` of a slab. Rows of whole sectors are
+    stored as they are."""
+    itemsize = ITEMSIZE[problem.dtype]
+    channels, whole = problem.result_channels, placement.strides
+    is_dense = whole == strides_of((problem.batch, channels, *size))
+    if not is_dense or units > THREADS or width * itemsize % SECTOR == 0:
+        return {"THREADS": THREADS, "UNITS": THREADS, "SLABS": 0}
+    slabs = min(THREADS // units, problem.batch * channels * size[0])
+    return {"THREADS": -(-slabs * units // WARP) * WARP, "UNITS": slabs * units, "SLABS": slabs}
+
+
+def _grid(count: int, block: Mapping[str, int | str]) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    return (-(-count // int(block["UNITS"])), 1, 1), (int(block["THREADS"]), 1, 1)
 
 
 def _units(problem: ConvProblem, columns: int, strips: int, depths: int, per_image: int, per_group: int,
@@ -175,21 +206,21 @@ def _forward(
             for name, role in (("result", str(result)), ("add", "add")) if role in placements]  # fmt: skip
     is_whole = all(phase.fields[f"{name}_at"] == 0 for name in ("source", "result", "add"))
     columns = vector_elements(rows, lie, size, min(params["columns"], 16 // size)) if is_whole else 1
-    tile = tile_for(phase.pixels, phase.taps, phase.step, phase.delta, columns, params["rows"])
-    if 0 in phase.taps:
-        phase = dataclasses.replace(phase, fields=phase.fields | {"taps": (0, 1, 1)})
-    exact = {"FORWARD": 1, "EXACT": int(problem.direction == "backward_input")}
-    text = kernel_source(
-        ROOM, _defines(problem, placements, tile) | _axes(phase, tile.columns) | exact, "vectors.cuh"
-    )  # fmt: skip
+    tile = tile_for(phase.pixels, phase.taps, phase.step, phase.delta, columns, params["results"])
     across, strips = phase.pixels[2] // tile.columns, -(-phase.pixels[1] // tile.rows)
+    defines = _defines(problem, placements, tile) | _axes(phase, tile.rows, tile.columns)
+    is_exact = problem.direction == "backward_input"
+    blocks = defines["BLOCKS"] if is_exact or not tile.unrolled else 4
+    defines |= {"FORWARD": 1, "EXACT": int(is_exact), "BLOCKS": blocks}
+    defines |= _block(problem, lie[1], phase.pixels, strips * across, phase.pixels[2])
+    text = kernel_source(ROOM, defines, "vectors.cuh")
     units = per_image * phase.pixels[0] * strips * across
     per_group = int(phase.fields["filters"])  # type: ignore[call-overload]
     for begin, images in _batches(problem.batch, units):
         count = images * units
         sizes = _units(problem, across, strips, phase.pixels[0], per_image, per_group, count)
         arguments = (*_pointers(problem), phase.packed(**_of_images(phase, begin)), sizes)
-        yield Launch("depthwise_forward", text, (-(-count // THREADS), 1, 1), (THREADS, 1, 1), arguments)
+        yield Launch("depthwise_forward", text, *_grid(count, defines), arguments)
 
 
 def _strided_gradient(problem: ConvProblem, params: Params, placements: Mapping[str, Placement]) -> Iterator[Launch]:
@@ -208,16 +239,18 @@ def _strided_gradient(problem: ConvProblem, params: Params, placements: Mapping[
     }  # fmt: skip
     phase = PhaseStruct(fields, problem.input_size, problem.kernel_size, (1, sh, sw), (0, top, left), (1, 1, 1))
     depth = problem.input_size[0]
-    rows = strided_rows(height, sh, top, params["rows"])
-    defines = _defines(problem, placements, Tile(rows, 1, True)) | _axes(phase, 1) | {"GRADIENT": 1}
-    text = kernel_source(ROOM, defines, "vectors.cuh")
+    rows = strided_rows(height, sh, top, params["results"])
+    defines = _defines(problem, placements, Tile(rows, 1, True)) | _axes(phase, rows, 1) | {"GRADIENT": 1}
+    defines["WHOLE"] = int(top % sh == 0 and height % rows == 0)
     strips = -(-(height + top % sh) // rows)
+    defines |= _block(problem, placements["input"], problem.input_size, strips * width, width)
+    text = kernel_source(ROOM, defines, "vectors.cuh")
     units = problem.in_channels * depth * strips * width
     for begin, images in _batches(problem.batch, units):
         count = images * units
         sizes = _units(problem, width, strips, depth, problem.in_channels, 1, count)
         arguments = (*_pointers(problem), phase.packed(**_of_images(phase, begin)), sizes)
-        yield Launch("depthwise_strided_gradient", text, (-(-count // THREADS), 1, 1), (THREADS, 1, 1), arguments)
+        yield Launch("depthwise_strided_gradient", text, *_grid(count, defines), arguments)
 
 
 def _weight_gradient(
@@ -228,10 +261,11 @@ def _weight_gradient(
     sizes = [problem.input_size[2], problem.output_size[2]]
     lie = [placements["input"], placements["output"]]
     columns = vector_elements(sizes, lie, size, min(params["columns"], 16 // size))
-    tile = tile_for(phase.pixels, phase.taps, phase.step, phase.delta, columns, params["rows"])
+    tile = tile_for(phase.pixels, phase.taps, phase.step, phase.delta, columns, params["results"])
     tap_rows = phase.taps[1] if tile.unrolled else 1
-    defines = _defines(problem, placements, tile) | _axes(phase, tile.columns)
-    text = kernel_source(ROOM, defines | {"WEIGHT": 1, "TAP_ROWS": tap_rows}, "vectors.cuh")
+    defines = _defines(problem, placements, tile) | _axes(phase, tile.rows, tile.columns)
+    defines |= {"TAP_ROWS": tap_rows, "THREADS": THREADS, "UNITS": THREADS, "SLABS": 0}
+    sums, totals = (kernel_source(ROOM, defines | {"WEIGHT": stage}, "vectors.cuh") for stage in (1, 2))
     across, strips = phase.pixels[2] // tile.columns, -(-phase.pixels[1] // tile.rows)
     slices = phase.taps[1] // tap_rows
     filters, per_group = problem.out_channels, problem.out_channels // problem.groups
@@ -242,7 +276,7 @@ def _weight_gradient(
     struct, by_slice = phase.packed(), packed(DIVIDER, divider(slices))
     places = _units(problem, across, strips, phase.pixels[0], 1, per_group, units, per_split)
     first = Launch(
-        "depthwise_weight_gradient", text, (filters, splits, slices * phase.taps[0]), (THREADS, 1, 1),
+        "depthwise_weight_gradient", sums, (filters, splits, slices * phase.taps[0]), (THREADS, 1, 1),
         ("input", "output", "weight", "workspace" if scratch else None, struct, places, by_slice),
         workspace_bytes=scratch,
     )  # fmt: skip
@@ -250,6 +284,6 @@ def _weight_gradient(
         return [first]
     places = _units(problem, 1, 1, phase.taps[0], filters, per_group, count)
     arguments = ("workspace", "weight", struct, places, by_slice, np.uint32(count), np.uint32(splits))
-    second = Launch("depthwise_sum_splits", text, (-(-count // THREADS), 1, 1), (THREADS, 1, 1), arguments,
+    second = Launch("depthwise_sum_splits", totals, (-(-count // THREADS), 1, 1), (THREADS, 1, 1), arguments,
                     workspace_bytes=scratch)  # fmt: skip
     return [first, second]

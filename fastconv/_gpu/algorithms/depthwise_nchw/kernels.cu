@@ -5,11 +5,15 @@
 // loaded once into registers and multiplied into every row of results that it reaches; neighbouring lanes read the
 // same lines, which the first-level cache holds, so that memory is read once.
 //
-// KH, KW: taps of a plane; SH, SW: steps; DH, DW: distances of taps, positive. With UNROLLED all taps of a plane are in
+// KD: planes of taps; KH, KW: taps of a plane, WEIGHT_H and WEIGHT_W elements apart; CHANNELS: source channels of a
+// group, 0: c.channels; SH, SW: steps; DH, DW: distances of taps, positive. With UNROLLED all taps of a plane are in
 // registers; else those of one row are, and the source rows are loaded anew for each. COLUMNS > 1 asks for rows of
 // multiples of COLUMNS elements, aligned to vectors; LEAD is how far the first element that a unit reads lies behind
-// a vector's start. UNIT: neighbours of a source row are neighbours in memory.
-#define THREADS 128
+// a vector's start. UNIT: neighbours of a source row are neighbours in memory. WHOLE: ROWS divides the results' rows.
+//
+// A block of THREADS threads has UNITS units; a multiprocessor holds BLOCKS of them at least. With SLABS, not 0, they
+// are those of so many whole slabs (all rows of a depth), whose results lie without gaps: these are put together in
+// shared memory and stored in one piece, where rows alone would leave sectors in parts.
 
 // Numbers of columns, strips, result depths, result channels and result channels in a group.
 struct fc_units {
@@ -27,11 +31,21 @@ struct fc_units {
 #define AT(j, kw) (LEAD + (j) * SW + (kw) * DW)
 #endif
 
+#if CHANNELS
+#define SOURCE_CHANNELS CHANNELS
+#else
+#define SOURCE_CHANNELS c.channels
+#endif
+
+#define SIZE ((fc_index)sizeof(fc_element))
+
 // Where a unit lies.
 struct fc_unit {
     int n, filter, group, depth, top, column;
+    fc_u32 slab;
     __device__ __forceinline__ fc_unit(fc_u32 index, const fc_units &u) {
-        const fc_u32 line = fc_quotient(index, u.columns), slab = fc_quotient(line, u.strips);
+        const fc_u32 line = fc_quotient(index, u.columns);
+        slab = fc_quotient(line, u.strips);
         const fc_u32 plane = fc_quotient(slab, u.depths);
         column = (index - line * u.columns.d) * COLUMNS;
         top = (line - slab * u.strips.d) * ROWS;
@@ -50,20 +64,24 @@ static __device__ constexpr bool fc_is_read(int vector) {
     return false;
 }
 
-// The elements of a source row that a unit reads, zeros outside of it.
+// The address `i` times `pitch` bytes from another one.
+template <typename T> static __device__ __forceinline__ T *fc_step(T *from, fc_index pitch, int i) {
+    return (T *)((const char *)from + (long long)i * pitch);
+}
+
+// The elements of a source row that a unit reads, zeros outside of it; `from` is the place of column `left`.
 struct fc_row {
     fc_sum v[VECTORS * COLUMNS];
-    __device__ __forceinline__ void load(const fc_element *line, bool inside, int left, const fc_correlation &c) {
+    __device__ __forceinline__ void load(const fc_element *from, bool inside, int left, const fc_correlation &c) {
 #pragma unroll
         for (int i = 0; i < VECTORS; i++) {
             if (!fc_is_read(i)) continue;
-            const int at = left + i * APART;
             fc_sum part[COLUMNS] = {};
+            if (inside && (fc_u32)(left + i * APART) < (fc_u32)c.source_size[2])
 #if UNIT
-            if (inside && (fc_u32)at < (fc_u32)c.source_size[2]) fc_load<COLUMNS>(line + at, part);
+                fc_load<COLUMNS>(from + i * APART, part);
 #else
-            if (inside && (fc_u32)at < (fc_u32)c.source_size[2])
-                fc_load<COLUMNS>(line + (fc_index)at * (fc_index)c.source_stride[4], part);
+                fc_load<COLUMNS>(fc_step(from, (fc_index)c.source_stride[4] * SIZE, i * APART), part);
 #endif
 #pragma unroll
             for (int j = 0; j < COLUMNS; j++) v[i * COLUMNS + j] = part[j];
@@ -71,10 +89,12 @@ struct fc_row {
     }
 };
 
-// Calls fold(row, i, kh) for every source row and every pair of a row of results and a row of taps that reads it.
+// Calls fold(row, i, kh) for every source row and every pair of a row of results and a row of taps that reads it;
+// `from` is the place of row `top` and column `left`.
 template <int TAPS, typename Fold>
-static __device__ __forceinline__ void fc_each_row(const fc_element *plane, bool inside, int top, int left,
+static __device__ __forceinline__ void fc_each_row(const fc_element *from, bool inside, int top, int left,
                                                    const fc_correlation &c, Fold fold) {
+    const fc_index pitch = (fc_index)c.source_stride[3] * SIZE;
 #pragma unroll
     for (int r = 0; r <= (ROWS - 1) * SH + (TAPS - 1) * DH; r++) {
         bool is_read = false;
@@ -82,18 +102,20 @@ static __device__ __forceinline__ void fc_each_row(const fc_element *plane, bool
         for (int i = 0; i < ROWS; i++) is_read |= r >= i * SH && (r - i * SH) % DH == 0 && (r - i * SH) / DH < TAPS;
         if (!is_read) continue;
         fc_row row;
-        const bool there = inside && (fc_u32)(top + r) < (fc_u32)c.source_size[1];
-        row.load(plane + (fc_index)(top + r) * (fc_index)c.source_stride[3], there, left, c);
+        row.load(fc_step(from, pitch, r), inside && (fc_u32)(top + r) < (fc_u32)c.source_size[1], left, c);
 #pragma unroll
         for (int i = 0; i < ROWS; i++)
             if (r >= i * SH && (r - i * SH) % DH == 0 && (r - i * SH) / DH < TAPS) fold(row, i, (r - i * SH) / DH);
     }
 }
 
-static __device__ __forceinline__ const fc_element *fc_source_plane(const fc_element *source, const fc_correlation &c,
-                                                                    int n, int channel, int depth) {
-    return source + (c.source_at + n * c.source_stride[0] + channel * c.source_stride[1]) +
-           (fc_index)depth * (fc_index)c.source_stride[2];
+// The place of an element of the source; it may lie outside.
+static __device__ __forceinline__ const fc_element *fc_source(const fc_element *source, const fc_correlation &c, int n,
+                                                              int channel, int depth, int row, int column) {
+    const fc_index in_plane = (fc_index)depth * (fc_index)c.source_stride[2] +
+                              (fc_index)row * (fc_index)c.source_stride[3] +
+                              (fc_index)column * (fc_index)c.source_stride[4];
+    return source + (c.source_at + n * c.source_stride[0] + channel * c.source_stride[1] + in_plane);
 }
 
 // One axis of taps in the order that fc_exact visits them.
@@ -104,7 +126,7 @@ struct fc_taps {
 // The sum of the products that exist: what is outside of the source is not multiplied. For weights that are not
 // finite, in input gradients.
 static __device__ __forceinline__ fc_sum fc_exact(const fc_element *source, const fc_element *weight,
-                                               const fc_correlation &c, fc_taps d, fc_taps h, fc_taps w) {
+                                                  const fc_correlation &c, fc_taps d, fc_taps h, fc_taps w) {
     fc_sum sum = 0;
 #pragma unroll 1
     for (; d.tap < d.taps; d.tap += d.tap_step, d.at += d.delta)
@@ -114,51 +136,78 @@ static __device__ __forceinline__ fc_sum fc_exact(const fc_element *source, cons
             for (fc_taps x = w; x.tap < x.taps; x.tap += x.tap_step, x.at += x.delta) {
                 if ((fc_u32)d.at >= (fc_u32)d.size || (fc_u32)y.at >= (fc_u32)y.size || (fc_u32)x.at >= (fc_u32)x.size)
                     continue;
-                const fc_sum a = fc_widen(source[d.at * c.source_stride[2] + y.at * c.source_stride[3] +
-                                                 x.at * c.source_stride[4]]);
-                const fc_sum b = fc_widen(weight[d.tap * c.weight_stride[2] + y.tap * c.weight_stride[3] +
-                                                 x.tap * c.weight_stride[4]]);
+                const fc_sum a =
+                    fc_widen(source[d.at * c.source_stride[2] + y.at * c.source_stride[3] + x.at * c.source_stride[4]]);
+                const fc_sum b = fc_widen(
+                    weight[d.tap * c.weight_stride[2] + y.tap * c.weight_stride[3] + x.tap * c.weight_stride[4]]);
                 sum += a * b;
             }
     return sum;
 }
 
-// Stores a row of results, the epilogue before.
-static __device__ __forceinline__ void fc_finish(fc_element *result, const fc_element *bias, const fc_element *add,
-                                                 const fc_correlation &c, const fc_unit &u, int row, int column,
-                                                 fc_sum (&sum)[COLUMNS]) {
-    const long long at = u.n * c.result_stride[0] + u.filter * c.result_stride[1] + c.result_at;
-    const fc_index in_plane = (fc_index)u.depth * (fc_index)c.result_stride[2] +
-                              (fc_index)row * (fc_index)c.result_stride[3] +
-                              (fc_index)column * (fc_index)c.result_stride[4];
-#if BIAS
-    const fc_sum b = fc_widen(bias[u.filter]);
-#pragma unroll
-    for (int j = 0; j < COLUMNS; j++) sum[j] += b;
+#if SLABS
+__shared__ __align__(16) fc_element fc_staged[UNITS * ROWS * COLUMNS];
 #endif
-#if ADD
-    fc_sum more[COLUMNS];
-    const fc_index add_in_plane = (fc_index)u.depth * (fc_index)c.add_stride[2] +
-                                  (fc_index)row * (fc_index)c.add_stride[3] +
-                                  (fc_index)column * (fc_index)c.add_stride[4];
-    fc_load<COLUMNS>(add + (u.n * c.add_stride[0] + u.filter * c.add_stride[1] + c.add_at) + add_in_plane, more);
-#pragma unroll
-    for (int j = 0; j < COLUMNS; j++) sum[j] += more[j];
+
+// Where a unit's results go, and what is added to them: from the row `top` on, which may lie before the first one.
+struct fc_target {
+    fc_element *result;
+    const fc_element *add;
+    fc_sum bias;
+    __device__ __forceinline__ fc_target(fc_element *results, const fc_element *biases, const fc_element *adds,
+                                         const fc_correlation &c, const fc_unit &u, int top) {
+#if SLABS
+        result = fc_staged + (((int)(u.slab - blockIdx.x * SLABS) * c.pixels[1] + top) * c.pixels[2] + u.column);
+#else
+        result = results + place(c.result_at, c.result_stride, u, top);
 #endif
+        add = ADD ? adds + place(c.add_at, c.add_stride, u, top) : 0;
+        bias = BIAS ? fc_widen(biases[u.filter]) : fc_sum(0);
+    }
+    static __device__ __forceinline__ long long place(long long at, const long long (&stride)[5], const fc_unit &u,
+                                                      int top) {
+        return at + u.n * stride[0] + u.filter * stride[1] +
+               ((fc_index)u.depth * (fc_index)stride[2] + (fc_index)top * (fc_index)stride[3] +
+                (fc_index)u.column * (fc_index)stride[4]);
+    }
+    // The row `i` from the first on.
+    __device__ __forceinline__ void store(const fc_correlation &c, int i, fc_sum (&sum)[COLUMNS]) const {
+        fc_sum more[COLUMNS] = {};
+        if (ADD) fc_load<COLUMNS>(fc_step(add, (fc_index)c.add_stride[3] * SIZE, i), more);
 #pragma unroll
-    for (int j = 0; j < COLUMNS; j++) sum[j] = fc_activate(sum[j], (fc_sum)c.slope);
-    fc_store<COLUMNS>(result + at + in_plane, sum);
+        for (int j = 0; j < COLUMNS; j++) {
+            if (BIAS) sum[j] += bias;
+            if (ADD) sum[j] += more[j];
+            sum[j] = fc_activate(sum[j], (fc_sum)c.slope);
+        }
+#if SLABS
+        fc_store_shared<COLUMNS>(result + i * c.pixels[2], sum);
+#else
+        fc_store<COLUMNS>(fc_step(result, (fc_index)c.result_stride[3] * SIZE, i), sum);
+#endif
+    }
+};
+
+// Stores what the block has put together; all its threads take part.
+static __device__ __forceinline__ void fc_store_slabs(fc_element *result, const fc_correlation &c,
+                                                      const fc_units &units) {
+#if SLABS
+    __syncthreads();
+    const int size = c.pixels[1] * c.pixels[2] / COLUMNS; // vectors of a slab
+    const int here = min((int)(units.count - blockIdx.x * UNITS), UNITS) / (UNITS / SLABS) * size;
+    const long long first = c.result_at / COLUMNS + (long long)(blockIdx.x * SLABS) * size;
+    int i = (int)threadIdx.x - (int)(first & 31); // warps begin where sectors do
+    if (i < 0) i += THREADS;
+    for (; i < here; i += THREADS) fc_copy_out<COLUMNS>(result + (first + i) * COLUMNS, fc_staged + i * COLUMNS);
+#endif
 }
 
 #if FORWARD
-// Forward, and one stride phase of an input gradient (EXACT: weights that are not finite meet no padding).
-extern "C" __global__ void __launch_bounds__(THREADS)
-    depthwise_forward(const fc_element *__restrict__ source, const fc_element *__restrict__ weight,
-                      fc_element *__restrict__ result, const fc_element *__restrict__ bias,
-                      const fc_element *__restrict__ add, const __grid_constant__ fc_correlation c,
-                      const __grid_constant__ fc_units units) {
-    const fc_u32 index = blockIdx.x * THREADS + threadIdx.x;
-    if (index >= units.count) return;
+static __device__ __forceinline__ void fc_forward(const fc_element *__restrict__ source,
+                                                  const fc_element *__restrict__ weight,
+                                                  fc_element *__restrict__ result, const fc_element *__restrict__ bias,
+                                                  const fc_element *__restrict__ add, const fc_correlation &c,
+                                                  const fc_units &units, fc_u32 index) {
     const fc_unit u(index, units);
     const fc_element *taps = weight + (c.weight_at + u.group * c.weight_group_stride +
                                        (u.filter - u.group * (int)units.per_group.d) * c.weight_stride[0]);
@@ -166,11 +215,11 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     const int front = u.depth * c.step[0] + c.first[0];
     fc_sum sum[ROWS][COLUMNS] = {};
     fc_sum zero = 0; // stays 0 while all weights are finite
-    for (int channel = 0; channel < c.channels; channel++)
-        for (int kd = 0; kd < c.taps[0]; kd++) {
+    for (int channel = 0; channel < SOURCE_CHANNELS; channel++)
+        for (int kd = 0; kd < KD; kd++) {
             const int depth = front + kd * c.delta[0];
             const bool inside = (fc_u32)depth < (fc_u32)c.source_size[0];
-            const fc_element *plane = fc_source_plane(source, c, u.n, u.group * c.channels + channel, depth);
+            const fc_element *from = fc_source(source, c, u.n, u.group * SOURCE_CHANNELS + channel, depth, top, left);
             const fc_element *in_depth = taps + (channel * c.weight_stride[1] + kd * c.weight_stride[2]);
 #if UNROLLED
 #define TAP_ROWS KH
@@ -185,12 +234,13 @@ extern "C" __global__ void __launch_bounds__(THREADS)
                 for (int i = 0; i < TAP_ROWS; i++)
 #pragma unroll
                     for (int kw = 0; kw < KW; kw++) {
-                        w[i][kw] = fc_widen(in_depth[(kh + i) * c.weight_stride[3] + kw * c.weight_stride[4]]);
+                        w[i][kw] = fc_widen(in_depth[(kh + i) * WEIGHT_H + kw * WEIGHT_W]);
 #if EXACT
                         zero += w[i][kw] * fc_sum(0);
 #endif
                     }
-                fc_each_row<TAP_ROWS>(plane, inside, top + kh * DH, left, c, [&](const fc_row &row, int i, int k) {
+                const fc_element *rows = fc_step(from, (fc_index)c.source_stride[3] * SIZE, kh * DH);
+                fc_each_row<TAP_ROWS>(rows, inside, top + kh * DH, left, c, [&](const fc_row &row, int i, int k) {
 #pragma unroll
                     for (int kw = 0; kw < KW; kw++)
 #pragma unroll
@@ -202,12 +252,12 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     if (!(zero == 0)) {
 #pragma unroll 1
         for (int i = 0; i < ROWS * COLUMNS; i++) {
-            const fc_taps d = {front, c.delta[0], c.source_size[0], 0, 1, c.taps[0]};
+            const fc_taps d = {front, c.delta[0], c.source_size[0], 0, 1, KD};
             const fc_taps h = {top + i / COLUMNS * SH, DH, c.source_size[1], 0, 1, KH};
             const fc_taps w = {left + LEAD + i % COLUMNS * SW, DW, c.source_size[2], 0, 1, KW};
             fc_sum exact = 0;
-            for (int channel = 0; channel < c.channels; channel++)
-                exact += fc_exact(fc_source_plane(source, c, u.n, u.group * c.channels + channel, 0),
+            for (int channel = 0; channel < SOURCE_CHANNELS; channel++)
+                exact += fc_exact(fc_source(source, c, u.n, u.group * SOURCE_CHANNELS + channel, 0, 0, 0),
                                   taps + channel * c.weight_stride[1], c, d, h, w);
 #pragma unroll
             for (int k = 0; k < ROWS * COLUMNS; k++) // no computed index: sums stay in registers
@@ -215,26 +265,36 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         }
     }
 #endif
+    const fc_target target(result, bias, add, c, u, u.top);
 #pragma unroll
     for (int i = 0; i < ROWS; i++)
-        if (u.top + i < c.pixels[1]) fc_finish(result, bias, add, c, u, u.top + i, u.column, sum[i]);
+        if (WHOLE || u.top + i < c.pixels[1]) target.store(c, i, sum[i]);
+}
+
+// Forward, and one stride phase of an input gradient (EXACT: weights that are not finite meet no padding).
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    depthwise_forward(const fc_element *__restrict__ source, const fc_element *__restrict__ weight,
+                      fc_element *__restrict__ result, const fc_element *__restrict__ bias,
+                      const fc_element *__restrict__ add, const __grid_constant__ fc_correlation c,
+                      const __grid_constant__ fc_units units) {
+    const fc_u32 index = blockIdx.x * UNITS + threadIdx.x;
+    if (threadIdx.x < UNITS && index < units.count) fc_forward(source, weight, result, bias, add, c, units, index);
+    fc_store_slabs(result, c, units);
 }
 #endif
 
 #if GRADIENT
-// All stride phases of an input gradient at once, of taps that are neighbours. Element i is reached by the taps
-// t = u % S, u % S + S, ... with u = i + before, from output u / S - j through tap u % S + S j. Lanes of different
+// A unit of all stride phases of an input gradient at once, of taps that are neighbours. Element i is reached by the
+// taps t = u % S, u % S + S, ... with u = i + before, from output u / S - j through tap u % S + S j. Lanes of different
 // phases take different weights and the same way; a strip begins with an element of phase 0, which may lie before the
 // first one. Here `c` has the array of outputs as its source, `first` is `before`, ROWS is a multiple of SH.
 #define TAPS_H ((KH + SH - 1) / SH)
 #define TAPS_W ((KW + SW - 1) / SW)
-extern "C" __global__ void __launch_bounds__(THREADS)
-    depthwise_strided_gradient(const fc_element *__restrict__ source, const fc_element *__restrict__ weight,
-                               fc_element *__restrict__ result, const fc_element *__restrict__ bias,
-                               const fc_element *__restrict__ add, const __grid_constant__ fc_correlation c,
-                               const __grid_constant__ fc_units units) {
-    const fc_u32 index = blockIdx.x * THREADS + threadIdx.x;
-    if (index >= units.count) return;
+static __device__ __forceinline__ void fc_gradient(const fc_element *__restrict__ source,
+                                                   const fc_element *__restrict__ weight,
+                                                   fc_element *__restrict__ result, const fc_element *__restrict__ bias,
+                                                   const fc_element *__restrict__ add, const fc_correlation &c,
+                                                   const fc_units &units, fc_u32 index) {
     const fc_unit u(index, units);
     const fc_element *taps = weight + (c.weight_at + u.group * c.weight_group_stride +
                                        (u.filter - u.group * (int)units.per_group.d) * c.weight_stride[0]);
@@ -242,8 +302,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     const int start = u.top + c.first[1] / SH * SH, bottom = start / SH, before = c.first[1];
     fc_sum sum[ROWS][1] = {};
     fc_sum zero = 0;
-    for (int channel = 0; channel < c.channels; channel++) {
-        const fc_element *plane = fc_source_plane(source, c, u.n, u.group * c.channels + channel, u.depth);
+    for (int channel = 0; channel < SOURCE_CHANNELS; channel++) {
+        const fc_element *from =
+            fc_source(source, c, u.n, u.group * SOURCE_CHANNELS + channel, u.depth, bottom, (int)right);
         const fc_element *in_channel = taps + channel * c.weight_stride[1];
         fc_sum w[KH][TAPS_W];
         bool is_read[TAPS_W];
@@ -254,20 +315,20 @@ extern "C" __global__ void __launch_bounds__(THREADS)
             for (int kh = 0; kh < KH; kh++) {
                 w[kh][j] = 0;
                 if (phase + j * SW < KW)
-                    w[kh][j] = fc_widen(in_channel[kh * c.weight_stride[3] + (phase + j * SW) * c.weight_stride[4]]);
+                    w[kh][j] = fc_widen(in_channel[kh * WEIGHT_H + (int)(phase + j * SW) * WEIGHT_W]);
                 zero += w[kh][j] * fc_sum(0);
             }
         }
 #pragma unroll
         for (int r = 1 - TAPS_H; r < ROWS / SH; r++) {
             const bool inside = (fc_u32)(bottom + r) < (fc_u32)c.source_size[1];
-            const fc_element *line = plane + (fc_index)(bottom + r) * (fc_index)c.source_stride[3];
+            const fc_element *line = fc_step(from, (fc_index)c.source_stride[3] * SIZE, r);
             fc_sum row[TAPS_W];
 #pragma unroll
             for (int j = 0; j < TAPS_W; j++) {
                 row[j] = 0;
                 if (inside && is_read[j])
-                    row[j] = fc_widen(line[(fc_index)((int)right - j) * (fc_index)c.source_stride[4]]);
+                    row[j] = fc_widen(UNIT ? line[-j] : *fc_step(line, (fc_index)c.source_stride[4] * SIZE, -j));
             }
 #pragma unroll
             for (int i = 0; i < ROWS; i++) {
@@ -285,23 +346,32 @@ extern "C" __global__ void __launch_bounds__(THREADS)
             const fc_taps h = {bottom + i / SH, -1, c.source_size[1], i % SH, SH, KH};
             const fc_taps w = {(int)right, -1, c.source_size[2], (int)phase, SW, KW};
             fc_sum exact = 0;
-            for (int channel = 0; channel < c.channels; channel++)
-                exact += fc_exact(fc_source_plane(source, c, u.n, u.group * c.channels + channel, 0),
+            for (int channel = 0; channel < SOURCE_CHANNELS; channel++)
+                exact += fc_exact(fc_source(source, c, u.n, u.group * SOURCE_CHANNELS + channel, 0, 0, 0),
                                   taps + channel * c.weight_stride[1], c, d, h, w);
 #pragma unroll
             for (int k = 0; k < ROWS; k++)
                 if (k == i) sum[k][0] = exact;
         }
     }
+    const fc_target target(result, bias, add, c, u, start - before);
 #pragma unroll
-    for (int i = 0; i < ROWS; i++) {
-        const int row = start + i - before;
-        if ((fc_u32)row < (fc_u32)c.pixels[1]) fc_finish(result, bias, add, c, u, row, u.column, sum[i]);
-    }
+    for (int i = 0; i < ROWS; i++)
+        if (WHOLE || (fc_u32)(start - before + i) < (fc_u32)c.pixels[1]) target.store(c, i, sum[i]);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    depthwise_strided_gradient(const fc_element *__restrict__ source, const fc_element *__restrict__ weight,
+                               fc_element *__restrict__ result, const fc_element *__restrict__ bias,
+                               const fc_element *__restrict__ add, const __grid_constant__ fc_correlation c,
+                               const __grid_constant__ fc_units units) {
+    const fc_u32 index = blockIdx.x * UNITS + threadIdx.x;
+    if (threadIdx.x < UNITS && index < units.count) fc_gradient(source, weight, result, bias, add, c, units, index);
+    fc_store_slabs(result, c, units);
 }
 #endif
 
-#if WEIGHT
+#if WEIGHT == 1
 // The sum of `value` over the warp, in a fixed order, in every lane.
 static __device__ __forceinline__ fc_sum fc_warp_sum(fc_sum value) {
 #pragma unroll
@@ -312,7 +382,7 @@ static __device__ __forceinline__ fc_sum fc_warp_sum(fc_sum value) {
 // The gradient of TAP_ROWS rows of taps of one filter (blockIdx.x: filter, y: split, z: depth and rows of taps). A
 // split is a range of units of all images; threads take every THREADS-th of it. Partial sums go to `partial`
 // [split][filter][tap], to be added in order; those of an only split are stored at once.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     depthwise_weight_gradient(const fc_element *__restrict__ source, const fc_element *__restrict__ gradient,
                               fc_element *__restrict__ result, fc_sum *__restrict__ partial,
                               const __grid_constant__ fc_correlation c, const __grid_constant__ fc_units units,
@@ -327,18 +397,19 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         const fc_unit u(index, units); // one "channel": units.filters is 1
         const int depth = u.depth * c.step[0] + c.first[0] + kd * c.delta[0];
         const bool inside = (fc_u32)depth < (fc_u32)c.source_size[0];
-        const fc_element *from = gradient + (c.result_at + u.n * c.result_stride[0] + filter * c.result_stride[1]) +
-                                 ((fc_index)u.depth * (fc_index)c.result_stride[2] +
-                                  (fc_index)u.top * (fc_index)c.result_stride[3] +
-                                  (fc_index)u.column * (fc_index)c.result_stride[4]);
+        const fc_element *from =
+            gradient + (c.result_at + u.n * c.result_stride[0] + filter * c.result_stride[1]) +
+            ((fc_index)u.depth * (fc_index)c.result_stride[2] + (fc_index)u.top * (fc_index)c.result_stride[3] +
+             (fc_index)u.column * (fc_index)c.result_stride[4]);
         fc_sum dy[ROWS][COLUMNS] = {};
 #pragma unroll
         for (int i = 0; i < ROWS; i++)
-            if (u.top + i < c.pixels[1]) fc_load<COLUMNS>(from + (fc_index)i * (fc_index)c.result_stride[3], dy[i]);
-        fc_each_row<TAP_ROWS>(fc_source_plane(source, c, u.n, group, depth), inside,
-                              u.top * SH + c.first[1] + kh * DH, u.column * SW + c.first[2] - LEAD, c,
+            if (WHOLE || u.top + i < c.pixels[1])
+                fc_load<COLUMNS>(fc_step(from, (fc_index)c.result_stride[3] * SIZE, i), dy[i]);
+        const int top = u.top * SH + c.first[1] + kh * DH, left = u.column * SW + c.first[2] - LEAD;
+        fc_each_row<TAP_ROWS>(fc_source(source, c, u.n, group, depth, top, left), inside, top, left, c,
                               [&](const fc_row &row, int i, int k) {
-                                  if (u.top + i >= c.pixels[1]) return; // no product with what is no pixel
+                                  if (!WHOLE && u.top + i >= c.pixels[1]) return; // no product with what is no pixel
 #pragma unroll
                                   for (int kw = 0; kw < KW; kw++)
 #pragma unroll
@@ -351,7 +422,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         const fc_sum total = fc_warp_sum(sum[i / KW][i % KW]);
         if (lane == 0) shared[warp][i] = total;
     }
-    __syncthreads();
+    __syncthreads(); // of all warps
     for (int i = threadIdx.x; i < TAP_ROWS * KW; i += THREADS) {
         fc_sum total = 0;
 #pragma unroll
@@ -367,6 +438,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     }
 }
 
+#endif
+
+#if WEIGHT == 2
 // Adds the splits' partial sums, in ascending order; `count` is that of the weights, [filter][slice][tap].
 extern "C" __global__ void __launch_bounds__(THREADS)
     depthwise_sum_splits(const fc_sum *__restrict__ partial, fc_element *__restrict__ result,

@@ -14,11 +14,8 @@ MAX_SPAN = 48
 """Elements of a row that a unit of several columns loads, at most."""
 MAX_SOURCE_ROWS = 32
 """Rows that a unit with all taps in registers loads, at most."""
-MAX_SUMS = 32
-"""Results of a unit, at most."""
-MAX_ROWS = 14
-"""Rows of a unit of one column, by default."""
-WANTED_UNITS = 2**18
+MANY_TAPS = 25
+WANTED_UNITS = 2**17
 """Threads that keep a large device busy; with fewer, units are made smaller."""
 
 
@@ -43,19 +40,19 @@ def columns_for(wanted: int, taps: int, step: int, delta: int) -> int:
     return wanted
 
 
-def wanted_rows(pixels: Sizes, planes: int, columns: int) -> int:
-    """The most rows of a unit that leave enough units for a large device."""
-    rows, lines = max(1, MAX_ROWS // columns), planes * pixels[0] * -(-pixels[2] // columns)
-    while rows > 2 and lines * -(-pixels[1] // rows) < WANTED_UNITS:
-        rows = -(-rows // 2)
-    return rows
+def wanted_results(problem_results: int, taps: int, is_forward: bool) -> int:
+    """Results of a unit: more where each needs many taps, if registers suffice, fewer where units would be too few."""
+    results = 16 if taps < MANY_TAPS else 32 if is_forward and taps <= UNROLLED_TAPS else 8
+    while results > 4 and problem_results < results * WANTED_UNITS:
+        results //= 2
+    return results
 
 
-def tile_for(pixels: Sizes, taps: Sizes, step: Sizes, delta: Sizes, columns: int, rows: int) -> Tile:
-    """The tile of a correlation; ``rows`` and ``columns`` are the most."""
+def tile_for(pixels: Sizes, taps: Sizes, step: Sizes, delta: Sizes, columns: int, results: int) -> Tile:
+    """The tile of a correlation; ``columns`` and ``results`` are the most."""
     columns = columns_for(columns, taps[2], step[2], delta[2])
     unrolled = taps[1] * taps[2] <= UNROLLED_TAPS and (taps[1] - 1) * delta[1] < MAX_SOURCE_ROWS // 2
-    rows = max(1, min(rows, MAX_SUMS // columns))
+    rows = max(1, results // columns)
     while rows > 1 and unrolled and (rows - 1) * step[1] + (taps[1] - 1) * delta[1] >= MAX_SOURCE_ROWS:
         rows -= 1
     strips = -(-pixels[1] // rows)
