@@ -197,11 +197,12 @@ def test_complex_numbers_aligned_as_their_parts(dtype: str) -> None:
 
     for call in CALLS:
         x, w, settings = arguments(call, dtype)
-        expected = fastconv.conv2d(x, w, **settings)
+        y = fastconv.conv2d(x, w, **settings)
+        expected = fastconv.conv2d(x, w, **settings, add=y)
         for name in algorithm_names():
             out = between(np.full_like(expected, 99))
             try:
-                fastconv.conv2d(between(x), between(w), out=out, algorithm=name, **settings)
+                fastconv.conv2d(between(x), between(w), add=between(y), out=out, algorithm=name, **settings)
             except ValueError:
                 continue  # not one for this problem
             np.testing.assert_array_equal(rounded(out), expected, err_msg=name)

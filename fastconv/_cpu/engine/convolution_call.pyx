@@ -123,7 +123,7 @@ cdef class ConvolutionCall(CompiledCall):
         self.threads, self.workspace_bytes = plan.threads, plan.workspace_bytes
         self.scratch_bytes, self.limit_bytes = scratch_bytes, plan.limit_bytes
         self.before, self.after, self.is_folded, self.checks_weight = before, after, is_folded, checks_weight
-        self.is_complex = plan.target.dtype.startswith("complex")
+        self.is_complex = plan.problem.dtype.startswith("complex")
         self.images = max(plan.problem.batch, 1)
         self.weights = math.prod(scratch["weight"][1]) if "weight" in scratch else 0
         self.scratch_views = {}
