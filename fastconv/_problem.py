@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, cast
 
+import numpy as np
+
 Direction = Literal["forward", "backward_input", "backward_weight"]
 Layout = Literal["channels_first", "channels_last"]
 WeightLayout = Literal["OIDHW", "DHWIO", "ODHWI"]
@@ -28,6 +30,9 @@ Pairs = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 DIRECTIONS: tuple[Direction, ...] = ("forward", "backward_input", "backward_weight")
 RESULT: dict[str, str] = {"forward": "output", "backward_input": "input", "backward_weight": "weight"}
 """By direction, the role of the operand that is computed."""
+DATA_AXES = {"channels_first": (0, 1, 2, 3, 4), "channels_last": (0, 2, 3, 4, 1)}
+WEIGHT_AXES = {"OIDHW": (0, 1, 2, 3, 4), "DHWIO": (2, 3, 4, 1, 0), "ODHWI": (0, 2, 3, 4, 1)}
+"""The canonical axes in the order in which a layout stores them, slowest first."""
 LAYOUTS: tuple[Layout, ...] = ("channels_first", "channels_last")
 WEIGHT_LAYOUTS: tuple[WeightLayout, ...] = ("OIDHW", "DHWIO", "ODHWI")
 DTYPES = ("float32", "float64", "float16", "bfloat16", "complex64", "complex128", "int8")
@@ -326,3 +331,12 @@ def _parse_word(word: str, rank: int) -> dict[str, object]:
         pairs = [pair if len(pair) == 2 else (pair[0], pair[0]) for pair in pairs]
         return {"padding": ((0, 0),) * (3 - rank) + tuple(pairs)}
     return {{"s": "stride", "d": "dilation"}[letter]: _three(tuple(int(part) for part in parts), 1)}
+
+
+def numpy_dtype(name: str) -> np.dtype:
+    """The NumPy dtype of a problem's operands; those of int8 problems are int16, less their zero points."""
+    if name == "bfloat16":
+        import ml_dtypes  # an optional dependency
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype("int16" if name == "int8" else name)

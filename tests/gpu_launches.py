@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from fastconv import ConvProblem
-from fastconv._gpu.launches import Launch, Placement
-from fastconv._problem import RESULT
-from operands import integer_operands, numpy_dtype
+from fastconv._gpu.algorithm import Operation
+from fastconv._gpu.launch import Launch, Workspace
+from fastconv._gpu.layout import Layout, alignment_of
+from fastconv._problem import DATA_AXES, RESULT, WEIGHT_AXES, numpy_dtype
 
 POISON = 0x7F
 """Bytes of memory that no kernel has written; as floats they are large."""
@@ -40,13 +41,18 @@ def start(cp: Any, launches: Sequence[Launch], arrays: Mapping[str, Any],
     given = dict(arrays, workspace=cp.full((size,), POISON, np.uint8) if size else None)
     for launch in launches:
         kernel = _function(cp, launch.kernel, edit(launch.source))
-        arguments = tuple(given[x] if isinstance(x, str) else x for x in launch.arguments)
-        kernel(launch.grid, launch.block, arguments, shared_mem=launch.shared_bytes)
+        arguments = [
+            given.get(x, 0) if isinstance(x, str)
+            else given["workspace"][x.offset_bytes :] if isinstance(x, Workspace) and size
+            else 0 if isinstance(x, Workspace) else x
+            for x in launch.arguments
+        ]  # fmt: skip
+        kernel(launch.grid, launch.block, tuple(arguments), shared_mem=launch.shared_bytes)
 
 
-def placement_of(array: Any, itemsize: int) -> Placement:
+def layout_of(array: Any, dtype: np.dtype) -> Layout:
     """How a canonical 5-D array lies."""
-    return Placement(tuple(stride // itemsize for stride in array.strides), array.data.ptr & -array.data.ptr)
+    return Layout.of(dtype, array.strides, range(5), alignment_of(array))
 
 
 def placed(cp: Any, problem: ConvProblem, operands: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -54,26 +60,24 @@ def placed(cp: Any, problem: ConvProblem, operands: Mapping[str, np.ndarray]) ->
     dtype, result = numpy_dtype(problem.dtype), RESULT[problem.direction]
     arrays = {}
     for role, values in {**operands, result: np.full(problem.result_shape, 113)}.items():
-        order = tuple(range(values.ndim))
-        if problem.layout == "channels_last" and role in ("input", "output", "add"):
-            order = (0, 2, 3, 4, 1)
-        elif role == "weight":
-            order = {"OIDHW": order, "DHWIO": (2, 3, 4, 1, 0), "ODHWI": (0, 2, 3, 4, 1)}[problem.weight_layout]
+        order: tuple[int, ...] = (0,)
+        if role != "bias":
+            order = WEIGHT_AXES[problem.weight_layout] if role == "weight" else DATA_AXES[problem.layout]
         flat = on_device(cp, np.ascontiguousarray(values.transpose(order)).astype(dtype))
         arrays[role] = flat.transpose(np.argsort(order).tolist())
     return arrays
 
 
-def computed(cp: Any, algorithm: Any, problem: ConvProblem, operands: Mapping[str, np.ndarray] | None = None,
+def computed(cp: Any, algorithm: Any, problem: ConvProblem, operands: Mapping[str, np.ndarray],
              params: Mapping[str, Any] | None = None,
              edit: Callable[[str], str] = lambda text: text) -> np.ndarray:  # fmt: skip
-    """The result of a problem on its operands; small integers where none are given."""
-    arrays = placed(cp, problem, integer_operands(problem) if operands is None else operands)
-    itemsize = numpy_dtype(problem.dtype).itemsize
-    placements = {role: placement_of(array, itemsize) for role, array in arrays.items() if array.ndim == 5}
+    """The result of a problem on its operands."""
+    arrays = placed(cp, problem, operands)
+    dtype = numpy_dtype(problem.dtype)
+    layouts = {role: layout_of(array, dtype) for role, array in arrays.items() if array.ndim == 5}
     chosen = algorithm.parameters(problem)[0] if params is None else params
-    start(cp, algorithm.launches(problem, chosen, placements), arrays, edit)
-    return on_host(cp.ascontiguousarray(arrays[RESULT[problem.direction]]), numpy_dtype(problem.dtype))
+    start(cp, algorithm.launches(Operation(problem, layouts), chosen), arrays, edit)
+    return on_host(cp.ascontiguousarray(arrays[RESULT[problem.direction]]), dtype)
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,6 @@ NOT_YET = {"calibrate", "stays_inside"}
 CPU_ONLY = {"depthwise_nhwc", "direct", "fft_fused", "fft_scipy", "im2col", "small_groups", "split_bf16", "winograd"}
 """Rooms that the GPU has not."""
 GPU_ONLY: set[str] = set()
-NOT_CHOSEN = {"depthwise_nchw", "implicit_gemm"}
-"""Rooms whose kernels are tested alone; the backend does not launch them yet."""
 
 
 @pytest.fixture
@@ -63,7 +61,7 @@ def test_the_rooms_are_the_cpus() -> None:
     }
     assert rooms["_cpu"] - rooms["_gpu"] == CPU_ONLY
     assert rooms["_gpu"] - rooms["_cpu"] == GPU_ONLY
-    assert set(registry.ROOMS) == rooms["_gpu"] - NOT_CHOSEN
+    assert set(registry.ROOMS) == rooms["_gpu"]
     assert registry.ALGORITHMS[-1].name == CPU.algorithms[-1].name == "reference"
 
 
@@ -125,11 +123,12 @@ def _results(to: Any) -> list[Any]:
     sevens = np.full((2, 4, 2, 1), 7)
     sevens[0, 0, 0, 0] = 6 * 5 + 900
     relu = integers(2, 6, 4, 4), X2 * 0, W2
+    plain = {"groups": 2, "padding": 1, "algorithm": "reference"}
     return [
-        fastconv.conv2d(x, w, bias, groups=2, padding=1, padding_mode="reflect"),
-        fastconv.conv2d(x, w, bias, groups=2, padding=1, stride=2),
-        *fastconv.conv2d_backward(to(integers(2, 6, 3, 3)), x, w, groups=2, padding=1, stride=2, padding_mode="reflect",
-                                  needs=(True, False, False))[:1],
+        fastconv.conv2d(x, w, bias, padding_mode="reflect", **plain),
+        fastconv.conv2d(x, w, bias, stride=2, **plain),
+        *fastconv.conv2d_backward(to(integers(2, 6, 3, 3)), x, w, stride=2, padding_mode="reflect",
+                                  needs=(True, False, False), **plain)[:1],
         *fastconv.conv2d_backward(*to(relu), groups=2, activation="relu"),
         fastconv.grad.conv2d_bias(to(integers(70, 5, 6, 5))),
         fastconv.max_pool2d(to(bad), 3, 1),

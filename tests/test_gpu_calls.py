@@ -45,12 +45,13 @@ def _count(result: Any) -> int:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_repeated_call_waits_for_nothing(emulated: ArrayModule, case: Case) -> None:
+    """A result may have scratch memory."""
     arguments, options, counts = emulated.to(case.arguments), emulated.to(case.options), emulated.module.system.counts
     kept = case.function(*arguments, **options)
     counts.clear()
     results = [kept, case.function(*arguments, **options)]
     assert counts["host_copy"] == counts["synchronization"] == counts["module"] == 0
-    assert counts["allocation"] <= _count(results[1]) + case.scratch
+    assert counts["allocation"] <= 2 * _count(results[1]) + case.scratch
 
 
 # -- results in the place that they were asked for

@@ -11,10 +11,10 @@ import pytest
 import emulated_cupy
 import oracle
 from fastconv import ConvProblem
-from fastconv._gpu import launches
+from fastconv._gpu import layout
+from fastconv._gpu.algorithm import Operation
 from fastconv._gpu.algorithms.depthwise_nchw import ALGORITHMS, algorithm
-from fastconv._gpu.phases import contiguous
-from gpu_launches import computed, on_device, on_host, placement_of, start, traffic
+from gpu_launches import computed, layout_of, on_device, on_host, start, traffic
 from operands import integer_operands, numpy_dtype
 
 (NCHW,) = ALGORITHMS
@@ -55,7 +55,7 @@ def expected(problem: ConvProblem, operands: dict[str, np.ndarray]) -> np.ndarra
 def check(cp: Any, text: str, params: dict[str, int] | None = None) -> None:
     problem = ConvProblem.parse(text)
     assert NCHW.supports(problem)
-    found = computed(cp, NCHW, problem, params=params)
+    found = computed(cp, NCHW, problem, integer_operands(problem), params)
     np.testing.assert_array_equal(found, expected(problem, integer_operands(problem)), f"{problem}, {params}")
 
 
@@ -83,11 +83,11 @@ def test_epilogues(cp: Any, shape: str, epilogue: str) -> None:
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_wide_offsets_and_batches_in_parts(cp: Any, direction: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launches, "OFFSET_LIMIT", 1)
+    monkeypatch.setattr(layout, "OFFSET_LIMIT", 1)
     many = ConvProblem.parse(f"{direction} 12x3x9x11 3x1x3x3 p1 g3")
     if direction != "backward_weight":
-        monkeypatch.setattr(algorithm, "UNITS_LIMIT", 500)
-        assert len(NCHW.launches(many, LARGE, contiguous(many))) == 2
+        monkeypatch.setattr(algorithm, "MAX_THREADS", 500)
+        assert len(NCHW.launches(Operation.contiguous(many), LARGE)) == 2
     for text in (str(many), *(f"{direction} {shape}" for shape in SHAPES[1:3])):
         check(cp, text, LARGE)
 
@@ -95,7 +95,7 @@ def test_wide_offsets_and_batches_in_parts(cp: Any, direction: str, monkeypatch:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_weight_gradient_in_splits(cp: Any, dtype: str) -> None:
     problem = ConvProblem.parse(f"backward_weight 3x2x33x31 4x1x3x2 p1 g2 {dtype}")
-    assert len(NCHW.launches(problem, {"results": 1, "columns": 1}, contiguous(problem))) == 2
+    assert len(NCHW.launches(Operation.contiguous(problem), {"results": 1, "columns": 1})) == 2
     check(cp, str(problem), {"results": 1, "columns": 1})
     check(cp, f"backward_weight 2x1x40x41 1x1x9x7 p1 {dtype}", {"results": 1, "columns": 1})
 
@@ -116,8 +116,8 @@ def test_arrays_of_any_strides(cp: Any, direction: str) -> None:
             padded = np.full((n, d, h, 2 * w, k), 97, np.float32)
             padded[:, :, ::-1, ::2] = array.transpose(0, 2, 3, 4, 1)
             arrays[role] = on_device(cp, padded)[:, :, ::-1, ::2].transpose(0, 4, 1, 2, 3)
-    placements = {role: placement_of(array, 4) for role, array in arrays.items()}
-    start(cp, NCHW.launches(problem, WIDE_TILE, placements), arrays)
+    layouts = {role: layout_of(array, np.dtype(np.float32)) for role, array in arrays.items()}
+    start(cp, NCHW.launches(Operation(problem, layouts), WIDE_TILE), arrays)
     found = on_host(cp.ascontiguousarray(arrays[result]), np.dtype(np.float32))
     np.testing.assert_array_equal(found, expected(problem, integer_operands(problem)))
 
@@ -166,8 +166,8 @@ def test_few_more_sectors_than_there_must_be(shape: str) -> None:
     with emulated_cupy.pretend():
         for direction in DIRECTIONS:
             problem = ConvProblem.parse(f"{direction} {shape}")
-            computed(emulated_cupy, NCHW, problem, params={"results": 16, "columns": 4})
-            made = NCHW.launches(problem, {"results": 16, "columns": 4}, contiguous(problem))
+            computed(emulated_cupy, NCHW, problem, integer_operands(problem), {"results": 16, "columns": 4})
+            made = NCHW.launches(Operation.contiguous(problem), {"results": 16, "columns": 4})
             moved = traffic(emulated_cupy, made)
             planes = [planes_sectors(problem.input_shape), planes_sectors(problem.output_shape)]
             if direction != "backward_weight":  # their blocks take several planes

@@ -12,11 +12,11 @@ import pytest
 import oracle
 from fastconv import ConvProblem
 from fastconv._algorithm import Machine
+from fastconv._gpu.algorithm import Operation
 from fastconv._gpu.algorithms.implicit_gemm import ALGORITHMS
-from fastconv._gpu.algorithms.implicit_gemm.launches import launches
 from fastconv._gpu.algorithms.implicit_gemm.parts import UNLIMITED, Limits
 from fastconv._gpu.algorithms.implicit_gemm.tiles import TILES
-from gpu_kernels.implicit_gemm import contiguous, run
+from gpu_kernels.implicit_gemm import run
 
 ROLES = {"forward": ("input", "weight"), "backward_input": ("output", "weight"), "backward_weight": ("input", "output")}
 
@@ -222,6 +222,25 @@ def test_subnormal_numbers_are_kept(cp: Any) -> None:
 ALGORITHM = ALGORITHMS[0]
 
 
+@pytest.mark.parametrize("is_packed", [False, True])
+@pytest.mark.parametrize("text", [BACKWARD_INPUT[0], BACKWARD_INPUT[2], "backward_input 1x5x6x5 66x5x3x3 s2 p1 +bias"])
+def test_weights_that_are_not_finite(cp: Any, text: str, is_packed: bool) -> None:
+    """Zeros around the source are not multiplied by them in an input gradient."""
+    problem = ConvProblem.parse(text)
+    values = {role: np.ones(shape_of(problem, role), np.float32) for role in ("output", "weight")}
+    values["weight"].flat[-3], values["weight"].flat[7] = np.inf, np.nan
+    with np.errstate(invalid="ignore"):
+        expected = oracle.convolve(problem, values)
+    arrays = {role: cp.asarray(v) for role, v in values.items()}
+    arrays["input"] = cp.empty(problem.input_shape, np.float32)
+    if problem.epilogue.bias:
+        arrays["bias"] = cp.zeros(problem.in_channels, np.float32)
+    if problem.epilogue.add:
+        arrays["add"] = cp.zeros(problem.input_shape, np.float32)
+    run(cp, problem, arrays, {"tile": "64x64x8", "splits": 1}, is_packed=is_packed)
+    np.testing.assert_array_equal(arrays["input"].get(), expected)
+
+
 @pytest.mark.parametrize("text", [*FORWARD[:11], *BACKWARD_INPUT, *BACKWARD_WEIGHT[:10], *LARGE])
 def test_what_a_plan_asks_for(text: str) -> None:
     """Parameters are plain and different, the workspace is enough for each, costs are positive."""
@@ -230,8 +249,9 @@ def test_what_a_plan_asks_for(text: str) -> None:
     parameters = ALGORITHM.parameters(problem)
     assert len({json.dumps(params) for params in parameters}) == len(parameters) <= 10
     for params in parameters:
-        made = launches(problem, params, contiguous(problem))
-        assert ALGORITHM.workspace(problem, params, 1) >= made.workspace_bytes
+        made = ALGORITHM.launches(Operation.contiguous(problem), params)
+        needed = max(launch.workspace_bytes for launch in made)
+        assert ALGORITHM.workspace(problem, params, 1) >= needed
         assert 0 < ALGORITHM.cost(problem, params, 1, Machine({"float32": 3e13, "float64": 1e13}, 4.3e12)) < 10
     elementwise = ALGORITHM.error_bound(problem).elementwise
     assert elementwise is not None

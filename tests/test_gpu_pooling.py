@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastconv._gpu import launches
+from fastconv._gpu import layout
 from fastconv._gpu.pooling import gather as algorithm
 from fastconv._normalize.pooling import MAXIMUM_DTYPES, MEAN_DTYPES, AdaptiveSettings, PoolSettings, forward
 from fastconv._windows import Windows
-from gpu_launches import on_device, on_host, placement_of, start
+from gpu_launches import layout_of, on_device, on_host, start
 from operands import numpy_dtype
 from pooling_cases import FLOATS, INTEGERS, LAYOUTS, PoolCase, integer_values, real_values
 
@@ -64,10 +64,10 @@ def run(cp: Any, case: PoolCase, kind: algorithm.Kind, channels_last: bool = Fal
         host = lifted(given.get(role, np.full(shape, 97, dtypes[role])))
         order = (0, 2, 3, 4, 1) if channels_last else (0, 1, 2, 3, 4)
         arrays[role] = on_device(cp, np.ascontiguousarray(host.transpose(order))).transpose(np.argsort(order).tolist())
-    placements = {role: placement_of(array, dtypes[role].itemsize) for role, array in arrays.items()}
+    layouts = {role: layout_of(array, dtypes[role]) for role, array in arrays.items()}
     windows = windows_of(case)
     assert algorithm.supports(windows, kind, dtype.name)
-    start(cp, algorithm.launches(windows, kind, dtype.name, *case.x.shape[:2], placements), arrays)
+    start(cp, algorithm.launches(windows, kind, dtype.name, *case.x.shape[:2], layouts), arrays)
     return {
         role: on_host(cp.ascontiguousarray(array), dtypes[role]).reshape(shapes[role]) for role, array in arrays.items()
     }
@@ -117,9 +117,9 @@ def test_every_dtype(cp: Any, dtype: str) -> None:
 
 
 def test_wide_offsets_and_batches_in_parts(cp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launches, "OFFSET_LIMIT", 1)
+    monkeypatch.setattr(layout, "OFFSET_LIMIT", 1)
     one = case("3x3 s2", "float32", special=True)
-    monkeypatch.setattr(algorithm, "UNITS_LIMIT", 32 * 200)
+    monkeypatch.setattr(algorithm, "MAX_THREADS", 32 * 200)
     values, places = one.maxima()
     found = run(cp, one, "maximum")
     np.testing.assert_array_equal(found["result"], values)

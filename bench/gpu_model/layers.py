@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastconv import ConvProblem
+from fastconv._gpu.algorithm import Operation
 from fastconv._gpu.algorithms.implicit_gemm import ALGORITHMS
-from fastconv._gpu.algorithms.implicit_gemm.launches import GEMM, KernelLaunch, launches
+from fastconv._gpu.algorithms.implicit_gemm.launches import GEMM
 from fastconv._gpu.algorithms.implicit_gemm.tiles import Tile, tile_of
+from fastconv._gpu.launch import Launch as Described
 
 from .chips import Chip, Wavefronts
 from .examples import compiled, emulated_cupy, gpu_kernels, wavefronts
@@ -52,35 +54,32 @@ def layer(chip: Chip, text: str, params: dict[str, object] | None = None) -> Lay
     """A layer as a plan would compute it, or with the parameters."""
     problem = ConvProblem.parse(text)
     chosen = params or dict(ALGORITHMS[0].parameters(problem)[0])
-    memory, seconds, products = gpu_kernels.implicit_gemm.contiguous(problem), 0.0, []
-    made = launches(problem, chosen, memory)
-    for one in made.sequence:
+    seconds, products = 0.0, []
+    for one in ALGORITHMS[0].launches(Operation.contiguous(problem), chosen):
         if one.kernel in ("correlate", "weight_gradient"):
             prediction = _product(chip, problem, tile_of(problem, chosen), one)
             products.append(prediction)
             seconds += prediction.seconds
         else:  # moves memory that is in L2, about
-            seconds += (
-                chip.launch_seconds + _moved_bytes(problem, one, made.workspace_bytes) / chip.copy_bytes_per_second
-            )
+            seconds += chip.launch_seconds + _moved_bytes(problem, one) / chip.copy_bytes_per_second
     return Layer(problem, str(chosen["tile"]), int(str(chosen["splits"])), seconds, tuple(products))
 
 
-def _moved_bytes(problem: ConvProblem, launch: KernelLaunch, workspace_bytes: int) -> int:
+def _moved_bytes(problem: ConvProblem, launch: Described) -> int:
     itemsize = np.dtype(problem.dtype).itemsize
     if launch.kernel == "pack_weights":
         return 2 * math.prod(problem.weight_shape) * itemsize
-    return workspace_bytes + math.prod(problem.result_shape) * itemsize
+    return launch.workspace_bytes + math.prod(problem.result_shape) * itemsize
 
 
-def _product(chip: Chip, problem: ConvProblem, tile: Tile, launch: KernelLaunch) -> Prediction:
+def _product(chip: Chip, problem: ConvProblem, tile: Tile, launch: Described) -> Prediction:
     itemsize, blocks = np.dtype(problem.dtype).itemsize, math.prod(launch.grid)
     argument = launch.arguments[-1]
     assert isinstance(argument, np.ndarray)
     gemm = argument.view(GEMM)[0]
     steps = max(int(gemm["depth_of_split"]), 1)
     if launch.kernel == "correlate":
-        runs = max(steps // int(gemm["channel_blocks"][0]), 1)
+        runs = max(steps // int(gemm["channel_blocks"]["d"]), 1)
     else:
         steps, runs = -(-steps // tile.bk), -(-steps // CHUNK)
     shapes = (problem.input_shape, problem.weight_shape, problem.output_shape)

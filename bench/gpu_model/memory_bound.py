@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fastconv import ConvProblem
+from fastconv._gpu.algorithm import Operation
 from fastconv._gpu.algorithms.depthwise_nchw import ALGORITHMS
-from fastconv._gpu.launches import Launch as Described
-from fastconv._gpu.phases import contiguous
+from fastconv._gpu.launch import Launch as Described
 
 from .chips import Chip
 from .launches import Code, Launch
@@ -70,7 +70,7 @@ def layer_examples(dtypes: tuple[str, ...] = ("float32", "bfloat16")) -> Iterato
         for name, layer in LAYERS:
             for direction in ("forward", "backward_weight"):
                 problem = ConvProblem.parse(f"{direction} {layer} {dtype}")
-                described = algorithm.launches(problem, algorithm.parameters(problem)[0], contiguous(problem))[0]
+                described = algorithm.launches(Operation.contiguous(problem), algorithm.parameters(problem)[0])[0]
                 steps = _trips(described, problem)
                 yield LayerExample(
                     f"{name} {dtype} {direction}", layer.split(" g")[0], described, _launch(described, problem, steps)

@@ -7,25 +7,12 @@ import math
 import numpy as np
 
 from .._algorithm import Operands
-from .._problem import RESULT, ConvProblem
-
-DATA_AXES = {"channels_first": (0, 1, 2, 3, 4), "channels_last": (0, 2, 3, 4, 1)}
-WEIGHT_AXES = {"OIDHW": (0, 1, 2, 3, 4), "DHWIO": (2, 3, 4, 1, 0), "ODHWI": (0, 2, 3, 4, 1)}
-"""The canonical axes in the order in which a layout stores them, slowest first."""
+from .._problem import DATA_AXES, RESULT, WEIGHT_AXES, ConvProblem, numpy_dtype
 
 MAX_INTEGER = {"bfloat16": 1, "float16": 1}
 """Largest magnitude of integer samples; 3 for the other dtypes."""
 EXACT_BITS = {"float32": 24, "float64": 53, "complex64": 24, "complex128": 53, "int8": 31, "float16": 11, "bfloat16": 8}
 """Integers up to two to this power are exact in results of the dtype."""
-
-
-def numpy_dtype(name: str) -> np.dtype:
-    """The NumPy dtype of a problem's operands; those of int8 problems are int16, less their zero points."""
-    if name == "bfloat16":
-        import ml_dtypes  # an optional dependency
-
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype("int16" if name == "int8" else name)
 
 
 def sample(problem: ConvProblem, seed: int = 0, integers: bool = False) -> Operands:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from .._algorithm import Algorithm, Params
-from .._problem import ConvProblem
-from .launch import Launch
+from .._problem import DATA_AXES, RESULT, WEIGHT_AXES, ConvProblem, numpy_dtype
+from .launch import Step
 from .layout import Layout
 
 
@@ -28,10 +30,50 @@ class Operation:
     is_packed: bool = False
     """Whether there is an array "packed", what ``pack`` has made of the weight."""
 
+    @classmethod
+    def contiguous(cls, problem: ConvProblem) -> Operation:
+        """On new arrays of the problem's layouts."""
+        dtype, data = numpy_dtype(problem.dtype), DATA_AXES[problem.layout]
+        result = RESULT[problem.direction]
+        layouts = {
+            "input": Layout.packed(dtype, problem.input_shape, data),
+            "weight": Layout.packed(dtype, problem.weight_shape, WEIGHT_AXES[problem.weight_layout]),
+            "output": Layout.packed(dtype, problem.output_shape, data),
+        }
+        if problem.epilogue.add:
+            layouts["add"] = layouts[result]
+        if problem.dtype == "int8":
+            layouts[result] = replace(layouts[result], dtype=np.dtype(np.int32))
+        return cls(problem, layouts)
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether the arrays are all of the problem's own type, and multiplied as they are."""
+        dtypes = {layout.dtype for layout in self.layouts.values()}
+        return len(dtypes) == 1 and self.conjugated is None and not self.input_zero and self.filter_zeros is None
+
+
+MAX_PLACE = 2**30
+
+
+def places_fit(problem: ConvProblem) -> bool:
+    """Whether places on every axis, those in the padding too, fit in 32 bits."""
+    axes = zip(problem.input_size, problem.output_size, problem.kernel_size, problem.stride, problem.dilation,
+               problem.padding, strict=True)  # fmt: skip
+    return all(
+        max(size, outputs, step, distance) < MAX_PLACE
+        and outputs * step + taps * distance + max(map(abs, pads)) < MAX_PLACE
+        for size, outputs, taps, step, distance, pads in axes
+    )
+
 
 class GpuAlgorithm(Algorithm):
     """An algorithm of the GPU: launches whose arguments name arrays by their roles, and places in the workspace."""
 
-    def launches(self, operation: Operation, params: Params) -> tuple[Launch, ...]:
-        """Compute the result, epilogue included; there is at least one element of it."""
+    def computes(self, operation: Operation) -> bool:
+        """Whether there are launches for arrays of these types; the last algorithm computes the others."""
+        return operation.is_uniform
+
+    def launches(self, operation: Operation, params: Params) -> tuple[Step, ...]:
+        """What computes the result, epilogue included; there is at least one element of it."""
         raise NotImplementedError

@@ -23,7 +23,7 @@ from .unfolding.algorithm import Unfolding
 
 name = "gpu"
 algorithms = ALGORITHMS
-default_machine = Machine({"float32": 3e13, "float64": 1.5e13}, 4e12, 1e-5, 1e-5)
+default_machine = Machine({"float32": 3e13, "float64": 1.5e13}, 4e12, 2.5e-6, 1e-5)
 prepare = prepare_convolution
 pooling: Any = pooling_algorithm
 unfolding = Unfolding

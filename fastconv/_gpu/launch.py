@@ -1,10 +1,10 @@
-"""A launch that was prepared: nothing is left to be done but to look up the arrays."""
+"""Launches: what has to be started for an operation, as plain values; and what they become on a device."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,56 +15,69 @@ DEFAULT_SHARED_BYTES = 48 << 10
 THREADS = 256
 """Of a block, where each thread computes elements of its own."""
 MAX_BLOCKS = 2**31 - 1
+MAX_THREADS = 2**31
+"""Threads of a launch whose kernel counts them in 32 bits are fewer."""
+
+Arrays = Mapping[str, Any]
+"""Arrays by their roles; "workspace" is scratch memory."""
+
+
+class Step(Protocol):
+    """One of the steps that compute an operation; they follow each other on one stream."""
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Of the operation's scratch memory, which all its steps share: those up to the last that this one touches."""
+
+    def bind(self) -> Callable[[Arrays], None]:
+        """What does it on the current device: nothing is left to be done but to look up the arrays."""
 
 
 @dataclass(frozen=True)
 class Workspace:
     """An argument that points into scratch memory."""
 
-    offset_bytes: int
+    offset_bytes: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Launch:
-    """A kernel with its grid and its arguments: roles of arrays, places in the workspace, arrays and values.
+    """A kernel to be started. To make one compiles nothing and needs no device."""
 
-    For a role that no array has, and for None, the kernel gets a null pointer: CuPy passes a 0 as eight bytes of zeros.
-    """
-
-    function: Any
+    kernel: str
+    source: str = field(repr=False)
+    """The text of its module; equal texts are one module."""
     grid: tuple[int, ...]
     block: tuple[int, ...]
     arguments: tuple[Any, ...]
+    """In the kernel's order: roles of arrays, places in the workspace, arrays, values (structs as arrays of one
+    element), and None. For None, and for a role that no array has, the kernel gets a null pointer."""
     shared_bytes: int = 0
+    """Dynamic shared memory."""
+    workspace_bytes: int = 0
 
-    @classmethod
-    def of(
-        cls,
-        source: str,
-        name: str,
-        grid: tuple[int, ...],
-        block: tuple[int, ...],
-        *arguments: Any,
-        shared_bytes: int = 0,
-    ) -> Launch:
-        """Of the kernel called ``name`` of a text, on the current device; ``shared_bytes`` are dynamic."""
-        kernel = function(source, name)
-        if shared_bytes > DEFAULT_SHARED_BYTES:
-            kernel.max_dynamic_shared_size_bytes = shared_bytes
-        return cls(kernel, grid, block, arguments, shared_bytes)
+    def bind(self) -> Callable[[Arrays], None]:
+        """The launch on the current device, its kernel loaded."""
+        kernel = function(self.source, self.kernel)
+        if self.shared_bytes > DEFAULT_SHARED_BYTES:
+            kernel.max_dynamic_shared_size_bytes = self.shared_bytes
+        grid, block, arguments, shared_bytes = self.grid, self.block, self.arguments, self.shared_bytes
 
-    def __call__(self, arrays: Mapping[str, Any]) -> None:
-        """On the current device and stream; nothing waits for it."""
-        given = tuple([_argument(argument, arrays) for argument in self.arguments])
-        self.function(self.grid, self.block, given, shared_mem=self.shared_bytes)
+        def start(arrays: Arrays) -> None:
+            """On the current stream; nothing waits for it."""
+            given = tuple([_argument(argument, arrays) for argument in arguments])
+            kernel(grid, block, given, shared_mem=shared_bytes)
+
+        return start
 
 
-def _argument(argument: Any, arrays: Mapping[str, Any]) -> Any:
+def _argument(argument: Any, arrays: Arrays) -> Any:
     kind = type(argument)
     if kind is str:
-        return arrays.get(argument, 0)
+        return arrays.get(argument, 0)  # CuPy passes a 0 as eight bytes of zeros
     if kind is Workspace:
-        return arrays["workspace"][argument.offset_bytes :]
+        scratch = arrays.get("workspace")
+        return 0 if scratch is None else scratch[argument.offset_bytes :]
     return 0 if argument is None else argument
 
 
@@ -73,11 +86,17 @@ def each(source: str, name: str, elements: int, *arguments: Any) -> tuple[Launch
     if not elements:
         return ()
     blocks = min(-(-elements // THREADS), MAX_BLOCKS)
-    return (Launch.of(source, name, (blocks,), (THREADS,), *arguments),)
+    return (Launch(name, source, (blocks,), (THREADS,), arguments),)
+
+
+def run(launches: tuple[Launch, ...], **arrays: Any) -> None:
+    """Start them at once, on these arrays."""
+    for launch in launches:
+        launch.bind()(arrays)
 
 
 def struct(dtype: np.dtype, **fields: Any) -> np.ndarray:
-    """A kernel's argument that is passed by value."""
+    """A kernel's argument that is passed by value; fields that are not given are zero."""
     made = np.zeros(1, dtype)
     for name, value in fields.items():
         made[name] = value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from .._arrays import overlaps_itself
 
 MAX_ALIGNMENT = 16
 """Bytes of the widest access."""
+OFFSET_LIMIT = 2**31
+"""Offsets inside an image are 64-bit where they reach so many bytes."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,33 @@ class Layout:
         return cls(dtype, tuple(0 if axis < 0 else strides[axis] // dtype.itemsize for axis in axes), alignment)
 
     @classmethod
-    def packed(cls, dtype: np.dtype, shape: Sequence[int]) -> Layout:
-        """Of a new array in C order."""
-        return cls(dtype, tuple(step // dtype.itemsize for step in packed_strides(shape, dtype.itemsize)))
+    def packed(cls, dtype: np.dtype, shape: Sequence[int], order: Sequence[int] | None = None) -> Layout:
+        """Of a new array whose axes lie in this order, the slowest first; in C order where there is none."""
+        strides, step = [0] * len(shape), 1
+        for axis in reversed(range(len(shape)) if order is None else order):
+            strides[axis], step = step, step * shape[axis]
+        return cls(dtype, tuple(strides))
+
+
+def is_wide(sizes: Iterable[int], strides: Iterable[int], itemsize: int) -> bool:
+    """Whether offsets inside an image need 64 bits; in front of it and behind it lies as much padding, at most."""
+    return 3 * itemsize * sum(size * abs(stride) for size, stride in zip(sizes, strides, strict=True)) >= OFFSET_LIMIT
+
+
+def vector_elements(row_sizes: Iterable[int], layouts: Iterable[Layout], most: int) -> int:
+    """The most elements, up to ``most``, that one access may take of the rows of all these arrays."""
+    sizes, layouts = tuple(row_sizes), tuple(layouts)
+    count = most
+    while count > 1:
+        starts = (stride for layout in layouts for stride in layout.strides[:4])
+        if (
+            all(size % count == 0 for size in sizes)
+            and all(lies.strides[4] == 1 and lies.alignment % (count * lies.dtype.itemsize) == 0 for lies in layouts)
+            and all(stride % count == 0 for stride in starts)
+        ):
+            return count
+        count //= 2
+    return 1
 
 
 def alignment_of(array: Any) -> int:

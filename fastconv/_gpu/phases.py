@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._correlation import Correlation, Phase
-from .._problem import RESULT, ConvProblem, Sizes
-from .launches import Placement
+from .._problem import ConvProblem, Sizes
+from .layout import Layout
 from .source import CORRELATION
 
 NO_STRIDES = (0, 0, 0, 0, 0)
@@ -41,25 +41,25 @@ def source_role(problem: ConvProblem) -> str:
     return "output" if problem.direction == "backward_input" else "input"
 
 
-def phases_of(problem: ConvProblem, placements: Mapping[str, Placement]) -> Iterator[PhaseStruct]:
+def phases_of(problem: ConvProblem, layouts: Mapping[str, Layout]) -> Iterator[PhaseStruct]:
     """The correlations that have pixels, in the order of their first elements."""
     correlation = Correlation.of(problem)
     counts = correlation.phases
     for index in itertools.product(*map(range, counts)):
         chosen = [axis.phase(i) for axis, i in zip(correlation.axes, index, strict=True)]
         if all(phase.pixels for phase in chosen):
-            yield _phase(problem, correlation, chosen, placements)
+            yield _phase(problem, correlation, chosen, layouts)
 
 
 def _phase(
-    problem: ConvProblem, correlation: Correlation, chosen: list[Phase], placements: Mapping[str, Placement]
+    problem: ConvProblem, correlation: Correlation, chosen: list[Phase], layouts: Mapping[str, Layout]
 ) -> PhaseStruct:
     axes = correlation.axes
     is_input = problem.direction == "backward_input"
-    source = placements[source_role(problem)].strides
-    result = list(placements["input" if is_input else "output"].strides)
-    weight = list(placements["weight"].strides)
-    add = list(placements["add"].strides) if "add" in placements else list(NO_STRIDES)
+    source = layouts[source_role(problem)].strides
+    result = list(layouts["input" if is_input else "output"].strides)
+    weight = list(layouts["weight"].strides)
+    add = list(layouts["add"].strides) if "add" in layouts else list(NO_STRIDES)
     per_group = correlation.channels if is_input else correlation.filters
     group_stride = per_group * weight[0]
     if is_input:
@@ -89,30 +89,3 @@ def _phase(
         "slope": problem.epilogue.slope,
     }  # fmt: skip
     return PhaseStruct(fields, pixels, taps, steps, tuple(first), tuple(delta))  # type: ignore[arg-type]
-
-
-def strides_of(shape: tuple[int, ...], channels_last: bool = False) -> tuple[int, int, int, int, int]:
-    """Strides of a contiguous array of a canonical 5-D shape."""
-    order = (0, 2, 3, 4, 1) if channels_last else (0, 1, 2, 3, 4)
-    strides, step = [0] * 5, 1
-    for axis in reversed(order):
-        strides[axis] = step
-        step *= shape[axis]
-    return tuple(strides)  # type: ignore[return-value]
-
-
-def contiguous(problem: ConvProblem) -> dict[str, Placement]:
-    """Placements of contiguous arrays in the problem's layouts."""
-    last = problem.layout == "channels_last"
-    shapes = {"input": problem.input_shape, "output": problem.output_shape}
-    placed = {role: Placement(strides_of(shape, last)) for role, shape in shapes.items()}
-    if problem.epilogue.add:
-        placed["add"] = placed[RESULT[problem.direction]]
-    k, c, *kernel = problem.weight_shape
-    order = {"OIDHW": (0, 1, 2, 3, 4), "DHWIO": (2, 3, 4, 1, 0), "ODHWI": (0, 2, 3, 4, 1)}[problem.weight_layout]
-    strides, step = [0] * 5, 1
-    for axis in reversed(order):
-        strides[axis] = step
-        step *= (k, c, *kernel)[axis]
-    placed["weight"] = Placement(tuple(strides))  # type: ignore[arg-type]
-    return placed

@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .._algorithm import ROLES
+from .._algorithm import ROLES, Params
 from .._arrays import is_cupys
 from .._plan import Plan
 from .._problem import RESULT
 from . import cupy, memory
 from .algorithm import GpuAlgorithm, Operation
 from .elementwise import algorithm as elementwise
-from .launch import Launch
+from .launch import Arrays, Launch, Step
 from .layout import MAX_ALIGNMENT, Layout, alignment_of, packed_strides, writable_in_place
+from .registry import ALGORITHMS
 
 PADDED = "padded"
 """The role of an input, or of its gradient, with its padding in scratch memory."""
 MAX_RESULTS = 16
 """Launches are kept for so many different strides of ``out``."""
-Arrays = Mapping[str, Any]
 
 
 def prepare(plan: Plan, call: Any) -> PreparedConvolution:
@@ -55,8 +55,8 @@ class PreparedConvolution:
             for role, array in arrays.items()
             if role != "bias"
         }
-        self._by_result: dict[object, tuple[Launch, ...]] = {}
-        self._launches(packed_strides(self._shape, self._dtype.itemsize), MAX_ALIGNMENT, call.packed is not None)
+        self._by_result: dict[object, _Bound] = {}
+        self._bound(packed_strides(self._shape, self._dtype.itemsize), MAX_ALIGNMENT, call.packed is not None)
 
     def at(self, places: Mapping[str, int]) -> Callable[[tuple[Any, ...], Any], Any]:
         """``compute(arrays, out)`` for the arguments of a function, its operands at ``places`` among them; None where
@@ -80,14 +80,15 @@ class PreparedConvolution:
         fits = out is not None and writable_in_place(out, *operands.values())
         result = out if fits else memory.empty(self._shape, self._dtype)
         if result.size:
-            arrays = {**operands, **self._scratch(), self._role: result}
+            bound = self._bound(result.strides, alignment_of(result), packed is not None)
+            arrays = {**operands, **self._scratch(bound.workspace_bytes), self._role: result}
             if packed is not None:
                 arrays["packed"] = packed
             bias = arrays.get("bias")
             if bias is not None and not bias.flags.c_contiguous:
                 arrays["bias"] = memory.copy(bias)
-            for launch in self._launches(result.strides, alignment_of(result), packed is not None):
-                launch(arrays)
+            for step in bound.steps:
+                step(arrays)
         if out is None or fits:
             return result
         out[...] = result
@@ -100,12 +101,12 @@ class PreparedConvolution:
             and out.data.device_id == cupy.current_device()
         )
 
-    def _scratch(self) -> dict[str, Any]:
-        made, plan = {}, self._plan
+    def _scratch(self, workspace_bytes: int) -> dict[str, Any]:
+        made = {}
         if self._border is not None:
-            made[PADDED] = memory.empty(plan.problem.input_shape, self._padded.dtype)
-        if plan.workspace_bytes:
-            made["workspace"] = memory.empty((plan.workspace_bytes,), np.dtype(np.uint8))
+            made[PADDED] = memory.empty(self._plan.problem.input_shape, self._padded.dtype)
+        if workspace_bytes:
+            made["workspace"] = memory.empty((workspace_bytes,), np.dtype(np.uint8))
         return made
 
     @property
@@ -114,19 +115,19 @@ class PreparedConvolution:
         is_sum = self._role == "input" and self._dtype.itemsize == 2
         return Layout.packed(np.dtype(np.float32) if is_sum else self._dtype, self._plan.problem.input_shape)
 
-    def _launches(self, strides: tuple[int, ...], alignment: int, is_packed: bool) -> tuple[Launch, ...]:
-        """All launches, for a result that lies so; none where it has no elements."""
+    def _bound(self, strides: tuple[int, ...], alignment: int, is_packed: bool) -> _Bound:
+        """All steps, for a result that lies so; none where it has no elements."""
         key = strides, alignment, is_packed
         found = self._by_result.get(key)
         if found is None:
             if len(self._by_result) >= MAX_RESULTS:
                 self._by_result.clear()
             result = Layout.of(self._dtype, strides, self._axes[self._role], alignment)
-            found = self._made(result, is_packed) if math.prod(self._shape) else ()
+            found = _Bound.of(self._steps(result, is_packed) if math.prod(self._shape) else ())
             self._by_result[key] = found
         return found
 
-    def _made(self, result: Layout, is_packed: bool) -> tuple[Launch, ...]:
+    def _steps(self, result: Layout, is_packed: bool) -> tuple[Step, ...]:
         plan, border, problem = self._plan, self._border, self._plan.problem
         layouts = {**self._layouts, self._role: result}
         before: tuple[Launch, ...] = ()
@@ -139,19 +140,47 @@ class PreparedConvolution:
                 after = elementwise.fold_padding(border, shape, padded, inside, (PADDED, "input"))
             else:
                 before = elementwise.pad(border, problem.input_shape, inside, padded, ("input", PADDED))
-        algorithm = plan.algorithm
-        assert isinstance(algorithm, GpuAlgorithm)
         operation = Operation(problem, layouts, self._conjugated, *self._zeros, is_packed)
-        own = algorithm.launches(operation, plan.params)
+        algorithm, params = _able(plan, operation)
+        own = algorithm.launches(operation, params)
         if border is not None:
-            own = tuple(_renamed(launch, "input", PADDED) for launch in own)
+            own = tuple(_OnPadded(step) for step in own)
         return (*before, *own, *after)
 
 
-def _renamed(launch: Launch, role: str, other: str) -> Launch:
-    """The launch with another array in the place of that of a role."""
-    arguments = tuple(other if type(a) is str and a == role else a for a in launch.arguments)
-    return replace(launch, arguments=arguments)
+def _able(plan: Plan, operation: Operation) -> tuple[GpuAlgorithm, Params]:
+    """The plan's algorithm with its parameters, or the one that computes every operation."""
+    chosen, last = plan.algorithm, ALGORITHMS[-1]
+    assert isinstance(chosen, GpuAlgorithm)
+    return (chosen, plan.params) if chosen.computes(operation) else (last, {})
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """Steps on a device."""
+
+    steps: tuple[Callable[[Arrays], None], ...]
+    workspace_bytes: int
+
+    @classmethod
+    def of(cls, steps: tuple[Step, ...]) -> _Bound:
+        size = max((step.workspace_bytes for step in steps), default=0)
+        return cls(tuple(step.bind() for step in steps), size)
+
+
+@dataclass(frozen=True)
+class _OnPadded:
+    """A step with the padded input, or its gradient, in the place of the input."""
+
+    step: Step
+
+    @property
+    def workspace_bytes(self) -> int:
+        return self.step.workspace_bytes
+
+    def bind(self) -> Callable[[Arrays], None]:
+        start = self.step.bind()
+        return lambda arrays: start({**arrays, "input": arrays[PADDED]})
 
 
 def _zero_points(call: Any) -> tuple[int, Any]:

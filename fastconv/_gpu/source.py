@@ -60,8 +60,12 @@ def source_of(path: str, defines: Mapping[str, int | str], *headers: str) -> str
     return head + "".join(_text(f"csrc/{name}") for name in headers) + _text(path)
 
 
+DIVIDER = np.dtype([("d", np.uint32), ("multiplier", np.uint32), ("shift", np.uint32)])
+"""fc_divider of csrc/device.cuh."""
+
+
 def divider(d: int) -> tuple[int, int, int]:
-    """fc_divider of csrc/device.cuh: n / d == umulhi(n, multiplier) >> shift for 0 <= n < 2^31."""
+    """n / d == umulhi(n, multiplier) >> shift for 0 <= n < 2^31."""
     if d == 1:
         return 1, 0, 0
     shift = (d - 1).bit_length() - 1

@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from fastconv import ConvProblem
-from fastconv._gpu.algorithms.implicit_gemm.launches import (
-    KernelLaunch,
-    Memory,
-    Workspace,
-    launches,
-    pack_launches,
-    packed_bytes,
-)
+from fastconv._gpu.algorithm import Operation
+from fastconv._gpu.algorithms.implicit_gemm.launches import launches, pack_launch, packed_bytes
 from fastconv._gpu.algorithms.implicit_gemm.parts import UNLIMITED, Limits
+from fastconv._gpu.launch import Launch
+from gpu_launches import layout_of, start
 from nvrtc_gate import Variant, from_architecture
 
 PARAMS: Mapping[str, Any] = {"tile": "128x128x16", "splits": 1}
-
-
-def contiguous(problem: ConvProblem) -> dict[str, Memory]:
-    """New arrays of the problem's layout."""
-    shapes = {"input": problem.input_shape, "weight": problem.weight_shape, "output": problem.output_shape}
-    shapes["add"] = problem.result_shape
-    made = {}
-    for role, shape in shapes.items():
-        order = (0, 1, 2, 3, 4)
-        if role == "weight":
-            order = {"OIDHW": order, "DHWIO": (2, 3, 4, 1, 0), "ODHWI": (0, 2, 3, 4, 1)}[problem.weight_layout]
-        elif problem.layout == "channels_last":
-            order = (0, 2, 3, 4, 1)
-        strides, step = [0] * 5, 1
-        for axis in reversed(order):
-            strides[axis], step = step, step * shape[axis]
-        made[role] = Memory(tuple(strides), 256)
-    return made
 
 
 GATED = (
@@ -79,42 +56,21 @@ def variants() -> list[Variant]:
     made = []
     for kernel, name, text, tile, splits, wide in GATED:
         problem = ConvProblem.parse(text)
-        of = launches(problem, {"tile": tile, "splits": splits}, contiguous(problem), limits=Limits(wide=wide))
-        source = next(launch.source for launch in of.sequence if launch.kernel == kernel)
+        of = launches(Operation.contiguous(problem), {"tile": tile, "splits": splits}, Limits(wide=wide))
+        source = next(launch.source for launch in of if launch.kernel == kernel)
         row = ",".join(filter(None, (kernel, tile if kernel in ("correlate", "weight_gradient") else "", name)))
         made.append(Variant(row, kernel, source, from_architecture(75)))
     return made
 
 
-def memory_of(array: Any) -> Memory:
-    """How an array of the device lies."""
-    address = int(array.data.ptr)
-    return Memory(tuple(stride // array.itemsize for stride in array.strides), min(address & -address, 256))
-
-
-@cache
-def _function(cp: Any, name: str, text: str) -> Any:
-    return cp.RawModule(code=text).get_function(name)
-
-
 def run(cp: Any, problem: ConvProblem, arrays: Mapping[str, Any], params: Mapping[str, Any] = PARAMS,
         limits: Limits = UNLIMITED, edit: Callable[[str], str] = lambda text: text,
-        is_packed: bool = False) -> list[KernelLaunch]:  # fmt: skip
+        is_packed: bool = False) -> list[Launch]:  # fmt: skip
     """Computes into the result's array; ``edit`` changes the kernels' text before. The launches are returned."""
-    memory = {role: memory_of(array) for role, array in arrays.items() if role != "bias"}
-    made = launches(problem, params, memory, is_packed, limits)
-    workspace = cp.empty(max(made.workspace_bytes, 1), np.uint8)
-    sequence = list(made.sequence)
+    layouts = {role: layout_of(array, array.dtype) for role, array in arrays.items() if role != "bias"}
+    sequence = list(launches(Operation(problem, layouts, is_packed=is_packed), params, limits))
     if is_packed:
         arrays = {**arrays, "packed": cp.empty(packed_bytes(problem, params), np.uint8)}
-        sequence.insert(0, pack_launches(problem, params, memory["weight"]))
-    for launch in sequence:
-        arguments = [
-            arrays[argument] if isinstance(argument, str)
-            else workspace[argument.offset_bytes :] if isinstance(argument, Workspace)
-            else argument
-            for argument in launch.arguments
-        ]  # fmt: skip
-        kernel = _function(cp, launch.kernel, edit(launch.source))
-        kernel(launch.grid, launch.block, tuple(arguments), shared_mem=launch.shared_bytes)
+        sequence.insert(0, pack_launch(problem, params, layouts["weight"]))
+    start(cp, sequence, arrays, edit)
     return sequence

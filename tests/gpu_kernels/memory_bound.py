@@ -6,11 +6,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from fastconv import ConvProblem
+from fastconv._gpu.algorithm import Operation
 from fastconv._gpu.algorithms import depthwise_nchw
-from fastconv._gpu.launches import Placement
-from fastconv._gpu.phases import contiguous, strides_of
+from fastconv._gpu.layout import Layout
 from fastconv._gpu.pooling import gather as algorithm
+from fastconv._problem import numpy_dtype
 from fastconv._windows import WindowAxis, Windows
 from nvrtc_gate import Variant, from_architecture
 
@@ -44,7 +47,7 @@ def depthwise(room: str, layout: str) -> Iterator[Variant]:
         for dtype in DTYPES.get(name, ("float32",)):
             for direction in ("forward", "backward_input", "backward_weight"):
                 problem = ConvProblem.parse(f"{direction} {layer} {dtype} {layout}".strip())
-                for launch in chosen.launches(problem, chosen.parameters(problem)[0], contiguous(problem)):
+                for launch in chosen.launches(Operation.contiguous(problem), chosen.parameters(problem)[0]):
                     row = re.sub(r"\s+", "_", f"{launch.kernel} {name} {dtype}")
                     row = row.replace("depthwise_forward", f"depthwise_{direction.removeprefix('backward_')}")
                     if (launch.source, launch.kernel) not in seen:
@@ -66,13 +69,15 @@ def pooling() -> Iterator[Variant]:
     kinds: tuple[algorithm.Kind, ...] = ("maximum", "average", "maximum_gradient", "average_gradient")
     for name, axis in POOLS.items():
         windows = Windows((WindowAxis(1, 1, 1), axis, axis))
-        lie = {"source": Placement(strides_of((32, 64, 1, axis.size, axis.size)))}
-        lie["result"] = lie["index"] = Placement(strides_of((32, 64, 1, axis.outputs, axis.outputs)))
+        shapes = {"source": (32, 64, 1, axis.size, axis.size), "result": (32, 64, 1, axis.outputs, axis.outputs)}
         for kind in kinds:
             dtypes = ("float32", "bfloat16", "int8") if (name, kind) == ("2x2", "maximum") else ("float32",)
-            for dtype in dtypes:
-                (launch,) = algorithm.launches(windows, kind, dtype, 32, 64, lie)
-                row = re.sub(r"\s+", "_", f"{kind} {name} {dtype}")
+            for of in dtypes:
+                dtype = np.dtype(np.int8) if of == "int8" else numpy_dtype(of)
+                lie = {role: Layout.packed(dtype, shape) for role, shape in shapes.items()}
+                lie["index"] = Layout.packed(np.dtype(np.int64), shapes["result"])
+                (launch,) = algorithm.launches(windows, kind, dtype.name, 32, 64, lie)
+                row = re.sub(r"\s+", "_", f"{kind} {name} {dtype.name}")
                 yield Variant(f"pool:{row}", launch.kernel, launch.source, from_architecture(75))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..._border import Border
 from ..._problem import ACTIVATIONS, Epilogue
 from .. import memory
-from ..launch import MAX_BLOCKS, THREADS, Launch, each, struct
+from ..launch import MAX_BLOCKS, THREADS, Launch, each, run, struct
 from ..layout import Layout
 from ..source import C_TYPES, kernel_source
 
@@ -67,7 +67,7 @@ def activation_gradient(activation: Epilogue, dy: Any, z: Any, threads: int) -> 
         slope = activation.slope if z.dtype == np.float64 else float(np.float32(activation.slope))
         c = struct(ARRAYS, size=size, source_stride=own.strides, result_stride=result.strides, slope=slope)
         text = _source(z.dtype, ACTIVATION=1 + ACTIVATIONS.index(activation.activation))
-        _run(each(text, "activation_gradient", z.size, "dy", "z", c), dy=dy, z=z)
+        run(each(text, "activation_gradient", z.size, "dy", "z", c), dy=dy, z=z)
     return z
 
 
@@ -80,7 +80,7 @@ def cast(array: Any, dtype: np.dtype, threads: int) -> Any:
         size, own = (1,) * (5 - array.ndim) + array.shape, _lifted(array)
         c = struct(ARRAYS, size=size, source_stride=own.strides, result_stride=_lifted(result).strides)
         text = _source(array.dtype, RESULT=C_TYPES[dtype.name])
-        _run(each(text, "cast", result.size, "source", "result", c), source=array, result=result)
+        run(each(text, "cast", result.size, "source", "result", c), source=array, result=result)
     return result
 
 
@@ -90,15 +90,10 @@ def channel_sums(array: Any, threads: int) -> Any:
     if sums.size:
         c = struct(ARRAYS, size=array.shape, source_stride=_lifted(array).strides)
         grid = (min(sums.size, MAX_BLOCKS),)
-        launch = Launch.of(_source(array.dtype), "channel_sums", grid, (THREADS,), "source", "sums", c)
-        _run((launch,), source=array, sums=sums)
+        launch = Launch("channel_sums", _source(array.dtype), grid, (THREADS,), ("source", "sums", c))
+        run((launch,), source=array, sums=sums)
     return sums
 
 
 def _lifted(array: Any) -> Layout:
     return Layout.of(array.dtype, array.strides, [*[-1] * (5 - array.ndim), *range(array.ndim)])
-
-
-def _run(launches: tuple[Launch, ...], **arrays: Any) -> None:
-    for launch in launches:
-        launch(arrays)

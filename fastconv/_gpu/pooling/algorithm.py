@@ -8,7 +8,7 @@ import numpy as np
 
 from ..._windows import Windows
 from .. import memory
-from ..launch import each, struct
+from ..launch import each, run, struct
 from ..layout import writable_in_place
 from ..source import C_TYPES, kernel_source
 
@@ -93,8 +93,7 @@ def _run(
         for field in AXIS.names or ():
             c["axis"][0, number][field] = getattr(axis, field)
     text = kernel_source("pooling", {"ELEMENT": C_TYPES[source.dtype.name], **defines}, "elements.cuh")
-    for launch in each(text, name, elements, *given, c):
-        launch({})
+    run(each(text, name, elements, *given, c))
 
 
 def _target(result: Any, source: Any) -> Any:

@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 
 from ..._windows import Windows
-from ..launches import DIVIDER, UNITS_LIMIT, Launch, Placement, divider, is_wide, packed
-from ..source import source_of
+from ..launch import MAX_THREADS, Launch
+from ..layout import Layout, is_wide
+from ..source import DIVIDER, divider, source_of
 
 Kind = Literal["maximum", "average", "maximum_gradient", "average_gradient"]
 PATH = "pooling/gather.cu"
@@ -50,13 +51,13 @@ def supports(windows: Windows, kind: Kind, dtype: str) -> bool:
     )
     planes = math.prod(windows.input_size), math.prod(windows.output_size), windows.taps
     dtypes = (*FLOATS, *(INTEGERS if kind == "maximum" else ("int64",) if kind == "average" else ()))
-    return dtype in dtypes and max(*places, *reach, *planes) < UNITS_LIMIT // WARP
+    return dtype in dtypes and max(*places, *reach, *planes) < MAX_THREADS // WARP
 
 
 def launches(
-    windows: Windows, kind: Kind, dtype: str, batch: int, channels: int, placements: Mapping[str, Placement]
-) -> list[Launch]:
-    """``placements``: "source" (the large array), "result" and, where places are written or read, "index".
+    windows: Windows, kind: Kind, dtype: str, batch: int, channels: int, layouts: Mapping[str, Layout]
+) -> tuple[Launch, ...]:
+    """``layouts``: "source" (the large array), "result" and, where places are written or read, "index".
 
     Gradients write all of "source", which need not be zeros before; the others write "result" and "index".
     """
@@ -64,15 +65,15 @@ def launches(
     taps = math.prod(axis.taps for axis in windows.axes)
     lanes = WARP if taps > MANY_TAPS and not is_gradient else 1
     wide = any(
-        is_wide(size, placements[role].strides[2:], 8)
+        is_wide(size, layouts[role].strides[2:], 8)
         for role, size in (
             ("source", windows.input_size),
             ("result", windows.output_size),
             ("index", windows.output_size),
         )
-        if role in placements
+        if role in layouts
     )
-    strides = placements["source"].strides
+    strides = layouts["source"].strides
     channels_last = abs(strides[1]) < abs(strides[4]) and channels > 1
     defines: dict[str, int | str] = {kind.upper(): 1, "LANES": lanes, "CHANNELS_LAST": int(channels_last)}
     if dtype in INTEGERS:
@@ -88,30 +89,30 @@ def launches(
         ("result", "index" if kind == "maximum_gradient" else None, "source") if is_gradient else ("source", "result")
     )
     if kind == "maximum":
-        roles = (*roles, "index" if "index" in placements else None)
+        roles = (*roles, "index" if "index" in layouts else None)
     name = "pool_gradient" if is_gradient else f"pool_{kind}"
-    return [
+    return tuple(
         Launch(name, text, (-(-count * lanes // THREADS), 1, 1), (THREADS, 1, 1), (*roles, struct))
-        for count, struct in _structs(windows, is_gradient, channels_last, lanes, batch, channels, placements)
-    ]
+        for count, struct in _structs(windows, is_gradient, channels_last, lanes, batch, channels, layouts)
+    )
 
 
 def _structs(windows: Windows, is_gradient: bool, channels_last: bool, lanes: int, batch: int, channels: int,
-             placements: Mapping[str, Placement]) -> Iterator[tuple[int, np.ndarray]]:  # fmt: skip
+             layouts: Mapping[str, Layout]) -> Iterator[tuple[int, np.ndarray]]:  # fmt: skip
     """The elements that are computed, and the struct."""
     depth, height, width = windows.input_size if is_gradient else windows.output_size
     order = (channels, width, height, depth) if channels_last else (width, height, depth, channels)
     none = (0,) * 5
-    strides = [placements[role].strides if role in placements else none for role in ("source", "result", "index")]
+    strides = [layouts[role].strides if role in layouts else none for role in ("source", "result", "index")]
     axes = [
         (axis.size, axis.outputs, axis.before, axis.after, *map(divider, (axis.size, axis.outputs, axis.step,
          axis.dilation)))
         for axis in windows.axes
     ]  # fmt: skip
     image = math.prod(order)
-    most = max(1, (UNITS_LIMIT - THREADS) // (max(image, 1) * lanes))
+    most = max(1, (MAX_THREADS - THREADS) // (max(image, 1) * lanes))
     for begin in range(0, batch if image else 0, most):
         count = min(most, batch - begin) * image
         at = [begin * stride[0] for stride in strides]
         tail = (windows.divisor, axes, list(map(divider, order)), count, int(windows.count_padding))
-        yield count, packed(POOL, (*strides, *at, *tail))
+        yield count, np.array([(*strides, *at, *tail)], POOL)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..._blocks import Blocks
 from .. import memory
-from ..launch import each, struct
+from ..launch import each, run, struct
 from ..source import C_TYPES, kernel_source
 
 PROBLEM = np.dtype(
@@ -60,8 +60,7 @@ class Unfolding:
         if name == "fold":
             defines["IS_SUMMED"] = 1
         text = kernel_source("unfolding", defines, "elements.cuh")
-        for launch in each(text, name, result.size, source, result, c):
-            launch({})
+        run(each(text, name, result.size, source, result, c))
 
 
 def _strides(array: Any) -> list[int]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from ...._algorithm import MAX_PHASES, Algorithm, Machine, Params
+from ...._algorithm import MAX_PHASES, Machine, Params
 from ...._problem import ACTIVATIONS, ConvProblem, Sizes
-from ...launches import DIVIDER, UNITS_LIMIT, Launch, Placement, divider, is_wide, packed, vector_elements
-from ...phases import PhaseStruct, contiguous, phases_of, source_role, strides_of
-from ...source import kernel_source
+from ...algorithm import GpuAlgorithm, Operation, places_fit
+from ...launch import MAX_THREADS, Launch, Workspace
+from ...layout import Layout, is_wide, vector_elements
+from ...phases import PhaseStruct, phases_of, source_role
+from ...source import DIVIDER, divider, kernel_source
 from .tiling import MANY_TAPS, MAX_ROW_TAPS, UNROLLED_TAPS, Tile, splits_for, strided_rows, tile_for, wanted_results
 
 ROOM = "depthwise_nchw"
@@ -33,7 +36,7 @@ SHARE = 0.85
 """Of the copy bandwidth, and of the multiply-adds' peak."""
 
 
-class DepthwiseNchw(Algorithm):
+class DepthwiseNchw(GpuAlgorithm):
     """Depthwise convolutions of 1 to 31 taps on every axis, in all directions; 16-bit types are summed in float32."""
 
     name = ROOM
@@ -46,7 +49,8 @@ class DepthwiseNchw(Algorithm):
             and not problem.is_empty
             and max(problem.kernel_size) <= MAX_ROW_TAPS
             and problem.phases <= MAX_PHASES
-            and _most_units(problem) < UNITS_LIMIT
+            and places_fit(problem)
+            and _most_units(problem) < MAX_THREADS
         )
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
@@ -60,7 +64,7 @@ class DepthwiseNchw(Algorithm):
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
         if problem.direction != "backward_weight":
             return 0
-        return max(launch.workspace_bytes for launch in self.launches(problem, params, contiguous(problem)))
+        return max(launch.workspace_bytes for launch in self.launches(Operation.contiguous(problem), params))
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """The arrays once, or the multiply-adds; a strided gradient by phases writes a part of every sector."""
@@ -74,18 +78,16 @@ class DepthwiseNchw(Algorithm):
         seconds = max(elements * size / machine.bytes_per_second, problem.multiply_adds / rate) / SHARE
         return launches * machine.call_seconds + seconds
 
-    def launches(self, problem: ConvProblem, params: Params, placements: Mapping[str, Placement]) -> list[Launch]:
-        """What computes the problem on arrays that lie so; ``placements`` by role, with ``add`` where there is one."""
+    def launches(self, operation: Operation, params: Params) -> tuple[Launch, ...]:
+        problem, layouts = operation.problem, operation.layouts
         if problem.direction == "backward_weight":
-            (phase,) = phases_of(problem, placements)
-            return _weight_gradient(problem, params, placements, phase)
+            (phase,) = phases_of(problem, layouts)
+            return _weight_gradient(problem, params, layouts, phase)
         if problem.direction == "backward_input" and is_one_launch(problem):
-            return list(_strided_gradient(problem, params, placements))
-        return [
-            launch
-            for phase in phases_of(problem, placements)
-            for launch in _forward(problem, params, placements, phase)
-        ]
+            return tuple(_strided_gradient(problem, params, layouts))
+        return tuple(
+            launch for phase in phases_of(problem, layouts) for launch in _forward(problem, params, layouts, phase)
+        )
 
 
 def _most_units(problem: ConvProblem) -> int:
@@ -110,16 +112,16 @@ def is_one_launch(problem: ConvProblem) -> bool:
     )
 
 
-def _defines(problem: ConvProblem, placements: Mapping[str, Placement], tile: Tile) -> dict[str, int | str]:
+def _defines(problem: ConvProblem, layouts: Mapping[str, Layout], tile: Tile) -> dict[str, int | str]:
     """Those that all kernels have."""
     e = problem.epilogue
-    images = [(problem.input_size, placements["input"]), (problem.output_size, placements["output"])]
+    images = [(problem.input_size, layouts["input"]), (problem.output_size, layouts["output"])]
     if e.add:
-        images.append((problem.result_shape[2:], placements["add"]))  # type: ignore[arg-type]
+        images.append((problem.result_shape[2:], layouts["add"]))  # type: ignore[arg-type]
     return {
         "ELEMENT": problem.dtype.upper(),
-        "WIDE": int(any(is_wide(sizes, place.strides[2:], ITEMSIZE[problem.dtype]) for sizes, place in images)),
-        "UNIT": int(placements[source_role(problem)].strides[4] == 1),
+        "WIDE": int(any(is_wide(sizes, lies.strides[2:], lies.dtype.itemsize) for sizes, lies in images)),
+        "UNIT": int(layouts[source_role(problem)].strides[4] == 1),
         "ROWS": tile.rows, "COLUMNS": tile.columns, "UNROLLED": int(tile.unrolled),
         "BIAS": int(e.bias), "ADD": int(e.add),
         "ACTIVATION": 0 if e.activation is None else 1 + ACTIVATIONS.index(e.activation),
@@ -149,12 +151,12 @@ def _axes(phase: PhaseStruct, rows: int, columns: int) -> dict[str, int]:
     }
 
 
-def _block(problem: ConvProblem, placement: Placement, size: Sizes, units: int, width: int) -> dict[str, int]:
+def _block(problem: ConvProblem, lies: Layout, size: Sizes, units: int, width: int) -> dict[str, int]:
     """THREADS, UNITS and SLABS of a block, of results that lie so; ``units`` of a slab. Rows of whole sectors are
     stored as they are."""
     itemsize = ITEMSIZE[problem.dtype]
-    channels, whole = problem.result_channels, placement.strides
-    is_dense = whole == strides_of((problem.batch, channels, *size))
+    channels, whole = problem.result_channels, lies.strides
+    is_dense = whole == Layout.packed(lies.dtype, (problem.batch, channels, *size)).strides
     if not is_dense or units > THREADS or width * itemsize % SECTOR == 0:
         return {"THREADS": THREADS, "UNITS": THREADS, "SLABS": 0}
     slabs = min(THREADS // units, problem.batch * channels * size[0])
@@ -168,12 +170,12 @@ def _grid(count: int, block: Mapping[str, int | str]) -> tuple[tuple[int, int, i
 def _units(problem: ConvProblem, columns: int, strips: int, depths: int, per_image: int, per_group: int,
            count: int, per_split: int = 0) -> np.ndarray:  # fmt: skip
     counts = (columns, strips, depths, per_image, per_group)
-    return packed(UNITS, (*(divider(size) for size in counts), count, per_split))
+    return np.array([(*map(divider, counts), count, per_split)], UNITS)
 
 
 def _batches(batch: int, units: int) -> Iterator[tuple[int, int]]:
     """First image and number of images of every launch, so that the threads of each are fewer than 2^31."""
-    most = max(1, (UNITS_LIMIT - THREADS) // units)
+    most = max(1, (MAX_THREADS - THREADS) // units)
     for begin in range(0, batch, most):
         yield begin, min(most, batch - begin)
 
@@ -194,21 +196,21 @@ def _pointers(problem: ConvProblem) -> tuple[str | None, ...]:
 
 
 def _forward(
-    problem: ConvProblem, params: Params, placements: Mapping[str, Placement], phase: PhaseStruct
+    problem: ConvProblem, params: Params, layouts: Mapping[str, Layout], phase: PhaseStruct
 ) -> Iterator[Launch]:
     """One correlation: a forward problem, or a stride phase."""
     source, _, result, *_ = _pointers(problem)
     per_image = problem.result_channels
     rows = [phase.fields["source_size"][2], phase.pixels[2]]  # type: ignore[index]
     size = ITEMSIZE[problem.dtype]
-    lie = [placements[str(source)]]
-    lie += [Placement(tuple(phase.fields[f"{name}_stride"]), placements[role].alignment)  # type: ignore[arg-type]
-            for name, role in (("result", str(result)), ("add", "add")) if role in placements]  # fmt: skip
+    lie = [layouts[str(source)]]
+    lie += [replace(layouts[role], strides=tuple(phase.fields[f"{name}_stride"]))  # type: ignore[arg-type]
+            for name, role in (("result", str(result)), ("add", "add")) if role in layouts]  # fmt: skip
     is_whole = all(phase.fields[f"{name}_at"] == 0 for name in ("source", "result", "add"))
-    columns = vector_elements(rows, lie, size, min(params["columns"], 16 // size)) if is_whole else 1
+    columns = vector_elements(rows, lie, min(params["columns"], 16 // size)) if is_whole else 1
     tile = tile_for(phase.pixels, phase.taps, phase.step, phase.delta, columns, params["results"])
     across, strips = phase.pixels[2] // tile.columns, -(-phase.pixels[1] // tile.rows)
-    defines = _defines(problem, placements, tile) | _axes(phase, tile.rows, tile.columns)
+    defines = _defines(problem, layouts, tile) | _axes(phase, tile.rows, tile.columns)
     is_exact = problem.direction == "backward_input"
     blocks = defines["BLOCKS"] if is_exact or not tile.unrolled else 4
     defines |= {"FORWARD": 1, "EXACT": int(is_exact), "BLOCKS": blocks}
@@ -223,13 +225,13 @@ def _forward(
         yield Launch("depthwise_forward", text, *_grid(count, defines), arguments)
 
 
-def _strided_gradient(problem: ConvProblem, params: Params, placements: Mapping[str, Placement]) -> Iterator[Launch]:
+def _strided_gradient(problem: ConvProblem, params: Params, layouts: Mapping[str, Layout]) -> Iterator[Launch]:
     """All stride phases of an input gradient; the struct has the problem's own padding and weights."""
     (_, height, width), (_, sh, sw) = problem.input_size, problem.stride
-    (_, (top, _), (left, _)), weight = problem.padding, placements["weight"].strides
+    (_, (top, _), (left, _)), weight = problem.padding, layouts["weight"].strides
     fields: dict[str, object] = {
-        "source_stride": placements["output"].strides, "result_stride": placements["input"].strides,
-        "add_stride": placements["add"].strides if "add" in placements else (0,) * 5,
+        "source_stride": layouts["output"].strides, "result_stride": layouts["input"].strides,
+        "add_stride": layouts["add"].strides if "add" in layouts else (0,) * 5,
         "weight_stride": (weight[1], weight[0], *weight[2:]),
         "weight_group_stride": problem.out_channels // problem.groups * weight[0],
         **{f"{name}_at": 0 for name in ("source", "result", "add", "weight")},
@@ -240,10 +242,10 @@ def _strided_gradient(problem: ConvProblem, params: Params, placements: Mapping[
     phase = PhaseStruct(fields, problem.input_size, problem.kernel_size, (1, sh, sw), (0, top, left), (1, 1, 1))
     depth = problem.input_size[0]
     rows = strided_rows(height, sh, top, params["results"])
-    defines = _defines(problem, placements, Tile(rows, 1, True)) | _axes(phase, rows, 1) | {"GRADIENT": 1}
+    defines = _defines(problem, layouts, Tile(rows, 1, True)) | _axes(phase, rows, 1) | {"GRADIENT": 1}
     defines["WHOLE"] = int(top % sh == 0 and height % rows == 0)
     strips = -(-(height + top % sh) // rows)
-    defines |= _block(problem, placements["input"], problem.input_size, strips * width, width)
+    defines |= _block(problem, layouts["input"], problem.input_size, strips * width, width)
     text = kernel_source(ROOM, defines, "vectors.cuh")
     units = problem.in_channels * depth * strips * width
     for begin, images in _batches(problem.batch, units):
@@ -254,16 +256,16 @@ def _strided_gradient(problem: ConvProblem, params: Params, placements: Mapping[
 
 
 def _weight_gradient(
-    problem: ConvProblem, params: Params, placements: Mapping[str, Placement], phase: PhaseStruct
-) -> list[Launch]:
+    problem: ConvProblem, params: Params, layouts: Mapping[str, Layout], phase: PhaseStruct
+) -> tuple[Launch, ...]:
     """Sums of every split, and where there are several their sums."""
     size = ITEMSIZE[problem.dtype]
     sizes = [problem.input_size[2], problem.output_size[2]]
-    lie = [placements["input"], placements["output"]]
-    columns = vector_elements(sizes, lie, size, min(params["columns"], 16 // size))
+    lie = [layouts["input"], layouts["output"]]
+    columns = vector_elements(sizes, lie, min(params["columns"], 16 // size))
     tile = tile_for(phase.pixels, phase.taps, phase.step, phase.delta, columns, params["results"])
     tap_rows = phase.taps[1] if tile.unrolled else 1
-    defines = _defines(problem, placements, tile) | _axes(phase, tile.rows, tile.columns)
+    defines = _defines(problem, layouts, tile) | _axes(phase, tile.rows, tile.columns)
     defines |= {"TAP_ROWS": tap_rows, "THREADS": THREADS, "UNITS": THREADS, "SLABS": 0}
     sums, totals = (kernel_source(ROOM, defines | {"WEIGHT": stage}, "vectors.cuh") for stage in (1, 2))
     across, strips = phase.pixels[2] // tile.columns, -(-phase.pixels[1] // tile.rows)
@@ -273,17 +275,17 @@ def _weight_gradient(
     splits, per_split = splits_for(filters * slices * phase.taps[0], units, THREADS, WANTED_BLOCKS)
     count = math.prod(problem.weight_shape)
     scratch = splits * count * (8 if problem.dtype == "float64" else 4) if splits > 1 else 0
-    struct, by_slice = phase.packed(), packed(DIVIDER, divider(slices))
+    struct, by_slice = phase.packed(), np.array([divider(slices)], DIVIDER)
     places = _units(problem, across, strips, phase.pixels[0], 1, per_group, units, per_split)
     first = Launch(
         "depthwise_weight_gradient", sums, (filters, splits, slices * phase.taps[0]), (THREADS, 1, 1),
-        ("input", "output", "weight", "workspace" if scratch else None, struct, places, by_slice),
+        ("input", "output", "weight", Workspace() if scratch else None, struct, places, by_slice),
         workspace_bytes=scratch,
     )  # fmt: skip
     if splits == 1:
-        return [first]
+        return (first,)
     places = _units(problem, 1, 1, phase.taps[0], filters, per_group, count)
-    arguments = ("workspace", "weight", struct, places, by_slice, np.uint32(count), np.uint32(splits))
+    arguments = (Workspace(), "weight", struct, places, by_slice, np.uint32(count), np.uint32(splits))
     second = Launch("depthwise_sum_splits", totals, (-(-count // THREADS), 1, 1), (THREADS, 1, 1), arguments,
                     workspace_bytes=scratch)  # fmt: skip
-    return [first, second]
+    return first, second

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from ...._algorithm import MAX_PHASES, Algorithm, Machine, Params
+from ...._algorithm import MAX_PHASES, Machine, Params
 from ...._problem import ConvProblem
-from .launches import MAX_GRID_HEIGHT, packed_bytes, partial_bytes
+from ... import memory
+from ...algorithm import GpuAlgorithm, Operation, places_fit
+from ...launch import Launch, run
+from ...layout import Layout, alignment_of
+from .launches import MAX_GRID_HEIGHT, launches, pack_launch, packed_bytes, partial_bytes
 from .parts import UNLIMITED
 from .tiles import TILES, Tile, depth, matrix, mean_depth, tile_of
 
 MULTIPROCESSORS = 132
 """Of a large device. Part of the choice of splits, and so of the result's bits, which must not depend on the device at
 hand."""
-MAX_SIZE = 2**30
-"""Of an axis, so that numbers of elements fit in 32 bits, those in the padding too."""
 PRODUCTS_PER_CYCLE = {"float32": 128, "float64": 64}
 """Of a multiprocessor of such a device."""
 BYTES_PER_CYCLE = 2350
@@ -29,12 +32,11 @@ MIN_STEPS_OF_SPLIT = 8
 PARTIAL_BYTES = 2**28
 
 
-class ImplicitGemm(Algorithm):
+class ImplicitGemm(GpuAlgorithm):
     """Any problem in float32 and float64 without too many stride phases and groups."""
 
     name = "implicit_gemm"
     dtypes = frozenset({"float32", "float64"})
-    reads_padding = True
 
     def supports(self, problem: ConvProblem) -> bool:
         channels, filters = (size // problem.groups for size in (problem.in_channels, problem.out_channels))
@@ -43,7 +45,7 @@ class ImplicitGemm(Algorithm):
             and problem.groups <= MAX_GRID_HEIGHT
             and max(channels, filters) < MAX_GRID_HEIGHT * 8
             and math.prod(problem.weight_shape) < UNLIMITED.elements
-            and max(*problem.input_size, *problem.output_size) < MAX_SIZE
+            and places_fit(problem)
         )
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
@@ -59,6 +61,18 @@ class ImplicitGemm(Algorithm):
         """Of arrays without gaps; ``launches`` knows what others need."""
         packed = 0 if problem.direction == "backward_weight" else packed_bytes(problem, params)
         return packed + partial_bytes(problem, params)
+
+    def pack(self, problem: ConvProblem, params: Params, weight: Any, threads: int) -> Any:
+        """An array of bytes on the device, for all problems of the direction with such weights and the same tile."""
+        if problem.direction == "backward_weight":
+            return None
+        packed = memory.empty((packed_bytes(problem, params),), np.dtype(np.uint8))
+        lies = Layout.of(weight.dtype, weight.strides, range(5), alignment_of(weight))
+        run((pack_launch(problem, params, lies),), weight=weight, packed=packed)
+        return packed
+
+    def launches(self, operation: Operation, params: Params) -> tuple[Launch, ...]:
+        return launches(operation, params)
 
     def _may_split(self, problem: ConvProblem, tile: Tile, splits: int) -> bool:
         rows, columns = matrix(problem)
@@ -91,4 +105,5 @@ class ImplicitGemm(Algorithm):
         products = self._cycles(problem, tile, params["splits"]) * MULTIPROCESSORS * PRODUCTS_PER_CYCLE[problem.dtype]
         shapes = (problem.input_shape, problem.weight_shape, problem.output_shape)
         moved = sum(map(math.prod, shapes)) * itemsize
-        return max(products / machine.multiply_adds_per_second[problem.dtype], moved / machine.bytes_per_second)
+        seconds = max(products / machine.multiply_adds_per_second[problem.dtype], moved / machine.bytes_per_second)
+        return seconds + (problem.direction != "backward_weight") * machine.call_seconds

@@ -217,21 +217,38 @@ static __device__ __forceinline__ void fc_store(const real (&sum)[TM][TN], const
 // -- packed weights
 
 // A thread per (channel, filter) of a group, all taps: blocks of 32 filters x 8 channels, so that lines of weights that
-// are read with gaps are read from cache the next time.
+// are read with gaps are read from cache the next time. With MARKED there is a byte for every block in front, a multiple
+// of 256 of them: whether one of its weights is not finite.
 extern "C" __global__ void __launch_bounds__(256)
     pack_weights(const real *__restrict__ weight, real *packed, const __grid_constant__ fc_correlation c,
                  const __grid_constant__ fc_gemm gemm) {
     const int f = blockIdx.x * 32 + threadIdx.x % 32, k = blockIdx.y * 8 + threadIdx.x / 32, group = blockIdx.z;
-    if (f >= gemm.padded_filters || k >= gemm.padded_channels) return;
+    const bool stored = f < gemm.padded_filters && k < gemm.padded_channels;
     const bool there = f < c.filters && k < c.channels;
     weight += c.weight_at + group * c.weight_group_stride;
     if (there) weight += f * c.weight_stride[0] + k * c.weight_stride[1];
     const long long matrix = (long long)gemm.padded_channels * gemm.padded_filters;
+#if MARKED
+    const fc_u32 blocks = gridDim.x * gridDim.y * gridDim.z;
+    unsigned char *mark = (unsigned char *)packed + (group * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+    bool finite = true;
+    packed = (real *)((char *)packed + (blocks + 255) / 256 * 256);
+#endif
     packed += group * c.taps[0] * c.taps[1] * c.taps[2] * matrix + (long long)k * gemm.padded_filters + f;
     for (int d = 0; d < c.taps[0]; d++)
         for (int h = 0; h < c.taps[1]; h++)
-            for (int w = 0; w < c.taps[2]; w++, packed += matrix)
-                *packed = there ? weight[d * c.weight_stride[2] + h * c.weight_stride[3] + w * c.weight_stride[4]] : 0;
+            for (int w = 0; w < c.taps[2]; w++, packed += matrix) {
+                const real x =
+                    there ? weight[d * c.weight_stride[2] + h * c.weight_stride[3] + w * c.weight_stride[4]] : (real)0;
+                if (stored) *packed = x;
+#if MARKED
+                finite &= x - x == 0;
+#endif
+            }
+#if MARKED
+    finite = __syncthreads_and(finite);
+    if (!threadIdx.x) *mark = !finite;
+#endif
 }
 #endif
 

@@ -5,25 +5,27 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ...._algorithm import Params
 from ...._correlation import Correlation
 from ...._problem import ConvProblem
-from ...source import CORRELATION, divider, kernel_source
+from ...algorithm import Operation
+from ...launch import Launch, Workspace
+from ...layout import Layout
+from ...nonfinite import computed_again
+from ...source import CORRELATION, DIVIDER, divider, kernel_source
 from .parts import UNLIMITED, Limits, checked_axes, cut, extent, folded
 from .tiles import Tile, matrix, tile_of
 
 GEMM = np.dtype(
     [
-        *(
-            (f"{name}", np.uint32, 3)
-            for name in ("filter_tiles", "image", "plane", "row", "inner", "plane_taps", "row_taps")
-        ),
-        *((name, np.uint32, 3) for name in ("channel_blocks", "group_rows")),
+        *((name, DIVIDER) for name in ("filter_tiles", "image", "plane", "row", "inner", "plane_taps", "row_taps")),
+        *((name, DIVIDER) for name in ("channel_blocks", "group_rows")),
         *((name, np.int32) for name in ("rows", "columns", "depth", "depth_of_split", "splits")),
         *((name, np.int32) for name in ("padded_channels", "padded_filters")),
     ]
@@ -34,68 +36,41 @@ ALIGNED_BYTES = 256
 VECTOR_BYTES = 16
 
 
-@dataclass(frozen=True)
-class Memory:
-    """How an array lies: strides in elements in the canonical order (weights: K, C / groups, D, H, W)."""
-
-    strides: tuple[int, ...]
-    alignment: int
-    """Bytes, a power of two: a multiple of it is the address of the first element."""
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """A pointer into scratch memory, which is aligned to ``ALIGNED_BYTES``."""
-
-    offset_bytes: int
-
-
-Argument = str | Workspace | np.ndarray | None
-"""The role of an array ("input", "weight", "output", "bias", "add", "packed"), a struct by value, or a null pointer."""
-
-
-@dataclass(frozen=True)
-class KernelLaunch:
-    """One launch. They follow each other on one stream."""
-
-    kernel: str
-    source: str = field(repr=False)
-    grid: tuple[int, int, int]
-    block: tuple[int, int, int]
-    arguments: tuple[Argument, ...]
-    shared_bytes: int = 0
-    """Dynamic shared memory."""
-
-
-@dataclass(frozen=True)
-class Launches:
-    """All of a problem, in their order."""
-
-    sequence: tuple[KernelLaunch, ...]
-    workspace_bytes: int
-
-
-def launches(problem: ConvProblem, params: Params, memory: Mapping[str, Memory], is_packed: bool = False,
-             limits: Limits = UNLIMITED) -> Launches:  # fmt: skip
-    """What computes the problem. ``is_packed``: the role "packed" is what ``pack_launches`` has made of the weights."""
+def launches(operation: Operation, params: Params, limits: Limits = UNLIMITED) -> tuple[Launch, ...]:
+    """What computes the operation; "packed" is what ``pack_launch`` has made of the weights."""
+    problem = operation.problem
     if 0 in problem.result_shape:
-        return Launches((), 0)
-    build = _Builder(problem, params, memory, limits)
+        return ()
+    build = _Builder(operation, params, limits)
     if problem.direction == "backward_weight":
         return build.gradient()
-    return build.correlations(is_packed)
+    return build.correlations(operation.is_packed)
 
 
-def pack_launches(problem: ConvProblem, params: Params, weight: Memory) -> KernelLaunch:
+def pack_launch(problem: ConvProblem, params: Params, weight: Layout) -> Launch:
     """What packs weights into ``packed_bytes`` bytes, for any launches of the problem with the same tile."""
-    return _Builder(problem, params, {"weight": weight}, UNLIMITED).pack("packed")
+    return _Builder(Operation(problem, {"weight": weight}), params, UNLIMITED).pack("packed")
+
+
+def marks_of(problem: ConvProblem, params: Params) -> int:
+    """Bytes in front of packed weights that say which blocks have met some that are not finite: where there is padding
+    that the definition does not multiply by them."""
+    if problem.direction != "backward_input":
+        return 0
+    tile, c = tile_of(problem, params), Correlation.of(problem)
+    return math.prod(_pack_grid(problem, _padded(c.channels, tile.bk), _padded(c.filters, tile.bm)))
+
+
+def _pack_grid(problem: ConvProblem, padded_channels: int, padded_filters: int) -> tuple[int, int, int]:
+    return -(-padded_filters // 32), max(-(-padded_channels // 8), 1), problem.groups
 
 
 def packed_bytes(problem: ConvProblem, params: Params) -> int:
-    """Bytes of the packed weights."""
+    """Bytes of the packed weights, and of the marks in front of them."""
     tile, c = tile_of(problem, params), Correlation.of(problem)
     size = problem.groups * math.prod(problem.kernel_size) * _padded(c.channels, tile.bk) * _padded(c.filters, tile.bm)
-    return _padded(size * np.dtype(problem.dtype).itemsize, ALIGNED_BYTES)
+    marks = _padded(marks_of(problem, params), ALIGNED_BYTES)
+    return marks + _padded(size * np.dtype(problem.dtype).itemsize, ALIGNED_BYTES)
 
 
 def partial_bytes(problem: ConvProblem, params: Params) -> int:
@@ -115,8 +90,10 @@ def _padded(size: int, multiple: int) -> int:
 
 
 class _Builder:
-    def __init__(self, problem: ConvProblem, params: Params, memory: Mapping[str, Memory], limits: Limits) -> None:
-        self.problem, self.params, self.memory, self.limits = problem, params, memory, limits
+    def __init__(self, operation: Operation, params: Params, limits: Limits) -> None:
+        self.operation, self.params, self.limits = operation, params, limits
+        problem = self.problem = operation.problem
+        self.layouts = operation.layouts
         self.common, self.tile = Correlation.of(problem), tile_of(problem, params)
         self.itemsize = np.dtype(problem.dtype).itemsize
         self.vector = VECTOR_BYTES // self.itemsize
@@ -131,7 +108,7 @@ class _Builder:
         sizes = shape.get(role, self.problem.output_shape)
         if role == "add":
             sizes = self.problem.result_shape
-        strides = self.memory[role].strides if role in self.memory else (0,) * 5
+        strides = self.layouts[role].strides if role in self.layouts else (0,) * 5
         return tuple(stride if size > 1 else 0 for stride, size in zip(strides, sizes, strict=True))
 
     def _weight_strides(self) -> tuple[int, ...]:
@@ -203,7 +180,7 @@ class _Builder:
         return (
             strides[unit] == 1
             and all(stride % self.vector == 0 for stride in (*others, int(c[f"{name}_at"])))
-            and self.memory[role].alignment % VECTOR_BYTES == 0
+            and self.layouts[role].alignment % VECTOR_BYTES == 0
         )
 
     def _source_vector(self, c: np.ndarray, checked: int) -> bool:
@@ -227,7 +204,7 @@ class _Builder:
         return "SINGLY"
 
     # -- forward and input gradients
-    def pack(self, to: Argument) -> KernelLaunch:
+    def pack(self, to: str | Workspace) -> Launch:
         """All taps of the problem, whatever phase they belong to."""
         problem = self.problem
         weight = self._weight_strides()
@@ -236,14 +213,14 @@ class _Builder:
         c["channels"], c["filters"], c["taps"] = self.common.channels, self.common.filters, problem.kernel_size
         c["weight_stride"], c["weight_group_stride"] = weight, group
         gemm = self._gemm(c, 1, 1, 1, 1)
-        channels = max(int(gemm["padded_channels"]), 1)
-        grid = (-(-int(gemm["padded_filters"]) // 32), -(-channels // 8), problem.groups)
-        return KernelLaunch(
-            "pack_weights", self._source("PACK"), grid, (256, 1, 1),
+        grid = _pack_grid(problem, int(gemm["padded_channels"]), int(gemm["padded_filters"]))
+        return Launch(
+            "pack_weights", self._source("PACK", MARKED=int(self.is_input_gradient)), grid, (256, 1, 1),
             ("weight", to, by_value(c), by_value(gemm)),
+            workspace_bytes=0 if to == "packed" else packed_bytes(problem, self.params),
         )  # fmt: skip
 
-    def correlations(self, is_packed: bool) -> Launches:
+    def correlations(self, is_packed: bool) -> tuple[Launch, ...]:
         """A launch for every stride phase; where batches are cut, for every part of it."""
         problem, tile, splits = self.problem, self.tile, self.params["splits"]
         matrix_size = _padded(self.common.channels, tile.bk) * _padded(self.common.filters, tile.bm)
@@ -255,6 +232,9 @@ class _Builder:
             self._phase(index, strides, group)
             for index in itertools.product(*(range(axis.phases) for axis in self.common.axes))
         ]
+        marks = marks_of(problem, self.params)
+        for c in found:
+            c["weight_at"] += _padded(marks, ALIGNED_BYTES) // self.itemsize
         checked = functools.reduce(int.__or__, map(checked_axes, found))
         parts = [part for c in found for part in cut(folded(c, checked), self.limits, self.common.is_gradient)]
         at = 0 if is_packed else packed_bytes(problem, self.params)
@@ -262,12 +242,12 @@ class _Builder:
         sequence = [] if is_packed else [self.pack(packed)]
         for c in parts:
             sequence += self._correlate(c, checked, packed, partial, splits)
-        partial_size = max(int(c["batch"]) * math.prod(c["pixels"].tolist()) for c in parts) * splits
-        more = partial_size * problem.groups * self.common.filters * self.itemsize if splits > 1 else 0
-        return Launches(tuple(sequence), at + _padded(more, ALIGNED_BYTES))
+        if marks and checked:
+            sequence += computed_again(self.operation, packed, marks)
+        return tuple(sequence)
 
-    def _correlate(self, c: np.ndarray, checked: int, packed: Argument, partial: Workspace,
-                   splits: int) -> Iterator[KernelLaunch]:  # fmt: skip
+    def _correlate(self, c: np.ndarray, checked: int, packed: str | Workspace, partial: Workspace,
+                   splits: int) -> Iterator[Launch]:  # fmt: skip
         problem, tile, epilogue = self.problem, self.tile, self.problem.epilogue
         rows, columns = int(c["filters"]), int(c["batch"]) * math.prod(c["pixels"].tolist())
         steps = math.prod(c["taps"].tolist()) * -(-int(c["channels"]) // tile.bk)
@@ -290,17 +270,21 @@ class _Builder:
         bias, add = ("bias" if epilogue.bias else None), ("add" if epilogue.add else None)
         source, result = self.roles
         structs = by_value(c), by_value(gemm)
-        ends: tuple[Argument, ...] = (partial, None, None) if is_split else (result, bias, add)
-        grid = (int(gemm["filter_tiles"][0]) * -(-columns // tile.bn), problem.groups, splits)
-        yield KernelLaunch("correlate", self._source("CORRELATE", **defines), grid, (tile.threads, 1, 1),
-                           (source, packed, *ends, *structs))  # fmt: skip
+        ends: tuple[Any, ...] = (partial, None, None) if is_split else (result, bias, add)
+        of_partials = splits * problem.groups * rows * columns * self.itemsize if is_split else 0
+        size = partial.offset_bytes + _padded(of_partials, ALIGNED_BYTES)
+        grid = (int(gemm["filter_tiles"]["d"]) * -(-columns // tile.bn), problem.groups, splits)
+        yield Launch("correlate", self._source("CORRELATE", **defines), grid, (tile.threads, 1, 1),
+                     (source, packed, *ends, *structs), workspace_bytes=size)  # fmt: skip
         if is_split:
-            yield self._sum(columns, (partial, result, bias, add, *structs), OF_GRADIENT=0, **finish)
+            yield self._sum(columns, (partial, result, bias, add, *structs), size, OF_GRADIENT=0, **finish)
 
-    def _sum(self, columns: int, arguments: tuple[Argument, ...], **defines: int | str) -> KernelLaunch:
+    def _sum(self, columns: int, arguments: tuple[Any, ...], size: int, **defines: int | str) -> Launch:
+        """Of partial sums that end at ``size`` bytes of the workspace."""
         rows = self.problem.groups * matrix(self.problem)[0]
         grid = (-(-columns // 256), min(rows, MAX_GRID_HEIGHT), 1)
-        return KernelLaunch("add_partials", self._source("SUM", **defines), grid, (256, 1, 1), arguments)
+        return Launch("add_partials", self._source("SUM", **defines), grid, (256, 1, 1), arguments,
+                      workspace_bytes=size)  # fmt: skip
 
     # -- weight gradients
     def _by_channels(self, c: np.ndarray) -> bool:
@@ -312,7 +296,7 @@ class _Builder:
             and all(self._is_aligned(c, *place, 1) for place in places)
         )
 
-    def gradient(self) -> Launches:
+    def gradient(self) -> tuple[Launch, ...]:
         """One launch, or one for each part of the pixels; and the sum of their splits."""
         problem, tile = self.problem, self.tile
         group = problem.out_channels // problem.groups * self._strides("weight")[0]
@@ -337,24 +321,24 @@ class _Builder:
                 WHOLE_ROWS=int(rows % tile.bm == 0), WHOLE_COLUMNS=int(columns % tile.bn == 0),
                 STORED="COLUMNS" if is_split and columns % self.vector == 0 else "SINGLY",
             )  # fmt: skip
-            grid = (int(gemm["filter_tiles"][0]) * -(-columns // tile.bn), problem.groups, of_part)
-            to: Argument = Workspace(splits * size) if is_split else "weight"
+            grid = (int(gemm["filter_tiles"]["d"]) * -(-columns // tile.bn), problem.groups, of_part)
+            to: str | Workspace = Workspace(splits * size) if is_split else "weight"
             structs = by_value(part), by_value(gemm)
-            sequence.append(KernelLaunch("weight_gradient", source, grid, (tile.threads, 1, 1),
-                                         (*self.roles, to, *structs)))  # fmt: skip
             splits += of_part
+            sequence.append(Launch("weight_gradient", source, grid, (tile.threads, 1, 1), (*self.roles, to, *structs),
+                                   workspace_bytes=splits * size if is_split else 0))  # fmt: skip
         if is_split:
             gemm["splits"] = splits
             arguments = (Workspace(0), "weight", None, None, by_value(c), by_value(gemm))
-            sequence.append(self._sum(columns, arguments, OF_GRADIENT=1, TAPS_INSIDE=inside))
-        return Launches(tuple(sequence), _padded(splits * size, ALIGNED_BYTES) if is_split else 0)
+            sequence.append(self._sum(columns, arguments, splits * size, OF_GRADIENT=1, TAPS_INSIDE=inside))
+        return tuple(sequence)
 
 
 _ACTIVATIONS = (None, "relu", "relu6", "leaky_relu", "silu", "gelu", "tanh", "sigmoid")
 _DEFINES: dict[str, int | str] = {
     "WIDE": 0, "ALONG": "PIXELS", "SOURCE_VECTOR": 1, "CHECKED": 7, "WHOLE_BLOCKS": 0, "SPLIT": 0, "HAS_BIAS": 0,
     "HAS_ADD": 0, "ACTIVATION": 0, "STORED": "SINGLY", "TAPS_INSIDE": 1, "OF_GRADIENT": 0,
-    "VECTOR": 1, "WHOLE_ROWS": 0, "WHOLE_COLUMNS": 0,
+    "VECTOR": 1, "WHOLE_ROWS": 0, "WHOLE_COLUMNS": 0, "MARKED": 0,
 }  # fmt: skip
 
 

@@ -46,6 +46,9 @@ class Reference(GpuAlgorithm):
             looked_at = problem.batch * math.prod(problem.input_size) * math.prod(problem.weight_shape)
         return machine.call_seconds + looked_at / LOOP_MULTIPLY_ADDS_PER_SECOND
 
+    def computes(self, operation: Operation) -> bool:
+        return True
+
     def launches(self, operation: Operation, params: Params) -> tuple[Launch, ...]:
         problem, layouts = operation.problem, operation.layouts
         groups = problem.groups
@@ -71,7 +74,8 @@ class Reference(GpuAlgorithm):
         )
         roles = "input", "weight", "output", "bias", "add"
         kernel, elements = f"reference_{problem.direction}", math.prod(problem.result_shape)
-        return each(_source(operation), kernel, elements, *roles, c, operation.filter_zeros)
+        none = None, np.int64(0)
+        return each(_source(operation), kernel, elements, *roles, c, operation.filter_zeros, *none)
 
 
 def _source(operation: Operation) -> str:

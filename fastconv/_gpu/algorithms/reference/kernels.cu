@@ -5,7 +5,7 @@
 // Forward computes `result`, backward_input `source`, backward_weight `weight`. Source elements outside of
 // [0, source_size) are zeros that are multiplied like others: 0 * inf is NaN. Sums run in the order of the loops.
 // Numerics: see elements.cuh; the epilogue is applied before the one rounding.
-// SOURCE, WEIGHT, RESULT: the arrays' element types.
+// SOURCE, WEIGHT, RESULT: the arrays' element types. `marks`: see is_marked.
 struct reference_problem {
     long long source_stride[5], weight_stride[5], result_stride[5], add_stride[5]; // n, channel, d, h, w; weight: f, c
     long long batch, groups, channels, filters;                                    // of a group
@@ -73,9 +73,18 @@ static __device__ __forceinline__ void finish(SUM sum, const long long (&at)[5],
     fc_narrow(activated(sum, c.slope), computed[fc_dot(at, stride)]);
 }
 
+// Whether anything is to be computed: always where there are no marks, else where one of them is set.
+static __device__ __forceinline__ bool is_marked(const fc_u8 *marks, long long count) {
+    bool found = false;
+    for (long long i = threadIdx.x; marks && i < count; i += blockDim.x) found |= marks[i] != 0;
+    return !marks || __syncthreads_or(found);
+}
+
 extern "C" __global__ void reference_forward(const SOURCE *source, const WEIGHT *weight, RESULT *result,
                                              const RESULT *bias, const RESULT *add,
-                                             const __grid_constant__ reference_problem c, const short *weight_zero) {
+                                             const __grid_constant__ reference_problem c, const short *weight_zero,
+                                             const fc_u8 *marks, long long mark_count) {
+    if (!is_marked(marks, mark_count)) return;
     const long long size[5] = {c.batch, c.groups * c.filters, c.pixels[0], c.pixels[1], c.pixels[2]};
     FC_EACH(i, size[0] * size[1] * size[2] * size[3] * size[4]) {
         long long at[5], tap[3];
@@ -107,7 +116,9 @@ static __device__ __forceinline__ bool pixel_of(const reference_problem &c, cons
 extern "C" __global__ void reference_backward_input(SOURCE *source, const WEIGHT *weight, const RESULT *result,
                                                     const SOURCE *bias, const SOURCE *add,
                                                     const __grid_constant__ reference_problem c,
-                                                    const short *weight_zero) {
+                                                    const short *weight_zero, const fc_u8 *marks,
+                                                    long long mark_count) {
+    if (!is_marked(marks, mark_count)) return;
     const long long size[5] = {c.batch, c.groups * c.channels, c.source_size[0], c.source_size[1], c.source_size[2]};
     FC_EACH(i, size[0] * size[1] * size[2] * size[3] * size[4]) {
         long long at[5], tap[3], pixel[3];
@@ -128,7 +139,9 @@ extern "C" __global__ void reference_backward_input(SOURCE *source, const WEIGHT
 extern "C" __global__ void reference_backward_weight(const SOURCE *source, WEIGHT *weight, const RESULT *result,
                                                      const WEIGHT *bias, const WEIGHT *add,
                                                      const __grid_constant__ reference_problem c,
-                                                     const short *weight_zero) {
+                                                     const short *weight_zero, const fc_u8 *marks,
+                                                     long long mark_count) {
+    if (!is_marked(marks, mark_count)) return;
     const long long size[5] = {c.groups * c.filters, c.channels, c.taps[0], c.taps[1], c.taps[2]};
     FC_EACH(i, size[0] * size[1] * size[2] * size[3] * size[4]) {
         long long at[5], pixel[3];
