@@ -15,6 +15,7 @@ found is made smaller while it fails in the same way, down to one line that repe
     subject.py      a Case made ready: its call and what is expected of it
     convolutions.py, composed.py, pools.py   Case -> Subject, by kind of function
     closeness.py    how close a result has to be
+    device.py       the backend, and arrays on its device
     check.py        a Subject called in all ways, and what is wrong with it
     child.py        the process that checks; workers.py its parent
     shrink.py       finding -> smallest Case and the line that repeats it

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from . import coverage
+from . import coverage, device
 from .case import Case
 from .generate import generate
 from .shrink import Finding, shrink
@@ -94,7 +94,7 @@ class _Running:
                     return
                 number = self._given
                 self._given += 1
-            yield number, generate(c.seed, number, c.functions)
+            yield number, generate(c.seed, number, c.functions, device.limits())
 
     def work(self) -> None:
         """Check cases until there are no more."""

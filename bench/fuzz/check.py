@@ -14,9 +14,9 @@ import numpy as np
 
 from fastconv._backend import algorithm_names
 from fastconv._choose import select
-from fastconv._cpu import backend
 from fastconv._cpu.engine import workspace
 
+from . import device
 from .case import Case
 from .closeness import algorithm_of, wrong
 from .composed import Causal, Integer, Separable
@@ -57,7 +57,7 @@ def check(case: Case, announce: Callable[[str], None] = lambda algorithm: None) 
     # Small problems run on as many threads as they are told to.
     select.MULTIPLY_ADDS_PER_THREAD = 1  # type: ignore[misc]
     outcome = Outcome()
-    outcome.counts[f"isa {backend.ISA}"] += 1
+    outcome.counts[f"isa {device.level()}"] += 1
     subject = subject_of(case)
     # Unwatched, small ones come from the stack, and large ones are kept for the next call.
     none: list[int] = []
@@ -115,7 +115,7 @@ def raised(error: Exception, algorithm: str) -> tuple[str, str, str]:
 def _algorithms(subject: Subject) -> list[str]:
     if not subject.algorithms:
         return ["auto"]
-    return [subject.case.algorithm] if subject.case.algorithm else ["auto", *algorithm_names()]
+    return [subject.case.algorithm] if subject.case.algorithm else ["auto", *algorithm_names(device.backend())]
 
 
 class _Checker:
@@ -141,7 +141,7 @@ class _Checker:
     def _place(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Placed]:
         """Every time with the same strides, at other addresses: bits may depend on strides."""
         rng = np.random.default_rng(self.case.seed)
-        return {name: place(array, self.case.place_of(name), rng) for name, array in arrays.items()}
+        return {name: place(array, device.place_of(self.case.place_of(name)), rng) for name, array in arrays.items()}
 
     @staticmethod
     def _arrays(placed: Mapping[str, Placed]) -> dict[str, np.ndarray]:
@@ -156,7 +156,7 @@ class _Checker:
         how = How()
         self.outcome.counts[f"refusal {self.case.name}"] += 1
         try:
-            self.subject.call(self._arrays(self.placed), how)
+            self._called(how, self.placed)
         except ValueError:
             return
         self.fail("accepted", f"no ValueError, although {self.subject.refused}", how)
@@ -192,7 +192,7 @@ class _Checker:
         if self.same_values:
             self._same(second, first, how, "repeat", "on other arrays of the same values")
         self._same(self._call(how, self.placed), first, how, "repeat", "when called again")
-        for threads in numbers if self.subject.threads else ():
+        for threads in numbers if self.subject.threads and not device.is_device() else ():
             how = How(algorithm, threads)
             calls = [(self.placed, first, self.expected), (self.again, second, self.expected_again)]
             for placed, results, expected in calls[: 2 if threads == 2 else 1]:
@@ -222,7 +222,7 @@ class _Checker:
             for _ in range(2):
                 if surroundings is None:
                     next(iter(placed.values())).restore()
-                results = self._call(how, placed)
+                results = self._call(how, placed, surroundings)
                 if results[0] is not out:
                     self.fail("out", "the result is another array than out", how)
                 first_expected = next(iter(self.expected), None)
@@ -237,14 +237,15 @@ class _Checker:
 
     def _numbers_of_threads(self, algorithm: str) -> tuple[int, ...]:
         """Two where the bits have to be those of one."""
-        return (1, 2) if self.subject.threads and not (algorithm == "auto" and self.subject.algorithms) else (1,)
+        may_differ = self.subject.threads and not device.is_device()
+        return (1, 2) if may_differ and not (algorithm == "auto" and self.subject.algorithms) else (1,)
 
     def _out(self, filled: np.ndarray) -> tuple[dict[str, Placed], np.ndarray, Placed | None]:
         """The arguments, ``out``, and what to look at for writes outside of it."""
         assert self.case.out is not None
         name, array = next(iter(self.placed.items()))
         if self.case.out != "overlap":
-            placed = place(filled, self.case.out, self.rng)
+            placed = place(filled, device.place_of(self.case.out), self.rng)
             return self.placed, placed.array, placed
         if array.array.dtype != filled.dtype:
             placed = place(filled, "plain", self.rng)
@@ -252,8 +253,14 @@ class _Checker:
         one, out = overlapping(filled.shape, array, self.rng)
         return {**self.placed, name: one}, out, None
 
-    def _call(self, how: How, placed: Mapping[str, Placed]) -> Results:
+    def _call(self, how: How, placed: Mapping[str, Placed], around: Placed | None = None) -> Results:
         self.outcome.counts["calls"] += 1
+        return self._called(how, placed, around)
+
+    def _called(self, how: How, placed: Mapping[str, Placed], around: Placed | None = None) -> Results:
+        """The results; ``around`` is what ``out`` lies in, if that is not one of the arguments."""
+        if device.is_device():
+            return device.call(self.subject.call, placed, how, around)
         return self.subject.call(self._arrays(placed), how)
 
     def _compare(self, results: Results, expected: list[Expected | None], how: How) -> None:

@@ -9,6 +9,7 @@ from fastconv._algorithm import Algorithm
 from fastconv._backend import find_algorithm
 from fastconv._choose import select
 
+from . import device
 from .case import Case
 from .subject import Expected, How
 from .values import wide
@@ -66,8 +67,10 @@ def is_exact(expected: Expected, case: Case, how: How) -> bool:
 def algorithm_of(expected: Expected, how: How) -> Algorithm | None:
     """The algorithm that computes a result; None where it is not known."""
     if how.algorithm != "auto":
-        return find_algorithm(how.algorithm)
-    return None if expected.problem is None else select.plan_for(expected.problem, "auto", how.threads).algorithm
+        return find_algorithm(how.algorithm, device.backend())
+    if expected.problem is None:
+        return None
+    return select.plan_for(expected.problem, "auto", how.threads, backend=device.backend()).algorithm
 
 
 def _allowed(expected: Expected, case: Case, how: How) -> np.ndarray:

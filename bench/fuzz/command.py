@@ -8,7 +8,11 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 
+from fastconv._backend import BACKENDS
+
+from . import device
 from .campaign import Campaign, fuzz
 from .case import Case
 from .workers import Worker, ask_all, environment
@@ -41,6 +45,7 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--seed", type=int, metavar="S", help="default: the date of today in digits")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes side by side (default 1)")
     parser.add_argument("--isa", metavar="LEVEL", help="hold the library to an ISA level, as FASTCONV_MAX_ISA does")
+    parser.add_argument("--backend", choices=BACKENDS, default="cpu", help="what computes; gpu: CuPy, or its stand-in")
     parser.add_argument("--functions", default="", metavar="F[,F]", help="these only: conv2d, grad.conv*d_input, ...")
     parser.add_argument("--replay", metavar="JSON", help="check this case, or list of cases, alone")
     parser.set_defaults(run=run)
@@ -48,6 +53,7 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """The subcommand; status 1 where something was found."""
+    os.environ[device.VARIABLE] = arguments.backend
     if arguments.replay is not None:
         return replay(arguments.replay, arguments.isa)
     campaign = Campaign(

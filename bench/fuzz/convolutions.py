@@ -12,6 +12,7 @@ import fastconv
 from fastconv import ConvProblem
 from fastconv._problem import Epilogue
 
+from . import device
 from .activations import activate, slope_of
 from .case import Case
 from .closeness import loose
@@ -165,7 +166,9 @@ class Plain:
                 chosen["activation"] = activation_argument(self.case)
             shapes = to_user(self.case, self.x_shape), weight_to_user(self.case, self.w_shape)
             name = self.base.replace("*", str(self.case.rank))
-            plan = fastconv.plan(name, *shapes, self.case.dtype, direction=self.direction, **chosen)
+            plan = fastconv.plan(
+                name, *shapes, self.case.dtype, direction=self.direction, backend=device.backend().name, **chosen
+            )
             self._plans[how.algorithm, how.threads] = plan
         if self.direction == "backward_weight":
             return (plan(arrays["x"], arrays["dy"], out=how.out),)

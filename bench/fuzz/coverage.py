@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from fastconv._backend import algorithm_names
-from fastconv._cpu import backend
 
+from . import device
 from .generate import TURNS
 
 
@@ -34,13 +34,13 @@ DIRECTIONS = ("forward", "backward_input", "backward_weight")
 
 def available() -> list[str]:
     """Algorithms that this machine runs."""
-    return [algorithm.name for algorithm in backend.algorithms if algorithm.is_available()]
+    return [algorithm.name for algorithm in device.backend().algorithms if algorithm.is_available()]
 
 
 def table(counts: Counter[str]) -> str:
     """Counts by function, algorithm and direction."""
     lines = [f"{'algorithm':16s}" + "".join(f"{direction:>17s}" for direction in (*DIRECTIONS, "backward"))]
-    for name in ["auto", *algorithm_names()]:
+    for name in ["auto", *algorithm_names(device.backend())]:
         cells = (counts[f"algorithm {name} {direction}"] for direction in (*DIRECTIONS, "backward"))
         lines.append(f"{name:16s}" + "".join(f"{count:17d}" for count in cells))
     named = [f"{name} {counts[f'function {name}']}" for name in functions()]

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import math
 import random
+from typing import NamedTuple
 
 from .case import Case, Sizes
 from .definition import convolution_of, transposed_sizes
 
-MAX_ELEMENTS = 1_500_000
-"""The most elements of one array."""
+
+class Limits(NamedTuple):
+    """The most that a problem may be."""
+
+    elements: int = 1_500_000
+    """Of one array."""
+    multiply_adds: int = 2**62
+
+
+LIMITS = Limits()
 MAX_TAPS = 1500
 """The most taps of a kernel or window: definitions go through them one by one."""
 
 
-def fitted(rng: random.Random, case: Case, budget: int) -> Case:
+def fitted(rng: random.Random, case: Case, budget: int, limits: Limits = LIMITS) -> Case:
     """The case with numbers halved, at random, until it is small enough; sizes always have room for the kernel."""
+    budget = min(budget, limits.multiply_adds)
     while True:
         case = with_room(case)
-        if _work(case) <= budget and _elements(case) <= MAX_ELEMENTS and _taps(case) <= MAX_TAPS:
+        if _work(case) <= budget and _elements(case) <= limits.elements and _taps(case) <= MAX_TAPS:
             return case
         name = rng.choice(("batch", "channels", "filters", "groups", "points", "size", "size", "kernel", "dilation"))
         value = getattr(case, name)

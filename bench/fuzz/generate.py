@@ -9,7 +9,7 @@ from typing import Any
 
 from . import ranges
 from .case import Case, Padding
-from .fitting import fitted, with_room
+from .fitting import LIMITS, Limits, fitted, with_room
 from .layouts import WEIGHT_LAYOUTS
 from .memory import OUT_PLACES, PLACES
 
@@ -46,15 +46,15 @@ RANKS = (1, 2, 3)
 ACTIVATIONS = ("relu", "relu6", "leaky_relu", "silu", "gelu", "tanh", "sigmoid")
 
 
-def generate(seed: int, number: int, functions: Sequence[str] = ()) -> Case:
+def generate(seed: int, number: int, functions: Sequence[str] = (), limits: Limits = LIMITS) -> Case:
     """The ``number``-th case of a seed; of the given functions only, if there are any."""
     turns = _turns(seed, tuple(functions))
     function, ranks, turn = turns[number % len(turns)]
     rank = ranks[(turn + number // len(turns)) % len(ranks)]
     rng = random.Random(f"{seed}:{number}")
     if "pool" in function or "fold" in function:
-        return _pool(rng, function, rank)
-    return _convolution(rng, function, rank)
+        return _pool(rng, function, rank, limits)
+    return _convolution(rng, function, rank, limits)
 
 
 @functools.cache
@@ -92,7 +92,7 @@ def _geometry(rng: random.Random, rank: int) -> dict[str, Any]:
     }
 
 
-def _convolution(rng: random.Random, function: str, rank: int) -> Case:
+def _convolution(rng: random.Random, function: str, rank: int, limits: Limits) -> Case:
     rank = 1 if "causal" in function else rank
     is_depthwise = any(word in function for word in ("depthwise", "separable", "causal"))
     geometry = _geometry(rng, rank)
@@ -118,7 +118,7 @@ def _convolution(rng: random.Random, function: str, rank: int) -> Case:
         case = case.replace(filters=1, flat_weight=rng.random() < 0.5, state=rng.random() < 0.6)
     elif rng.random() < 0.35:
         case = case.replace(weight_layout=rng.choice(WEIGHT_LAYOUTS))
-    case = fitted(rng, case, ranges.multiply_adds(rng))
+    case = fitted(rng, case, ranges.multiply_adds(rng), limits)
     case = _oddities(rng, case)
     return _with_arrays(rng, _with_settings(rng, case))
 
@@ -212,7 +212,7 @@ def _pool_padding(rng: random.Random, case: Case) -> Padding:
     return tuple(pairs)
 
 
-def _pool(rng: random.Random, function: str, rank: int) -> Case:
+def _pool(rng: random.Random, function: str, rank: int, limits: Limits) -> Case:
     is_global, is_maximum = "global" in function, "max_pool" in function
     is_gradient = function.endswith("_backward")
     rank = 4 if is_global and rng.random() < 0.2 else rank
@@ -225,7 +225,7 @@ def _pool(rng: random.Random, function: str, rank: int) -> Case:
     if "adaptive" in function:
         wanted = tuple(None if rng.random() < 0.1 else ranges.outputs(rng) for _ in range(rank))
         case = case.replace(output_size=wanted)
-    case = fitted(rng, case, min(ranges.multiply_adds(rng), 400_000))
+    case = fitted(rng, case, min(ranges.multiply_adds(rng), 400_000), limits)
     if is_sliding:
         case = with_room(case.replace(padding=_pool_padding(rng, case)))
     dtypes: tuple[str, ...] = (*FLOATS, *FLOATS)

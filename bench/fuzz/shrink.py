@@ -13,6 +13,7 @@ from typing import Any
 
 from fastconv._backend import algorithm_names
 
+from . import device
 from .case import Case
 from .check import subject_of
 from .workers import ROOT, Failure, Worker, ask_all
@@ -59,7 +60,7 @@ def shrink(worker: Worker, history: Sequence[Case], failure: Failure, seconds: f
 def replay_line(worker: Worker, cases: Sequence[Case]) -> str:
     """The command that makes the calls of cases again."""
     text = str(cases[0]) if len(cases) == 1 else json.dumps([json.loads(str(case)) for case in cases])
-    return f"{_isa(worker)}python -m bench fuzz --replay {shlex.quote(text)}"
+    return f"{_isa(worker)}python -m bench fuzz{device.option()} --replay {shlex.quote(text)}"
 
 
 def _fails(worker: Worker, case: Case, kind: str) -> Failure | None:
@@ -91,7 +92,7 @@ def _shrunk_history(worker: Worker, history: list[Case], failure: Failure, end: 
 
 def _smaller(case: Case, failure: Failure) -> Iterator[Case]:
     """Simpler cases, the boldest changes first."""
-    if case.algorithm is None and failure.algorithm in algorithm_names():
+    if case.algorithm is None and failure.algorithm in algorithm_names(device.backend()):
         yield case.replace(algorithm=failure.algorithm)
     for field in fields(case):
         value, plain = getattr(case, field.name), field.default
@@ -157,8 +158,10 @@ def _isa(worker: Worker) -> str:
 
 def _verify_line(worker: Worker, case: Case, failure: Failure) -> str | None:
     """The line for ``fastconv verify``, if it finds the failure, too."""
-    if failure.algorithm not in ("auto", *algorithm_names()) or not (
-        failure.kind in ("wrong", "overrun") or failure.is_end
+    if (
+        device.is_device()
+        or failure.algorithm not in ("auto", *algorithm_names())
+        or not (failure.kind in ("wrong", "overrun") or failure.is_end)
     ):
         return None
     try:
