@@ -81,6 +81,12 @@ case("conv1d_backward", integers(2, 6, 4), X1, W1, BIAS, stride=2, groups=2)
 case("conv2d_backward", integers(2, 6, 4, 4), X2, W2, BIAS, groups=2, activation="relu", scratch=1)
 case("conv2d_backward leaky", integers(2, 6, 4, 4), X2, W2, groups=2, activation="leaky_relu",
      needs=(False, True, False), ulps=8, scratch=1)  # fmt: skip
+DY = integers(2, 6, 4, 4)
+for name, dy in (("reversed", DY[:, :, ::-1, ::-1]), ("broadcast", np.broadcast_to(DY[..., :1], DY.shape))):
+    case(f"conv2d_backward relu {name}", dy, X2, W2, BIAS, groups=2, activation="relu", scratch=1)
+    case(f"separable_conv2d_backward {name}", np.broadcast_to(dy[..., :1, :1], (2, 6, 6, 5)), X2, integers(4, 1, 3, 3),
+         integers(6, 4, 1, 1), BIAS, padding=1, activation="relu6", scratch=2)  # fmt: skip
+case("conv2d leaky float64", X2.astype(np.float64), W2.astype(np.float64), groups=2, activation=("leaky_relu", 0.01))
 case("conv2d_backward unbatched", integers(6, 4, 4), X2[0], W2, BIAS, groups=2)
 case("conv3d_backward", integers(1, 3, 3, 1, 4), X3, W3)
 case("grad.conv2d_input", X2.shape, W2, integers(2, 6, 4, 4), groups=2)

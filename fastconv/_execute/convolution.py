@@ -37,10 +37,11 @@ class Prepared:
     def __init__(self, call: ConvCall, algorithm: object, threads: int | None) -> None:
         self.call = call
         self.plan = plan_for(call.problem, algorithm, threads, backend=call.backend)
-        self._compiled = call.backend.prepare(self.plan, call)
+        self._compiled: PreparedCall | None = None
 
     def __call__(self) -> np.ndarray:
-        """The result."""
+        """The result; of the arrays that the call has now."""
+        self._compiled = self.call.backend.prepare(self.plan, self.call)
         return self.call.backend.compute(self.plan, self.call, self._compiled)
 
     def placed(self, arrays: Arrays) -> CompiledCall | None:

@@ -11,7 +11,7 @@ from .._arrays import is_cupys
 from .._plan import Plan
 from .._problem import RESULT, ConvProblem
 from .._version import __version__
-from . import cupy, device, memory
+from . import complex_numbers, cupy, device, memory
 from .elementwise import algorithm as elementwise
 from .layout import alignment_of
 from .layout import writable_in_place as writable_in_place
@@ -66,33 +66,53 @@ def fingerprint() -> dict[str, str]:
 
 
 def target(algorithm: Algorithm, problem: ConvProblem) -> ConvProblem | None:
-    """The problem itself, if it is of one of the algorithm's dtypes: kernels convert what they load and store."""
-    return problem if problem.dtype in algorithm.dtypes else None
+    """The problem itself, or that of a complex one's real parts, if it is of one of the algorithm's dtypes.
+
+    Complex ones are for algorithms that do not mix elements: the others promise their error for real numbers alone.
+    """
+    if problem.dtype in algorithm.dtypes:
+        return problem
+    real = complex_numbers.real_problem(problem)
+    if real is None or real.dtype not in algorithm.dtypes or problem.is_empty:
+        return None
+    return real if algorithm.supports(real) and algorithm.error_bound(real).elementwise is not None else None
 
 
 def accepts(algorithm: Algorithm, problem: ConvProblem) -> bool:
     """Whether the algorithm computes the problem; it is not asked about empty ones."""
-    return target(algorithm, problem) is not None and (problem.is_empty or algorithm.supports(problem))
+    found = target(algorithm, problem)
+    return found is not None and (problem.is_empty or algorithm.supports(found))
 
 
 def lowering_seconds(problem: ConvProblem, target: ConvProblem, threads: int, machine: Machine) -> float:
-    """None: there are no casts."""
-    return 0.0
+    """Of a complex problem's three other products, at the least, and of what puts them together."""
+    if problem.dtype == target.dtype:
+        return 0.0
+    arithmetic = 3 * problem.multiply_adds / machine.multiply_adds_per_second[target.dtype]
+    moved = 2 * complex_numbers.result_bytes(problem)
+    return 4 * machine.call_seconds + arithmetic + moved / machine.bytes_per_second
 
 
 def workspace_bytes(algorithm: Algorithm, problem: ConvProblem, params: Params, threads: int) -> int:
     """Bytes of scratch memory that the algorithm needs for the problem."""
-    return 0 if problem.is_empty else algorithm.workspace(problem, params, threads)
+    found = None if problem.is_empty else target(algorithm, problem)
+    if found is None:
+        return 0
+    more = 0 if found is problem else complex_numbers.result_bytes(problem)
+    return more + algorithm.workspace(found, params, threads)
 
 
 def pack(algorithm: Algorithm, problem: ConvProblem, params: Params, weight: Any, threads: int) -> object | None:
     """The algorithm's packed form of a canonical weight; None where it has none for this problem."""
-    return None if problem.is_empty else algorithm.pack(problem, params, weight, threads)
+    is_native = problem.dtype in algorithm.dtypes and not problem.is_empty
+    return algorithm.pack(problem, params, weight, threads) if is_native else None
 
 
 def compute(plan: Plan, call: Any, compiled: PreparedConvolution) -> Any:
     """The result of a call, by what ``prepare`` made of it."""
-    return compiled.run(operands_of(call), call.out, call.packed)
+    operands = operands_of(call)
+    assert compiled.is_for(operands)
+    return compiled.run(operands, call.out, call.packed)
 
 
 class _Canonical:

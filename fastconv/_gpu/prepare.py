@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from .._algorithm import ROLES, Params
+from .._algorithm import ROLES
 from .._arrays import is_cupys
 from .._plan import Plan
 from .._problem import RESULT
-from . import cupy, memory
+from . import complex_numbers, cupy, memory
 from .algorithm import GpuAlgorithm, Operation
 from .elementwise import algorithm as elementwise
 from .launch import Arrays, Launch, Step
@@ -74,6 +74,10 @@ class PreparedConvolution:
             return self.run(given, out, packed) if out is None or self._is_result(out) else None
 
         return compute
+
+    def is_for(self, operands: Arrays) -> bool:
+        """Whether the arrays lie like those that it was prepared for."""
+        return {role: (array.strides, alignment_of(array)) for role, array in operands.items()} == self._lies
 
     def run(self, operands: Arrays, out: Any, packed: object = None) -> Any:
         """The result, in ``out`` if it is given."""
@@ -141,18 +145,21 @@ class PreparedConvolution:
             else:
                 before = elementwise.pad(border, problem.input_shape, inside, padded, ("input", PADDED))
         operation = Operation(problem, layouts, self._conjugated, *self._zeros, is_packed)
-        algorithm, params = _able(plan, operation)
-        own = algorithm.launches(operation, params)
+        own = _own_steps(plan, operation)
         if border is not None:
             own = tuple(_OnPadded(step) for step in own)
         return (*before, *own, *after)
 
 
-def _able(plan: Plan, operation: Operation) -> tuple[GpuAlgorithm, Params]:
-    """The plan's algorithm with its parameters, or the one that computes every operation."""
-    chosen, last = plan.algorithm, ALGORITHMS[-1]
-    assert isinstance(chosen, GpuAlgorithm)
-    return (chosen, plan.params) if chosen.computes(operation) else (last, {})
+def _own_steps(plan: Plan, operation: Operation) -> tuple[Step, ...]:
+    """Those of the plan's algorithm, or of the one that computes every operation."""
+    algorithm, problem = plan.algorithm, operation.problem
+    assert isinstance(algorithm, GpuAlgorithm)
+    if problem.dtype not in algorithm.dtypes and not problem.is_empty:
+        return complex_numbers.launches(algorithm, operation, plan.params)
+    if algorithm.computes(operation):
+        return algorithm.launches(operation, plan.params)
+    return ALGORITHMS[-1].launches(operation, {})
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ CORRELATION = np.dtype(
         *((f"{name}_at", np.int64) for name in ("source", "result", "add", "weight")),
         *((name, np.int32) for name in ("batch", "groups", "channels", "filters")),
         *((name, np.int32, 3) for name in ("pixels", "taps", "source_size", "step", "first", "delta")),
-        ("slope", np.float32),
-        ("reserved", np.int32),
+        ("slope", np.float64),
     ]
 )
 """fc_correlation of csrc/correlation.cuh; an array of one of these is passed to a kernel by value."""

@@ -28,6 +28,8 @@ def _variants() -> Iterator[Variant]:
             yield _variant("pooling", name, dtype, {"ELEMENT": element, "SHARE": element})
         for name in ("unfold", "fold"):
             yield _variant("unfolding", name, dtype, {"ELEMENT": element, "IS_SUMMED": 1})
+        if not is_real:
+            yield _variant("elementwise", "put_together", dtype, {"ELEMENT": element, "PART": "float"})
         if is_real:
             yield _variant("pooling", "pool_maximum", dtype, {"ELEMENT": element, "LOWEST": "(-1.0 / 0.0)"})
     integers: dict[str, int | str] = {"SOURCE": "fc_u8", "WEIGHT": "fc_i8", "RESULT": "int", "HAS_ZERO_POINTS": 1}

@@ -16,6 +16,5 @@ struct fc_correlation {
     long long source_at, result_at, add_at, weight_at;
     int batch, groups, channels, filters;
     int pixels[3], taps[3], source_size[3], step[3], first[3], delta[3];
-    float slope; // of leaky_relu
-    int reserved;
+    double slope; // of leaky_relu
 };

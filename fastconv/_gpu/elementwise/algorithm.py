@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..._border import Border
-from ..._problem import ACTIVATIONS, Epilogue
+from ..._problem import ACTIVATIONS, RESULT, Epilogue
 from .. import memory
-from ..launch import MAX_BLOCKS, THREADS, Launch, each, run, struct
+from ..algorithm import Operation
+from ..launch import MAX_BLOCKS, THREADS, Launch, Workspace, each, run, struct
 from ..layout import Layout
 from ..source import C_TYPES, kernel_source
 
@@ -48,6 +49,23 @@ def fold_padding(border: Border, shape: Sequence[int], source: Layout, result: L
         begins.append(_on_device(np.searchsorted(index[order], np.arange(border.sizes[axis] + 1))))
     text = _source(source.dtype, RESULT=C_TYPES[result.dtype.name])
     return each(text, "fold_padding", math.prod(shape), *roles, *begins, *places, c)
+
+
+def put_together(operation: Operation, products: Workspace, apart_bytes: int, factors: Sequence[int]) -> Any:
+    """Launches that make a complex result of four real ones, with its bias and what is added."""
+    problem, layouts = operation.problem, operation.layouts
+    role = RESULT[problem.direction]
+    result, add = layouts[role], layouts.get("add")
+    part = np.dtype(f"f{result.dtype.itemsize // 2}")
+    c = struct(
+        ARRAYS,
+        size=problem.result_shape,
+        source_stride=0 if add is None else add.strides,
+        result_stride=result.strides,
+    )
+    text = _source(result.dtype, PART=C_TYPES[part.name])
+    arguments = (products, np.int64(apart_bytes // part.itemsize), role, "bias", "add", *map(np.int32, factors), c)
+    return each(text, "put_together", math.prod(problem.result_shape), *arguments)
 
 
 def _index(border: Border, axis: int) -> np.ndarray:

@@ -44,6 +44,24 @@ extern "C" __global__ void fold_padding(const ELEMENT *source, RESULT *result, c
     }
 }
 
+// result = (p[0] + f[0] p[1]) + i (f[1] p[2] + f[2] p[3]) + bias + add, the real arrays p dense and `apart` elements from
+// each other, f the factors, each 1 or -1: what four products of parts are put together to. `source_stride` is add's.
+#if defined(PART)
+extern "C" __global__ void put_together(const PART *p, long long apart, ELEMENT *result, const ELEMENT *bias,
+                                        const ELEMENT *add, int f0, int f1, int f2,
+                                        const __grid_constant__ elementwise_arrays c) {
+    FC_EACH(i, c.size[0] * c.size[1] * c.size[2] * c.size[3] * c.size[4]) {
+        long long at[5];
+        fc_split(i, c.size, at);
+        fc_wide<ELEMENT> z = {p[i] + (double)f0 * p[i + apart],
+                              (double)f1 * p[i + 2 * apart] + (double)f2 * p[i + 3 * apart]};
+        if (bias) fc_add(z, fc_widen(bias[at[1]]));
+        if (add) fc_add(z, fc_widen(add[fc_dot(at, c.source_stride)]));
+        fc_narrow(z, result[fc_dot(at, c.result_stride)]);
+    }
+}
+#endif
+
 extern "C" __global__ void cast(const ELEMENT *source, RESULT *result, const __grid_constant__ elementwise_arrays c) {
     FC_EACH(i, c.size[0] * c.size[1] * c.size[2] * c.size[3] * c.size[4]) {
         long long at[5];
