@@ -2,7 +2,7 @@
 
 ``python -m bench peers`` compares with the installed peers, ``show`` prints such results again, ``peak`` measures the
 share of the multiply-add peak, ``regret`` the choice of algorithms, ``fuzz`` compares random problems with their
-definition, ``gpu-model`` predicts the time of GPU kernels; each has ``--help``.
+definition, ``gpu`` measures on a GPU, ``gpu-model`` predicts the time of GPU kernels; each has ``--help``.
 
     layers.py       words of the command line -> named problems (shapes/*.txt, the suites of fastconv, problem texts)
     case.py         one problem with its arrays: what every contestant is given
@@ -12,5 +12,6 @@ definition, ``gpu-model`` predicts the time of GPU kernels; each has ``--help``.
     comparison.py   the subcommand ``peers``
     report.py       results -> table, markdown, plot
     fuzz/           the subcommand ``fuzz``
+    gpu/            the subcommand ``gpu``
     gpu_model/      the subcommand ``gpu-model``
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -59,18 +60,21 @@ class Results:
         self.rows.append(row)
 
     def save(self) -> None:
-        """Write the file, if there is one."""
+        """Write the file, if there is one: whoever reads it finds the rows of before or those of now."""
         if self.path is None:
             return
         value = {"format": FORMAT, "facts": self.facts, "commands": self.commands, "rows": self.rows}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps(value, indent=1) + "\n")
+        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        beside.write_text(json.dumps(value, indent=1) + "\n")
+        beside.replace(self.path)
 
     def heading(self) -> str:
         """Machine and versions in one line."""
         versions = ", ".join(f"{name} {version}" for name, version in self.facts["versions"].items())
-        isa = self.facts["fingerprint"]["isa"]
-        return f"{self.facts['cpu']}, {isa}; {versions}"
+        if "gpu" in self.facts:
+            return f"{self.facts['gpu']}; {versions}"
+        return f"{self.facts['cpu']}, {self.facts['fingerprint']['isa']}; {versions}"
 
 
 def path_of(name: str) -> Path:

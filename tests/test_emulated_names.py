@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import re
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any
 
+import numpy as np
 import pytest
 
 import emulated_cupy as cp
+from emulated_cupy import nvrtc
+from emulated_cupy.raw import argument_bytes
 
 
 def test_imports_find_the_stand_in() -> None:
@@ -135,3 +139,78 @@ def test_what_a_backend_needs_is_there(where: str) -> None:
     place = attrgetter(where)(cp) if where else cp
     here = {*dir(place), *(vars(INSTANCES[where]()) if where in INSTANCES else ())}
     assert set(WANTED[where].split()) <= here
+
+
+# -- what CuPy does with kernels, as far as it does it without a driver
+STRUCT = np.zeros(1, [("pointer", np.int64), ("sizes", np.int32, 3), ("slope", np.float32)])
+STRUCT["pointer"], STRUCT["sizes"], STRUCT["slope"] = 2**40 + 1, (1, 2, 3), 0.5
+
+
+@pytest.mark.parametrize("value", [0, -1, 2**62, True, 2.5, 1 + 2j, np.int32(3), np.uint8(7), np.float16(0.5),
+                                   np.float32(0.1), np.void(b"0123456789ab"), STRUCT, STRUCT.view("V24"),
+                                   np.array(5, np.int16)], ids=repr)  # fmt: skip
+def test_arguments_of_kernels_are_passed_as_cupy_passes_them(value: Any) -> None:
+    pytest.importorskip("cupy", exc_type=ImportError)
+    from cupy._core._scalar import CScalar
+    from cupy.cuda.function import CNumpyArray
+
+    passed = CNumpyArray(value) if isinstance(value, np.ndarray) else CScalar(value)
+    ours = argument_bytes(value)
+    assert ctypes.string_at(passed.ptr, len(ours)) == ours
+    if not isinstance(value, np.ndarray):
+        assert passed.dtype.itemsize == len(ours)
+
+
+def test_the_compiler_gets_the_options_that_cupy_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last of two ``-ftz`` counts, and of two architectures the one that has more."""
+    pytest.importorskip("cupy", exc_type=ImportError)
+    import cuda.pathfinder
+    from cupy._core import core
+    from cupy.cuda import compiler
+
+    seen: list[tuple[str, ...]] = []
+
+    class Program:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def compile(self, options: tuple[str, ...], log: Any) -> tuple[bytes, dict[str, str]]:
+            seen.append(options)
+            return b"", {}
+
+    class Module:
+        def load(self, cubin: bytes) -> None:
+            pass
+
+        def _set_mapping(self, mapping: dict[str, str]) -> None:
+            pass
+
+    monkeypatch.setattr(cuda.pathfinder, "find_nvidia_header_directory", lambda name: "/headers")
+    monkeypatch.setattr(compiler, "_NVRTCProgram", Program)
+    monkeypatch.setattr(compiler, "_get_arch_for_options_for_nvrtc", lambda arch=None: (f"-arch=sm_{arch}", "cubin"))
+    monkeypatch.setattr(compiler, "_preprocess", lambda *_: "")
+    monkeypatch.setattr(compiler, "_get_nvrtc_version", lambda: (13, 0))
+    monkeypatch.setattr(compiler.function, "Module", Module)
+    monkeypatch.setenv("CUPY_CACHE_IN_MEMORY", "1")
+    given = core.assemble_cupy_compiler_options(("-ftz=false", "-arch=sm_90a"))
+    compiler._compile_module_with_cache("text", given, arch="90")
+    (options,) = seen
+    plain = [option for option in options if not option.startswith("-I")]
+    assert sorted(plain) == sorted(["-ftz=false", "-arch=sm_90a", "-arch=sm_90", *nvrtc.OPTIONS])
+    assert plain.index("-ftz=false") < plain.index("-ftz=true")
+
+
+@pytest.mark.skipif(nvrtc.library() is None, reason=nvrtc.MISSING)
+def test_code_for_an_architecture_with_all_its_features() -> None:
+    """CuPy names the device's architecture behind the one that a module asks for."""
+    text = 'extern "C" __global__ void k() { asm volatile("wgmma.fence.sync.aligned;"); }'
+    assert nvrtc.resources(nvrtc.cubin(text, "sm_90", ("-arch=sm_90a",)))["k"].registers > 0
+    with pytest.raises(nvrtc.CompileError, match="not supported on"):
+        nvrtc.cubin(text, "sm_90")
+
+
+def test_a_graph_is_what_a_stream_has_recorded() -> None:
+    cupy = pytest.importorskip("cupy", exc_type=ImportError)
+    for module in (cp, cupy):
+        with pytest.raises(NotImplementedError, match="cannot be initiated by the user"):
+            module.cuda.Graph()

@@ -29,35 +29,53 @@ class Torch(Peer):
         import torch
 
         torch.set_num_threads(case.threads)
-        channels_last = case.is_channels_last != self._other_layout
-        # There is no channels_last of three-dimensional tensors: a signal is an image of one row then.
-        rows = channels_last and case.rank == 1
-        formats = {2: torch.channels_last, 3: torch.channels_last_3d}
-        memory_format = formats[max(case.rank, 2)] if channels_last else torch.contiguous_format
+        form = TensorForm(case, case.is_channels_last != self._other_layout)
 
         def tensor(array: np.ndarray) -> Any:
-            array = array[:, :, None] if rows else array
             if array.dtype.name == "bfloat16":
-                return (
-                    torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).contiguous(memory_format=memory_format)
-                )
-            return torch.from_numpy(array).contiguous(memory_format=memory_format)
+                return form.of(torch.from_numpy(array.view(np.int16)).view(torch.bfloat16))
+            return form.of(torch.from_numpy(array))
 
         def array(result: Any) -> np.ndarray:
-            result = result[:, :, 0] if rows else result
+            result = form.without_row(result)
             return (result.float() if result.dtype == torch.bfloat16 else result).numpy()
 
-        lead_one, lead_pair = ((1,), ((0, 0),)) if rows else ((), ())
-        stride, dilation = lead_one + case.stride, lead_one + case.dilation
-        padding: tuple[tuple[int, int], ...] = lead_pair + case.padding
-        x, w, dy = tensor(case.x), tensor(case.w), tensor(case.dy)
-        run = _call(case, x, w, dy, stride, padding, dilation)
+        run = form.call(tensor(case.x), tensor(case.w), tensor(case.dy))
 
         def without_gradients() -> Any:
             with torch.inference_mode():
                 return run()
 
         return Prepared(without_gradients, array)
+
+
+class TensorForm:
+    """How a case's arrays lie as tensors: contiguous, or channels last.
+
+    There is no channels_last of three-dimensional tensors: a signal is an image of one row then.
+    """
+
+    def __init__(self, case: Case, channels_last: bool) -> None:
+        import torch
+
+        self._case, self._has_row = case, channels_last and case.rank == 1
+        formats = {2: torch.channels_last, 3: torch.channels_last_3d}
+        self._format = formats[max(case.rank, 2)] if channels_last else torch.contiguous_format
+
+    def of(self, tensor: Any) -> Any:
+        """A tensor with the axes of the case's x, w or dy, in this form."""
+        return (tensor[:, :, None] if self._has_row else tensor).contiguous(memory_format=self._format)
+
+    def without_row(self, tensor: Any) -> Any:
+        """A result with the axes that the case has."""
+        return tensor[:, :, 0] if self._has_row else tensor
+
+    def call(self, x: Any, w: Any, dy: Any) -> Callable[[], Any]:
+        """What computes the case on tensors of this form."""
+        case = self._case
+        lead_one, lead_pair = ((1,), ((0, 0),)) if self._has_row else ((), ())
+        padding: tuple[tuple[int, int], ...] = lead_pair + case.padding
+        return _call(case, x, w, dy, lead_one + case.stride, padding, lead_one + case.dilation)
 
 
 def _call(

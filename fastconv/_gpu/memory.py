@@ -44,6 +44,11 @@ def upload(values: np.ndarray) -> Any:
     return made
 
 
+def forget_recorded() -> None:
+    """Let the memory of all graphs go; none of them may be launched again."""
+    _recorded.clear()
+
+
 def _kept(array: Any) -> Any:
     if cupy.is_capturing():
         _recorded.append(array)

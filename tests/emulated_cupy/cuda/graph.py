@@ -33,7 +33,7 @@ class Graph:
     _nodes: list[Node]
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        raise RuntimeError("currently this class cannot be initiated by user")
+        raise NotImplementedError("currently this class cannot be initiated by the user")
 
     @classmethod
     def _of(cls, nodes: list[Node]) -> Graph:
