@@ -134,7 +134,8 @@ def _cycles(chip: Chip, code: list[Instruction], launch: Launch, resident: int) 
     trips = launch.trips(code, loops(code))
     main = max(outermost(list(trips)), key=lambda loop: (loop[1] - loop[0]) * trips[loop], default=None)
     if main is None:
-        return cycles(code), _math_share(code)
+        path = code[: next((i for i, x in enumerate(code) if x.name == "EXIT" and not x.predicated), len(code)) + 1]
+        return cycles(path), _math_share(path)
     inner = max((loop for loop in trips if loop != main and main[0] <= loop[0] <= main[1]), key=trips.__getitem__,
                 default=None)  # fmt: skip
 

@@ -111,7 +111,7 @@ def _first_maximum_gradient(
         if indices is None:
             assert x is not None
             indices = places_in(x)
-        dx = backend.zeros(call.input_shape, backend.pooling.computing_dtype(dy.dtype))
+        dx = _new_gradient(call, dy.dtype)
         backend.pooling.maximum_gradient(call.windows, frame.data(dy), frame.data(indices), frame.data(dx), threads)
         return _gradient(call, dx, dy.dtype, threads)
 
@@ -138,7 +138,7 @@ def _first_average_gradient(
     threads, frame, backend = thread_count(how[0]), call.frame, call.backend
 
     def compute(dy: np.ndarray) -> np.ndarray:
-        dx = backend.zeros(call.input_shape, backend.pooling.computing_dtype(dy.dtype))
+        dx = _new_gradient(call, dy.dtype)
         backend.pooling.average_gradient(call.windows, frame.data(dy), frame.data(dx), threads)
         return _gradient(call, dx, dy.dtype, threads)
 
@@ -149,6 +149,13 @@ def _first_average_gradient(
 
 average_gradient = entry(_first_average_gradient)
 """``average_gradient(normalise, arguments, (threads,), (dy, x))``: the gradient for the input of ``average``."""
+
+
+def _new_gradient(call: PoolCall, dtype: np.dtype) -> np.ndarray:
+    """Zeros, which gradients are added to, or what a backend fills without them."""
+    backend = call.backend
+    new = backend.empty if getattr(backend.pooling, "FILLS_GRADIENTS", False) else backend.zeros
+    return new(call.input_shape, backend.pooling.computing_dtype(dtype))
 
 
 def _gradient(call: PoolCall, dx: np.ndarray, dtype: np.dtype, threads: int) -> np.ndarray:

@@ -44,15 +44,16 @@ def is_wide(sizes: Iterable[int], strides: Iterable[int], itemsize: int) -> bool
     return 3 * itemsize * sum(size * abs(stride) for size, stride in zip(sizes, strides, strict=True)) >= OFFSET_LIMIT
 
 
-def vector_elements(row_sizes: Iterable[int], layouts: Iterable[Layout], most: int) -> int:
-    """The most elements, up to ``most``, that one access may take of the rows of all these arrays."""
-    sizes, layouts = tuple(row_sizes), tuple(layouts)
+def vector_elements(sizes: Iterable[int], layouts: Iterable[Layout], most: int, axis: int = 4) -> int:
+    """The most elements, up to ``most``, that one access may take of the rows, or of runs along another axis, of all
+    these arrays; the sizes are those of the runs."""
+    sizes, layouts = tuple(sizes), tuple(layouts)
     count = most
     while count > 1:
-        starts = (stride for layout in layouts for stride in layout.strides[:4])
+        starts = (stride for layout in layouts for i, stride in enumerate(layout.strides) if i != axis)
         if (
             all(size % count == 0 for size in sizes)
-            and all(lies.strides[4] == 1 and lies.alignment % (count * lies.dtype.itemsize) == 0 for lies in layouts)
+            and all(lies.strides[axis] == 1 and lies.alignment % (count * lies.dtype.itemsize) == 0 for lies in layouts)
             and all(stride % count == 0 for stride in starts)
         ):
             return count

@@ -11,9 +11,10 @@ import numpy as np
 from fastconv import ConvProblem
 from fastconv._gpu.algorithm import Operation
 from fastconv._gpu.algorithms import depthwise_nchw
+from fastconv._gpu.launch import Launch
 from fastconv._gpu.layout import Layout
-from fastconv._gpu.pooling import gather as algorithm
-from fastconv._problem import numpy_dtype
+from fastconv._gpu.pooling import gather
+from fastconv._problem import DATA_AXES, numpy_dtype
 from fastconv._windows import WindowAxis, Windows
 from nvrtc_gate import Variant, from_architecture
 
@@ -59,26 +60,39 @@ def depthwise(room: str, layout: str) -> Iterator[Variant]:
 POOLS = {
     "2x2": WindowAxis(56, 28, 2, 2),
     "3x3 s2": WindowAxis(112, 56, 3, 2, 1, 1),
+    "3x3": WindowAxis(56, 56, 3, 1, 1, 1),
     "global": WindowAxis.shared(7, 1),
     "adaptive": WindowAxis.shared(13, 6),
 }
+POOL_KINDS: tuple[gather.Kind, ...] = ("maximum", "average", "maximum_gradient", "average_gradient")
+
+
+def pool(axis: WindowAxis, kind: gather.Kind, dtype: str, channels_last: bool) -> tuple[Launch, ...]:
+    """The launches of a pooling with the same windows on two axes; maxima without their places."""
+    windows = Windows((WindowAxis(1, 1, 1), axis, axis))
+    order = DATA_AXES["channels_last" if channels_last else "channels_first"]
+    element = np.dtype(np.int8) if dtype == "int8" else numpy_dtype(dtype)
+    lie = {"source": Layout.packed(element, (32, 64, 1, axis.size, axis.size), order)}
+    lie["result"] = Layout.packed(element, (32, 64, 1, axis.outputs, axis.outputs), order)
+    if kind == "maximum_gradient":
+        lie["index"] = Layout.packed(np.dtype(np.int64), (32, 64, 1, axis.outputs, axis.outputs), order)
+    return gather.launches(windows, kind, dtype, 32, 64, lie)
 
 
 def pooling() -> Iterator[Variant]:
     """Every kind of every window; maxima of integers, too."""
-    kinds: tuple[algorithm.Kind, ...] = ("maximum", "average", "maximum_gradient", "average_gradient")
     for name, axis in POOLS.items():
-        windows = Windows((WindowAxis(1, 1, 1), axis, axis))
-        shapes = {"source": (32, 64, 1, axis.size, axis.size), "result": (32, 64, 1, axis.outputs, axis.outputs)}
-        for kind in kinds:
-            dtypes = ("float32", "bfloat16", "int8") if (name, kind) == ("2x2", "maximum") else ("float32",)
-            for of in dtypes:
-                dtype = np.dtype(np.int8) if of == "int8" else numpy_dtype(of)
-                lie = {role: Layout.packed(dtype, shape) for role, shape in shapes.items()}
-                lie["index"] = Layout.packed(np.dtype(np.int64), shapes["result"])
-                (launch,) = algorithm.launches(windows, kind, dtype.name, 32, 64, lie)
-                row = re.sub(r"\s+", "_", f"{kind} {name} {dtype.name}")
-                yield Variant(f"pool:{row}", launch.kernel, launch.source, from_architecture(75))
+        for kind in POOL_KINDS:
+            is_first = (name, kind) == ("2x2", "maximum")
+            for dtype in ("float32", "float64", "bfloat16", "int8") if is_first else ("float32",):
+                for launch in pool(axis, kind, dtype, False):
+                    row = "strays" if launch.kernel == "pool_strays" else kind
+                    yield _pool_variant(f"{row} {name} {dtype}", launch)
+        yield _pool_variant(f"average {name} NHWC", pool(axis, "average", "float32", True)[0])
+
+
+def _pool_variant(row: str, launch: Launch) -> Variant:
+    return Variant("pool:" + row.replace(" ", "_"), launch.kernel, launch.source, from_architecture(75))
 
 
 VARIANTS = (*depthwise("depthwise_nchw", ""), *pooling())

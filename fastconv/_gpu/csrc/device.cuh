@@ -63,6 +63,25 @@ static __device__ __forceinline__ double fc_fma(double x, double y, double z) { 
 static __device__ __forceinline__ float fc_plus(float x, float y) { return __fmaf_ieee_rn(x, 1.f, y); }
 static __device__ __forceinline__ double fc_plus(double x, double y) { return x + y; }
 
+// x / y, and whether x is larger than y or NaN, likewise.
+static __device__ __forceinline__ float fc_ratio(float x, float y) {
+    float ratio;
+    asm("div.rn.f32 %0, %1, %2;" : "=f"(ratio) : "f"(x), "f"(y));
+    return ratio;
+}
+static __device__ __forceinline__ double fc_ratio(double x, double y) { return x / y; }
+#define FC_IS_LARGER(real, type, constraint)                                                                           \
+    static __device__ __forceinline__ bool fc_is_larger(real x, real y) {                                              \
+        fc_u32 is;                                                                                                     \
+        asm("{ .reg .pred nan, p; setp.nan." type " nan, %1, %1; setp.gt.or." type " p, %1, %2, nan; "                 \
+            "selp.u32 %0, 1, 0, p; }"                                                                                  \
+            : "=r"(is)                                                                                                 \
+            : constraint(x), constraint(y));                                                                           \
+        return is;                                                                                                     \
+    }
+FC_IS_LARGER(float, "f32", "f")
+FC_IS_LARGER(double, "f64", "d")
+
 // Asynchronous copy of BYTES (4, 8 or 16) to shared memory; the bytes from `valid` on are zeros. Before sm_80: a copy
 // that is done at once, and `valid` is 0 or BYTES.
 template <int BYTES> static __device__ __forceinline__ void fc_copy_async(void *to, const void *from, int valid) {

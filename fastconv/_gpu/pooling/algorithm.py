@@ -1,66 +1,68 @@
-"""Pooling of canonical arrays: plain kernels, one thread per output."""
+"""Pooling of canonical arrays: kernels that gather; plain ones for complex numbers and enormous planes."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from ..._windows import Windows
 from .. import memory
-from ..launch import each, run, struct
-from ..layout import writable_in_place
-from ..source import C_TYPES, kernel_source
+from ..elementwise import algorithm as elementwise
+from ..launch import Launch
+from ..layout import Layout, alignment_of, writable_in_place
+from . import gather, plain
 
-AXIS = np.dtype(
-    [(name, np.int64) for name in ("size", "outputs", "taps", "step", "before", "after", "dilation", "adaptive")]
-)
-PROBLEM = np.dtype(
-    [
-        *((f"{name}_stride", np.int64, 5) for name in ("source", "result", "index")),
-        *((name, np.int64) for name in ("batch", "channels")),
-        ("axis", AXIS, 3),
-        *((name, np.int64) for name in ("divisor", "count_padding")),
-    ]
-)
-"""pool_problem of kernels.cu."""
+FILLS_GRADIENTS = True
+"""Gradients' arrays need not be zeros before."""
+KEPT = 256
+"""Launches are kept for so many different calls."""
 
 
 def maximum(windows: Windows, x: Any, result: Any, indices: Any, threads: int) -> None:
     """Write the windows' maxima to ``result`` and their places to ``indices``, if there is such an array."""
     target = _target(result, x)
-    _run("pool_maximum", windows, target.size, {"LOWEST": _lowest(x.dtype)}, x, target, indices, (x, target, indices))
+    given = {"source": x, "result": target} | ({} if indices is None else {"index": indices})
+    if target.size and not _gathered(windows, "maximum", given):
+        plain.maximum(windows, x, target, indices)
     _store(target, result)
 
 
 def average(windows: Windows, x: Any, result: Any, threads: int) -> None:
     """Write the windows' averages to ``result``."""
     target = _target(result, x)
-    _run("pool_average", windows, target.size, {"SHARE": C_TYPES[x.dtype.name]}, x, target, None, (x, target))
+    if target.size and not _gathered(windows, "average", {"source": x, "result": target}):
+        plain.average(windows, x, target)
     _store(target, result)
 
 
 def average_gradient(windows: Windows, dy: Any, dx: Any, threads: int) -> None:
-    """Write the gradient for the averages' input to ``dx``, zeros of the dtype that ``computing_dtype`` names."""
-    if dy.size:
-        _run("pool_average_gradient", windows, dx.size, {"SHARE": C_TYPES[dy.dtype.name]}, dx, dy, None, (dx, dy))
+    """Write the gradient for the averages' input to ``dx``."""
+    if not dy.size:
+        dx[...] = 0
+    elif dx.size and not _gathered(windows, "average_gradient", {"source": dx, "result": dy}):
+        plain.average_gradient(windows, dy, dx)
 
 
 def maximum_gradient(windows: Windows, dy: Any, indices: Any, dx: Any, threads: int) -> None:
-    """Add ``dy`` to the places that ``indices`` name in ``dx``, zeros of ``computing_dtype``."""
-    planes = dx.shape[0] * dx.shape[1]
-    if dy.size and dx.size:
-        share = {"SHARE": C_TYPES[dy.dtype.name]}
-        _run("pool_maximum_gradient", windows, planes, share, dx, dy, indices, (dx, dy, indices))
+    """Write the sums of ``dy`` at the places that ``indices`` name to ``dx``."""
+    if not dy.size:
+        dx[...] = 0
+    elif dx.size and not _gathered(windows, "maximum_gradient", {"source": dx, "result": dy, "index": indices}):
+        is_half = dx.dtype.itemsize == 2
+        sums = memory.zeros(dx.shape, np.dtype(np.float32) if is_half else dx.dtype)
+        plain.maximum_gradient(windows, dy, indices, sums)
+        dx[...] = elementwise.cast(sums, dx.dtype, threads)
 
 
 def computing_dtype(dtype: np.dtype) -> np.dtype:
-    """What gradients of ``dtype`` are summed up in before the last rounding: float32 for half floats."""
-    return np.dtype(np.float32) if dtype.itemsize == 2 and dtype.kind not in "iu" else dtype
+    """What gradients of ``dtype`` are stored in before the last rounding: there is only one."""
+    return dtype
 
 
 def are_within(indices: Any, count: int) -> bool:
-    """True: to look would be to wait for the device. The kernel leaves out those that are not."""
+    """True: to look would be to wait for the device. Kernels leave out those that are not."""
     return True
 
 
@@ -69,31 +71,25 @@ def has_kernels(dtype: np.dtype) -> bool:
     return False
 
 
-def _run(
-    name: str,
-    windows: Windows,
-    elements: int,
-    defines: dict[str, str],
-    source: Any,
-    result: Any,
-    index: Any,
-    given: Any,
-) -> None:
-    c = struct(
-        PROBLEM,
-        source_stride=_strides(source),
-        result_stride=_strides(result),
-        index_stride=0 if index is None else _strides(index),
-        batch=source.shape[0],
-        channels=source.shape[1],
-        divisor=windows.divisor,
-        count_padding=windows.count_padding,
+def _gathered(windows: Windows, kind: gather.Kind, arrays: dict[str, Any]) -> bool:
+    """Start the gathering kernels; False where there are none."""
+    source = arrays["source"]
+    dtype = source.dtype.name
+    if not gather.supports(windows, kind, dtype):
+        return False
+    lie = tuple(
+        (role, Layout.of(array.dtype, array.strides, range(5), alignment_of(array))) for role, array in arrays.items()
     )
-    for number, axis in enumerate(windows.axes):
-        for field in AXIS.names or ():
-            c["axis"][0, number][field] = getattr(axis, field)
-    text = kernel_source("pooling", {"ELEMENT": C_TYPES[source.dtype.name], **defines}, "elements.cuh")
-    run(each(text, name, elements, *given, c))
+    for launch in _launches(windows, kind, dtype, *source.shape[:2], lie):
+        launch.bind()(arrays)
+    return True
+
+
+@functools.lru_cache(KEPT)
+def _launches(
+    windows: Windows, kind: gather.Kind, dtype: str, batch: int, channels: int, lie: tuple[tuple[str, Layout], ...]
+) -> tuple[Launch, ...]:
+    return gather.launches(windows, kind, dtype, batch, channels, dict(lie))
 
 
 def _target(result: Any, source: Any) -> Any:
@@ -104,14 +100,3 @@ def _target(result: Any, source: Any) -> Any:
 def _store(target: Any, result: Any) -> None:
     if target is not result:
         result[...] = target
-
-
-def _strides(array: Any) -> list[int]:
-    return [stride // array.itemsize for stride in array.strides]
-
-
-def _lowest(dtype: np.dtype) -> str:
-    if dtype.kind not in "iu":
-        return "(-1.0 / 0.0)"
-    least = int(np.iinfo(dtype).min)
-    return f"({least + 1}LL - 1)" if least else "0LL"
