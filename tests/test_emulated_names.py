@@ -15,6 +15,7 @@ import pytest
 import emulated_cupy as cp
 from emulated_cupy import nvrtc
 from emulated_cupy.raw import argument_bytes
+from fastconv._gpu import cublas
 
 
 def test_imports_find_the_stand_in() -> None:
@@ -100,6 +101,24 @@ def test_names_are_cupys() -> None:
                 wrong += _differences(f"{ours.__name__}.{name}", value, getattr(theirs, name))
     assert not wrong, "\n".join(wrong)
     assert compared > 150
+
+
+def test_cublas_is_cupys() -> None:
+    """Names and parameters; and CuPy's module is linked with the functions that are called past it."""
+    cupy = pytest.importorskip("cupy", exc_type=ImportError)
+    try:
+        ours, theirs = cp.cuda.cublas, cupy.cuda.cublas
+    except ImportError as missing:
+        pytest.skip(str(missing))
+    for name, value in _public(ours).items():
+        if name in ("built", "dataclass", "errors"):
+            continue
+        assert hasattr(theirs, name), name
+        assert list(_differences(name, value, getattr(theirs, name))) == []
+    for name in ("CUBLAS_OP_T", "CUBLAS_COMPUTE_32F", "CUBLAS_COMPUTE_32F_FAST_TF32", "CUBLAS_COMPUTE_64F"):
+        assert getattr(ours, name) == getattr(theirs, name)
+    for library in (ctypes.CDLL(theirs.__file__), ctypes.CDLL(ours.__file__)):
+        assert all(hasattr(library, name) for name in cublas._FUNCTIONS)
 
 
 WANTED = {

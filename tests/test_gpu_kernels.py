@@ -11,7 +11,7 @@ import pytest
 import gpu_kernels
 import nvrtc_gate
 from emulated_cupy import nvrtc
-from gpu_kernels import Launcher, memory_bound
+from gpu_kernels import Launcher, library, memory_bound
 
 needs_nvrtc = pytest.mark.skipif(nvrtc.library() is None, reason=nvrtc.MISSING)
 
@@ -75,7 +75,8 @@ def test_wgmma(cp: Any, x_shape: Any, filters: int, tile_w: int) -> None:
 
 
 TABLES = {"examples": (gpu_kernels.VARIANTS, gpu_kernels.RESOURCES),
-          "memory-bound": (memory_bound.VARIANTS, memory_bound.TABLE)}  # fmt: skip
+          "memory-bound": (memory_bound.VARIANTS, memory_bound.TABLE),
+          "library": (library.VARIANTS, library.TABLE)}  # fmt: skip
 
 
 @needs_nvrtc
@@ -91,9 +92,10 @@ def test_every_architecture_compiles_them_to_what_the_table_says(name: str) -> N
 
 
 def test_memory_bound_kernels_keep_their_budget() -> None:
-    for key, used in nvrtc_gate.Table.read(memory_bound.TABLE).rows.items():
-        assert used.registers <= memory_bound.MAX_REGISTERS, key
-        assert used.local_bytes == 0, key
+    for budget in (memory_bound, library):
+        for key, used in nvrtc_gate.Table.read(budget.TABLE).rows.items():
+            assert used.registers <= budget.MAX_REGISTERS, key
+            assert used.local_bytes == 0, key
 
 
 @needs_nvrtc

@@ -1,0 +1,136 @@
+"""gemm: cuBLAS's products; of layers with several taps, of columns that are made of some images at a time."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+
+from ...._algorithm import ErrorBound, Machine, Params, definition_bound
+from ...._problem import RESULT, ConvProblem
+from ... import cublas
+from ...algorithm import GpuAlgorithm, Operation, places_fit
+from ...cublas import Product
+from ...launch import Launch, Step
+from ..reference import ALGORITHMS as DEFINITION
+from .products import Builder
+
+MAX_PIXELS = 2**31 - 2**16
+"""Of all images, and of channels and taps."""
+SLICE_BYTES = (2**26, 2**24, 2**22, 0)
+"""Of scratch memory of a slice: as many images as fit, and at least one."""
+MAX_PRODUCTS = 64
+"""Launches of a slice: of every group, or of every image."""
+
+# Predicted for an H200; by element type, of the machine's float32 or float64 multiply-adds.
+RATES: Mapping[str, float] = {"float32": 0.78, "float64": 1.9, "float16": 11.0, "bfloat16": 11.0}
+TF32_RATE = 6.2
+LAUNCH_SECONDS = 2.5e-6
+TILE = 64
+"""Rows and columns that cuBLAS computes at least."""
+MULTIPROCESSORS = 132
+TF32_ROUNDOFF = 2.0**-10
+
+
+class Gemm(GpuAlgorithm):
+    """Any problem without too many groups of several images."""
+
+    name = "gemm"
+    dtypes = frozenset({"float32", "float64", "float16", "bfloat16"})
+    tf32: ClassVar[bool] = False
+
+    def is_available(self) -> bool:
+        return cublas.is_available()
+
+    def supports(self, problem: ConvProblem) -> bool:
+        rows = max(problem.in_channels, problem.out_channels) * math.prod(problem.kernel_size)
+        pixels = problem.batch * max(math.prod(problem.input_size), math.prod(problem.output_size))
+        return (
+            places_fit(problem)
+            and max(rows, pixels) < MAX_PIXELS
+            and min(problem.groups, problem.batch) <= MAX_PRODUCTS
+            and self.is_available()
+        )
+
+    def computes(self, operation: Operation) -> bool:
+        """Also results of float32 of 16-bit operands."""
+        result = RESULT[operation.problem.direction]
+        layouts = {role: layout for role, layout in operation.layouts.items() if role != result}
+        is_sum = operation.layouts[result].dtype == np.float32
+        return (replace(operation, layouts=layouts) if is_sum else operation).is_uniform
+
+    def parameters(self, problem: ConvProblem) -> list[Params]:
+        """Images of a slice, most first."""
+        found = dict.fromkeys(min(problem.batch, max(size // _image_bytes(problem), 1)) for size in SLICE_BYTES)
+        return [{"images": images} for images in found]
+
+    def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
+        """Of arrays without gaps; the steps know what others need."""
+        return max(step.workspace_bytes for step in _steps(problem, params["images"], self.tf32))
+
+    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        """Products, and for each kernel beside them the bytes that it moves."""
+        rate = machine.multiply_adds_per_second["float64" if problem.dtype == "float64" else "float32"]
+        rate *= TF32_RATE if self.tf32 else RATES[problem.dtype]
+        itemsize = 2 if problem.dtype.endswith("16") else np.dtype(problem.dtype).itemsize
+        steps = _steps(problem, params["images"], self.tf32)
+        seconds = LAUNCH_SECONDS * len(steps) + machine.call_seconds * (len(steps) - 1)
+        for step in steps:
+            if isinstance(step, Product):
+                seconds += max(_product_work(step) / rate, _product_bytes(step) / machine.bytes_per_second)
+            else:
+                seconds += 2 * math.prod(step.grid[:2]) * 256 * 8 * itemsize / machine.bytes_per_second
+        return seconds
+
+    def launches(self, operation: Operation, params: Params) -> tuple[Step, ...]:
+        if operation.problem.is_empty:
+            return DEFINITION[0].launches(operation, {})
+        return Builder(operation, params["images"], self.tf32).build()
+
+
+class GemmTf32(Gemm):
+    """The same with factors rounded to TF32, for what asks for no more."""
+
+    name = "gemm_tf32"
+    dtypes = frozenset({"float32"})
+    exact_on_integers = True
+    tf32 = True
+
+    def error_bound(self, problem: ConvProblem) -> ErrorBound:
+        """Both factors are rounded before they are multiplied."""
+        plain = definition_bound(problem)
+        rounded = 2 * TF32_ROUNDOFF + TF32_ROUNDOFF**2
+        return ErrorBound(None, plain.normwise + rounded, plain.relative + rounded)
+
+
+def _image_bytes(problem: ConvProblem) -> int:
+    """Scratch memory of an image, about."""
+    itemsize = 8 if problem.dtype == "float64" else 4
+    columns = problem.in_channels * math.prod(problem.kernel_size)
+    return max((columns + problem.out_channels) * math.prod(problem.output_size) * itemsize, 1)
+
+
+@functools.lru_cache(maxsize=1024)
+def _steps(problem: ConvProblem, images: int, tf32: bool) -> tuple[Launch | Product, ...]:
+    """Of arrays without gaps."""
+    return Builder(Operation.contiguous(problem), images, tf32).build()
+
+
+def _product_work(step: Product) -> float:
+    """Multiply-adds of whole tiles, in rounds of the multiprocessors; long sums are split until there are enough."""
+    tiles = step.batch * -(-step.rows // TILE) * -(-step.columns // TILE)
+    splits = max(min(MULTIPROCESSORS // tiles, step.depth // 256), 1) if tiles < MULTIPROCESSORS else 1
+    rounds = -(-tiles * splits // MULTIPROCESSORS)
+    return rounds * MULTIPROCESSORS * TILE * TILE * (step.depth / splits)
+
+
+def _product_bytes(step: Product) -> float:
+    a, b, c = step.a.dtype.itemsize, step.b.dtype.itemsize, step.c.dtype.itemsize
+    batch = step.batch
+    left = step.rows * step.depth * a * (batch if step.a.batch else 1)
+    right = step.depth * step.columns * b * (batch if step.b.batch else 1)
+    return left + right + batch * step.rows * step.columns * c * (2 if step.adds else 1)

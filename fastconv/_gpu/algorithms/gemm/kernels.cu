@@ -1,0 +1,202 @@
+// What stands around products of matrices: columns of an image for each of its pixels, and their sums.
+//
+// Formula. Pixel p of an axis reads, through tap t, the element p*step + t*delta - before of the image.
+//     unfold   columns[n, c, t, p] = image[n, c, p*step + t*delta - before], 0 outside of the image
+//     fold     image[n, c, i] = f(sum over p, t with p*step + t*delta - before == i of columns[n, c, t, p])
+//     finish   image[n, c, i] = f(sum over t of columns[n, c, t, i])
+// where f adds the bias and another array and applies an activation. With one tap, unfold copies an array to where a
+// matrix is wanted; what finish adds are partial sums.
+//
+// Layout. Images have any strides, columns those of `column_stride`. Threads lie side by side along the pixels
+// (ALONG == PIXELS) or along the channels, where these are side by side in memory. A thread's ROWS elements are of
+// consecutive channels of a pixel, or of consecutive pixels of a channel: what is common to them is worked out once.
+// Preconditions. Fewer than 2^31 pixels of all images, and fewer than 2^31 channels times taps.
+// Numerics. Sums run over the taps in ascending order, in fc_sum (vectors.cuh), and are rounded once.
+#define PIXELS 0
+#define CHANNELS 1
+#define UNFOLD 0
+#define FOLD 1
+#define FINISH 2
+
+struct fc_columns {
+    long long image_at, add_at, column_at;    // the first elements
+    long long image_stride[5], add_stride[5]; // n, channel, d, h, w
+    long long column_stride[5];               // image, group, channel of the group, tap, pixel
+    int image_size[3];
+    int pixels[3], taps[3], step[3], delta[3], before[3];
+    int rows, columns; // unfold: channels times taps, pixels of all images; fold: channels, elements of all images
+    int units;         // that blocks take one by one: runs of ROWS channels, or of ROWS columns
+    fc_divider image, plane, row;             // elements of `columns` of an image, of its plane, of its row
+    fc_divider channels, tap_count, tap_plane, tap_row; // channels of a group, taps, taps of a plane, of a row
+    fc_divider steps[3];
+    fc_divider runs; // of ROWS channels, of a group
+    float slope;     // of leaky_relu
+    int reserved;
+};
+
+struct fc_place {
+    int n, at[3];
+};
+static __device__ __forceinline__ fc_place fc_pixel(int i, const fc_columns &c) {
+    fc_place p;
+    p.n = fc_quotient(i, c.image);
+    i -= p.n * (int)c.image.d;
+    p.at[0] = fc_quotient(i, c.plane);
+    i -= p.at[0] * (int)c.plane.d;
+    p.at[1] = fc_quotient(i, c.row);
+    p.at[2] = i - p.at[1] * (int)c.row.d;
+    return p;
+}
+
+static __device__ __forceinline__ long long fc_at(const fc_place &i, const long long (&stride)[5]) {
+    return i.n * stride[0] + i.at[0] * stride[2] + i.at[1] * stride[3] + i.at[2] * stride[4];
+}
+#define FC_EACH_UNIT(unit) for (int unit = blockIdx.y; unit < c.units; unit += gridDim.y)
+// All that a thread loads comes before what it stores, so that it waits for memory once.
+#define FC_EACH_ROW(i) _Pragma("unroll") for (int i = 0; i < ROWS; i++)
+
+#if KERNEL == UNFOLD
+struct fc_row {
+    int group, channel, t[3], tap;
+};
+static __device__ __forceinline__ fc_row fc_row_of(int group_tap, int channel, const fc_columns &c) {
+    fc_row r;
+    r.group = fc_quotient(group_tap, c.tap_count), r.channel = channel;
+    r.tap = group_tap - r.group * (int)c.tap_count.d;
+    r.t[0] = fc_quotient(r.tap, c.tap_plane);
+    const int in_plane = r.tap - r.t[0] * (int)c.tap_plane.d;
+    r.t[1] = fc_quotient(in_plane, c.tap_row);
+    r.t[2] = in_plane - r.t[1] * (int)c.tap_row.d;
+    return r;
+}
+
+// A pixel's element for a row, and whether it lies in the image.
+static __device__ __forceinline__ bool fc_find(const fc_place &p, const fc_row &r, const fc_columns &c,
+                                               long long &from) {
+    bool inside = true;
+    from = p.n * c.image_stride[0] + (r.group * (long long)c.channels.d + r.channel) * c.image_stride[1];
+#pragma unroll
+    for (int axis = 0; axis < 3; axis++) {
+        const int at = p.at[axis] * c.step[axis] + r.t[axis] * c.delta[axis] - c.before[axis];
+        inside &= (fc_u32)at < (fc_u32)c.image_size[axis];
+        from += at * c.image_stride[2 + axis];
+    }
+    return inside;
+}
+static __device__ __forceinline__ long long fc_column_at(const fc_row &r, const fc_columns &c) {
+    return r.group * c.column_stride[1] + r.channel * c.column_stride[2] + r.tap * c.column_stride[3];
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3)
+    gemm_unfold(const fc_element *__restrict__ image, fc_element *__restrict__ columns,
+                const __grid_constant__ fc_columns c) {
+    const int thread = blockIdx.x * blockDim.x + threadIdx.x;
+    image += c.image_at;
+    fc_element x[ROWS];
+#if ALONG == PIXELS
+    if (thread >= c.columns) return;
+    const fc_place p = fc_pixel(thread, c);
+    columns += p.n * c.column_stride[0] + (thread - p.n * (int)c.image.d) * c.column_stride[4];
+    FC_EACH_UNIT(unit) {
+        const int group_tap = fc_quotient(unit, c.runs), channel = (unit - group_tap * (int)c.runs.d) * ROWS;
+        const int count = c.channels.d - channel;
+        const fc_row r = fc_row_of(group_tap, channel, c);
+        long long from;
+        const bool inside = fc_find(p, r, c, from);
+        FC_EACH_ROW(i) x[i] = inside && i < count ? image[from + i * c.image_stride[1]] : fc_element(0);
+        fc_element *to = columns + fc_column_at(r, c);
+        FC_EACH_ROW(i) if (i < count) to[i * c.column_stride[2]] = x[i];
+    }
+#else
+    if (thread >= c.rows) return;
+    const int group_tap = fc_quotient(thread, c.channels);
+    const fc_row r = fc_row_of(group_tap, thread - group_tap * (int)c.channels.d, c);
+    columns += fc_column_at(r, c);
+    FC_EACH_UNIT(unit) {
+        const int first = unit * ROWS, count = c.columns - first;
+        FC_EACH_ROW(i) {
+            long long from;
+            const bool inside = i < count && fc_find(fc_pixel(first + i, c), r, c, from);
+            x[i] = inside ? image[from] : fc_element(0);
+        }
+        FC_EACH_ROW(i) if (i < count) {
+            const int n = fc_quotient(first + i, c.image);
+            columns[n * c.column_stride[0] + (first + i - n * (int)c.image.d) * c.column_stride[4]] = x[i];
+        }
+    }
+#endif
+}
+#else
+
+// sum[i] += the columns of an element's channels; `from` is the first channel's first column.
+template <int N>
+static __device__ __forceinline__ void fc_add_columns(fc_sum (&sum)[N], const fc_sum *from, const fc_place &place,
+                                                      int in_image, int count, const fc_columns &c) {
+#if KERNEL == FINISH
+    from += in_image * c.column_stride[4];
+    for (int t = 0; t < c.tap_count.d; t++, from += c.column_stride[3])
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            if (i < count) sum[i] = fc_plus(sum[i], from[i * c.column_stride[2]]);
+#else
+    int t[3], tap = 0;
+    for (t[0] = 0; t[0] < c.taps[0]; t[0]++)
+        for (t[1] = 0; t[1] < c.taps[1]; t[1]++)
+            for (t[2] = 0; t[2] < c.taps[2]; t[2]++, tap++) {
+                int pixel = 0;
+                bool inside = true;
+#pragma unroll
+                for (int axis = 0; axis < 3; axis++) {
+                    const int there = place.at[axis] + c.before[axis] - t[axis] * c.delta[axis];
+                    const int p = there < 0 ? 0 : fc_quotient(there, c.steps[axis]);
+                    inside &= there == p * c.step[axis] && p < c.pixels[axis];
+                    pixel = pixel * c.pixels[axis] + p;
+                }
+                const fc_sum *column = from + tap * c.column_stride[3] + pixel * c.column_stride[4];
+#pragma unroll
+                for (int i = 0; i < N; i++)
+                    if (inside && i < count) sum[i] = fc_plus(sum[i], column[i * c.column_stride[2]]);
+            }
+#endif
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3)
+    gemm_fold(const fc_sum *columns, fc_element *image, const fc_element *bias, const fc_element *add,
+              const __grid_constant__ fc_columns c) {
+    const int thread = blockIdx.x * blockDim.x + threadIdx.x;
+    if (thread >= (ALONG == PIXELS ? c.columns : c.rows)) return;
+    FC_EACH_UNIT(unit) {
+        // The first element: ROWS channels of a group from there on, or a channel's ROWS elements.
+        const int run = unit * ROWS, group = ALONG == PIXELS ? fc_quotient(unit, c.runs) : fc_quotient(thread, c.channels);
+        const int in_group = ALONG == PIXELS ? (unit - group * (int)c.runs.d) * ROWS : thread - group * (int)c.channels.d;
+        const int channel = group * c.channels.d + in_group;
+        const int count = ALONG == PIXELS ? (int)c.channels.d - in_group : c.columns - run;
+        const fc_sum *from = columns + (c.column_at + group * c.column_stride[1] + in_group * c.column_stride[2]);
+        fc_sum sum[ROWS] = {};
+        if (ALONG == PIXELS) {
+            const fc_place p = fc_pixel(thread, c);
+            fc_add_columns(sum, from + p.n * c.column_stride[0], p, thread - p.n * (int)c.image.d, count, c);
+        } else {
+            FC_EACH_ROW(i) if (i < count) {
+                const fc_place p = fc_pixel(run + i, c);
+                fc_sum one[1] = {};
+                fc_add_columns(one, from + p.n * c.column_stride[0], p, run + i - p.n * (int)c.image.d, 1, c);
+                sum[i] = one[0];
+            }
+        }
+        FC_EACH_ROW(i) if (i < count) {
+            const int of = ALONG == PIXELS ? channel + i : channel;
+            if (bias) sum[i] = fc_plus(sum[i], fc_widen(bias[of]));
+            if (add)
+                sum[i] = fc_plus(sum[i], fc_widen(add[c.add_at + of * c.add_stride[1] +
+                                                      fc_at(fc_pixel(ALONG == PIXELS ? thread : run + i, c), c.add_stride)]));
+        }
+        FC_EACH_ROW(i) if (i < count) {
+            const int of = ALONG == PIXELS ? channel + i : channel;
+            image[c.image_at + of * c.image_stride[1] +
+                  fc_at(fc_pixel(ALONG == PIXELS ? thread : run + i, c), c.image_stride)] =
+                fc_narrow(fc_activate(sum[i], (fc_sum)c.slope));
+        }
+    }
+}
+#endif
