@@ -54,7 +54,7 @@ def accepted() -> Iterator[Any]:
                     yield pytest.param(problem, algorithm.name, id=f"{describe(problem)}-{algorithm.name}")
 
 
-@pytest.mark.parametrize(("problem", "algorithm"), accepted())
+@pytest.mark.parametrize(("problem", "algorithm"), list(accepted()))
 def test_exact(gpu: ArrayModule, problem: ConvProblem, algorithm: str) -> None:
     backend, role = find_backend("gpu"), RESULT[problem.direction]
     operands, expected = exact_case(problem)
