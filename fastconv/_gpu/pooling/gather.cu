@@ -105,7 +105,7 @@ template <int AXIS> struct fc_owners {
     }
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 8)
     pool_gradient(const value_t *__restrict__ gradient, const long long *__restrict__ places,
                   value_t *__restrict__ source, const __grid_constant__ fc_pool p) {
     const fc_u32 index = blockIdx.x * THREADS + threadIdx.x;
