@@ -144,6 +144,8 @@ case("conv2d no filters", X2, W2[:0], groups=1 + 1)
 case("conv2d no pixels", X2[:, :, :0], W2, BIAS, groups=2, padding=2)
 case("conv2d no pixels bad", X2[:, :, :0], BAD_W, groups=2, padding=2)
 case("conv2d_backward no batch", integers(0, 6, 4, 4), X2[:0], W2, BIAS, groups=2)
+case("depthwise_conv2d_backward no batch", integers(0, 4, 4, 3), X2[:0], integers(4, 1, 3, 3),
+     algorithm="depthwise_nchw")  # fmt: skip
 case("max_pool2d no batch", X2[:0], 2, return_indices=True)
 case("unfold no batch", X2[:0], 2)
 case("causal_conv1d no batch", X1[:0], integers(4, 3), scratch=1)

@@ -152,13 +152,14 @@ class PreparedConvolution:
 
 
 def _own_steps(plan: Plan, operation: Operation) -> tuple[Step, ...]:
-    """Those of the plan's algorithm, or of the one that computes every operation."""
+    """Those of the plan's algorithm; of the one that computes every operation for sums over nothing and odd types."""
     algorithm, problem = plan.algorithm, operation.problem
     assert isinstance(algorithm, GpuAlgorithm)
-    if problem.dtype not in algorithm.dtypes and not problem.is_empty:
-        return complex_numbers.launches(algorithm, operation, plan.params)
-    if algorithm.computes(operation):
-        return algorithm.launches(operation, plan.params)
+    if not problem.is_empty:
+        if problem.dtype not in algorithm.dtypes:
+            return complex_numbers.launches(algorithm, operation, plan.params)
+        if algorithm.computes(operation):
+            return algorithm.launches(operation, plan.params)
     return ALGORITHMS[-1].launches(operation, {})
 
 
