@@ -18,6 +18,7 @@ import pytest
 import definitions
 import fastconv
 import pooling_cases
+from emulated_cupy import nvrtc
 from fastconv import ConvProblem
 from fastconv._algorithm import Operands, Params, Resources
 from fastconv._cpu.algorithms.im2col.algorithm import Im2col
@@ -27,7 +28,7 @@ if not (ROOT / "bench").is_dir():
     pytest.skip("installed without bench", allow_module_level=True)
 sys.path.insert(0, str(ROOT))
 
-from bench.fuzz import coverage  # noqa: E402
+from bench.fuzz import coverage, device  # noqa: E402
 from bench.fuzz.campaign import Campaign, fuzz  # noqa: E402
 from bench.fuzz.case import Case  # noqa: E402
 from bench.fuzz.check import check  # noqa: E402
@@ -56,6 +57,17 @@ def test_nothing_is_found(capsys: pytest.CaptureFixture[str]) -> None:
             assert sum(report.counts[f"algorithm {algorithm} {d}"] for d in coverage.DIRECTIONS) >= 3, algorithm
     if report.problems > 5 * ROUND:
         assert not coverage.missing(report.counts, 10, coverage.available())
+
+
+@pytest.mark.skipif(nvrtc.library() is None, reason=nvrtc.MISSING)
+def test_nothing_is_found_on_the_gpu(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPU's backend on the stand-in for CuPy, or on CuPy where there is a device."""
+    monkeypatch.setenv(device.VARIABLE, "gpu")
+    with capsys.disabled():
+        report = fuzz(Campaign(SEED, SECONDS, min_problems=10, jobs=2))
+        print(f"\n{report}")
+    assert not report.findings, "\n".join(map(str, report.findings))
+    assert report.counts["calls"] > 20
 
 
 def test_every_public_function_is_drawn() -> None:
