@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ def device_or_skip() -> Any:
     cupy = pytest.importorskip("cupy", reason="needs CuPy and a CUDA device: no CuPy", exc_type=ImportError)
     if not cupy.cuda.is_available():
         pytest.skip("needs CuPy and a CUDA device: no device, or no driver for it")
+    if os.environ.get("FASTCONV_TEST_NO_POOL"):  # every array an allocation of its own, as compute-sanitizer needs it
+        cupy.cuda.set_allocator(None)
     return cupy
 
 
