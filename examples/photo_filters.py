@@ -1,8 +1,9 @@
 """Classic image filters as convolutions, on a photograph; writes a labelled sheet of the results.
 
-    python examples/photo_filters.py [PHOTO] [--output photo_filters.png]
+    python examples/photo_filters.py [PHOTO] [--output photo_filters.png] [--gpu]
 
-Without PHOTO it takes the portrait that scikit-image ships. Needs `pip install ".[examples]"`.
+Without PHOTO it takes the portrait that scikit-image ships. Needs `pip install ".[examples]"`. With --gpu the same
+functions compute on CuPy arrays, from the photograph to the finished pictures.
 """
 
 from __future__ import annotations
@@ -60,18 +61,24 @@ def gabor_bank(orientations: int = 8, wavelength: float = 9, size: int = 25) -> 
     return np.array(kernels, np.float32)[:, None]
 
 
-# Filters: from a photograph, (height, width, 3) from 0 to 1, to a picture of the same kind.
+# Filters: from a photograph, (height, width, 3) from 0 to 1, to a picture of the same kind. They are NumPy's arrays or
+# CuPy's; NumPy's functions compute on both, and what else is needed, beside(photo, ...) puts where the photograph is.
+
+
+def beside(photo: np.ndarray, values: object) -> np.ndarray:
+    """An array of the photograph's kind."""
+    return np.asarray(values, like=photo)
 
 
 def each_channel(photo: np.ndarray, kernel: np.ndarray, **arguments: object) -> np.ndarray:
     """One kernel over every colour: a depthwise convolution of channels-last data, mirrored at the borders."""
-    weights = np.repeat(kernel[None, None], photo.shape[-1], axis=0)
+    weights = beside(photo, np.repeat(kernel[None, None], photo.shape[-1], axis=0))
     return fastconv.depthwise_conv2d(photo, weights, padding="same", padding_mode="reflect", layout="NHWC", **arguments)
 
 
 def brightness(photo: np.ndarray) -> np.ndarray:
     """(1, height, width): a 1x1 convolution over the colours."""
-    return fastconv.conv2d(np.moveaxis(photo, -1, 0), LUMA[None, :, None, None])
+    return fastconv.conv2d(np.moveaxis(photo, -1, 0), beside(photo, LUMA[None, :, None, None]))
 
 
 def blur(photo: np.ndarray) -> np.ndarray:
@@ -80,7 +87,8 @@ def blur(photo: np.ndarray) -> np.ndarray:
 
 def lens_blur(photo: np.ndarray) -> np.ndarray:
     """In linear light, as a lens blurs: highlights become discs."""
-    return each_channel(photo**2.2, disc(30), algorithm="fft_scipy").clip(0) ** (1 / 2.2)
+    algorithm = "fft_scipy" if isinstance(photo, np.ndarray) else "auto"
+    return each_channel(photo**2.2, disc(30), algorithm=algorithm).clip(0, None) ** (1 / 2.2)
 
 
 def sharpen(photo: np.ndarray) -> np.ndarray:
@@ -96,7 +104,7 @@ def half_size(photo: np.ndarray) -> np.ndarray:
 
 
 def sobel_gradient(photo: np.ndarray) -> np.ndarray:
-    return fastconv.conv2d(brightness(photo), sobel(), padding="same", padding_mode="replicate")
+    return fastconv.conv2d(brightness(photo), beside(photo, sobel()), padding="same", padding_mode="replicate")
 
 
 def edges(photo: np.ndarray) -> np.ndarray:
@@ -113,12 +121,14 @@ def edge_directions(photo: np.ndarray) -> np.ndarray:
 
 def gabor_texture(photo: np.ndarray) -> np.ndarray:
     """Hue is the prevailing orientation of waves, brightness their energy."""
-    responses = fastconv.conv2d(brightness(photo), gabor_bank(), padding="same", padding_mode="reflect")
+    bank = beside(photo, gabor_bank())
+    responses = fastconv.conv2d(brightness(photo), bank, padding="same", padding_mode="reflect")
     energy = responses[0::2] ** 2 + responses[1::2] ** 2
     # An orientation comes back after half a turn: twice the angle makes it a direction, and directions have averages.
     twice_the_angle = np.exp(2j * np.pi * np.arange(len(energy)) / len(energy))
-    direction = np.tensordot(twice_the_angle, energy, 1)[None].astype(np.complex64)
-    window = gaussian(3).astype(np.complex64)[None, None]
+    twice_the_angle = beside(photo, twice_the_angle.astype(np.complex64))
+    direction = np.tensordot(twice_the_angle, energy.astype(np.complex64), 1)[None]
+    window = beside(photo, gaussian(3).astype(np.complex64)[None, None])
     mean = fastconv.conv2d(direction, window, padding="same", padding_mode="reflect")[0]
     return hue_picture(np.angle(mean) / (2 * np.pi), np.sqrt(energy.sum(axis=0)))
 
@@ -134,7 +144,7 @@ def gabor_kernels(photo: np.ndarray) -> np.ndarray:
 
 def hue_picture(hue: np.ndarray, value: np.ndarray) -> np.ndarray:
     """(height, width, 3) of fully saturated colours, darker where ``value`` is small."""
-    sector = (hue % 1)[..., None] * 6 + np.array([0, 4, 2])
+    sector = (hue % 1)[..., None] * 6 + beside(hue, [0, 4, 2])
     colour = np.clip(np.abs(sector % 6 - 3) - 1, 0, 1)
     return colour * (value / np.quantile(value, 0.995)).clip(0, 1)[..., None] ** 0.7
 
@@ -171,6 +181,22 @@ def load(path: str | None) -> np.ndarray:
     return pixels.astype(np.float32) / 255
 
 
+def on_gpu(photo: np.ndarray) -> np.ndarray:
+    """The photograph as a CuPy array; SystemExit that says what is missing."""
+    try:
+        import cupy
+    except ImportError:
+        raise SystemExit('--gpu: CuPy is not installed: pip install ".[cuda13]", or [cuda12]') from None
+    if not cupy.cuda.is_available():
+        raise SystemExit("--gpu: there is no CUDA device, or no driver for it")
+    return cupy.asarray(photo)
+
+
+def on_host(picture: np.ndarray) -> np.ndarray:
+    """A finished picture as NumPy's array: a copy from the GPU waits until it is finished."""
+    return picture if isinstance(picture, np.ndarray) else picture.get()
+
+
 def sheet(photo: np.ndarray) -> Image.Image:
     """All panels with their captions and times."""
     width = COLUMNS * (PANEL + GAP) + GAP
@@ -179,15 +205,16 @@ def sheet(photo: np.ndarray) -> Image.Image:
     draw = ImageDraw.Draw(page)
     title_font, call_font = ImageFont.load_default(20), ImageFont.load_default(15)
     for number, panel in enumerate(PANELS):
-        panel.make(photo)  # the first call plans, and imports scipy.fft
+        on_host(panel.make(photo))  # the first call plans, imports scipy.fft, and loads kernels
         start = time.perf_counter()
-        picture = panel.make(photo)
+        picture = on_host(panel.make(photo))
         milliseconds = 1e3 * (time.perf_counter() - start)
         x = GAP + number % COLUMNS * (PANEL + GAP)
         y = GAP + number // COLUMNS * (PANEL + CAPTION + GAP)
         place(page, picture, x, y, photo.shape, panel)
         draw.text((x, y + PANEL + 6), panel.title, INK, title_font)
-        draw.text((x, y + PANEL + 32), panel.call, FAINT, call_font)
+        call = panel.call if isinstance(photo, np.ndarray) else panel.call.replace('algorithm="fft_scipy"', "")
+        draw.text((x, y + PANEL + 32), call, FAINT, call_font)
         if "conv2d" in panel.call:
             draw.text((x + PANEL, y + PANEL + 32), f"{milliseconds:.1f} ms", FAINT, call_font, anchor="ra")
     return page
@@ -208,8 +235,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Filters a photograph and writes a sheet of the results.")
     parser.add_argument("photo", nargs="?", help="an image file; default: the portrait that scikit-image ships")
     parser.add_argument("--output", default="photo_filters.png", help="default: %(default)s")
+    parser.add_argument("--gpu", action="store_true", help="compute on CuPy arrays; times include the way back")
     options = parser.parse_args(arguments)
-    photo = load(options.photo)
+    photo = on_gpu(load(options.photo)) if options.gpu else load(options.photo)
     sheet(photo).save(options.output)
     print(f"{options.output}: {len(PANELS)} panels from a photograph of {photo.shape[1]} x {photo.shape[0]} pixels")
 

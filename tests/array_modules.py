@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ import pytest
 
 from fastconv._choose.select import forget_plans
 
-NAMES = ("numpy", "emulated", "device")
+DEVICE = "device"
+"""The parameter of fixtures that give a test CuPy itself: its tests are marked ``gpu``."""
+NAMES = ("numpy", "emulated", DEVICE)
 
 
 @dataclass(frozen=True)
@@ -53,16 +56,24 @@ class ArrayModule:
         return value if self.module is np else value.get()
 
 
+def device_or_skip() -> Any:
+    """CuPy with a CUDA device; the test is skipped where there is none."""
+    cupy = pytest.importorskip("cupy", reason="needs CuPy and a CUDA device: no CuPy", exc_type=ImportError)
+    if not cupy.cuda.is_available():
+        pytest.skip("needs CuPy and a CUDA device: no device, or no driver for it")
+    if os.environ.get("FASTCONV_TEST_NO_POOL"):  # every array an allocation of its own, as compute-sanitizer needs it
+        cupy.cuda.set_allocator(None)
+    return cupy
+
+
 @contextmanager
 def array_module(name: str, **pretended: Any) -> Iterator[ArrayModule]:
     """The module called ``name``; the test is skipped where there is none."""
     if name == "numpy":
         yield ArrayModule(name, np)
         return
-    if name == "device":
-        cupy = pytest.importorskip("cupy", exc_type=ImportError)
-        if not cupy.cuda.is_available():
-            pytest.skip("no CUDA device")
+    if name == DEVICE:
+        cupy = device_or_skip()
         forget_gpu()
         yield ArrayModule(name, cupy)
         forget_gpu()

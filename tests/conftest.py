@@ -12,6 +12,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+import array_modules
 import emulation
 import worst_errors
 from fastconv._backend import algorithm_names
@@ -35,7 +36,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="also run the tests marked full, for minutes more")
 
 
+GPU_FIXTURES = ("cp", "gpu")
+"""Those with a parameter for CuPy itself."""
+
+
+@pytest.hookimpl(tryfirst=True)  # -m looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        chosen = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        if any(chosen.get(name) == array_modules.DEVICE for name in GPU_FIXTURES):
+            item.add_marker(pytest.mark.gpu)
     if not config.getoption("--full"):
         for item in items:
             if item.get_closest_marker("full"):
@@ -67,14 +77,11 @@ def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     tuning_cases.forget_memory()
 
 
-@pytest.fixture(params=["emulated", "emulated, random order", "device"])
+@pytest.fixture(params=["emulated", "emulated, random order", array_modules.DEVICE])
 def cp(request: pytest.FixtureRequest) -> Iterator[Any]:
     """CuPy's stand-in, warps in their order and in a random one; CuPy itself where there is a device."""
-    if request.param == "device":
-        cupy = pytest.importorskip("cupy", exc_type=ImportError)
-        if not cupy.cuda.is_available():
-            pytest.skip("no CUDA device")
-        yield cupy
+    if request.param == array_modules.DEVICE:
+        yield array_modules.device_or_skip()
         return
     import emulated_cupy
     from emulated_cupy import nvrtc

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(nvrtc.library() is None, reason=nvrtc.MISSING)
 TINY = "forward 2x4x5x6 6x4x3x3 p1"
 SMALL = {
     calibration: {"CHAIN_STEPS": 4, "STEPS": 2, "L2_STEPS": 1, "CHASE_STEPS": 3, "COPIED_BYTES": 256, "SAMPLES": 1,
-                  "LOADED_BYTES": 256, "CHASED_STRIDE": 5, "FFMA_THREADS": 128, "HMMA_THREADS": 128,
+                  "LOADED_BYTES": 256, "HOST_CALLS": 2, "CHASED_STRIDE": 5, "FFMA_THREADS": 128, "HMMA_THREADS": 128,
                   "LOAD_THREADS": 128},
     ceilings: {"SIDE": 8, "SAMPLES": 1},
     clock: {"FLUSHES": 1e-5, "CALLS_OF_GRAPH": 2, "MIN_SAMPLES": 2},
@@ -68,8 +68,9 @@ def gpu(path: Path, *words: str) -> int:
 def test_rows_of_every_level_layout_and_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "gpu.json"
     assert gpu(path, TINY, "--passes", "forward") == 0
-    assert gpu(path, "forward 1x3x9 3x1x3 g3", "--levels", "highest,bfloat16") == 0
+    assert gpu(path, "forward 1x3x9 3x1x3 g3", "--levels", "highest,bfloat16", "--bias") == 0
     found = results_of(path)
+    assert sum("+bias" in problem for problem in found) == 2 * 2
     assert len(found) == 5 * 2 + 2 * 2 * 3
     for row in found.values():
         own = row["contestants"]["fastconv"]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 import types
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from array_modules import DEVICE, array_module
 
 ROOT = Path(__file__).parent.parent
 
@@ -78,6 +81,48 @@ def test_lens_blur_is_that_of_the_definition(photo_filters: types.ModuleType) ->
         photo**2.2, weights, padding="same", padding_mode="reflect", layout="NHWC", algorithm="reference"
     )
     np.testing.assert_allclose(photo_filters.lens_blur(photo) ** 2.2, wanted, atol=2e-6)
+
+
+# -- on a GPU
+@pytest.fixture
+def small_filters(photo_filters: types.ModuleType, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """Kernels that the stand-in for CuPy has time for."""
+    disc, bank = photo_filters.disc, photo_filters.gabor_bank
+    monkeypatch.setattr(photo_filters, "disc", lambda radius: disc(2))
+    monkeypatch.setattr(photo_filters, "gabor_bank", lambda: bank(size=7))
+    return photo_filters
+
+
+@pytest.mark.parametrize("gpu", ["emulated", DEVICE])
+def test_filters_compute_the_same_on_cupy_arrays(small_filters: types.ModuleType, gpu: str) -> None:
+    photo = np.random.default_rng(0).random((13, 12, 3), np.float32)
+    with array_module(gpu) as arrays:
+        there = arrays.to(photo)
+        for panel in small_filters.PANELS:
+            if panel.make is small_filters.gabor_kernels:
+                continue
+            picture = panel.make(there)
+            assert isinstance(picture, arrays.module.ndarray), panel.title
+            np.testing.assert_allclose(small_filters.on_host(picture), panel.make(photo), atol=2e-4)
+
+
+def test_sheet_on_a_gpu(
+    small_filters: types.ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    monkeypatch.setattr(small_filters, "PANELS", small_filters.PANELS[3:6])
+    path, output = tmp_path / "photo.png", tmp_path / "sheet.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 8, 3), dtype=np.uint8)).save(path)
+    words = [str(path), "--output", str(output), "--gpu"]
+    with array_module("emulated"):
+        small_filters.main(words)
+    assert "3 panels from a photograph of 8 x 9 pixels" in capsys.readouterr().out
+    with array_module("emulated", absent="driver"), pytest.raises(SystemExit, match="--gpu: there is no CUDA device"):
+        small_filters.main(words)
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(SystemExit, match="--gpu: CuPy is not installed"):
+        small_filters.main(words)
 
 
 def test_readme_code_runs() -> None:

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import fastconv
-from array_modules import ArrayModule, array_module, assert_equal, forget_gpu
+from array_modules import DEVICE, ArrayModule, array_module, assert_equal, forget_gpu
 from gpu_cases import BIAS, CASES, W2, X2, Case, integers
 from subprocesses import output_of, python
 
 
-@pytest.fixture(params=["emulated", "device"])
+@pytest.fixture(params=["emulated", DEVICE])
 def gpu(request: pytest.FixtureRequest) -> Iterator[ArrayModule]:
     with array_module(request.param) as module:
         yield module

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import emulated_cupy
-from array_modules import ArrayModule, array_module
+from array_modules import DEVICE, ArrayModule, array_module
 from fastconv import ConvProblem
 from fastconv._algorithm import Operands
 from fastconv._backend import find_backend
@@ -23,7 +23,7 @@ MAX_LOOKED_AT = 60_000
 """Products at most: the machine that stands in for a GPU takes a second for a million."""
 
 
-@pytest.fixture(params=["emulated", "device"])
+@pytest.fixture(params=["emulated", DEVICE])
 def gpu(request: pytest.FixtureRequest) -> Iterator[ArrayModule]:
     with array_module(request.param) as module:
         yield module

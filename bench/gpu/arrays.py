@@ -42,6 +42,8 @@ class Noise:
             if role == result:
                 flat.fill(np.nan)
             arrays[role] = flat.reshape([shape[axis] for axis in axes]).transpose(np.argsort(axes).tolist())
+        if problem.epilogue.bias:
+            arrays["bias"] = self.array(problem.result_channels, dtype)
         return Case(problem, 1, Operands(**arrays), rank_of(problem))
 
 

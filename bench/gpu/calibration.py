@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+import fastconv
 from fastconv._gpu.source import HERE
 
 from ..gpu_model import chips
@@ -30,6 +32,7 @@ LOADED_BYTES = 1 << 20
 CHASED_STRIDE = (1 << 16) + 512
 """Elements from one load to the next: 260 KB, so that no two are of one line or row."""
 SAMPLES = 7
+HOST_CALLS = 500
 PROBE = 'extern "C" __global__ void probe() { asm volatile("wgmma.fence.sync.aligned;"); }'
 
 
@@ -68,6 +71,28 @@ class Calibration:
         kernel = self._module.get_function("nothing")
         run = self._clock.graph([lambda: kernel((1,), (32,), ())] * CALLS_OF_GRAPH)
         return self._median(run) / CALLS_OF_GRAPH
+
+    @cached_property
+    def host_launch_seconds(self) -> float:
+        """What Python takes to start an empty kernel by CuPy."""
+        kernel = self._module.get_function("nothing")
+        return self._host_seconds(lambda: kernel((1,), (32,), ()))
+
+    @cached_property
+    def host_call_seconds(self) -> float:
+        """What Python takes to start a repeated conv2d of next to nothing."""
+        x, w = (self._clock.cp.ones(shape, np.float32) for shape in ((1, 3, 8, 8), (4, 3, 3, 3)))
+        return self._host_seconds(lambda: fastconv.conv2d(x, w, padding=1))
+
+    def _host_seconds(self, call: Callable[[], object]) -> float:
+        """Of one call, while the device keeps up: its queue holds about a thousand launches."""
+        self._clock.run(call)
+        start = time.perf_counter()
+        for _ in range(HOST_CALLS):
+            call()
+        seconds = time.perf_counter() - start
+        self._clock.stream.synchronize()
+        return seconds / HOST_CALLS
 
     @cached_property
     def ffma_seconds(self) -> float:
@@ -153,6 +178,8 @@ def report(clock: Clock) -> str:
             ("GHz", "ghz", found.ghz),
             ("seconds of a launch", "launch_seconds", found.launch_seconds),
             ("the same in a graph", None, found.graph_launch_seconds),
+            ("Python's of a launch", None, found.host_launch_seconds),
+            ("Python's of a conv2d", None, found.host_call_seconds),
             ("bytes per second of copies", "copy_bytes_per_second", found.copy_bytes_per_second),
             ("cycles of FFMA", "fma_cycles", found.fma_cycles),
             ("FLOP/s of FFMA", None, found.float32_flops_per_second),

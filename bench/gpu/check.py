@@ -43,6 +43,8 @@ class Check:
         )  # fmt: skip
         self._role = RESULT[problem.direction]
         self._exact = self._computed(arrays)
+        if arrays.bias is not None:
+            self._exact += arrays.bias[rows].astype(cp.float64).reshape(1, -1, 1, 1, 1)
 
     def _computed(self, arrays: Any) -> Any:
         cp, backend = self._cp, find_backend("gpu")

@@ -48,6 +48,7 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--layouts", type=_words, default=list(LAYOUTS), help=f"default: {','.join(LAYOUTS)}")
     parser.add_argument("--layers", type=_words, metavar="TEXT,...", help="only those with this in name or problem")
     parser.add_argument("--batch", type=int, help="of all problems (default: their own)")
+    parser.add_argument("--bias", action="store_true", help="add one to the results of forward passes")
     parser.add_argument("--seconds", type=float, default=SECONDS, help=f"of the device for a row (default: {SECONDS})")
     parser.add_argument("--minutes", type=float, default=9.0, help="stop before so many (default: 9)")
     parser.add_argument("--json", metavar="NAME", help="put the rows into bench/results/NAME.json, or a path with /")
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         if a.calibrate_model:
             print(calibration.report(Clock(cp)))
             return 0
-        wanted = works(a.problems or LISTS, a.levels, a.layouts, a.passes, a.layers, a.batch)
+        wanted = works(a.problems or LISTS, a.levels, a.layouts, a.passes, a.layers, a.batch, a.bias)
         results = Results.opened(a.resume or a.json, device.facts(cp, torch))
         return _measure(cp, torch, wanted, results, a, deadline)
 

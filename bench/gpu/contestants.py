@@ -70,7 +70,7 @@ class Fastconv(Contestant):
             return functools.partial(planned, x, dy, out=case.w)
         weight = planned.pack(case.w) if self.packs else case.w
         first, result = (x, dy) if problem.direction == "forward" else (dy, x)
-        return functools.partial(planned, first, weight, out=result)
+        return functools.partial(planned, first, weight, case.operands.bias, out=result)
 
     def array(self, case: Case, result: Any) -> Any:
         return getattr(case.operands, RESULT[case.problem.direction])
@@ -143,7 +143,8 @@ class Torch(Contestant):
         form = TensorForm(case, self._channels_last)
         with self._on_stream():
             x, w, dy = (form.of(self._tensor(array)) for array in (case.x, case.w, case.dy))
-        run, allow = form.call(x, w, dy), problem.precision == "medium"
+            bias = None if case.operands.bias is None else self._tensor(case.operands.bias)
+        run, allow = form.call(x, w, dy, bias), problem.precision == "medium"
 
         def call() -> Any:
             torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allow

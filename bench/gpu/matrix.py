@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fastconv import suites
+from fastconv._problem import Epilogue
 from fastconv.suites.layers import PASSES
 
 from ..layers import LAYOUTS, Layer, layers
@@ -44,9 +45,10 @@ def works(
     passes: Sequence[str],
     patterns: list[str] | None = None,
     batch: int | None = None,
+    bias: bool = False,
 ) -> list[Work]:
     """All combinations: list by list, and in each pass by pass, level by level. Problems of one channel have one
-    layout; nothing is there twice."""
+    layout; nothing is there twice. With ``bias`` one is added to every result."""
     found: dict[object, Work] = {}
     for word in words:
         for pass_name in sorted(passes, key=PASSES.index):
@@ -54,6 +56,9 @@ def works(
                 for layout in layouts:
                     level = LEVELS[name]
                     for layer in _layers(word, pass_name, patterns, level, layout, batch):
+                        if bias and layer.problem.direction == "forward":
+                            problem = layer.problem.replace(epilogue=Epilogue(bias=True))
+                            layer = Layer(layer.name, layer.pass_name, problem)
                         found.setdefault(layer.problem, Work(name, layer))
     if not found:
         raise ValueError(f"none of {', '.join(words)} has {' or '.join(patterns or [])} in its name or problem")

@@ -70,12 +70,12 @@ class TensorForm:
         """A result with the axes that the case has."""
         return tensor[:, :, 0] if self._has_row else tensor
 
-    def call(self, x: Any, w: Any, dy: Any) -> Callable[[], Any]:
+    def call(self, x: Any, w: Any, dy: Any, bias: Any = None) -> Callable[[], Any]:
         """What computes the case on tensors of this form."""
         case = self._case
         lead_one, lead_pair = ((1,), ((0, 0),)) if self._has_row else ((), ())
         padding: tuple[tuple[int, int], ...] = lead_pair + case.padding
-        return _call(case, x, w, dy, lead_one + case.stride, padding, lead_one + case.dilation)
+        return _call(case, x, w, dy, bias, lead_one + case.stride, padding, lead_one + case.dilation)
 
 
 def _call(
@@ -83,6 +83,7 @@ def _call(
     x: Any,
     w: Any,
     dy: Any,
+    bias: Any,
     stride: tuple[int, ...],
     padding: tuple[tuple[int, int], ...],
     dilation: tuple[int, ...],
@@ -101,7 +102,7 @@ def _call(
         crop = [(0, size) for size in x.shape[2:]]
         none = (0,) * rank
         if case.problem.direction == "forward":
-            return lambda: convolve(functional.pad(x, flat), w, None, stride, none, dilation, groups)
+            return lambda: convolve(functional.pad(x, flat), w, bias, stride, none, dilation, groups)
         padded = functional.pad(x, flat)
         arguments = (w, None, stride, none, dilation, False, transposed_padding, groups)
         if case.problem.direction == "backward_weight":
@@ -109,7 +110,7 @@ def _call(
         window = tuple(slice(b, b + size) for (b, _), (_, size) in zip(padding, crop, strict=True))
         return lambda: backward(dy, padded, *arguments, (True, False, False))[0][(..., *window)]
     if case.problem.direction == "forward":
-        return lambda: convolve(x, w, None, stride, even, dilation, groups)
+        return lambda: convolve(x, w, bias, stride, even, dilation, groups)
     arguments = (w, None, stride, even, dilation, False, transposed_padding, groups)
     if case.problem.direction == "backward_input":
         return lambda: backward(dy, x, *arguments, (True, False, False))[0]

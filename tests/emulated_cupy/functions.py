@@ -138,7 +138,19 @@ _UFUNCS = (
     *("add", "subtract", "multiply", "divide", "true_divide", "floor_divide", "remainder", "power", "negative", "conj"),
     *("conjugate", "absolute", "abs", "maximum", "minimum", "fmax", "fmin", "exp", "log", "sqrt", "square", "sign"),
     *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isnan", "isinf", "isfinite", "tanh"),
-    *("logical_and", "logical_or", "logical_not", "bitwise_and", "bitwise_or", "rint", "floor", "ceil", "reciprocal"),
+    *(
+        "hypot",
+        "arctan2",
+        "logical_and",
+        "logical_or",
+        "logical_not",
+        "bitwise_and",
+        "bitwise_or",
+        "rint",
+        "floor",
+        "ceil",
+        "reciprocal",
+    ),
 )
 _FUNCTIONS = (
     *("concatenate", "stack", "moveaxis", "swapaxes", "transpose", "expand_dims", "squeeze", "broadcast_to", "flip"),
@@ -160,7 +172,7 @@ _FUNCTIONS = (
         "pad",
     ),
     *("einsum", "tensordot", "dot", "reshape", "ravel", "copyto", "array_equal", "repeat", "tile", "roll", "split"),
-    *("argmax", "argmin", "atleast_1d", "diff", "cumsum", "outer"),
+    *("angle", "quantile", "argmax", "argmin", "atleast_1d", "diff", "cumsum", "outer"),
 )
 SERVED = {name: _served(getattr(np, name)) for name in (*_UFUNCS, *_FUNCTIONS)} | {"matmul": matmul}
 """NumPy's functions on device arrays."""

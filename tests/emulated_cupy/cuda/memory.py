@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import ctypes
 import mmap
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,7 +74,7 @@ class Memory(BaseMemory):
         system.counts["allocation"] += 1
 
     def __del__(self) -> None:
-        if self.ptr:
+        if self.ptr and not sys.is_finalizing():
             _live[self.device_id].pop(self.ptr)
             _libc.munmap(self._map, self._mapped)
 
