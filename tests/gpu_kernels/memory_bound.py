@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from fastconv import ConvProblem
+from fastconv._blocks import Blocks
 from fastconv._gpu.algorithm import Operation
 from fastconv._gpu.algorithms import depthwise_nchw
 from fastconv._gpu.launch import Launch
 from fastconv._gpu.layout import Layout
 from fastconv._gpu.pooling import gather
+from fastconv._gpu.unfolding import algorithm as unfolding
 from fastconv._problem import DATA_AXES, numpy_dtype
 from fastconv._windows import WindowAxis, Windows
 from nvrtc_gate import Variant, from_architecture
@@ -95,4 +97,39 @@ def _pool_variant(row: str, launch: Launch) -> Variant:
     return Variant("pool:" + row.replace(" ", "_"), launch.kernel, launch.source, from_architecture(75))
 
 
-VARIANTS = (*depthwise("depthwise_nchw", ""), *pooling())
+UNFOLDED = {
+    # sizes, kernel, stride, padding
+    "3x3": (56, 3, 1, 1),
+    "3x3 s2": (112, 3, 2, 1),
+    "patches": (224, 16, 16, 0),
+}
+
+
+def blocks_of(name: str, batch: int, channels: int) -> Blocks:
+    """Those of square images."""
+    size, kernel, stride, pad = UNFOLDED[name]
+    count = (size + 2 * pad - kernel) // stride + 1
+    return Blocks(True, batch, channels, (size,) * 2, (kernel,) * 2, (1, 1), (stride,) * 2, ((pad, pad),) * 2,
+                  (count,) * 2)  # fmt: skip
+
+
+def unfolded(blocks: Blocks, dtype: np.dtype) -> tuple[Launch, ...]:
+    """unfold and fold of contiguous arrays."""
+    n, c, h, w = Layout.packed(dtype, blocks.image_shape).strides
+    rows = Layout.packed(dtype, blocks.columns_shape).strides
+    return (
+        *unfolding.unfold_launches(blocks, dtype, (n, c, 0, h, w)),
+        *unfolding.fold_launches(blocks, dtype, (*rows[:2], 0, 0, rows[2])),
+    )
+
+
+def unfoldings() -> Iterator[Variant]:
+    """Both of every kind of blocks."""
+    for name in UNFOLDED:
+        for dtype in ("float32", "bfloat16") if name == "3x3" else ("float32",):
+            for launch in unfolded(blocks_of(name, 32, 64), numpy_dtype(dtype)):
+                row = f"{launch.kernel} {name} {dtype}".replace(" ", "_")
+                yield Variant(row, launch.kernel, launch.source, from_architecture(75))
+
+
+VARIANTS = (*depthwise("depthwise_nchw", ""), *pooling(), *unfoldings())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from fastconv._gpu.source import C_TYPES, kernel_source
+from fastconv._gpu.source import C_TYPES, SHARED, kernel_source, source_of
 from nvrtc_gate import Variant, from_architecture
 
 RESOURCES = Path(__file__).parent / "plain_resources.txt"
@@ -27,7 +27,8 @@ def _variants() -> Iterator[Variant]:
         for name in ("pool_average", "pool_average_gradient", "pool_maximum_gradient"):
             yield _variant("pooling", name, dtype, {"ELEMENT": element, "SHARE": element})
         for name in ("unfold", "fold"):
-            yield _variant("unfolding", name, dtype, {"ELEMENT": element, "IS_SUMMED": 1})
+            text = source_of("unfolding/plain.cu", {"ELEMENT": element, "IS_SUMMED": 1}, *SHARED, "elements.cuh")
+            yield Variant(f"{name}_{dtype}", name, text, from_architecture(75))
         if not is_real:
             yield _variant("elementwise", "put_together", dtype, {"ELEMENT": element, "PART": "float"})
         if is_real:
