@@ -1,6 +1,6 @@
 """How a computed result compares with the exact one: the check that the tuner and ``verify`` make.
 
-The exact values come from the last algorithm of the registry, the definition as loops, in float64 and one channel of
+The exact values come from the CPU's last algorithm, the definition as loops, in float64 and one channel of
 the result at a time, so that a large problem can be checked on as many channels as there is time for.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from ._algorithm import Algorithm, ErrorBound, Operands
-from ._backend import CPU
+from ._backend import CPU, Backend
 from ._plan import Plan
 from ._problem import RESULT, ConvProblem, Epilogue
 
@@ -24,9 +24,15 @@ RESULT_SMALLEST = {"float16": 2.0**-24, "bfloat16": 2.0**-133}
 
 
 def error_ratio(
-    algorithm: Algorithm, problem: ConvProblem, operands: Operands, multiply_adds: float | None = None
+    algorithm: Algorithm,
+    problem: ConvProblem,
+    operands: Operands,
+    multiply_adds: float | None = None,
+    backend: Backend = CPU,
 ) -> float:
     """Largest error of the result in ``operands`` as a fraction of what the algorithm promises; above 1 it is wrong.
+
+    ``operands`` are NumPy arrays, whatever the backend of the algorithm.
 
     Without its epilogue: the result must have been computed without one. Checks every channel of the result, or as
     many, evenly spaced, as ``multiply_adds`` of the definition are enough for; one at least.
@@ -34,7 +40,7 @@ def error_ratio(
     result = getattr(operands, RESULT[problem.direction])
     if result.size == 0:
         return 0.0
-    bound = bound_of(algorithm, problem)
+    bound = bound_of(algorithm, problem, backend)
     largest_error = largest_exact = worst = 0.0
     for channel, part, views in _channels(problem, operands, _checked_channels(problem, multiply_adds)):
         computed = _channel_of(result, problem, channel).astype(np.complex128 if np.iscomplexobj(result) else float)
@@ -101,9 +107,9 @@ def relative_error(problem: ConvProblem, result: np.ndarray, exact: Mapping[int,
     return largest_error / max(largest_exact, np.finfo(float).tiny)
 
 
-def bound_of(algorithm: Algorithm, problem: ConvProblem) -> ErrorBound:
+def bound_of(algorithm: Algorithm, problem: ConvProblem, backend: Backend = CPU) -> ErrorBound:
     """The algorithm's promise for ``problem``, and on top the error of the exact values where they are not wider."""
-    target = CPU.target(algorithm, problem)
+    target = backend.target(algorithm, problem)
     assert target is not None
     bound = algorithm.error_bound(target)
     if problem.dtype not in ("float64", "complex128"):

@@ -6,7 +6,7 @@ computed on the CPU, CuPy's on the GPU that they lie on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -48,18 +48,51 @@ class PreparedCall(Protocol):
         """``compute(arrays, out)`` for the arguments of a function: the places of its operands among them, by roles."""
 
 
+class Timer(Protocol):
+    """How the time of executions is measured."""
+
+    def repeats_of(self, seconds: float) -> int:
+        """How often a call that takes so long is made for one sample."""
+
+    def seconds_of(self, call: Callable[[], object], repeats: int) -> float:
+        """Seconds of one call, the mean of so many in a row; what is measured first may be a cold one."""
+
+
 class Backend(Protocol):
     """What computes on one kind of arrays."""
 
     name: str
     """Of files and messages: "cpu" or "gpu"."""
+    library: str
+    """In messages, that of the arrays: "NumPy" or "CuPy"."""
+    worker: str
+    """In messages, what the constants of ``Machine`` are of: "thread" or "device"."""
+    baseline: str
+    """The algorithm that gains are quoted against."""
+    max_candidates: int | None
+    """So many candidates are measured, the cheapest by the cost model, unless all are asked for; None: no limit."""
+    tries_smaller: bool
+    """Whether a call that is refused memory is tried once more by the algorithm that needs least scratch memory."""
+    timer: Timer
     algorithms: tuple[Algorithm, ...]
     """In the order in which ties are broken; the last one accepts every problem."""
     default_machine: Machine
     """Constants of the cost models where none are measured."""
 
+    def missing(self) -> str | None:
+        """What this machine lacks to compute anything at all, as a message; None: nothing."""
+
     def level(self) -> str:
         """Name of the instructions in use: as FASTCONV_MAX_ISA has it, or the GPU's architecture."""
+
+    def current_device(self) -> int:
+        """The number of the device that computes now; there is one CPU."""
+
+    def memory_bytes(self) -> int:
+        """Memory of the current device, in use or not."""
+
+    def runs_on(self, threads: int) -> str:
+        """In words, what a plan for so many threads runs on."""
 
     def parallelism(self, threads: int) -> int:
         """The threads that a plan is made for, of those that were asked for."""
@@ -75,6 +108,12 @@ class Backend(Protocol):
 
     def target(self, algorithm: Algorithm, problem: ConvProblem) -> ConvProblem | None:
         """The problem, of one of the algorithm's dtypes, that is computed in its place; None: there is none."""
+
+    def is_usable(self, algorithm: Algorithm) -> bool:
+        """Whether the algorithm may be chosen on the current device; one that is forced is tried all the same."""
+
+    def set_aside(self, algorithm: Algorithm) -> bool:
+        """Never choose the algorithm again on the current device; whether it was usable so far."""
 
     def accepts(self, algorithm: Algorithm, problem: ConvProblem) -> bool:
         """Whether the algorithm computes the problem or one in its place; it is not asked about empty ones."""
@@ -97,10 +136,17 @@ class Backend(Protocol):
         """What has ``unfold`` and ``fold`` for images with these blocks."""
 
     def prepare(self, plan: Any, call: Any) -> PreparedCall | None:
-        """What computes calls like ``call`` by the plan; None where each has to be looked at."""
+        """What computes calls like ``call`` by the plan; None where each has to be looked at.
+
+        UnusableAlgorithmError where the plan's algorithm turns out not to work here; ``compute`` may find out, too.
+        """
 
     def compute(self, plan: Any, call: Any, compiled: Any) -> np.ndarray:
         """The result of a call, whatever its arrays, by what ``prepare`` made of it."""
+
+    def load(self, plans: Sequence[Any], operands: Operands) -> None:
+        """Make ready, side by side, all that the plans need to compute these operands; what fails, fails again when it
+        is needed."""
 
     def execute(self, plan: Any, operands: Operands) -> None:
         """Compute the result of canonical views in their place."""
@@ -135,6 +181,12 @@ class Backend(Protocol):
 
     def snapshot(self, array: Any) -> Any:
         """A copy that does not change."""
+
+    def from_host(self, array: np.ndarray) -> Any:
+        """A contiguous array of NumPy's as one of this backend's."""
+
+    def to_host(self, array: Any) -> np.ndarray:
+        """An array of this backend's as NumPy's."""
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """A new array."""

@@ -34,9 +34,22 @@ def not_built(folder: str) -> ImportError:
     )
 
 
-def no_gpu(fact: str, needed: str) -> RuntimeError:
+class UnavailableError(RuntimeError):
+    """This machine lacks what was asked for; the message says what."""
+
+
+class UnusableAlgorithmError(UnavailableError):
+    """An algorithm does not work on this machine, though it computes the problem on others."""
+
+
+def no_gpu(fact: str, needed: str) -> UnavailableError:
     """A RuntimeError for a call that a GPU has to compute and cannot."""
-    return RuntimeError(f"GPU: {fact}; needed: {needed}")
+    return UnavailableError(f"GPU: {fact}; needed: {needed}")
+
+
+def unusable(fact: str) -> UnusableAlgorithmError:
+    """A RuntimeError for an algorithm that has turned out not to work here."""
+    return UnusableAlgorithmError(f"GPU: {fact}; needed: another algorithm")
 
 
 def _shown(value: object) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ._backend import CallCache, CompiledCall, array_key, find_backend
+from ._backend import Backend, CallCache, CompiledCall, array_key, find_backend
 from ._choose.select import bind, plan_for
 from ._config import thread_count
 from ._docs import documented
-from ._execute.convolution import pack, placed
+from ._execute.convolution import Prepared, pack
 from ._execute.entry import entry
 from ._normalize import signature as normalize
 from ._normalize.settings import Settings
@@ -117,8 +117,8 @@ class PlannedConvolution(Immutable):
         first, second, bias, add = arrays
         choice = self._choice_for(bias is not None, add is not None)
         call = normalize.call_of(self._signature, choice.problem, first, second, bias, add, out, self._made_for)
-        compiled = self._backend.prepare(choice, call)
-        return self._backend.compute(choice, call, compiled), partial(placed, compiled, call, arrays)
+        prepared = Prepared(call, "auto", None, choice)
+        return prepared(), partial(prepared.placed, arrays)
 
     def _choice_for(self, bias: bool, add: bool) -> Plan:
         """The same choice for the problem with bias and add or without."""
@@ -182,7 +182,7 @@ def plan(
         How the algorithm is chosen: by what is known (stored measurements, else a cost model), or by timing the
         candidates now, which takes seconds; the result is stored, and the next such plan costs nothing.
     backend : {"cpu", "gpu"}, default "cpu"
-        What the plan is for: NumPy arrays, or CuPy arrays on a device like the current one. On "gpu" nothing is timed.
+        What the plan is for: NumPy arrays, or CuPy arrays on a device like the current one, which is then timed.
 
     Returns
     -------
@@ -206,10 +206,11 @@ def plan(
     )
     how = activation, direction, effort, backend
     signature = normalize.signature(function, x_shape, w_shape, dtype, settings, *how)
-    choice = plan_for(signature.problem, algorithm, threads, backend=find_backend(backend))
-    if effort != "estimate" and algorithm == "auto" and backend == "cpu":
-        _measure(signature, choice.threads, effort)
-        choice = plan_for(signature.problem, algorithm, threads)
+    chosen = find_backend(backend)
+    choice = plan_for(signature.problem, algorithm, threads, backend=chosen)
+    if effort != "estimate" and algorithm == "auto":
+        _measure(signature, choice.threads, effort, chosen)
+        choice = plan_for(signature.problem, algorithm, threads, backend=chosen)
     return PlannedConvolution(signature, choice, threads)
 
 
@@ -222,9 +223,9 @@ def _carried(arguments: tuple[Any, ...], choice: Plan, threads: int | None) -> P
     return PlannedConvolution(normalize.signature(*arguments), choice, threads)
 
 
-def _measure(signature: Signature, threads: int, effort: str) -> None:
+def _measure(signature: Signature, threads: int, effort: str, backend: Backend) -> None:
     """Time the candidates, unless that was done, and store the choice."""
     from ._choose.tune import tune  # imported late: most programs never tune
 
-    for _ in tune([signature.problem.replace(epilogue=Epilogue())], threads, effort):
+    for _ in tune([signature.problem.replace(epilogue=Epilogue())], threads, effort, backend=backend):
         pass

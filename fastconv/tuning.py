@@ -28,12 +28,14 @@ def autotune(
     threads: int | None = None,
     time_limit: float | None = None,
     remeasure: bool = False,
+    backend: str = "cpu",
 ) -> list[TuningRecord]:
     """Time every algorithm for the problems and keep the fastest; later calls, in every process, use it.
 
     Choices are kept per machine, problem and number of threads, in a file under FASTCONV_CACHE_DIR, else
-    XDG_CACHE_HOME, else ~/.cache/fastconv. A choice for a problem without an epilogue (bias, add, activation) also
-    serves the same problem with one. Interrupted, it keeps what it has measured.
+    XDG_CACHE_HOME, else ~/.cache/fastconv; those of a GPU in a file of their own, by its name, driver and CUDA. A
+    choice for a problem without an epilogue (bias, add, activation) also serves the same problem with one.
+    Interrupted, it keeps what it has measured.
 
     Parameters
     ----------
@@ -44,22 +46,28 @@ def autotune(
         pass of suites, and problems as they are.
     effort : {"measure", "exhaustive", "estimate"}, default "measure"
         Time each algorithm with its default parameters, or with all of them; or measure nothing and report estimates.
+        On a GPU, "measure" times the eight algorithms and parameters that the cost model expects most of.
     threads : int, optional
         Default: that of ``get_num_threads``.
     time_limit : float, optional
         Seconds after which no further problem is begun.
     remeasure : bool, default False
         Measure again what is stored already.
+    backend : {"cpu", "gpu"}, default "cpu"
+        What is tuned: the CPU, or the current CUDA device.
 
     Returns
     -------
     list of TuningRecord
-        One per distinct problem, in order: ``algorithm``, ``seconds``, ``gain`` over im2col, ``timings`` of all.
+        One per distinct problem, in order: ``algorithm``, ``seconds``, ``gain`` over im2col (on a GPU over
+        implicit_gemm), ``timings`` of all.
 
     Raises
     ------
     ValueError, TypeError
         For texts that are neither problems nor suites, and other values that do not fit.
+    RuntimeError
+        Where there is no device for ``backend="gpu"``.
 
     Examples
     --------
@@ -74,14 +82,15 @@ def autotune(
     jobs = normalize.jobs(problems, passes)
     count, name = _config.thread_count(threads), normalize.effort_name(effort)
     limit = normalize.time_limit_seconds(time_limit)
+    chosen = normalize.backend(backend)
     if name != "estimate":
-        normalize.check_memory(jobs)
+        normalize.check_memory(jobs, chosen)
     found = [job.problem for job in jobs]
-    steps = tune.tune(dict.fromkeys(found), count, name, limit, remeasure)
+    steps = tune.tune(dict.fromkeys(found), count, name, limit, remeasure, chosen)
     return [step.record for step in steps]
 
 
-def explain(problem: str | ConvProblem, *, threads: int | None = None) -> Explanation:
+def explain(problem: str | ConvProblem, *, threads: int | None = None, backend: str = "cpu") -> Explanation:
     """Say which algorithm computes a problem, and why: estimates, measurements, errors, and what excludes the others.
 
     Parameters
@@ -90,6 +99,8 @@ def explain(problem: str | ConvProblem, *, threads: int | None = None) -> Explan
         As ``str(plan.problem)`` or ``fastconv autotune`` print it.
     threads : int, optional
         Default: that of ``get_num_threads``.
+    backend : {"cpu", "gpu"}, default "cpu"
+        What computes the problem; without a device, "gpu" explains what the cost model says of a large one.
 
     Returns
     -------
@@ -106,16 +117,18 @@ def explain(problem: str | ConvProblem, *, threads: int | None = None) -> Explan
     from ._choose.explain import explanation
     from ._normalize import tuning as normalize
 
-    return explanation(normalize.problem(problem), threads)
+    return explanation(normalize.problem(problem), threads, normalize.backend(backend))
 
 
-def export_tuning(path: str | os.PathLike[str]) -> int:
+def export_tuning(path: str | os.PathLike[str], *, backend: str = "cpu") -> int:
     """Write this machine's tuned choices to a file, to be imported on machines of the same kind.
 
     Parameters
     ----------
     path : str or path
         The file; replaced if it exists.
+    backend : {"cpu", "gpu"}, default "cpu"
+        Whose choices: the CPU's, or those of the current CUDA device.
 
     Returns
     -------
@@ -140,12 +153,12 @@ def export_tuning(path: str | os.PathLike[str]) -> int:
     from ._normalize import tuning as normalize
 
     file = normalize.file_path(path)
-    content = tuning_cache.current().content
+    content = tuning_cache.current(normalize.backend(backend)).content
     file.write_text(tuning_cache.render(content))
     return len(content.records())
 
 
-def import_tuning(path: str | os.PathLike[str]) -> int:
+def import_tuning(path: str | os.PathLike[str], *, backend: str = "cpu") -> int:
     """Take over the tuned choices of a file that ``export_tuning`` wrote on a machine of the same kind.
 
     Of two choices for one problem the one measured later stays.
@@ -153,6 +166,8 @@ def import_tuning(path: str | os.PathLike[str]) -> int:
     Parameters
     ----------
     path : str or path
+    backend : {"cpu", "gpu"}, default "cpu"
+        Whose choices they are.
 
     Returns
     -------
@@ -162,7 +177,8 @@ def import_tuning(path: str | os.PathLike[str]) -> int:
     Raises
     ------
     ValueError
-        If the file does not hold tuned choices, or holds those of another CPU, ISA level, number of cores or version.
+        If the file does not hold tuned choices, or holds those of another CPU, ISA level, number of cores or version,
+        or of another GPU, driver or CUDA.
 
     Examples
     --------
@@ -174,9 +190,10 @@ def import_tuning(path: str | os.PathLike[str]) -> int:
     from ._choose import tuning_cache
     from ._normalize import tuning as normalize
 
-    content = normalize.tuning_file(path)
+    chosen = normalize.backend(backend)
+    content = normalize.tuning_file(path, backend=chosen)
     records = content.records()
-    cache = tuning_cache.current()
+    cache = tuning_cache.current(chosen)
     cache.store(records)
     if content.machine is not None and cache.content.machine is None:
         cache.store_machine(content.machine)
@@ -184,13 +201,15 @@ def import_tuning(path: str | os.PathLike[str]) -> int:
     return len(records)
 
 
-def forget_tuning(problem: str | ConvProblem | None = None, *, threads: int | None = None) -> int:
+def forget_tuning(problem: str | ConvProblem | None = None, *, threads: int | None = None, backend: str = "cpu") -> int:
     """Drop stored choices of this machine: all of them, those of one problem, or those for one number of threads.
 
     Parameters
     ----------
     problem : str or ConvProblem, optional
     threads : int, optional
+    backend : {"cpu", "gpu"}, default "cpu"
+        Whose choices: the CPU's, or those of the current CUDA device.
 
     Returns
     -------
@@ -211,6 +230,7 @@ def forget_tuning(problem: str | ConvProblem | None = None, *, threads: int | No
     def is_kept(key: tuple[str, int]) -> bool:
         return (text is not None and key[0] != text) or (threads is not None and key[1] != threads)
 
-    count = tuning_cache.current().forget(is_kept, machine=problem is None and threads is None)
+    cache = tuning_cache.current(normalize.backend(backend))
+    count = cache.forget(is_kept, machine=problem is None and threads is None)
     forget_plans()
     return count

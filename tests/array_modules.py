@@ -89,10 +89,12 @@ def array_module(name: str, **pretended: Any) -> Iterator[ArrayModule]:
 
 def forget_gpu() -> None:
     """Load kernels and look at devices anew: CuPy or the pretended devices are other ones."""
+    from fastconv._choose import tuning_cache
     from fastconv._gpu import compile, device
 
     compile.forget()
     device.forget()
+    tuning_cache.reload()
     forget_plans()
 
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from .. import _config
 from .._algorithm import Algorithm, Machine, Params
-from .._backend import CPU
+from .._backend import CPU, Backend, find_backend
 from .._plan import Plan
 from .._problem import ConvProblem
 from . import tuning_cache
-from .select import PRECISION_LIMITS, admitted, machine, plan_for, tuned_record
+from .select import PRECISION_LIMITS, admitted, estimated_plan, machine, plan_for, tuned_record
 from .tuning_record import TuningRecord
 
 
@@ -42,14 +42,18 @@ class Explanation:
     machine: Machine
     is_calibrated: bool
     isa: str
+    """The ISA level, or the GPU's architecture."""
+    missing: str | None = None
+    """What this machine lacks to compute the plan; estimates are then those of the backend's default machine."""
 
     def __str__(self) -> str:
-        plan, problem = self.plan, self.plan.problem
+        plan, problem, backend = self.plan, self.plan.problem, find_backend(self.plan.backend)
+        where = backend.runs_on(plan.threads) if self.missing is None else f"the default {backend.worker}"
         lines = [
             str(problem),
             f"  {quantity(problem.multiply_adds)} multiply-adds; input {_shape(problem.input_shape)}, weight "
             f"{_shape(problem.weight_shape)}, output {_shape(problem.output_shape)}",
-            f"  computed by {choice_text(plan.algorithm.name, plan.params)} on {plan.threads} threads, "
+            f"  computed by {choice_text(plan.algorithm.name, plan.params)} on {where}, "
             f"{quantity(plan.workspace_bytes)}B of workspace: {self._reason()}",
             "",
             f"  {'algorithm':16s}{'estimate':>12s}{'measured':>12s}{'error':>10s}  verdict",
@@ -60,34 +64,57 @@ class Explanation:
                 f"  {entry.algorithm:16s}{milliseconds(entry.estimate_seconds):>12s}"
                 f"{milliseconds(entry.measured_seconds):>12s}{error:>10s}  {entry.verdict}"
             )
-        origin = "calibrated" if self.is_calibrated else "defaults; fastconv autotune --calibrate measures"
-        lines += ["", f"  machine ({origin}): {self.isa}, {machine_text(self.machine)}"]
+        level = f"{self.isa}, " if self.isa else ""
+        lines += ["", f"  machine ({self._origin(backend)}): {level}{machine_text(self.machine, backend)}"]
+        if self.missing is not None:
+            lines.append(f"  {self.missing}")
         return "\n".join(lines)
 
     __repr__ = __str__
+
+    def _origin(self, backend: Backend) -> str:
+        if self.missing is not None:
+            return f"the default one, since there is no {backend.worker} here"
+        option = "" if backend is CPU else f" --backend {backend.name}"
+        return "calibrated" if self.is_calibrated else f"defaults; fastconv autotune --calibrate{option} measures"
 
     def _reason(self) -> str:
         if self.plan.reason != "tuned":
             return f"chosen by {self.plan.reason}"
         assert self.record is not None
-        gain = "" if self.record.gain is None else f", {self.record.gain:.2f} times as fast as im2col"
+        gain = "" if self.record.gain is None else f", {self.record.gain:.2f} times as fast as {self.record.baseline}"
         return f"measured at {self.record.measured_at} (effort {self.record.effort}){gain}"
 
 
-def explanation(problem: ConvProblem, threads: int | None = None) -> Explanation:
-    """The Explanation of the plan that a call of ``problem`` would get now."""
-    plan = plan_for(problem, threads=threads)
-    asked = _config.thread_count(threads)
-    record = None if _config.get_deterministic() else tuned_record(problem, asked)
-    considered = [_considered(algorithm, plan, record) for algorithm in CPU.algorithms]
+def explanation(problem: ConvProblem, threads: int | None = None, backend: Backend = CPU) -> Explanation:
+    """The Explanation of the plan that a call of ``problem`` would get now.
+
+    Where this machine lacks what the backend computes on, that of the cost model for the backend's default machine.
+    """
+    asked, missing = backend.parallelism(_config.thread_count(threads)), backend.missing()
+    if missing is not None:
+        constants = backend.default_machine
+        plan = estimated_plan(problem, asked, backend, constants)
+        return Explanation(plan, _all_considered(plan, None, constants), None, constants, False, "", missing)
+    plan, constants = plan_for(problem, threads=threads, backend=backend), machine(backend)
+    deterministic = _config.get_deterministic()
+    record = None if deterministic else tuned_record(problem, asked, backend)
+    calibrated = not deterministic and tuning_cache.current(backend).content.machine is not None
+    considered = _all_considered(plan, record, constants)
+    return Explanation(plan, considered, record, constants, calibrated, backend.level())
+
+
+def _all_considered(plan: Plan, record: TuningRecord | None, constants: Machine) -> tuple[Considered, ...]:
+    """Every algorithm, cheapest first."""
+    algorithms = find_backend(plan.backend).algorithms
+    considered = [_considered(algorithm, plan, record, constants) for algorithm in algorithms]
     considered.sort(key=lambda entry: math.inf if entry.estimate_seconds is None else entry.estimate_seconds)
-    calibrated = not _config.get_deterministic() and tuning_cache.current().content.machine is not None
-    return Explanation(plan, tuple(considered), record, machine(), calibrated, CPU.level())
+    return tuple(considered)
 
 
-def _considered(algorithm: Algorithm, plan: Plan, record: TuningRecord | None) -> Considered:
-    problem, threads = plan.problem, plan.threads
-    target = CPU.target(algorithm, problem)
+def _considered(algorithm: Algorithm, plan: Plan, record: TuningRecord | None, constants: Machine) -> Considered:
+    problem, threads, backend = plan.problem, plan.threads, find_backend(plan.backend)
+    target = backend.target(algorithm, problem)
     if target is None or not algorithm.supports(target):
         return Considered(algorithm.name, {}, None, None, None, 0, "does not compute this problem")
     limit = _config.get_workspace_limit()
@@ -97,6 +124,8 @@ def _considered(algorithm: Algorithm, plan: Plan, record: TuningRecord | None) -
     size = algorithm.workspace(target, params, 1)
     if algorithm is plan.algorithm:
         verdict = "chosen"
+    elif not backend.is_usable(algorithm):
+        verdict = f"does not work on this {backend.worker}"
     elif not admitted(algorithm, problem):
         most = PRECISION_LIMITS.get(problem.precision)
         allowed = "an elementwise bound" if most is None else f"{most:.0e}"
@@ -106,18 +135,17 @@ def _considered(algorithm: Algorithm, plan: Plan, record: TuningRecord | None) -
     else:
         verdict = ""
     measured = None if record is None else record.best_seconds(algorithm.name)
-    estimate = CPU.lowering_seconds(problem, target, threads, machine()) + algorithm.cost(
-        target, params, threads, machine()
-    )
+    casts = backend.lowering_seconds(problem, target, threads, constants)
+    estimate = casts + algorithm.cost(target, params, threads, constants)
     return Considered(algorithm.name, params, estimate, measured, error, size, verdict)
 
 
-def machine_text(machine: Machine) -> str:
+def machine_text(machine: Machine, backend: Backend = CPU) -> str:
     """The constants of the cost models as a few words."""
     rates = ", ".join(f"{name} {quantity(rate).strip()}" for name, rate in machine.multiply_adds_per_second.items())
     return (
-        f"multiply-adds per second and thread {rates}, copies {machine.bytes_per_second / 1e9:.1f} GB/s, "
-        f"call {machine.call_seconds * 1e6:.1f} us, NumPy call {machine.numpy_call_seconds * 1e6:.2f} us"
+        f"multiply-adds per second and {backend.worker} {rates}, copies {machine.bytes_per_second / 1e9:.1f} GB/s, "
+        f"call {machine.call_seconds * 1e6:.1f} us, {backend.library} call {machine.numpy_call_seconds * 1e6:.2f} us"
     )
 
 

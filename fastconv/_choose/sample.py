@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from .._algorithm import Operands
+from .._algorithm import ROLES, Operands
+from .._backend import CPU, Backend
 from .._problem import DATA_AXES, RESULT, WEIGHT_AXES, ConvProblem, numpy_dtype
 
 MAX_INTEGER = {"bfloat16": 1, "float16": 1}
@@ -15,8 +17,11 @@ EXACT_BITS = {"float32": 24, "float64": 53, "complex64": 24, "complex128": 53, "
 """Integers up to two to this power are exact in results of the dtype."""
 
 
-def sample(problem: ConvProblem, seed: int = 0, integers: bool = False) -> Operands:
-    """Operands of normal data, or of small integers other than 0; the result's array holds NaN, or 77 for int8."""
+def sample(problem: ConvProblem, seed: int = 0, integers: bool = False, backend: Backend = CPU) -> Operands:
+    """Operands of normal data, or of small integers other than 0; the result's array holds NaN, or 77 for int8.
+
+    The same data in the arrays of any backend.
+    """
     rng = np.random.default_rng(seed)
     dtype = numpy_dtype(problem.dtype)
     shapes = {"input": problem.input_shape, "weight": problem.weight_shape, "output": problem.output_shape}
@@ -25,15 +30,22 @@ def sample(problem: ConvProblem, seed: int = 0, integers: bool = False) -> Opera
     for role, shape in shapes.items():
         if role == result:
             filled = np.full(shape, 77, np.int32) if problem.dtype == "int8" else np.full(shape, np.nan).astype(dtype)
-            arrays[role] = _placed(problem, role, filled)
+            arrays[role] = _placed(problem, role, filled, backend)
         else:
-            arrays[role] = _placed(problem, role, _values(rng, shape, problem.dtype, integers).astype(dtype))
+            arrays[role] = _placed(problem, role, _values(rng, shape, problem.dtype, integers).astype(dtype), backend)
     bias = add = None
     if problem.epilogue.bias:
-        bias = _values(rng, (problem.result_channels,), problem.dtype, integers).astype(dtype)
+        bias = backend.from_host(_values(rng, (problem.result_channels,), problem.dtype, integers).astype(dtype))
     if problem.epilogue.add:
-        add = _placed(problem, "output", _values(rng, problem.result_shape, problem.dtype, integers).astype(dtype))
+        values = _values(rng, problem.result_shape, problem.dtype, integers).astype(dtype)
+        add = _placed(problem, "output", values, backend)
     return Operands(**arrays, bias=bias, add=add)
+
+
+def on_host(operands: Operands, backend: Backend) -> Operands:
+    """The operands as arrays of NumPy's."""
+    arrays = {role: array for role in ROLES if (array := getattr(operands, role)) is not None}
+    return Operands(**{role: backend.to_host(array) for role, array in arrays.items()})  # type: ignore[arg-type]
 
 
 def integers_are_exact(problem: ConvProblem) -> bool:
@@ -53,9 +65,11 @@ def _values(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, intege
     return rng.standard_normal(shape, np.float64 if dtype == "float64" else np.float32)
 
 
-def _placed(problem: ConvProblem, role: str, array: np.ndarray) -> np.ndarray:
+def _placed(problem: ConvProblem, role: str, array: np.ndarray, backend: Backend) -> np.ndarray:
     """A canonical view of ``array``, contiguous in the order of the problem's layout."""
-    axes = WEIGHT_AXES[problem.weight_layout] if role == "weight" else DATA_AXES[problem.layout]
+    axes: Sequence[int] = WEIGHT_AXES[problem.weight_layout] if role == "weight" else DATA_AXES[problem.layout]
     if math.prod(array.shape) == 0:
-        return array
-    return np.ascontiguousarray(array.transpose(axes)).transpose(np.argsort(axes))
+        axes = range(array.ndim)
+    there = backend.from_host(np.ascontiguousarray(array.transpose(axes)))
+    canonical: np.ndarray = there.transpose(tuple(int(axis) for axis in np.argsort(axes)))
+    return canonical

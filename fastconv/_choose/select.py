@@ -46,13 +46,13 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 def machine(backend: Backend = CPU) -> Machine:
     """Constants of the cost models: measured ones, unless the choice must not depend on measurements."""
-    if _config.get_deterministic() or backend is not CPU:
+    if _config.get_deterministic():
         return backend.default_machine
-    return _stored().machine or backend.default_machine
+    return _stored(backend).machine or backend.default_machine
 
 
-def _stored() -> Content:
-    content: Content = late("fastconv._choose.tuning_cache").current().content
+def _stored(backend: Backend) -> Content:
+    content: Content = late("fastconv._choose.tuning_cache").current(backend).content
     return content
 
 
@@ -77,7 +77,7 @@ def plan_for(
     if not isinstance(algorithm, str):
         raise bad_value("algorithm", algorithm, ", ".join(["auto", *algorithm_names(backend)]))
     settings = _config.get_deterministic(), _config.get_workspace_limit()
-    key = (problem, algorithm, count, *settings, backend.name, backend.level())
+    key = (problem, algorithm, count, *settings, backend.name, backend.level(), backend.current_device())
     with _lock:
         found = _plans.get(key)
         if found is not None:
@@ -102,19 +102,26 @@ def admitted(algorithm: Algorithm, problem: ConvProblem) -> bool:
 
 
 def candidates(
-    problem: ConvProblem, threads: int, all_params: bool = False, backend: Backend = CPU
+    problem: ConvProblem,
+    threads: int,
+    all_params: bool = False,
+    backend: Backend = CPU,
+    constants: Machine | None = None,
 ) -> list[tuple[Algorithm, Params, float]]:
     """Every algorithm that accepts the problem within its precision and the workspace limit, cheapest first.
 
     With its default parameters, or with ``all_params`` once per set of parameters. An empty problem is no algorithm's.
+    ``constants`` are those of the cost models, if not what ``machine`` says.
     """
     if problem.is_empty:
         return [(backend.algorithms[-1], {}, 0.0)]
     found = []
-    constants, limit = machine(backend), _config.get_workspace_limit()
+    constants, limit = constants or machine(backend), _config.get_workspace_limit()
     for algorithm in backend.algorithms:
         target = backend.target(algorithm, problem)
         if target is None or not algorithm.supports(target) or not admitted(algorithm, problem):
+            continue
+        if not backend.is_usable(algorithm):
             continue
         fitting = algorithm.fitting(target, limit)
         if fitting is None:
@@ -136,7 +143,7 @@ def usable_params(
     For choices that come from a file: name and parameters may be anything.
     """
     found = _able_params(name, params, problem, backend)
-    if found is None or not admitted(found[0], problem):
+    if found is None or not admitted(found[0], problem) or not backend.is_usable(found[0]):
         return None
     fits = backend.workspace_bytes(found[0], problem, found[1], 1) <= _config.get_workspace_limit()
     return found if fits else None
@@ -145,10 +152,10 @@ def usable_params(
 def _able_params(name: str, params: Params, problem: ConvProblem, backend: Backend) -> tuple[Algorithm, Params] | None:
     """The algorithm called ``name`` and its parameters, if they can compute the problem on this machine."""
     try:
-        algorithm = find_algorithm(late("fastconv._choose.tuning_record").current_name(name), backend)
+        algorithm = find_algorithm(late("fastconv._choose.tuning_record").current_name(name, backend.name), backend)
     except KeyError:
         return None
-    current = late("fastconv._choose.tuning_record").current_params(name, params)
+    current = late("fastconv._choose.tuning_record").current_params(name, params, backend.name)
     target = backend.target(algorithm, problem)
     if target is None or problem.is_empty or not algorithm.supports(target):
         return None
@@ -175,9 +182,9 @@ def carried_plan(
     return plan_for(problem, "auto", threads, backend=backend)
 
 
-def tuned_record(problem: ConvProblem, threads: int) -> TuningRecord | None:
+def tuned_record(problem: ConvProblem, threads: int, backend: Backend = CPU) -> TuningRecord | None:
     """The stored measurements that ``problem`` goes by: its own, or those of the same problem without its epilogue."""
-    content = _stored()
+    content = _stored(backend)
     found = content.find(problem, threads)
     return content.find(problem.replace(epilogue=Epilogue()), threads) if found is None and problem.epilogue else found
 
@@ -209,14 +216,21 @@ def _params_of_forced(algorithm: Algorithm, target: ConvProblem) -> Params:
 
 def _choose(problem: ConvProblem, threads: int, backend: Backend) -> Plan:
     deterministic = _config.get_deterministic()
-    is_tuned = backend is CPU and not (deterministic or problem.is_empty)
-    record = tuned_record(problem, threads) if is_tuned else None
+    record = None if deterministic or problem.is_empty else tuned_record(problem, threads, backend)
     if record is not None:
-        choice = usable_params(record.algorithm, record.params, problem)
+        choice = usable_params(record.algorithm, record.params, problem, backend)
         if choice is not None:
             times = [(t.label(), t.seconds) for t in record.timings if t.seconds is not None]
-            return bind(problem, *choice, threads, "tuned", times)
-    ranked = candidates(problem, 1 if deterministic else threads, backend=backend)
+            return bind(problem, *choice, threads, "tuned", times, backend)
+    return estimated_plan(problem, threads, backend)
+
+
+def estimated_plan(
+    problem: ConvProblem, threads: int, backend: Backend = CPU, constants: Machine | None = None
+) -> Plan:
+    """The plan of the cost model, of a machine with these constants."""
+    of_threads = 1 if _config.get_deterministic() else threads
+    ranked = candidates(problem, of_threads, backend=backend, constants=constants)
     best, params, _ = ranked[0]
     considered = [(a.name, seconds) for a, _, seconds in ranked]
     return bind(problem, best, params, threads, "cost model", considered, backend)

@@ -3,6 +3,9 @@
 Candidates are timed in turn, round after round, so that a slow moment of the machine meets all of them; their medians
 are compared; one that is clearly slower is dropped; the cost model's choice stays unless another is faster by more than
 the noise. After hwy::AutoTune (google/highway), which takes a robust mean where this takes the median.
+
+Where kernels have to be compiled first, only the candidates that the cost model expects most of are: side by side,
+before anything is timed.
 """
 
 from __future__ import annotations
@@ -16,13 +19,14 @@ import numpy as np
 
 from .._accuracy import error_ratio
 from .._algorithm import Operands
-from .._backend import CPU
+from .._backend import CPU, Backend
+from .._errors import UnusableAlgorithmError
 from .._plan import Plan
 from .._problem import ConvProblem, Epilogue
 from . import tuning_cache
-from .sample import sample
+from .sample import on_host, sample
 from .select import bind, candidates, forget_plans
-from .tuning_record import BASELINE, Timing, TuningRecord
+from .tuning_record import Timing, TuningRecord
 
 
 @dataclass(frozen=True)
@@ -55,15 +59,13 @@ DROP_ROUNDS = 3
 """After so many rounds a candidate that was never below DROP_RATIO times the best median is dropped."""
 MIN_GAIN = 1.04
 """How many times faster than the cost model's choice a candidate has to be to take its place."""
-SAMPLE_SECONDS = 5e-4
-"""Short runs are repeated to this length for one sample."""
-MAX_REPEATS = 100
 CHECKED_MULTIPLY_ADDS = 1e7
 """Work of the definition that the check of a winner may take; it decides how many channels are checked."""
 
 
 @dataclass
 class _Candidate:
+    backend: Backend
     plan: Plan
     packed: object | None
     estimate: float
@@ -78,11 +80,8 @@ class _Candidate:
 
     def run(self, operands: Operands) -> float:
         """Seconds of one execution, repeated where it is short."""
-        compute = CPU.repeated(self.plan, replace(operands, packed=self.packed))
-        start = time.perf_counter()
-        for _ in range(self.repeats):
-            compute()
-        return (time.perf_counter() - start) / self.repeats
+        compute = self.backend.repeated(self.plan, replace(operands, packed=self.packed))
+        return self.backend.timer.seconds_of(compute, self.repeats)
 
     def timing(self) -> Timing:
         return Timing(
@@ -110,14 +109,16 @@ def tune(
     effort: str = "measure",
     time_limit: float | None = None,
     remeasure: bool = False,
+    backend: Backend = CPU,
 ) -> Iterator[Tuned]:
     """Measure and store the problems one by one; what is stored already comes as it is, unless ``remeasure``.
 
     Every record is on disk before the next problem begins. Ends early, after ``time_limit`` seconds.
     """
     deadline = None if time_limit is None else time.monotonic() + time_limit
+    threads = backend.parallelism(threads)
     for problem in problems:
-        known = tuning_cache.current().content.find(problem, threads)
+        known = tuning_cache.current(backend).content.find(problem, threads)
         if known is not None and not remeasure and _is_enough(known.effort, effort):
             yield Tuned(known, stored=True)
             continue
@@ -125,9 +126,9 @@ def tune(
         if left is not None and left <= 0:
             return
         with naming(problem):
-            record = tune_problem(problem, threads, effort, left)
+            record = tune_problem(problem, threads, effort, left, backend)
         if record.seconds is not None:
-            tuning_cache.current().store([record])
+            tuning_cache.current(backend).store([record])
             forget_plans()
         yield Tuned(record, stored=False)
 
@@ -142,24 +143,29 @@ def naming(problem: ConvProblem) -> Iterator[None]:
 
 
 def tune_problem(
-    problem: ConvProblem, threads: int, effort: str = "measure", seconds: float | None = None
+    problem: ConvProblem,
+    threads: int,
+    effort: str = "measure",
+    seconds: float | None = None,
+    backend: Backend = CPU,
 ) -> TuningRecord:
     """Choose the algorithm for one problem, by measuring unless ``effort`` is "estimate"; nothing is stored.
 
     ``seconds`` shortens the time that the effort allows.
     """
     if effort == "estimate":
-        found = _candidates(problem, threads, all_params=True)
+        found = _candidates(problem, threads, True, backend)
         for candidate in found:
             candidate.outcome = "estimated"
         return _record(problem, threads, effort, found[0], found, found[0])
     settings = EFFORTS[effort]
     # The epilogue costs every algorithm the same, and the check of the result is that of the bare sum.
-    operands = sample(problem.replace(epilogue=Epilogue()))
     bare = problem.replace(epilogue=Epilogue())
-    found = _candidates(bare, threads, settings.all_params)
+    operands = sample(bare, backend=backend)
+    found = _measured(bare, threads, settings, backend)
     default = found[0]
     max_seconds = settings.max_seconds if seconds is None else min(seconds, settings.max_seconds)
+    backend.load([candidate.plan for candidate in found if not _is_far(candidate, default)], operands)
     deadline = time.monotonic() + max_seconds
     _first_runs(found, operands, deadline)
     contenders = [candidate for candidate in found if candidate.outcome == "measured"]
@@ -178,12 +184,38 @@ def _is_enough(stored: str, wanted: str) -> bool:
     return stored == wanted or stored == "exhaustive" or wanted == "estimate"
 
 
-def _candidates(problem: ConvProblem, threads: int, all_params: bool) -> list[_Candidate]:
+def _candidates(problem: ConvProblem, threads: int, all_params: bool, backend: Backend) -> list[_Candidate]:
     """Every algorithm that may be chosen with its parameters, cheapest by the cost model first."""
     return [
-        _Candidate(bind(problem, algorithm, params, threads, "forced"), None, estimate)
-        for algorithm, params, estimate in candidates(problem, threads, all_params)
+        _Candidate(backend, bind(problem, algorithm, params, threads, "forced", (), backend), None, estimate)
+        for algorithm, params, estimate in candidates(problem, threads, all_params, backend)
     ]
+
+
+def _measured(problem: ConvProblem, threads: int, effort: Effort, backend: Backend) -> list[_Candidate]:
+    """What is to be measured: every algorithm, with its default parameters or with all.
+
+    Where a backend has too many to measure: of every algorithm its cheapest parameters by the cost model, then the
+    cheapest of all others; algorithms that are left over are skipped.
+    """
+    most = backend.max_candidates
+    if effort.all_params or most is None:
+        return _candidates(problem, threads, effort.all_params, backend)
+    found, first = _candidates(problem, threads, True, backend), dict[str, _Candidate]()
+    for candidate in found:
+        first.setdefault(candidate.plan.algorithm.name, candidate)
+    near = [candidate for candidate in found if not _is_far(candidate, found[0])]
+    near.sort(key=lambda one: one is not first[one.plan.algorithm.name])
+    for candidate in found:
+        if not any(candidate is one for one in near[:most]):
+            candidate.outcome = "skipped"
+    return [one for one in found if one.outcome != "skipped" or one is first[one.plan.algorithm.name]]
+
+
+def _is_far(candidate: _Candidate, default: _Candidate) -> bool:
+    """Whether its estimate leaves a candidate no hope, and it is not what gains are quoted against."""
+    is_baseline = candidate.plan.algorithm.name == candidate.backend.baseline
+    return candidate.estimate > SKIP_ESTIMATE_RATIO * default.estimate and not is_baseline
 
 
 def _packed(contenders: list[_Candidate], problem: ConvProblem, operands: Operands, threads: int) -> list[_Candidate]:
@@ -193,9 +225,9 @@ def _packed(contenders: list[_Candidate], problem: ConvProblem, operands: Operan
     found = []
     for candidate in contenders:
         plan = candidate.plan
-        packed = CPU.pack(plan.algorithm, problem, plan.params, operands.weight, threads)
+        packed = candidate.backend.pack(plan.algorithm, problem, plan.params, operands.weight, threads)
         if packed is not None:
-            twin = _Candidate(plan, packed, candidate.estimate, repeats=candidate.repeats)
+            twin = _Candidate(candidate.backend, plan, packed, candidate.estimate, repeats=candidate.repeats)
             twin.run(operands)
             found.append(twin)
     return found
@@ -206,7 +238,9 @@ def _first_runs(found: list[_Candidate], operands: Operands, deadline: float) ->
     best: float | None = None
     least = found[0].estimate
     for candidate in found:
-        is_baseline = candidate.plan.algorithm.name == BASELINE
+        if candidate.outcome == "skipped":
+            continue
+        is_baseline = candidate.plan.algorithm.name == candidate.backend.baseline
         hopeless = best is not None and candidate.estimate > min(SKIP_RATIO * best, SKIP_ESTIMATE_RATIO * least)
         if hopeless and not is_baseline:
             candidate.outcome = "skipped"
@@ -216,7 +250,10 @@ def _first_runs(found: list[_Candidate], operands: Operands, deadline: float) ->
         except MemoryError:
             candidate.outcome = "out of memory"
             continue
-        candidate.repeats = max(1, min(MAX_REPEATS, int(SAMPLE_SECONDS / max(cold, 1e-9))))
+        except UnusableAlgorithmError:
+            candidate.outcome = "does not compile"
+            continue
+        candidate.repeats = candidate.backend.timer.repeats_of(cold)
         is_far = best is not None and cold > max(SKIP_RATIO * best, LONG_RUN_SECONDS)
         candidate.samples.append(cold if is_far or time.monotonic() > deadline else candidate.run(operands))
         if best is not None and min(cold, candidate.samples[0]) > FIRST_DROP_RATIO * best:
@@ -260,7 +297,8 @@ def _verified_winner(
         ranking.remove(default)
         ranking.insert(0, default)
     # An algorithm that was not measured is still better than one that is wrong; the last is the definition itself.
-    rest = [candidate for candidate in found if candidate not in ranking and candidate.outcome != "out of memory"]
+    failed = "out of memory", "does not compile"
+    rest = [candidate for candidate in found if candidate not in ranking and candidate.outcome not in failed]
     for candidate in ranking + rest:
         if _is_right(candidate, problem):
             return candidate
@@ -269,9 +307,11 @@ def _verified_winner(
 
 
 def _is_right(candidate: _Candidate, problem: ConvProblem) -> bool:
-    operands = sample(problem, seed=1)
-    CPU.execute(candidate.plan, operands)
-    return error_ratio(candidate.plan.algorithm, problem, operands, CHECKED_MULTIPLY_ADDS * candidate.plan.threads) <= 1
+    plan, backend = candidate.plan, candidate.backend
+    operands = sample(problem, seed=1, backend=backend)
+    backend.execute(plan, operands)
+    work = CHECKED_MULTIPLY_ADDS * plan.threads
+    return error_ratio(plan.algorithm, problem, on_host(operands, backend), work, backend) <= 1
 
 
 def _record(
@@ -294,4 +334,5 @@ def _record(
         default.plan.algorithm.name,
         time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         tuple(timings),
+        winner.backend.name,
     )

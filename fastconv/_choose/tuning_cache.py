@@ -1,4 +1,4 @@
-"""Tuned choices of this machine: in memory, and in one JSON file that processes share.
+"""Tuned choices of this machine: in memory, and in one JSON file that processes share; for each GPU in another one.
 
 The file can make the library slower, never wrong: it is data, it is validated, and a choice in it is a hint that
 selection checks again. Whatever is wrong with file or directory costs one warning and no computation.
@@ -133,18 +133,18 @@ def render(content: Content) -> str:
     return f'{json.dumps(head)[:-1]}, "choices": {{\n{choices}\n}}}}\n'
 
 
-def file_name(fields: Fingerprint, backend: Backend = CPU) -> str:
-    """Name of the file that keeps the choices of one fingerprint."""
+def file_name(fields: Fingerprint, kind: str = CPU.name) -> str:
+    """Name of the file that keeps the choices of one fingerprint; ``kind`` is the name of the backend."""
     text = json.dumps(fields, sort_keys=True)
-    return f"{backend.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
 
 class TuningCache:
     """The choices of one fingerprint, read once, and written through to the file."""
 
-    def __init__(self, folder: Path | None, fingerprint: Fingerprint) -> None:
+    def __init__(self, folder: Path | None, fingerprint: Fingerprint, kind: str = CPU.name) -> None:
         self.folder = folder
-        self.path = None if folder is None else folder / file_name(fingerprint)
+        self.path = None if folder is None else folder / file_name(fingerprint, kind)
         self._unsaved: list[Change] = []
         self.content = Content(fingerprint)
         self.content = self._read() or self.content
@@ -238,24 +238,23 @@ class TuningCache:
         return None
 
 
-_current: TuningCache | None = None
+_current: dict[tuple[str, int], TuningCache] = {}
+"""By backend and device."""
 _warned: set[tuple[Path, str]] = set()
 
 
-def current() -> TuningCache:
-    """The cache of this machine and of the directory that the environment names now."""
-    global _current
-    folder = directory()
-    cache = _current
+def current(backend: Backend = CPU) -> TuningCache:
+    """The cache of this machine, or of its current GPU, and of the directory that the environment names now."""
+    folder, key = directory(), (backend.name, backend.current_device())
+    cache = _current.get(key)
     if cache is None or cache.folder != folder:
-        _current = cache = TuningCache(folder, CPU.fingerprint())
+        _current[key] = cache = TuningCache(folder, backend.fingerprint(), backend.name)
     return cache
 
 
 def reload() -> None:
-    """Read the file again at the next question."""
-    global _current
-    _current = None
+    """Read the files again at the next question."""
+    _current.clear()
 
 
 def warn_once(path: Path, message: str) -> None:

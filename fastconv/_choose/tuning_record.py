@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._algorithm import Params
+from .._backend import BACKENDS, CPU, find_backend
 from .._problem import ConvProblem
-
-BASELINE = "im2col"
-"""The algorithm that gains are quoted against."""
 
 EFFORTS = ("estimate", "measure", "exhaustive")
 
-OUTCOMES = ("measured", "slower", "skipped", "wrong", "out of memory", "estimated")
+OUTCOMES = ("measured", "slower", "skipped", "wrong", "out of memory", "does not compile", "estimated")
 """What became of a candidate: timed to the end, dropped when clearly slower, not run because of its estimate, refused
-because its result missed its bound, not able to run, or not to be run."""
+because its result missed its bound, not able to run, for want of memory or of machine code, or not to be run."""
 
 LONGEST_SECONDS = 1e9
 LONGEST_WORD = 64
@@ -39,19 +37,21 @@ FORMER_NAMES = {
     "spectral": "fft_fused",
     "fft": "fft_scipy",
 }
-"""What algorithms were called before version 0.2, in files that are still there."""
+"""What algorithms of the CPU were called before version 0.2, in files that are still there."""
 
 FORMER_PARAMS = {("winograd", "points"): "tile_size"}
 """What parameters were called in such files, by today's name of the algorithm, and what they are called today."""
 
 
-def current_name(algorithm: str) -> str:
-    """Today's name of an algorithm that a file or a pickled plan names."""
-    return FORMER_NAMES.get(algorithm, algorithm)
+def current_name(algorithm: str, kind: str = CPU.name) -> str:
+    """Today's name of an algorithm that a file or a pickled plan names, of the backend called ``kind``."""
+    return FORMER_NAMES.get(algorithm, algorithm) if kind == CPU.name else algorithm
 
 
-def current_params(algorithm: str, params: Params) -> Params:
+def current_params(algorithm: str, params: Params, kind: str = CPU.name) -> Params:
     """Parameters from such a file or plan under today's names; ``algorithm`` is any of its names."""
+    if kind != CPU.name:
+        return params
     name = current_name(algorithm)
     return {FORMER_PARAMS.get((name, param), param): value for param, value in params.items()}
 
@@ -88,8 +88,8 @@ class Timing:
         }
 
     @classmethod
-    def from_json(cls, value: object) -> Timing | None:
-        """The timing that plain values describe; None where they describe none."""
+    def from_json(cls, value: object, kind: str = CPU.name) -> Timing | None:
+        """The timing that plain values describe, of the backend called ``kind``; None where they describe none."""
         match value:
             case {
                 "algorithm": str(written),
@@ -108,7 +108,7 @@ class Timing:
                 and 0 <= samples < 2**31
                 and outcome in OUTCOMES
             ):
-                name, current = current_name(written), current_params(written, params)
+                name, current = current_name(written, kind), current_params(written, params, kind)
                 return cls(name, current, packed, estimate, seconds, samples, outcome)
         return None
 
@@ -132,6 +132,8 @@ class TuningRecord:
     measured_at: str
     """UTC, as in 2025-01-31T12:00:00Z."""
     timings: tuple[Timing, ...]
+    backend: str = CPU.name
+    """The name of the one that was measured."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -139,13 +141,18 @@ class TuningRecord:
         return str(self.problem), self.threads
 
     @property
+    def baseline(self) -> str:
+        """The algorithm that the gain is quoted against: im2col, of a GPU implicit_gemm."""
+        return find_backend(self.backend).baseline
+
+    @property
     def baseline_seconds(self) -> float | None:
-        """Time of im2col; None where it does not compute the problem or was not measured."""
-        return self.best_seconds(BASELINE)
+        """Time of the baseline; None where it does not compute the problem or was not measured."""
+        return self.best_seconds(self.baseline)
 
     @property
     def gain(self) -> float | None:
-        """How many times faster than im2col the choice is."""
+        """How many times faster than the baseline the choice is."""
         baseline = self.baseline_seconds
         return baseline / self.seconds if baseline is not None and self.seconds else None
 
@@ -160,7 +167,7 @@ class TuningRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, without problem and threads: these are the record's key."""
-        return {
+        plain = {
             "effort": self.effort,
             "algorithm": self.algorithm,
             "params": dict(self.params),
@@ -169,9 +176,10 @@ class TuningRecord:
             "measured_at": self.measured_at,
             "timings": [timing.to_json() for timing in self.timings],
         }
+        return plain if self.backend == CPU.name else {**plain, "backend": self.backend}
 
     @classmethod
-    def from_json(cls, problem: str, threads: int, value: object) -> TuningRecord | None:
+    def from_json(cls, problem: str, threads: int, value: Any) -> TuningRecord | None:
         """The record that plain values describe; None where they describe none. Unknown keys are dropped."""
         match value:
             case {
@@ -191,8 +199,10 @@ class TuningRecord:
                 and is_seconds(seconds)
                 and len(listed) <= MAX_TIMINGS
                 and 1 <= threads < 2**31
+                and value.get("backend", CPU.name) in BACKENDS
             ):
-                timings = tuple(Timing.from_json(entry) for entry in listed)
+                kind = value.get("backend", CPU.name)
+                timings = tuple(Timing.from_json(entry, kind) for entry in listed)
                 try:
                     parsed = ConvProblem.parse(problem)
                 except ValueError:
@@ -203,12 +213,13 @@ class TuningRecord:
                     parsed,
                     threads,
                     effort,
-                    current_name(written),
-                    current_params(written, params),
+                    current_name(written, kind),
+                    current_params(written, params, kind),
                     seconds,
-                    current_name(default),
+                    current_name(default, kind),
                     measured_at,
                     timings,  # type: ignore[arg-type]
+                    kind,
                 )
         return None
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from .._errors import UnavailableError
 from .._version import __version__
 from . import autotune, bench, cache, explain, info, output, verify
 
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILURE
     except (ValueError, TypeError) as error:
         status, message = USAGE, str(error)
-    except (output.OutputError, OSError, ArithmeticError) as error:
+    except (output.OutputError, UnavailableError, OSError, ArithmeticError) as error:
         status, message = FAILURE, str(error)
     except MemoryError as error:
         status, message = FAILURE, f"out of memory; {error}".removesuffix("; ")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import time
 
+from .._backend import Backend
 from .._choose import calibration, tune, tuning_cache
 from .._choose.explain import machine_text, milliseconds
 from .._choose.select import forget_plans
-from .._choose.tuning_record import BASELINE, EFFORTS, TuningRecord
+from .._choose.tuning_record import EFFORTS, TuningRecord
 from .._normalize import tuning as normalize
 from .._normalize.tuning import Job
 from .._problem import ConvProblem
@@ -21,6 +22,7 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("autotune", help="measure which algorithm is fastest, and keep the choices")
     options.add_problems(parser, "*")
     options.add_threads(parser)
+    options.add_backend(parser)
     parser.add_argument(
         "--effort", choices=EFFORTS, default="measure", help="estimate: measure nothing; exhaustive: all parameters too"
     )
@@ -36,36 +38,36 @@ def run(arguments: argparse.Namespace) -> int:
     """The subcommand."""
     if not arguments.problems and not arguments.calibrate:
         raise ValueError("problems: got none; allowed: one or more suites or problems, or --calibrate")
-    jobs, threads = options.jobs_of(arguments), options.threads_of(arguments)
+    jobs, threads, backend = options.jobs_of(arguments), options.threads_of(arguments), options.backend_of(arguments)
     limit = normalize.time_limit_seconds(arguments.time_limit)
     if arguments.effort != "estimate":
-        normalize.check_memory(jobs)
+        normalize.check_memory(jobs, backend)
     report.check_files(arguments.json, arguments.plot)
     if arguments.calibrate:
-        calibrate()
+        calibrate(backend)
     if not jobs:
-        return options.saved_status()
+        return options.saved_status(backend)
     records: dict[ConvProblem, TuningRecord] = {}
     try:
-        measure(jobs, threads, arguments.effort, limit, arguments.remeasure, records)
+        measure(jobs, threads, arguments.effort, limit, arguments.remeasure, records, backend)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("what was measured is stored" if options.saved_status() == 0 else "") from None
+        raise KeyboardInterrupt("what was measured is stored" if options.saved_status(backend) == 0 else "") from None
     finally:
         # Also what an interrupted run has measured.
         if arguments.json:
-            report.write_json(arguments.json, jobs, records)
+            report.write_json(arguments.json, jobs, records, backend)
         if arguments.plot and records:
             report.plot(arguments.plot, jobs, records)
     print_totals(jobs, records)
-    return options.saved_status()
+    return options.saved_status(backend)
 
 
-def calibrate() -> None:
+def calibrate(backend: Backend) -> None:
     """Measure the machine's constants and keep them."""
-    machine = calibration.measure_machine()
-    tuning_cache.current().store_machine(machine)
+    machine = calibration.measure_machine(backend)
+    tuning_cache.current(backend).store_machine(machine)
     forget_plans()
-    output.say(f"calibrated: {machine_text(machine)}")
+    output.say(f"calibrated: {machine_text(machine, backend)}")
 
 
 def measure(
@@ -75,16 +77,17 @@ def measure(
     time_limit: float | None,
     remeasure: bool,
     records: dict[ConvProblem, TuningRecord],
+    backend: Backend,
 ) -> None:
     """Tune the jobs' problems into ``records``, printing a line for each."""
     first_jobs = {job.problem: job for job in reversed(jobs)}
     problems = list(dict.fromkeys(job.problem for job in jobs))
     width = max(len(str(problem)) for problem in problems)
     start, measured = time.monotonic(), 0
-    output.say(f"{len(problems)} problems, {threads} threads, effort {effort}")
+    output.say(f"{len(problems)} problems, {backend.runs_on(threads)}, effort {effort}")
     with Progress(len(problems)) as progress:
         progress.show(str(problems[0]))
-        steps = tune.tune(problems, threads, effort, time_limit, remeasure)
+        steps = tune.tune(problems, threads, effort, time_limit, remeasure, backend)
         for number, step in enumerate(steps, 1):
             record, job = step.record, first_jobs[step.record.problem]
             records[record.problem] = record
@@ -117,13 +120,13 @@ def line(record: TuningRecord, job: Job, stored: bool, width: int) -> str:
         others.append(f"{packed.algorithm} on packed weights {milliseconds(packed.seconds)}")
     where = f"  {job.layer} x{job.count}" if job.layer else ""
     return (
-        f"{record.problem!s:{width}}  {record.algorithm:14s}{milliseconds(record.seconds):>9s} {gain:>6s} {BASELINE}"
-        f"  ({', '.join(others) or 'no other'}){where}{'  stored' if stored else ''}"
+        f"{record.problem!s:{width}}  {record.algorithm:14s}{milliseconds(record.seconds):>9s} {gain:>6s} "
+        f"{record.baseline}  ({', '.join(others) or 'no other'}){where}{'  stored' if stored else ''}"
     )
 
 
 def print_totals(jobs: list[Job], records: dict[ConvProblem, TuningRecord]) -> None:
-    """Per suite and pass, and over everything: the sum over the layers with their counts, and the gain over im2col."""
+    """Per suite and pass, and over everything: the sum over the layers with their counts, and the gain."""
     groups: dict[str, list[Job]] = {}
     for job in jobs:
         if job.problem in records and records[job.problem].seconds is not None:

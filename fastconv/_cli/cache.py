@@ -14,9 +14,12 @@ from . import options, output
 def add_to(subparsers: argparse._SubParsersAction) -> None:
     """The subcommand's options."""
     parser = subparsers.add_parser("cache", help="show, carry and drop tuned choices")
+    options.add_backend(parser)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("show", help="print this machine's choices").set_defaults(run=show)
-    actions.add_parser("path", help="print where they are").set_defaults(run=print_path)
+    showing = actions.add_parser("show", help="print this machine's choices")
+    showing.set_defaults(run=show)
+    path = actions.add_parser("path", help="print where they are")
+    path.set_defaults(run=print_path)
     clear = actions.add_parser("clear", help="drop this machine's choices, or one problem's")
     clear.add_argument("problem", nargs="?", help="text of a problem")
     clear.set_defaults(run=drop)
@@ -30,14 +33,17 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
     merge.add_argument("output")
     merge.add_argument("files", nargs="+", metavar="file")
     merge.set_defaults(run=join)
+    for action in (showing, path, clear, export, importing):
+        options.add_backend(action, argparse.SUPPRESS)  # here, or in front of the action
 
 
 def show(arguments: argparse.Namespace) -> int:
     """Print the choices."""
-    for record in sorted(tuning_cache.current().content.records(), key=lambda record: record.key):
-        gain = "-" if record.gain is None else f"{record.gain:.2f}x im2col"
+    backend = options.backend_of(arguments)
+    for record in sorted(tuning_cache.current(backend).content.records(), key=lambda record: record.key):
+        gain = "-" if record.gain is None else f"{record.gain:.2f}x {record.baseline}"
         output.say(
-            f"{record.problem}, {record.threads} threads: {choice_text(record.algorithm, record.params)} "
+            f"{record.problem}, {backend.runs_on(record.threads)}: {choice_text(record.algorithm, record.params)} "
             f"{milliseconds(record.seconds)} {gain} ({record.effort}, {record.measured_at})"
         )
     return 0
@@ -45,7 +51,7 @@ def show(arguments: argparse.Namespace) -> int:
 
 def print_path(arguments: argparse.Namespace) -> int:
     """Print the file's path."""
-    path = tuning_cache.current().path
+    path = tuning_cache.current(options.backend_of(arguments)).path
     if path is None:
         raise ValueError("there is no home directory to keep choices in; set FASTCONV_CACHE_DIR")
     output.say(str(path))
@@ -54,25 +60,26 @@ def print_path(arguments: argparse.Namespace) -> int:
 
 def drop(arguments: argparse.Namespace) -> int:
     """Drop choices."""
-    output.say(f"dropped {tuning.forget_tuning(arguments.problem)} choices")
-    return options.saved_status()
+    output.say(f"dropped {tuning.forget_tuning(arguments.problem, backend=arguments.backend)} choices")
+    return options.saved_status(options.backend_of(arguments))
 
 
 def write(arguments: argparse.Namespace) -> int:
     """Export."""
     with output.writing_to(arguments.file):
-        count = tuning.export_tuning(arguments.file)
+        count = tuning.export_tuning(arguments.file, backend=arguments.backend)
     output.say(f"wrote {count} choices to {arguments.file}")
     return 0
 
 
 def take_over(arguments: argparse.Namespace) -> int:
     """Import, all files or none."""
+    backend = options.backend_of(arguments)
     for file in arguments.files:
-        tuning_file(file)
+        tuning_file(file, backend=backend)
     for file in arguments.files:
-        output.say(f"took over {tuning.import_tuning(file)} choices from {file}")
-    return options.saved_status()
+        output.say(f"took over {tuning.import_tuning(file, backend=backend.name)} choices from {file}")
+    return options.saved_status(backend)
 
 
 def join(arguments: argparse.Namespace) -> int:

@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import argparse
 
-from .._backend import CPU
+from .._backend import Backend, algorithm_names, find_backend
 from .._choose import tuning_cache
 from ..runtime import runtime_facts
-from . import output
+from . import options, output
 
 
 def add_to(subparsers: argparse._SubParsersAction) -> None:
     """The subcommand's options."""
     parser = subparsers.add_parser("info", help="print versions, machine and settings")
+    options.add_backend(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """The subcommand."""
-    for name, fact in {**runtime_facts(), **tuning_facts()}.items():
+    backend = options.backend_of(arguments)
+    for name, fact in {**runtime_facts(), **gpu_facts(), **tuning_facts(backend)}.items():
         output.say(f"{name:<16} {fact}")
     return 0
 
 
-def tuning_facts() -> dict[str, str]:
-    """What is known of this machine by measuring, and where that is kept."""
-    cache = tuning_cache.current()
+def gpu_facts() -> dict[str, str]:
+    """The GPU, or what is missing for one."""
+    gpu = find_backend("gpu")
+    missing = gpu.missing()
+    facts = gpu.facts() if missing is None else {"gpu": f"none; {missing.removeprefix('GPU: ')}"}
+    return {**facts, "gpu algorithms": ", ".join(algorithm_names(gpu))}
+
+
+def tuning_facts(backend: Backend) -> dict[str, str]:
+    """What is known of this machine, or of its GPU, by measuring, and where that is kept."""
+    cache = tuning_cache.current(backend)
     return {
         "tuned choices": f"{len(cache.content.records())} in {cache.path or 'memory: there is no home directory'}",
         "cost models": "calibrated" if cache.content.machine is not None else "default constants",
-        "fingerprint": ", ".join(f"{name} {value}" for name, value in CPU.fingerprint().items()),
+        "fingerprint": ", ".join(f"{name} {value}" for name, value in backend.fingerprint().items()),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .. import _config, suites
+from .._backend import BACKENDS, CPU, Backend, find_backend
 from .._choose import tuning_cache
 from .._normalize.tuning import PROBLEM_EXAMPLE, Job, jobs
 from .._problem import DTYPES, LAYOUTS
@@ -34,17 +35,28 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_backend(parser: argparse.ArgumentParser, default: str = CPU.name) -> None:
+    """What computes."""
+    text = "what computes: cpu, or gpu, the current CUDA device by CuPy (default: cpu)"
+    parser.add_argument("--backend", choices=BACKENDS, default=default, help=text)
+
+
+def backend_of(arguments: argparse.Namespace) -> Backend:
+    """The backend that ``add_backend`` asks for."""
+    return find_backend(arguments.backend)
+
+
 def jobs_of(arguments: argparse.Namespace) -> list[Job]:
     """The jobs that the options of ``add_problems`` ask for."""
     a = arguments
     return jobs(a.problems, a.passes, a.batch, a.dtype, a.layout)
 
 
-def saved_status() -> int:
+def saved_status(backend: Backend) -> int:
     """Exit status of what changes the stored choices: 1 where they could not be written, which was warned of."""
-    return 0 if tuning_cache.current().is_saved else 1
+    return 0 if tuning_cache.current(backend).is_saved else 1
 
 
 def threads_of(arguments: argparse.Namespace) -> int:
-    """The number of threads that ``add_threads`` asks for."""
-    return _config.thread_count(arguments.threads)
+    """The number of threads that ``add_threads`` asks for, as far as the backend has any."""
+    return backend_of(arguments).parallelism(_config.thread_count(arguments.threads))

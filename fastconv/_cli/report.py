@@ -7,9 +7,9 @@ import importlib.util
 import json
 from pathlib import Path
 
-from .._backend import CPU
+from .._backend import Backend
 from .._choose.explain import milliseconds
-from .._choose.tuning_record import BASELINE, TuningRecord
+from .._choose.tuning_record import TuningRecord
 from .._normalize.tuning import Job
 from .._problem import ConvProblem
 from . import output
@@ -18,7 +18,7 @@ Records = dict[ConvProblem, TuningRecord]
 
 
 def total(jobs: list[Job], records: Records) -> str:
-    """Layers, their time together, that of im2col, and the gain; of im2col only over layers that it was timed on."""
+    """Layers, their time together, that of the baseline, and the gain; of it only over layers that it was timed on."""
     chosen = baseline = compared = 0.0
     layers = 0
     for job in jobs:
@@ -29,11 +29,12 @@ def total(jobs: list[Job], records: Records) -> str:
         if record.baseline_seconds is not None:
             baseline += job.count * record.baseline_seconds
             compared += job.count * record.seconds
-    against = f"{BASELINE} {milliseconds(baseline)}, gain {baseline / compared:.2f}x" if compared else f"{BASELINE} -"
+    name = records[jobs[0].problem].baseline
+    against = f"{name} {milliseconds(baseline)}, gain {baseline / compared:.2f}x" if compared else f"{name} -"
     return f"{layers} layers, {milliseconds(chosen)}; {against}"
 
 
-def write_json(path: str, jobs: list[Job], records: Records) -> None:
+def write_json(path: str, jobs: list[Job], records: Records, backend: Backend) -> None:
     """All jobs with their records, and the machine."""
     rows = []
     for job in jobs:
@@ -41,7 +42,7 @@ def write_json(path: str, jobs: list[Job], records: Records) -> None:
         if record is not None:
             row = {"problem": str(job.problem), "threads": record.threads, **record.to_json()}
             rows.append({"suite": job.suite, "layer": job.layer, "pass": job.pass_name, "count": job.count, **row})
-    text = json.dumps({"fingerprint": CPU.fingerprint(), "results": rows}, indent=1)
+    text = json.dumps({"fingerprint": backend.fingerprint(), "results": rows}, indent=1)
     output.write(path, text + "\n")
 
 
@@ -64,7 +65,7 @@ def _check_can_plot() -> None:
 
 
 def plot(path: str, jobs: list[Job], records: Records) -> None:
-    """Bars of the chosen algorithm's and im2col's time per layer, gains beside them."""
+    """Bars of the chosen algorithm's and the baseline's time per layer, gains beside them."""
     importlib.import_module("matplotlib").use("Agg")
     pyplot = importlib.import_module("matplotlib.pyplot")
     shown = [job for job in jobs if job.problem in records and records[job.problem].seconds is not None]
@@ -73,7 +74,7 @@ def plot(path: str, jobs: list[Job], records: Records) -> None:
         record = records[job.problem]
         assert record.seconds is not None
         if record.baseline_seconds is not None:
-            axes.barh(row, record.baseline_seconds * 1e3, color="#d0d0d0", label=BASELINE if row == 0 else None)
+            axes.barh(row, record.baseline_seconds * 1e3, color="#d0d0d0", label=record.baseline if row == 0 else None)
         axes.barh(row, record.seconds * 1e3, height=0.45, color="#2060a0", label="chosen" if row == 0 else None)
         gain = "" if record.gain is None else f", {record.gain:.1f}x"
         axes.text(

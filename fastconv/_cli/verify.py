@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from .._accuracy import error_ratio, integer_mismatches
 from .._algorithm import Algorithm
-from .._backend import CPU, algorithm_names, find_algorithm
+from .._backend import CPU, Backend, algorithm_names, find_algorithm
 from .._choose import tune
-from .._choose.sample import integers_are_exact, sample
+from .._choose.sample import integers_are_exact, on_host, sample
 from .._choose.select import bind
 from .._normalize.tuning import check_memory
 from .._problem import DIRECTIONS, ConvProblem, Epilogue
@@ -53,33 +53,37 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("verify", help="compare every algorithm, in every direction, with the definition")
     options.add_problems(parser, "*")
     options.add_threads(parser)
-    parser.add_argument("--algorithm", choices=algorithm_names(), help="check this one only")
+    options.add_backend(parser)
+    parser.add_argument("--algorithm", metavar="NAME", help="check this one only")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the random data (default 0)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """The subcommand; status 1 where something is wrong."""
-    threads, seed = options.threads_of(arguments), arguments.seed
+    threads, seed, backend = options.threads_of(arguments), arguments.seed, options.backend_of(arguments)
+    known = algorithm_names(backend)
+    if arguments.algorithm is not None and arguments.algorithm not in known:
+        raise ValueError(f"--algorithm: got {arguments.algorithm!r}; allowed: {', '.join(known)}")
     if seed < 0:
         raise ValueError(f"seed: got {seed}; allowed: 0 or more")
     if not arguments.problems:
         arguments.problems = list(PROBLEMS)
     jobs = options.jobs_of(arguments)
-    check_memory(jobs)
+    check_memory(jobs, backend)
     problems = dict.fromkeys(
         job.problem.replace(direction=direction, epilogue=Epilogue())
         for job in jobs
         for direction in ([job.problem.direction] if arguments.passes else DIRECTIONS)
     )
-    names = [arguments.algorithm] if arguments.algorithm else algorithm_names()
+    names = [arguments.algorithm] if arguments.algorithm else known
     worst = {name: Worst() for name in names}
     with Progress(len(problems)) as progress:
         for problem in problems:
             progress.show(str(problem))
             for name in names:
                 with tune.naming(problem):
-                    failures = list(check(find_algorithm(name), problem, threads, seed, worst[name]))
+                    failures = list(check(find_algorithm(name, backend), problem, threads, seed, worst[name], backend))
                 for failure in failures:
                     progress.say(failure)
             progress.advance()
@@ -91,19 +95,22 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if any(found.failures for found in worst.values()) else 0
 
 
-def check(algorithm: Algorithm, problem: ConvProblem, threads: int, seed: int, worst: Worst) -> Iterator[str]:
+def check(
+    algorithm: Algorithm, problem: ConvProblem, threads: int, seed: int, worst: Worst, backend: Backend
+) -> Iterator[str]:
     """Run the algorithm on random and integer data; a line, which repeats it, for everything that is wrong."""
-    target = CPU.target(algorithm, problem)
-    if target is None or not algorithm.supports(target):
+    target = backend.target(algorithm, problem)
+    if target is None or not algorithm.supports(target) or not backend.is_usable(algorithm):
         return
-    plan = bind(problem, algorithm, algorithm.parameters(target)[0], threads, "forced")
+    plan = bind(problem, algorithm, algorithm.parameters(target)[0], threads, "forced", backend=backend)
     repeat = f'fastconv verify "{problem}" --algorithm {algorithm.name} --seed {seed} --threads {threads}'
-    operands = sample(problem, seed)
-    if not CPU.stays_inside(plan, operands):
+    repeat += "" if backend is CPU else f" --backend {backend.name}"
+    operands = sample(problem, seed, backend=backend)
+    if not backend.stays_inside(plan, operands):
         worst.failures += 1
         yield f"WRONG it writes beyond its {plan.workspace_bytes} bytes of scratch memory; repeat with: {repeat}"
         return
-    ratio = error_ratio(algorithm, problem, operands)
+    ratio = error_ratio(algorithm, problem, on_host(operands, backend), backend=backend)
     worst.checks += 1
     if ratio > worst.ratio:
         worst.ratio, worst.problem = ratio, str(problem)
@@ -112,9 +119,9 @@ def check(algorithm: Algorithm, problem: ConvProblem, threads: int, seed: int, w
         yield f"WRONG error/bound {ratio:.3g}; repeat with: {repeat}"
     if not integers_are_exact(problem):
         return
-    operands = sample(problem, seed, integers=True)
-    CPU.execute(plan, operands)
-    mismatches = integer_mismatches(problem, operands, rounded=not algorithm.exact_on_integers)
+    operands = sample(problem, seed, integers=True, backend=backend)
+    backend.execute(plan, operands)
+    mismatches = integer_mismatches(problem, on_host(operands, backend), rounded=not algorithm.exact_on_integers)
     worst.checks += 1
     if mismatches:
         worst.failures += 1

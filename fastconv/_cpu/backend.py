@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from .. import _arrays, _config
+from .. import _timing as timing
 from .._algorithm import Algorithm, Machine, Operands, Params
 from .._arrays import dtype_name, is_native, native
 from .._plan import Plan
@@ -35,7 +37,12 @@ GUARD, GUARD_BYTES = 0xA5, 2**16
 ISA = runtime.select_isa(os.environ.get("FASTCONV_MAX_ISA") or None)
 _config.obey(runtime.thread_limit)
 
-name = "cpu"
+name, library, worker = "cpu", "NumPy", "thread"
+baseline = "im2col"
+max_candidates: int | None = None
+tries_smaller = False
+"""Which algorithm computes never depends on how much memory is free."""
+timer = timing
 algorithms = ALGORITHMS
 default_machine = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
 target = lowering.target
@@ -53,6 +60,39 @@ pooling: Any = pooling_algorithm
 unfolding = Unfolding
 zeros: Any = np.zeros
 writable_in_place = _arrays.writable_in_place
+
+
+def missing() -> None:
+    """Nothing is."""
+
+
+def current_device() -> int:
+    """0: there is one."""
+    return 0
+
+
+def memory_bytes() -> int:
+    """Memory of the machine."""
+    return _config.memory_bytes()
+
+
+def runs_on(threads: int) -> str:
+    """In words, what a plan for so many threads runs on."""
+    return f"{threads} threads"
+
+
+def is_usable(algorithm: Algorithm) -> bool:
+    """True: whatever supports a problem works."""
+    return True
+
+
+def set_aside(algorithm: Algorithm) -> bool:
+    """False: nothing ever is."""
+    return False
+
+
+def load(plans: Sequence[Plan], operands: Operands) -> None:
+    """Nothing to be done: kernels are part of the library."""
 
 
 def facts() -> dict[str, str]:
@@ -82,6 +122,14 @@ def active(arrays: object) -> AbstractContextManager[None]:
 
 def array_key(array: object) -> None:
     """None: what is not NumPy's is made an array each time."""
+
+
+def from_host(array: np.ndarray) -> np.ndarray:
+    """The array itself."""
+    return array
+
+
+to_host = from_host
 
 
 def snapshot(array: np.ndarray) -> np.ndarray:

@@ -8,13 +8,11 @@ from collections.abc import Callable
 import numpy as np
 
 from .._algorithm import UNIT_ROUNDOFF
-from .._timing import median_seconds
+from .._timing import CLOCK_SECONDS, median_seconds
 from .engine import runtime
 
 COPIED_BYTES = 2**26
 """Larger than the caches that one core can fill."""
-CLOCK_SECONDS = 1e-9
-"""The shortest time that the clock can tell apart."""
 
 
 def calibrate(call_seconds: float) -> dict[str, object]:

@@ -7,6 +7,7 @@ kind is normalised, planned and prepared; what was prepared computes it, and is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,8 @@ from .._algorithm import ROLES
 from .._backend import Backend, CompiledCall, GradientsCall, PreparedCall, PythonCall, backend_of, find_backend
 from .._choose.select import plan_for
 from .._config import thread_count
+from .._errors import UnusableAlgorithmError
+from .._late import late
 from .._normalize.call import ConvCall
 from .._normalize.frame import Frame
 from .._normalize.gradients import BackwardCall
@@ -32,17 +35,37 @@ Gradients = tuple[Gradient, Gradient, Gradient]
 
 
 class Prepared:
-    """One normalised call with its plan and what computes it."""
+    """One normalised call with its plan and what computes it.
 
-    def __init__(self, call: ConvCall, algorithm: object, threads: int | None) -> None:
+    An algorithm that turns out not to work on this machine gives way to the next one, for this call and later ones; one
+    that does not fit in memory, to a smaller one for this call alone.
+    """
+
+    def __init__(self, call: ConvCall, algorithm: object, threads: int | None, plan: Plan | None = None) -> None:
         self.call = call
-        self.plan = plan_for(call.problem, algorithm, threads, backend=call.backend)
+        self.plan = plan_for(call.problem, algorithm, threads, backend=call.backend) if plan is None else plan
         self._compiled: PreparedCall | None = None
 
     def __call__(self) -> np.ndarray:
         """The result; of the arrays that the call has now."""
-        self._compiled = self.call.backend.prepare(self.plan, self.call)
-        return self.call.backend.compute(self.plan, self.call, self._compiled)
+        smaller = None
+        try:
+            self._compiled = self.call.backend.prepare(self.plan, self.call)
+            return self.call.backend.compute(self.plan, self.call, self._compiled)
+        except UnusableAlgorithmError as failure:
+            self.call.packed = None
+            self.plan = late("fastconv._choose.instead").next_plan(self.plan, failure)
+        except MemoryError:
+            smaller = late("fastconv._choose.instead").smaller_plan(self.plan)
+            if smaller is None:
+                raise
+        # The exception is gone, and with it what the attempt had allocated.
+        return self() if smaller is None else self._once(smaller)
+
+    def _once(self, plan: Plan) -> np.ndarray:
+        """The result by another plan."""
+        call, backend = replace(self.call, packed=None), self.call.backend
+        return backend.compute(plan, call, backend.prepare(plan, call))
 
     def placed(self, arrays: Arrays) -> CompiledCall | None:
         """What computes other arrays like these, the arguments of a call; asked for after the last computation."""
@@ -154,5 +177,11 @@ def placed(compiled: PreparedCall | None, call: ConvCall, arrays: Arrays) -> Com
 
 
 def pack(plan: Plan, frame: Frame, w: np.ndarray) -> object | None:
-    """A weight in the layout of the plan's algorithm; None where it takes the plain one."""
-    return find_backend(plan.backend).pack(plan.algorithm, plan.problem, plan.params, frame.weights(w), plan.threads)
+    """A weight in the layout of the plan's algorithm; None where it takes the plain one, or does not work here."""
+    backend = find_backend(plan.backend)
+    try:
+        return backend.pack(plan.algorithm, plan.problem, plan.params, frame.weights(w), plan.threads)
+    except UnusableAlgorithmError:
+        if plan.reason == "forced":
+            raise
+        return None

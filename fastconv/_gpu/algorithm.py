@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -69,6 +69,9 @@ def places_fit(problem: ConvProblem) -> bool:
 
 class GpuAlgorithm(Algorithm):
     """An algorithm of the GPU: launches whose arguments name arrays by their roles, and places in the workspace."""
+
+    capability: ClassVar[tuple[int, int]] = (7, 5)
+    """The least of a device that its kernels are compiled for; on lesser ones it is not chosen."""
 
     def computes(self, operation: Operation) -> bool:
         """Whether there are launches for arrays of these types; the last algorithm computes the others."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
+
+import numpy as np
 
 from .._algorithm import Algorithm, Machine, Operands, Params
 from .._arrays import is_cupys
 from .._plan import Plan
 from .._problem import RESULT, ConvProblem
 from .._version import __version__
-from . import complex_numbers, cupy, device, memory
+from . import calibration, compile, complex_numbers, cupy, device, memory
+from . import timing as timing
+from .algorithm import GpuAlgorithm
 from .elementwise import algorithm as elementwise
 from .layout import alignment_of
 from .layout import writable_in_place as writable_in_place
@@ -21,7 +26,16 @@ from .prepare import prepare as prepare_convolution
 from .registry import ALGORITHMS
 from .unfolding.algorithm import Unfolding
 
-name = "gpu"
+GUARD, GUARD_BYTES = 0xA5, 2**12
+"""The bytes behind the scratch memory of a run that is watched."""
+
+name, library, worker = "gpu", "CuPy", "device"
+baseline = "implicit_gemm"
+max_candidates = 8
+tries_smaller = True
+timer = timing
+calibrate = calibration.calibrate
+missing = device.missing
 algorithms = ALGORITHMS
 default_machine = Machine({"float32": 3e13, "float64": 1.5e13}, 4e12, 2.5e-6, 1e-5)
 prepare = prepare_convolution
@@ -33,11 +47,27 @@ cast = elementwise.cast
 empty, zeros, concatenate = memory.empty, memory.zeros, memory.concatenate
 snapshot = memory.copy
 """CuPy has no arrays that cannot be written to."""
+from_host = memory.upload
 
 
 def level() -> str:
     """The architecture of the current device."""
     return device.current().architecture
+
+
+def current_device() -> int:
+    """The number of the current device."""
+    return cupy.current_device()
+
+
+def memory_bytes() -> int:
+    """Memory of the current device, in use or not."""
+    return device.current().memory_bytes
+
+
+def runs_on(threads: int) -> str:
+    """In words, what plans run on."""
+    return device.current().name
 
 
 def parallelism(threads: int) -> int:
@@ -76,6 +106,19 @@ def target(algorithm: Algorithm, problem: ConvProblem) -> ConvProblem | None:
     if real is None or real.dtype not in algorithm.dtypes or problem.is_empty:
         return None
     return real if algorithm.supports(real) and algorithm.error_bound(real).elementwise is not None else None
+
+
+def is_usable(algorithm: Algorithm) -> bool:
+    """Whether the current device, or the default one where there is none, has what the algorithm's kernels need."""
+    assert isinstance(algorithm, GpuAlgorithm)
+    if device.is_set_aside(algorithm.name):
+        return False
+    return missing() is not None or algorithm.capability <= device.current().capability
+
+
+def set_aside(algorithm: Algorithm) -> bool:
+    """Never choose the algorithm again on the current device; whether it was usable so far."""
+    return device.set_aside(algorithm.name)
 
 
 def accepts(algorithm: Algorithm, problem: ConvProblem) -> bool:
@@ -129,18 +172,50 @@ class _Canonical:
         self.result_shape = plan.problem.result_shape
 
 
-def repeated(plan: Plan, operands: Operands) -> Callable[[], None]:
-    """What computes the result of canonical views again and again, in their place."""
+def _in_place(plan: Plan, operands: Operands) -> tuple[PreparedConvolution, dict[str, Any], Any]:
+    """What computes canonical views, those that it reads, and the result."""
     call = _Canonical(plan, operands)
     role = RESULT[plan.problem.direction]
     result = getattr(call, role)
     setattr(call, role, None)
-    compiled, arrays = prepare(plan, call), operands_of(call)
+    return PreparedConvolution(plan, call), operands_of(call), result
 
-    def run() -> None:
-        compiled.run(arrays, result, operands.packed)
 
-    return run
+def load(plans: Sequence[Plan], operands: Operands) -> None:
+    """Compile, side by side, all kernels that the plans need to compute these operands."""
+    sources: list[str] = []
+    for plan in plans:
+        prepared, _, result = _in_place(plan, operands)
+        sources += prepared.sources(result, operands.packed is not None)
+    compile.load(sources)
+
+
+def repeated(plan: Plan, operands: Operands) -> Callable[[], None]:
+    """What computes the result of canonical views again and again, in their place and in scratch memory of its own."""
+    prepared, arrays, result = _in_place(plan, operands)
+    return prepared.repeated(arrays, result, operands.packed)
+
+
+def stays_inside(plan: Plan, operands: Operands) -> bool:
+    """Execute the plan; whether it wrote nothing right behind its scratch memory, the only fault that may not show."""
+    guards = []
+
+    def take(shape: tuple[int, ...], dtype: np.dtype) -> Any:
+        size = math.prod(shape) * dtype.itemsize
+        whole = memory.empty((size + GUARD_BYTES,), np.dtype(np.uint8))
+        guards.append(whole[size:])
+        guards[-1].fill(GUARD)
+        return whole[:size].view(dtype).reshape(shape)
+
+    prepared, arrays, result = _in_place(plan, operands)
+    prepared.repeated(arrays, result, operands.packed, take)()
+    return all((to_host(guard) == GUARD).all() for guard in guards)
+
+
+def to_host(array: Any) -> np.ndarray:
+    """A copy of an array as NumPy's, as soon as the current stream has computed it."""
+    copied: np.ndarray = array.get()
+    return copied
 
 
 def execute(plan: Plan, operands: Operands) -> None:

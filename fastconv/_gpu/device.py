@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+from .._errors import UnavailableError
 from . import cupy
 
 
@@ -18,6 +19,7 @@ class Device:
     l2_bytes: int
     shared_bytes: int
     """Shared memory that a block may ask for."""
+    memory_bytes: int = 0
 
     @property
     def architecture(self) -> str:
@@ -34,6 +36,7 @@ def _device(number: int) -> Device:
         of["multiProcessorCount"],
         of["l2CacheSize"],
         of["sharedMemPerBlockOptin"],
+        of["totalGlobalMem"],
     )
 
 
@@ -42,6 +45,33 @@ def current() -> Device:
     return _device(cupy.current_device())
 
 
+def missing() -> str | None:
+    """Why there is no device, as a message; None where there is one."""
+    try:
+        cupy.current_device()
+    except UnavailableError as reason:
+        return str(reason)
+    return None
+
+
+_set_aside: set[tuple[str, int]] = set()
+"""Algorithms that have turned out not to work, and on which device."""
+
+
+def set_aside(algorithm: str) -> bool:
+    """Remember that an algorithm does not work on the current device; whether that is news."""
+    key = algorithm, cupy.current_device()
+    is_news = key not in _set_aside
+    _set_aside.add(key)
+    return is_news
+
+
+def is_set_aside(algorithm: str) -> bool:
+    """Whether an algorithm is known not to work on the current device."""
+    return bool(_set_aside) and (algorithm, cupy.current_device()) in _set_aside
+
+
 def forget() -> None:
     """Ask for the devices again."""
     _device.cache_clear()
+    _set_aside.clear()

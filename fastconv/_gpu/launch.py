@@ -10,8 +10,6 @@ import numpy as np
 
 from .compile import function
 
-DEFAULT_SHARED_BYTES = 48 << 10
-"""A kernel may ask for so much dynamic shared memory without having said so before."""
 THREADS = 256
 """Of a block, where each thread computes elements of its own."""
 MAX_BLOCKS = 2**31 - 1
@@ -58,9 +56,7 @@ class Launch:
 
     def bind(self) -> Callable[[Arrays], None]:
         """The launch on the current device, its kernel loaded."""
-        kernel = function(self.source, self.kernel)
-        if self.shared_bytes > DEFAULT_SHARED_BYTES:
-            kernel.max_dynamic_shared_size_bytes = self.shared_bytes
+        kernel = function(self.source, self.kernel, self.shared_bytes)
         grid, block, arguments, shared_bytes = self.grid, self.block, self.arguments, self.shared_bytes
 
         def start(arrays: Arrays) -> None:

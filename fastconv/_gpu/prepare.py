@@ -15,6 +15,7 @@ import numpy as np
 
 from .._algorithm import ROLES
 from .._arrays import is_cupys
+from .._errors import UnusableAlgorithmError
 from .._plan import Plan
 from .._problem import RESULT
 from . import complex_numbers, cupy, memory
@@ -31,8 +32,10 @@ MAX_RESULTS = 16
 
 
 def prepare(plan: Plan, call: Any) -> PreparedConvolution:
-    """What computes calls like ``call`` by the plan."""
-    return PreparedConvolution(plan, call)
+    """What computes calls like ``call`` by the plan, its kernels loaded."""
+    made = PreparedConvolution(plan, call)
+    made.bind()
+    return made
 
 
 def operands_of(call: Any) -> dict[str, Any]:
@@ -56,22 +59,40 @@ class PreparedConvolution:
             if role != "bias"
         }
         self._by_result: dict[object, _Bound] = {}
-        self._bound(packed_strides(self._shape, self._dtype.itemsize), MAX_ALIGNMENT, call.packed is not None)
+        self._takes_packed = call.packed is not None
+
+    def bind(self) -> None:
+        """Load what computes a new result."""
+        self._bound(packed_strides(self._shape, self._dtype.itemsize), MAX_ALIGNMENT, self._takes_packed)
+
+    def sources(self, result: Any, is_packed: bool) -> list[str]:
+        """The texts of the kernels that compute a result which lies like this one."""
+        layout = Layout.of(result.dtype, result.strides, self._axes[self._role], alignment_of(result))
+        steps = self._steps(layout, is_packed)
+        own = [step.step if isinstance(step, _OnPadded) else step for step in steps]
+        return [step.source for step in own if isinstance(step, Launch)]
 
     def at(self, places: Mapping[str, int]) -> Callable[[tuple[Any, ...], Any], Any]:
         """``compute(arrays, out)`` for the arguments of a function, its operands at ``places`` among them; None where
-        the arrays do not lie like those that it was prepared for."""
+        the arrays do not lie like those that it was prepared for, or where something else has to be tried, as for a
+        first call."""
+        takes_packed = self._takes_packed
 
         def compute(arrays: tuple[Any, ...], out: Any) -> Any:
             given, packed = {}, None
             for role, place in places.items():
                 array = arrays[place]
                 if not is_cupys(array):
-                    array, packed = array.weight, array.packed
+                    array, packed = array.weight, array.packed if takes_packed else None
                 if (array.strides, alignment_of(array)) != self._lies[role]:
                     return None
                 given[role] = array
-            return self.run(given, out, packed) if out is None or self._is_result(out) else None
+            if out is not None and not self._is_result(out):
+                return None
+            try:
+                return self.run(given, out, packed)
+            except (UnusableAlgorithmError, MemoryError):
+                return None
 
         return compute
 
@@ -84,19 +105,31 @@ class PreparedConvolution:
         fits = out is not None and writable_in_place(out, *operands.values())
         result = out if fits else memory.empty(self._shape, self._dtype)
         if result.size:
-            bound = self._bound(result.strides, alignment_of(result), packed is not None)
-            arrays = {**operands, **self._scratch(bound.workspace_bytes), self._role: result}
-            if packed is not None:
-                arrays["packed"] = packed
-            bias = arrays.get("bias")
-            if bias is not None and not bias.flags.c_contiguous:
-                arrays["bias"] = memory.copy(bias)
-            for step in bound.steps:
-                step(arrays)
+            self.repeated(operands, result, packed)()
         if out is None or fits:
             return result
         out[...] = result
         return out
+
+    def repeated(
+        self, operands: Arrays, result: Any, packed: object = None, take: Callable[..., Any] = memory.empty
+    ) -> Callable[[], None]:
+        """What computes the result in its place again and again, in scratch memory that ``take(shape, dtype)`` has
+        given."""
+        bound = self._bound(result.strides, alignment_of(result), packed is not None)
+        arrays = {**operands, **self._scratch(bound.workspace_bytes, take), self._role: result}
+        if packed is not None:
+            arrays["packed"] = packed
+        bias = arrays.get("bias")
+        if bias is not None and not bias.flags.c_contiguous:
+            arrays["bias"] = memory.copy(bias)
+        steps = bound.steps
+
+        def execute() -> None:
+            for step in steps:
+                step(arrays)
+
+        return execute
 
     def _is_result(self, out: Any) -> bool:
         return (
@@ -105,12 +138,12 @@ class PreparedConvolution:
             and out.data.device_id == cupy.current_device()
         )
 
-    def _scratch(self, workspace_bytes: int) -> dict[str, Any]:
+    def _scratch(self, workspace_bytes: int, take: Callable[..., Any]) -> dict[str, Any]:
         made = {}
         if self._border is not None:
-            made[PADDED] = memory.empty(self._plan.problem.input_shape, self._padded.dtype)
+            made[PADDED] = take(self._plan.problem.input_shape, self._padded.dtype)
         if workspace_bytes:
-            made["workspace"] = memory.empty((workspace_bytes,), np.dtype(np.uint8))
+            made["workspace"] = take((workspace_bytes,), np.dtype(np.uint8))
         return made
 
     @property
@@ -152,15 +185,24 @@ class PreparedConvolution:
 
 
 def _own_steps(plan: Plan, operation: Operation) -> tuple[Step, ...]:
-    """Those of the plan's algorithm; of the one that computes every operation for sums over nothing and odd types."""
+    """Those of the plan's algorithm; of the one that computes every operation for sums over nothing, for types that the
+    plan's does not take, or where arrays that lie so make it need more scratch memory than the limit allows."""
     algorithm, problem = plan.algorithm, operation.problem
     assert isinstance(algorithm, GpuAlgorithm)
+    steps: tuple[Step, ...] = ()
     if not problem.is_empty:
         if problem.dtype not in algorithm.dtypes:
-            return complex_numbers.launches(algorithm, operation, plan.params)
-        if algorithm.computes(operation):
-            return algorithm.launches(operation, plan.params)
+            steps = complex_numbers.launches(algorithm, operation, plan.params)
+        elif algorithm.computes(operation):
+            steps = algorithm.launches(operation, plan.params)
+    limit = max(plan.limit_bytes, plan.workspace_bytes)
+    if steps and (plan.reason == "forced" or _workspace_bytes(steps) <= limit):
+        return steps
     return ALGORITHMS[-1].launches(operation, {})
+
+
+def _workspace_bytes(steps: tuple[Step, ...]) -> int:
+    return max((step.workspace_bytes for step in steps), default=0)
 
 
 @dataclass(frozen=True)
@@ -172,8 +214,7 @@ class _Bound:
 
     @classmethod
     def of(cls, steps: tuple[Step, ...]) -> _Bound:
-        size = max((step.workspace_bytes for step in steps), default=0)
-        return cls(tuple(step.bind() for step in steps), size)
+        return cls(tuple(step.bind() for step in steps), _workspace_bytes(steps))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import _config, suites
-from .._backend import CPU
+from .._backend import BACKENDS, CPU, Backend, find_backend
 from .._choose import tuning_cache
 from .._choose import tuning_file as files
 from .._choose.tuning_record import EFFORTS
@@ -105,9 +105,9 @@ def _computable(problem: ConvProblem) -> ConvProblem:
     return problem
 
 
-def check_memory(jobs: Iterable[Job]) -> None:
-    """ValueError for the first problem whose arrays do not fit the memory of this machine."""
-    memory_bytes = _config.memory_bytes()
+def check_memory(jobs: Iterable[Job], backend: Backend = CPU) -> None:
+    """ValueError for the first problem whose arrays do not fit the memory of this machine, or of its device."""
+    memory_bytes = min(_config.memory_bytes(), backend.memory_bytes())
     for job in jobs:
         needed = array_bytes(job.problem)
         if needed > memory_bytes:
@@ -142,6 +142,13 @@ def _is_listed(value: Any) -> bool:
     return isinstance(value, Iterable) and getattr(value, "shape", None) != ()
 
 
+def backend(value: Any) -> Backend:
+    """The backend of that name."""
+    if not isinstance(value, str) or value not in BACKENDS:
+        raise bad_value("backend", value, ", ".join(BACKENDS))
+    return find_backend(value)
+
+
 def effort_name(value: Any) -> str:
     """The name of an effort."""
     if not isinstance(value, str) or value not in EFFORTS:
@@ -170,8 +177,8 @@ def file_path(path: Any) -> Path:
     return Path(text)
 
 
-def tuning_file(path: Any, any_machine: bool = False) -> tuning_cache.Content:
-    """The content of an exported file, of this machine unless ``any_machine``."""
+def tuning_file(path: Any, any_machine: bool = False, backend: Backend = CPU) -> tuning_cache.Content:
+    """The content of an exported file, of this machine or of its device unless ``any_machine``."""
     file = file_path(path)
     try:
         text = files.read(file)
@@ -182,8 +189,8 @@ def tuning_file(path: Any, any_machine: bool = False) -> tuning_cache.Content:
         raise unfit("path", f"{os.fspath(path)!r}: {reason}", "a file that export_tuning wrote") from None
     if content.machine_refused:
         tuning_cache.warn_once(Path(path), content.machine_refused)
-    here = CPU.fingerprint()
-    if not any_machine and content.fingerprint != here:
+    here = content.fingerprint if any_machine else backend.fingerprint()
+    if content.fingerprint != here:
         names = sorted(here.keys() | content.fingerprint.keys())
         there = content.fingerprint
         differing = [

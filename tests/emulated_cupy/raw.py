@@ -84,8 +84,10 @@ class RawModule:
         device = runtime.getDevice()
         if device not in self._loaded:
             arch, options = self._architecture("compute_")
+            capability = int(arch.removeprefix("compute_").rstrip("af"))
+            lacks = [word for word, least in system.needs.items() if word in self.code and capability < least]
             try:
-                text = nvrtc.ptx(self.code, arch, options)
+                text = nvrtc.ptx(f"#error {lacks[0]}\n{self.code}" if lacks else self.code, arch, options)
             except nvrtc.CompileError as failed:
                 raise CompileException(str(failed), self.code, "kernel.cu", options) from None
             self._loaded[device] = ptx.load(text)

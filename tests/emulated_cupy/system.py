@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +44,8 @@ class System:
     """"driver" or "device": what is not there; every call of a device fails as it does in CuPy then."""
     memory_limit: int | None = None
     """Bytes that a device has, instead of its profile's."""
+    needs: Mapping[str, int] = field(default_factory=dict)
+    """Texts with such a word in them do not compile for lesser capabilities than this one, as 80."""
     seed: int = 0
     """Not 0: blocks and warps run in a random order."""
     counts: Counter[str] = field(default_factory=Counter)

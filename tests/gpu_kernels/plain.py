@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from fastconv._gpu.calibration import multiply_adds_source
 from fastconv._gpu.source import C_TYPES, SHARED, kernel_source, source_of
 from nvrtc_gate import Variant, from_architecture
 
@@ -36,6 +37,8 @@ def _variants() -> Iterator[Variant]:
     integers: dict[str, int | str] = {"SOURCE": "fc_u8", "WEIGHT": "fc_i8", "RESULT": "int", "HAS_ZERO_POINTS": 1}
     yield _variant("reference", "reference_forward", "int8", integers)
     yield _variant("pooling", "pool_maximum", "uint64", {"ELEMENT": "fc_u64", "LOWEST": "0LL"})
+    for dtype in ("float32", "float64"):
+        yield Variant(f"multiply_adds_{dtype}", "multiply_adds", multiply_adds_source(dtype), from_architecture(75))
 
 
 def _variant(room: str, kernel: str, dtype: str, defines: dict[str, int | str]) -> Variant:
