@@ -59,6 +59,7 @@ class ArrayModule:
 def device_or_skip() -> Any:
     """CuPy with a CUDA device; the test is skipped where there is none."""
     cupy = pytest.importorskip("cupy", reason="needs CuPy and a CUDA device: no CuPy", exc_type=ImportError)
+    assert cupy.__name__ == "cupy", "a test has left the stand-in behind"
     if not cupy.cuda.is_available():
         pytest.skip("needs CuPy and a CUDA device: no device, or no driver for it")
     if os.environ.get("FASTCONV_TEST_NO_POOL"):  # every array an allocation of its own, as compute-sanitizer needs it

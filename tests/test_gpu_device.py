@@ -38,11 +38,9 @@ def gpu(request: pytest.FixtureRequest) -> Iterator[ArrayModule]:
 
 def test_what_runs_on_a_device_is_marked(request: pytest.FixtureRequest) -> None:
     for item in request.session.items:
-        name = item.name.partition("[")[2].rstrip("]").split("-")
-        if "test_gpu" in item.nodeid and name[0] == DEVICE:
-            assert item.get_closest_marker("gpu"), item.nodeid
-        if name[0].startswith("emulated"):
-            assert not item.get_closest_marker("gpu"), item.nodeid
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        arrays = [params[fixture] for fixture in ("gpu", "cp") if fixture in params]
+        assert bool(item.get_closest_marker("gpu")) == (DEVICE in arrays), item.nodeid
 
 
 # -- arrays of more than 2^32 elements

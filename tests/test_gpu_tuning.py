@@ -459,6 +459,7 @@ def test_info_says_what_is_missing(
     with gpu.module.pretend(absent="driver"):
         assert main(["info"]) == 0
     assert "\ngpu              none; there is no NVIDIA driver" in capsys.readouterr().out
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    assert main(["info"]) == 0
+    with monkeypatch.context() as patch:  # undone before the stand-in goes
+        patch.setitem(sys.modules, "cupy", None)
+        assert main(["info"]) == 0
     assert "\ngpu              none; CuPy is not installed; needed: " in capsys.readouterr().out
