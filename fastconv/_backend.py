@@ -71,8 +71,6 @@ class Backend(Protocol):
     """The algorithm that gains are quoted against."""
     max_candidates: int | None
     """So many candidates are measured, the cheapest by the cost model, unless all are asked for; None: no limit."""
-    tries_smaller: bool
-    """Whether a call that is refused memory is tried once more by the algorithm that needs least scratch memory."""
     timer: Timer
     algorithms: tuple[Algorithm, ...]
     """In the order in which ties are broken; the last one accepts every problem."""
@@ -143,6 +141,9 @@ class Backend(Protocol):
 
     def compute(self, plan: Any, call: Any, compiled: Any) -> np.ndarray:
         """The result of a call, whatever its arrays, by what ``prepare`` made of it."""
+
+    def tries_smaller(self) -> bool:
+        """Whether a call that is refused memory is tried once more by the algorithm that needs least scratch memory."""
 
     def load(self, plans: Sequence[Any], operands: Operands) -> None:
         """Make ready, side by side, all that the plans need to compute these operands; what fails, fails again when it

@@ -233,8 +233,8 @@ def set_deterministic(deterministic: bool) -> None:
 
     The same call with the same settings always gives the same bits, and one algorithm gives the same bits at any number
     of threads; but which algorithm is chosen may depend on that number. With True the choice is made as for one thread
-    and from the cost model alone, never from measurements. It never depends on how much memory is free: a call that the
-    system refuses memory raises MemoryError. Arrays of the same values in another memory order are another call:
+    and from the cost model alone, never from measurements. It does not depend on how much memory is free: a call that
+    is refused memory raises MemoryError. Arrays of the same values in another memory order are another call:
     depthwise_nhwc, implicit_gemm and split_bf16 may add them up in another order, split_bf16 also for another ``out``.
 
     Parameters
@@ -285,6 +285,11 @@ def set_workspace_limit(limit_bytes: int | None) -> None:
     caller forces, or the smallest pieces (one line across an axis of one image, for one channel of the result), need at
     least; with a ``padding_mode``, one image of the gradient for x. Tables, stacks of threads and buffers of BLAS are
     not counted, nor are pooling, ``unfold`` and ``fold``. A MemoryError is raised where the system refuses memory.
+
+    On a GPU the limit bounds what algorithms work with. It does not cover the copy of x, or of the gradient for it,
+    with its ``padding_mode``'s padding; nor the copy of a result that cannot be written in place. A call that the
+    device refuses memory is computed by the algorithm that needs least, unless in deterministic mode or with an
+    ``algorithm`` that the caller forces; if that is refused, too, CuPy's OutOfMemoryError, a MemoryError, is raised.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,13 @@ import pytest
 
 import fastconv
 from array_modules import ArrayModule, array_module, forget_gpu
-from fastconv import ConvProblem, suites
+from fastconv import ConvProblem, _timing, suites
 from fastconv._backend import find_backend
 from fastconv._choose import calibration, select, tune, tuning_cache
 from fastconv._choose.sample import on_host, sample
 from fastconv._choose.tuning_record import Timing, TuningRecord
 from fastconv._cli import main
+from fastconv._gpu import calibration as of_the_gpu
 from fastconv._gpu import compile, timing
 from fastconv._gpu.algorithm import GpuAlgorithm
 from fastconv._gpu.algorithms.reference.algorithm import Reference
@@ -35,8 +37,12 @@ X, W = np.ones((1, 2, 6, 6), np.float32), np.ones((3, 2, 3, 3), np.float32)
 
 
 @pytest.fixture
-def gpu() -> Iterator[ArrayModule]:
-    """A small device, since the second-level cache is written to before each sample; and another one."""
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[ArrayModule]:
+    """A small device, since the second-level cache is written to before each sample; and another one.
+
+    Times are those of the emulation: candidates are run as often as they have to be, and no more.
+    """
+    monkeypatch.setitem(tune.EFFORTS, "measure", replace(tune.EFFORTS["measure"], rounds=1, max_seconds=0.0))
     with array_module("emulated", devices=("T4", "RTX3090")) as module:
         forget_gpu()
         yield module
@@ -100,8 +106,11 @@ def test_a_call_that_fails_ends_its_capture(gpu: ArrayModule) -> None:
     assert fastconv.conv2d(*gpu.to((X, W))).get()[0, 0, 0, 0] == 18
 
 
-def test_calibration(gpu: ArrayModule) -> None:
+def test_calibration(gpu: ArrayModule, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the time of the emulation, of which nothing is known but that it passes."""
+    monkeypatch.setattr(of_the_gpu, "BLOCKS_PER_MULTIPROCESSOR", 1)
+    monkeypatch.setattr(of_the_gpu, "HOST_CALLS", 3)
+    monkeypatch.setattr(_timing, "ROUNDS", 1)
     backend = find_backend("gpu")
     machine = calibration.measure_machine(backend)
     assert set(machine.multiply_adds_per_second) == {"float32", "float64"}

@@ -37,7 +37,7 @@ def smaller_plan(plan: Plan) -> Plan | None:
     The same call gives the same bits in deterministic mode, however much memory is free.
     """
     backend = find_backend(plan.backend)
-    if not backend.tries_smaller or plan.reason == "forced" or _config.get_deterministic():
+    if not backend.tries_smaller() or plan.reason == "forced" or _config.get_deterministic():
         return None
     plans = [
         bind(plan.problem, algorithm, params, 1, "cost model", (), backend)

@@ -40,8 +40,6 @@ _config.obey(runtime.thread_limit)
 name, library, worker = "cpu", "NumPy", "thread"
 baseline = "im2col"
 max_candidates: int | None = None
-tries_smaller = False
-"""Which algorithm computes never depends on how much memory is free."""
 timer = timing
 algorithms = ALGORITHMS
 default_machine = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
@@ -88,6 +86,11 @@ def is_usable(algorithm: Algorithm) -> bool:
 
 def set_aside(algorithm: Algorithm) -> bool:
     """False: nothing ever is."""
+    return False
+
+
+def tries_smaller() -> bool:
+    """False: which algorithm computes never depends on how much memory is free."""
     return False
 
 

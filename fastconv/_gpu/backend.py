@@ -32,7 +32,6 @@ GUARD, GUARD_BYTES = 0xA5, 2**12
 name, library, worker = "gpu", "CuPy", "device"
 baseline = "implicit_gemm"
 max_candidates = 8
-tries_smaller = True
 timer = timing
 calibrate = calibration.calibrate
 missing = device.missing
@@ -179,6 +178,11 @@ def _in_place(plan: Plan, operands: Operands) -> tuple[PreparedConvolution, dict
     result = getattr(call, role)
     setattr(call, role, None)
     return PreparedConvolution(plan, call), operands_of(call), result
+
+
+def tries_smaller() -> bool:
+    """Whether another algorithm can be had: its kernels may have to be loaded."""
+    return not cupy.is_capturing()
 
 
 def load(plans: Sequence[Plan], operands: Operands) -> None:

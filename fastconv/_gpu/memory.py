@@ -12,7 +12,8 @@ import numpy as np
 
 from . import cupy
 
-_recorded: list[Any] = []
+_recorded: dict[int, Any] = {}
+"""By their identities."""
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> Any:
@@ -51,5 +52,11 @@ def forget_recorded() -> None:
 
 def _kept(array: Any) -> Any:
     if cupy.is_capturing():
-        _recorded.append(array)
+        _recorded[id(array)] = array
     return array
+
+
+def let_go(*arrays: Any) -> None:
+    """Keep no longer what a call has allocated that does not take place."""
+    for array in arrays:
+        _recorded.pop(id(array), None)

@@ -105,7 +105,12 @@ class PreparedConvolution:
         fits = out is not None and writable_in_place(out, *operands.values())
         result = out if fits else memory.empty(self._shape, self._dtype)
         if result.size:
-            self.repeated(operands, result, packed)()
+            try:
+                execute = self.repeated(operands, result, packed)
+            except MemoryError:
+                memory.let_go(result)
+                raise
+            execute()
         if out is None or fits:
             return result
         out[...] = result
@@ -140,10 +145,14 @@ class PreparedConvolution:
 
     def _scratch(self, workspace_bytes: int, take: Callable[..., Any]) -> dict[str, Any]:
         made = {}
-        if self._border is not None:
-            made[PADDED] = take(self._plan.problem.input_shape, self._padded.dtype)
-        if workspace_bytes:
-            made["workspace"] = take((workspace_bytes,), np.dtype(np.uint8))
+        try:
+            if self._border is not None:
+                made[PADDED] = take(self._plan.problem.input_shape, self._padded.dtype)
+            if workspace_bytes:
+                made["workspace"] = take((workspace_bytes,), np.dtype(np.uint8))
+        except MemoryError:
+            memory.let_go(*made.values())
+            raise
         return made
 
     @property
