@@ -14,6 +14,7 @@ import fastconv
 from array_modules import ArrayModule, array_module, assert_equal, forget_gpu
 from fastconv._backend import find_backend
 from fastconv._choose import select, tune
+from fastconv._errors import unusable
 from fastconv._gpu import compile
 from fastconv._gpu.algorithm import GpuAlgorithm
 from fastconv._gpu.algorithms.reference.algorithm import Reference
@@ -32,17 +33,13 @@ def gpu() -> Iterator[ArrayModule]:
         forget_gpu()
 
 
-def _first_choice(algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the cost model take it, and after it the definition."""
-    for one in find_backend("gpu").algorithms:
-        monkeypatch.setattr(type(one), "cost", lambda self, *how: 1e-3 if self.name == algorithm else 2e-3)
-
-
 @pytest.fixture
 def gemm(gpu: ArrayModule, monkeypatch: pytest.MonkeyPatch) -> ArrayModule:
-    """implicit_gemm is the cost model's choice."""
-    _first_choice("implicit_gemm", monkeypatch)
-    monkeypatch.setattr(Reference, "cost", lambda *how: 3e-3)
+    """implicit_gemm is the cost model's choice, and the definition is what else there is."""
+    backend = find_backend("gpu")
+    both = [one for one in backend.algorithms if one.name in ("implicit_gemm", "reference")]
+    monkeypatch.setattr(backend, "algorithms", tuple(both))
+    monkeypatch.setattr(Reference, "cost", lambda *how: 1.0)
     return gpu
 
 
@@ -115,6 +112,36 @@ def test_plans_with_packed_weights(gemm: ArrayModule) -> None:
         assert_equal(gemm.host(planned(x, packed)), first)
         assert_equal(gemm.host(planned(x, w)), first)
         assert planned.pack(w).packed is None
+
+
+class Unusable(Reference):
+    """Finds out late, and packs weights into what no other algorithm takes."""
+
+    name = "unusable"
+
+    def cost(self, *how: Any) -> float:
+        return 1e-9
+
+    def pack(self, problem: Any, params: Any, weight: Any, threads: int) -> Any:
+        return weight.copy() * 0
+
+    def launches(self, operation: Any, params: Any) -> Any:
+        raise unusable("it is not")
+
+
+def test_another_algorithm_takes_the_plain_weight(gemm: ArrayModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though that one packs weights, too: in its own way."""
+    backend = find_backend("gpu")
+    monkeypatch.setattr(backend, "algorithms", (Unusable(), *backend.algorithms))
+    x, w = gemm.to((X, W))
+    planned = fastconv.plan("conv2d", X.shape, W.shape, backend="gpu")
+    packed = planned.pack(w)
+    assert packed.packed is not None
+    with pytest.warns(RuntimeWarning, match="unusable is not used on Tesla T4"):
+        planned(x, packed)
+    gemm.module.system.last_launch.clear()
+    assert_equal(gemm.host(planned(x, packed)), fastconv.conv2d(X, W))
+    assert "pack_weights" in gemm.module.system.last_launch
 
 
 def test_variants_of_later_calls(gemm: ArrayModule) -> None:
