@@ -297,6 +297,18 @@ def test_choices_are_of_one_device(gpu: ArrayModule, cache_folder: Any) -> None:
     forget_gpu()
 
 
+def test_devices_of_one_kind_share_their_choices(gpu: ArrayModule) -> None:
+    backend = find_backend("gpu")
+    with gpu.module.pretend(devices=("T4", "RTX3090", "T4")):
+        forget_gpu()
+        caches = []
+        for number in range(3):
+            with gpu.module.cuda.Device(number):
+                caches.append(tuning_cache.current(backend))
+        assert caches[0] is caches[2]
+        assert caches[0] is not caches[1]
+
+
 def test_another_driver_is_another_machine(gpu: ArrayModule, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = find_backend("gpu")
     tuning_cache.current(backend).store([_record()])

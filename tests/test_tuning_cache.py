@@ -312,6 +312,10 @@ def test_fuzzed_files_never_stop_a_plan():
         {"params": {"tile": "\x00"}},
         {"params": {"tile": float("inf")}},
         {"params": {"tile": 2**63}},
+        {"backend": "tpu"},
+        {"backend": 1},
+        {"backend": []},
+        {"backend": None},
     ],
 )
 def test_choice_that_breaks_the_schema_is_left_out(change):

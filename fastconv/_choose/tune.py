@@ -300,9 +300,12 @@ def _verified_winner(
     failed = "out of memory", "does not compile"
     rest = [candidate for candidate in found if candidate not in ranking and candidate.outcome not in failed]
     for candidate in ranking + rest:
-        if _is_right(candidate, problem):
-            return candidate
-        candidate.outcome = "wrong"
+        try:
+            if _is_right(candidate, problem):
+                return candidate
+            candidate.outcome = "wrong"
+        except UnusableAlgorithmError:
+            candidate.outcome = "does not compile"
     raise ArithmeticError(f"no algorithm computed {problem} within its error bound")
 
 

@@ -239,7 +239,7 @@ class TuningCache:
 
 
 _current: dict[tuple[str, int], TuningCache] = {}
-"""By backend and device."""
+"""By backend and device; devices of one kind share one."""
 _warned: set[tuple[Path, str]] = set()
 
 
@@ -248,7 +248,10 @@ def current(backend: Backend = CPU) -> TuningCache:
     folder, key = directory(), (backend.name, backend.current_device())
     cache = _current.get(key)
     if cache is None or cache.folder != folder:
-        _current[key] = cache = TuningCache(folder, backend.fingerprint(), backend.name)
+        fields = backend.fingerprint()
+        alike = [one for one in _current.values() if (one.folder, one.content.fingerprint) == (folder, fields)]
+        cache = alike[0] if alike else TuningCache(folder, fields, backend.name)
+        _current[key] = cache
     return cache
 
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from .._algorithm import ROLES
 from .._backend import Backend, CompiledCall, GradientsCall, PreparedCall, PythonCall, backend_of, find_backend
+from .._choose.instead import next_plan, smaller_plan
 from .._choose.select import plan_for
 from .._config import thread_count
 from .._errors import UnusableAlgorithmError
-from .._late import late
 from .._normalize.call import ConvCall
 from .._normalize.frame import Frame
 from .._normalize.gradients import BackwardCall
@@ -54,9 +54,9 @@ class Prepared:
             return self.call.backend.compute(self.plan, self.call, self._compiled)
         except UnusableAlgorithmError as failure:
             self.call.packed = None
-            self.plan = late("fastconv._choose.instead").next_plan(self.plan, failure)
+            self.plan = next_plan(self.plan, failure)
         except MemoryError:
-            smaller = late("fastconv._choose.instead").smaller_plan(self.plan)
+            smaller = smaller_plan(self.plan)
             if smaller is None:
                 raise
         # The exception is gone, and with it what the attempt had allocated.
