@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ..._border import Border
 from ..._problem import ACTIVATIONS, RESULT, Epilogue
 from .. import memory
 from ..algorithm import Operation
-from ..launch import MAX_BLOCKS, THREADS, Launch, Workspace, each, run, struct
+from ..launch import MAX_BLOCKS, THREADS, Arrays, Launch, Workspace, each, run, struct
 from ..layout import Layout
 from ..source import C_TYPES, kernel_source
 
@@ -106,11 +106,34 @@ def channel_sums(array: Any, threads: int) -> Any:
     """Sums of (N, C, D, H, W) over all but C, in the dtype of ``array``."""
     sums = memory.empty((array.shape[1],), array.dtype)
     if sums.size:
-        c = struct(ARRAYS, size=array.shape, source_stride=_lifted(array).strides)
-        grid = (min(sums.size, MAX_BLOCKS),)
-        launch = Launch("channel_sums", _source(array.dtype), grid, (THREADS,), ("source", "sums", c))
-        run((launch,), source=array, sums=sums)
+        run((_channel_sums(array.shape, _lifted(array)),), source=array, sums=sums)
     return sums
+
+
+def prepare_sums(place: int, axes: Sequence[int], dy: Any) -> Callable[[tuple[Any, ...], Any], Any] | None:
+    """``compute(arrays, out)`` for the array at ``place`` among others, one like ``dy`` with these canonical axes."""
+    dtype, shape = dy.dtype, tuple(1 if axis < 0 else dy.shape[axis] for axis in axes)
+    bound: dict[tuple[int, ...], Callable[[Arrays], None]] = {}
+    if not shape[1]:
+        return None
+
+    def compute(arrays: tuple[Any, ...], out: None) -> Any:
+        array = arrays[place]
+        start = bound.get(array.strides)
+        if start is None:
+            start = _channel_sums(shape, Layout.of(dtype, array.strides, axes)).bind()
+            bound[array.strides] = start
+        sums = memory.empty((shape[1],), dtype)
+        start({"source": array, "sums": sums})
+        return sums
+
+    return compute
+
+
+def _channel_sums(shape: tuple[int, ...], source: Layout) -> Launch:
+    c = struct(ARRAYS, size=shape, source_stride=source.strides)
+    grid = (min(shape[1], MAX_BLOCKS),)
+    return Launch("channel_sums", _source(source.dtype), grid, (THREADS,), ("source", "sums", c))
 
 
 def _lifted(array: Any) -> Layout:
