@@ -12,7 +12,7 @@ from ..._border import Border
 from ..._problem import ACTIVATIONS, RESULT, Epilogue
 from .. import memory
 from ..algorithm import Operation
-from ..launch import MAX_BLOCKS, THREADS, Arrays, Launch, Workspace, each, run, struct
+from ..launch import MAX_BLOCKS, THREADS, Launch, Workspace, each, run, struct
 from ..layout import Layout
 from ..source import C_TYPES, kernel_source
 
@@ -111,18 +111,17 @@ def channel_sums(array: Any, threads: int) -> Any:
 
 
 def prepare_sums(place: int, axes: Sequence[int], dy: Any) -> Callable[[tuple[Any, ...], Any], Any] | None:
-    """``compute(arrays, out)`` for the array at ``place`` among others, one like ``dy`` with these canonical axes."""
-    dtype, shape = dy.dtype, tuple(1 if axis < 0 else dy.shape[axis] for axis in axes)
-    bound: dict[tuple[int, ...], Callable[[Arrays], None]] = {}
+    """``compute(arrays, out)`` for the array at ``place`` among others, one like ``dy``, whose canonical axes these are;
+    it returns None where that lies otherwise."""
+    dtype, strides, shape = dy.dtype, dy.strides, tuple(1 if axis < 0 else dy.shape[axis] for axis in axes)
     if not shape[1]:
         return None
+    start = _channel_sums(shape, Layout.of(dtype, strides, axes)).bind()
 
     def compute(arrays: tuple[Any, ...], out: None) -> Any:
         array = arrays[place]
-        start = bound.get(array.strides)
-        if start is None:
-            start = _channel_sums(shape, Layout.of(dtype, array.strides, axes)).bind()
-            bound[array.strides] = start
+        if array.strides != strides:
+            return None
         sums = memory.empty((shape[1],), dtype)
         start({"source": array, "sums": sums})
         return sums
