@@ -111,7 +111,7 @@ def channel_sums(array: Any, threads: int) -> Any:
 
 
 def prepare_sums(place: int, axes: Sequence[int], dy: Any) -> Callable[[tuple[Any, ...], Any], Any] | None:
-    """``compute(arrays, out)`` for the array at ``place`` among others, one like ``dy``, whose canonical axes these are;
+    """``compute(arrays, out)`` for the array at ``place`` among others, which is like ``dy`` with these canonical axes;
     it returns None where that lies otherwise."""
     dtype, strides, shape = dy.dtype, dy.strides, tuple(1 if axis < 0 else dy.shape[axis] for axis in axes)
     if not shape[1]:
