@@ -1,7 +1,8 @@
 """``python -m bench calls``: what a call of every public function costs that computes next to nothing.
 
 Each is called again and again with the same tiny arrays, beside the call of torch that does the same, where there is
-one. Figures are microseconds from Python to Python, and torch's time over fastconv's in pairs.
+one. Figures are microseconds from Python to Python, and torch's time over fastconv's in pairs. With ``--backend gpu``
+they are those of calls on CuPy arrays whose kernels are empty.
 """
 
 from __future__ import annotations
@@ -25,11 +26,16 @@ def add_to(subparsers: Any) -> None:
     """The subcommand."""
     parser = subparsers.add_parser("calls", help="microseconds of tiny calls of all functions, beside torch's")
     parser.add_argument("words", nargs="*", metavar="WORD", help="only calls whose names contain one of these")
+    parser.add_argument("--backend", choices=("cpu", "gpu"), default="cpu", help="gpu: on the stand-in for CuPy")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a table."""
+    if arguments.backend == "gpu":
+        from .gpu import overhead
+
+        return overhead.report(arguments.words)
     torch = _torch()
     fastconv.set_num_threads(1)
     peers = {} if torch is None else torch_calls(torch)

@@ -158,9 +158,9 @@ class Backend(Protocol):
     def stays_inside(self, plan: Any, operands: Operands) -> bool:
         """Execute a plan; whether it wrote nothing right behind its scratch memory."""
 
-    def prepare_sums(self, place: int, axes: tuple[int, ...], dy: np.ndarray, threads: int) -> CompiledCall | None:
-        """What computes ``channel_sums`` of the array at a place among those of a call, for all arrays like ``dy``;
-        None where there is nothing to prepare."""
+    def prepare_sums(self, place: int, axes: tuple[int, ...], dy: np.ndarray, threads: int) -> Any:
+        """What computes ``channel_sums`` of the array at a place among those of a call, for all arrays like ``dy``: a
+        CompiledCall or a function of (arrays, out); None where there is nothing to prepare."""
 
     def channel_sums(self, array: np.ndarray, threads: int) -> np.ndarray:
         """Sums of (N, C, D, H, W) over all but C."""

@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).parent.parent))  # last: an installed fastcon
 
 from array_modules import array_module, forget_gpu
 from bench.__main__ import main
-from bench.gpu import calibration, ceilings, clock, command, device, matrix, rows, summary
+from bench.gpu import calibration, ceilings, clock, command, device, matrix, overhead, rows, summary
 from bench.gpu.arrays import Noise, bytes_of
 from bench.gpu.check import Check
 from bench.gpu.contestants import Contestant, Fastconv, contestants
@@ -260,6 +260,18 @@ def test_sets_of_the_summary() -> None:
     assert " 1   0.60 " in half
     assert " 0      - " in wide
     assert " 1   0.90 " in bound
+
+
+def test_calls_on_the_gpu(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """fastconv's own part is what remains where CuPy's functions do nothing."""
+    monkeypatch.setattr(overhead, "SECONDS", 0)
+    monkeypatch.setattr(overhead, "CALLS_OF_SERIES", 2)
+    assert main(["calls", "--backend", "gpu"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) >= 3 + 10
+    for line in printed[3:]:
+        name, own, whole = (cell.strip() for cell in line.strip("|").split("|"))
+        assert 0 < float(own) < float(whole), name
 
 
 def test_order_and_refusals() -> None:

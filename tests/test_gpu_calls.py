@@ -351,3 +351,34 @@ except RuntimeError as error:
     print(error)
 """
     assert output_of(code).startswith("GPU: CuPy is not installed; needed: pip install ")
+
+
+# -- what repeated calls are not kept for
+def test_repeated_pooling_into_other_places(gpu: ArrayModule) -> None:
+    """Results of any strides, over the input, with other axes, of other arrays than the first call's."""
+    cp = gpu.module
+    for layout, function, axes in (("NCHW", "max_pool2d", (0, 1, 2, 3)), ("NHWC", "avg_pool2d", (0, 2, 3, 1))):
+        host = integers(2, 4, 6, 6).transpose(axes)
+        pool = getattr(fastconv, function)
+        expected = pool(np.ascontiguousarray(host), 3, 1, 1, layout=layout)
+        x = gpu.to(np.ascontiguousarray(host))
+        other = gpu.to(np.ascontiguousarray(host[::-1]))[::-1]
+        for source in (x, x, other, other):
+            assert_equal(gpu.host(pool(source, 3, 1, 1, layout=layout)), expected, 1)
+            out = cp.zeros((*expected.shape[:3], 2 * expected.shape[3]), np.float32)[..., ::-2]
+            assert pool(source, 3, 1, 1, layout=layout, out=out) is out
+            assert_equal(gpu.host(out), expected, 1)
+        place = gpu.to(np.ascontiguousarray(host))
+        for _ in range(2):
+            place[...] = x
+            assert pool(place, 3, 1, 1, layout=layout, out=place) is place
+            assert_equal(gpu.host(place), expected, 1)
+        with pytest.raises(ValueError, match=r"^out: "):
+            pool(x, 3, 1, 1, layout=layout, out=cp.zeros((2, 3), np.float32))
+
+
+def test_repeated_sums_of_other_strides(gpu: ArrayModule) -> None:
+    dy = integers(3, 4, 5, 6)
+    for _ in range(2):
+        for values in (dy, dy[::-1], np.ascontiguousarray(dy[:, ::-1])[:, ::-1]):
+            assert_equal(gpu.host(fastconv.grad.conv2d_bias(gpu.to(values))), dy.sum((0, 2, 3)))

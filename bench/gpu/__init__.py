@@ -10,6 +10,7 @@
     rows.py          one row of the results
     summary.py       geometric means per set, beside their targets
     calibration.py   ``--calibrate-model``: what bench/gpu_model assumes, measured
+    overhead.py      what Python takes of a repeated call (``python -m bench calls --backend gpu``)
     command.py       the subcommand
 
 Without a GPU all of it runs on the stand-in for CuPy (``--emulated``), but for torch: then times mean nothing.

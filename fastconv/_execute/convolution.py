@@ -161,7 +161,7 @@ def _placed_sums(frame: Frame, dy: np.ndarray, arrays: Arrays, threads: int) -> 
     backend: Backend = backend_of(dy)
     prepared = backend.prepare_sums(place, frame.axes["output"], dy, threads)
     if prepared is not None:
-        return prepared
+        return prepared if isinstance(prepared, CompiledCall) else PythonCall(prepared)
     return PythonCall(lambda arrays, out: backend.channel_sums(frame.data(arrays[place]), threads))
 
 

@@ -85,7 +85,8 @@ def _placed(
         # Windows of whole images: only batch and channels have a size.
         result_axes = (0, len(shape) - 1 if call.frame.channels_last else 1, -1, -1, -1)
     count = backend.pool_threads(call.windows, math.prod(shape), threads)
-    return backend.prepare(call.windows, x.dtype, kind, returns_indices, axes, result_axes, shape, count)
+    made = backend.prepare(call.windows, x.dtype, kind, returns_indices, axes, result_axes, shape, count)
+    return made if made is None or isinstance(made, CompiledCall) else PythonCall(made)
 
 
 def _first_maximum_gradient(

@@ -227,8 +227,9 @@ def execute(plan: Plan, operands: Operands) -> None:
     repeated(plan, operands)()
 
 
-def prepare_sums(place: int, axes: tuple[int, ...], dy: Any, threads: int) -> None:
-    """None: there is nothing to prepare."""
+def prepare_sums(place: int, axes: tuple[int, ...], dy: Any, threads: int) -> Any:
+    """``compute(arrays, out)`` that sums the array at ``place`` over all but its channels; None if it has none."""
+    return elementwise.prepare_sums(place, axes, dy)
 
 
 def place(array: Any) -> str:

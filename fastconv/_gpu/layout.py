@@ -79,6 +79,8 @@ def packed_strides(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
 def extent(array: Any) -> tuple[int, int]:
     """The addresses from the first to behind the last byte of an array's elements."""
     low = high = array.data.ptr
+    if array.flags.c_contiguous:
+        return low, low + array.nbytes
     for stride, size in zip(array.strides, array.shape, strict=True):
         reach = stride * (size - 1)
         low, high = low + min(reach, 0), high + max(reach, 0)
@@ -89,7 +91,7 @@ def writable_in_place(out: Any, *inputs: Any) -> bool:
     """Whether kernels may write straight into ``out``: free of overlap with itself and with the inputs."""
     if not out.size:
         return True
-    if overlaps_itself(out):
+    if not out.flags.c_contiguous and overlaps_itself(out):
         return False
     low, high = extent(out)
     others = (extent(array) for array in inputs if array is not None and array.size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,11 +106,33 @@ def channel_sums(array: Any, threads: int) -> Any:
     """Sums of (N, C, D, H, W) over all but C, in the dtype of ``array``."""
     sums = memory.empty((array.shape[1],), array.dtype)
     if sums.size:
-        c = struct(ARRAYS, size=array.shape, source_stride=_lifted(array).strides)
-        grid = (min(sums.size, MAX_BLOCKS),)
-        launch = Launch("channel_sums", _source(array.dtype), grid, (THREADS,), ("source", "sums", c))
-        run((launch,), source=array, sums=sums)
+        run((_channel_sums(array.shape, _lifted(array)),), source=array, sums=sums)
     return sums
+
+
+def prepare_sums(place: int, axes: Sequence[int], dy: Any) -> Callable[[tuple[Any, ...], Any], Any] | None:
+    """``compute(arrays, out)`` for the array at ``place`` among others, which is like ``dy`` with these canonical axes;
+    it returns None where that lies otherwise."""
+    dtype, strides, shape = dy.dtype, dy.strides, tuple(1 if axis < 0 else dy.shape[axis] for axis in axes)
+    if not shape[1]:
+        return None
+    start = _channel_sums(shape, Layout.of(dtype, strides, axes)).bind()
+
+    def compute(arrays: tuple[Any, ...], out: None) -> Any:
+        array = arrays[place]
+        if array.strides != strides:
+            return None
+        sums = memory.empty((shape[1],), dtype)
+        start({"source": array, "sums": sums})
+        return sums
+
+    return compute
+
+
+def _channel_sums(shape: tuple[int, ...], source: Layout) -> Launch:
+    c = struct(ARRAYS, size=shape, source_stride=source.strides)
+    grid = (min(shape[1], MAX_BLOCKS),)
+    return Launch("channel_sums", _source(source.dtype), grid, (THREADS,), ("source", "sums", c))
 
 
 def _lifted(array: Any) -> Layout:

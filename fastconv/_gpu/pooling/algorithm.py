@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ..._arrays import is_aligned, is_cupys
 from ..._windows import Windows
 from .. import memory
 from ..elementwise import algorithm as elementwise
-from ..launch import Launch
+from ..launch import Arrays, Launch
 from ..layout import Layout, alignment_of, writable_in_place
 from . import gather, plain
 
 FILLS_GRADIENTS = True
 """Gradients' arrays need not be zeros before."""
+INDEX = np.dtype(np.int64)
+MAX_LIES = 16
+"""A prepared call keeps its launches for so many ways in which arrays lie."""
 KEPT = 256
 """Launches are kept for so many different calls."""
 
@@ -67,8 +72,63 @@ def are_within(indices: Any, count: int) -> bool:
 
 
 def has_kernels(dtype: np.dtype) -> bool:
-    """False: no calls are prepared."""
-    return False
+    """Whether calls may be prepared; ``prepare`` looks at their windows, too."""
+    return True
+
+
+def pool_threads(windows: Windows, outputs: int, threads: int) -> int:
+    """1: threads of the host have no part in it."""
+    return 1
+
+
+def prepare(
+    windows: Windows, dtype: np.dtype, kind: gather.Kind, returns_indices: bool, axes: tuple[int, ...],
+    result_axes: tuple[int, ...], shape: tuple[int, ...], threads: int,
+) -> Callable[[tuple[Any, ...], Any], Any] | None:  # fmt: skip
+    """``compute(arrays, out)`` for other arrays of one shape, with these canonical axes, and results of ``shape``; None
+    where kernels do not gather. It returns None for an ``out`` that kernels do not write."""
+    if not gather.supports(windows, kind, dtype.name):
+        return None
+    bound: dict[object, tuple[Callable[[Arrays], None], ...]] = {}
+
+    def steps(given: dict[str, Any]) -> tuple[Callable[[Arrays], None], ...]:
+        batch, channels = (1 if axis < 0 else given["source"].shape[axis] for axis in axes[:2])
+        lie = tuple(
+            (role, Layout.of(a.dtype, a.strides, axes if role == "source" else result_axes, alignment_of(a)))
+            for role, a in given.items()
+        )
+        return tuple(launch.bind() for launch in _launches(windows, kind, dtype.name, batch, channels, lie))
+
+    def compute(arrays: tuple[Any, ...], out: Any) -> Any:
+        x, result = arrays[0], out
+        if out is None:
+            result = memory.empty(shape, dtype)
+        elif not _is_written(out, x, shape, dtype):
+            return None
+        given = {"source": x, "result": result}
+        if returns_indices:
+            given["index"] = memory.empty(shape, INDEX)
+        key = x.strides, alignment_of(x), result.strides, alignment_of(result)
+        found = bound.get(key)
+        if found is None:
+            if len(bound) >= MAX_LIES:
+                bound.clear()
+            found = bound[key] = steps(given)
+        for step in found:
+            step(given)
+        return (result, given["index"]) if returns_indices else result
+
+    return compute
+
+
+def _is_written(out: Any, x: Any, shape: tuple[int, ...], dtype: np.dtype) -> bool:
+    """Whether kernels may write their results straight into ``out``."""
+    return (
+        is_cupys(out)
+        and (out.shape, out.dtype, out.data.device_id) == (shape, dtype, x.data.device_id)
+        and is_aligned(out)
+        and writable_in_place(out, x)
+    )
 
 
 def _gathered(windows: Windows, kind: gather.Kind, arrays: dict[str, Any]) -> bool:
