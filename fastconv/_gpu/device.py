@@ -42,6 +42,15 @@ def current() -> Device:
     return _device(cupy.current_device())
 
 
+def is_from(capability: tuple[int, int]) -> bool:
+    """Whether the current device is of that compute capability or a later one; True where there is no device, since
+    calls say what is missing."""
+    try:
+        return current().capability >= capability
+    except RuntimeError:
+        return True
+
+
 def forget() -> None:
     """Ask for the devices again."""
     _device.cache_clear()

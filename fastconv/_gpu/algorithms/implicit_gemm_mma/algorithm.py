@@ -40,7 +40,7 @@ class TensorCoreGemm(GpuAlgorithm):
         self.name, self.arithmetic, self.dtypes = name, arithmetic, dtypes  # type: ignore[misc]
 
     def is_available(self) -> bool:
-        return device.current().capability >= LEAST_CAPABILITY
+        return device.is_from(LEAST_CAPABILITY)
 
     def supports(self, problem: ConvProblem) -> bool:
         channels, filters = (size // problem.groups for size in (problem.in_channels, problem.out_channels))

@@ -164,7 +164,7 @@ class Correlations(Builder):
         patch = Patch.of(self.tile, product.box, product.inner, along, self.itemsize)
         wide = int(self.limits.wide or extent(c, is_gradient=False) > self.limits.elements)
         defines: dict[str, int | str] = {
-            "KERNEL": "CORRELATE", "WIDE": wide, "CHECKED": product.checked, "SPLIT": int(is_split),
+            "KERNEL": "CORRELATE", "WIDE": wide, "CHECKED": product.checked & (1 if product.box else 7), "SPLIT": int(is_split),
             "FLOAT_RESULT": int(is_split), "MARKED": int(mark is not None), "STORED": self._stored(product),
             "WHOLE_BLOCKS": int(self.common.channels % self.tile.bk == 0), **patch.defines(),
             "SEVERAL": int(product.depth > self.channels // self.tile.bk),
@@ -186,6 +186,6 @@ class Correlations(Builder):
     def _shared_bytes(self, patch: Patch, inner: int, wide: int, has_add: bool) -> int:
         tile, pieces = self.tile, 2 if self.products == 3 else 1
         stages = tile.stages * tile.bm * tile.bk * self.itemsize * pieces
-        patches = patch.buffers * (tile.bk // self.chunk) * (padded(patch.positions, 8) + 2) * UNIT_BYTES
+        patches = patch.buffers * (tile.bk // self.chunk) * (patch.positions + 2) * UNIT_BYTES
         offsets = tile.bn * (1 + has_add + (patch.box is None)) + patch.held * tile.threads
         return stages + patches + offsets * (8 if wide else 4) + (8 * inner if patch.box else 12 * tile.bn)

@@ -24,7 +24,7 @@ struct fc_box {
     fc_divider pitch, part;                        // positions of a row of a patch, of one remainder in it
     fc_divider step;                               // of the columns
     fc_divider row_taps;                           // of a row
-    int height;                                    // of a tile
+    int height, positions;                         // of a tile, of its patch
     int pixels[2], taps[2];                        // (h, w) of a plane; taps that share a patch, 1 without boxes
 };
 #define PACK 0
@@ -39,7 +39,7 @@ struct fc_box {
 #define CHUNKS (BK / CHUNK)
 #define TILE_BYTES (PIECES * 512) // of 16 filters x DEPTH channels
 #define STAGE_BYTES (STEPS * BM / 16 * TILE_BYTES)
-#define PLANE ((POSITIONS + 7) / 8 * 8 + 2) // units of a chunk; the 2: other banks for the next chunk
+#define PLANE (POSITIONS + 2)              // units of a chunk; the 2: other banks for the next chunk
 #define PATCH_BYTES (CHUNKS * PLANE * 16)
 
 #if KERNEL == PACK
@@ -219,7 +219,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
 #pragma unroll 1
         for (int i = 0; i < HELD; i++) {
             const int position = position_of(i);
-            bool inside = position < POSITIONS;
+            bool inside = position < (BOX ? box.positions : POSITIONS);
 #if BOX
             const int row = fc_quotient(position, box.pitch), in_row = position - row * box.pitch.d;
             const int part = fc_quotient(in_row, box.part), column = (in_row - part * box.part.d) * c.step[2] + part;
@@ -371,7 +371,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     // -- results
     const int row = first_m + warp / WARPS_N * (16 * MT) + lane / 4 * (2 * MT);
     const int column = warp % WARPS_N * (8 * NT) + lane % 4 * 4;
-    fc_place place = {(fc_result *)result, (offset_t)c.result_stride[1], bias, add, (offset_t)c.add_stride[1], c.slope};
+    fc_place place = {(fc_result *)result, (offset_t)c.result_stride[1], bias, add, (offset_t)c.add_stride[1], (float)c.slope};
     if (SPLIT) { // (split, group, row, column)
         place.to += ((long long)(blockIdx.z * c.groups + blockIdx.y) * gemm.rows + row) * gemm.columns;
         place.stride = gemm.columns;

@@ -6,16 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...gemm import padded
 from ...source import DIVIDER, divider
 from .tiles import UNIT_BYTES, Tile
 
 _DIVIDERS = ("width", "image_tiles", "plane_tiles", "row_tiles", "pitch", "part", "step", "row_taps")
 BOX = np.dtype(
-    [*((name, DIVIDER) for name in _DIVIDERS), ("height", np.int32), ("pixels", np.int32, 2), ("taps", np.int32, 2)]
+    [*((name, DIVIDER) for name in _DIVIDERS), ("height", np.int32), ("positions", np.int32), ("pixels", np.int32, 2),
+     ("taps", np.int32, 2)]
 )
 """fc_box of kernels.cu."""
 MAX_POSITIONS = 1024
 """Of a patch."""
+SHARED_TEXT = 64
+"""Positions are rounded up to its multiples, and units of a step to powers of two, so that layers share kernels."""
 FETCHED = 0.8
 """What fetching a position takes, over its products with a tile's rows."""
 
@@ -80,7 +84,8 @@ def box_struct(c: np.ndarray, box: Box | None) -> np.ndarray:
               int(c["taps"][2]))  # fmt: skip
     for name, value in zip(_DIVIDERS, values, strict=True):
         made[name] = divider(value)
-    made["height"], made["pixels"], made["taps"] = box.height, (height, width), c["taps"][1:]
+    made["height"], made["positions"] = box.height, box.positions
+    made["pixels"], made["taps"] = (height, width), c["taps"][1:]
     return made
 
 
@@ -101,13 +106,14 @@ class Patch:
     @classmethod
     def of(cls, tile: Tile, box: Box | None, taps: int, along: str, itemsize: int) -> Patch:
         """Of so many taps that share it, over whose steps fetching the next one is spread."""
-        chunks, positions = tile.bk * itemsize // UNIT_BYTES, box.positions if box else tile.bn
+        chunks, positions = tile.bk * itemsize // UNIT_BYTES, padded(box.positions, SHARED_TEXT) if box else tile.bn
         is_copied = along == "CHANNELS"
         held = -(-positions * (chunks if is_copied else 1) // tile.threads)
         units, buffers, steps = held if is_copied else held * chunks, 2, taps
         if is_copied:  # copies have STAGES - 1 steps to arrive
             buffers, steps = (2, taps - tile.stages + 2) if taps >= tile.stages else (tile.stages, taps)
-        return cls(box, positions, along, held, -(-units // steps), buffers)
+        parts = min(1 << (-(-units // steps) - 1).bit_length(), units)
+        return cls(box, positions, along, held, parts, buffers)
 
     def defines(self) -> dict[str, int | str]:
         """For the kernels' text."""

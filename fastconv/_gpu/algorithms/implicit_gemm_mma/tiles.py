@@ -23,6 +23,10 @@ class Tile:
     stages: int
     resident: int
     """Blocks of a multiprocessor, which bounds registers."""
+    cycles: float
+    """Of a step of forward problems, where so many blocks run; by the model of ``python -m bench gpu-model``."""
+    alone: float
+    """What a step takes where but one block runs, over that."""
 
     @property
     def bm(self) -> int:
@@ -51,9 +55,13 @@ class Tile:
 
 
 TILES: Mapping[str, tuple[Tile, ...]] = {
-    "bf16": (Tile(2, 2, 4, 8, 32, 3, 2), Tile(1, 4, 4, 8, 32, 3, 2), Tile(2, 2, 2, 4, 32, 3, 4)),
-    "tf32": (Tile(2, 2, 4, 8, 16, 3, 2), Tile(2, 2, 2, 4, 16, 3, 4)),
-    "3xtf32": (Tile(2, 2, 2, 8, 16, 3, 2), Tile(2, 2, 2, 4, 16, 3, 3)),
+    "bf16": (
+        Tile(2, 2, 4, 8, 32, 3, 2, 544, 1.3),
+        Tile(1, 4, 4, 8, 32, 3, 2, 600, 1.3),
+        Tile(2, 2, 2, 4, 32, 3, 4, 180, 1.5),
+    ),
+    "tf32": (Tile(2, 2, 4, 8, 16, 3, 2, 600, 1.3), Tile(2, 2, 2, 4, 16, 3, 4, 200, 1.5)),
+    "3xtf32": (Tile(2, 2, 2, 8, 16, 3, 2, 1100, 1.2), Tile(2, 2, 2, 4, 16, 3, 3, 500, 1.2)),
 }
 """By the arithmetic."""
 
