@@ -89,10 +89,11 @@ def main() -> int:
     """Write the tables of the example kernels and of the plain ones."""
     sys.path.append(str(Path(__file__).parent.parent))  # last: an installed fastconv goes before the sources
     import gpu_kernels
-    from gpu_kernels import memory_bound, plain
+    from gpu_kernels import implicit_gemm_mma, memory_bound, plain
 
     tables = {gpu_kernels.RESOURCES: gpu_kernels.VARIANTS, plain.RESOURCES: plain.VARIANTS}
     tables[memory_bound.TABLE] = memory_bound.VARIANTS
+    tables[implicit_gemm_mma.TABLE] = implicit_gemm_mma.VARIANTS
     return max([_write(path, variants) for path, variants in tables.items()])
 
 

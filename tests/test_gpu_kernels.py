@@ -11,7 +11,7 @@ import pytest
 import gpu_kernels
 import nvrtc_gate
 from emulated_cupy import nvrtc
-from gpu_kernels import Launcher, memory_bound
+from gpu_kernels import Launcher, implicit_gemm_mma, memory_bound
 
 needs_nvrtc = pytest.mark.skipif(nvrtc.library() is None, reason=nvrtc.MISSING)
 
@@ -75,7 +75,8 @@ def test_wgmma(cp: Any, x_shape: Any, filters: int, tile_w: int) -> None:
 
 
 TABLES = {"examples": (gpu_kernels.VARIANTS, gpu_kernels.RESOURCES),
-          "memory-bound": (memory_bound.VARIANTS, memory_bound.TABLE)}  # fmt: skip
+          "memory-bound": (memory_bound.VARIANTS, memory_bound.TABLE),
+          "implicit_gemm_mma": (implicit_gemm_mma.VARIANTS, implicit_gemm_mma.TABLE)}  # fmt: skip
 
 
 @needs_nvrtc
@@ -88,6 +89,10 @@ def test_every_architecture_compiles_them_to_what_the_table_says(name: str) -> N
     for key, found in nvrtc_gate.compile_all(variants).items():
         assert isinstance(found, nvrtc.Resources), f"{key}: {found}"
         assert table.allows(key, found), f"{key}: {found}, written {table.rows[key]}"
+
+
+def test_products_of_tensor_cores_keep_all_in_registers() -> None:
+    assert {used.local_bytes for used in nvrtc_gate.Table.read(implicit_gemm_mma.TABLE).rows.values()} == {0}
 
 
 def test_memory_bound_kernels_keep_their_budget() -> None:

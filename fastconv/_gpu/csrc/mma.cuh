@@ -1,7 +1,7 @@
 // Products of tiles in shared memory by mma.sync, and what is done with their sums.
 //
-// A warp computes 16 MT rows x 8 NT columns. Lane l, g = l / 4, t = l % 4: its sums of rows g 2 MT + (0 .. 2 MT - 1) and
-// of columns 16 j + 4 t + (0 .. 3) are neighbours, sum[i][2 j + p / 2][2 f + p % 2] that of row 2 i + f, column p.
+// A warp computes 16 MT rows x 8 NT columns. Lane l, g = l / 4, t = l % 4: its sums of rows g 2 MT + (0 .. 2 MT - 1)
+// and of columns 16 j + 4 t + (0 .. 3) are neighbours, sum[i][2 j + p / 2][2 f + p % 2] that of row 2 i + f, column p.
 #define SINGLY 0
 #define COLUMNS 1
 #define ROWS 2
@@ -22,12 +22,12 @@ typedef float fc_result; // sums of a split, or of arrays of 16 bits with wider 
 typedef fc_element fc_result;
 #endif
 
-// PRODUCTS 1: the nearest tf32. PRODUCTS 3: x = large + small, whose last two bits tensor cores do not look at. Infinities
-// have no such sum: what comes of them is NaN.
+// PRODUCTS 1: the nearest tf32. PRODUCTS 3: x = large + small, whose last two bits tensor cores do not look at.
+// Infinities have no such sum: what comes of them is NaN.
 static __device__ __forceinline__ void fc_split_tf32(float x, fc_u32 &large, fc_u32 &small) {
 #if PRODUCTS == 3
     large = __float_as_uint(x) & 0xffffe000u;
-    small = __float_as_uint(fc_plus(x, -__uint_as_float(large)));
+    small = __float_as_uint(fc_plus(x, __uint_as_float(large ^ 0x80000000u)));
 #else
     large = small = fc_to_tf32(x);
 #endif
@@ -133,7 +133,8 @@ static __device__ __forceinline__ void fc_finish(float (&z)[V], const fc_place &
         float add[V];
         fc_load<V>(place.add + (add_at + f * place.add_stride), add);
 #pragma unroll
-        for (int e = 0; e < V; e++) z[e] = fc_plus(HAS_BIAS ? fc_plus(z[e], bias[V > 1 && STORED == ROWS ? e : 0]) : z[e], add[e]);
+        for (int e = 0; e < V; e++)
+            z[e] = fc_plus(HAS_BIAS ? fc_plus(z[e], bias[V > 1 && STORED == ROWS ? e : 0]) : z[e], add[e]);
     } else if (HAS_BIAS) {
 #pragma unroll
         for (int e = 0; e < V; e++) z[e] = fc_plus(z[e], bias[V > 1 && STORED == ROWS ? e : 0]);
@@ -143,8 +144,8 @@ static __device__ __forceinline__ void fc_finish(float (&z)[V], const fc_place &
     fc_put<V>(place.to + (at + f * place.stride), z);
 }
 
-// Stores the lane's sums; `place` begins with its first row, of `rows` that there are, the tables with its first column.
-// STORED: vectors of four along COLUMNS (pixels), along ROWS (channels), or SINGLY.
+// Stores the lane's sums; `place` begins with its first row, of `rows` that there are, the tables with its first
+// column. STORED: vectors of four along COLUMNS (pixels), along ROWS (channels), or SINGLY.
 static __device__ __forceinline__ void fc_store_tile(float (&sum)[MT][NT][4], const fc_place &place, int rows,
                                                      const offset_t *result_at, const offset_t *add_at) {
     float bias[2 * MT];

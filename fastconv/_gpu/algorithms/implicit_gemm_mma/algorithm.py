@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ...._algorithm import MAX_PHASES, ErrorBound, Machine, Params
-from ...._correlation import Correlation
 from ...._problem import ConvProblem
 from ... import device, memory
 from ...algorithm import GpuAlgorithm, Operation, places_fit

@@ -35,9 +35,7 @@ class Builder:
         """Of the source and the result of correlations."""
         shapes = {"input": problem.input_shape, "output": problem.output_shape, "weight": problem.weight_shape,
                   "add": problem.result_shape}  # fmt: skip
-        self.layouts = {
-            role: _without_single_axes(layout, shapes[role]) for role, layout in operation.layouts.items()
-        }
+        self.layouts = {role: _without_single_axes(layout, shapes[role]) for role, layout in operation.layouts.items()}
 
     def text(self, file: str, **defines: int | str) -> str:
         """The source of a kernel."""
@@ -65,7 +63,14 @@ def _without_single_axes(layout: Layout, shape: tuple[int, ...]) -> Layout:
     return Layout(layout.dtype, tuple(strides), layout.alignment)
 
 
-_DEFINES: dict[str, int | str] = {"WIDE": 0, "SPLIT": 0, "MARKED": 0, "FLOAT_RESULT": 0, "STORED": "SINGLY", **NOT_FINISHED}
+_DEFINES: dict[str, int | str] = {
+    "WIDE": 0,
+    "SPLIT": 0,
+    "MARKED": 0,
+    "FLOAT_RESULT": 0,
+    "STORED": "SINGLY",
+    **NOT_FINISHED,
+}
 
 
 @functools.cache

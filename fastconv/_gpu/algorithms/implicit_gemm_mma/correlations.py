@@ -164,8 +164,9 @@ class Correlations(Builder):
         patch = Patch.of(self.tile, product.box, product.inner, along, self.itemsize)
         wide = int(self.limits.wide or extent(c, is_gradient=False) > self.limits.elements)
         defines: dict[str, int | str] = {
-            "KERNEL": "CORRELATE", "WIDE": wide, "CHECKED": product.checked & (1 if product.box else 7), "SPLIT": int(is_split),
-            "FLOAT_RESULT": int(is_split), "MARKED": int(mark is not None), "STORED": self._stored(product),
+            "KERNEL": "CORRELATE", "WIDE": wide, "CHECKED": product.checked & (1 if product.box else 7),
+            "SPLIT": int(is_split), "FLOAT_RESULT": int(is_split), "MARKED": int(mark is not None),
+            "STORED": self._stored(product),
             "WHOLE_BLOCKS": int(self.common.channels % self.tile.bk == 0), **patch.defines(),
             "SEVERAL": int(product.depth > self.channels // self.tile.bk),
             **(NOT_FINISHED if is_split else finishing(epilogue)),

@@ -1,9 +1,9 @@
 // Weight gradients on tensor cores by mma.sync (sm_80 and later): any strides, padding, dilation and groups, in place.
 //
-// M = filters, N = (tap, channel), the channels of a tap filled up to whole units; reduction = pixels (n, d, h, w), BK of
-// them a step. Both operands lie in shared memory as units of 16 bytes: CHUNK filters, or channels, of one pixel, as
-// (chunk, pixel). Fragments have pixels along their rows' other side: ldmatrix transposes elements of 16 bits; of float32
-// a lane takes a whole unit, whose four elements belong to four tiles.
+// M = filters, N = (tap, channel), the channels of a tap filled up to whole units; reduction = pixels (n, d, h, w), BK
+// of them a step. Both operands lie in shared memory as units of 16 bytes: CHUNK filters, or channels, of one pixel, as
+// (chunk, pixel). Fragments have pixels along their rows' other side: ldmatrix transposes elements of 16 bits; of
+// float32 a lane takes a whole unit, whose four elements belong to four tiles.
 //
 // A thread fetches units of one pixel a step: of whichever strides, CHUNK loads a unit; A_ALONG, B_ALONG CHANNELS: one
 // asynchronous copy. The sums of a split are stored as (split, group, filter, column); add_partials.cu adds them.
@@ -86,8 +86,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
         const fc_pixel at = fc_decode(min(next, gemm.depth - 1), gemm);
         const fc_pixel from = {at.n, at.d * c.step[0] + c.first[0], at.h * c.step[1] + c.first[1],
                                at.w * c.step[2] + c.first[2]};
-        now = {a_base + (offset_t)fc_offset(at, c.result_stride), b_base + (offset_t)fc_offset(from, c.source_stride),
-               from.d, from.h, from.w, next < end};
+        now = {a_base + (offset_t)fc_offset(at, c.result_stride),
+               b_base + (offset_t)fc_offset(from, c.source_stride),
+               from.d,
+               from.h,
+               from.w,
+               next < end};
         next += BK;
     };
     auto fetch_rows = [&](unsigned char *stage, int first) {
@@ -156,8 +160,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
 #endif
     };
     auto load_columns = [&](fc_u32(&x)[NT / 2][4], const unsigned char *stage, int k) {
-        const unsigned char *from =
-            stage + ((PLANES_A + warp_n * (8 * NT / CHUNK)) * PITCH + k * DEPTH) * 16;
+        const unsigned char *from = stage + ((PLANES_A + warp_n * (8 * NT / CHUNK)) * PITCH + k * DEPTH) * 16;
 #if ELEMENT == FLOAT32
 #pragma unroll
         for (int j = 0; j < NT; j += 4)
@@ -199,7 +202,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
 #if PRODUCTS == 3
         float part[MT][NT][4] = {};
 #else
-        float(&part)[MT][NT][4] = sum;
+        float (&part)[MT][NT][4] = sum;
 #endif
 #pragma unroll
         for (int k = 0; k < STEPS; k++) {
@@ -247,7 +250,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
                     if (n >= gemm.columns) continue;
                     const float z = sum[i][j][2 * r + e];
 #if SPLIT
-                    ((float *)weight)[((long long)(blockIdx.z * c.groups + group) * gemm.rows + row) * gemm.columns + n] = z;
+                    ((float *)
+                         weight)[((long long)(blockIdx.z * c.groups + group) * gemm.rows + row) * gemm.columns + n] = z;
 #else
                     const fc_column at = fc_column_of(n, gemm);
                     if (at.channel < c.channels)

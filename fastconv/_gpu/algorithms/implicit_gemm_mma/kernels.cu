@@ -1,7 +1,7 @@
 // Implicit GEMM on tensor cores by mma.sync (sm_80 and later): any strides, padding, dilation and groups, in place.
 //
-// M = result channels, N = pixels (n, d, h, w), reduction = (tap, channel). Operands lie in shared memory as units of 16
-// bytes, CHUNK channels each, which ldmatrix reads one by one: a fragment may begin at any pixel.
+// M = result channels, N = pixels (n, d, h, w), reduction = (tap, channel). Operands lie in shared memory as units of
+// 16 bytes, CHUNK channels each, which ldmatrix reads one by one: a fragment may begin at any pixel.
 //
 //   pack_weights   weights as (group, tap, 2 CHUNK channels, 16 filters) in the order of fragments, see `fc_unit`
 //   correlate      forward and input gradients; a launch for every stride phase
@@ -19,13 +19,13 @@
 //
 // Preconditions. Unless WIDE, all offsets of elements from the first one of a launch's arrays fit in 32 bits.
 struct fc_box {
-    fc_divider width;                              // of a tile, in pixels
+    fc_divider width;                               // of a tile, in pixels
     fc_divider image_tiles, plane_tiles, row_tiles; // tiles of an image, of its plane, of a row of them
-    fc_divider pitch, part;                        // positions of a row of a patch, of one remainder in it
-    fc_divider step;                               // of the columns
-    fc_divider row_taps;                           // of a row
-    int height, positions;                         // of a tile, of its patch
-    int pixels[2], taps[2];                        // (h, w) of a plane; taps that share a patch, 1 without boxes
+    fc_divider pitch, part;                         // positions of a row of a patch, of one remainder in it
+    fc_divider step;                                // of the columns
+    fc_divider row_taps;                            // of a row
+    int height, positions;                          // of a tile, of its patch
+    int pixels[2], taps[2];                         // (h, w) of a plane; taps that share a patch, 1 without boxes
 };
 #define PACK 0
 #define CORRELATE 1
@@ -39,14 +39,14 @@ struct fc_box {
 #define CHUNKS (BK / CHUNK)
 #define TILE_BYTES (PIECES * 512) // of 16 filters x DEPTH channels
 #define STAGE_BYTES (STEPS * BM / 16 * TILE_BYTES)
-#define PLANE (POSITIONS + 2)              // units of a chunk; the 2: other banks for the next chunk
+#define PLANE (POSITIONS + 2) // units of a chunk; the 2: other banks for the next chunk
 #define PATCH_BYTES (CHUNKS * PLANE * 16)
 
 #if KERNEL == PACK
 // A thread per unit of a tile of 16 filters x DEPTH channels, all taps. A unit is what a lane takes of a fragment of A:
 // rows g and g + 8, in words of channels. Row r of tile i of a warp is filter (r % 8) 2 MT + 2 i + r / 8, so that a
-// lane's results are neighbours. With MARKED there is a byte for every block in front, a multiple of 256 of them: whether
-// one of its weights is not finite.
+// lane's results are neighbours. With MARKED there is a byte for every block in front, a multiple of 256 of them:
+// whether one of its weights is not finite.
 extern "C" __global__ void __launch_bounds__(128)
     pack_weights(const fc_element *__restrict__ weight, fc_element *packed, const __grid_constant__ fc_correlation c,
                  const __grid_constant__ fc_gemm gemm) {
@@ -94,9 +94,8 @@ extern "C" __global__ void __launch_bounds__(128)
 #endif
 
 #if KERNEL == CORRELATE
-#define HELD                                                                                                           \
-    (((ALONG == CHANNELS ? POSITIONS * CHUNKS : POSITIONS) + THREADS - 1) / THREADS) // positions of a thread
-#define UNITS (ALONG == CHANNELS ? HELD : HELD * CHUNKS)                             // that a thread fills of a patch
+#define HELD (((ALONG == CHANNELS ? POSITIONS * CHUNKS : POSITIONS) + THREADS - 1) / THREADS) // positions of a thread
+#define UNITS (ALONG == CHANNELS ? HELD : HELD * CHUNKS) // that a thread fills of a patch
 
 // The pixel of a column of the block's tile; n < 0: there is none.
 static __device__ __forceinline__ fc_pixel fc_tile_pixel(int column, int tile, const fc_gemm &gemm, const fc_box &box) {
@@ -130,7 +129,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     int *first = (int *)(source_at + (BOX ? 0 : BN));    // and their (d, h, w)
     int2 *tap_at = (int2 *)(source_at + (BOX ? 0 : BN)); // of the taps of a box: where weights and positions are
     const int thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
-    const int tile = fc_quotient(blockIdx.x, gemm.filter_tiles), first_m = (blockIdx.x - tile * gemm.filter_tiles.d) * BM;
+    const int tile = fc_quotient(blockIdx.x, gemm.filter_tiles),
+              first_m = (blockIdx.x - tile * gemm.filter_tiles.d) * BM;
     for (int i = thread; i < BN; i += THREADS) {
         fc_pixel at = fc_tile_pixel(i, tile, gemm, box);
         const bool there = at.n >= 0;
@@ -194,8 +194,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
 #pragma unroll
         for (int i = 0; i < a_units / THREADS; i++) {
             const int row = i * THREADS / a_row, rest = i * THREADS % a_row;
-            fc_copy_async<16>(to + i * THREADS * 16,
-                              from + row * gemm.padded_filters * DEPTH * PIECES + rest * CHUNK, valid);
+            fc_copy_async<16>(to + i * THREADS * 16, from + row * gemm.padded_filters * DEPTH * PIECES + rest * CHUNK,
+                              valid);
         }
         a_tap++, weights++;
         const bool is_over = !BOX || a_tap == taps;
@@ -235,13 +235,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
             if (CHECKED & 1) inside &= (fc_u32)(first[pixel] + d) < c.source_size[0];
             if (CHECKED & 2) inside &= (fc_u32)(first[BN + pixel] + h) < c.source_size[1];
             if (CHECKED & 4) inside &= (fc_u32)(first[2 * BN + pixel] + w) < c.source_size[2];
-            const offset_t to = source_at[pixel] + (offset_t)(d * c.source_stride[2] + h * c.source_stride[3] +
-                                                              w * c.source_stride[4]);
+            const offset_t to =
+                source_at[pixel] + (offset_t)(d * c.source_stride[2] + h * c.source_stride[3] + w * c.source_stride[4]);
 #endif
             from_at[i * THREADS + thread] = inside ? to : OUTSIDE;
         }
     };
-    fc_u32 held[PARTS][CHUNK]; // PIXELS: on their way from memory
+    fc_u32 held[PARTS][CHUNK];                                 // PIXELS: on their way from memory
     auto fetch_part = [&](int part, int patch, bool fetches) { // CHANNELS: into the patch at once
 #pragma unroll
         for (int j = 0; j < PARTS; j++) {
@@ -253,8 +253,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
             const int position = position_of(i), left = min(max(c.channels - channel, 0), CHUNK);
             if (fetches && unit < UNITS && position < POSITIONS)
                 fc_copy_async<16>(patches + patch * PATCH_BYTES + (chunk * PLANE + fc_slot(position)) * 16,
-                                  inside && left ? b_from + (at + channel) : source,
-                                  inside ? left * SIZE : 0);
+                                  inside && left ? b_from + (at + channel) : source, inside ? left * SIZE : 0);
 #else
             const char *from = (const char *)(b_from + (at + channel * channel_stride));
 #pragma unroll
@@ -297,7 +296,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     auto load_weights = [&](fc_u32(&x)[PIECES][MT][4], int k, int stage) {
 #pragma unroll
         for (int i = 0; i < MT * PIECES; i++) {
-            const uint4 unit = *(const uint4 *)(shared + stage * STAGE_BYTES + a_lane + (k * BM / 16 * PIECES + i) * 512);
+            const uint4 unit =
+                *(const uint4 *)(shared + stage * STAGE_BYTES + a_lane + (k * BM / 16 * PIECES + i) * 512);
             fc_u32(&to)[4] = x[i % PIECES][i / PIECES];
             to[0] = unit.x, to[1] = unit.y, to[2] = unit.z, to[3] = unit.w;
         }
@@ -336,7 +336,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
 #if PRODUCTS == 3
             float part[MT][NT][4] = {};
 #else
-            float(&part)[MT][NT][4] = sum;
+            float (&part)[MT][NT][4] = sum;
 #endif
             const int shift = BOX ? tap_at[tap].y : 0;
             const bool fetches = fetched < count && tap * PARTS < UNITS;
@@ -371,7 +371,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     // -- results
     const int row = first_m + warp / WARPS_N * (16 * MT) + lane / 4 * (2 * MT);
     const int column = warp % WARPS_N * (8 * NT) + lane % 4 * 4;
-    fc_place place = {(fc_result *)result, (offset_t)c.result_stride[1], bias, add, (offset_t)c.add_stride[1], (float)c.slope};
+    fc_place place = {(fc_result *)result, (offset_t)c.result_stride[1], bias, add, (offset_t)c.add_stride[1],
+                      (float)c.slope};
     if (SPLIT) { // (split, group, row, column)
         place.to += ((long long)(blockIdx.z * c.groups + blockIdx.y) * gemm.rows + row) * gemm.columns;
         place.stride = gemm.columns;

@@ -12,8 +12,13 @@ from .tiles import UNIT_BYTES, Tile
 
 _DIVIDERS = ("width", "image_tiles", "plane_tiles", "row_tiles", "pitch", "part", "step", "row_taps")
 BOX = np.dtype(
-    [*((name, DIVIDER) for name in _DIVIDERS), ("height", np.int32), ("positions", np.int32), ("pixels", np.int32, 2),
-     ("taps", np.int32, 2)]
+    [
+        *((name, DIVIDER) for name in _DIVIDERS),
+        ("height", np.int32),
+        ("positions", np.int32),
+        ("pixels", np.int32, 2),
+        ("taps", np.int32, 2),
+    ]
 )
 """fc_box of kernels.cu."""
 MAX_POSITIONS = 1024
@@ -22,6 +27,8 @@ SHARED_TEXT = 64
 """Positions are rounded up to its multiples, and units of a step to powers of two, so that layers share kernels."""
 FETCHED = 0.8
 """What fetching a position takes, over its products with a tile's rows."""
+LINE = 24
+"""Positions that are read in vain beside every row of a patch: memory comes in sectors."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ def box_of(c: np.ndarray, pixels: int, limit: int) -> Box | None:
         high = -(-height // -(-height // high))
         part = -(-((wide - 1) * sw + (tw - 1) * dw + 1) // sw)
         box = Box(high, wide, (high - 1) * sh + (th - 1) * dh + 1, part, sw)
-        count = planes * box.tiles(height, width) * (th * tw * pixels + FETCHED * box.positions)
+        count = planes * box.tiles(height, width) * (th * tw * pixels + FETCHED * (box.positions + LINE * box.rows))
         if box.positions <= limit and count < least:
             best, least = box, count
     return best
