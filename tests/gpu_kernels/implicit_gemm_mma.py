@@ -19,10 +19,24 @@ TABLE = Path(__file__).parent / "implicit_gemm_mma.txt"
 GATED = (
     # kernel, problem, arithmetic, tile, splits, 64-bit offsets
     ("correlate", "forward 8x128x28x28 128x128x3x3 p1 bfloat16 +bias+relu", "bf16", "128x128x32", 1, False),
-    ("correlate", "backward_input 2x60x9x9 60x60x3x3 s2 p1 float16 channels_last +add+gelu", "bf16", "64x256x32", 1, True),
+    (
+        "correlate",
+        "backward_input 2x60x9x9 60x60x3x3 s2 p1 float16 channels_last +add+gelu",
+        "bf16",
+        "64x256x32",
+        1,
+        True,
+    ),
     ("correlate", "forward 8x128x28x28 128x128x3x3 p1", "3xtf32", "64x128x16", 1, False),
     ("weight_gradient", "backward_weight 8x128x28x28 128x128x3x3 p1 bfloat16", "bf16", "128x128x32", 4, False),
-    ("weight_gradient", "backward_weight 2x60x9x9x9 60x60x3x3x3 p1 channels_last DHWIO", "3xtf32", "64x128x16", 1, True),
+    (
+        "weight_gradient",
+        "backward_weight 2x60x9x9x9 60x60x3x3x3 p1 channels_last DHWIO",
+        "3xtf32",
+        "64x128x16",
+        1,
+        True,
+    ),
 )
 """What is compiled for every architecture: of each kernel what differs most."""
 

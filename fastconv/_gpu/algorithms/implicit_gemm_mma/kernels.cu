@@ -15,7 +15,9 @@
 //
 // Numerics. Products are exact, sums float32 as tensor cores add them: rounded to zero, some at a time. PRODUCTS 1:
 // elements of 16 bits, or float32 rounded to tf32. PRODUCTS 3: float32 as a sum of two tf32, without the product of the
-// small ones; the sums of a step are added to those before in float32, rounded to nearest. Subnormal numbers are kept.
+// small ones; the sums of a step are added to those before in float32, rounded to nearest. Then what is not finite has
+// no such sum, and MARKED says whether the results of a block have to be computed again. Subnormal results of float32
+// may be zeros.
 //
 // Preconditions. Unless WIDE, all offsets of elements from the first one of a launch's arrays fit in 32 bits.
 struct fc_box {
