@@ -11,6 +11,7 @@ import numpy as np
 
 from fastconv import ConvProblem
 from fastconv._gpu.algorithm import Operation
+from fastconv._gpu.compile import DEFAULT_SHARED_BYTES
 from fastconv._gpu.launch import Launch, Workspace
 from fastconv._gpu.layout import Layout, alignment_of
 from fastconv._problem import DATA_AXES, RESULT, WEIGHT_AXES, numpy_dtype
@@ -41,6 +42,8 @@ def start(cp: Any, launches: Sequence[Launch], arrays: Mapping[str, Any],
     given = dict(arrays, workspace=cp.full((size,), POISON, np.uint8) if size else None)
     for launch in launches:
         kernel = _function(cp, launch.kernel, edit(launch.source))
+        if launch.shared_bytes > DEFAULT_SHARED_BYTES:
+            kernel.max_dynamic_shared_size_bytes = launch.shared_bytes
         arguments = [
             given.get(x, 0) if isinstance(x, str)
             else given["workspace"][x.offset_bytes :] if isinstance(x, Workspace) and size

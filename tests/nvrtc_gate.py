@@ -88,13 +88,9 @@ class Table:
 def main() -> int:
     """Write the tables of the example kernels and of the plain ones."""
     sys.path.append(str(Path(__file__).parent.parent))  # last: an installed fastconv goes before the sources
-    import gpu_kernels
-    from gpu_kernels import library, memory_bound, plain
+    from gpu_kernels.tables import TABLES
 
-    tables = {gpu_kernels.RESOURCES: gpu_kernels.VARIANTS, plain.RESOURCES: plain.VARIANTS}
-    tables[memory_bound.TABLE] = memory_bound.VARIANTS
-    tables[library.TABLE] = library.VARIANTS
-    return max([_write(path, variants) for path, variants in tables.items()])
+    return max([_write(path, variants) for variants, path in TABLES.values()])
 
 
 def _write(path: Path, variants: Iterable[Variant]) -> bool:

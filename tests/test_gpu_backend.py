@@ -1,4 +1,4 @@
-"""The GPU's backend beside the CPU's: the same names, the same rooms; its plain kernels against a table and changed."""
+"""The GPU's backend beside the CPU's: the same names, the same rooms; its plain kernels changed."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ import numpy as np
 import pytest
 
 import fastconv
-import nvrtc_gate
 from array_modules import ArrayModule, array_module
 from emulated_cupy import KernelError, nvrtc
 from fastconv._backend import CPU, Backend, backend_of, find_backend
 from fastconv._choose.select import forget_plans
 from fastconv._gpu import registry, source
 from gpu_cases import BIAS, W2, X2, integers
-from gpu_kernels import plain
 
 PACKAGE = Path(fastconv.__file__).parent
 needs_nvrtc = pytest.mark.skipif(nvrtc.library() is None, reason=nvrtc.MISSING)
 
 CPU_ONLY = {"depthwise_nhwc", "direct", "fft_fused", "fft_scipy", "im2col", "small_groups", "split_bf16", "winograd"}
 """Rooms that the GPU has not."""
-GPU_ONLY = {"gemm"}
+GPU_ONLY = {"gemm", "implicit_gemm_mma"}
 
 
 @pytest.fixture
@@ -84,18 +82,7 @@ def test_facts_and_fingerprint(gpu: ArrayModule) -> None:
         assert backend.fingerprint() != here
 
 
-# -- the gates of plain kernels
-@needs_nvrtc
-def test_every_architecture_compiles_them_to_what_the_table_says() -> None:
-    """After a change of a kernel: ``python tests/nvrtc_gate.py``, and look at what has become of the table."""
-    table, used = nvrtc_gate.Table.read(plain.RESOURCES), nvrtc_gate.compile_all(plain.VARIANTS)
-    assert set(table.rows) == set(used)
-    for key, found in used.items():
-        assert isinstance(found, nvrtc.Resources), f"{key}: {found}"
-        assert table.allows(key, found), f"{key}: {found}, written {table.rows[key]}"
-        assert found.local_bytes == 0, f"{key} spills"
-
-
+# -- changes of plain kernels
 MUTATIONS = [
     # file, what is changed, into what: each must change a result or be reported
     ("elementwise/kernels.cu", "__syncthreads();\n            if", "if"),

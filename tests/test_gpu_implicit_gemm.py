@@ -14,8 +14,8 @@ from fastconv import ConvProblem
 from fastconv._algorithm import Machine
 from fastconv._gpu.algorithm import Operation
 from fastconv._gpu.algorithms.implicit_gemm import ALGORITHMS
-from fastconv._gpu.algorithms.implicit_gemm.parts import UNLIMITED, Limits
 from fastconv._gpu.algorithms.implicit_gemm.tiles import TILES
+from fastconv._gpu.parts import UNLIMITED, Limits
 from gpu_kernels.implicit_gemm import run
 
 ROLES = {"forward": ("input", "weight"), "backward_input": ("output", "weight"), "backward_weight": ("input", "output")}

@@ -11,7 +11,8 @@ import pytest
 import gpu_kernels
 import nvrtc_gate
 from emulated_cupy import nvrtc
-from gpu_kernels import Launcher, library, memory_bound
+from gpu_kernels import Launcher, implicit_gemm_mma, library, memory_bound, plain
+from gpu_kernels.tables import TABLES
 
 needs_nvrtc = pytest.mark.skipif(nvrtc.library() is None, reason=nvrtc.MISSING)
 
@@ -74,11 +75,6 @@ def test_wgmma(cp: Any, x_shape: Any, filters: int, tile_w: int) -> None:
     np.testing.assert_array_equal(y, bfloat16(convolution(x, w, pad=1) + bias[:, None, None]))
 
 
-TABLES = {"examples": (gpu_kernels.VARIANTS, gpu_kernels.RESOURCES),
-          "memory-bound": (memory_bound.VARIANTS, memory_bound.TABLE),
-          "library": (library.VARIANTS, library.TABLE)}  # fmt: skip
-
-
 @needs_nvrtc
 @pytest.mark.parametrize("name", TABLES)
 def test_every_architecture_compiles_them_to_what_the_table_says(name: str) -> None:
@@ -89,6 +85,14 @@ def test_every_architecture_compiles_them_to_what_the_table_says(name: str) -> N
     for key, found in nvrtc_gate.compile_all(variants).items():
         assert isinstance(found, nvrtc.Resources), f"{key}: {found}"
         assert table.allows(key, found), f"{key}: {found}, written {table.rows[key]}"
+
+
+def test_products_of_tensor_cores_keep_all_in_registers() -> None:
+    assert {used.local_bytes for used in nvrtc_gate.Table.read(implicit_gemm_mma.TABLE).rows.values()} == {0}
+
+
+def test_plain_kernels_spill_nothing() -> None:
+    assert {used.local_bytes for used in nvrtc_gate.Table.read(plain.RESOURCES).rows.values()} == {0}
 
 
 def test_memory_bound_kernels_keep_their_budget() -> None:

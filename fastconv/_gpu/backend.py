@@ -99,6 +99,8 @@ def target(algorithm: Algorithm, problem: ConvProblem) -> ConvProblem | None:
 
     Complex ones are for algorithms that do not mix elements: the others promise their error for real numbers alone.
     """
+    if not algorithm.is_available():
+        return None
     if problem.dtype in algorithm.dtypes:
         return problem
     real = complex_numbers.real_problem(problem)

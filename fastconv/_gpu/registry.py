@@ -6,7 +6,7 @@ from importlib import import_module
 
 from .algorithm import GpuAlgorithm
 
-ROOMS = ("implicit_gemm", "gemm", "depthwise_nchw", "reference")
+ROOMS = ("implicit_gemm", "implicit_gemm_mma", "gemm", "depthwise_nchw", "reference")
 """Folders of ``algorithms``."""
 
 ALGORITHMS: tuple[GpuAlgorithm, ...] = tuple(

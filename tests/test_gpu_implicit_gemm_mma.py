@@ -1,0 +1,269 @@
+"""The GPU's implicit_gemm on tensor cores: exact on small integers, errors on others, NaN and Inf, mutations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import oracle
+from fastconv import ConvProblem
+from fastconv._accuracy import RESULT_ROUNDOFF
+from fastconv._backend import find_backend
+from fastconv._choose.select import admitted
+from fastconv._gpu.algorithm import Operation
+from fastconv._gpu.algorithms.implicit_gemm_mma import ALGORITHMS
+from fastconv._gpu.algorithms.implicit_gemm_mma.patches import box_of
+from fastconv._gpu.launch import Launch
+from fastconv._gpu.parts import UNLIMITED, Limits
+from fastconv._gpu.phases import phases_of
+from fastconv._problem import RESULT
+from gpu_kernels.implicit_gemm_mma import launches
+from gpu_launches import layout_of, on_host, placed, start
+from operands import integer_operands, numpy_dtype
+
+NARROW, STRICT, TF32 = ALGORITHMS
+SMALL = {"bf16": "64x64x32", "tf32": "64x64x16", "3xtf32": "64x64x16"}
+"""Tiles that most is tested with."""
+
+
+@pytest.fixture(autouse=True)
+def tensor_cores(request: pytest.FixtureRequest) -> None:
+    if "cp" in request.fixturenames and int(request.getfixturevalue("cp").cuda.Device().compute_capability) < 80:
+        pytest.skip("a device without bfloat16 and tf32")
+
+
+def expected(problem: ConvProblem, operands: dict[str, np.ndarray]) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        plain = oracle.convolve(problem, operands)
+        finished = oracle.finish(problem, plain, operands.get("bias"), operands.get("add"))
+        return finished.astype(numpy_dtype(problem.dtype))
+
+
+def computed(cp: Any, problem: ConvProblem, operands: dict[str, np.ndarray], arithmetic: str, tile: str,
+             splits: int = 1, limits: Limits = UNLIMITED, gaps: bool = False,
+             edit: Callable[[str], str] = lambda text: text) -> tuple[np.ndarray, tuple[Launch, ...]]:  # fmt: skip
+    """The result and what was launched; ``gaps``: arrays with every second column alone, from the last to the first."""
+    arrays, dtype = placed(cp, problem, operands), numpy_dtype(problem.dtype)
+    if gaps:
+        for role, array in arrays.items():
+            if array.ndim == 5:
+                wide = cp.zeros((*array.shape[:4], 2 * array.shape[4] + 1), array.dtype)[..., ::-2][..., :-1]
+                wide[...] = array
+                arrays[role] = wide
+    layouts = {role: layout_of(array, dtype) for role, array in arrays.items() if array.ndim == 5}
+    made = launches(Operation(problem, layouts), {"tile": tile, "splits": splits}, arithmetic, limits)
+    start(cp, made, arrays, edit)
+    return on_host(cp.ascontiguousarray(arrays[RESULT[problem.direction]]), dtype), made
+
+
+def check(cp: Any, text: str, arithmetic: str = "bf16", tile: str = "", **options: Any) -> tuple[Launch, ...]:
+    problem = ConvProblem.parse(text)
+    operands = integer_operands(problem)
+    found, made = computed(cp, problem, operands, arithmetic, tile or SMALL[arithmetic], **options)
+    np.testing.assert_array_equal(found.astype(float), expected(problem, operands).astype(float))
+    return made
+
+
+CORRELATIONS = [
+    ("forward 2x5x9x11 70x5x3x3 p1 bfloat16", {}),
+    ("forward 2x40x9x11 70x40x3x3 p1 float16 channels_last +bias", {}),
+    ("forward 2x36x6x8 68x36x1x1 bfloat16 +bias+add+relu", {}),
+    ("forward 1x7x13x10 20x7x3x2 s2x3 p1:2x0 d1x2 float16", {"limits": Limits(wide=True)}),
+    ("forward 3x12x6x5 24x4x3x3 p1 g3 +add bfloat16", {"limits": Limits(pixels=37)}),
+    ("forward 2x4x5x6x7 9x4x2x3x2 p1x0x1 s1x2x1 bfloat16", {"gaps": True}),
+    ("forward 4x9x3x3 33x9x3x3 p1 float16", {}),
+    ("forward 2x70x4x4 68x70x1x1 channels_last float16 +bias+add", {"splits": 2}),
+    ("forward 2x130x5x6 20x130x3x3 p1 bfloat16 +bias+leaky_relu=0.5", {"splits": 3}),
+    ("backward_input 1x20x7x10 7x20x3x2 s2x3 p1:2x0 d1x2 +bias bfloat16", {"tile": "128x128x32"}),
+    ("backward_input 2x24x7x8 16x24x3x3 s2 p1 channels_last DHWIO float16 +add", {"tile": "64x256x32"}),
+    ("backward_input 1x6x5x5 8x6x1x1 s3 +bias bfloat16", {}),
+    ("forward 2x20x9x11 70x20x3x3 p1 +bias", {"arithmetic": "3xtf32"}),
+    ("backward_input 2x24x7x8 16x24x3x3 s2 p1 channels_last", {"arithmetic": "3xtf32", "tile": "64x128x16"}),
+    ("forward 1x80x5x5 20x40x3x3 p1 g2 +add", {"arithmetic": "tf32", "splits": 2}),
+]
+
+
+@pytest.mark.parametrize(("text", "options"), CORRELATIONS, ids=lambda value: value if type(value) is str else "")
+def test_forward_and_input_gradients(cp: Any, text: str, options: dict[str, Any]) -> None:
+    check(cp, text, **options)
+
+
+GRADIENTS = [
+    ("backward_weight 2x5x9x11 70x5x3x3 p1 bfloat16", {}),
+    ("backward_weight 2x7x13x10 20x7x3x2 s2x3 p1:2x0 d1x2 float16", {"splits": 3}),
+    ("backward_weight 2x12x6x5 24x4x3x3 p1 g3 bfloat16", {"limits": Limits(wide=True)}),
+    ("backward_weight 2x4x5x6x7 9x4x2x3x2 p1x0x1 s1x2x1 float16", {"tile": "128x128x32", "gaps": True}),
+    ("backward_weight 3x24x7x9 72x24x3x3 p1 channels_last DHWIO bfloat16", {"limits": Limits(pixels=37)}),
+    ("backward_weight 2x20x7x9 36x20x3x3 p1", {"arithmetic": "3xtf32", "splits": 2}),
+    ("backward_weight 2x8x7x9 36x8x3x3 p1 channels_last", {"arithmetic": "3xtf32", "tile": "64x128x16"}),
+    ("backward_weight 3x33x5x5 9x33x1x1", {"arithmetic": "tf32"}),
+]
+
+
+@pytest.mark.parametrize(("text", "options"), GRADIENTS, ids=lambda value: value if type(value) is str else "")
+def test_weight_gradients(cp: Any, text: str, options: dict[str, Any]) -> None:
+    check(cp, text, **options)
+
+
+def test_a_patch_is_read_once_for_all_taps() -> None:
+    """Of dense layers; not where the taps are so far apart that most of it would be read for nothing."""
+
+    def box(text: str) -> Any:
+        problem = ConvProblem.parse(text)
+        (phase,) = phases_of(problem, Operation.contiguous(problem).layouts)
+        return box_of(phase.packed().reshape(()), 128, 1024)
+
+    found = box("forward 8x128x28x28 128x128x3x3 p1 bfloat16")
+    assert (found.height, found.width, found.rows, found.pitch) == (4, 28, 6, 30)
+    found = box("forward 8x128x56x56 128x128x3x3 s2 p1 bfloat16")
+    assert (found.height, found.width, found.rows, found.pitch) == (4, 28, 9, 58)
+    assert box("forward 8x128x56x56 128x128x3x3 p40 d40 bfloat16") is None
+    assert box("forward 8x128x56x56 128x128x1x1 bfloat16") is None
+
+
+def test_shared_memory_has_no_bank_conflicts() -> None:
+    import emulated_cupy as cp
+    from emulated_cupy import nvrtc
+
+    if nvrtc.library() is None:
+        pytest.skip(nvrtc.MISSING)
+    with cp.pretend(devices=("H200",)):
+        for text, tile in (("forward 1x32x8x16 64x32x3x3 p1 bfloat16", "64x64x32"),
+                           ("forward 1x16x8x16 64x16x3x3 p1", "64x64x16"),
+                           ("backward_weight 1x16x8x16 64x16x3x3 p1 bfloat16", "64x64x32"),
+                           ("backward_weight 1x16x8x16 64x16x3x3 p1", "64x64x16")):  # fmt: skip
+            made = check(cp, text, "bf16" if text.endswith("16") else "3xtf32", tile)
+            (kernel,) = (x.kernel for x in made if x.kernel in ("correlate", "weight_gradient"))
+            found = cp.system.last_launch[kernel].accesses()
+            accesses = [x for x in found if "shared" in x.text and "cp.async" not in x.text]
+            assert any("ldmatrix" in x.text or "v4" in x.text for x in accesses)
+            assert [x.text for x in accesses if x.moved > x.least and x.executed > 16] == [], text
+
+
+# -- errors
+def test_levels_admit_what_they_promise() -> None:
+    for level, strict, tf32 in (("highest", True, False), ("high", True, False), ("medium", True, True),
+                                ("ieee", False, False)):  # fmt: skip
+        problem = ConvProblem.parse(f"forward 8x128x28x28 128x128x3x3 p1 {level}")
+        assert (admitted(STRICT, problem), admitted(TF32, problem)) == (strict, tf32), level
+
+
+@pytest.mark.parametrize("text", ["forward 1x40x5x6 20x40x3x3 p1", "backward_weight 2x20x9x9 20x20x3x3 p1"])
+def test_errors(cp: Any, text: str) -> None:
+    """Within the bounds; those of tf32 are larger than what two of them keep by three digits."""
+    problem, rng = ConvProblem.parse(text), np.random.default_rng(3)
+    operands = {role: rng.standard_normal(a.shape).astype("f4") for role, a in integer_operands(problem).items()}
+    exact = oracle.convolve(problem, {role: a.astype(float) for role, a in operands.items()})
+    errors = {}
+    for algorithm in (STRICT, TF32):
+        found, _ = computed(cp, problem, operands, algorithm.arithmetic, SMALL[algorithm.arithmetic])
+        errors[algorithm] = np.abs(found - exact).max() / np.abs(exact).max()
+        assert errors[algorithm] <= algorithm.error_bound(problem).relative
+    assert 300 * errors[STRICT] < errors[TF32]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sums_are_rounded_once(cp: Any, dtype: str) -> None:
+    problem, rng = ConvProblem.parse(f"forward 1x40x5x6 20x40x3x3 p1 {dtype} +bias"), np.random.default_rng(3)
+    operands = {role: rng.standard_normal(a.shape).astype(numpy_dtype(dtype)) for role, a in
+                integer_operands(problem).items()}  # fmt: skip
+    exact = expected(problem.replace(dtype="float64"), {role: a.astype(float) for role, a in operands.items()})
+    found, _ = computed(cp, problem, operands, "bf16", SMALL["bf16"])
+    assert (np.abs(found.astype(float) - exact) <= 1.01 * RESULT_ROUNDOFF[dtype] * np.abs(exact) + 1e-5).all()
+
+
+NOT_FINITE = [
+    ("forward 1x5x6x7 4x5x3x3 p1", "3xtf32", {"input": {(0, 1, 0, 2, 3): np.inf, (0, 2, 0, 5, 0): np.nan}}),
+    ("forward 1x5x6x7 4x5x3x3 p1 +bias", "3xtf32", {"weight": {(1, 2, 0, 1, 1): -np.inf}}),
+    ("backward_input 1x5x6x7 4x5x3x3 p1", "3xtf32", {"weight": {(1, 2, 0, 0, 0): np.inf}}),
+    ("backward_weight 1x5x6x7 4x5x3x3 p1", "3xtf32", {"output": {(0, 1, 0, 2, 3): np.inf}}),
+    ("forward 1x5x6x7 4x5x3x3 p1", "tf32", {"input": {(0, 1, 0, 2, 3): np.inf, (0, 2, 0, 5, 0): np.nan}}),
+    ("backward_input 1x5x6x7 4x5x3x3 p1 bfloat16", "bf16", {"weight": {(1, 2, 0, 0, 0): np.inf}}),
+    ("backward_weight 1x5x6x7 4x5x3x3 p1 float16", "bf16", {"input": {(0, 1, 0, 2, 3): np.nan}}),
+]
+
+
+@pytest.mark.parametrize(("text", "arithmetic", "where"), NOT_FINITE)
+def test_data_that_are_not_finite(cp: Any, text: str, arithmetic: str, where: dict[str, Any]) -> None:
+    problem = ConvProblem.parse(text)
+    operands = {role: a.astype(float) for role, a in integer_operands(problem).items()}
+    for role, values in where.items():
+        for place, value in values.items():
+            operands[role][place] = value
+    found, _ = computed(cp, problem, operands, arithmetic, SMALL[arithmetic])
+    np.testing.assert_array_equal(found.astype(float), expected(problem, operands).astype(float))
+
+
+def test_large_numbers_are_not_lost(cp: Any) -> None:
+    """Near the largest float32, where a rounded part would be infinite."""
+    problem = ConvProblem.parse("forward 1x1x1x4 1x1x1x1")
+    operands = {"input": np.float32([3.4028235e38, -3.4028235e38, 2e-38, 1e30]).reshape(1, 1, 1, 1, 4),
+                "weight": np.ones((1,) * 5, np.float32)}  # fmt: skip
+    found, _ = computed(cp, problem, operands, "3xtf32", SMALL["3xtf32"])
+    np.testing.assert_allclose(found, operands["input"], rtol=2e-7)
+
+
+# -- plans
+@pytest.mark.parametrize("text", [text for text, _ in CORRELATIONS + GRADIENTS])
+def test_what_a_plan_asks_for(text: str) -> None:
+    problem = ConvProblem.parse(text)
+    for algorithm in ALGORITHMS:
+        if problem.dtype in algorithm.dtypes:
+            assert algorithm.supports(problem)
+            for params in algorithm.parameters(problem)[:2]:
+                made = algorithm.launches(Operation.contiguous(problem), params)
+                assert algorithm.workspace(problem, params, 1) == max(step.workspace_bytes for step in made)
+                assert all(0 < launch.shared_bytes <= 99 << 10 for launch in made if launch.block != (256, 1, 1)
+                           if launch.kernel in ("correlate", "weight_gradient"))  # fmt: skip
+
+
+def test_older_devices_have_other_algorithms(monkeypatch: pytest.MonkeyPatch) -> None:
+    import emulated_cupy
+
+    with emulated_cupy.installed(), emulated_cupy.pretend(devices=("T4",)):
+        assert not find_backend("gpu").is_usable(NARROW)
+    with emulated_cupy.installed(), emulated_cupy.pretend(devices=("A100",)):
+        assert find_backend("gpu").is_usable(NARROW)
+
+
+ODD_BOX = ("forward 1x5x3x75 9x5x3x3 p1 bfloat16", {})
+MUTATIONS = [
+    # what is changed, into what, where it must be noticed
+    ("__syncthreads(); // everyone's copies", "// everyone's copies", CORRELATIONS[0]),
+    ("__syncthreads(); // the tables", "// the tables", CORRELATIONS[2]),
+    ("fc_copy_wait<STAGES - 2>();", "fc_copy_wait<STAGES - 1>();", CORRELATIONS[0]),
+    ("fc_slot(pixel_at[j] + shift) * 16", "(pixel_at[j] + shift) * 16", CORRELATIONS[0]),
+    ("if (!there) at.n = 0,", "if (false) at.n = 0,", CORRELATIONS[2]),
+    ("channel + e < c.channels", "true", CORRELATIONS[0]),
+    ("at.w >= box.pixels[1]", "false", ODD_BOX),
+    ("if (f >= rows) break;", "", CORRELATIONS[0]),
+    ("patch == 0 ? PATCHES - 1 : patch - 1", "patch", CORRELATIONS[8]),
+    ("fc_add_step(sum, part);", "", CORRELATIONS[12]),
+    ("__syncthreads(); // everyone's units", "// everyone's units", GRADIENTS[0]),
+    ("next < end", "true", GRADIENTS[1]),
+    ("lane / 16 * 8 + lane % 8", "lane % 8", GRADIENTS[0]),
+    ("e < left", "true", GRADIENTS[0]),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "case"), MUTATIONS, ids=lambda value: str(value)[:24])
+def test_what_is_changed_is_found(old: str, new: str, case: tuple[str, dict[str, Any]]) -> None:
+    """A barrier, a wait, a swizzle, a bound: the machine reports it, or the result is wrong."""
+    import emulated_cupy as cp
+    from emulated_cupy import nvrtc
+
+    if nvrtc.library() is None:
+        pytest.skip(nvrtc.MISSING)
+    changed = []
+
+    def edit(source: str) -> str:
+        changed.append(old in source)
+        return source.replace(old, new)
+
+    text, options = case
+    with cp.pretend(seed=12345), pytest.raises((AssertionError, cp.KernelError)):
+        check(cp, text, edit=edit, **options)
+    assert any(changed)
