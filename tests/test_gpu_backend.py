@@ -25,7 +25,7 @@ needs_nvrtc = pytest.mark.skipif(nvrtc.library() is None, reason=nvrtc.MISSING)
 
 NOT_YET = {"calibrate", "stays_inside"}
 """What nothing asks the GPU for as yet: its tuner is to come, and scratch memory is watched by the PTX machine."""
-CPU_ONLY = {"depthwise_nhwc", "direct", "fft_fused", "fft_scipy", "im2col", "small_groups", "split_bf16", "winograd"}
+CPU_ONLY = {"direct", "fft_fused", "fft_scipy", "im2col", "small_groups", "split_bf16", "winograd"}
 """Rooms that the GPU has not."""
 GPU_ONLY: set[str] = set()
 

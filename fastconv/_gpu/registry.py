@@ -6,7 +6,7 @@ from importlib import import_module
 
 from .algorithm import GpuAlgorithm
 
-ROOMS = ("implicit_gemm", "depthwise_nchw", "reference")
+ROOMS = ("implicit_gemm", "depthwise_nchw", "depthwise_nhwc", "reference")
 """Folders of ``algorithms``."""
 
 ALGORITHMS: tuple[GpuAlgorithm, ...] = tuple(
