@@ -35,6 +35,30 @@ class PhaseStruct:
             struct[name] = value
         return struct
 
+    def at_image(self, begin: int) -> dict[str, int]:
+        """The fields that differ where the first image is another one."""
+        return {
+            f"{name}_at": self.fields[f"{name}_at"] + begin * self.fields[f"{name}_stride"][0]  # type: ignore[index, operator]
+            for name in ("source", "result", "add")
+        }
+
+
+def all_phases(problem: ConvProblem, layouts: Mapping[str, Layout]) -> PhaseStruct:
+    """An input gradient with its own steps, distances and padding, for kernels that compute all phases at once."""
+    weight, per_group = layouts["weight"].strides, problem.out_channels // problem.groups
+    first: Sizes = tuple(before for before, _ in problem.padding)  # type: ignore[assignment]
+    fields: dict[str, object] = {
+        "source_stride": layouts["output"].strides, "result_stride": layouts["input"].strides,
+        "add_stride": layouts["add"].strides if "add" in layouts else NO_STRIDES,
+        "weight_stride": (weight[1], weight[0], *weight[2:]), "weight_group_stride": per_group * weight[0],
+        **{f"{name}_at": 0 for name in ("source", "result", "add", "weight")},
+        "batch": problem.batch, "groups": problem.groups, "channels": per_group,
+        "filters": problem.in_channels // problem.groups, "pixels": problem.input_size, "taps": problem.kernel_size,
+        "source_size": problem.output_size, "step": problem.stride, "first": first, "delta": problem.dilation,
+        "slope": problem.epilogue.slope,
+    }  # fmt: skip
+    return PhaseStruct(fields, problem.input_size, problem.kernel_size, problem.stride, first, problem.dilation)
+
 
 def source_role(problem: ConvProblem) -> str:
     """The role of the array that pixels read."""

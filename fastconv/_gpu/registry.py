@@ -6,7 +6,14 @@ from importlib import import_module
 
 from .algorithm import GpuAlgorithm
 
-ROOMS = ("implicit_gemm", "implicit_gemm_mma", "gemm", "depthwise_nchw", "reference")
+ROOMS = (
+    "implicit_gemm",
+    "implicit_gemm_mma",
+    "gemm",
+    "depthwise_nchw",
+    "depthwise_nhwc",
+    "reference",
+)
 """Folders of ``algorithms``."""
 
 ALGORITHMS: tuple[GpuAlgorithm, ...] = tuple(

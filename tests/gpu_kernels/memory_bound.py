@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from fastconv import ConvProblem
 from fastconv._blocks import Blocks
 from fastconv._gpu.algorithm import Operation
-from fastconv._gpu.algorithms import depthwise_nchw
+from fastconv._gpu.algorithms import depthwise_nchw, depthwise_nhwc
 from fastconv._gpu.launch import Launch
 from fastconv._gpu.layout import Layout
 from fastconv._gpu.pooling import gather
@@ -42,17 +42,24 @@ DTYPES = {"3x3 56": ("float32", "float64", "float16", "bfloat16"), "1-D 4": ("fl
 """Those that a layer is compiled for; float32 where it has none."""
 
 
-def depthwise(room: str, layout: str) -> Iterator[Variant]:
-    """The launches of all layers, each text once."""
-    (chosen,) = {"depthwise_nchw": depthwise_nchw}[room].ALGORITHMS
+CHANNELS_LAST = ("3x3 56", "3x3 56 s2", "7x7 56", "1-D 4")
+"""Layers that kernels for channels last are compiled for."""
+
+
+def depthwise(room: str, layout: str, layers: Iterable[str] = tuple(LAYERS)) -> Iterator[Variant]:
+    """The launches of layers, each text once."""
+    (chosen,) = {"depthwise_nchw": depthwise_nchw, "depthwise_nhwc": depthwise_nhwc}[room].ALGORITHMS
     seen = set()
-    for name, layer in LAYERS.items():
+    for name in layers:
+        layer = LAYERS[name]
         for dtype in DTYPES.get(name, ("float32",)):
             for direction in ("forward", "backward_input", "backward_weight"):
                 problem = ConvProblem.parse(f"{direction} {layer} {dtype} {layout}".strip())
                 for launch in chosen.launches(Operation.contiguous(problem), chosen.parameters(problem)[0]):
                     row = re.sub(r"\s+", "_", f"{launch.kernel} {name} {dtype}")
-                    row = row.replace("depthwise_forward", f"depthwise_{direction.removeprefix('backward_')}")
+                    way = direction.removeprefix("backward_")
+                    row = row.replace("depthwise_forward", f"depthwise_{way}")
+                    row = re.sub("depthwise_nhwc_(?=weight|sum|pack)", "", row).replace("depthwise_nhwc", way)
                     if (launch.source, launch.kernel) not in seen:
                         seen.add((launch.source, launch.kernel))
                         yield Variant(f"{room.removeprefix('depthwise_')}:{row}", launch.kernel, launch.source,
@@ -132,4 +139,9 @@ def unfoldings() -> Iterator[Variant]:
                 yield Variant(row, launch.kernel, launch.source, from_architecture(75))
 
 
-VARIANTS = (*depthwise("depthwise_nchw", ""), *pooling(), *unfoldings())
+VARIANTS = (
+    *depthwise("depthwise_nchw", ""),
+    *depthwise("depthwise_nhwc", "channels_last", CHANNELS_LAST),
+    *pooling(),
+    *unfoldings(),
+)

@@ -84,7 +84,7 @@ typedef uint2 fc_four;
 #endif
 
 template <int V> static __device__ __forceinline__ void fc_load(const fc_element *from, fc_sum (&to)[V]) {
-    static_assert(V == 1 || V == 2 || (V == 4 && ELEMENT != FLOAT64), "vectors of up to 16 bytes");
+    static_assert(V * sizeof(fc_element) <= 16 && (V & (V - 1)) == 0, "vectors of up to 16 bytes");
     if constexpr (V == 1) {
         to[0] = fc_widen(*from);
     } else if constexpr (V == 2) {
@@ -93,6 +93,11 @@ template <int V> static __device__ __forceinline__ void fc_load(const fc_element
         to[0] = x.x, to[1] = x.y;
 #else
         fc_widen2(x, to);
+#endif
+    } else if constexpr (V == 8) {
+#if ELEMENT == FLOAT16 || ELEMENT == BFLOAT16
+        const uint4 x = *reinterpret_cast<const uint4 *>(from);
+        fc_widen2(x.x, to), fc_widen2(x.y, to + 2), fc_widen2(x.z, to + 4), fc_widen2(x.w, to + 6);
 #endif
     } else {
         const fc_four x = *reinterpret_cast<const fc_four *>(from);
@@ -121,13 +126,17 @@ template <int V> static __device__ __forceinline__ void fc_load(const fc_element
                      : "memory");                                                                                      \
     else if constexpr (V == 2)                                                                                         \
         asm volatile("st." space ".b32 [%0], %1;" ::constraint(address), "r"(fc_narrow2(from)) : "memory");            \
+    else if constexpr (V == 8)                                                                                         \
+        asm volatile("st." space ".v4.b32 [%0], {%1,%2,%3,%4};" ::constraint(address), "r"(fc_narrow2(from)),          \
+                     "r"(fc_narrow2(from + V / 4)), "r"(fc_narrow2(from + V / 2)), "r"(fc_narrow2(from + V - V / 4))   \
+                     : "memory");                                                                                      \
     else if constexpr (V == 4)                                                                                         \
     asm volatile("st." space ".v2.b32 [%0], {%1,%2};" ::constraint(address), "r"(fc_narrow2(from)),                    \
                  "r"(fc_narrow2(from + V / 2))                                                                         \
                  : "memory")
 
 template <int V> static __device__ __forceinline__ void fc_store(fc_element *to, const fc_sum (&from)[V]) {
-    static_assert(V == 1 || V == 2 || (V == 4 && ELEMENT != FLOAT64), "vectors of up to 16 bytes");
+    static_assert(V * sizeof(fc_element) <= 16 && (V & (V - 1)) == 0, "vectors of up to 16 bytes");
     if constexpr (V == 1) *to = fc_narrow(from[0]);
     FC_STORE("global", to, "l");
 }

@@ -13,7 +13,7 @@ from ...._problem import ACTIVATIONS, ConvProblem, Sizes
 from ...algorithm import GpuAlgorithm, Operation, places_fit
 from ...launch import MAX_THREADS, Launch, Workspace
 from ...layout import Layout, is_wide, vector_elements
-from ...phases import PhaseStruct, phases_of, source_role
+from ...phases import PhaseStruct, all_phases, phases_of, source_role
 from ...source import DIVIDER, divider, kernel_source
 from .tiling import MANY_TAPS, MAX_ROW_TAPS, UNROLLED_TAPS, Tile, splits_for, strided_rows, tile_for, wanted_results
 
@@ -180,15 +180,6 @@ def _batches(batch: int, units: int) -> Iterator[tuple[int, int]]:
         yield begin, min(most, batch - begin)
 
 
-def _of_images(phase: PhaseStruct, begin: int) -> dict[str, int]:
-    """The fields that differ where the first image is another one."""
-    fields = phase.fields
-    return {
-        f"{name}_at": fields[f"{name}_at"] + begin * fields[f"{name}_stride"][0]  # type: ignore[index, operator]
-        for name in ("source", "result", "add")
-    }
-
-
 def _pointers(problem: ConvProblem) -> tuple[str | None, ...]:
     e, source = problem.epilogue, source_role(problem)
     result = "input" if source == "output" else "output"
@@ -215,43 +206,31 @@ def _forward(
     blocks = defines["BLOCKS"] if is_exact or not tile.unrolled else 4
     defines |= {"FORWARD": 1, "EXACT": int(is_exact), "BLOCKS": blocks}
     defines |= _block(problem, lie[1], phase.pixels, strips * across, phase.pixels[2])
-    text = kernel_source(ROOM, defines, "vectors.cuh")
+    text = kernel_source(ROOM, defines, "vectors.cuh", "depthwise.cuh")
     units = per_image * phase.pixels[0] * strips * across
     per_group = int(phase.fields["filters"])  # type: ignore[call-overload]
     for begin, images in _batches(problem.batch, units):
         count = images * units
         sizes = _units(problem, across, strips, phase.pixels[0], per_image, per_group, count)
-        arguments = (*_pointers(problem), phase.packed(**_of_images(phase, begin)), sizes)
+        arguments = (*_pointers(problem), phase.packed(**phase.at_image(begin)), sizes)
         yield Launch("depthwise_forward", text, *_grid(count, defines), arguments)
 
 
 def _strided_gradient(problem: ConvProblem, params: Params, layouts: Mapping[str, Layout]) -> Iterator[Launch]:
     """All stride phases of an input gradient; the struct has the problem's own padding and weights."""
-    (_, height, width), (_, sh, sw) = problem.input_size, problem.stride
-    (_, (top, _), (left, _)), weight = problem.padding, layouts["weight"].strides
-    fields: dict[str, object] = {
-        "source_stride": layouts["output"].strides, "result_stride": layouts["input"].strides,
-        "add_stride": layouts["add"].strides if "add" in layouts else (0,) * 5,
-        "weight_stride": (weight[1], weight[0], *weight[2:]),
-        "weight_group_stride": problem.out_channels // problem.groups * weight[0],
-        **{f"{name}_at": 0 for name in ("source", "result", "add", "weight")},
-        "batch": problem.batch, "groups": problem.groups, "channels": problem.out_channels // problem.groups,
-        "filters": 1, "pixels": problem.input_size, "taps": problem.kernel_size, "source_size": problem.output_size,
-        "step": (1, 1, 1), "first": (0, top, left), "delta": (1, 1, 1), "slope": problem.epilogue.slope,
-    }  # fmt: skip
-    phase = PhaseStruct(fields, problem.input_size, problem.kernel_size, (1, sh, sw), (0, top, left), (1, 1, 1))
-    depth = problem.input_size[0]
+    phase = all_phases(problem, layouts)
+    (depth, height, width), sh, top = problem.input_size, problem.stride[1], problem.padding[1][0]
     rows = strided_rows(height, sh, top, params["results"])
     defines = _defines(problem, layouts, Tile(rows, 1, True)) | _axes(phase, rows, 1) | {"GRADIENT": 1}
     defines["WHOLE"] = int(top % sh == 0 and height % rows == 0)
     strips = -(-(height + top % sh) // rows)
     defines |= _block(problem, layouts["input"], problem.input_size, strips * width, width)
-    text = kernel_source(ROOM, defines, "vectors.cuh")
+    text = kernel_source(ROOM, defines, "vectors.cuh", "depthwise.cuh")
     units = problem.in_channels * depth * strips * width
     for begin, images in _batches(problem.batch, units):
         count = images * units
         sizes = _units(problem, width, strips, depth, problem.in_channels, 1, count)
-        arguments = (*_pointers(problem), phase.packed(**_of_images(phase, begin)), sizes)
+        arguments = (*_pointers(problem), phase.packed(**phase.at_image(begin)), sizes)
         yield Launch("depthwise_strided_gradient", text, *_grid(count, defines), arguments)
 
 
@@ -267,7 +246,9 @@ def _weight_gradient(
     tap_rows = phase.taps[1] if tile.unrolled else 1
     defines = _defines(problem, layouts, tile) | _axes(phase, tile.rows, tile.columns)
     defines |= {"TAP_ROWS": tap_rows, "THREADS": THREADS, "UNITS": THREADS, "SLABS": 0}
-    sums, totals = (kernel_source(ROOM, defines | {"WEIGHT": stage}, "vectors.cuh") for stage in (1, 2))
+    sums, totals = (
+        kernel_source(ROOM, defines | {"WEIGHT": stage}, "vectors.cuh", "depthwise.cuh") for stage in (1, 2)
+    )
     across, strips = phase.pixels[2] // tile.columns, -(-phase.pixels[1] // tile.rows)
     slices = phase.taps[1] // tap_rows
     filters, per_group = problem.out_channels, problem.out_channels // problem.groups

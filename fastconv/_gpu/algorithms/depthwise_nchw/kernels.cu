@@ -37,8 +37,6 @@ struct fc_units {
 #define SOURCE_CHANNELS c.channels
 #endif
 
-#define SIZE ((fc_index)sizeof(fc_element))
-
 // Where a unit lies.
 struct fc_unit {
     int n, filter, group, depth, top, column;
@@ -62,11 +60,6 @@ static __device__ constexpr bool fc_is_read(int vector) {
         for (int kw = 0; kw < KW; kw++)
             if (AT(j, kw) / COLUMNS == vector) return true;
     return false;
-}
-
-// The address `i` times `pitch` bytes from another one.
-template <typename T> static __device__ __forceinline__ T *fc_step(T *from, fc_index pitch, int i) {
-    return (T *)((const char *)from + (long long)i * pitch);
 }
 
 // The elements of a source row that a unit reads, zeros outside of it; `from` is the place of column `left`.
@@ -109,42 +102,6 @@ static __device__ __forceinline__ void fc_each_row(const fc_element *from, bool 
     }
 }
 
-// The place of an element of the source; it may lie outside.
-static __device__ __forceinline__ const fc_element *fc_source(const fc_element *source, const fc_correlation &c, int n,
-                                                              int channel, int depth, int row, int column) {
-    const fc_index in_plane = (fc_index)depth * (fc_index)c.source_stride[2] +
-                              (fc_index)row * (fc_index)c.source_stride[3] +
-                              (fc_index)column * (fc_index)c.source_stride[4];
-    return source + (c.source_at + n * c.source_stride[0] + channel * c.source_stride[1] + in_plane);
-}
-
-// One axis of taps in the order that fc_exact visits them.
-struct fc_taps {
-    int at, delta, size, tap, tap_step, taps;
-};
-
-// The sum of the products that exist: what is outside of the source is not multiplied. For weights that are not
-// finite, in input gradients.
-static __device__ __forceinline__ fc_sum fc_exact(const fc_element *source, const fc_element *weight,
-                                                  const fc_correlation &c, fc_taps d, fc_taps h, fc_taps w) {
-    fc_sum sum = 0;
-#pragma unroll 1
-    for (; d.tap < d.taps; d.tap += d.tap_step, d.at += d.delta)
-#pragma unroll 1
-        for (fc_taps y = h; y.tap < y.taps; y.tap += y.tap_step, y.at += y.delta)
-#pragma unroll 1
-            for (fc_taps x = w; x.tap < x.taps; x.tap += x.tap_step, x.at += x.delta) {
-                if ((fc_u32)d.at >= (fc_u32)d.size || (fc_u32)y.at >= (fc_u32)y.size || (fc_u32)x.at >= (fc_u32)x.size)
-                    continue;
-                const fc_sum a =
-                    fc_widen(source[d.at * c.source_stride[2] + y.at * c.source_stride[3] + x.at * c.source_stride[4]]);
-                const fc_sum b = fc_widen(
-                    weight[d.tap * c.weight_stride[2] + y.tap * c.weight_stride[3] + x.tap * c.weight_stride[4]]);
-                sum += a * b;
-            }
-    return sum;
-}
-
 #if SLABS
 __shared__ __align__(16) fc_element fc_staged[UNITS * ROWS * COLUMNS];
 #endif
@@ -159,16 +116,10 @@ struct fc_target {
 #if SLABS
         result = fc_staged + (((int)(u.slab - blockIdx.x * SLABS) * c.pixels[1] + top) * c.pixels[2] + u.column);
 #else
-        result = results + place(c.result_at, c.result_stride, u, top);
+        result = results + fc_place(c.result_at, c.result_stride, u.n, u.filter, u.depth, top, u.column);
 #endif
-        add = ADD ? adds + place(c.add_at, c.add_stride, u, top) : 0;
+        add = ADD ? adds + fc_place(c.add_at, c.add_stride, u.n, u.filter, u.depth, top, u.column) : 0;
         bias = BIAS ? fc_widen(biases[u.filter]) : fc_sum(0);
-    }
-    static __device__ __forceinline__ long long place(long long at, const long long (&stride)[5], const fc_unit &u,
-                                                      int top) {
-        return at + u.n * stride[0] + u.filter * stride[1] +
-               ((fc_index)u.depth * (fc_index)stride[2] + (fc_index)top * (fc_index)stride[3] +
-                (fc_index)u.column * (fc_index)stride[4]);
     }
     // The row `i` from the first on.
     __device__ __forceinline__ void store(const fc_correlation &c, int i, fc_sum (&sum)[COLUMNS]) const {
@@ -176,8 +127,8 @@ struct fc_target {
         if (ADD) fc_load<COLUMNS>(fc_step(add, (fc_index)c.add_stride[3] * SIZE, i), more);
 #pragma unroll
         for (int j = 0; j < COLUMNS; j++) {
-            if (BIAS) sum[j] += bias;
-            if (ADD) sum[j] += more[j];
+            if (BIAS) sum[j] = fc_plus(sum[j], bias);
+            if (ADD) sum[j] = fc_plus(sum[j], more[j]);
             sum[j] = fc_activate(sum[j], (fc_sum)c.slope);
         }
 #if SLABS
@@ -244,7 +195,7 @@ static __device__ __forceinline__ void fc_forward(const fc_element *__restrict__
 #pragma unroll
                     for (int kw = 0; kw < KW; kw++)
 #pragma unroll
-                        for (int j = 0; j < COLUMNS; j++) sum[i][j] += row.v[AT(j, kw)] * w[k][kw];
+                        for (int j = 0; j < COLUMNS; j++) sum[i][j] = fc_fma(row.v[AT(j, kw)], w[k][kw], sum[i][j]);
                 });
             }
         }
@@ -335,7 +286,7 @@ static __device__ __forceinline__ void fc_gradient(const fc_element *__restrict_
                 const int j = i / SH - r, kh = i % SH + j * SH;
                 if (j < 0 || kh >= KH) continue;
 #pragma unroll
-                for (int k = 0; k < TAPS_W; k++) sum[i][0] += row[k] * w[kh][k];
+                for (int k = 0; k < TAPS_W; k++) sum[i][0] = fc_fma(row[k], w[kh][k], sum[i][0]);
             }
         }
     }
@@ -372,13 +323,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 #endif
 
 #if WEIGHT == 1
-// The sum of `value` over the warp, in a fixed order, in every lane.
-static __device__ __forceinline__ fc_sum fc_warp_sum(fc_sum value) {
-#pragma unroll
-    for (int distance = 16; distance; distance /= 2) value += __shfl_xor_sync(0xffffffffu, value, distance);
-    return value;
-}
-
 // The gradient of TAP_ROWS rows of taps of one filter (blockIdx.x: filter, y: split, z: depth and rows of taps). A
 // split is a range of units of all images; threads take every THREADS-th of it. Partial sums go to `partial`
 // [split][filter][tap], to be added in order; those of an only split are stored at once.
@@ -398,9 +342,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
         const int depth = u.depth * c.step[0] + c.first[0] + kd * c.delta[0];
         const bool inside = (fc_u32)depth < (fc_u32)c.source_size[0];
         const fc_element *from =
-            gradient + (c.result_at + u.n * c.result_stride[0] + filter * c.result_stride[1]) +
-            ((fc_index)u.depth * (fc_index)c.result_stride[2] + (fc_index)u.top * (fc_index)c.result_stride[3] +
-             (fc_index)u.column * (fc_index)c.result_stride[4]);
+            gradient + fc_place(c.result_at, c.result_stride, u.n, filter, u.depth, u.top, u.column);
         fc_sum dy[ROWS][COLUMNS] = {};
 #pragma unroll
         for (int i = 0; i < ROWS; i++)
@@ -413,7 +355,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 #pragma unroll
                                   for (int kw = 0; kw < KW; kw++)
 #pragma unroll
-                                      for (int j = 0; j < COLUMNS; j++) sum[k][kw] += row.v[AT(j, kw)] * dy[i][j];
+                                      for (int j = 0; j < COLUMNS; j++) sum[k][kw] = fc_fma(row.v[AT(j, kw)], dy[i][j], sum[k][kw]);
                               });
     }
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -426,7 +368,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     for (int i = threadIdx.x; i < TAP_ROWS * KW; i += THREADS) {
         fc_sum total = 0;
 #pragma unroll
-        for (int w = 0; w < THREADS / 32; w++) total += shared[w][i];
+        for (int w = 0; w < THREADS / 32; w++) total = fc_plus(total, shared[w][i]);
         const int row = i / KW, kw = i - row * KW; // division by a constant
         if (gridDim.y == 1)
             result[c.weight_at + group * c.weight_group_stride +
@@ -449,7 +391,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     const fc_u32 index = blockIdx.x * THREADS + threadIdx.x;
     if (index >= count) return;
     fc_sum total = 0;
-    for (fc_u32 split = 0; split < splits; split++) total += partial[(long long)split * count + index];
+    for (fc_u32 split = 0; split < splits; split++) total = fc_plus(total, partial[(long long)split * count + index]);
     const int line = index / KW, kw = index - line * KW, block = line / TAP_ROWS, row = line - block * TAP_ROWS;
     const int deep = fc_quotient(block, slices), kh = (block - deep * slices.d) * TAP_ROWS + row;
     const int filter = fc_quotient(deep, units.depths), kd = deep - filter * (int)units.depths.d;

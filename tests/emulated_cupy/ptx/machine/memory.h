@@ -21,6 +21,7 @@ static inline unsigned char *global_memory(Machine *m, u64 address, u32 bytes, i
 }
 
 static inline unsigned char *shared_memory(Machine *m, u64 address, u32 bytes, int lane, int access) {
+    address = (u32)address; // a negative register and an offset: 32-bit addresses wrap
     if (address + bytes > (u64)m->shared_bytes)
         fail(m, "out of bounds: shared memory, %u bytes at %ld of %ld, lane %d", bytes, (long)address,
              (long)m->shared_bytes, lane);

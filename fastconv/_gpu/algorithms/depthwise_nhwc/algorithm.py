@@ -1,0 +1,269 @@
+"""depthwise_nhwc: one source channel and any number of filters in every group, channels last, read where they lie."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...._algorithm import MAX_PHASES, Machine, Params
+from ...._problem import ACTIVATIONS, ConvProblem
+from ...algorithm import GpuAlgorithm, Operation, places_fit
+from ...launch import MAX_THREADS, Launch, Workspace
+from ...layout import Layout, is_wide, vector_elements
+from ...phases import PhaseStruct, all_phases, phases_of
+from ...source import DIVIDER, divider, kernel_source
+from ..depthwise_nchw.algorithm import ITEMSIZE, SHARE
+from ..depthwise_nchw.tiling import MAX_ROW_TAPS, splits_for
+from .tiling import SHARED_BYTES, Tile, block_for, gradient_tile, tile_for
+
+ROOM = "depthwise_nhwc"
+MAX_STRIDE = 4
+"""Strides of input gradients that are computed in one launch."""
+MAX_CHANNEL_BLOCKS = 65535
+WANTED_BLOCKS = 1024
+"""Blocks of a weight gradient."""
+UNITS = np.dtype(
+    [*((name, DIVIDER) for name in ("columns", "strips", "depths")), ("count", np.uint32), ("per_split", np.uint32),
+     ("results", np.int32)]
+)  # fmt: skip
+"""fc_units of kernels.cu."""
+THREADS = 128
+
+
+class DepthwiseNhwc(GpuAlgorithm):
+    """Depthwise convolutions of 1 to 31 taps on every axis, in all directions; 16-bit types are summed in float32."""
+
+    name = ROOM
+    dtypes = frozenset(ITEMSIZE)
+
+    def supports(self, problem: ConvProblem) -> bool:
+        return (
+            problem.groups == problem.in_channels
+            and problem.layout == "channels_last"
+            and not problem.is_empty
+            and max(problem.kernel_size) <= MAX_ROW_TAPS
+            and problem.phases <= MAX_PHASES
+            and places_fit(problem)
+            and problem.out_channels < MAX_CHANNEL_BLOCKS
+            and _most_units(problem) < MAX_THREADS
+        )
+
+    def parameters(self, problem: ConvProblem) -> list[Params]:
+        """The most channels and results of a thread."""
+        widest = 16 // ITEMSIZE[problem.dtype]
+        counts = [min(widest, 4), *(count for count in (8, 2, 1) if count <= widest)]
+        return [{"channels": count, "results": results} for count in dict.fromkeys(counts) for results in (8, 4, 16)]
+
+    def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
+        return max(launch.workspace_bytes for launch in self.launches(Operation.contiguous(problem), params))
+
+    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        """The arrays once, or the multiply-adds, of which wide kernels load every factor."""
+        elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
+        rate = machine.multiply_adds_per_second["float64" if problem.dtype == "float64" else "float32"]
+        launches = problem.phases if problem.direction == "backward_input" and not is_one_launch(problem) else 1
+        seconds = elements * ITEMSIZE[problem.dtype] / machine.bytes_per_second
+        return launches * machine.call_seconds + max(seconds, 2 * problem.multiply_adds / rate) / SHARE
+
+    def launches(self, operation: Operation, params: Params) -> tuple[Launch, ...]:
+        problem, layouts = operation.problem, operation.layouts
+        if problem.direction == "backward_weight":
+            (phase,) = phases_of(problem, layouts)
+            return _weight_gradient(problem, params, layouts, phase)
+        if problem.direction == "backward_input" and is_one_launch(problem):
+            return tuple(_correlation(problem, params, layouts, all_phases(problem, layouts), True))
+        return tuple(
+            launch
+            for phase in phases_of(problem, layouts)
+            for launch in _correlation(problem, params, layouts, phase, False)
+        )
+
+
+def _most_units(problem: ConvProblem) -> int:
+    """Threads of the smallest launch that computes one result of one channel each."""
+    if problem.direction == "backward_weight":
+        return math.prod((problem.batch, *problem.output_size)) * THREADS
+    return math.prod(problem.result_shape[2:]) * THREADS
+
+
+def is_one_launch(problem: ConvProblem) -> bool:
+    """Whether an input gradient is computed by one launch for all of its stride phases."""
+    axes = zip(problem.stride, problem.dilation, problem.padding, strict=True)
+    return all(before >= 0 and step <= MAX_STRIDE and 1 in (step, distance) for step, distance, (before, _) in axes)
+
+
+@dataclass(frozen=True)
+class _Roles:
+    source: str
+    result: str
+    channels: int
+    """Source channels of a group."""
+    filters: int
+    """Result channels of a group."""
+
+    @classmethod
+    def of(cls, problem: ConvProblem) -> _Roles:
+        multiplier = problem.out_channels // problem.groups
+        if problem.direction == "backward_input":
+            return cls("output", "input", multiplier, 1)
+        return cls("input", "output", 1, multiplier)
+
+
+def _source(defines: Mapping[str, int | str]) -> str:
+    return kernel_source(ROOM, defines, "vectors.cuh", "depthwise.cuh")
+
+
+def _vector(problem: ConvProblem, lie: list[Layout], most: int) -> int:
+    """The most channels of one access."""
+    if problem.in_channels != problem.out_channels:
+        return 1
+    return vector_elements([problem.in_channels], lie, min(most, 16 // ITEMSIZE[problem.dtype]), axis=1)
+
+
+def _defines(problem: ConvProblem, layouts: Mapping[str, Layout], phase: PhaseStruct) -> dict[str, int | str]:
+    """Those that all kernels have. A phase without taps still has results: its kernel has no planes of taps."""
+    e, roles = problem.epilogue, _Roles.of(problem)
+    images = [(problem.input_size, layouts["input"]), (problem.output_size, layouts["output"])]
+    if e.add:
+        images.append((problem.result_shape[2:], layouts["add"]))  # type: ignore[arg-type]
+    kd, kh, kw = phase.taps
+    return {
+        "ELEMENT": problem.dtype.upper(),
+        "WIDE": int(any(is_wide(sizes, lies.strides[2:], lies.dtype.itemsize) for sizes, lies in images)),
+        "KD": kd if kh and kw else 0, "KH": max(kh, 1), "KW": max(kw, 1),
+        **{f"S{axis}": step for axis, step in zip("DHW", phase.step, strict=True)},
+        **{f"D{axis}": delta for axis, delta in zip("DHW", phase.delta, strict=True)},
+        "SOURCE_W": phase.fields["source_stride"][4], "RESULT_W": phase.fields["result_stride"][4],  # type: ignore[index]
+        "PH": 0, "PW": 0, "CHANNELS": roles.channels, "FILTERS": roles.filters, "GRADIENT": 0,
+    }  # fmt: skip
+
+
+def _correlation(
+    problem: ConvProblem, params: Params, layouts: Mapping[str, Layout], phase: PhaseStruct, is_whole: bool
+) -> Iterator[Launch]:
+    """One correlation: a forward problem, a stride phase, or all stride phases of an input gradient (``is_whole``)."""
+    roles, results, size = _Roles.of(problem), problem.result_channels, ITEMSIZE[problem.dtype]
+    lie = [layouts[role] for role in (roles.source, roles.result, "add") if role in layouts]
+    taps = (phase.taps[0], max(phase.taps[1], 1), max(phase.taps[2], 1))
+    span = (taps[2] - 1) * phase.delta[2]
+    steps = phase.step[1:] if is_whole else (1, 1)
+    positions = problem.batch * math.prod(phase.pixels)
+    vector = _vector(problem, lie, params["channels"])
+    tile = tile_for(phase.pixels, taps, span, steps, vector, params["results"], positions * results // vector)
+    defines = _defines(problem, layouts, phase)
+    weight = _Weight.of(defines, phase, layouts["weight"], tile, size)
+    vectors = results // tile.vector
+    lanes, places, threads = block_for(vectors, weight.staged_bytes)
+    e = problem.epilogue
+    defines |= {
+        "FORWARD": 1, "ROWS": tile.rows, "COLUMNS": tile.columns, "VECTOR": tile.vector, "LANES": lanes,
+        "PLACES": places, "THREADS": threads, "UNROLLED": int(tile.unrolled), "STAGED": int(weight.staged_bytes > 0),
+        "BLOCKS": 4 if tile.unrolled and (is_whole or max(phase.step) == 1) else 3,
+        "EXACT": int(problem.direction == "backward_input"), "BIAS": int(e.bias), "ADD": int(e.add),
+        "ACTIVATION": 0 if e.activation is None else 1 + ACTIVATIONS.index(e.activation),
+        "WHOLE_ROWS": int(phase.pixels[1] % tile.rows == 0), "WHOLE_COLUMNS": int(phase.pixels[2] % tile.columns == 0),
+    }  # fmt: skip
+    if is_whole:
+        defines |= {"GRADIENT": 1, "PH": phase.first[1], "PW": phase.first[2]}
+    if weight.is_packed:
+        yield _pack(problem, defines, phase, weight, results)
+    text = _source(defines)
+    counts = (-(-phase.pixels[2] // tile.columns), -(-phase.pixels[1] // tile.rows), phase.pixels[0])
+    units = math.prod(counts)
+    most = max(1, (MAX_THREADS - THREADS) // (units * THREADS))
+    pointers = (roles.source, Workspace() if weight.is_packed else "weight", roles.result, "bias", "add")
+    for begin in range(0, problem.batch, most):
+        count = min(most, problem.batch - begin) * units
+        of_units = np.array([(*map(divider, counts), count, 0, results)], UNITS)
+        struct = phase.packed(**phase.at_image(begin), **weight.fields)
+        grid = (-(-count // places), -(-vectors // lanes), 1)
+        yield Launch("depthwise_nhwc", text, grid, (threads, 1, 1), (*pointers, struct, of_units),
+                     workspace_bytes=weight.packed_bytes)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Weight:
+    """Where the kernel reads weights: where they lie, from shared memory, or packed first."""
+
+    fields: dict[str, object]
+    """Of fc_correlation, where they are packed."""
+    staged_bytes: int = 0
+    """Of one lane; 0: they are not staged."""
+    packed_bytes: int = 0
+    count: int = 0
+
+    @property
+    def is_packed(self) -> bool:
+        return self.packed_bytes > 0
+
+    @classmethod
+    def of(cls, defines: Mapping[str, int | str], phase: PhaseStruct, lies: Layout, tile: Tile, size: int) -> _Weight:
+        channels, *taps = (int(defines[name]) for name in ("CHANNELS", "KD", "KH", "KW"))
+        fields = phase.fields
+        filters, groups = int(fields["filters"]), int(fields["groups"])  # type: ignore[call-overload]
+        along = fields["weight_group_stride"] if filters == 1 else fields["weight_stride"][0]  # type: ignore[index]
+        strides = [*fields["weight_stride"][1:], fields["weight_at"]]  # type: ignore[index]
+        is_vector = along == 1 and lies.alignment % (tile.vector * size) == 0
+        if not math.prod(taps) or (is_vector and all(stride % tile.vector == 0 for stride in strides)):
+            return cls({})
+        staged = channels * math.prod(taps) * tile.vector * size
+        if 8 * staged <= SHARED_BYTES:
+            return cls({}, staged_bytes=staged)
+        results = groups * filters
+        row = results * taps[2]
+        packed = (1, results * math.prod(taps), row * taps[1], row, results)
+        count = results * channels * math.prod(taps)
+        struct = {"weight_stride": packed, "weight_group_stride": filters, "weight_at": 0}
+        return cls(struct, packed_bytes=count * size, count=count)
+
+
+def _pack(problem: ConvProblem, defines: Mapping[str, int | str], phase: PhaseStruct, weight: _Weight,
+          results: int) -> Launch:  # fmt: skip
+    text = kernel_source(
+        ROOM, {**defines, "PACKING": 1, "STAGED": 0, "THREADS": THREADS}, "vectors.cuh", "depthwise.cuh"
+    )
+    arguments = ("weight", Workspace(), phase.packed(), np.array([divider(results)], DIVIDER), np.uint32(weight.count))
+    grid = (-(-weight.count // THREADS), 1, 1)
+    return Launch("depthwise_nhwc_pack", text, grid, (THREADS, 1, 1), arguments, workspace_bytes=weight.packed_bytes)
+
+
+def _weight_gradient(
+    problem: ConvProblem, params: Params, layouts: Mapping[str, Layout], phase: PhaseStruct
+) -> tuple[Launch, ...]:
+    """Sums of every split, and their sums."""
+    filters = problem.out_channels
+    vector = _vector(problem, [layouts["input"], layouts["output"]], params["channels"])
+    span = (phase.taps[2] - 1) * phase.delta[2]
+    columns, tap_rows, vector = gradient_tile(phase.pixels[2], phase.taps, span, vector)
+    sums_bytes = 8 if problem.dtype == "float64" else 4
+    lanes, places, threads = block_for(filters // vector, 0)
+    defines = _defines(problem, layouts, phase) | {
+        "ROWS": 1, "COLUMNS": columns, "VECTOR": vector, "LANES": lanes, "PLACES": places, "THREADS": threads,
+        "TAP_ROWS": tap_rows,
+    }  # fmt: skip
+    sums, totals = (_source(defines | {"WEIGHT": stage}) for stage in (1, 2))
+    counts = (phase.pixels[2] // columns, phase.pixels[1], phase.pixels[0])
+    units, chunks = problem.batch * math.prod(counts), -(-filters // (lanes * vector))
+    slices = phase.taps[0] * (phase.taps[1] // tap_rows)
+    splits, per_split = splits_for(chunks * slices, units, places, WANTED_BLOCKS)
+    count = math.prod(problem.weight_shape)
+    scratch, struct = splits * count * sums_bytes, phase.packed()
+    of_units = np.array([(*map(divider, counts), units, per_split, filters)], UNITS)
+    first = Launch(
+        "depthwise_nhwc_weight_gradient", sums, (splits, chunks, slices), (threads, 1, 1),
+        ("input", "output", Workspace(), struct, of_units), workspace_bytes=scratch,
+    )  # fmt: skip
+    arguments = (
+        Workspace(),
+        "weight",
+        struct,
+        np.array([divider(filters)], DIVIDER),
+        np.uint32(count),
+        np.uint32(splits),
+    )
+    second = Launch("depthwise_nhwc_sum_splits", totals, (-(-count // threads), 1, 1), (threads, 1, 1), arguments,
+                    workspace_bytes=scratch)  # fmt: skip
+    return first, second

@@ -1,0 +1,368 @@
+// Depthwise correlations whose channels are neighbours in memory (NHWC), in the three directions. See correlation.cuh.
+//
+// A unit is ROWS x COLUMNS results of VECTOR channels, computed by one thread. A block has LANES vectors of channels
+// beside each other (blockIdx.y: which ones) and PLACES units of each; units are numbered along (image, depth, strip,
+// column block). An element of the source is loaded once for all results of a unit; neighbouring units read it again
+// from the first-level cache. VECTOR > 1 asks for one filter and one source channel in each group, and for arrays whose
+// vectors of channels are aligned.
+//
+// KD, KH, KW: taps; CHANNELS: source channels of a group; FILTERS: results of a group; SD, SH, SW: steps; DD, DH, DW:
+// distances of taps, positive. With UNROLLED all taps of a plane are in registers; else those of one row are. With
+// STAGED the block copies its weights to shared memory, since those of neighbouring channels are no neighbours. A
+// multiprocessor holds BLOCKS blocks at least.
+//
+// SOURCE_W, RESULT_W: elements from one column to the next, as constants, so that loads need no addresses of their own.
+//
+// With GRADIENT `c` has the array of outputs as its source: element i is reached by the taps t with i + P = o * S +
+// t * D; S divides ROWS and COLUMNS, so that the compiler knows which. EXACT: weights that are not finite meet no
+// padding.
+
+// Numbers of column blocks, strips and result depths.
+struct fc_units {
+    fc_divider columns, strips, depths;
+    fc_u32 count, per_split; // units; of a split of a weight gradient
+    int results;             // channels of the result
+};
+
+// Where a unit lies.
+struct fc_unit {
+    int n, depth, top, column;
+    __device__ __forceinline__ fc_unit(fc_u32 index, const fc_units &u) {
+        const fc_u32 line = fc_quotient(index, u.columns), slab = fc_quotient(line, u.strips);
+        column = (index - line * u.columns.d) * COLUMNS;
+        top = (line - slab * u.strips.d) * ROWS;
+        n = fc_quotient(slab, u.depths);
+        depth = slab - n * u.depths.d;
+    }
+};
+
+// A thread's vector of channels and its place in the block.
+struct fc_thread {
+    int lane, place, channel;
+    __device__ __forceinline__ fc_thread() {
+        place = threadIdx.x / LANES, lane = threadIdx.x - place * LANES; // division by a constant
+        channel = (blockIdx.y * LANES + lane) * VECTOR;
+    }
+};
+
+// The elements of the source that results a of an axis read, from the unit's first one: first <= b <= last, and the tap
+// that they are read through, -1 for none.
+template <int UNITS, int TAPS, int STEP, int DISTANCE, int BEFORE> struct fc_axis {
+#if GRADIENT
+    static constexpr int reach = BEFORE - (TAPS - 1) * DISTANCE;
+    static constexpr int first = reach > 0 ? (reach - 1) / STEP + 1 : reach / STEP, last = (UNITS - 1 + BEFORE) / STEP;
+    static constexpr int start = UNITS / STEP;
+#else
+    static constexpr int first = 0, last = (UNITS - 1) * STEP + (TAPS - 1) * DISTANCE, start = STEP;
+#endif
+    static __device__ __forceinline__ constexpr int tap(int a, int b) {
+        const int distance = GRADIENT ? BEFORE + a - b * STEP : b - a * STEP;
+        return distance >= 0 && distance % DISTANCE == 0 && distance / DISTANCE < TAPS ? distance / DISTANCE : -1;
+    }
+    static __device__ __forceinline__ constexpr bool is_read(int b) {
+        for (int a = 0; a < UNITS; a++)
+            if (tap(a, b) >= 0) return true;
+        return false;
+    }
+};
+typedef fc_axis<ROWS, KH, SH, DH, PH> fc_high;
+typedef fc_axis<COLUMNS, KW, SW, DW, PW> fc_wide;
+
+#if FORWARD
+// The place of a channel's taps.
+static __device__ __forceinline__ long long fc_weight_at(const fc_correlation &c, int channel) {
+    const int group = channel / FILTERS; // division by a constant
+    return c.weight_at + group * c.weight_group_stride + (channel - group * FILTERS) * c.weight_stride[0];
+}
+
+#define TAPS (CHANNELS * KD * KH * KW)
+#if STAGED
+__shared__ __align__(16) fc_element fc_staged[TAPS * LANES * VECTOR];
+
+static __device__ __forceinline__ void fc_stage(const fc_element *__restrict__ weight, const fc_correlation &c,
+                                                const fc_units &u) {
+    const int first = blockIdx.y * (LANES * VECTOR), count = min(LANES * VECTOR, u.results - first) * TAPS;
+    for (int i = threadIdx.x; i < count; i += THREADS) {
+        const int channel = i / TAPS, tap = i - channel * TAPS, kw = tap % KW, kh = tap / KW % KH;
+        const int kd = tap / (KW * KH) % KD, from = tap / (KW * KH * KD);
+        fc_staged[tap * (LANES * VECTOR) + channel] =
+            weight[fc_weight_at(c, first + channel) + from * c.weight_stride[1] + kd * c.weight_stride[2] +
+                   kh * c.weight_stride[3] + kw * c.weight_stride[4]];
+    }
+    __syncthreads();
+}
+#endif
+
+// The weights of a thread's channels.
+struct fc_weights {
+    const fc_element *from;
+    const fc_correlation &c;
+    __device__ __forceinline__ void load(int channel, int kd, int kh, int kw, fc_sum (&to)[VECTOR]) const {
+#if STAGED
+        fc_load<VECTOR>(from + (((channel * KD + kd) * KH + kh) * KW + kw) * (LANES * VECTOR), to);
+#else
+        fc_load<VECTOR>(from + (channel * c.weight_stride[1] + kd * c.weight_stride[2] + kh * c.weight_stride[3] +
+                                kw * c.weight_stride[4]), to);
+#endif
+    }
+};
+
+// The sums of a unit.
+struct fc_sums {
+    fc_sum value[ROWS][COLUMNS][VECTOR];
+    // Adds the products of a row of the source: it lies b rows behind the unit's first one, at `line`. `fold` is called
+    // with (element, column of results, tap).
+    template <typename Fold>
+    static __device__ __forceinline__ void each(const fc_element *line, bool inside, int left, const fc_correlation &c,
+                                                Fold fold) {
+#pragma unroll
+        for (int b = fc_wide::first; b <= fc_wide::last; b++) {
+            if (!fc_wide::is_read(b)) continue;
+            fc_sum x[VECTOR] = {};
+            if (inside && (fc_u32)(left + b) < (fc_u32)c.source_size[2])
+                fc_load<VECTOR>(line + b * (long long)SOURCE_W, x);
+#pragma unroll
+            for (int a = 0; a < COLUMNS; a++)
+                if (fc_wide::tap(a, b) >= 0) fold(x, a, fc_wide::tap(a, b));
+        }
+    }
+};
+
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    depthwise_nhwc(const fc_element *__restrict__ source, const fc_element *__restrict__ weight,
+                   fc_element *__restrict__ result, const fc_element *__restrict__ bias,
+                   const fc_element *__restrict__ add, const __grid_constant__ fc_correlation c,
+                   const __grid_constant__ fc_units units) {
+    const fc_thread t;
+    const fc_u32 index = blockIdx.x * PLACES + t.place;
+#if STAGED
+    fc_stage(weight, c, units);
+#endif
+    if (t.place >= PLACES || index >= units.count || t.channel >= units.results) return;
+    const fc_unit u(index, units);
+#if STAGED
+    const fc_weights weights = {fc_staged + t.lane * VECTOR, c};
+#else
+    const fc_weights weights = {weight + fc_weight_at(c, t.channel), c};
+#endif
+    const int channel = t.channel / FILTERS * CHANNELS; // of the source
+    const int first_row = GRADIENT ? u.top / SH : u.top * SH + c.first[1];
+    const int left = GRADIENT ? u.column / SW : u.column * SW + c.first[2];
+    const fc_index pitch = (fc_index)c.source_stride[3] * SIZE;
+    fc_sum sum[ROWS][COLUMNS][VECTOR] = {};
+    fc_sum zero = 0; // stays 0 while all weights are finite
+    for (int m = 0; m < CHANNELS; m++)
+        for (int kd = 0; kd < KD; kd++) {
+            const int there = u.depth + c.first[0] - kd * DD;
+            const int depth = GRADIENT ? there / SD : u.depth * SD + c.first[0] + kd * DD;
+            const bool inside =
+                (fc_u32)depth < (fc_u32)c.source_size[0] && !(GRADIENT && (there < 0 || there % SD != 0));
+            const fc_element *from = fc_source(source, c, u.n, channel + m, depth, first_row, left);
+#if UNROLLED
+            fc_sum w[KH][KW][VECTOR];
+#pragma unroll
+            for (int kh = 0; kh < KH; kh++)
+#pragma unroll
+                for (int kw = 0; kw < KW; kw++) weights.load(m, kd, kh, kw, w[kh][kw]);
+#pragma unroll
+            for (int b = fc_high::first; b <= fc_high::last; b++) {
+                if (!fc_high::is_read(b)) continue;
+                const bool is_row = inside && (fc_u32)(first_row + b) < (fc_u32)c.source_size[1];
+                fc_sums::each(fc_step(from, pitch, b), is_row, left, c, [&](const fc_sum(&x)[VECTOR], int a, int kw) {
+#pragma unroll
+                    for (int i = 0; i < ROWS; i++) {
+                        if (fc_high::tap(i, b) < 0) continue;
+#pragma unroll
+                        for (int v = 0; v < VECTOR; v++)
+                            sum[i][a][v] = fc_fma(x[v], w[fc_high::tap(i, b)][kw][v], sum[i][a][v]);
+                    }
+                });
+            }
+#if EXACT
+#pragma unroll
+            for (int i = 0; i < KH * KW * VECTOR; i++)
+                zero = fc_fma(w[i / VECTOR / KW][i / VECTOR % KW][i % VECTOR], fc_sum(0), zero);
+#endif
+#else
+#pragma unroll 1
+            for (int kh = 0; kh < KH; kh++) {
+                fc_sum w[KW][VECTOR];
+#pragma unroll
+                for (int kw = 0; kw < KW; kw++) {
+                    weights.load(m, kd, kh, kw, w[kw]);
+#if EXACT
+#pragma unroll
+                    for (int v = 0; v < VECTOR; v++) zero = fc_fma(w[kw][v], fc_sum(0), zero);
+#endif
+                }
+#pragma unroll
+                for (int i = 0; i < ROWS; i++) {
+                    const int distance = GRADIENT ? PH + i - kh * DH : i * SH + kh * DH;
+                    if (GRADIENT && distance % SH != 0) continue;
+                    const int b = GRADIENT ? distance / SH : distance;
+                    const bool is_row = inside && (fc_u32)(first_row + b) < (fc_u32)c.source_size[1];
+                    fc_sums::each(fc_step(from, pitch, b), is_row, left, c,
+                                  [&](const fc_sum(&x)[VECTOR], int a, int kw) {
+#pragma unroll
+                                      for (int v = 0; v < VECTOR; v++)
+                                          sum[i][a][v] = fc_fma(x[v], w[kw][v], sum[i][a][v]);
+                                  });
+                }
+            }
+#endif
+        }
+#if EXACT
+    if (fc_is_larger(zero, fc_sum(0))) { // NaN
+#pragma unroll 1
+        for (int i = 0; i < ROWS * COLUMNS * VECTOR; i++) {
+            const int v = i % VECTOR, row = u.top + i / VECTOR / COLUMNS, column = u.column + i / VECTOR % COLUMNS;
+#if GRADIENT
+            const int z = u.depth + c.first[0], y = row + PH, x = column + PW;
+            const fc_taps d = {SD > 1 ? z / SD : z, SD > 1 ? -1 : -DD, c.source_size[0], z % SD, SD, KD};
+            const fc_taps h = {SH > 1 ? y / SH : y, SH > 1 ? -1 : -DH, c.source_size[1], y % SH, SH, KH};
+            const fc_taps w = {SW > 1 ? x / SW : x, SW > 1 ? -1 : -DW, c.source_size[2], x % SW, SW, KW};
+#else
+            const fc_taps d = {u.depth * SD + c.first[0], DD, c.source_size[0], 0, 1, KD};
+            const fc_taps h = {row * SH + c.first[1], DH, c.source_size[1], 0, 1, KH};
+            const fc_taps w = {column * SW + c.first[2], DW, c.source_size[2], 0, 1, KW};
+#endif
+            fc_sum exact = 0;
+            for (int m = 0; m < CHANNELS; m++)
+                exact = fc_plus(exact, fc_exact(fc_source(source, c, u.n, channel + m + v, 0, 0, 0),
+                                                weight + fc_weight_at(c, t.channel + v) + m * c.weight_stride[1], c, d,
+                                                h, w));
+#pragma unroll
+            for (int k = 0; k < ROWS * COLUMNS * VECTOR; k++) // no computed index: sums stay in registers
+                if (k == i) sum[k / VECTOR / COLUMNS][k / VECTOR % COLUMNS][k % VECTOR] = exact;
+        }
+    }
+#endif
+    fc_sum biases[VECTOR] = {};
+    if (BIAS)
+#pragma unroll
+        for (int v = 0; v < VECTOR; v++) biases[v] = fc_widen(bias[t.channel + v]);
+#pragma unroll
+    for (int i = 0; i < ROWS; i++) {
+        if (!WHOLE_ROWS && u.top + i >= c.pixels[1]) break;
+        fc_element *to = result + fc_place(c.result_at, c.result_stride, u.n, t.channel, u.depth, u.top + i, u.column);
+#pragma unroll
+        for (int j = 0; j < COLUMNS; j++) {
+            if (!WHOLE_COLUMNS && u.column + j >= c.pixels[2]) break;
+            fc_sum more[VECTOR] = {};
+            if (ADD)
+                fc_load<VECTOR>(add + fc_place(c.add_at, c.add_stride, u.n, t.channel, u.depth, u.top + i, u.column + j),
+                                more);
+#pragma unroll
+            for (int v = 0; v < VECTOR; v++) {
+                if (BIAS) sum[i][j][v] = fc_plus(sum[i][j][v], biases[v]);
+                if (ADD) sum[i][j][v] = fc_plus(sum[i][j][v], more[v]);
+                sum[i][j][v] = fc_activate(sum[i][j][v], (fc_sum)c.slope);
+            }
+            fc_store<VECTOR>(to + j * (long long)RESULT_W, sum[i][j]);
+        }
+    }
+}
+#endif
+
+#if WEIGHT == 1
+// The gradient of TAP_ROWS rows of taps (blockIdx.x: split, y: vectors of channels, z: depth and rows of taps). A split
+// is a range of units of all images, of one row each; the block's places take them in turn. Partial sums go to `partial`
+// [split][tap][filter], to be added in order.
+extern "C" __global__ void __launch_bounds__(THREADS, 4)
+    depthwise_nhwc_weight_gradient(const fc_element *__restrict__ source, const fc_element *__restrict__ gradient,
+                                   fc_sum *__restrict__ partial, const __grid_constant__ fc_correlation c,
+                                   const __grid_constant__ fc_units units) {
+    __shared__ fc_sum shared[KW * PLACES * LANES * VECTOR];
+    const fc_thread t;
+    const int kd = blockIdx.z / (KH / TAP_ROWS), first_kh = blockIdx.z % (KH / TAP_ROWS) * TAP_ROWS;
+    const fc_u32 begin = blockIdx.x * units.per_split, end = min(begin + units.per_split, units.count);
+    const bool takes_part = t.place < PLACES && t.channel < units.results;
+    fc_sum sum[TAP_ROWS][KW][VECTOR] = {};
+#pragma unroll 1
+    for (fc_u32 index = takes_part ? begin + t.place : end; index < end; index += PLACES) {
+        const fc_unit u(index, units);
+        const int depth = u.depth * SD + c.first[0] + kd * DD, row = u.top * SH + c.first[1] + first_kh * DH;
+        const int left = u.column * SW + c.first[2];
+        const fc_element *from = gradient + fc_place(c.result_at, c.result_stride, u.n, t.channel, u.depth, u.top, u.column);
+        fc_sum dy[COLUMNS][VECTOR];
+#pragma unroll
+        for (int a = 0; a < COLUMNS; a++)
+            fc_load<VECTOR>(from + a * (long long)RESULT_W, dy[a]);
+        const fc_element *line = fc_source(source, c, u.n, t.channel / FILTERS, depth, row, left);
+#pragma unroll
+        for (int i = 0; i < TAP_ROWS; i++) {
+            const bool inside = (fc_u32)depth < (fc_u32)c.source_size[0] &&
+                                (fc_u32)(row + i * DH) < (fc_u32)c.source_size[1];
+#pragma unroll
+            for (int b = fc_wide::first; b <= fc_wide::last; b++) {
+                if (!fc_wide::is_read(b)) continue;
+                fc_sum x[VECTOR] = {};
+                if (inside && (fc_u32)(left + b) < (fc_u32)c.source_size[2])
+                    fc_load<VECTOR>(fc_step(line, (fc_index)c.source_stride[3] * SIZE, i * DH) +
+                                        b * (long long)SOURCE_W, x);
+#pragma unroll
+                for (int a = 0; a < COLUMNS; a++) {
+                    if (fc_wide::tap(a, b) < 0) continue;
+#pragma unroll
+                    for (int v = 0; v < VECTOR; v++)
+                        sum[i][fc_wide::tap(a, b)][v] = fc_fma(x[v], dy[a][v], sum[i][fc_wide::tap(a, b)][v]);
+                }
+            }
+        }
+    }
+    for (int i = 0; i < TAP_ROWS; i++) {
+        if (t.place < PLACES)
+#pragma unroll
+            for (int kw = 0; kw < KW; kw++)
+#pragma unroll
+                for (int k = 0; k < TAP_ROWS; k++) // no computed index: sums stay in registers
+                    if (k == i)
+#pragma unroll
+                        for (int v = 0; v < VECTOR; v++)
+                            shared[((kw * PLACES + t.place) * LANES + t.lane) * VECTOR + v] = sum[k][kw][v];
+        __syncthreads(); // of all places
+        for (int item = threadIdx.x; item < KW * LANES * VECTOR; item += THREADS) {
+            const int kw = item / (LANES * VECTOR), own = item % (LANES * VECTOR), filter = blockIdx.y * (LANES * VECTOR) + own;
+            fc_sum total = 0;
+#pragma unroll
+            for (int place = 0; place < PLACES; place++)
+                total = fc_plus(total, shared[(kw * PLACES + place) * (LANES * VECTOR) + own]);
+            const int tap = (kd * KH + first_kh + i) * KW + kw;
+            if (filter < units.results)
+                partial[((long long)blockIdx.x * (KD * KH * KW) + tap) * units.results + filter] = total;
+        }
+        __syncthreads(); // before the next row is written
+    }
+}
+#endif
+
+#if WEIGHT == 2
+// Adds the splits' partial sums, in ascending order; `count` is that of the weights, [tap][filter].
+extern "C" __global__ void __launch_bounds__(THREADS)
+    depthwise_nhwc_sum_splits(const fc_sum *__restrict__ partial, fc_element *__restrict__ result,
+                              const __grid_constant__ fc_correlation c, const __grid_constant__ fc_divider filters,
+                              fc_u32 count, fc_u32 splits) {
+    const fc_u32 index = blockIdx.x * THREADS + threadIdx.x;
+    if (index >= count) return;
+    fc_sum total = 0;
+    for (fc_u32 split = 0; split < splits; split++) total = fc_plus(total, partial[(long long)split * count + index]);
+    const int tap = fc_quotient(index, filters), filter = index - tap * filters.d;
+    result[filter * c.weight_stride[0] + tap / (KW * KH) * c.weight_stride[2] + tap / KW % KH * c.weight_stride[3] +
+           tap % KW * c.weight_stride[4]] = fc_narrow(total);
+}
+#endif
+
+#if PACKING
+// Weights as [source channel of a group][tap][result], where they are too many for shared memory.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    depthwise_nhwc_pack(const fc_element *__restrict__ weight, fc_element *__restrict__ packed,
+                        const __grid_constant__ fc_correlation c, const __grid_constant__ fc_divider results,
+                        fc_u32 count) {
+    const fc_u32 index = blockIdx.x * THREADS + threadIdx.x;
+    if (index >= count) return;
+    const int tap = fc_quotient(index, results), channel = index - tap * results.d;
+    packed[index] = weight[fc_weight_at(c, channel) + tap / (KW * KH * KD) * c.weight_stride[1] +
+                           tap / (KW * KH) % KD * c.weight_stride[2] + tap / KW % KH * c.weight_stride[3] +
+                           tap % KW * c.weight_stride[4]];
+}
+#endif
