@@ -25,7 +25,7 @@ needs_nvrtc = pytest.mark.skipif(nvrtc.library() is None, reason=nvrtc.MISSING)
 
 CPU_ONLY = {"depthwise_nhwc", "direct", "fft_fused", "fft_scipy", "im2col", "small_groups", "split_bf16", "winograd"}
 """Rooms that the GPU has not."""
-GPU_ONLY = {"gemm"}
+GPU_ONLY = {"fft", "gemm"}
 
 
 @pytest.fixture

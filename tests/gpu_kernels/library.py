@@ -1,4 +1,4 @@
-"""Variants of the kernels that stand beside libraries' steps (gemm): what gates and tables are made of."""
+"""Variants of the kernels that stand beside libraries' steps (gemm, fft): what gates and tables are made of."""
 
 from __future__ import annotations
 
@@ -7,20 +7,29 @@ from pathlib import Path
 
 from fastconv import ConvProblem
 from fastconv._gpu.algorithm import Operation
+from fastconv._gpu.algorithms.fft import spectra
+from fastconv._gpu.algorithms.fft.tiling import Tiling
 from fastconv._gpu.algorithms.gemm.products import Builder
 from fastconv._gpu.launch import Launch
 from nvrtc_gate import Variant, from_architecture
 
 TABLE = Path(__file__).parent / "library_resources.txt"
 """What they take of a multiprocessor, as ``nvrtc_gate`` has written it."""
-MAX_REGISTERS = 80
-"""So that the threads of a multiprocessor, of which there are at least 768, keep enough bytes in flight."""
+MAX_REGISTERS = 168
+"""Of products of spectra in float64, with three blocks of 128 threads; others have less."""
 GEMM = (
     "forward 2x8x9x9 8x8x3x3 p1 +bias+add+gelu",
     "forward 2x8x9x9 8x8x3x3 p1 channels_last bfloat16 +bias",
     "backward_input 2x8x9x9 8x8x3x3 s2 p1",
     "backward_input 2x8x9x9 8x8x3x3 p1 channels_last float64",
     "backward_weight 2x8x40x40 8x8x3x3 float16",
+)
+
+
+FFT = (
+    "forward 8x8x99 8x8x9 +bias+add+gelu",
+    "forward 1x8x99 8x1x9 g8 bfloat16",
+    "backward_weight 1x8x99 8x8x9 float64",
 )
 
 
@@ -36,4 +45,15 @@ def _gemm() -> Iterator[Variant]:
                 yield Variant(name, step.kernel, step.source, from_architecture(75))
 
 
-VARIANTS = tuple(_gemm())
+def _fft() -> Iterator[Variant]:
+    for text in FFT:
+        problem = ConvProblem.parse(text)
+        seen: set[str] = set()
+        for step in spectra.Builder(Operation.contiguous(problem), Tiling.of(problem, 32), 0).build():
+            if isinstance(step, Launch) and step.kernel.startswith("fft") and step.source not in seen:
+                seen.add(step.source)
+                name = f"{step.kernel},{problem.direction},{problem.dtype},{len(seen)}"
+                yield Variant(name, step.kernel, step.source, from_architecture(75))
+
+
+VARIANTS = (*_gemm(), *_fft())
