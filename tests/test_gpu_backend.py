@@ -23,7 +23,7 @@ from gpu_kernels import plain
 PACKAGE = Path(fastconv.__file__).parent
 needs_nvrtc = pytest.mark.skipif(nvrtc.library() is None, reason=nvrtc.MISSING)
 
-CPU_ONLY = {"depthwise_nhwc", "direct", "fft_fused", "fft_scipy", "im2col", "small_groups", "split_bf16", "winograd"}
+CPU_ONLY = {"depthwise_nhwc", "direct", "fft_fused", "fft_scipy", "im2col", "small_groups", "split_bf16"}
 """Rooms that the GPU has not."""
 GPU_ONLY = {"fft", "gemm"}
 

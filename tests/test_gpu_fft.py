@@ -18,7 +18,7 @@ from fastconv._choose.select import PRECISION_LIMITS, plan_for
 from fastconv._gpu import cufft
 from fastconv._gpu.algorithms.fft import ALGORITHMS, algorithm
 from fastconv._gpu.algorithms.fft.tiling import Tiling
-from gpu_steps import computed, expected
+from gpu_steps import alone, computed, expected
 from operands import integer_operands
 
 FFT = ALGORITHMS[0]
@@ -46,7 +46,8 @@ def check(text: str, side: int, slice_bytes: int = ALL, edit: Any = lambda text:
     """The names of the steps that computed small integers with small errors."""
     problem = ConvProblem.parse(text)
     operands = integer_operands(problem)
-    found, names = computed(FFT, problem, operands, {"side": side, "slice_bytes": slice_bytes}, edit)
+    params = {"side": side, "slice_bytes": slice_bytes}
+    found, names = computed(FFT, problem, operands, params, lambda text: edit(alone(text)))
     exact = expected(problem.replace(dtype="float64"), operands)
     allowed = {"float16": 2.0**-10, "bfloat16": 2.0**-7}.get(problem.dtype, 0.0) * np.abs(exact)
     allowed += 100 * ROUNDOFF.get(problem.dtype, 2.0**-24) * np.abs(exact).max()
@@ -90,7 +91,7 @@ def test_bounds(shape: str, direction: str) -> None:
         assert bound.elementwise is None
         assert bound.relative < PRECISION_LIMITS["high"]
         for params in FFT.parameters(problem):
-            found, _ = computed(FFT, problem, operands, params)
+            found, _ = computed(FFT, problem, operands, params, alone)
             error = float(np.abs(found - exact).max())
             assert error <= bound.relative * float(np.abs(exact).max())
             assert error <= bound.normwise * norms

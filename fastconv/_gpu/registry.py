@@ -6,7 +6,7 @@ from importlib import import_module
 
 from .algorithm import GpuAlgorithm
 
-ROOMS = ("implicit_gemm", "gemm", "depthwise_nchw", "fft", "reference")
+ROOMS = ("implicit_gemm", "winograd", "gemm", "depthwise_nchw", "fft", "reference")
 """Folders of ``algorithms``."""
 
 ALGORITHMS: tuple[GpuAlgorithm, ...] = tuple(

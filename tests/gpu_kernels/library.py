@@ -1,4 +1,4 @@
-"""Variants of the kernels that stand beside libraries' steps (gemm, fft): what gates and tables are made of."""
+"""Variants of winograd's kernels, and of those beside libraries' steps: what gates and tables are made of."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fastconv._gpu.algorithm import Operation
 from fastconv._gpu.algorithms.fft import spectra
 from fastconv._gpu.algorithms.fft.tiling import Tiling
 from fastconv._gpu.algorithms.gemm.products import Builder
+from fastconv._gpu.algorithms.winograd import ALGORITHMS
 from fastconv._gpu.launch import Launch
 from nvrtc_gate import Variant, from_architecture
 
@@ -31,6 +32,9 @@ FFT = (
     "forward 1x8x99 8x1x9 g8 bfloat16",
     "backward_weight 1x8x99 8x8x9 float64",
 )
+
+
+WINOGRAD = ("forward 2x8x9x9 8x8x3x3 p1", "backward_input 2x8x9x9 8x8x3x3 p1 channels_last +bias+add+gelu")
 
 
 def _gemm() -> Iterator[Variant]:
@@ -56,4 +60,15 @@ def _fft() -> Iterator[Variant]:
                 yield Variant(name, step.kernel, step.source, from_architecture(75))
 
 
-VARIANTS = (*_gemm(), *_fft())
+def _winograd() -> Iterator[Variant]:
+    for text in WINOGRAD:
+        problem = ConvProblem.parse(text)
+        pack, correlate = ALGORITHMS[0].launches(Operation.contiguous(problem), {})[:2]
+        assert isinstance(correlate, Launch)
+        name = f"{correlate.kernel},{problem.direction},{problem.layout}"
+        yield Variant(name, correlate.kernel, correlate.source, from_architecture(80))
+    assert isinstance(pack, Launch)
+    yield Variant(pack.kernel, pack.kernel, pack.source, from_architecture(80))
+
+
+VARIANTS = (*_gemm(), *_fft(), *_winograd())
