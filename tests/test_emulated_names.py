@@ -15,7 +15,7 @@ import pytest
 import emulated_cupy as cp
 from emulated_cupy import nvrtc
 from emulated_cupy.raw import argument_bytes
-from fastconv._gpu import cublas
+from fastconv._gpu import cublas, cufft
 
 
 def test_imports_find_the_stand_in() -> None:
@@ -33,7 +33,7 @@ def test_imports_find_the_stand_in() -> None:
 
 OWN = {
     "": {"KernelError", "PROFILES", "Profile", "System", "cupyx", "installed", "pretend", "system"},
-    "cuda": {"cublas"},  # CuPy looks for libcublas before it says what is there
+    "cuda": {"cublas", "cufft"},  # CuPy looks for their libraries before it says what is there
     "cuda.memory": {"default_pool", "device_of", "holds", "live_bytes", "live_ranges", "using_allocator"},
     "cuda.stream": {"forbid_synchronization", "submit"},
     "cuda.graph": {"Node"},
@@ -103,22 +103,21 @@ def test_names_are_cupys() -> None:
     assert compared > 150
 
 
-def test_cublas_is_cupys() -> None:
-    """Names and parameters; and CuPy's module is linked with the functions that are called past it."""
+@pytest.mark.parametrize(("name", "called"), [("cublas", cublas.FUNCTIONS), ("cufft", cufft.FUNCTIONS)])
+def test_libraries_are_cupys(name: str, called: Any) -> None:
+    """Names, numbers and parameters; and CuPy's module is linked with the functions that are called past it."""
     cupy = pytest.importorskip("cupy", exc_type=ImportError)
     try:
-        ours, theirs = cp.cuda.cublas, cupy.cuda.cublas
+        ours, theirs = getattr(cp.cuda, name), getattr(cupy.cuda, name)
     except ImportError as missing:
         pytest.skip(str(missing))
-    for name, value in _public(ours).items():
-        if name in ("built", "dataclass", "errors"):
-            continue
-        assert hasattr(theirs, name), name
-        assert list(_differences(name, value, getattr(theirs, name))) == []
-    for name in ("CUBLAS_OP_T", "CUBLAS_COMPUTE_32F", "CUBLAS_COMPUTE_32F_FAST_TF32", "CUBLAS_COMPUTE_64F"):
-        assert getattr(ours, name) == getattr(theirs, name)
+    for key, value in vars(ours).items():
+        if key.startswith("CU"):
+            assert value == getattr(theirs, key)
+        elif inspect.isfunction(value) and value.__module__ == ours.__name__ and key[0] != "_":
+            assert list(_differences(key, value, getattr(theirs, key))) == []
     for library in (ctypes.CDLL(theirs.__file__), ctypes.CDLL(ours.__file__)):
-        assert all(hasattr(library, name) for name in cublas._FUNCTIONS)
+        assert all(hasattr(library, function) for function in called)
 
 
 WANTED = {

@@ -9,7 +9,6 @@ is part of the call's scratch memory, so that the same call computes the same bi
 from __future__ import annotations
 
 import ctypes
-import functools
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ import numpy as np
 
 from . import cupy
 from .launch import Workspace
+from .linked import INT, LONG, POINTER, SIZE, Prototypes, are_available, check
+from .linked import functions as linked
 
 OPERATION_N, OPERATION_T = 0, 1
 COMPUTE_32F, COMPUTE_32F_FAST_TF32, COMPUTE_64F = 68, 77, 70
@@ -31,42 +32,23 @@ MAX_SIZE = 2**31 - 1
 ALIGNED_BYTES = 256
 """Of a workspace."""
 
-_INT, _LONG, _POINTER = ctypes.c_int, ctypes.c_longlong, ctypes.c_void_p
-_FUNCTIONS: Mapping[str, tuple[Any, ...]] = {
-    "cublasSetStream_v2": (_POINTER, _POINTER),
-    "cublasSetWorkspace_v2": (_POINTER, _POINTER, ctypes.c_size_t),
-    "cublasSetMathMode": (_POINTER, _INT),
+FUNCTIONS: Prototypes = {
+    "cublasSetStream_v2": (POINTER, POINTER),
+    "cublasSetWorkspace_v2": (POINTER, POINTER, SIZE),
+    "cublasSetMathMode": (POINTER, INT),
     "cublasGemmStridedBatchedEx": (
-        *(_POINTER, _INT, _INT, _INT, _INT, _INT),  # handle, operations, m, n, k
-        *(_POINTER, _POINTER, _INT, _INT, _LONG),  # alpha; address, type, leading dimension and stride of A
-        *(_POINTER, _INT, _INT, _LONG),  # of B
-        *(_POINTER, _POINTER, _INT, _INT, _LONG),  # beta; of C
-        *(_INT, _INT, _INT),  # matrices, type of the computation, algorithm
+        *(POINTER, INT, INT, INT, INT, INT),  # handle, operations, m, n, k
+        *(POINTER, POINTER, INT, INT, LONG),  # alpha; address, type, leading dimension and stride of A
+        *(POINTER, INT, INT, LONG),  # of B
+        *(POINTER, POINTER, INT, INT, LONG),  # beta; of C
+        *(INT, INT, INT),  # matrices, type of the computation, algorithm
     ),
 }
 
 
-@functools.cache
-def _functions(path: str) -> Mapping[str, Any]:
-    """Functions of the library that the binding at ``path`` is linked with: it is looked through for its symbols."""
-    library, found = ctypes.CDLL(path), {}
-    for name, arguments in _FUNCTIONS.items():
-        found[name] = getattr(library, name)
-        found[name].argtypes, found[name].restype = arguments, _INT
-    return found
-
-
 def is_available() -> bool:
     """Whether CuPy finds cuBLAS."""
-    try:
-        return bool(_functions(cupy.module().cuda.cublas.__file__))
-    except (ImportError, AttributeError, OSError, RuntimeError):
-        return False
-
-
-def _check(status: int, name: str) -> None:
-    if status:
-        raise RuntimeError(f"GPU: {name} of cuBLAS failed with status {status}")
+    return are_available("cublas", FUNCTIONS)
 
 
 class _Handles(threading.local):
@@ -83,7 +65,7 @@ class _Handles(threading.local):
             cupy.forbid_capture("a handle of cuBLAS that has to be made")
             handle = int(cupy.module().cuda.cublas.create())
             mode = DEFAULT_MATH | DISALLOW_REDUCED_PRECISION_REDUCTION
-            _check(functions["cublasSetMathMode"](handle, mode), "cublasSetMathMode")
+            check(functions["cublasSetMathMode"](handle, mode), "cublasSetMathMode")
             self._of_device[device] = handle
         return handle
 
@@ -152,7 +134,7 @@ class Product:
 
     def bind(self) -> Callable[[Mapping[str, Any]], None]:
         """What computes it, of arrays by their roles, on the current device and stream."""
-        functions = _functions(cupy.module().cuda.cublas.__file__)
+        functions = linked("cublas", FUNCTIONS)
         set_stream, set_workspace = functions["cublasSetStream_v2"], functions["cublasSetWorkspace_v2"]
         multiply, stream_of = functions["cublasGemmStridedBatchedEx"], cupy.module().cuda.get_current_stream
         left, right, sizes = self._operands()
@@ -165,10 +147,10 @@ class Product:
 
         def run(arrays: Mapping[str, Any]) -> None:
             handle = handles.current(functions)
-            _check(set_stream(handle, stream_of().ptr), "cublasSetStream")
+            check(set_stream(handle, stream_of().ptr), "cublasSetStream")
             if self.scratch_bytes:
                 scratch = arrays["workspace"].data.ptr + self.scratch.offset_bytes
-                _check(set_workspace(handle, scratch, self.scratch_bytes), "cublasSetWorkspace")
+                check(set_workspace(handle, scratch, self.scratch_bytes), "cublasSetWorkspace")
             status = multiply(
                 *(handle, transposed_a, transposed_b, *sizes),
                 *(ctypes.addressof(alpha), _address(a, arrays), TYPES[a.dtype.name], pitch_a, a.batch),
@@ -176,7 +158,7 @@ class Product:
                 *(ctypes.addressof(beta), _address(c, arrays), TYPES[c.dtype.name], pitch_c, c.batch),
                 *(self.batch, compute, ALGORITHM_DEFAULT),
             )
-            _check(status, "cublasGemmStridedBatchedEx")
+            check(status, "cublasGemmStridedBatchedEx")
 
         return run
 

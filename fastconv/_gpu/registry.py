@@ -9,9 +9,11 @@ from .algorithm import GpuAlgorithm
 ROOMS = (
     "implicit_gemm",
     "implicit_gemm_mma",
+    "winograd",
     "gemm",
     "depthwise_nchw",
     "depthwise_nhwc",
+    "fft",
     "reference",
 )
 """Folders of ``algorithms``."""

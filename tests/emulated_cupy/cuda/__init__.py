@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import compiler, cublas, device, driver, graph, memory, nvrtc, runtime, stream
+from . import compiler, cublas, cufft, device, driver, graph, memory, nvrtc, runtime, stream
 from .device import Device
 from .graph import Graph
 from .memory import (
@@ -45,6 +45,7 @@ __all__ = [
     "alloc",
     "compiler",
     "cublas",
+    "cufft",
     "device",
     "driver",
     "get_allocator",

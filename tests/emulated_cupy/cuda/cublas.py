@@ -1,25 +1,22 @@
 """``cupy.cuda.cublas``: products of column-major matrices, by their addresses as cuBLAS takes them.
 
 As CuPy's it is linked with a library, whose path ``__file__`` is: what looks there for cuBLAS's own functions finds
-those of ``cublas.c``. They may be recorded; CuPy's may not.
+those here. They may be recorded; CuPy's may not.
 """
 
 from __future__ import annotations
 
 import ctypes
 import itertools
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..built import built
-from ..ptx.build import COMPILER
 from . import runtime
+from .linked import INT, LONG, POINTER, SIZE, library
 from .memory import POISON, holds
 from .stream import get_current_stream, submit
 
@@ -36,7 +33,7 @@ _SUPPORTED = {
 }
 """Types of A and B, of C, and of the computation."""
 _TF32_MATH = 3
-_INVALID_VALUE, _EXECUTION_FAILED, _NOT_SUPPORTED = 7, 13, 15
+_INVALID_VALUE, _NOT_SUPPORTED = 7, 15
 
 
 @dataclass
@@ -52,8 +49,6 @@ class _Handle:
 
 _handles: dict[int, _Handle] = {}
 _numbers = itertools.count(1)
-errors: list[BaseException] = []
-"""What was raised in functions that could only return a status."""
 
 
 def create() -> int:
@@ -156,18 +151,14 @@ def dgemmStridedBatched(handle: int, transa: int, transb: int, m: int, n: int, k
 
 
 # -- the library
-def _status(function: Callable[..., int]) -> Callable[..., int]:
-    """A function of the library: its status, also where it raises."""
+def _of_handle(function: Callable[..., int]) -> Callable[..., int]:
+    """A function of the library, whose first argument is a handle of the current device."""
 
-    def called(number: int | None, *arguments: Any) -> int:
-        try:
-            handle = _handles.get(number or 0)
-            if handle is None or handle.device != runtime.getDevice():
-                return _INVALID_VALUE
-            return function(handle, *(argument or 0 for argument in arguments))
-        except BaseException as failed:
-            errors.append(failed)
-            return _EXECUTION_FAILED
+    def called(number: int, *arguments: Any) -> int:
+        handle = _handles.get(number)
+        if handle is None or handle.device != runtime.getDevice():
+            return _INVALID_VALUE
+        return function(handle, *arguments)
 
     return called
 
@@ -202,41 +193,23 @@ def _gemm(handle: _Handle, transa: int, transb: int, m: int, n: int, k: int, alp
     return 0
 
 
-_INT, _LONG, _POINTER = ctypes.c_int, ctypes.c_longlong, ctypes.c_void_p
-_PROTOTYPES = (
-    (_set_stream, (_POINTER, _POINTER)),
-    (_set_workspace, (_POINTER, _POINTER, ctypes.c_size_t)),
-    (_set_math_mode, (_POINTER, _INT)),
-    (
-        _gemm,
+_FUNCTIONS = {
+    "cublasSetStream_v2": (_of_handle(_set_stream), (POINTER, POINTER)),
+    "cublasSetWorkspace_v2": (_of_handle(_set_workspace), (POINTER, POINTER, SIZE)),
+    "cublasSetMathMode": (_of_handle(_set_math_mode), (POINTER, INT)),
+    "cublasGemmStridedBatchedEx": (
+        _of_handle(_gemm),
         (
-            *(_POINTER, _INT, _INT, _INT, _INT, _INT, _POINTER, _POINTER, _INT, _INT, _LONG),
-            *(_POINTER, _INT, _INT, _LONG, _POINTER, _POINTER, _INT, _INT, _LONG, _INT, _INT, _INT),
+            *(POINTER, INT, INT, INT, INT, INT, POINTER, POINTER, INT, INT, LONG),
+            *(POINTER, INT, INT, LONG, POINTER, POINTER, INT, INT, LONG, INT, INT, INT),
         ),
     ),
-)
-_callbacks: list[Any] = []
-
-
-@cache
-def _library() -> str:
-    """The path of what ``cublas.c`` is compiled to; its functions call those above."""
-    source = Path(__spec__.origin).with_suffix(".c")  # type: ignore[union-attr, arg-type]
-    command = [*COMPILER, "-O1", "-shared", "-fPIC", str(source)]
-
-    def make(path: Path) -> None:
-        subprocess.run([*command, "-o", str(path)], check=True)
-
-    path = str(built(".so", (command, source.read_bytes()), make))
-    _callbacks[:] = [ctypes.CFUNCTYPE(_INT, *types)(_status(function)) for function, types in _PROTOTYPES]
-    ctypes.CDLL(path).emulated_cublas(*_callbacks)
-    return path
-
-
+}
+_path = cache(lambda: library(_FUNCTIONS))
 del __file__
 
 
 def __getattr__(name: str) -> str:
     if name == "__file__":
-        return _library()
+        return _path()
     raise AttributeError(f"the stand-in for cupy.cuda.cublas has no {name}")

@@ -25,8 +25,7 @@ COLUMNS = np.dtype(
         *((name, np.uint32, 3) for name in ("channels", "tap_count", "tap_plane", "tap_row")),
         ("steps", np.uint32, (3, 3)),
         ("runs", np.uint32, 3),
-        ("slope", np.float32),
-        ("reserved", np.int32),
+        ("slope", np.float64),
     ]
 )
 """fc_columns of kernels.cu."""

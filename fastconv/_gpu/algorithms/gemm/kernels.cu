@@ -30,8 +30,7 @@ struct fc_columns {
     fc_divider channels, tap_count, tap_plane, tap_row; // channels of a group, taps, taps of a plane, of a row
     fc_divider steps[3];
     fc_divider runs; // of ROWS channels, of a group
-    float slope;     // of leaky_relu
-    int reserved;
+    double slope;    // of leaky_relu
 };
 
 struct fc_place {

@@ -1,0 +1,46 @@
+"""Functions of the libraries that CuPy's modules are linked with, called past CuPy."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from . import cupy
+
+INT, LONG, SIZE, POINTER = ctypes.c_int, ctypes.c_longlong, ctypes.c_size_t, ctypes.c_void_p
+Prototypes = Mapping[str, tuple[Any, ...]]
+"""Names of functions that return a status, and the types of their arguments."""
+
+
+def functions(module: str, prototypes: Prototypes) -> Mapping[str, Any]:
+    """Those of the library of ``cupy.cuda``'s module of that name.
+
+    The module is itself a library: the loader looks through what it is linked with, so that these are the functions
+    that CuPy has, wherever it has found them.
+    """
+    return _functions(getattr(cupy.module().cuda, module).__file__, tuple(prototypes.items()))
+
+
+def are_available(module: str, prototypes: Prototypes) -> bool:
+    """Whether CuPy finds the library, and it has all these."""
+    try:
+        return bool(functions(module, prototypes))
+    except (ImportError, AttributeError, OSError, RuntimeError):
+        return False
+
+
+@functools.cache
+def _functions(path: str, prototypes: tuple[tuple[str, tuple[Any, ...]], ...]) -> Mapping[str, Any]:
+    library, found = ctypes.CDLL(path), {}
+    for name, arguments in prototypes:
+        found[name] = getattr(library, name)
+        found[name].argtypes, found[name].restype = arguments, INT
+    return found
+
+
+def check(status: int, name: str) -> None:
+    """An error if a function has failed."""
+    if status:
+        raise RuntimeError(f"GPU: {name} failed with status {status}")
