@@ -14,7 +14,7 @@ from fastconv import ConvProblem
 from fastconv._algorithm import Machine
 from fastconv._gpu.algorithm import Operation
 from fastconv._gpu.algorithms.implicit_gemm import ALGORITHMS
-from fastconv._gpu.algorithms.implicit_gemm.parts import UNLIMITED, Limits
+from fastconv._gpu.parts import UNLIMITED, Limits
 from fastconv._gpu.algorithms.implicit_gemm.tiles import TILES
 from gpu_kernels.implicit_gemm import run
 

@@ -11,7 +11,7 @@ import numpy as np
 from fastconv import ConvProblem
 from fastconv._gpu.algorithm import Operation
 from fastconv._gpu.algorithms.implicit_gemm import ALGORITHMS
-from fastconv._gpu.algorithms.implicit_gemm.launches import GEMM
+from fastconv._gpu.gemm import GEMM
 from fastconv._gpu.algorithms.implicit_gemm.tiles import Tile, tile_of
 from fastconv._gpu.launch import Launch as Described
 

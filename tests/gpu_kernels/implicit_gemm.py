@@ -10,7 +10,7 @@ import numpy as np
 from fastconv import ConvProblem
 from fastconv._gpu.algorithm import Operation
 from fastconv._gpu.algorithms.implicit_gemm.launches import launches, pack_launch, packed_bytes
-from fastconv._gpu.algorithms.implicit_gemm.parts import UNLIMITED, Limits
+from fastconv._gpu.parts import UNLIMITED, Limits
 from fastconv._gpu.launch import Launch
 from gpu_launches import layout_of, start
 from nvrtc_gate import Variant, from_architecture

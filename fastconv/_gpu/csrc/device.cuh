@@ -82,6 +82,21 @@ static __device__ __forceinline__ double fc_ratio(double x, double y) { return x
 FC_IS_LARGER(float, "f32", "f")
 FC_IS_LARGER(double, "f64", "d")
 
+// The element of 2 or 4 bytes that lies there, in the low bits of a register; 0 where it is not there. Nothing is looked
+// at that is not there, and nothing waits for it but its use.
+template <int BYTES> static __device__ __forceinline__ fc_u32 fc_load_bits(const void *from, bool there) {
+    fc_u32 bits;
+    if (BYTES == 2)
+        asm volatile("{ .reg .pred p; setp.ne.b32 p, %2, 0; mov.b32 %0, 0; @p ld.global.nc.u16 %0, [%1]; }"
+                     : "=r"(bits)
+                     : "l"(from), "r"((int)there));
+    else
+        asm volatile("{ .reg .pred p; setp.ne.b32 p, %2, 0; mov.b32 %0, 0; @p ld.global.nc.u32 %0, [%1]; }"
+                     : "=r"(bits)
+                     : "l"(from), "r"((int)there));
+    return bits;
+}
+
 // Asynchronous copy of BYTES (4, 8 or 16) to shared memory; the bytes from `valid` on are zeros. Before sm_80: a copy
 // that is done at once, and `valid` is 0 or BYTES.
 template <int BYTES> static __device__ __forceinline__ void fc_copy_async(void *to, const void *from, int valid) {
@@ -120,12 +135,27 @@ static __device__ __forceinline__ void fc_ldmatrix4(fc_u32 (&d)[4], const void *
                  : "memory");
 }
 
+// The same, each of them transposed.
+static __device__ __forceinline__ void fc_ldmatrix4_transposed(fc_u32 (&d)[4], const void *row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+                 : "r"(fc_shared_address(row))
+                 : "memory");
+}
+
 // c += a b, 16x8x16, bfloat16 in, float32 out; a row-major, b column-major. g = lane/4, t = lane%4:
 // a: (g, 2t..) (g+8, 2t..) (g, 2t+8..) (g+8, 2t+8..); b: (2t.., g) (2t+8.., g); c: (g, 2t) (g, 2t+1) (g+8, 2t) (g+8,
 // 2t+1)
 static __device__ __forceinline__ void fc_mma_bf16(float (&c)[4], const fc_u32 (&a)[4], fc_u32 b0, fc_u32 b1) {
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+static __device__ __forceinline__ void fc_mma_f16(float (&c)[4], const fc_u32 (&a)[4], fc_u32 b0, fc_u32 b1) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }

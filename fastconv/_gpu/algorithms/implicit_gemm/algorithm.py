@@ -11,10 +11,11 @@ from ...._algorithm import MAX_PHASES, Machine, Params
 from ...._problem import ConvProblem
 from ... import memory
 from ...algorithm import GpuAlgorithm, Operation, places_fit
+from ...gemm import MAX_GRID_HEIGHT
 from ...launch import Launch, run
 from ...layout import Layout, alignment_of
-from .launches import MAX_GRID_HEIGHT, launches, pack_launch, packed_bytes, partial_bytes
-from .parts import UNLIMITED
+from ...parts import UNLIMITED
+from .launches import launches, pack_launch, packed_bytes, partial_bytes
 from .tiles import TILES, Tile, depth, matrix, mean_depth, tile_of
 
 MULTIPROCESSORS = 132

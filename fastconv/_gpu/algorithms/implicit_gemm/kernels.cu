@@ -7,7 +7,8 @@
 //   pack_weights      weights as (group, tap, channel, filter), padded with zeros to whole tiles
 //   correlate         forward and input gradients; a launch for every stride phase
 //   weight_gradient   dw
-//   add_partials      where the reduction is split: adds the splits' sums in ascending order
+//
+// Where the reduction is split, add_partials.cu adds the sums of the splits.
 //
 // Numerics. A sum is one chain of fused multiply-adds in the order of the reduction, a chain for each split, without
 // flushing subnormal numbers. What padding contributes is a product with 0.
@@ -19,7 +20,6 @@
 #define PACK 0
 #define CORRELATE 1
 #define GRADIENT 2
-#define SUM 3
 #define PIXELS 0
 #define CHANNELS 1
 #define SINGLY 0
@@ -39,36 +39,6 @@ typedef
 #define PITCH_A (BM + VEC)
 #define PITCH_B (BN + VEC)
 #define STAGE (BK * (PITCH_A + PITCH_B))
-
-struct fc_gemm {
-    fc_divider filter_tiles;         // tiles along M
-    fc_divider image, plane, row;    // pixels of an image, of its plane, of its row
-    fc_divider inner;                // weight gradients: the size of the inner one of (channel, tap)
-    fc_divider plane_taps, row_taps; // taps of a plane, of a row
-    fc_divider channel_blocks;       // steps of a tap
-    fc_divider group_rows;           // M
-    int rows, columns;               // M and N of a group
-    int depth, depth_of_split;       // weight gradients: pixels; else steps of the reduction
-    int splits;
-    int padded_channels, padded_filters; // of packed weights
-};
-
-struct fc_pixel {
-    int n, d, h, w;
-};
-static __device__ __forceinline__ fc_pixel fc_decode(int pixel, const fc_gemm &gemm) {
-    fc_pixel at;
-    at.n = fc_quotient(pixel, gemm.image);
-    pixel -= at.n * gemm.image.d;
-    at.d = fc_quotient(pixel, gemm.plane);
-    pixel -= at.d * gemm.plane.d;
-    at.h = fc_quotient(pixel, gemm.row);
-    at.w = pixel - at.h * gemm.row.d;
-    return at;
-}
-static __device__ __forceinline__ long long fc_offset(const fc_pixel &at, const long long (&stride)[5]) {
-    return at.n * stride[0] + at.d * stride[2] + at.h * stride[3] + at.w * stride[4];
-}
 
 // -- the product of two tiles
 
@@ -387,7 +357,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
 }
 #endif
 
-#if KERNEL == GRADIENT || KERNEL == SUM
+#if KERNEL == GRADIENT
 // -- weight gradients
 
 // How tiles are read. PIXELS: eight lanes along the reduction. CHANNELS: lanes along filters and columns, VECTOR (1 or
@@ -409,26 +379,6 @@ template <int SIZE> static __device__ __forceinline__ int fc_tile_depth(int i) {
     return ALONG == CHANNELS ? threadIdx.x / (SIZE / VECTOR) + i * (THREADS * VECTOR / SIZE) : threadIdx.x % 8 + i * 8;
 }
 
-// A column's channel and tap, and where its weight lies.
-struct fc_column {
-    int channel, d, h, w;
-};
-static __device__ __forceinline__ fc_column fc_column_of(int n, const fc_gemm &gemm) {
-    const int outer = fc_quotient(n, gemm.inner), inner = n - outer * gemm.inner.d;
-    int tap = TAPS_INSIDE ? inner : outer;
-    fc_column at;
-    at.channel = TAPS_INSIDE ? outer : inner;
-    at.d = fc_quotient(tap, gemm.plane_taps);
-    tap -= at.d * gemm.plane_taps.d;
-    at.h = fc_quotient(tap, gemm.row_taps);
-    at.w = tap - at.h * gemm.row_taps.d;
-    return at;
-}
-#define FC_WEIGHT_AT(at)                                                                                               \
-    (at.channel * c.weight_stride[1] + at.d * c.weight_stride[2] + at.h * c.weight_stride[3] +                         \
-     at.w * c.weight_stride[4])
-
-#if KERNEL == GRADIENT
 extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     weight_gradient(const real *__restrict__ source, const real *__restrict__ result, real *weight,
                     const __grid_constant__ fc_correlation c, const __grid_constant__ fc_gemm gemm) {
@@ -547,38 +497,5 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
         place.to += c.weight_at + again.group * c.weight_group_stride;
     place.to += first_row * place.stride;
     fc_store(sum, place, gemm.rows - first_row, gemm.columns - again.first_n - column);
-}
-#endif
-#endif
-
-#if KERNEL == SUM
-// -- sums of splits
-
-// partial: (split, group, row, column). A thread per column, rows in steps of the grid's height.
-extern "C" __global__ void __launch_bounds__(256)
-    add_partials(const real *__restrict__ partial, real *result, const real *__restrict__ bias, const real *add,
-                 const __grid_constant__ fc_correlation c, const __grid_constant__ fc_gemm gemm) {
-    const int n = blockIdx.x * 256 + threadIdx.x, rows = c.groups * gemm.rows;
-    if (n >= gemm.columns) return;
-#if OF_GRADIENT
-    const fc_column at = fc_column_of(n, gemm);
-    result += c.weight_at + FC_WEIGHT_AT(at);
-#else
-    const fc_pixel at = fc_decode(n, gemm);
-    result += c.result_at + fc_offset(at, c.result_stride);
-    if (HAS_ADD) add += c.add_at + fc_offset(at, c.add_stride);
-#endif
-    for (int row = blockIdx.y; row < rows; row += gridDim.y) {
-        real z = partial[(long long)row * gemm.columns + n];
-        for (int s = 1; s < gemm.splits; s++) z = fc_plus(z, partial[((long long)s * rows + row) * gemm.columns + n]);
-#if OF_GRADIENT
-        const int group = fc_quotient(row, gemm.group_rows);
-        result[group * c.weight_group_stride + (row - group * gemm.rows) * c.weight_stride[0]] = z;
-#else
-        if (HAS_BIAS) z = fc_plus(z, bias[row]);
-        if (HAS_ADD) z = fc_plus(z, add[row * c.add_stride[1]]);
-        result[row * c.result_stride[1]] = fc_activate(z, (real)c.slope);
-#endif
-    }
 }
 #endif

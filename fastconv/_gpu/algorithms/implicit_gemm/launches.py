@@ -15,24 +15,14 @@ from ...._algorithm import Params
 from ...._correlation import Correlation
 from ...._problem import ConvProblem
 from ...algorithm import Operation
+from ...gemm import ALIGNED_BYTES, NOT_FINISHED, add_partials, by_value, finishing, gemm_struct, padded
 from ...launch import Launch, Workspace
 from ...layout import Layout
 from ...nonfinite import computed_again
-from ...source import CORRELATION, DIVIDER, divider, kernel_source
-from .parts import UNLIMITED, Limits, checked_axes, cut, extent, folded
+from ...parts import UNLIMITED, Limits, checked_axes, cut, extent, folded
+from ...source import CORRELATION, kernel_source
 from .tiles import Tile, matrix, tile_of
 
-GEMM = np.dtype(
-    [
-        *((name, DIVIDER) for name in ("filter_tiles", "image", "plane", "row", "inner", "plane_taps", "row_taps")),
-        *((name, DIVIDER) for name in ("channel_blocks", "group_rows")),
-        *((name, np.int32) for name in ("rows", "columns", "depth", "depth_of_split", "splits")),
-        *((name, np.int32) for name in ("padded_channels", "padded_filters")),
-    ]
-)
-"""fc_gemm of kernels.cu."""
-MAX_GRID_HEIGHT = 65535
-ALIGNED_BYTES = 256
 VECTOR_BYTES = 16
 
 
@@ -58,7 +48,7 @@ def marks_of(problem: ConvProblem, params: Params) -> int:
     if problem.direction != "backward_input":
         return 0
     tile, c = tile_of(problem, params), Correlation.of(problem)
-    return math.prod(_pack_grid(problem, _padded(c.channels, tile.bk), _padded(c.filters, tile.bm)))
+    return math.prod(_pack_grid(problem, padded(c.channels, tile.bk), padded(c.filters, tile.bm)))
 
 
 def _pack_grid(problem: ConvProblem, padded_channels: int, padded_filters: int) -> tuple[int, int, int]:
@@ -68,9 +58,9 @@ def _pack_grid(problem: ConvProblem, padded_channels: int, padded_filters: int) 
 def packed_bytes(problem: ConvProblem, params: Params) -> int:
     """Bytes of the packed weights, and of the marks in front of them."""
     tile, c = tile_of(problem, params), Correlation.of(problem)
-    size = problem.groups * math.prod(problem.kernel_size) * _padded(c.channels, tile.bk) * _padded(c.filters, tile.bm)
-    marks = _padded(marks_of(problem, params), ALIGNED_BYTES)
-    return marks + _padded(size * np.dtype(problem.dtype).itemsize, ALIGNED_BYTES)
+    size = problem.groups * math.prod(problem.kernel_size) * padded(c.channels, tile.bk) * padded(c.filters, tile.bm)
+    marks = padded(marks_of(problem, params), ALIGNED_BYTES)
+    return marks + padded(size * np.dtype(problem.dtype).itemsize, ALIGNED_BYTES)
 
 
 def partial_bytes(problem: ConvProblem, params: Params) -> int:
@@ -82,11 +72,7 @@ def partial_bytes(problem: ConvProblem, params: Params) -> int:
     if splits <= 1:
         return 0
     rows, columns = matrix(problem)
-    return _padded(splits * problem.groups * rows * columns * np.dtype(problem.dtype).itemsize, ALIGNED_BYTES)
-
-
-def _padded(size: int, multiple: int) -> int:
-    return -(-size // multiple) * multiple
+    return padded(splits * problem.groups * rows * columns * np.dtype(problem.dtype).itemsize, ALIGNED_BYTES)
 
 
 class _Builder:
@@ -138,24 +124,16 @@ class _Builder:
         return c
 
     def _gemm(self, c: np.ndarray, rows: int, columns: int, depth: int, splits: int) -> np.ndarray:
-        gemm, pixels, taps = np.zeros((), GEMM), c["pixels"].tolist(), c["taps"].tolist()
-        tile = self.tile
-        values = {
-            "filter_tiles": -(-rows // tile.bm), "image": math.prod(pixels), "plane": pixels[1] * pixels[2],
-            "row": pixels[2], "plane_taps": taps[1] * taps[2], "row_taps": taps[2],
-            "inner": math.prod(taps) if self._taps_inside(c) else int(c["channels"]),
-            "channel_blocks": -(-int(c["channels"]) // tile.bk), "group_rows": rows,
-        }  # fmt: skip
-        for name, value in values.items():
-            gemm[name] = divider(max(value, 1))
+        taps, tile, channels = c["taps"].tolist(), self.tile, int(c["channels"])
         of_split = -(-depth // splits)
-        if self.common.is_gradient:
-            of_split = _padded(of_split, tile.bk)
-        for name, value in {"rows": rows, "columns": columns, "depth": depth, "depth_of_split": of_split,
-                            "splits": splits, "padded_channels": _padded(int(c["channels"]), tile.bk),
-                            "padded_filters": _padded(int(c["filters"]), tile.bm)}.items():  # fmt: skip
-            gemm[name] = value
-        return gemm
+        return gemm_struct(
+            c, (taps[1] * taps[2], taps[2]),
+            {"filter_tiles": -(-rows // tile.bm), "channel_blocks": -(-channels // tile.bk),
+             "inner": math.prod(taps) if self._taps_inside(c) else channels},
+            rows=rows, columns=columns, depth=depth, splits=splits, padded_channels=padded(channels, tile.bk),
+            depth_of_split=padded(of_split, tile.bk) if self.common.is_gradient else of_split,
+            padded_filters=padded(int(c["filters"]), tile.bm),
+        )  # fmt: skip
 
     def _taps_inside(self, c: np.ndarray) -> bool:
         """Whether neighbouring columns of a weight gradient are taps of one channel: as its elements lie."""
@@ -223,10 +201,10 @@ class _Builder:
     def correlations(self, is_packed: bool) -> tuple[Launch, ...]:
         """A launch for every stride phase; where batches are cut, for every part of it."""
         problem, tile, splits = self.problem, self.tile, self.params["splits"]
-        matrix_size = _padded(self.common.channels, tile.bk) * _padded(self.common.filters, tile.bm)
+        matrix_size = padded(self.common.channels, tile.bk) * padded(self.common.filters, tile.bm)
         _, kh, kw = problem.kernel_size
         taps = (kh * kw * matrix_size, kw * matrix_size, matrix_size)
-        strides = (1, _padded(self.common.filters, tile.bm), *taps)
+        strides = (1, padded(self.common.filters, tile.bm), *taps)
         group = math.prod(problem.kernel_size) * matrix_size
         found = [
             self._phase(index, strides, group)
@@ -234,7 +212,7 @@ class _Builder:
         ]
         marks = marks_of(problem, self.params)
         for c in found:
-            c["weight_at"] += _padded(marks, ALIGNED_BYTES) // self.itemsize
+            c["weight_at"] += padded(marks, ALIGNED_BYTES) // self.itemsize
         checked = functools.reduce(int.__or__, map(checked_axes, found))
         parts = [part for c in found for part in cut(folded(c, checked), self.limits, self.common.is_gradient)]
         at = 0 if is_packed else packed_bytes(problem, self.params)
@@ -257,34 +235,23 @@ class _Builder:
         along = self._along(c)
         vector = "VEC" if along == "PIXELS" and self._source_vector(c, checked) else 1
         wide = int(self.limits.wide or extent(c, is_gradient=False) > self.limits.elements)
-        finish: dict[str, int | str] = {
-            "HAS_BIAS": int(epilogue.bias), "HAS_ADD": int(epilogue.add),
-            "ACTIVATION": _ACTIVATIONS.index(epilogue.activation),
-        }  # fmt: skip
         by_columns = "COLUMNS" if columns % self.vector == 0 else "SINGLY"
         defines: dict[str, int | str] = {
             "WIDE": wide, "ALONG": along, "SOURCE_VECTOR": vector, "CHECKED": checked, "SPLIT": int(is_split),
             "WHOLE_BLOCKS": int(c["channels"] % tile.bk == 0), "STORED": by_columns if is_split else self._stored(c),
-            **(dict.fromkeys(finish, 0) if is_split else finish),
+            **(NOT_FINISHED if is_split else finishing(epilogue)),
         }  # fmt: skip
         bias, add = ("bias" if epilogue.bias else None), ("add" if epilogue.add else None)
         source, result = self.roles
         structs = by_value(c), by_value(gemm)
         ends: tuple[Any, ...] = (partial, None, None) if is_split else (result, bias, add)
         of_partials = splits * problem.groups * rows * columns * self.itemsize if is_split else 0
-        size = partial.offset_bytes + _padded(of_partials, ALIGNED_BYTES)
+        size = partial.offset_bytes + padded(of_partials, ALIGNED_BYTES)
         grid = (int(gemm["filter_tiles"]["d"]) * -(-columns // tile.bn), problem.groups, splits)
         yield Launch("correlate", self._source("CORRELATE", **defines), grid, (tile.threads, 1, 1),
                      (source, packed, *ends, *structs), workspace_bytes=size)  # fmt: skip
         if is_split:
-            yield self._sum(columns, (partial, result, bias, add, *structs), size, OF_GRADIENT=0, **finish)
-
-    def _sum(self, columns: int, arguments: tuple[Any, ...], size: int, **defines: int | str) -> Launch:
-        """Of partial sums that end at ``size`` bytes of the workspace."""
-        rows = self.problem.groups * matrix(self.problem)[0]
-        grid = (-(-columns // 256), min(rows, MAX_GRID_HEIGHT), 1)
-        return Launch("add_partials", self._source("SUM", **defines), grid, (256, 1, 1), arguments,
-                      workspace_bytes=size)  # fmt: skip
+            yield add_partials(problem, gemm, (partial, result, bias, add, *structs), size)
 
     # -- weight gradients
     def _by_channels(self, c: np.ndarray) -> bool:
@@ -330,14 +297,13 @@ class _Builder:
         if is_split:
             gemm["splits"] = splits
             arguments = (Workspace(0), "weight", None, None, by_value(c), by_value(gemm))
-            sequence.append(self._sum(columns, arguments, splits * size, OF_GRADIENT=1, TAPS_INSIDE=inside))
+            sequence.append(add_partials(problem, gemm, arguments, splits * size, bool(inside)))
         return tuple(sequence)
 
 
-_ACTIVATIONS = (None, "relu", "relu6", "leaky_relu", "silu", "gelu", "tanh", "sigmoid")
 _DEFINES: dict[str, int | str] = {
     "WIDE": 0, "ALONG": "PIXELS", "SOURCE_VECTOR": 1, "CHECKED": 7, "WHOLE_BLOCKS": 0, "SPLIT": 0, "HAS_BIAS": 0,
-    "HAS_ADD": 0, "ACTIVATION": 0, "STORED": "SINGLY", "TAPS_INSIDE": 1, "OF_GRADIENT": 0,
+    "HAS_ADD": 0, "ACTIVATION": 0, "STORED": "SINGLY", "TAPS_INSIDE": 1,
     "VECTOR": 1, "WHOLE_ROWS": 0, "WHOLE_COLUMNS": 0, "MARKED": 0,
 }  # fmt: skip
 
@@ -347,9 +313,4 @@ def _text(kernel: str, real: str, tile: Tile, defines: tuple[tuple[str, int | st
     chosen = {**_DEFINES, **dict(defines)}
     if chosen["WIDE"] or (chosen["ALONG"] == "CHANNELS" and kernel == "CORRELATE" and not chosen["WHOLE_BLOCKS"]):
         tile = replace(tile, resident=max(tile.resident * 3 // 4, 1))  # more registers, where some would be spilled
-    return kernel_source("implicit_gemm", {"KERNEL": kernel, "REAL": real, **tile.defines(), **chosen})
-
-
-def by_value(struct: np.ndarray) -> np.ndarray:
-    """A struct as an argument: CuPy passes an array of one element of any structured dtype by value."""
-    return struct.reshape(1).view(f"V{struct.dtype.itemsize}")
+    return kernel_source("implicit_gemm", {"KERNEL": kernel, "REAL": real, **tile.defines(), **chosen}, "gemm.cuh")

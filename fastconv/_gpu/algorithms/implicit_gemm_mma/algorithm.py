@@ -1,0 +1,104 @@
+"""implicit_gemm on tensor cores by mma.sync: 16-bit floats, and float32 as tf32 or as sums of two of them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ...._algorithm import MAX_PHASES, ErrorBound, Machine, Params
+from ...._correlation import Correlation
+from ...._problem import ConvProblem
+from ... import device, memory
+from ...algorithm import GpuAlgorithm, Operation, places_fit
+from ...gemm import MAX_GRID_HEIGHT
+from ...launch import Launch, run
+from ...layout import Layout, alignment_of
+from ...parts import UNLIMITED
+from .correlations import Correlations
+from .cost import may_split, seconds
+from .gradient import Gradient
+from .tiles import TILES
+
+LEAST_CAPABILITY = (8, 0)
+"""Of devices that have asynchronous copies, bfloat16 and tf32."""
+SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+ROUNDOFF = {"bf16": 0.0, "tf32": 2.01 * 2.0**-11, "3xtf32": 1.76 * 2.0**-20}
+"""Largest error of the product of two elements: tf32 has 11 bits, and two of them 22; the product of the small parts,
+at most 2^-20, is left out."""
+TYPICAL_ROUNDOFF = {"bf16": 0.0, "tf32": 4e-4, "3xtf32": 4e-7}
+"""Largest error of sums of exact products over their largest, on typical data."""
+SUM_ROUNDOFF = 2.0**-23
+"""Of tensor cores, which round towards zero."""
+
+
+class TensorCoreGemm(GpuAlgorithm):
+    """Problems of some channels, on devices from sm_80 on."""
+
+    def __init__(self, name: str, arithmetic: str, dtypes: frozenset[str]) -> None:
+        self.name, self.arithmetic, self.dtypes = name, arithmetic, dtypes  # type: ignore[misc]
+
+    def is_available(self) -> bool:
+        return device.current().capability >= LEAST_CAPABILITY
+
+    def supports(self, problem: ConvProblem) -> bool:
+        channels, filters = (size // problem.groups for size in (problem.in_channels, problem.out_channels))
+        return (
+            problem.phases <= MAX_PHASES
+            and problem.groups <= MAX_GRID_HEIGHT
+            and max(channels, filters) < MAX_GRID_HEIGHT * 8
+            and math.prod(problem.weight_shape) < UNLIMITED.elements // 4
+            and places_fit(problem)
+        )
+
+    def parameters(self, problem: ConvProblem) -> list[Params]:
+        """Of every tile the best two numbers of splits, the best of all first."""
+        found: list[tuple[float, Params]] = []
+        for tile in TILES[self.arithmetic]:
+            splits = [n for n in SPLITS if n == 1 or may_split(problem, tile, n)]
+            of_tile = [(seconds(problem, tile, n, self.arithmetic), {"tile": tile.name, "splits": n}) for n in splits]
+            found += sorted(of_tile, key=lambda one: one[0])[:2]
+        return [params for _, params in sorted(found, key=lambda one: one[0])]
+
+    def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
+        """Of arrays without gaps; ``launches`` knows what others need."""
+        made = self.launches(Operation.contiguous(problem), params)
+        return max(step.workspace_bytes for step in made)
+
+    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        tile = next(tile for tile in TILES[self.arithmetic] if tile.name == params["tile"])
+        shapes = (problem.input_shape, problem.weight_shape, problem.output_shape)
+        moved = sum(map(math.prod, shapes)) * (4 if problem.dtype == "float32" else 2)
+        computed = seconds(problem, tile, params["splits"], self.arithmetic, machine)
+        extra = (problem.direction != "backward_weight") + (self.arithmetic == "3xtf32")
+        return max(computed, moved / machine.bytes_per_second) + extra * machine.call_seconds
+
+    def error_bound(self, problem: ConvProblem) -> ErrorBound:
+        """The errors of products, and of sums: by tensor cores, of all steps; or of one and then in float32."""
+        tile = TILES[self.arithmetic][0]
+        depth = problem.reduction + 4
+        gamma = SUM_ROUNDOFF * depth / max(1 - SUM_ROUNDOFF * depth, 0.5)
+        pieces = ROUNDOFF[self.arithmetic]
+        if self.arithmetic == "bf16":
+            return ErrorBound(elementwise=gamma, normwise=gamma, relative=min(gamma, SUM_ROUNDOFF * depth / 16))
+        in_step = 3 * tile.bk / 8 if self.arithmetic == "3xtf32" else depth / 8
+        sums = SUM_ROUNDOFF / 2 * (in_step + math.sqrt(depth / tile.bk) / 2)
+        typical = TYPICAL_ROUNDOFF[self.arithmetic] * (1 + 2 / math.sqrt(max(problem.reduction, 4)))
+        return ErrorBound(
+            elementwise=None, normwise=1.05 * pieces + 3 * gamma, relative=1.2 * math.hypot(typical, sums)
+        )
+
+    def pack(self, problem: ConvProblem, params: Params, weight: Any, threads: int) -> Any:
+        """An array of bytes on the device, for all problems of the direction with such weights and the same tile."""
+        if problem.direction == "backward_weight":
+            return None
+        lies = Layout.of(weight.dtype, weight.strides, range(5), alignment_of(weight))
+        build = Correlations(Operation(problem, {"weight": lies}), params, self.arithmetic)
+        packed = memory.empty((build.packed_bytes,), np.dtype(np.uint8))
+        run((build.pack("packed"),), weight=weight, packed=packed)
+        return packed
+
+    def launches(self, operation: Operation, params: Params) -> tuple[Launch, ...]:
+        build = Gradient if operation.problem.direction == "backward_weight" else Correlations
+        return build(operation, params, self.arithmetic).launches()

@@ -1,0 +1,105 @@
+"""What a problem takes on a large device, from what ``python -m bench gpu-model`` predicts for steps of its kernels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...._algorithm import Machine
+from ...._correlation import Correlation
+from ...._problem import ConvProblem
+from ...algorithm import Operation
+from ...phases import phases_of
+from .patches import MAX_POSITIONS, Patch, box_of
+from .tiles import Tile
+
+MULTIPROCESSORS = 132
+"""Of a large device. Part of the choice of splits, and so of the result's bits, which must not depend on the device at
+hand."""
+HERTZ = 1.83e9
+BYTES_PER_CYCLE = 2350
+"""Of its memory."""
+LAUNCH_CYCLES = 4500
+OUTSIDE_CYCLES = 3500
+"""What a block does before its first step and after its last one."""
+UNIT_CYCLES = {"PIXELS": 36, "CHANNELS": 12}
+"""What fetching a unit of every thread adds to a step."""
+MIN_STEPS_OF_SPLIT = 8
+PARTIAL_BYTES = 2**28
+
+
+def matrix(problem: ConvProblem) -> tuple[int, int]:
+    """Rows and columns of a group's result; of the largest stride phase."""
+    c = Correlation.of(problem)
+    if c.is_gradient:
+        return c.filters, c.channels * math.prod(problem.kernel_size)
+    return c.filters, c.batch * math.prod(c.pixels)
+
+
+def depth(problem: ConvProblem, tile: Tile) -> int:
+    """Steps of the reduction; of the phase that has most taps."""
+    c = Correlation.of(problem)
+    if c.is_gradient:
+        return -(-c.batch * math.prod(c.pixels) // tile.bk)
+    return math.prod(c.taps) * -(-c.channels // tile.bk)
+
+
+def may_split(problem: ConvProblem, tile: Tile, splits: int) -> bool:
+    """Whether so many splits have enough steps, and not too large sums."""
+    rows, columns = matrix(problem)
+    size = splits * problem.groups * rows * columns * 4
+    return depth(problem, tile) >= splits * MIN_STEPS_OF_SPLIT and size <= PARTIAL_BYTES
+
+
+def seconds(problem: ConvProblem, tile: Tile, splits: int, arithmetic: str, machine: Machine | None = None) -> float:
+    """Of all launches but the packing of weights; ``machine``: in the proportion of the rates of arithmetic."""
+    is_gradient = problem.direction == "backward_weight"
+    cycles = _gradient(problem, tile, splits) if is_gradient else _correlations(problem, tile, splits)
+    hertz = HERTZ if machine is None else machine.multiply_adds_per_second["float32"] / (MULTIPROCESSORS * 128)
+    return cycles / hertz
+
+
+def _rounds(tile: Tile, blocks: int, of_block: float) -> float:
+    """Cycles of so many blocks, each of which takes ``of_block`` where as many run as a multiprocessor holds."""
+    whole, last = divmod(-(-blocks // MULTIPROCESSORS), tile.resident)
+    alone = tile.alone if last else 0.0  # few warps hide less of each other's latency
+    return of_block * (whole * tile.resident + last * (1 + (alone - 1) * (tile.resident - last) / tile.resident))
+
+
+def _sum_of_splits(problem: ConvProblem, splits: int) -> float:
+    rows, columns = matrix(problem)
+    moved = (splits + 1) * problem.groups * rows * columns * 4
+    return moved / BYTES_PER_CYCLE + LAUNCH_CYCLES if splits > 1 else 0.0
+
+
+def _correlations(problem: ConvProblem, tile: Tile, splits: int) -> float:
+    operation, total = Operation.contiguous(problem), 0.0
+    itemsize = 4 if problem.dtype == "float32" else 2
+    along = "CHANNELS" if problem.layout == "channels_last" else "PIXELS"
+    phases = list(phases_of(problem, operation.layouts))
+    for phase in phases[:: max(len(phases) // 4, 1)]:
+        c = phase.packed().reshape(())
+        box, taps = box_of(c, tile.bn, MAX_POSITIONS), math.prod(c["taps"].tolist())
+        pixels = int(c["batch"]) * math.prod(c["pixels"].tolist())
+        planes = int(c["batch"]) * int(c["pixels"][0])
+        across = planes * box.tiles(*c["pixels"][1:].tolist()) if box else -(-pixels // tile.bn)
+        inner = math.prod(c["taps"][1:].tolist()) if box else 1
+        patch = Patch.of(tile, box, inner, along, itemsize)
+        steps = taps * -(-int(c["channels"]) // tile.bk) / splits
+        blocks = problem.groups * -(-int(c["filters"]) // tile.bm) * across * splits
+        of_step = tile.cycles + UNIT_CYCLES[along] * (patch.parts - 1)
+        total += _rounds(tile, blocks, steps * of_step + OUTSIDE_CYCLES) + LAUNCH_CYCLES
+        total += _sum_of_splits(problem, splits)
+    return total * len(phases) / max(len(phases[:: max(len(phases) // 4, 1)]), 1)
+
+
+def _gradient(problem: ConvProblem, tile: Tile, splits: int) -> float:
+    c, chunk = Correlation.of(problem), 16 // np.dtype("float32" if problem.dtype == "float32" else "float16").itemsize
+    columns = math.prod(problem.kernel_size) * -(-c.channels // chunk) * chunk
+    blocks = problem.groups * -(-c.filters // tile.bm) * -(-columns // tile.bn) * splits
+    along = "CHANNELS" if problem.layout == "channels_last" else "PIXELS"
+    units = (tile.bm + tile.bn) // chunk * tile.bk // tile.threads
+    of_step = tile.cycles + UNIT_CYCLES[along] * units
+    cycles = _rounds(tile, blocks, depth(problem, tile) / splits * of_step + OUTSIDE_CYCLES) + LAUNCH_CYCLES
+    return cycles + _sum_of_splits(problem, splits)

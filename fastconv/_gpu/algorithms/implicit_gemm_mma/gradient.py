@@ -1,0 +1,81 @@
+"""Weight gradients as launches."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...gemm import ALIGNED_BYTES, add_partials, by_value, gemm_struct, padded
+from ...launch import Launch, Workspace
+from ...nonfinite import computed_again
+from ...parts import checked_axes, cut, extent, folded
+from ...phases import phases_of
+from .builder import Builder
+from .tiles import UNIT_BYTES
+
+HELD = 2
+"""Units of 16 bytes that a thread has on their way from memory."""
+
+
+class Gradient(Builder):
+    """One launch, or one for each part of the pixels; and the sum of their splits."""
+
+    def launches(self) -> tuple[Launch, ...]:
+        """All of them."""
+        problem, tile = self.problem, self.tile
+        (phase,) = phases_of(problem, self.layouts)
+        c = phase.packed().reshape(())
+        checked = checked_axes(c)
+        parts = list(cut(folded(c, checked), self.limits, True))
+        rows, of_tap = int(c["filters"]), padded(int(c["channels"]), self.chunk)
+        columns = math.prod(c["taps"].tolist()) * of_tap
+        pixels = [int(part["batch"]) * math.prod(part["pixels"].tolist()) for part in parts]
+        wanted = [max(min(self.params["splits"] // len(parts), -(-depth // tile.bk)), 1) for depth in pixels]
+        of_split = [padded(-(-depth // n), tile.bk) for depth, n in zip(pixels, wanted, strict=True)]
+        splits = [max(-(-depth // max(n, 1)), 1) for depth, n in zip(pixels, of_split, strict=True)]
+        is_split, size = sum(splits) > 1, problem.groups * rows * columns * 4
+        tiles = -(-rows // tile.bm) * -(-columns // tile.bn)
+        partials = padded(sum(splits) * size, ALIGNED_BYTES) if is_split else 0
+        marks = tiles * problem.groups * sum(splits) if self.products == 3 else 0
+        sequence, done = [], 0
+        for part, depth, step, of_part in zip(parts, pixels, of_split, splits, strict=True):
+            gemm = self._gemm(part, columns, of_tap, depth, step, sum(splits))
+            to: str | Workspace = Workspace(done * size) if is_split else "weight"
+            mark = Workspace(partials + tiles * problem.groups * done) if marks else None
+            sequence.append(Launch(
+                "weight_gradient", self._source(part, checked, is_split, bool(marks)), (tiles, problem.groups, of_part),
+                (tile.threads, 1, 1), (*self.roles, to, mark, by_value(part), by_value(gemm)), self._shared_bytes(part),
+                partials + marks,
+            ))  # fmt: skip
+            done += of_part
+        if is_split:
+            arguments = (Workspace(0), "weight", None, None, by_value(c), by_value(gemm))
+            sequence.append(add_partials(problem, gemm, arguments, partials))
+        if marks:
+            sequence += computed_again(self.operation, Workspace(partials), marks)
+        return tuple(sequence)
+
+    def _gemm(self, c: np.ndarray, columns: int, of_tap: int, depth: int, of_split: int, splits: int) -> np.ndarray:
+        rows, taps = int(c["filters"]), c["taps"].tolist()
+        return gemm_struct(
+            c, (taps[1] * taps[2], taps[2]), {"filter_tiles": -(-rows // self.tile.bm), "inner": of_tap},
+            rows=rows, columns=columns, depth=depth, depth_of_split=of_split, splits=splits,
+        )  # fmt: skip
+
+    def _source(self, c: np.ndarray, checked: int, is_split: bool, is_marked: bool) -> str:
+        return self.text(
+            "gradient.cu", WIDE=int(self._is_wide(c)), CHECKED=checked, SPLIT=int(is_split), MARKED=int(is_marked),
+            FLOAT_RESULT=int(is_split), HELD=HELD,
+            A_ALONG=self.by_channels(c, "result", "output", int(c["filters"])),
+            B_ALONG=self.by_channels(c, "source", "input", int(c["channels"])),
+        )  # fmt: skip
+
+    def _is_wide(self, c: np.ndarray) -> bool:
+        return self.limits.wide or extent(c, is_gradient=True) > self.limits.elements
+
+    def _shared_bytes(self, c: np.ndarray) -> int:
+        tile = self.tile
+        pitch = tile.bk + (4 if self.itemsize == 4 else 1)
+        units = tile.stages * (tile.bm + tile.bn) // self.chunk * pitch
+        return units * UNIT_BYTES + tile.bn // self.chunk * (UNIT_BYTES + (8 if self._is_wide(c) else 4))

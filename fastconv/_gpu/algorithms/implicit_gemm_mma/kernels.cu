@@ -1,0 +1,384 @@
+// Implicit GEMM on tensor cores by mma.sync (sm_80 and later): any strides, padding, dilation and groups, in place.
+//
+// M = result channels, N = pixels (n, d, h, w), reduction = (tap, channel). Operands lie in shared memory as units of 16
+// bytes, CHUNK channels each, which ldmatrix reads one by one: a fragment may begin at any pixel.
+//
+//   pack_weights   weights as (group, tap, 2 CHUNK channels, 16 filters) in the order of fragments, see `fc_unit`
+//   correlate      forward and input gradients; a launch for every stride phase
+//
+// A patch is BK channels of the source positions that a block's pixels read, (chunk, position) in shared memory.
+//   BOX 0: BN pixels in a row, whatever images they are of; a patch serves one tap.
+//   BOX 1: pixels of a box height x width of one plane; a patch has all that its taps (h, w) read, columns sorted by
+//          their remainder modulo the step, so that neighbouring pixels read neighbouring positions. `fc_box`
+// PIXELS: any strides; a thread loads CHUNK channels of a position and stores a unit. CHANNELS: channels are contiguous
+// and aligned, units come by asynchronous copies.
+//
+// Numerics. Products are exact, sums float32 as tensor cores add them: rounded to zero, some at a time. PRODUCTS 1:
+// elements of 16 bits, or float32 rounded to tf32. PRODUCTS 3: float32 as a sum of two tf32, without the product of the
+// small ones; the sums of a step are added to those before in float32, rounded to nearest. Subnormal numbers are kept.
+//
+// Preconditions. Unless WIDE, all offsets of elements from the first one of a launch's arrays fit in 32 bits.
+struct fc_box {
+    fc_divider width;                              // of a tile, in pixels
+    fc_divider image_tiles, plane_tiles, row_tiles; // tiles of an image, of its plane, of a row of them
+    fc_divider pitch, part;                        // positions of a row of a patch, of one remainder in it
+    fc_divider step;                               // of the columns
+    fc_divider row_taps;                           // of a row
+    int height;                                    // of a tile
+    int pixels[2], taps[2];                        // (h, w) of a plane; taps that share a patch, 1 without boxes
+};
+#define PACK 0
+#define CORRELATE 1
+#define PIXELS 0
+#define CHANNELS 1
+
+#define THREADS (32 * WARPS_M * WARPS_N)
+#define BM (16 * MT * WARPS_M)
+#define BN (8 * NT * WARPS_N)
+#define STEPS (BK / DEPTH)
+#define CHUNKS (BK / CHUNK)
+#define TILE_BYTES (PIECES * 512) // of 16 filters x DEPTH channels
+#define STAGE_BYTES (STEPS * BM / 16 * TILE_BYTES)
+#define PLANE ((POSITIONS + 7) / 8 * 8 + 2) // units of a chunk; the 2: other banks for the next chunk
+#define PATCH_BYTES (CHUNKS * PLANE * 16)
+
+#if KERNEL == PACK
+// A thread per unit of a tile of 16 filters x DEPTH channels, all taps. A unit is what a lane takes of a fragment of A:
+// rows g and g + 8, in words of channels. Row r of tile i of a warp is filter (r % 8) 2 MT + 2 i + r / 8, so that a
+// lane's results are neighbours. With MARKED there is a byte for every block in front, a multiple of 256 of them: whether
+// one of its weights is not finite.
+extern "C" __global__ void __launch_bounds__(128)
+    pack_weights(const fc_element *__restrict__ weight, fc_element *packed, const __grid_constant__ fc_correlation c,
+                 const __grid_constant__ fc_gemm gemm) {
+    const int unit = blockIdx.x * 128 + threadIdx.x, lane = unit % 32, tiles = gemm.padded_filters / 16;
+    const int tile = unit / 32 % tiles, k0 = unit / 32 / tiles * DEPTH, group = blockIdx.y;
+    const bool stored = k0 < gemm.padded_channels;
+    bool finite = true;
+#if MARKED
+    const fc_u32 blocks = gridDim.x * gridDim.y;
+    unsigned char *mark = (unsigned char *)packed + blockIdx.y * gridDim.x + blockIdx.x;
+    packed = (fc_element *)((char *)packed + (blocks + 255) / 256 * 256);
+#endif
+    const int first = tile / MT * (16 * MT) + lane / 4 * (2 * MT) + tile % MT * 2; // the filter of row g; + 1: g + 8
+    const int per_word = 4 / SIZE, matrix = gemm.padded_channels * gemm.padded_filters * PIECES;
+    weight += c.weight_at + group * c.weight_group_stride;
+    packed += (long long)group * c.taps[0] * c.taps[1] * c.taps[2] * matrix +
+              ((long long)(k0 / DEPTH) * tiles + tile) * (TILE_BYTES / SIZE) + lane * CHUNK;
+    for (int d = 0; d < c.taps[0]; d++)
+        for (int h = 0; h < c.taps[1]; h++)
+            for (int w = 0; w < c.taps[2]; w++, packed += matrix)
+#pragma unroll
+                for (int e = 0; e < CHUNK; e++) {
+                    const int word = e / per_word, f = first + word % 2;
+                    const int k = k0 + word / 2 * CHUNK + lane % 4 * per_word + e % per_word;
+                    fc_element x = 0;
+                    if (f < c.filters && k < c.channels)
+                        x = weight[f * c.weight_stride[0] + k * c.weight_stride[1] + d * c.weight_stride[2] +
+                                   h * c.weight_stride[3] + w * c.weight_stride[4]];
+                    finite &= fc_widen(x) - fc_widen(x) == 0;
+                    if (!stored) continue;
+#if ELEMENT == FLOAT32
+                    fc_u32 large, small;
+                    fc_split_tf32(x, large, small);
+                    packed[e] = __uint_as_float(large);
+                    if (PIECES == 2) packed[e + 32 * CHUNK] = __uint_as_float(small);
+#else
+                    packed[e] = x;
+#endif
+                }
+#if MARKED
+    finite = __syncthreads_and(finite);
+    if (!threadIdx.x) *mark = !finite;
+#endif
+}
+#endif
+
+#if KERNEL == CORRELATE
+#define HELD                                                                                                           \
+    (((ALONG == CHANNELS ? POSITIONS * CHUNKS : POSITIONS) + THREADS - 1) / THREADS) // positions of a thread
+#define UNITS (ALONG == CHANNELS ? HELD : HELD * CHUNKS)                             // that a thread fills of a patch
+
+// The pixel of a column of the block's tile; n < 0: there is none.
+static __device__ __forceinline__ fc_pixel fc_tile_pixel(int column, int tile, const fc_gemm &gemm, const fc_box &box) {
+#if BOX
+    const int image = fc_quotient(tile, box.image_tiles), of_image = tile - image * box.image_tiles.d;
+    const int plane = fc_quotient(of_image, box.plane_tiles), of_plane = of_image - plane * box.plane_tiles.d;
+    const int y = fc_quotient(of_plane, box.row_tiles), x = of_plane - y * box.row_tiles.d;
+    const int row = fc_quotient(column, box.width);
+    fc_pixel at = {image, plane, y * box.height + row, x * (int)box.width.d + column - row * (int)box.width.d};
+    if (row >= box.height || at.h >= box.pixels[0] || at.w >= box.pixels[1]) at.n = -1;
+#else
+    fc_pixel at = fc_decode(min(tile * BN + column, gemm.columns - 1), gemm);
+    if (tile * BN + column >= gemm.columns) at.n = -1;
+#endif
+    return at;
+}
+
+// A position's place in its plane: eight pixels of a fragment, two neighbours out of every four, in different banks.
+static __device__ __forceinline__ int fc_slot(int position) { return position ^ (position >> 2 & 2); }
+
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
+    correlate(const fc_element *__restrict__ source, const fc_element *__restrict__ packed, void *result,
+              const fc_element *__restrict__ bias, const fc_element *add, unsigned char *marks,
+              const __grid_constant__ fc_correlation c, const __grid_constant__ fc_gemm gemm,
+              const __grid_constant__ fc_box box) {
+    FC_DYNAMIC_SHARED(shared);
+    unsigned char *patches = shared + STAGES * STAGE_BYTES;
+    offset_t *result_at = (offset_t *)(patches + PATCHES * PATCH_BYTES), *add_at = result_at + BN;
+    offset_t *from_at = add_at + (HAS_ADD ? BN : 0);     // of the positions that this thread fetches, for one tap
+    offset_t *source_at = from_at + HELD * THREADS;      // of the pixels' first taps
+    int *first = (int *)(source_at + (BOX ? 0 : BN));    // and their (d, h, w)
+    int2 *tap_at = (int2 *)(source_at + (BOX ? 0 : BN)); // of the taps of a box: where weights and positions are
+    const int thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
+    const int tile = fc_quotient(blockIdx.x, gemm.filter_tiles), first_m = (blockIdx.x - tile * gemm.filter_tiles.d) * BM;
+    for (int i = thread; i < BN; i += THREADS) {
+        fc_pixel at = fc_tile_pixel(i, tile, gemm, box);
+        const bool there = at.n >= 0;
+        if (!there) at.n = 0, at.d = 0, at.h = 0, at.w = 0;
+        const fc_pixel from = {at.n, at.d * c.step[0] + c.first[0], at.h * c.step[1] + c.first[1],
+                               at.w * c.step[2] + c.first[2]};
+        const offset_t to = SPLIT ? (offset_t)fc_column_number(at, gemm) : (offset_t)fc_offset(at, c.result_stride);
+        result_at[i] = there ? to : OUTSIDE;
+        if (HAS_ADD) add_at[i] = (offset_t)fc_offset(at, c.add_stride);
+        if (!BOX) {
+            source_at[i] = (offset_t)fc_offset(from, c.source_stride);
+            first[i] = from.d, first[BN + i] = from.h, first[2 * BN + i] = from.w;
+        }
+    }
+    const int taps = box.taps[0] * box.taps[1];
+    if (BOX)
+        for (int i = thread; i < taps; i += THREADS) {
+            const int h = fc_quotient(i, box.row_taps), w = i - h * box.row_taps.d;
+            const int x = w * c.delta[2], column = fc_quotient(x, box.step), part = x - column * box.step.d;
+            tap_at[i].x = h * (int)c.weight_stride[3] + w * (int)c.weight_stride[4];
+            tap_at[i].y = h * c.delta[1] * box.pitch.d + part * box.part.d + column;
+        }
+    __syncthreads(); // the tables
+
+    // -- what is fetched next. A step multiplies BK channels of one tap; `count` patches of `taps` steps each.
+    const int begin = SPLIT ? blockIdx.z * gemm.depth_of_split : 0;
+    const int count = min(gemm.depth_of_split, gemm.depth - begin);
+    const int steps = count * taps;
+    struct fc_run {
+        int outer, c0; // outer: the tap, or of boxes its plane
+    } a, b;
+    a.outer = b.outer = SPLIT && SEVERAL ? fc_quotient(begin, gemm.channel_blocks) : 0;
+    a.c0 = b.c0 = SPLIT ? (begin - a.outer * gemm.channel_blocks.d) * BK : 0;
+    auto advance = [&](fc_run &run, bool is_over) { // whether the tap changes
+        run.c0 += is_over ? BK : 0;
+        const bool is_last = SEVERAL && run.c0 == (int)gemm.channel_blocks.d * BK;
+        if (is_last) run.c0 = 0, run.outer++;
+        return is_last;
+    };
+    int td = 0, th = 0, tw = 0;
+    auto decode = [&](int outer) {
+        td = fc_quotient(outer, gemm.plane_taps);
+        outer -= td * gemm.plane_taps.d;
+        th = fc_quotient(outer, gemm.row_taps);
+        tw = outer - th * gemm.row_taps.d;
+    };
+
+    // Weights.
+    const int a_units = STEPS * BM / 16 * PIECES * 32, a_row = BM / 16 * PIECES * 32; // a_row: of DEPTH channels
+    const fc_element *a_from = packed + (c.weight_at + blockIdx.y * c.weight_group_stride) +
+                               ((long long)first_m / 16 * TILE_BYTES / SIZE + thread * CHUNK);
+    int a_at = 0, a_tap = 0, weights = 0; // of the run; of the patch; stages that are there or on their way
+    auto open_weights = [&] {
+        decode(a.outer);
+        a_at = td * (int)c.weight_stride[2] + th * (int)c.weight_stride[3] + tw * (int)c.weight_stride[4];
+    };
+    auto fetch_weights = [&](int stage) { // behind the last ones: zeros that nobody reads
+        const fc_element *from = a_from + (a_at + a.c0 * gemm.padded_filters * PIECES + (BOX ? tap_at[a_tap].x : 0));
+        unsigned char *to = shared + stage * STAGE_BYTES + thread * 16;
+        const int valid = weights < steps ? 16 : 0;
+#pragma unroll
+        for (int i = 0; i < a_units / THREADS; i++) {
+            const int row = i * THREADS / a_row, rest = i * THREADS % a_row;
+            fc_copy_async<16>(to + i * THREADS * 16,
+                              from + row * gemm.padded_filters * DEPTH * PIECES + rest * CHUNK, valid);
+        }
+        a_tap++, weights++;
+        const bool is_over = !BOX || a_tap == taps;
+        a_tap = is_over ? 0 : a_tap;
+        if (advance(a, is_over)) open_weights();
+    };
+
+    // Patches.
+    const fc_element *b_from = source + (c.source_at + (long long)blockIdx.y * c.channels * c.source_stride[1]);
+    const offset_t channel_stride = (offset_t)c.source_stride[1];
+    const long long channel_bytes = channel_stride * (long long)SIZE;
+    const int b_chunk = ALONG == CHANNELS ? thread % CHUNKS : 0;
+    auto position_of = [&](int i) { // the i-th one of this thread
+        return ALONG == CHANNELS ? i * (THREADS / CHUNKS) + thread / CHUNKS : i * THREADS + thread;
+    };
+    auto open_patch = [&] { // where the thread's positions are, for a tap
+        decode(b.outer);
+#if BOX
+        const fc_pixel at = fc_tile_pixel(0, tile, gemm, box);
+#endif
+#pragma unroll 1
+        for (int i = 0; i < HELD; i++) {
+            const int position = position_of(i);
+            bool inside = position < POSITIONS;
+#if BOX
+            const int row = fc_quotient(position, box.pitch), in_row = position - row * box.pitch.d;
+            const int part = fc_quotient(in_row, box.part), column = (in_row - part * box.part.d) * c.step[2] + part;
+            const int d = at.d * c.step[0] + c.first[0] + td * c.delta[0], h = at.h * c.step[1] + c.first[1] + row;
+            const int w = at.w * c.step[2] + c.first[2] + column;
+            if (CHECKED & 1) inside &= (fc_u32)d < c.source_size[0];
+            inside &= (fc_u32)h < c.source_size[1] && (fc_u32)w < c.source_size[2];
+            const fc_pixel from = {at.n, d, h, w};
+            const offset_t to = (offset_t)fc_offset(from, c.source_stride);
+#else
+            const int d = td * c.delta[0], h = th * c.delta[1], w = tw * c.delta[2];
+            const int pixel = inside ? position : 0;
+            if (CHECKED & 1) inside &= (fc_u32)(first[pixel] + d) < c.source_size[0];
+            if (CHECKED & 2) inside &= (fc_u32)(first[BN + pixel] + h) < c.source_size[1];
+            if (CHECKED & 4) inside &= (fc_u32)(first[2 * BN + pixel] + w) < c.source_size[2];
+            const offset_t to = source_at[pixel] + (offset_t)(d * c.source_stride[2] + h * c.source_stride[3] +
+                                                              w * c.source_stride[4]);
+#endif
+            from_at[i * THREADS + thread] = inside ? to : OUTSIDE;
+        }
+    };
+    fc_u32 held[PARTS][CHUNK]; // PIXELS: on their way from memory
+    auto fetch_part = [&](int part, int patch, bool fetches) { // CHANNELS: into the patch at once
+#pragma unroll
+        for (int j = 0; j < PARTS; j++) {
+            const int unit = part * PARTS + j, i = ALONG == CHANNELS ? unit : unit / CHUNKS;
+            const int chunk = ALONG == CHANNELS ? b_chunk : unit % CHUNKS, channel = b.c0 + chunk * CHUNK;
+            const offset_t at = from_at[min(i, HELD - 1) * THREADS + thread];
+            const bool inside = fetches && unit < UNITS && at != OUTSIDE;
+#if ALONG == CHANNELS
+            const int position = position_of(i), left = min(max(c.channels - channel, 0), CHUNK);
+            if (fetches && unit < UNITS && position < POSITIONS)
+                fc_copy_async<16>(patches + patch * PATCH_BYTES + (chunk * PLANE + fc_slot(position)) * 16,
+                                  inside && left ? b_from + (at + channel) : source,
+                                  inside ? left * SIZE : 0);
+#else
+            const char *from = (const char *)(b_from + (at + channel * channel_stride));
+#pragma unroll
+            for (int e = 0; e < CHUNK; e++, from += channel_bytes)
+                held[j][e] = fc_load_bits<SIZE>(from, inside && (WHOLE_BLOCKS || channel + e < c.channels));
+#endif
+        }
+    };
+    auto keep_part = [&](int part, int patch, bool fetches) {
+#if ALONG == PIXELS
+#pragma unroll
+        for (int j = 0; j < PARTS; j++) {
+            const int unit = part * PARTS + j, position = position_of(unit / CHUNKS);
+            if (fetches && unit < UNITS && position < POSITIONS)
+                *(uint4 *)(patches + patch * PATCH_BYTES + (unit % CHUNKS * PLANE + fc_slot(position)) * 16) =
+                    fc_unit(held[j]);
+        }
+#endif
+    };
+    int fetched = 0; // patches that are there or on their way
+    auto next_patch = [&] {
+        fetched++;
+        if (advance(b, true) && fetched < count) open_patch();
+    };
+
+    // -- fragments. ldmatrix: lane -> column lane % 8, chunk lane / 8 % 2, of the even or odd tile of a pair.
+    int pixel_at[NT / 2]; // positions of the pixels that the lane gives the addresses of, at the first tap
+#pragma unroll
+    for (int j = 0; j < NT / 2; j++) {
+        const int column = warp % WARPS_N * (8 * NT) + j * 16 + (lane & 7) / 2 * 4 + lane / 16 * 2 + (lane & 1);
+#if BOX
+        const int row = fc_quotient(column, box.width), at = column - row * box.width.d;
+        pixel_at[j] = row < box.height ? row * c.step[1] * (int)box.pitch.d + at : 0;
+#else
+        pixel_at[j] = column;
+#endif
+    }
+    const int b_lane = (lane / 8 & 1) * PLANE * 16, a_lane = warp / WARPS_N * MT * TILE_BYTES + lane * 16;
+    float sum[MT][NT][4] = {};
+    auto load_weights = [&](fc_u32(&x)[PIECES][MT][4], int k, int stage) {
+#pragma unroll
+        for (int i = 0; i < MT * PIECES; i++) {
+            const uint4 unit = *(const uint4 *)(shared + stage * STAGE_BYTES + a_lane + (k * BM / 16 * PIECES + i) * 512);
+            fc_u32(&to)[4] = x[i % PIECES][i / PIECES];
+            to[0] = unit.x, to[1] = unit.y, to[2] = unit.z, to[3] = unit.w;
+        }
+    };
+    auto load_pixels = [&](fc_u32(&x)[NT / 2][4], int k, int patch, int shift) {
+#pragma unroll
+        for (int j = 0; j < NT / 2; j++)
+            fc_ldmatrix4(x[j], patches + patch * PATCH_BYTES + b_lane + k * 2 * PLANE * 16 +
+                                   fc_slot(pixel_at[j] + shift) * 16);
+    };
+
+    // -- the steps
+    if (steps > 0) {
+        open_weights();
+        open_patch();
+        // The first patches, whole; where they come by asynchronous copies with the first stage of weights.
+        for (; fetched < min(PATCHES - 1, count); next_patch())
+#pragma unroll 1
+            for (int part = 0; part * PARTS < UNITS; part++) {
+                fetch_part(part, fetched, true);
+                keep_part(part, fetched, true);
+            }
+    }
+    for (int i = 0; i < STAGES - 1; i++) {
+        fetch_weights(i);
+        fc_copy_commit();
+    }
+    int stage = 0, patch = 0;
+#pragma unroll 1
+    for (int done = 0; done < count; done++) {
+        const int to = patch == 0 ? PATCHES - 1 : patch - 1; // what is fetched meanwhile
+#pragma unroll 1
+        for (int tap = 0; tap < taps; tap++) {
+            fc_copy_wait<STAGES - 2>();
+            __syncthreads(); // everyone's copies are there, and nobody reads the stage and the patch written next
+#if PRODUCTS == 3
+            float part[MT][NT][4] = {};
+#else
+            float(&part)[MT][NT][4] = sum;
+#endif
+            const int shift = BOX ? tap_at[tap].y : 0;
+            const bool fetches = fetched < count && tap * PARTS < UNITS;
+#pragma unroll
+            for (int k = 0; k < STEPS; k++) {
+                fc_u32 x[PIECES][MT][4], y[NT / 2][4];
+                load_weights(x, k, stage);
+                load_pixels(y, k, patch, shift);
+#pragma unroll
+                for (int j = 0; j < NT / 2; j++) {
+                    fc_multiply_pair(part, j, x, y[j]);
+                    if (k == 0 && j == 0) fetch_part(tap, to, fetches);
+                    if (k == 0 && j == NT / 2 - 1) {
+                        fetch_weights(stage == 0 ? STAGES - 1 : stage - 1);
+                        fc_copy_commit();
+                    }
+                }
+            }
+            fc_add_step(sum, part);
+            keep_part(tap, to, fetches);
+            stage = stage + 1 == STAGES ? 0 : stage + 1;
+            if (!BOX) break;
+        }
+        if (fetched < count) next_patch();
+        patch = patch + 1 == PATCHES ? 0 : patch + 1;
+    }
+    fc_copy_wait<0>();
+#if MARKED
+    fc_mark(sum, marks);
+#endif
+
+    // -- results
+    const int row = first_m + warp / WARPS_N * (16 * MT) + lane / 4 * (2 * MT);
+    const int column = warp % WARPS_N * (8 * NT) + lane % 4 * 4;
+    fc_place place = {(fc_result *)result, (offset_t)c.result_stride[1], bias, add, (offset_t)c.add_stride[1], c.slope};
+    if (SPLIT) { // (split, group, row, column)
+        place.to += ((long long)(blockIdx.z * c.groups + blockIdx.y) * gemm.rows + row) * gemm.columns;
+        place.stride = gemm.columns;
+    } else
+        place.to += c.result_at + ((long long)blockIdx.y * c.filters + row) * c.result_stride[1];
+    if (HAS_BIAS) place.bias += blockIdx.y * c.filters + row;
+    if (HAS_ADD) place.add += c.add_at + ((long long)blockIdx.y * c.filters + row) * c.add_stride[1];
+    fc_store_tile(sum, place, gemm.rows - row, result_at + column, add_at + column);
+}
+#endif

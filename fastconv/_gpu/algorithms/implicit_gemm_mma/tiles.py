@@ -1,0 +1,63 @@
+"""Tiles: what a block computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...._algorithm import Params
+
+UNIT_BYTES = 16
+"""Of shared memory: neighbouring channels of one position."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A block's warps, the 16 x 8 tiles of each, the channels of a step, and buffers of weights in turn."""
+
+    warps_m: int
+    warps_n: int
+    mt: int
+    nt: int
+    bk: int
+    stages: int
+    resident: int
+    """Blocks of a multiprocessor, which bounds registers."""
+
+    @property
+    def bm(self) -> int:
+        """Channels of the result."""
+        return 16 * self.mt * self.warps_m
+
+    @property
+    def bn(self) -> int:
+        """Pixels."""
+        return 8 * self.nt * self.warps_n
+
+    @property
+    def threads(self) -> int:
+        """Of a block."""
+        return 32 * self.warps_m * self.warps_n
+
+    @property
+    def name(self) -> str:
+        """What a plan keeps of it."""
+        return f"{self.bm}x{self.bn}x{self.bk}"
+
+    def defines(self) -> dict[str, int | str]:
+        """For the kernels' text."""
+        return {"WARPS_M": self.warps_m, "WARPS_N": self.warps_n, "MT": self.mt, "NT": self.nt, "BK": self.bk,
+                "STAGES": self.stages, "RESIDENT": self.resident}  # fmt: skip
+
+
+TILES: Mapping[str, tuple[Tile, ...]] = {
+    "bf16": (Tile(2, 2, 4, 8, 32, 3, 2), Tile(1, 4, 4, 8, 32, 3, 2), Tile(2, 2, 2, 4, 32, 3, 4)),
+    "tf32": (Tile(2, 2, 4, 8, 16, 3, 2), Tile(2, 2, 2, 4, 16, 3, 4)),
+    "3xtf32": (Tile(2, 2, 2, 8, 16, 3, 2), Tile(2, 2, 2, 4, 16, 3, 3)),
+}
+"""By the arithmetic."""
+
+
+def tile_of(arithmetic: str, params: Params) -> Tile:
+    """The tile that ``params`` name."""
+    return next(tile for tile in TILES[arithmetic] if tile.name == params["tile"])

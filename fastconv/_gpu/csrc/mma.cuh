@@ -1,0 +1,176 @@
+// Products of tiles in shared memory by mma.sync, and what is done with their sums.
+//
+// A warp computes 16 MT rows x 8 NT columns. Lane l, g = l / 4, t = l % 4: its sums of rows g 2 MT + (0 .. 2 MT - 1) and
+// of columns 16 j + 4 t + (0 .. 3) are neighbours, sum[i][2 j + p / 2][2 f + p % 2] that of row 2 i + f, column p.
+#define SINGLY 0
+#define COLUMNS 1
+#define ROWS 2
+#define SIZE ((int)sizeof(fc_element))
+#define CHUNK (ELEMENT == FLOAT32 ? 4 : 8)
+#define DEPTH (2 * CHUNK) // of one product
+#define PIECES (PRODUCTS == 3 ? 2 : 1)
+#define OUTSIDE ((offset_t)1 << (8 * sizeof(offset_t) - 1)) // an offset that no element has
+
+#if WIDE
+typedef long long offset_t;
+#else
+typedef int offset_t;
+#endif
+#if FLOAT_RESULT
+typedef float fc_result; // sums of a split, or of arrays of 16 bits with wider results
+#else
+typedef fc_element fc_result;
+#endif
+
+// PRODUCTS 1: the nearest tf32. PRODUCTS 3: x = large + small, whose last two bits tensor cores do not look at. Infinities
+// have no such sum: what comes of them is NaN.
+static __device__ __forceinline__ void fc_split_tf32(float x, fc_u32 &large, fc_u32 &small) {
+#if PRODUCTS == 3
+    large = __float_as_uint(x) & 0xffffe000u;
+    small = __float_as_uint(fc_plus(x, -__uint_as_float(large)));
+#else
+    large = small = fc_to_tf32(x);
+#endif
+}
+
+// A unit of shared memory: 16 bytes of neighbouring channels, by their bits.
+static __device__ __forceinline__ uint4 fc_unit(const fc_u32 (&x)[CHUNK]) {
+#if ELEMENT == FLOAT32
+    return make_uint4(x[0], x[1], x[2], x[3]);
+#else
+    return make_uint4(x[0] | x[1] << 16, x[2] | x[3] << 16, x[4] | x[5] << 16, x[6] | x[7] << 16);
+#endif
+}
+
+static __device__ __forceinline__ void fc_mma(float (&c)[4], const fc_u32 (&a)[4], fc_u32 b0, fc_u32 b1) {
+#if ELEMENT == FLOAT32
+    fc_mma_tf32(c, a, b0, b1);
+#elif ELEMENT == FLOAT16
+    fc_mma_f16(c, a, b0, b1);
+#else
+    fc_mma_bf16(c, a, b0, b1);
+#endif
+}
+
+// The sums of two tiles of 8 columns, whose fragments b holds, for all rows.
+static __device__ __forceinline__ void fc_multiply_pair(float (&sum)[MT][NT][4], int j,
+                                                        const fc_u32 (&a)[PIECES][MT][4], const fc_u32 (&b)[4]) {
+    fc_u32 large[4], small[4];
+#pragma unroll
+    for (int e = 0; e < 4; e++)
+        if (ELEMENT == FLOAT32)
+            fc_split_tf32(__uint_as_float(b[e]), large[e], small[e]);
+        else
+            large[e] = b[e];
+    if (PRODUCTS == 3) { // the small ones first
+#pragma unroll
+        for (int i = 0; i < MT; i++)
+#pragma unroll
+            for (int e = 0; e < 2; e++) fc_mma(sum[i][2 * j + e], a[0][i], small[2 * e], small[2 * e + 1]);
+#pragma unroll
+        for (int i = 0; i < MT; i++)
+#pragma unroll
+            for (int e = 0; e < 2; e++) fc_mma(sum[i][2 * j + e], a[PIECES - 1][i], large[2 * e], large[2 * e + 1]);
+    }
+#pragma unroll
+    for (int i = 0; i < MT; i++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) fc_mma(sum[i][2 * j + e], a[0][i], large[2 * e], large[2 * e + 1]);
+}
+
+// The sums of a step to those before; PRODUCTS 1: they are the same.
+static __device__ __forceinline__ void fc_add_step(float (&sum)[MT][NT][4], const float (&part)[MT][NT][4]) {
+#if PRODUCTS == 3
+#pragma unroll
+    for (int i = 0; i < MT; i++)
+#pragma unroll
+        for (int j = 0; j < NT; j++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) sum[i][j][e] = fc_plus(sum[i][j][e], part[i][j][e]);
+#endif
+}
+
+// Whether a sum of the block is not finite, as a byte at the block's number.
+static __device__ __forceinline__ void fc_mark(const float (&sum)[MT][NT][4], unsigned char *marks) {
+    float zero = 0;
+#pragma unroll
+    for (int i = 0; i < MT; i++)
+#pragma unroll
+        for (int j = 0; j < NT; j++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) zero = fc_fma(sum[i][j][e], 0.f, zero);
+    const bool spoiled = __syncthreads_or(zero != 0);
+    if (!threadIdx.x) marks[(blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x] = spoiled;
+}
+
+// -- results
+
+// Where results go: a row's number times `stride`, and a table of the columns.
+struct fc_place {
+    fc_result *to;
+    offset_t stride;
+    const fc_element *bias, *add;
+    offset_t add_stride;
+    float slope;
+};
+
+template <int V> static __device__ __forceinline__ void fc_put(fc_result *to, const float (&z)[V]) {
+#if !FLOAT_RESULT || ELEMENT == FLOAT32
+    fc_store<V>(to, z);
+#else
+    if constexpr (V == 4)
+        *(float4 *)to = make_float4(z[0], z[1], z[2], z[3]);
+    else
+        *to = z[0];
+#endif
+}
+
+// V results from row f and column p of the lane's on, along rows or along columns.
+template <int V>
+static __device__ __forceinline__ void fc_finish(float (&z)[V], const fc_place &place, int f, offset_t at,
+                                                 offset_t add_at, const float *bias) {
+    if (HAS_ADD) {
+        float add[V];
+        fc_load<V>(place.add + (add_at + f * place.add_stride), add);
+#pragma unroll
+        for (int e = 0; e < V; e++) z[e] = fc_plus(HAS_BIAS ? fc_plus(z[e], bias[V > 1 && STORED == ROWS ? e : 0]) : z[e], add[e]);
+    } else if (HAS_BIAS) {
+#pragma unroll
+        for (int e = 0; e < V; e++) z[e] = fc_plus(z[e], bias[V > 1 && STORED == ROWS ? e : 0]);
+    }
+#pragma unroll
+    for (int e = 0; e < V; e++) z[e] = fc_activate(z[e], place.slope);
+    fc_put<V>(place.to + (at + f * place.stride), z);
+}
+
+// Stores the lane's sums; `place` begins with its first row, of `rows` that there are, the tables with its first column.
+// STORED: vectors of four along COLUMNS (pixels), along ROWS (channels), or SINGLY.
+static __device__ __forceinline__ void fc_store_tile(float (&sum)[MT][NT][4], const fc_place &place, int rows,
+                                                     const offset_t *result_at, const offset_t *add_at) {
+    float bias[2 * MT];
+#pragma unroll
+    for (int f = 0; f < 2 * MT; f++) bias[f] = HAS_BIAS && f < rows ? fc_widen(place.bias[f]) : 0;
+#pragma unroll
+    for (int j = 0; j < NT / 2; j++)
+#pragma unroll
+        for (int p = 0; p < 4; p += STORED == COLUMNS ? 4 : 1) {
+            const offset_t at = result_at[16 * j + p], more_at = HAS_ADD ? add_at[16 * j + p] : 0;
+            if (at == OUTSIDE) continue;
+#pragma unroll
+            for (int f = 0; f < 2 * MT; f += STORED == ROWS ? 4 : 1) {
+                if (f >= rows) break;
+                if constexpr (STORED == SINGLY) {
+                    float z[1] = {sum[f / 2][2 * j + p / 2][f % 2 * 2 + p % 2]};
+                    fc_finish<1>(z, place, f, at, more_at, bias + f);
+                } else {
+                    float z[4];
+#pragma unroll
+                    for (int e = 0; e < 4; e++) {
+                        const int y = STORED == ROWS ? f + e : f, x = STORED == ROWS ? p : e;
+                        z[e] = sum[y / 2][2 * j + x / 2][y % 2 * 2 + x % 2];
+                    }
+                    fc_finish<4>(z, place, f, at, more_at, bias + f);
+                }
+            }
+        }
+}
