@@ -149,6 +149,13 @@ def test_a_split_reduction(cp: Any, text: str, splits: int) -> None:
     assert [launch.kernel for launch in made[1:3]] == ["correlate", "add_partials"]
 
 
+@pytest.mark.parametrize("text", [SPLIT[0], SPLIT[3], BACKWARD_WEIGHT[3]])
+def test_blocks_that_add_several_rows(cp: Any, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr("fastconv._gpu.gemm.SUMMING_BLOCKS", 3)
+    (added,) = (launch for launch in check(cp, text, splits=2) if launch.kernel == "add_partials")
+    assert added.grid[1] <= 3
+
+
 LARGE = [
     "forward 32x256x14x14 1024x256x1x1",
     "backward_weight 256x64x112x112 64x64x3x3 p1",
@@ -282,6 +289,8 @@ MUTATIONS = [
     ({"min(b_row + i * ROW_STEP, columns - 1)": "b_row"}, BACKWARD_WEIGHT[0]),
     ({"int s = 1; s < gemm.splits": "int s = 2; s < gemm.splits"}, SPLIT[0]),
     ({"|| first_n + x >= columns": ""}, SPLIT[0]),
+    ({"first += AT_ONCE": "first += taps"}, "forward 2x4x5x6x7 9x4x2x3x2 p1x0x1 s1x2x1"),
+    ({"first + i - d * gemm.plane_taps.d": "first + i"}, "forward 2x4x5x6x7 9x4x2x3x2 p1x0x1 s1x2x1"),
 ]
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .chips import MATH, Chip, Wavefronts
-from .sass import Instruction, Loop, issued, loops, outermost
+from fastconv._gpu.launch import Launch
+
+from .chips import FROM_SHARED, MATH, Chip, cost, words
+from .regions import Region, flat, frequencies, levels, regions, without
+from .sass import Instruction
 from .scheduler import Scheduler
+from .trace import SECTOR_BYTES, Code, Trace, compiled, traced
 
 REGISTERS = 65536
 RESERVED_SHARED_BYTES = 1024
@@ -15,143 +21,167 @@ MAX_BLOCKS = 32
 TAIL = 0.3
 """What a last wave that is not full costs, where there are many (fit)."""
 MANY_WAVES = 4
-FEW_TRIPS = 4
-"""Of a loop in the main loop; more are extrapolated from these and half of them."""
-AFTER_LOOP = 400
-"""Instructions behind the main loop that count as its epilogue, at most."""
-
-
-@dataclass(frozen=True)
-class Code:
-    """A kernel's machine code and what it takes of a multiprocessor."""
-
-    instructions: list[Instruction]
-    registers: int
-    local_bytes: int
-    static_shared_bytes: int
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What is launched, of a whole layer."""
-
-    block_threads: int
-    blocks: int
-    dynamic_shared_bytes: int
-    flops: float
-    memory_bytes: float
-    """From and to the device's memory, each once."""
-    l2_bytes: float
-    """From L2 into the multiprocessors."""
-    trips: Callable[[list[Instruction], list[Loop]], dict[Loop, int]]
-    """How often each loop is run."""
-    wavefronts: Wavefronts
+FEW_TRIPS = 2
+"""Of a loop, that are simulated with what is around it; more cost what a trip costs in the steady state."""
+BUSY = 0.8
+"""Of its cycles: a pipe that is kept for so long limits the launch."""
 
 
 @dataclass(frozen=True)
 class Prediction:
     """How long a launch takes, and of what it is made."""
 
+    kernel: str
     seconds: float
     compute_seconds: float
     memory_seconds: float
     l2_seconds: float
+    launch_seconds: float
     registers: int
     local_bytes: int
     resident_blocks: int
     waves: float
     math_share: float
-    """Multiply-adds among the main loop's instructions."""
+    """Multiply-adds among the instructions."""
+    pipe: str
+    """The one that is kept longest, or "issue"."""
+    pipe_share: float
+    """Of the cycles."""
+    memory_bytes: float
+    l2_bytes: float
+    sector_bytes: float
+    """As ``l2_bytes``, with a first-level cache that forgets nothing."""
 
     def limit(self) -> str:
-        """The longest part."""
-        parts = {"issue and latency": self.compute_seconds, "memory": self.memory_seconds, "L2": self.l2_seconds}
-        return max(parts, key=lambda name: parts[name])
+        """What takes longest."""
+        parts = {"compute": self.compute_seconds, "memory": self.memory_seconds, "L2": self.l2_seconds,
+                 "launch": self.launch_seconds}  # fmt: skip
+        longest = max(parts, key=lambda name: parts[name])
+        if longest != "compute":
+            return longest
+        if self.pipe_share >= BUSY:
+            return {"mio": "shared memory", "fma": "FMA", "heavy": "integers"}.get(self.pipe, self.pipe)
+        return "few blocks" if self.waves * self.resident_blocks < 1 else "waves" if self.waves < 1 else "latency"
 
 
-def steps_of_main_loop(steps: int) -> Callable[[list[Instruction], list[Loop]], dict[Loop, int]]:
-    """The longest outer loop is run so often, others once."""
-
-    def trips(code: list[Instruction], found: list[Loop]) -> dict[Loop, int]:
-        longest = max(outermost(found), key=lambda loop: loop[1] - loop[0], default=None)
-        return {loop: steps if loop == longest else 1 for loop in found}
-
-    return trips
-
-
-def steps_in_runs(steps: int, runs: int) -> Callable[[list[Instruction], list[Loop]], dict[Loop, int]]:
-    """The longest outer loop is run ``runs`` times, and the longest loop inside it ``steps`` times in all."""
-
-    def trips(code: list[Instruction], found: list[Loop]) -> dict[Loop, int]:
-        def longest(loops: list[Loop]) -> Loop | None:
-            return max(loops, key=lambda loop: loop[1] - loop[0], default=None)
-
-        outer = longest(outermost(found))
-        inner = longest([loop for loop in found if outer and loop != outer and outer[0] <= loop[0] <= outer[1]])
-        return {loop: runs if loop == outer else max(steps // runs, 1) if loop == inner else 1 for loop in found}
-
-    return trips
-
-
-def resident_blocks(chip: Chip, code: Code, launch: Launch) -> int:
+def resident_blocks(chip: Chip, code: Code, threads: int, dynamic_shared_bytes: int) -> int:
     """Blocks that a multiprocessor holds at a time."""
     registers = -(-code.registers // 8) * 8
-    shared = launch.dynamic_shared_bytes + code.static_shared_bytes + RESERVED_SHARED_BYTES
-    by_registers = REGISTERS // (registers * launch.block_threads)
-    return max(1, min(by_registers, chip.shared_bytes // shared, chip.threads // launch.block_threads, MAX_BLOCKS))
+    shared = dynamic_shared_bytes + code.static_shared_bytes + RESERVED_SHARED_BYTES
+    by_registers = REGISTERS // (registers * -(-threads // 32) * 32)
+    return max(1, min(by_registers, chip.shared_bytes // shared, chip.threads // threads, MAX_BLOCKS))
 
 
-def predict(chip: Chip, code: Code, launch: Launch) -> Prediction:
-    """How long the launch takes on the chip."""
-    resident = resident_blocks(chip, code, launch)
-    cycles, math_share = _cycles(chip, code.instructions, launch, resident)
-    waves = launch.blocks / (chip.multiprocessors * resident)
-    whole, last = divmod(-(-launch.blocks // chip.multiprocessors), resident)
+def memory_bytes(trace: Trace, blocks: int, sizes: Mapping[str, int], cached: frozenset[str] = frozenset()) -> float:
+    """From and to the device's memory: what blocks touch, of each array once; nothing of those that L2 holds."""
+    touched = ((role, sectors * blocks * SECTOR_BYTES) for role, sectors in trace.touched.items())
+    return sum(min(moved, sizes[role]) for role, moved in touched if role not in cached)
+
+
+def _l2_bytes(chip: Chip, code: Code, trace: Trace, resident: int, dynamic_shared_bytes: int) -> float:
+    """Of a block. The first-level cache serves what it has room for."""
+    room = chip.l1_bytes - resident * (dynamic_shared_bytes + code.static_shared_bytes)
+    fits = trace.loaded_once * SECTOR_BYTES * resident <= room
+    return ((trace.loaded_once if fits else trace.loaded) + trace.stored) * SECTOR_BYTES
+
+
+def predict(chip: Chip, launch: Launch, sizes: Mapping[str, int], cached: frozenset[str] = frozenset()) -> Prediction:
+    """How long a launch takes on arrays of so many bytes, by role; L2 holds ``cached``."""
+    architecture = chip.architecture + ("a" if "wgmma" in launch.source else "")
+    code = compiled(launch.source, launch.kernel, architecture)
+    trace = traced(launch, architecture, sizes)
+    threads, blocks = math.prod(launch.block), math.prod(launch.grid)
+    resident = resident_blocks(chip, code, threads, launch.shared_bytes)
+    counted = (tuple(found.items()) for found in (trace.executed, trace.shared, trace.sectors))
+    kernel = _kernel(chip, launch.source, launch.kernel, architecture, *counted)
+    waves = blocks / (chip.multiprocessors * resident)
+    whole, last = divmod(-(-blocks // chip.multiprocessors), resident)
     if waves > MANY_WAVES:  # multiprocessors take blocks as they finish: the last wave is shared out
-        cycles *= waves + TAIL
-    elif last:  # fewer blocks of a multiprocessor are each done sooner
-        cycles = whole * cycles + _cycles(chip, code.instructions, launch, last)[0]
-    else:
-        cycles *= whole
-    compute = cycles / (chip.ghz * 1e9)
-    memory = launch.memory_bytes / chip.copy_bytes_per_second
-    busy = min(chip.multiprocessors, launch.blocks)
-    l2 = launch.l2_bytes / (chip.l2_bytes_per_cycle * busy * chip.ghz * 1e9)
-    seconds = max(compute, memory, l2) + chip.launch_seconds
+        cycles = (waves + TAIL) * kernel.cycles(resident, threads)
+    else:  # fewer blocks of a multiprocessor are each done sooner
+        cycles = whole * kernel.cycles(resident, threads) if whole else 0.0
+        cycles += kernel.cycles(last, threads) if last else 0.0
+    busiest, kept = kernel.busiest(max(threads, 32) / 128 * blocks / chip.multiprocessors)
+    moved = memory_bytes(trace, blocks, sizes, cached)
+    l2 = _l2_bytes(chip, code, trace, resident, launch.shared_bytes) * blocks
+    of_l2 = l2 / (chip.l2_bytes_per_cycle * min(chip.multiprocessors, blocks) * chip.ghz * 1e9)
+    compute, memory = cycles / (chip.ghz * 1e9), moved / chip.copy_bytes_per_second
     return Prediction(
-        seconds, compute, memory, l2, code.registers, code.local_bytes, resident, waves, math_share
+        launch.kernel, max(compute, memory, of_l2) + chip.launch_seconds, compute, memory, of_l2, chip.launch_seconds,
+        code.registers, code.local_bytes, resident, waves, kernel.math_share, busiest, min(kept / cycles, 1.0), moved,
+        l2, (trace.loaded_once + trace.stored) * blocks * SECTOR_BYTES,
     )  # fmt: skip
 
 
-def _cycles(chip: Chip, code: list[Instruction], launch: Launch, resident: int) -> tuple[float, float]:
-    """Cycles of one wave on a scheduler, and the share of multiply-adds in the main loop."""
-    warps = max(1, resident * launch.block_threads // 32 // 4)
-    blocks = max(1, warps // max(1, launch.block_threads // 128))
+class Kernel:
+    """A kernel's code with the trips of one launch."""
 
-    def cycles(path: list[Instruction]) -> float:
-        return Scheduler(chip, path, warps, blocks, launch.wavefronts).run()
+    def __init__(self, chip: Chip, code: Sequence[Instruction], executed: Mapping[int, float],
+                 shared: Mapping[int, float], sectors: Mapping[int, float]) -> None:  # fmt: skip
+        often = frequencies(code, executed)
+        waves = {i: _wavefronts(x, shared, sectors) for i, x in enumerate(code)}
+        self._scheduler = Scheduler(chip, code, waves)
+        self._whole = regions(code, often)
+        self._found: dict[tuple[int, int], float] = {}
+        pipes: dict[str, float] = {"issue": sum(often)}
+        for i, (x, times) in enumerate(zip(code, often, strict=True)):
+            pipe, cycles = cost(chip, x, waves.get(i, 1.0))
+            pipes[pipe] = pipes.get(pipe, 0.0) + times * cycles
+        self._pipes = pipes
+        products = sum(times for x, times in zip(code, often, strict=True) if x.name in MATH)
+        self.math_share = products / (sum(often) or 1)
 
-    trips = launch.trips(code, loops(code))
-    main = max(outermost(list(trips)), key=lambda loop: (loop[1] - loop[0]) * trips[loop], default=None)
-    if main is None:
-        path = code[: next((i for i, x in enumerate(code) if x.name == "EXIT" and not x.predicated), len(code)) + 1]
-        return cycles(path), _math_share(path)
-    inner = max((loop for loop in trips if loop != main and main[0] <= loop[0] <= main[1]), key=trips.__getitem__,
-                default=None)  # fmt: skip
+    def busiest(self, warps: float) -> tuple[str, float]:
+        """The pipe that so many warps keep longest, and for how many cycles."""
+        pipe = max(self._pipes, key=lambda name: self._pipes[name])
+        return pipe, self._pipes[pipe] * warps
 
-    def steady(inner_trips: int) -> float:
-        body = issued(code, {**trips, inner: inner_trips} if inner else trips, *main)
-        return (cycles(body * 4) - cycles(body * 2)) / 2
+    def cycles(self, blocks: int, threads: int) -> float:
+        """Of a multiprocessor that so many blocks run on."""
+        blocks_here, warps = _of_scheduler(blocks, threads)
+        if (blocks_here, warps) not in self._found:
+            shares = [*levels(self._whole), 1.0]
+            below = [0.0, *shares]
+            self._found[blocks_here, warps] = sum(
+                (share - previous) * self._total(without(self._whole, share), warps, blocks_here)
+                for previous, share in zip(below, shares, strict=False)
+            )
+        return self._found[blocks_here, warps]
 
-    few = min(trips[inner], FEW_TRIPS) if inner else 1
-    step = steady(few)
-    if inner and trips[inner] > few:
-        step += (step - steady(few // 2)) / (few - few // 2) * (trips[inner] - few)
-    # The steady state, and what is outside of it once.
-    outside = cycles(code[: main[0]] + code[main[1] + 1 : main[1] + 1 + AFTER_LOOP])
-    share = _math_share(code[inner[0] : inner[1] + 1] if inner and trips[inner] > 1 else issued(code, trips, *main))
-    return step * trips[main] + outside, share
+    def _total(self, region: Region, warps: int, blocks: int) -> float:
+        simulated = self._scheduler.cycles(flat(region, FEW_TRIPS), warps, blocks)
+        return simulated + self._beyond(region, warps, blocks)
+
+    def _beyond(self, region: Region, warps: int, blocks: int) -> float:
+        """Trips that are not simulated."""
+        cycles = 0.0
+        for item in region.items:
+            if isinstance(item, Region):
+                few = min(max(round(item.times), 1), FEW_TRIPS)
+                inside = self._beyond(item, warps, blocks)
+                cycles += few * inside
+                if item.times != few:
+                    body = flat(item, FEW_TRIPS)
+                    steady = (self._scheduler.cycles(body * 4, warps, blocks)
+                              - self._scheduler.cycles(body * 2, warps, blocks)) / 2  # fmt: skip
+                    cycles += (item.times - few) * (steady + inside)
+        return cycles
 
 
-def _math_share(path: list[Instruction]) -> float:
-    return sum(x.name in MATH for x in path) / len(path)
+def _of_scheduler(blocks: int, threads: int) -> tuple[int, int]:
+    """Blocks and warps of one of the four schedulers; small blocks are on some of them."""
+    warps = max(1, round(blocks * -(-threads // 32) / 4))
+    return max(1, warps // max(1, threads // 128)), warps
+
+
+@functools.lru_cache(256)
+def _kernel(chip: Chip, source: str, kernel: str, arch: str, *counted: tuple[tuple[int, float], ...]) -> Kernel:
+    code = compiled(source, kernel, arch).instructions
+    return Kernel(chip, code, *map(dict, counted))
+
+
+def _wavefronts(x: Instruction, shared: Mapping[int, float], sectors: Mapping[int, float]) -> float:
+    """For each word; a wavefront is 128 bytes of one row of banks, or four sectors."""
+    if x.name in FROM_SHARED:
+        return shared.get(x.line, 1.0)
+    return max(1.0, sectors.get(x.line, 0.0) / 4 / words(x))

@@ -1,60 +1,71 @@
-"""The model's error: float32 matrix products whose times were published, in three steps of one ladder of kernels."""
+"""What others have measured, beside what is predicted: the model's error, and how far cuDNN is."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+
+from fastconv import ConvProblem
 
 from .chips import CHIPS
-from .examples import compiled, counted, gpu_kernels, np
-from .launches import Launch, Prediction, predict
-from .sass import Instruction, Loop
-
-TERAFLOPS = {1: 15.97, 2: 18.24, 3: 21.78}
-"""Measured on an RTX A6000, 4096 x 4096 x 4096, by variant of gemm_ladder.cu."""
-N = 4096
-TILE = 128
+from .examples import LADDER, ladder
+from .plans import planned
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A published rate and the predicted one, in TFLOP/s."""
+    """A published figure and the predicted one; ``unit`` says what of."""
 
-    variant: int
+    what: str
+    chip: str
     measured: float
     predicted: float
-    prediction: Prediction
+    unit: str
+
+    @property
+    def ratio(self) -> float:
+        """Predicted by measured."""
+        return self.predicted / self.measured
 
 
-def _launch(variant: int, source: str) -> Launch:
-    threads, depth = (128, 16) if variant == 3 else (256, 8)
-
-    def trips(code: list[Instruction], found: list[Loop]) -> dict[Loop, int]:
-        made = {}
-        for first, last in found:
-            inner = any(o[0] <= first and last <= o[1] for o in found if o != (first, last))
-            products = sum(x.name == "FFMA" for x in code[first : last + 1])
-            made[first, last] = TILE * TILE * depth // threads // products if inner else N // depth
-        return made
-
-    def run(_: Any, cp: Any) -> None:
-        size, rng = 256, np.random.default_rng(variant)
-        a, b = (rng.integers(-4, 5, (size, size)).astype(np.float32) for _ in range(2))
-        kernel, c = cp.RawModule(code=source).get_function("ladder"), cp.empty((size, size), np.float32)
-        kernel((2, 2), (threads,), (cp.asarray(a), cp.asarray(b), c, *[np.int32(size)] * 3))
-        if (c.get() != a @ b).any():
-            raise ArithmeticError(f"variant {variant} of the ladder is wrong")
-
-    flops, blocks = 2 * N**3, (N // TILE) ** 2
-    return Launch(threads, blocks, 0, flops, 12 * N**2, 8 * N**3 // TILE, trips, counted(run, "ladder"))
+def errors() -> Iterator[Compared]:
+    """The same kernels, or peaks that libraries reach a share of."""
+    for variant, measured in LADDER.items():
+        yield Compared(f"float32 matrix product, variant {variant}", "A6000", measured, ladder(variant), "TFLOP/s")
+    h200, h100 = CHIPS["H200"], CHIPS["H100"]
+    peaks = (
+        ("peak of wgmma, bfloat16; cuBLAS, random data", h200, 783e12, h200.tensor_peak("HGMMA")),
+        ("peak of wgmma, TF32; cuBLAS", h100, 415e12, h100.tensor_peak("HGMMA") / 2),
+        ("peak of the FMA units, float32; cuBLAS", h100, 48.5e12, h100.float32_peak()),
+    )
+    for what, chip, measured, peak in peaks:
+        yield Compared(what, chip.name, measured / 1e12, peak / 1e12, "TFLOP/s")
 
 
-def compare() -> list[Compared]:
-    """Every variant, run for its bank conflicts and predicted."""
-    chip, made = CHIPS["A6000"], []
-    for variant, measured in TERAFLOPS.items():
-        source = f"#define VARIANT {variant}\n" + (gpu_kernels.HERE / "gemm_ladder.cu").read_text()
-        launch = _launch(variant, source)
-        prediction = predict(chip, compiled(source, "ladder", chip.architecture), launch)
-        made.append(Compared(variant, measured, launch.flops / prediction.seconds / 1e12, prediction))
-    return made
+@dataclass(frozen=True)
+class Peer:
+    """A layer that another library was timed on, and the source."""
+
+    text: str
+    chip: str
+    seconds: float
+    who: str
+
+
+_DEPTHWISE_BYTES = 2 * 4 * 8 * 256 * 56 * 56
+PEERS = (
+    Peer("forward 32x64x56x56 64x64x3x3 p1 bfloat16", "H100PCIe", 71.95e-6, "cuDNN, NCHW, torch 2.11"),
+    Peer("forward 3072x128x202 384x128x3 bfloat16", "H100", 1.11e-3, "cuDNN, NCHW (device not stated)"),
+    # 323 of 760 GB/s; a layer of about as many bytes.
+    Peer("forward 8x256x56x56 256x1x3x3 p1 g256 float32", "RTX3080", _DEPTHWISE_BYTES / 323e9, "cuDNN, NCHW"),
+    Peer("forward 16x8192x8192 8192x1x5 p2 g8192 bfloat16", "H100", 16.42e-3, "torch, k = 5"),
+)
+"""cuDNN's and torch's times whose layers are known."""
+
+
+def peers() -> Iterator[Compared]:
+    """Times of others by ours: above 1 we are predicted to be faster."""
+    for peer in PEERS:
+        made = planned(CHIPS[peer.chip], ConvProblem.parse(peer.text))
+        yield Compared(f"{peer.text}; {peer.who}; {made.algorithm}", peer.chip, made.seconds * 1e6, peer.seconds * 1e6,
+                       "us")  # fmt: skip

@@ -1,8 +1,9 @@
-"""Machine code: a cubin's instructions with the bits that control their issue, and its loops."""
+"""Machine code: a kernel's instructions with the bits that control their issue, its basic blocks and its loops."""
 
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 import subprocess
@@ -29,6 +30,8 @@ class Instruction:
     wait: int
     target: int | None
     predicated: bool
+    line: int = 0
+    """Of the PTX; 0 where that is not known."""
 
     @property
     def name(self) -> str:
@@ -36,8 +39,10 @@ class Instruction:
         return self.op.split(".")[0]
 
 
+_SECTION = re.compile(r"\.section\s+\.text\.([\w$]+)")
+_LINE = re.compile(r'//## File "\.nv_debug_ptx_txt", line (\d+)')
 _LABEL = re.compile(r"(\.L_x_\d+):")
-_LOW = re.compile(r"/\*([0-9a-f]{4,})\*/\s+(@!?U?P\w+\s+)?([A-Z][\w.]*)([^;]*);\s*/\* 0x([0-9a-f]+) \*/")
+_LOW = re.compile(r"/\*([0-9a-f]{4,})\*/\s+(@!?U?P\w+)?\s*([A-Z][\w.]*)([^;]*);\s*/\* 0x([0-9a-f]+) \*/")
 _HIGH = re.compile(r"^\s*/\* 0x([0-9a-f]{16}) \*/\s*$")
 _CONTROL_SHIFT = 41
 
@@ -50,43 +55,55 @@ def disassembler() -> str | None:
     return None
 
 
-def disassemble(cubin: bytes) -> list[Instruction]:
-    """The instructions of a cubin of one kernel."""
+def disassemble(cubin: bytes) -> dict[str, list[Instruction]]:
+    """The instructions of every kernel of a cubin."""
     tool = disassembler()
     if tool is None:
         raise ValueError(MISSING)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        listing = subprocess.run([tool, "-c", "-hex", file.name], capture_output=True, text=True, check=True).stdout
-    return _parse(listing.splitlines())
+        command = [tool, "-c", "-hex", "-gp", file.name]
+        listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    kernels: dict[str, list[str]] = {}
+    name = ""
+    for line in listing.splitlines():
+        if section := _SECTION.search(line):
+            name = section[1]
+        elif name:
+            kernels.setdefault(name, []).append(line)
+    return {name: _parse(lines) for name, lines in kernels.items()}
 
 
 def _parse(lines: list[str]) -> list[Instruction]:
     """An instruction is two lines of 64 bits; the control bits are at the top of the second."""
     labels: dict[str, int] = {}
     waiting: list[str] = []
-    found: list[tuple[re.Match[str], int]] = []
-    low = None
+    found: list[tuple[re.Match[str], int, int]] = []
+    low, of_ptx = None, 0
     for line in lines:
-        if label := _LABEL.match(line):
+        if ptx := _LINE.search(line):
+            of_ptx = int(ptx[1])
+        elif label := _LABEL.match(line):
             waiting.append(label[1])
         elif match := _LOW.search(line):
             low = match
             labels.update(dict.fromkeys(waiting, int(match[1], 16)))
             waiting.clear()
         elif low is not None and (high := _HIGH.match(line)):
-            found.append((low, int(high[1], 16) >> _CONTROL_SHIFT))
+            found.append((low, int(high[1], 16) >> _CONTROL_SHIFT, of_ptx))
             low = None
-    return [_instruction(match, control, labels) for match, control in found]
+    return [_instruction(match, control, labels, line) for match, control, line in found]
 
 
-def _instruction(match: re.Match[str], control: int, labels: dict[str, int]) -> Instruction:
+def _instruction(match: re.Match[str], control: int, labels: dict[str, int], line: int) -> Instruction:
     op, text = match[3], f"{match[3]} {match[4].strip()}"
+    if match[2] == "@!PT":  # never executed
+        op = "NOP"
     label = re.search(r"\.L_x_\d+", text) if op.startswith("BRA") else None
     return Instruction(
         int(match[1], 16), op, text, control & 15, control >> 5 & 7, control >> 8 & 7, control >> 11 & 63,
-        labels.get(label[0]) if label else None, bool(match[2]),
+        labels.get(label[0]) if label else None, bool(match[2]), line,
     )  # fmt: skip
 
 
@@ -103,17 +120,9 @@ def outermost(found: list[Loop]) -> list[Loop]:
     return [loop for loop in found if not any(o[0] <= loop[0] and loop[1] <= o[1] for o in found if o != loop)]
 
 
-def issued(code: list[Instruction], trips: dict[Loop, int], first: int, last: int) -> list[Instruction]:
-    """The instructions ``first`` to ``last`` in the order of issue: loops inside repeated, other branches not taken."""
-    inner = sorted((loop for loop in trips if first <= loop[0] and loop[1] <= last), key=lambda loop: loop[1])
-    starts = {loop[0]: loop for loop in inner if loop != (first, last)}
-    path, i = [], first
-    while i <= last:
-        if i in starts:
-            loop = starts[i]
-            path += issued(code, trips, *loop) * trips[loop]
-            i = loop[1] + 1
-        else:
-            path.append(code[i])
-            i += 1
-    return path
+def basic_blocks(code: list[Instruction]) -> list[tuple[int, int]]:
+    """Numbers of the first instruction and of the one behind the last, in the order of the text."""
+    at = {x.address: i for i, x in enumerate(code)}
+    starts = {0, len(code), *(at[x.target] for x in code if x.target is not None)}
+    starts |= {i + 1 for i, x in enumerate(code) if x.op.startswith(("BRA", "EXIT", "BRX", "RET", "CALL"))}
+    return list(itertools.pairwise(sorted(starts)))

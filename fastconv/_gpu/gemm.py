@@ -22,6 +22,8 @@ GEMM = np.dtype(
 )
 """fc_gemm of csrc/gemm.cuh."""
 MAX_GRID_HEIGHT = 65535
+SUMMING_BLOCKS = 1024
+"""About as many as a large device holds at a time: each decodes its columns once for all of its rows."""
 ALIGNED_BYTES = 256
 """Places in the workspace are multiples of it."""
 ELEMENTS = {"float32": "FLOAT32", "float64": "FLOAT64", "float16": "FLOAT16", "bfloat16": "BFLOAT16"}
@@ -71,5 +73,6 @@ def add_partials(problem: ConvProblem, gemm: np.ndarray, arguments: tuple[Any, .
     }  # fmt: skip
     source = source_of("csrc/add_partials.cu", defines, *SHARED, "vectors.cuh", "gemm.cuh")
     rows = problem.groups * int(gemm["rows"])
-    grid = (-(-int(gemm["columns"]) // 256), min(rows, MAX_GRID_HEIGHT), 1)
+    blocks = -(-int(gemm["columns"]) // 256)
+    grid = (blocks, min(rows, max(SUMMING_BLOCKS // blocks, 1)), 1)
     return Launch("add_partials", source, grid, (256, 1, 1), arguments, workspace_bytes=workspace_bytes)

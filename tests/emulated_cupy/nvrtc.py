@@ -86,6 +86,17 @@ def ptx(source: str, arch: str, options: tuple[str, ...] = ()) -> str:
     return _kept(source, arch, options, "PTX").decode()
 
 
+LINES = ("-lineinfo",)
+"""Makes a cubin carry the PTX it was made of, and say which line every instruction comes from; the code is the same."""
+
+
+def carried_ptx(cubin: bytes) -> str:
+    """The PTX of a cubin that was compiled with ``LINES``, line by line."""
+    elf = _Elf(cubin)
+    section = next(section for section in elf.sections if elf.name(section) == ".nv_debug_ptx_txt")
+    return elf.content(section).replace(b"\0", b"\n").decode()
+
+
 @dataclass(frozen=True)
 class Resources:
     """What a kernel takes of a multiprocessor."""

@@ -26,8 +26,16 @@ PRODUCTS_PER_CYCLE = {"float32": 128, "float64": 64}
 BYTES_PER_CYCLE = 2350
 """Of its memory."""
 LAUNCH_CYCLES = 4500
-OUTSIDE_CYCLES = 2200
-"""What a block of 128 x 128 does before its first step and after its last one, where another one multiplies."""
+OUTSIDE_CYCLES = {False: 1800, True: 4600}
+"""What a block of 128 x 128 does before its first step and after its last one; of weight gradients."""
+FEW_WARPS = {False: 0.51, True: 0.78}
+"""What a scheduler with one warp waits for, by what it issues; warps hide it by their square."""
+TAP_CYCLES = 134
+"""Where 128 threads go from one tap to the next."""
+SUM_CYCLES, SUM_SHARE = 6500, 0.7
+"""Of the launch that adds partial sums, and bytes that L2 does not have."""
+SHORT_SECONDS = 1e-6
+"""What a launch of little work takes beside being started."""
 SPLITS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128)
 MIN_STEPS_OF_SPLIT = 8
 PARTIAL_BYTES = 2**28
@@ -89,14 +97,20 @@ class ImplicitGemm(GpuAlgorithm):
         is_gradient = problem.direction == "backward_weight"
         efficiency = tile.gradient_efficiency if is_gradient else tile.efficiency
         rate = PRODUCTS_PER_CYCLE[problem.dtype] * efficiency
-        of_block = steps * area * tile.bk / rate + OUTSIDE_CYCLES * area / 128**2
+        of_block = steps * area * tile.bk / rate + OUTSIDE_CYCLES[is_gradient] * area / 128**2
+        if not is_gradient:
+            taps = math.prod(problem.kernel_size) / max(problem.phases, 1)
+            of_block += TAP_CYCLES * taps / splits * tile.threads / 128
         whole, last = divmod(-(-blocks // MULTIPROCESSORS), tile.resident)
-        warps = last * tile.threads / 128  # of a scheduler in the last round: one hides 5/6 of what four do
-        rounds = whole * tile.resident + (last * (1 + 0.17 / max(warps, 1) ** 2) / min(warps, 1) if last else 0)
+        rounds = float(whole * tile.resident)
+        if last:
+            warps = last * tile.threads / 128  # of a scheduler in the last round; one may have more than another
+            most = math.ceil(warps)
+            rounds += last * most / warps * (1 + FEW_WARPS[is_gradient] / most**2)
         cycles = rounds * of_block + LAUNCH_CYCLES
         if splits > 1:
             moved = (splits + 1) * groups * rows * columns * np.dtype(problem.dtype).itemsize
-            cycles += moved / BYTES_PER_CYCLE + LAUNCH_CYCLES
+            cycles += SUM_SHARE * moved / BYTES_PER_CYCLE + SUM_CYCLES
         return problem.phases * cycles
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
@@ -107,4 +121,8 @@ class ImplicitGemm(GpuAlgorithm):
         shapes = (problem.input_shape, problem.weight_shape, problem.output_shape)
         moved = sum(map(math.prod, shapes)) * itemsize
         seconds = max(products / machine.multiply_adds_per_second[problem.dtype], moved / machine.bytes_per_second)
-        return seconds + (problem.direction != "backward_weight") * machine.call_seconds
+        if problem.direction == "backward_weight":
+            return seconds
+        short = 2 if problem.direction == "backward_input" else 1  # weights are packed, and looked through
+        packed = 2 * math.prod(problem.weight_shape) * itemsize / machine.bytes_per_second
+        return seconds + short * (machine.call_seconds + SHORT_SECONDS) + packed

@@ -186,9 +186,10 @@ static __device__ __forceinline__ void fc_store(const real (&sum)[TM][TN], const
 #if KERNEL == PACK
 // -- packed weights
 
-// A thread per (channel, filter) of a group, all taps: blocks of 32 filters x 8 channels, so that lines of weights that
+// A thread per (channel, filter) of a group, AT_ONCE taps at a time: blocks of 32 filters x 8 channels, so that lines of weights that
 // are read with gaps are read from cache the next time. With MARKED there is a byte for every block in front, a multiple
 // of 256 of them: whether one of its weights is not finite.
+#define AT_ONCE 9
 extern "C" __global__ void __launch_bounds__(256)
     pack_weights(const real *__restrict__ weight, real *packed, const __grid_constant__ fc_correlation c,
                  const __grid_constant__ fc_gemm gemm) {
@@ -204,17 +205,25 @@ extern "C" __global__ void __launch_bounds__(256)
     bool finite = true;
     packed = (real *)((char *)packed + (blocks + 255) / 256 * 256);
 #endif
-    packed += group * c.taps[0] * c.taps[1] * c.taps[2] * matrix + (long long)k * gemm.padded_filters + f;
-    for (int d = 0; d < c.taps[0]; d++)
-        for (int h = 0; h < c.taps[1]; h++)
-            for (int w = 0; w < c.taps[2]; w++, packed += matrix) {
-                const real x =
-                    there ? weight[d * c.weight_stride[2] + h * c.weight_stride[3] + w * c.weight_stride[4]] : (real)0;
-                if (stored) *packed = x;
+    const int taps = c.taps[0] * c.taps[1] * c.taps[2];
+    packed += group * taps * matrix + (long long)k * gemm.padded_filters + f;
+    for (int first = 0; first < taps; first += AT_ONCE) {
+        real x[AT_ONCE];
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; i++) {
+            const int d = fc_quotient(first + i, gemm.plane_taps), in_plane = first + i - d * gemm.plane_taps.d;
+            const int h = fc_quotient(in_plane, gemm.row_taps), w = in_plane - h * gemm.row_taps.d;
+            x[i] = 0;
+            if (there && first + i < taps)
+                x[i] = weight[d * c.weight_stride[2] + h * c.weight_stride[3] + w * c.weight_stride[4]];
 #if MARKED
-                finite &= x - x == 0;
+            finite &= x[i] - x[i] == 0;
 #endif
-            }
+        }
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; i++, packed += matrix)
+            if (stored && first + i < taps) *packed = x[i];
+    }
 #if MARKED
     finite = __syncthreads_and(finite);
     if (!threadIdx.x) *mark = !finite;

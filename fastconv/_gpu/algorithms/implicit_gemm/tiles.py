@@ -24,7 +24,8 @@ class Tile:
     resident: int
     """Blocks of a multiprocessor, which bounds registers."""
     efficiency: float
-    """Of the FMA units, by the model of ``python -m bench gpu-model`` for an H200, in the steady state."""
+    """Of the FMA units, with many warps; as all constants of the cost model, fitted to what ``python -m bench
+    gpu-model`` predicts for an H200."""
     gradient_efficiency: float
     """Of weight gradients."""
 
@@ -46,11 +47,11 @@ class Tile:
 
 TILES: Mapping[str, tuple[Tile, ...]] = {
     "float32": (
-        Tile(128, 128, 16, 8, 8, 2, 2, 0.87, 0.80),
-        Tile(64, 128, 16, 8, 8, 2, 4, 0.85, 0.58),
-        Tile(64, 64, 16, 8, 8, 2, 8, 0.82, 0.60),
-        Tile(128, 128, 8, 8, 8, 3, 2, 0.83, 0.70),
-        Tile(64, 64, 8, 8, 8, 2, 7, 0.76, 0.55),
+        Tile(128, 128, 16, 8, 8, 2, 2, 0.78, 0.81),
+        Tile(64, 128, 16, 8, 8, 2, 4, 0.80, 0.69),
+        Tile(64, 64, 16, 8, 8, 2, 8, 0.80, 0.63),
+        Tile(128, 128, 8, 8, 8, 3, 2, 0.78, 0.73),
+        Tile(64, 64, 8, 8, 8, 2, 7, 0.70, 0.59),
     ),
     "float64": (Tile(64, 64, 8, 8, 4, 2, 3, 0.75, 0.65),),
 }

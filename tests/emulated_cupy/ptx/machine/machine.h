@@ -65,8 +65,9 @@ typedef struct { // mirrored in kernel.py
     s32 check_races, flush_subnormals;
     s32 mark_shift, unused; // the smallest access to shared memory is of 1 << mark_shift bytes
     u64 *executed, *lanes, *moved,
-        *least,   // by instruction; moved: sectors or wavefronts, and the fewest there could be
-        *touched; // sectors that the block had not touched before
+        *least,    // by instruction; moved: sectors or wavefronts, and the fewest there could be
+        *touched;  // sectors that the block had not touched before
+    u64 *in_range; // such sectors, by range
     char *message;
     s64 first_block, block_step;
 } Launch;
@@ -149,6 +150,7 @@ typedef struct {
     s64 shared_bytes;
     Mark *writes, *reads;
     Range hit; // the last range that was found
+    s64 hit_number;
     u64 random;
     s64 at;                // instruction
     int arrived[BARRIERS]; // warps that do not wait

@@ -15,7 +15,7 @@ void find_range(Machine *m, u64 address, u32 bytes, int lane, const char *what) 
     const Range *r = &m->l->ranges[low];
     if (low == m->l->range_count || address < r->begin || address + bytes > r->end)
         fail(m, "out of bounds: %s of %u bytes at %#lx by lane %d", what, bytes, (long)address, lane);
-    m->hit = *r;
+    m->hit = *r, m->hit_number = low;
 }
 
 // Whether the mark is of another thread, and no barrier lies between.
@@ -84,7 +84,9 @@ void count_sectors(Machine *m, const u64 *address, u32 mask, u32 bytes) {
         while (i >= 0 && seen[i] != sector) i--;
         if (i < 0) seen[n++] = sector;
     }
-    for (int i = 0; i < n; i++) m->l->touched[m->at] += (u64)touch(m, seen[i]);
+    u64 first = 0;
+    for (int i = 0; i < n; i++) first += (u64)touch(m, seen[i]);
+    m->l->touched[m->at] += first, m->l->in_range[m->hit_number] += first;
     m->l->moved[m->at] += (u64)n;
     m->l->least[m->at] += ((u32)__builtin_popcount(mask) * bytes + 31) / 32;
 }

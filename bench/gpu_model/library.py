@@ -1,0 +1,39 @@
+"""Products that a library computes: a share of the peak, or the bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .chips import Chip
+from .launches import Prediction
+
+SHARES = {"float32": 0.78, "float64": 0.78, "tf32": 0.83, "float16": 0.78, "bfloat16": 0.78}
+"""Of a unit's peak, reached by cuBLAS on an H100 on 8192 x 8192 x 8192, as published."""
+TILE = 128
+SMALL_TILE = 64
+
+
+def predict_product(chip: Chip, step: Any) -> Prediction:
+    """A step with ``rows``, ``columns``, ``depth``, ``batch``, and matrices ``a``, ``b``, ``c``."""
+    dtype = "tf32" if getattr(step, "tf32", False) else step.a.dtype.name
+    unit = "HGMMA" if chip.architecture == "sm_90" else "HMMA"
+    peaks = {"float32": chip.float32_peak(), "tf32": chip.tensor_peak(unit) / 2,
+             "float64": chip.float32_peak() * chip.fma_cycles / chip.double_cycles}  # fmt: skip
+    rate = peaks.get(dtype, chip.tensor_peak(unit)) * SHARES[dtype]
+
+    def rounds(tile: int) -> float:
+        """Products of full tiles in full waves, of the depth split where there are too few."""
+        tiles = step.batch * -(-step.rows // tile) * -(-step.columns // tile)
+        splits = max(min(chip.multiprocessors // tiles, step.depth // 256), 1)
+        waves = -(-tiles * splits // chip.multiprocessors)
+        return waves * chip.multiprocessors * tile * tile * step.depth / splits
+
+    compute = 2 * min(rounds(TILE), rounds(SMALL_TILE) * 1.15) / rate
+    moved = float(
+        step.rows * step.depth * step.a.dtype.itemsize * (step.batch if step.a.batch else 1)
+        + step.depth * step.columns * step.b.dtype.itemsize * (step.batch if step.b.batch else 1)
+        + step.batch * step.rows * step.columns * step.c.dtype.itemsize
+    )
+    memory = moved / chip.copy_bytes_per_second
+    return Prediction("cuBLAS", max(compute, memory) + chip.launch_seconds, compute, memory, 0.0, chip.launch_seconds,
+                      0, 0, 1, 1.0, 1.0, "library", 1.0, moved, moved, moved)  # fmt: skip
