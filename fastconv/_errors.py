@@ -49,7 +49,7 @@ def no_gpu(fact: str, needed: str) -> UnavailableError:
 
 def unusable(fact: str) -> UnusableAlgorithmError:
     """A RuntimeError for an algorithm that has turned out not to work here."""
-    return UnusableAlgorithmError(f"GPU: {fact}; needed: another algorithm")
+    return UnusableAlgorithmError(f"GPU: {fact}; needed: another algorithm, or another version of CUDA")
 
 
 def _shown(value: object) -> str:

@@ -73,8 +73,8 @@ class Memory(BaseMemory):
         _live.setdefault(self.device_id, {})[self.ptr] = self.ptr + size
         system.counts["allocation"] += 1
 
-    def __del__(self) -> None:
-        if self.ptr and not sys.is_finalizing():
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if self.ptr and not is_finalizing():  # this module's names may be gone by then
             _live[self.device_id].pop(self.ptr)
             _libc.munmap(self._map, self._mapped)
 
