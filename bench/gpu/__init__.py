@@ -5,6 +5,7 @@
     clock.py         events on one stream, a flushed L2, graphs of short calls
     arrays.py        random operands on the device
     contestants.py   fastconv, torch and cuBLAS, ready to compute a case
+    pooling.py       the same of pooling: cases, checks, contestants
     check.py         a part of a result against the definition
     ceilings.py      what products of matrices and copies reach here
     rows.py          one row of the results

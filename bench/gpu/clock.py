@@ -12,8 +12,8 @@ from ..timing import Entrant
 SHORT_SECONDS = 20e-6
 """Calls under this are measured many in a graph: the host could not start them as fast as they end."""
 CALLS_OF_GRAPH = 20
-FLUSHES = 2.0
-"""Bytes written before a sample, in sizes of L2."""
+FLUSHES = 4.0
+"""Bytes written before a sample, in sizes of L2: two would empty it, the others are the host's time to start a call."""
 MIN_SAMPLES = 5
 
 

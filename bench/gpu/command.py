@@ -17,12 +17,12 @@ from fastconv._normalize.tuning import pass_names
 from ..layers import LAYOUTS
 from ..layers import LISTS as LAYER_LISTS
 from ..results import Results, path_of
-from . import calibration, device, summary
+from . import calibration, device, pooling, summary
 from .arrays import Noise
 from .clock import Clock
 from .contestants import contestants
-from .matrix import LEVELS, LISTS, Work, works
-from .rows import Bench
+from .matrix import LEVELS, LISTS, works
+from .rows import Bench, PoolBench
 
 SECONDS = 0.02
 """Of the device's time for one row."""
@@ -41,7 +41,8 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
         "problems",
         nargs="*",
         metavar="LIST|SUITE|PROBLEM",
-        help=f"of {', '.join(LAYER_LISTS)}; {', '.join(suites.NAMES)}; or problem texts (default: {' '.join(LISTS)})",
+        help=f"of {', '.join(LAYER_LISTS)}; {', '.join(suites.NAMES)}; pooling; or problem texts (default: all but "
+        f"regret, {LISTS[0]} first)",
     )
     parser.add_argument("--passes", default="forward,input,weight", type=pass_names, help="default: all three")
     parser.add_argument("--levels", type=_words, default=list(LEVELS), help=f"default: {','.join(LEVELS)}")
@@ -75,25 +76,34 @@ def run(arguments: argparse.Namespace) -> int:
         if a.calibrate_model:
             print(calibration.report(Clock(cp)))
             return 0
-        wanted = works(a.problems or LISTS, a.levels, a.layouts, a.passes, a.layers, a.batch, a.bias)
+        words = a.problems or [*LISTS, pooling.WORD]
+        of_layers = [word for word in words if word != pooling.WORD]
+        wanted: list[Any] = []
+        if of_layers:
+            wanted += works(of_layers, a.levels, a.layouts, a.passes, a.layers, a.batch, a.bias)
+        if pooling.WORD in words:
+            pools = pooling.works(a.levels, a.layouts, a.passes)
+            wanted += [work for work in pools if not a.layers or any(text in work.layer.name for text in a.layers)]
         results = Results.opened(a.resume or a.json, device.facts(cp, torch))
         return _measure(cp, torch, wanted, results, a, deadline)
 
 
-def _measure(cp: Any, torch: Any, wanted: list[Work], results: Results, a: argparse.Namespace, deadline: float) -> int:
+def _measure(cp: Any, torch: Any, wanted: list[Any], results: Results, a: argparse.Namespace, deadline: float) -> int:
     known = {row["problem"] for row in results.rows} if a.resume else set()
     left = [work for work in wanted if str(work.layer.problem) not in known]
     print(f"{results.heading()}\n{len(wanted)} problems, {len(wanted) - len(left)} of them measured before", flush=True)
     if left:
         clock = Clock(cp)
         bench = Bench(clock, Noise(cp), contestants(clock, torch), a.seconds)
+        of_pools = PoolBench(bench, pooling.contestants(clock, torch))
     longest = 0.0
     for number, work in enumerate(left):
         begun = time.monotonic()
         if begun + longest > deadline:
             print(f"time is up: {len(left) - number} problems are left; go on with --resume")
             break
-        row = bench.row(work, kernels=number < KERNEL_ROWS)
+        one = of_pools if isinstance(work, pooling.PoolWork) else bench
+        row = one.row(work, kernels=number < KERNEL_ROWS)
         results.add(row)
         results.save()
         print(summary.line(row), flush=True)

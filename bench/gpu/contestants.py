@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 import fastconv
-from fastconv import ConvProblem
 from fastconv._problem import RESULT
 from fastconv.planning import PlannedConvolution
 
@@ -33,15 +32,15 @@ class Contestant:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
 
-    def refusal(self, problem: ConvProblem) -> str:
-        """Why it does not compute the problem; empty where it does."""
+    def refusal(self, case: Any) -> str:
+        """Why it does not compute the case; empty where it does."""
         return ""
 
-    def call(self, case: Case) -> Call:
+    def call(self, case: Any) -> Call:
         """What computes the case once."""
         raise NotImplementedError
 
-    def array(self, case: Case, result: Any) -> Any:
+    def array(self, case: Any, result: Any) -> Any:
         """What a call returned, as a CuPy array with the case's canonical axes; None where it is another result."""
         raise NotImplementedError
 
@@ -49,7 +48,7 @@ class Contestant:
         """One launch of several calls, each of which has run before; it keeps their arrays."""
         return self.clock.graph(calls)
 
-    def note(self, case: Case) -> str:
+    def note(self, case: Any) -> str:
         """How it computes, where that is known."""
         return ""
 
@@ -60,8 +59,8 @@ class Fastconv(Contestant):
     name = "fastconv"
     packs = False
 
-    def refusal(self, problem: ConvProblem) -> str:
-        return "no weights to pack" if self.packs and problem.direction == "backward_weight" else ""
+    def refusal(self, case: Case) -> str:
+        return "no weights to pack" if self.packs and case.problem.direction == "backward_weight" else ""
 
     def call(self, case: Case) -> Call:
         planned, problem = _planned(case), case.problem
@@ -97,7 +96,8 @@ class Cublas(Contestant):
 
     name = "cublas"
 
-    def refusal(self, problem: ConvProblem) -> str:
+    def refusal(self, case: Case) -> str:
+        problem = case.problem
         if problem.groups > 1:
             return "groups are products of their own"
         return "" if problem.dtype in CUDA_TYPES else f"not of {problem.dtype}"
@@ -131,7 +131,8 @@ class Torch(Contestant):
         self._torch, self._channels_last = torch, channels_last
         self._stream = torch.cuda.ExternalStream(clock.stream.ptr)
 
-    def refusal(self, problem: ConvProblem) -> str:
+    def refusal(self, case: Case) -> str:
+        problem = case.problem
         return "one channel" if self._channels_last and problem.in_channels == problem.out_channels == 1 else ""
 
     def _on_stream(self) -> AbstractContextManager[Any]:

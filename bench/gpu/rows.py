@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import time
 from collections.abc import Sequence
@@ -9,14 +10,13 @@ from typing import Any
 
 from fastconv._gpu import memory
 
-from ..case import Case
 from ..timing import contest, ratio
+from . import pooling
 from .arrays import Noise
 from .ceilings import Ceilings
 from .check import WRONG, Check
 from .clock import CALLS_OF_GRAPH, SHORT_SECONDS, Clock, DeviceEntrant
 from .contestants import Call, Contestant, Torch
-from .matrix import Work
 
 Cell = dict[str, Any]
 WARM_UP_CALLS = 2
@@ -33,10 +33,13 @@ class Bench:
 
     def __init__(self, clock: Clock, noise: Noise, everyone: Sequence[Contestant], seconds: float) -> None:
         self.clock, self.noise, self.everyone, self.seconds = clock, noise, everyone, seconds
-        with clock.stream:
-            self.ceilings = Ceilings(clock, noise)
 
-    def row(self, work: Work, kernels: bool = False) -> dict[str, Any]:
+    @functools.cached_property
+    def ceilings(self) -> Ceilings:
+        """Measured when the first row needs them."""
+        return Ceilings(self.clock, self.noise)
+
+    def row(self, work: Any, kernels: bool = False) -> dict[str, Any]:
         """Times, errors and notes. Whatever a contestant does wrong is the reason in its cell.
 
         All of it is on the clock's stream, which waits for no other one.
@@ -53,10 +56,26 @@ class Bench:
         if pool.total_bytes() > MAX_POOL_BYTES:
             pool.free_all_blocks()
 
-    def _row(self, work: Work, kernels: bool) -> dict[str, Any]:
-        problem = work.layer.problem
-        case = self.noise.case(problem)
-        check = Check(self.clock.cp, case)
+    def case(self, problem: Any) -> Any:
+        """New operands for a problem."""
+        return self.noise.case(problem)
+
+    def check(self, case: Any) -> Any:
+        """What tells errors of a case's results."""
+        return Check(self.clock.cp, case)
+
+    def limits(self, problem: Any) -> tuple[float, dict[str, Any]]:
+        """The least seconds that a problem takes here, and what they are made of."""
+        found = self.ceilings
+        return found.seconds(problem), {
+            "flops_per_second": found.flops_per_second(problem),
+            "bytes_per_second": found.bytes_per_second,
+            "limit": "memory" if found.is_bound_by_memory(problem) else "products",
+        }
+
+    def _row(self, work: Any, kernels: bool) -> dict[str, Any]:
+        case = self.case(work.layer.problem)
+        check = self.check(case)
         cells: dict[str, Cell] = {}
         calls: dict[str, Call] = {}
         seconds: dict[str, float] = {}
@@ -78,8 +97,8 @@ class Bench:
             contest(list(entrants.values()), self.seconds)
         return self._described(work, cells, entrants, is_short)
 
-    def _checked(self, one: Contestant, case: Case, check: Check, allowed: float, cell: Cell) -> Call:
-        reason = one.refusal(case.problem)
+    def _checked(self, one: Contestant, case: Any, check: Any, allowed: float, cell: Cell) -> Call:
+        reason = one.refusal(case)
         if reason:
             raise NotTimedError(reason)
         call = one.call(case)
@@ -96,12 +115,12 @@ class Bench:
         return call
 
     def _entrants(
-        self, case: Case, calls: dict[str, Call], cells: dict[str, Cell], is_short: bool
+        self, case: Any, calls: dict[str, Call], cells: dict[str, Cell], is_short: bool
     ) -> dict[str, DeviceEntrant]:
         """Short calls many in a graph, each on operands of its own that are not in L2."""
         if not is_short:
             return {name: DeviceEntrant(call, clock=self.clock) for name, call in calls.items()}
-        cases = [case, *(self.noise.case(case.problem) for _ in range(CALLS_OF_GRAPH - 1))]
+        cases = [case, *(self.case(case.problem) for _ in range(CALLS_OF_GRAPH - 1))]
         entrants = {}
         for one in self.everyone:
             if one.name not in calls:
@@ -119,7 +138,7 @@ class Bench:
         return entrants
 
     def _described(
-        self, work: Work, cells: dict[str, Cell], entrants: dict[str, DeviceEntrant], is_short: bool
+        self, work: Any, cells: dict[str, Cell], entrants: dict[str, DeviceEntrant], is_short: bool
     ) -> dict[str, Any]:
         problem, base = work.layer.problem, entrants.get(self.everyone[0].name)
         for name, entrant in entrants.items():
@@ -127,7 +146,7 @@ class Bench:
             if base is not None:
                 cells[name]["ratio"] = ratio(entrant, base)
         rivals = [one.name for one in self.everyone if one.is_rival and "ratio" in cells[one.name]]
-        least = self.ceilings.seconds(problem)
+        least, roofline = self.limits(problem)
         return {
             "layer": work.layer.name,
             "pass": work.layer.pass_name,
@@ -137,11 +156,24 @@ class Bench:
             "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "best": min(rivals, key=lambda name: cells[name]["ratio"], default=None),
             "graph": is_short,
-            "roofline": {
-                "flops_per_second": self.ceilings.flops_per_second(problem),
-                "bytes_per_second": self.ceilings.bytes_per_second,
-                "limit": "memory" if self.ceilings.is_bound_by_memory(problem) else "products",
-                "share": None if base is None else least / base.seconds,
-            },
+            "roofline": {**roofline, "share": None if base is None else least / base.seconds},
             "contestants": cells,
         }
+
+
+class PoolBench(Bench):
+    """The same for pooling, with the ceilings of another bench."""
+
+    def __init__(self, other: Bench, everyone: Sequence[Contestant]) -> None:
+        super().__init__(other.clock, other.noise, everyone, other.seconds)
+        self._other = other
+
+    def case(self, problem: Any) -> Any:
+        return pooling.case(self.noise, problem)
+
+    def check(self, case: Any) -> Any:
+        return pooling.PoolCheck(self.clock.cp, case)
+
+    def limits(self, problem: Any) -> tuple[float, dict[str, Any]]:
+        rate = self._other.ceilings.bytes_per_second
+        return problem.bytes / rate, {"bytes_per_second": rate, "limit": "memory"}

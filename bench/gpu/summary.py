@@ -45,7 +45,9 @@ def _is_wide_half(row: Row, problem: ConvProblem) -> bool:
     return _is_half_nchw(row, problem) and problem.kernel_size[1:] == (3, 3) and channels >= MANY_CHANNELS
 
 
-def _is_memory_bound(row: Row, problem: ConvProblem) -> bool:
+def _is_memory_bound(row: Row, problem: ConvProblem | None) -> bool:
+    if problem is None:
+        return True
     is_light = problem.groups == problem.in_channels > 1 or rank_of(problem) == 1
     return is_light and row["roofline"]["limit"] == "memory"
 
@@ -55,7 +57,7 @@ class Set:
     """Rows that one target is for."""
 
     name: str
-    has: Callable[[Row, ConvProblem], bool]
+    has: Callable[[Row, Any], bool]
     value: str
     """"torch": time of torch in its better memory format over fastconv's; "share": of the ceiling reached."""
     mean: float
@@ -71,7 +73,7 @@ SETS = (
     Set("dense float32 strict, share of FFMA or cuBLAS", _is_strict, "share", 0.7),
     Set("dense 16-bit NCHW", _is_half_nchw, "torch", 1.0, 0.7),
     Set("dense 16-bit NCHW 3x3 of 128 channels, share of cuBLAS", _is_wide_half, "share", 0.5),
-    Set("memory-bound: depthwise, 1-D, share of the copy bandwidth", _is_memory_bound, "share", 0.85),
+    Set("memory-bound: depthwise, 1-D, pooling, share of copies", _is_memory_bound, "share", 0.85),
 )
 
 
@@ -110,7 +112,8 @@ def _values(one: Set, rows: Iterable[Row]) -> list[tuple[float, Row]]:
     found = []
     for row in rows:
         value = value_of(row, one.value)
-        if value and one.has(row, ConvProblem.parse(row["problem"])):
+        problem = _problem(row)
+        if value and (one.has(row, problem) if problem is not None else one.has is _is_memory_bound):
             found.append((value, row))
     return found
 
@@ -126,8 +129,13 @@ def line(row: Row) -> str:
         f"{name} {cell['ratio']:.2f}" for name, cell in cells.items() if name != "fastconv" and "ratio" in cell
     )
     limit = f"{share:4.0%} of the {row['roofline']['limit']:8}"
-    return f"{head} {own['seconds'] * 1e6:9.1f} us  {limit}  {others}  {own['note']}"
+    return f"{head} {own['seconds'] * 1e6:9.1f} us  {limit}  {others}  {own.get('note', '')}"
 
 
 def _layout(row: Row) -> str:
-    return "NHWC" if ConvProblem.parse(row["problem"]).layout == "channels_last" else "NCHW"
+    return "NHWC" if "channels_last" in row["problem"].split() else "NCHW"
+
+
+def _problem(row: Row) -> ConvProblem | None:
+    """The row's; None if it is one of pooling."""
+    return None if "_pool2d" in row["problem"] else ConvProblem.parse(row["problem"])
