@@ -116,6 +116,13 @@ template <int BYTES> static __device__ __forceinline__ void fc_copy_async(void *
                      : "memory");
 #endif
 }
+// One of 16 bytes on sm_80 or later, or none; without a branch.
+static __device__ __forceinline__ void fc_copy_async_if(bool there, void *to, const void *from, int valid) {
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %3, 0; @p cp.async.cg.shared.global [%0], [%1], 16, %2; }" ::"r"(
+                     fc_shared_address(to)),
+                 "l"(from), "r"(valid), "r"((int)there)
+                 : "memory");
+}
 static __device__ __forceinline__ void fc_copy_commit() {
 #if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.commit_group;" ::: "memory");

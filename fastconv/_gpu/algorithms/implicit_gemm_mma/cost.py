@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from ...._algorithm import Machine
 from ...._correlation import Correlation
 from ...._problem import ConvProblem
@@ -23,8 +21,10 @@ BYTES_PER_CYCLE = 2350
 LAUNCH_CYCLES = 4500
 OUTSIDE_CYCLES = 3500
 """What a block does before its first step and after its last one."""
-UNIT_CYCLES = {"PIXELS": 36, "CHANNELS": 12}
-"""What fetching a unit of every thread adds to a step."""
+LOAD_CYCLES = 15
+"""What a load of every thread adds to a step, beside one for each of the first unit's elements."""
+COPY_CYCLES = 20
+"""What an asynchronous copy of every thread adds."""
 MIN_STEPS_OF_SPLIT = 8
 PARTIAL_BYTES = 2**28
 
@@ -63,8 +63,13 @@ def seconds(problem: ConvProblem, tile: Tile, splits: int, arithmetic: str, mach
 def _rounds(tile: Tile, blocks: int, of_block: float) -> float:
     """Cycles of so many blocks, each of which takes ``of_block`` where as many run as a multiprocessor holds."""
     whole, last = divmod(-(-blocks // MULTIPROCESSORS), tile.resident)
-    alone = tile.alone if last else 0.0  # few warps hide less of each other's latency
-    return of_block * (whole * tile.resident + last * (1 + (alone - 1) * (tile.resident - last) / tile.resident))
+    missing = (tile.resident - last) / max(tile.resident - 1, 1)  # few warps hide less of each other's latency
+    return of_block * (whole * tile.resident + last * (1 + (tile.alone - 1) * missing))
+
+
+def _unit_cycles(problem: ConvProblem, chunk: int) -> int:
+    """Of 16 bytes."""
+    return COPY_CYCLES if problem.layout == "channels_last" else LOAD_CYCLES * chunk
 
 
 def _sum_of_splits(problem: ConvProblem, splits: int) -> float:
@@ -88,18 +93,17 @@ def _correlations(problem: ConvProblem, tile: Tile, splits: int) -> float:
         patch = Patch.of(tile, box, inner, along, itemsize)
         steps = taps * -(-int(c["channels"]) // tile.bk) / splits
         blocks = problem.groups * -(-int(c["filters"]) // tile.bm) * across * splits
-        of_step = tile.cycles + UNIT_CYCLES[along] * (patch.parts - 1)
+        of_step = tile.cycles + _unit_cycles(problem, 16 // itemsize) * (patch.parts - 1)
         total += _rounds(tile, blocks, steps * of_step + OUTSIDE_CYCLES) + LAUNCH_CYCLES
         total += _sum_of_splits(problem, splits)
     return total * len(phases) / max(len(phases[:: max(len(phases) // 4, 1)]), 1)
 
 
 def _gradient(problem: ConvProblem, tile: Tile, splits: int) -> float:
-    c, chunk = Correlation.of(problem), 16 // np.dtype("float32" if problem.dtype == "float32" else "float16").itemsize
+    c, chunk = Correlation.of(problem), 4 if problem.dtype == "float32" else 8
     columns = math.prod(problem.kernel_size) * -(-c.channels // chunk) * chunk
     blocks = problem.groups * -(-c.filters // tile.bm) * -(-columns // tile.bn) * splits
-    along = "CHANNELS" if problem.layout == "channels_last" else "PIXELS"
     units = (tile.bm + tile.bn) // chunk * tile.bk // tile.threads
-    of_step = tile.cycles + UNIT_CYCLES[along] * units
+    of_step = tile.cycles + _unit_cycles(problem, chunk) * units
     cycles = _rounds(tile, blocks, depth(problem, tile) / splits * of_step + OUTSIDE_CYCLES) + LAUNCH_CYCLES
     return cycles + _sum_of_splits(problem, splits)

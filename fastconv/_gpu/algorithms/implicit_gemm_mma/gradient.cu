@@ -22,6 +22,9 @@
 #define APART (THREADS / BK) // a thread's chunks are so far from each other
 #define HELD_A (PLANES_A / APART)
 #define HELD_B (PLANES_B / APART)
+#define SLOTS (STEPS * NT / 2)
+#define DELAY (ELEMENT == FLOAT32 ? SLOTS / 2 : SLOTS / 4) // so many are on their way, in registers
+#define PER_SLOT ((HELD_A + HELD_B + SLOTS - 1) / SLOTS)
 // Threads that take chunks of the same pixel one after the other: lines of channels are read whole.
 #define SIDE (A_ALONG == CHANNELS || B_ALONG == CHANNELS ? APART : 1)
 
@@ -66,16 +69,18 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     const fc_element *b_base = source + (c.source_at + group * c.channels * c.source_stride[1]);
     const offset_t a_stride = (offset_t)c.result_stride[1], b_stride = (offset_t)c.source_stride[1];
     int next = begin + pixel;
-    fc_u32 held[HELD][CHUNK];
-    // One chunk of CHUNK elements; `left`: those that there are, none or fewer outside.
-    auto fetch = [&](bool is_copy, fc_u32(&x)[CHUNK], unsigned char *to, const fc_element *from, offset_t stride,
-                     int left) {
+    // One chunk of CHUNK elements; `left`: those that there are, none or fewer outside; WHOLE: none or all.
+    auto fetch = [&](bool is_copy, bool is_whole, fc_u32(&x)[CHUNK], unsigned char *to, const fc_element *first,
+                     offset_t stride, int left) {
         if (is_copy) {
             left = min(max(left, 0), CHUNK);
-            fc_copy_async<16>(to, left ? from : source, left * SIZE);
-        } else
+            fc_copy_async<16>(to, left ? first : source, left * SIZE);
+            return;
+        }
+        const char *from = (const char *)first;
 #pragma unroll
-            for (int e = 0; e < CHUNK; e++) x[e] = fc_load_bits<SIZE>(from + e * stride, e < left);
+        for (int e = 0; e < CHUNK; e++, from += stride * (long long)SIZE)
+            x[e] = fc_load_bits<SIZE>(from, is_whole ? left > 0 : e < left);
     };
     struct fc_from {
         const fc_element *a, *b;
@@ -94,50 +99,28 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
                next < end};
         next += BK;
     };
-    auto fetch_rows = [&](unsigned char *stage, int first) {
-#pragma unroll
-        for (int i = 0; i < HELD; i++) {
-            const int chunk = plane + (first + i) * APART;
-            if (first + i < HELD_A)
-                fetch(A_ALONG == CHANNELS, held[i], stage + (chunk * PITCH + pixel) * 16,
-                      now.a + (offset_t)chunk * CHUNK * a_stride, a_stride,
-                      now.there ? gemm.rows - first_m - chunk * CHUNK : 0);
-        }
-    };
-    auto fetch_columns = [&](unsigned char *stage, int first) {
-#pragma unroll
-        for (int i = 0; i < HELD; i++) {
-            const int chunk = plane + (first + i) * APART;
-            if (first + i >= HELD_B) continue;
+    // A step's units: those of A, then those of B.
+    auto fetch_unit = [&](fc_u32(&x)[CHUNK], unsigned char *stage, int unit) {
+        if (unit < HELD_A) {
+            const int chunk = plane + unit * APART;
+            fetch(A_ALONG == CHANNELS, WHOLE_A, x, stage + (chunk * PITCH + pixel) * 16,
+                  now.a + (offset_t)chunk * CHUNK * a_stride, a_stride,
+                  now.there ? gemm.rows - first_m - chunk * CHUNK : 0);
+        } else if (unit < HELD_A + HELD_B) {
+            const int chunk = plane + (unit - HELD_A) * APART;
             const fc_taken tap = taken[chunk];
             bool inside = now.there;
             if (CHECKED & 1) inside &= (fc_u32)(now.d + tap.d) < c.source_size[0];
             if (CHECKED & 2) inside &= (fc_u32)(now.h + tap.h) < c.source_size[1];
             if (CHECKED & 4) inside &= (fc_u32)(now.w + tap.w) < c.source_size[2];
-            fetch(B_ALONG == CHANNELS, held[i], stage + ((PLANES_A + chunk) * PITCH + pixel) * 16,
+            fetch(B_ALONG == CHANNELS, WHOLE_B, x, stage + ((PLANES_A + chunk) * PITCH + pixel) * 16,
                   now.b + taken_at[chunk], b_stride, inside ? c.channels - tap.channel : 0);
         }
     };
-    auto keep = [&](int along, unsigned char *planes, int first, int most) {
-        if (along == PIXELS)
-#pragma unroll
-            for (int i = 0; i < HELD; i++)
-                if (first + i < most)
-                    *(uint4 *)(planes + ((plane + (first + i) * APART) * PITCH + pixel) * 16) = fc_unit(held[i]);
-    };
-    // A step is fetched in PARTS_A + PARTS_B parts of HELD chunks each.
-    const int parts_a = (HELD_A + HELD - 1) / HELD, parts = parts_a + (HELD_B + HELD - 1) / HELD;
-    auto fetch_part = [&](unsigned char *stage, int part) {
-        if (part < parts_a)
-            fetch_rows(stage, part * HELD);
-        else if (part < parts)
-            fetch_columns(stage, (part - parts_a) * HELD);
-    };
-    auto keep_part = [&](unsigned char *stage, int part) {
-        if (part < parts_a)
-            keep(A_ALONG, stage, part * HELD, HELD_A);
-        else if (part < parts)
-            keep(B_ALONG, stage + PLANES_A * PITCH * 16, (part - parts_a) * HELD, HELD_B);
+    auto keep_unit = [&](const fc_u32(&x)[CHUNK], unsigned char *stage, int unit) {
+        if (unit >= HELD_A + HELD_B || (unit < HELD_A ? A_ALONG : B_ALONG) == CHANNELS) return;
+        const int chunk = plane + (unit < HELD_A ? unit : unit - HELD_A) * APART + (unit < HELD_A ? 0 : PLANES_A);
+        *(uint4 *)(stage + (chunk * PITCH + pixel) * 16) = fc_unit(x);
     };
 
     // -- fragments
@@ -178,20 +161,23 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     };
 
     // -- the steps
+    // Products of a step's SLOTS pairs of tiles take their turns with the units that are fetched: each is kept DELAY
+    // slots later, those of the last slots in the next step.
     float sum[MT][NT][4] = {};
+    fc_u32 held[DELAY][PER_SLOT][CHUNK] = {};
     for (int i = 0; i < STAGES - 1; i++) {
         if (i < steps) {
-            unsigned char *stage = shared + i * STAGE_UNITS * 16;
             open();
 #pragma unroll 1
-            for (int part = 0; part < parts; part++) {
-                fetch_part(stage, part);
-                keep_part(stage, part);
+            for (int unit = 0; unit < HELD_A + HELD_B; unit++) {
+                fetch_unit(held[0][0], shared + i * STAGE_UNITS * 16, unit);
+                keep_unit(held[0][0], shared + i * STAGE_UNITS * 16, unit);
             }
         }
         fc_copy_commit();
     }
     int from = 0;
+    unsigned char *before = shared + (STAGES - 1) * STAGE_UNITS * 16; // what the step before has fetched
 #pragma unroll 1
     for (int step = 0; step < steps; step++) {
         fc_copy_wait<STAGES - 2>();
@@ -216,19 +202,21 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
                 fc_split_tf32(value, x[0][i / 4][i % 4], x[PIECES - 1][i / 4][i % 4]);
             }
 #endif
-            const int first = k * ((parts + STEPS - 1) / STEPS), last = first + (parts + STEPS - 1) / STEPS;
 #pragma unroll
-            for (int p = first; p < last; p++) {
-                fetch_part(to, p);
+            for (int j = 0; j < NT / 2; j++) {
+                const int slot = k * (NT / 2) + j, kept = (slot + SLOTS - DELAY) % SLOTS;
 #pragma unroll
-                for (int j = 0; j < NT / 2; j++)
-                    if (j * (last - first) / (NT / 2) == p - first) fc_multiply_pair(part, j, x, y[j]);
-                keep_part(to, p);
+                for (int i = 0; i < PER_SLOT; i++) {
+                    keep_unit(held[slot % DELAY][i], slot < DELAY ? before : to, kept * PER_SLOT + i);
+                    fetch_unit(held[slot % DELAY][i], to, slot * PER_SLOT + i);
+                }
+                fc_multiply_pair(part, j, x, y[j]);
             }
         }
         fc_copy_commit();
         fc_add_step(sum, part);
         from = from + 1 == STAGES ? 0 : from + 1;
+        before = to;
     }
     fc_copy_wait<0>();
 #if MARKED

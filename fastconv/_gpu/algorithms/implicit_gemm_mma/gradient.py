@@ -14,9 +14,6 @@ from ...phases import phases_of
 from .builder import Builder
 from .tiles import UNIT_BYTES
 
-HELD = 2
-"""Units of 16 bytes that a thread has on their way from memory."""
-
 
 class Gradient(Builder):
     """One launch, or one for each part of the pixels; and the sum of their splits."""
@@ -66,9 +63,10 @@ class Gradient(Builder):
     def _source(self, c: np.ndarray, checked: int, is_split: bool, is_marked: bool) -> str:
         return self.text(
             "gradient.cu", WIDE=int(self._is_wide(c)), CHECKED=checked, SPLIT=int(is_split), MARKED=int(is_marked),
-            FLOAT_RESULT=int(is_split), HELD=HELD,
+            FLOAT_RESULT=int(is_split),
             A_ALONG=self.by_channels(c, "result", "output", int(c["filters"])),
             B_ALONG=self.by_channels(c, "source", "input", int(c["channels"])),
+            WHOLE_A=int(c["filters"] % self.chunk == 0), WHOLE_B=int(c["channels"] % self.chunk == 0),
         )  # fmt: skip
 
     def _is_wide(self, c: np.ndarray) -> bool:

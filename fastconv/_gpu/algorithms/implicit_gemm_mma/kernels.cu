@@ -253,9 +253,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
             const bool inside = fetches && unit < UNITS && at != OUTSIDE;
 #if ALONG == CHANNELS
             const int position = position_of(i), left = min(max(c.channels - channel, 0), CHUNK);
-            if (fetches && unit < UNITS && position < POSITIONS)
-                fc_copy_async<16>(patches + patch * PATCH_BYTES + (chunk * PLANE + fc_slot(position)) * 16,
-                                  inside && left ? b_from + (at + channel) : source, inside ? left * SIZE : 0);
+            fc_copy_async_if(fetches && unit < UNITS && position < POSITIONS,
+                             patches + patch * PATCH_BYTES + (chunk * PLANE + fc_slot(position)) * 16,
+                             inside && left ? b_from + (at + channel) : source, inside ? left * SIZE : 0);
 #else
             const char *from = (const char *)(b_from + (at + channel * channel_stride));
 #pragma unroll
