@@ -21,7 +21,7 @@ from gpu_cases import BIAS, W2, X2, integers
 PACKAGE = Path(fastconv.__file__).parent
 needs_nvrtc = pytest.mark.skipif(nvrtc.library() is None, reason=nvrtc.MISSING)
 
-CPU_ONLY = {"direct", "fft_fused", "fft_scipy", "im2col", "small_groups", "split_bf16"}
+CPU_ONLY = {"direct", "fft_fused", "fft_scipy", "im2col", "split_bf16"}
 """Rooms that the GPU has not."""
 GPU_ONLY = {"fft", "gemm", "implicit_gemm_mma"}
 

@@ -13,6 +13,7 @@ ROOMS = (
     "gemm",
     "depthwise_nchw",
     "depthwise_nhwc",
+    "small_groups",
     "fft",
     "reference",
 )

@@ -11,7 +11,7 @@ import numpy as np
 from fastconv import ConvProblem
 from fastconv._blocks import Blocks
 from fastconv._gpu.algorithm import Operation
-from fastconv._gpu.algorithms import depthwise_nchw, depthwise_nhwc
+from fastconv._gpu.algorithms import depthwise_nchw, depthwise_nhwc, small_groups
 from fastconv._gpu.launch import Launch
 from fastconv._gpu.layout import Layout
 from fastconv._gpu.pooling import gather
@@ -64,6 +64,28 @@ def depthwise(room: str, layout: str, layers: Iterable[str] = tuple(LAYERS)) -> 
                         seen.add((launch.source, launch.kernel))
                         yield Variant(f"{room.removeprefix('depthwise_')}:{row}", launch.kernel, launch.source,
                                       from_architecture(75))  # fmt: skip
+
+
+GROUPED = {
+    "32x4d": "32x128x56x56 128x4x3x3 p1 g32",
+    "64x4d": "32x512x28x28 512x8x3x3 p1 g64",
+    "stem": "32x3x224x224 32x3x3x3 s2 p1",
+    "3-D": "4x64x8x28x28 64x4x3x3x3 p1 g16",
+}
+
+
+def groups() -> Iterator[Variant]:
+    """All directions of layers with few channels in a group."""
+    (chosen,) = small_groups.ALGORITHMS
+    for name, layer in GROUPED.items():
+        for dtype in ("float32", "bfloat16") if name == "32x4d" else ("float32",):
+            for direction in ("forward", "backward_input", "backward_weight"):
+                if name == "stem" and direction != "forward":
+                    continue
+                problem = ConvProblem.parse(f"{direction} {layer} {dtype}")
+                launch = chosen.launches(Operation.contiguous(problem), chosen.parameters(problem)[0])[0]
+                row = f"groups:{direction.removeprefix('backward_')}_{name}_{dtype}"
+                yield Variant(row, launch.kernel, launch.source, from_architecture(75))
 
 
 POOLS = {
@@ -142,6 +164,7 @@ def unfoldings() -> Iterator[Variant]:
 VARIANTS = (
     *depthwise("depthwise_nchw", ""),
     *depthwise("depthwise_nhwc", "channels_last", CHANNELS_LAST),
+    *groups(),
     *pooling(),
     *unfoldings(),
 )
