@@ -16,7 +16,7 @@ from bench.__main__ import main
 from bench.gpu_model import regions, sass
 from bench.gpu_model.chips import CHIPS
 from bench.gpu_model.launches import Kernel, predict, resident_blocks
-from bench.gpu_model.library import predict_product
+from bench.gpu_model.library import predict_product, predict_step
 from bench.gpu_model.plans import planned
 from bench.gpu_model.ranking import ranked
 from bench.gpu_model.sass import NO_BOARD, Instruction
@@ -264,6 +264,19 @@ def test_products_of_a_library() -> None:
     large = predict_product(H200, product(8192, 8192, 8192))
     assert 2 * 8192**3 / large.seconds == pytest.approx(48e12, rel=0.1)
     assert predict_product(H200, product(8192, 2**20, 8)).limit() == "memory"
+    assert predict_step(H200, product(8, 8, 8)) == predict_product(H200, product(8, 8, 8))
+
+
+def test_transforms_of_a_library() -> None:
+    """Each pass reads and writes all numbers once; two axes are two passes."""
+
+    def seconds(*lengths: int) -> float:
+        step = SimpleNamespace(lengths=lengths, batch=1000, dtype=np.dtype(np.float32))
+        return predict_step(H200, step).seconds - H200.launch_seconds
+
+    assert seconds(1024) * H200.copy_bytes_per_second == pytest.approx(2 * 1000 * 1026 * 4)
+    assert seconds(64, 64) == pytest.approx(2 * seconds(4096) * 66 * 64 / 4098)
+    assert seconds(8192) == pytest.approx(4 * seconds(4096), rel=1e-3)
 
 
 @needs_wheels

@@ -6,7 +6,7 @@
     chips.py       what devices can do, what pipes an instruction keeps, how long results take
     scheduler.py   one scheduler of a multiprocessor, cycle by cycle; the loop is scheduler.c
     launches.py    a launch: waves of blocks, bytes, what limits it
-    library.py     products of cuBLAS: a share of the peak
+    library.py     products of cuBLAS: a share of the peak; transforms of cuFFT: bytes
     plans.py       a problem: the cost model's choice, every launch of it, the ceilings
     ranking.py     whether the cost model ranks candidates as the predictions do
     summary.py     sets of layers and what is asked of them

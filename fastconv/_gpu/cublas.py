@@ -52,26 +52,22 @@ def is_available() -> bool:
 
 
 class _Handles(threading.local):
-    """A thread's handles, one for each device: a handle's stream is set before every product."""
+    """A thread's handles, one for each device and library: a handle's stream is set before every product."""
 
     def __init__(self) -> None:
-        self._of_device: dict[int, int] = {}
+        self._found: dict[tuple[int, int], int] = {}
 
     def current(self, functions: Mapping[str, Any]) -> int:
         """That of the current device."""
-        device = cupy.current_device()
-        handle = self._of_device.get(device)
+        key = cupy.current_device(), id(functions)  # which are kept
+        handle = self._found.get(key)
         if handle is None:
             cupy.forbid_capture("a handle of cuBLAS that has to be made")
             handle = int(cupy.module().cuda.cublas.create())
             mode = DEFAULT_MATH | DISALLOW_REDUCED_PRECISION_REDUCTION
             check(functions["cublasSetMathMode"](handle, mode), "cublasSetMathMode")
-            self._of_device[device] = handle
+            self._found[key] = handle
         return handle
-
-    def forget(self) -> None:
-        """Make new ones: the devices, or CuPy, are other ones."""
-        self._of_device.clear()
 
 
 handles = _Handles()

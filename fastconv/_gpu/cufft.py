@@ -103,8 +103,8 @@ _recorded: list[_Plan] = []
 
 
 def _plan(lengths: tuple[int, ...], kind: int, batch: int) -> _Plan:
-    """The plan of the current device; it lives as long as somebody has it."""
-    key = cupy.current_device(), lengths, kind, batch
+    """The plan of the current device and library; it lives as long as somebody has it."""
+    key = cupy.current_device(), id(linked("cufft", FUNCTIONS)), lengths, kind, batch
     with _planning:
         found = _plans.get(key)
         if found is None:

@@ -118,6 +118,7 @@ def unfold(image: Image, columns: Columns, windows: Windows) -> Launch:
     c = _struct(image, columns, windows, windows.pixels, columns.taps, size)
     c["rows"] = columns.groups * columns.channels * columns.taps
     defines: dict[str, int | str] = {"KERNEL": "UNFOLD", "ROWS": 8}
+    assert columns.pixel == 1 or columns.image == math.prod(windows.pixels) * columns.pixel or image.count == 1
     return _launch("gemm_unfold", image.dtype, defines, columns.pixel == 1, c, (image.role, columns.place))
 
 

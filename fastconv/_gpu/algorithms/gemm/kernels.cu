@@ -82,11 +82,19 @@ static __device__ __forceinline__ bool fc_find(const fc_place &p, const fc_row &
     }
     return inside;
 }
+static __device__ __forceinline__ bool fc_find_rows(const fc_place &p, const fc_row &r, const fc_columns &c) {
+    bool inside = true;
+#pragma unroll
+    for (int axis = 0; axis < 2; axis++)
+        inside &= (fc_u32)(p.at[axis] * c.step[axis] + r.t[axis] * c.delta[axis] - c.before[axis]) <
+                  (fc_u32)c.image_size[axis];
+    return inside;
+}
 static __device__ __forceinline__ long long fc_column_at(const fc_row &r, const fc_columns &c) {
     return r.group * c.column_stride[1] + r.channel * c.column_stride[2] + r.tap * c.column_stride[3];
 }
 
-extern "C" __global__ void __launch_bounds__(256, 3)
+extern "C" __global__ void __launch_bounds__(256, 6)
     gemm_unfold(const fc_element *__restrict__ image, fc_element *__restrict__ columns,
                 const __grid_constant__ fc_columns c) {
     const int thread = blockIdx.x * blockDim.x + threadIdx.x;
@@ -113,15 +121,21 @@ extern "C" __global__ void __launch_bounds__(256, 3)
     columns += fc_column_at(r, c);
     FC_EACH_UNIT(unit) {
         const int first = unit * ROWS, count = c.columns - first;
+        fc_place p = fc_pixel(first, c);
+        long long from;
+        bool inside = fc_find(p, r, c, from);
         FC_EACH_ROW(i) {
-            long long from;
-            const bool inside = i < count && fc_find(fc_pixel(first + i, c), r, c, from);
-            x[i] = inside ? image[from] : fc_element(0);
+            x[i] = inside && i < count ? image[from] : fc_element(0);
+            if (++p.at[2] < c.row.d) { // the next one of the row: other axes stay
+                const int at = p.at[2] * c.step[2] + r.t[2] * c.delta[2] - c.before[2];
+                inside = fc_find_rows(p, r, c) && (fc_u32)at < (fc_u32)c.image_size[2];
+                from += c.step[2] * c.image_stride[4];
+            } else {
+                p = fc_pixel(first + i + 1, c);
+                inside = fc_find(p, r, c, from);
+            }
         }
-        FC_EACH_ROW(i) if (i < count) {
-            const int n = fc_quotient(first + i, c.image);
-            columns[n * c.column_stride[0] + (first + i - n * (int)c.image.d) * c.column_stride[4]] = x[i];
-        }
+        FC_EACH_ROW(i) if (i < count) columns[(first + i) * c.column_stride[4]] = x[i];
     }
 #endif
 }
@@ -159,43 +173,53 @@ static __device__ __forceinline__ void fc_add_columns(fc_sum (&sum)[N], const fc
 #endif
 }
 
-extern "C" __global__ void __launch_bounds__(256, 3)
+// Blocks of a multiprocessor, as many as there are registers for without spilling any.
+#define RESIDENT (KERNEL == FINISH && ALONG == PIXELS && sizeof(fc_sum) == 4 && __CUDA_ARCH__ < 1000 ? 6 : 4)
+extern "C" __global__ void __launch_bounds__(256, RESIDENT)
     gemm_fold(const fc_sum *columns, fc_element *image, const fc_element *bias, const fc_element *add,
               const __grid_constant__ fc_columns c) {
     const int thread = blockIdx.x * blockDim.x + threadIdx.x;
-    if (thread >= (ALONG == PIXELS ? c.columns : c.rows)) return;
+    columns += c.column_at, image += c.image_at;
+    if (add) add += c.add_at;
+#if ALONG == PIXELS
+    if (thread >= c.columns) return;
+    const fc_place p = fc_pixel(thread, c);
+    const int in_image = thread - p.n * (int)c.image.d;
+    columns += p.n * c.column_stride[0], image += fc_at(p, c.image_stride);
+    if (add) add += fc_at(p, c.add_stride);
     FC_EACH_UNIT(unit) {
-        // The first element: ROWS channels of a group from there on, or a channel's ROWS elements.
-        const int run = unit * ROWS, group = ALONG == PIXELS ? fc_quotient(unit, c.runs) : fc_quotient(thread, c.channels);
-        const int in_group = ALONG == PIXELS ? (unit - group * (int)c.runs.d) * ROWS : thread - group * (int)c.channels.d;
-        const int channel = group * c.channels.d + in_group;
-        const int count = ALONG == PIXELS ? (int)c.channels.d - in_group : c.columns - run;
-        const fc_sum *from = columns + (c.column_at + group * c.column_stride[1] + in_group * c.column_stride[2]);
+        const int group = fc_quotient(unit, c.runs), in_group = (unit - group * (int)c.runs.d) * ROWS;
+        const int channel = group * c.channels.d + in_group, count = c.channels.d - in_group;
         fc_sum sum[ROWS] = {};
-        if (ALONG == PIXELS) {
-            const fc_place p = fc_pixel(thread, c);
-            fc_add_columns(sum, from + p.n * c.column_stride[0], p, thread - p.n * (int)c.image.d, count, c);
-        } else {
-            FC_EACH_ROW(i) if (i < count) {
-                const fc_place p = fc_pixel(run + i, c);
-                fc_sum one[1] = {};
-                fc_add_columns(one, from + p.n * c.column_stride[0], p, run + i - p.n * (int)c.image.d, 1, c);
-                sum[i] = one[0];
-            }
-        }
+        fc_add_columns(sum, columns + (group * c.column_stride[1] + in_group * c.column_stride[2]), p, in_image, count,
+                       c);
         FC_EACH_ROW(i) if (i < count) {
-            const int of = ALONG == PIXELS ? channel + i : channel;
-            if (bias) sum[i] = fc_plus(sum[i], fc_widen(bias[of]));
-            if (add)
-                sum[i] = fc_plus(sum[i], fc_widen(add[c.add_at + of * c.add_stride[1] +
-                                                      fc_at(fc_pixel(ALONG == PIXELS ? thread : run + i, c), c.add_stride)]));
+            if (bias) sum[i] = fc_plus(sum[i], fc_widen(bias[channel + i]));
+            if (add) sum[i] = fc_plus(sum[i], fc_widen(add[(channel + i) * c.add_stride[1]]));
         }
-        FC_EACH_ROW(i) if (i < count) {
-            const int of = ALONG == PIXELS ? channel + i : channel;
-            image[c.image_at + of * c.image_stride[1] +
-                  fc_at(fc_pixel(ALONG == PIXELS ? thread : run + i, c), c.image_stride)] =
-                fc_narrow(fc_activate(sum[i], (fc_sum)c.slope));
-        }
+        FC_EACH_ROW(i) if (i < count)
+            image[(channel + i) * c.image_stride[1]] = fc_narrow(fc_activate(sum[i], (fc_sum)c.slope));
     }
+#else
+    if (thread >= c.rows) return;
+    const int group = fc_quotient(thread, c.channels), in_group = thread - group * (int)c.channels.d;
+    columns += group * c.column_stride[1] + in_group * c.column_stride[2], image += thread * c.image_stride[1];
+    if (add) add += thread * c.add_stride[1];
+    const fc_sum shift = bias ? fc_widen(bias[thread]) : fc_sum(0);
+    FC_EACH_UNIT(unit) {
+        const int first = unit * ROWS, count = c.columns - first;
+        fc_sum sum[ROWS];
+        FC_EACH_ROW(i) if (i < count) {
+            const fc_place p = fc_pixel(first + i, c);
+            fc_sum one[1] = {};
+            fc_add_columns(one, columns + p.n * c.column_stride[0], p, first + i - p.n * (int)c.image.d, 1, c);
+            if (bias) one[0] = fc_plus(one[0], shift);
+            if (add) one[0] = fc_plus(one[0], fc_widen(add[fc_at(p, c.add_stride)]));
+            sum[i] = one[0];
+        }
+        FC_EACH_ROW(i) if (i < count)
+            image[fc_at(fc_pixel(first + i, c), c.image_stride)] = fc_narrow(fc_activate(sum[i], (fc_sum)c.slope));
+    }
+#endif
 }
 #endif
