@@ -16,7 +16,7 @@ from bench.__main__ import main
 from bench.gpu_model import regions, sass
 from bench.gpu_model.chips import CHIPS
 from bench.gpu_model.launches import Kernel, predict, resident_blocks
-from bench.gpu_model.library import predict_product
+from bench.gpu_model.library import predict_product, predict_step
 from bench.gpu_model.plans import planned
 from bench.gpu_model.ranking import ranked
 from bench.gpu_model.sass import NO_BOARD, Instruction
@@ -234,8 +234,7 @@ def test_products_are_all_counted() -> None:
 @needs_wheels
 def test_a_dense_layer() -> None:
     """Strict float32: at least 70 % of what FMA units do, packing included."""
-    found = planned(H200, ConvProblem.parse(LAYER))
-    assert found.algorithm == "implicit_gemm"
+    found = planned(H200, ConvProblem.parse(LAYER), "implicit_gemm")
     assert found.flops / found.seconds > 0.7 * H200.float32_peak()
     assert found.share == pytest.approx(found.flops / found.seconds / H200.float32_peak())
     (product,) = (step for step in found.steps if step.kernel == "correlate")
@@ -265,6 +264,14 @@ def test_products_of_a_library() -> None:
     large = predict_product(H200, product(8192, 8192, 8192))
     assert 2 * 8192**3 / large.seconds == pytest.approx(48e12, rel=0.1)
     assert predict_product(H200, product(8192, 2**20, 8)).limit() == "memory"
+
+
+def test_transforms_of_a_library() -> None:
+    """Long ones pass over the memory twice."""
+    short, long = (SimpleNamespace(lengths=(n,), batch=2**28 // n, dtype=np.dtype(np.float32)) for n in (2**12, 2**14))
+    assert predict_step(H200, long).memory_seconds == 2 * predict_step(H200, short).memory_seconds
+    with pytest.raises(AttributeError):
+        predict_step(H200, object())
 
 
 @needs_wheels

@@ -19,7 +19,7 @@ from fastconv._problem import RESULT
 
 from .chips import Chip
 from .launches import Prediction, predict
-from .library import predict_product
+from .library import predict_step
 from .stand_in import emulated_cupy, ptx
 from .trace import TraceError
 
@@ -129,7 +129,7 @@ def with_params(chip: Chip, problem: ConvProblem, chosen: Algorithm, params: Map
     for launch in launches:
         try:
             steps.append(predict(chip, launch, sizes, frozenset(held)) if isinstance(launch, Launch)
-                         else predict_product(chip, launch))  # fmt: skip
+                         else predict_step(chip, launch))  # fmt: skip
         except (TraceError, ptx.UnknownInstructionError, AttributeError) as why:
             raise UnpredictableError(f"{chosen.name}: {why}") from why
         # Small arrays stay in L2 for the launches that follow; a result is written to memory once in the end.
