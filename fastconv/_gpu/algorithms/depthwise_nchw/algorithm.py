@@ -56,7 +56,8 @@ class DepthwiseNchw(GpuAlgorithm):
     def parameters(self, problem: ConvProblem) -> list[Params]:
         """The most results and columns of a thread; columns are fewer where rows do not consist of whole vectors."""
         shape = problem.output_shape if problem.direction == "backward_weight" else problem.result_shape
-        results = wanted_results(math.prod(shape), math.prod(problem.kernel_size), problem.direction == "forward")
+        taps = math.prod(problem.kernel_size)
+        results = wanted_results(math.prod(shape), taps, problem.direction, ITEMSIZE[problem.dtype])
         default = {"results": results, "columns": 4}
         others = [{"results": results, "columns": columns} for results in (8, 16, 32) for columns in (1, 2, 4)]
         return [default, *(params for params in others if params != default)]

@@ -15,8 +15,9 @@ MAX_SPAN = 48
 MAX_SOURCE_ROWS = 32
 """Rows that a unit with all taps in registers loads, at most."""
 MANY_TAPS = 25
-WANTED_UNITS = 2**17
-"""Threads that keep a large device busy; with fewer, units are made smaller."""
+WANTED_UNITS = {"forward": 2**15, "backward_input": 2**15, "backward_weight": 2**14}
+"""Threads that keep a large device busy; with fewer, units are made smaller. By ``python -m bench gpu-model`` for an
+H200, as ``wanted_results``."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,15 @@ def columns_for(wanted: int, taps: int, step: int, delta: int) -> int:
     return wanted
 
 
-def wanted_results(problem_results: int, taps: int, is_forward: bool) -> int:
+def wanted_results(problem_results: int, taps: int, direction: str, itemsize: int) -> int:
     """Results of a unit: more where each needs many taps, if registers suffice, fewer where units would be too few."""
-    results = 16 if taps < MANY_TAPS else 32 if is_forward and taps <= UNROLLED_TAPS else 8
-    while results > 4 and problem_results < results * WANTED_UNITS:
+    if taps > UNROLLED_TAPS:
+        results = 8
+    elif direction == "backward_weight":
+        results = 32 if itemsize < 8 else 16
+    else:
+        results = 16 if taps < MANY_TAPS else 32 if direction == "forward" else 8
+    while results > 4 and problem_results < results * WANTED_UNITS[direction]:
         results //= 2
     return results
 
