@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import gpu_kernels
 import nvrtc_gate
 from emulated_cupy import nvrtc
 from gpu_kernels import Launcher, implicit_gemm_mma, library, memory_bound, plain, wgmma

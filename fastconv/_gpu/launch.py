@@ -57,7 +57,8 @@ class Launch:
     block: tuple[int, ...]
     arguments: tuple[Any, ...]
     """In the kernel's order: roles of arrays, places in the workspace, arrays, what is derived of these, values
-    (structs as arrays of one element), and None. For None, and for a role that no array has, the kernel gets a null pointer."""
+    (structs as arrays of one element), and None. For None, and for a role that no array has, the kernel gets a null
+    pointer."""
     shared_bytes: int = 0
     """Dynamic shared memory."""
     workspace_bytes: int = 0

@@ -35,7 +35,7 @@ PRODUCTS_PER_CYCLE = 2048
 """Of a multiprocessor's tensor cores."""
 CYCLES_PER_SECOND = 1.83e9
 OUTSIDE_CYCLES = 4000
-"""What a block does before its first step and after its last one."""
+"""What a block of 128 x 128 does before its first step and after its last one, by the model as well."""
 
 
 class Wgmma(GpuAlgorithm):
@@ -108,7 +108,8 @@ def _cycles(problem: ConvProblem, tile: Tile) -> float:
     cycles = 0.0
     for product in _products(problem) or []:
         steps = -(-int(product.c["channels"]) // CHANNELS) * math.prod(product.c["taps"].tolist())
-        of_block = steps * tile.bm * tile.bn * CHANNELS / (PRODUCTS_PER_CYCLE * tile.efficiency) + OUTSIDE_CYCLES
+        area = tile.bm * tile.bn
+        of_block = steps * area * CHANNELS / (PRODUCTS_PER_CYCLE * tile.efficiency) + OUTSIDE_CYCLES * area / 128**2
         blocks = blocks_of(product, tile) * problem.groups
         cycles += max(-(-blocks // MULTIPROCESSORS), 1) * of_block
     return cycles

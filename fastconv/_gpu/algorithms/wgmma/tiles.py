@@ -39,7 +39,7 @@ class Tile:
         return {"BM": self.bm, "BN": self.bn, "STAGES": self.stages, "RESIDENT": self.resident}
 
 
-TILES = (Tile(128, 128, 3, 2, 0.9), Tile(128, 256, 4, 1, 0.9), Tile(64, 128, 4, 2, 0.65))
+TILES = (Tile(128, 128, 3, 2, 0.9), Tile(128, 256, 4, 1, 0.9), Tile(64, 128, 4, 2, 0.7))
 
 
 def tile_of(params: Params) -> Tile:
