@@ -143,6 +143,9 @@ class Algorithm:
     exact_on_integers: ClassVar[bool] = True
     """Equal to integer arithmetic, bit for bit, for integers of up to 8 bits and while no partial sum exceeds the
     significand."""
+    is_proven: ClassVar[bool] = True
+    """Whether it has run on the hardware that it is for. What has not is taken where it is asked for by name, or where
+    the tuner has compared its results and measured it; never for its estimated cost."""
     reads_padding: ClassVar[bool] = False
     """backward_input multiplies weights by zeros that the definition does not have, so that non-finite weights must
     be computed by another algorithm."""

@@ -91,10 +91,11 @@ def array_module(name: str, **pretended: Any) -> Iterator[ArrayModule]:
 def forget_gpu() -> None:
     """Load kernels and look at devices anew: CuPy or the pretended devices are other ones."""
     from fastconv._choose import tuning_cache
-    from fastconv._gpu import compile, device
+    from fastconv._gpu import compile, device, tensor_map
 
     compile.forget()
     device.forget()
+    tensor_map.forget()
     tuning_cache.reload()
     forget_plans()
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from fastconv import ConvProblem
 from fastconv._gpu.algorithm import Operation
-from fastconv._gpu.compile import DEFAULT_SHARED_BYTES
-from fastconv._gpu.launch import Launch, Workspace
+from fastconv._gpu.compile import DEFAULT_SHARED_BYTES, options
+from fastconv._gpu.launch import Derived, Launch, Workspace
 from fastconv._gpu.layout import Layout, alignment_of
 from fastconv._problem import DATA_AXES, RESULT, WEIGHT_AXES, numpy_dtype
 
@@ -32,7 +32,7 @@ def on_host(array: Any, dtype: np.dtype) -> np.ndarray:
 
 @cache
 def _function(cp: Any, name: str, text: str) -> Any:
-    return cp.RawModule(code=text).get_function(name)
+    return cp.RawModule(code=text, options=options(text)).get_function(name)
 
 
 def start(cp: Any, launches: Sequence[Launch], arrays: Mapping[str, Any],
@@ -47,7 +47,7 @@ def start(cp: Any, launches: Sequence[Launch], arrays: Mapping[str, Any],
         arguments = [
             given.get(x, 0) if isinstance(x, str)
             else given["workspace"][x.offset_bytes :] if isinstance(x, Workspace) and size
-            else 0 if isinstance(x, Workspace) else x
+            else 0 if isinstance(x, Workspace) else x.of(given) if isinstance(x, Derived) else x
             for x in launch.arguments
         ]  # fmt: skip
         kernel(launch.grid, launch.block, tuple(arguments), shared_mem=launch.shared_bytes)

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import gpu_kernels
 import nvrtc_gate
 from emulated_cupy import nvrtc
-from gpu_kernels import Launcher, implicit_gemm_mma, library, memory_bound, plain
+from gpu_kernels import Launcher, implicit_gemm_mma, library, memory_bound, plain, wgmma
 from gpu_kernels.tables import TABLES
 
 needs_nvrtc = pytest.mark.skipif(nvrtc.library() is None, reason=nvrtc.MISSING)
@@ -41,9 +40,9 @@ def bfloat16(x: np.ndarray) -> np.ndarray:
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
 
 
-def _skip_below(cp: Any, least: int, *, exactly: bool = False) -> None:
+def _skip_below(cp: Any, least: int) -> None:
     capability = int(cp.cuda.Device().compute_capability)
-    if capability < least or (exactly and capability != least):
+    if capability < least:
         pytest.skip(f"a device of {capability}")
 
 
@@ -63,16 +62,6 @@ def test_patch_mma(cp: Any, x_shape: Any, filters: int, taps: int, settings: dic
     y = Launcher(cp).patch_mma(*arrays, **settings).get()
     geometry = {name: value for name, value in settings.items() if name in ("pad", "dilation")}
     np.testing.assert_array_equal(y, bfloat16(convolution(x, w, **geometry) + bias[:, None, None]))
-
-
-@pytest.mark.parametrize(("x_shape", "filters", "tile_w"), [((1, 64, 6, 56), 130, 64), ((1, 72, 9, 32), 64, 32)])
-def test_wgmma(cp: Any, x_shape: Any, filters: int, tile_w: int) -> None:
-    """Tensor copy unit, barriers in shared memory and wgmma."""
-    _skip_below(cp, 90, exactly=True)
-    x, w, bias = integers(0, *x_shape, most=2), integers(1, filters, x_shape[1], 3, 3, most=1), integers(2, filters)
-    arrays = cp.asarray(bfloat16(x)), cp.asarray(bfloat16(w)), cp.asarray(bias)
-    y = Launcher(cp).wgmma_conv(*arrays, pad=1, tile_w=tile_w).get()
-    np.testing.assert_array_equal(y, bfloat16(convolution(x, w, pad=1) + bias[:, None, None]))
 
 
 @needs_nvrtc
@@ -117,7 +106,7 @@ def test_the_table_is_compared(tmp_path: Path) -> None:
 @needs_nvrtc
 def test_what_an_architecture_lacks_does_not_compile() -> None:
     with pytest.raises(nvrtc.CompileError, match="wgmma"):
-        nvrtc.cubin(gpu_kernels.source("wgmma_conv"), "sm_90")
+        nvrtc.cubin(wgmma.VARIANTS[0].source, "sm_90")
 
 
 MUTATIONS = [
@@ -125,10 +114,6 @@ MUTATIONS = [
     ("patch_mma", "fc_copy_wait<STAGES - 2>();", "fc_copy_wait<STAGES - 1>();"),
     ("patch_mma", "__syncthreads(); // the stage", "// the stage"),
     ("patch_mma", "lane >> 4) ^ (a_row", "lane >> 4) ^ 1 ^ (a_row"),
-    ("wgmma_conv", "fc_wgmma_wait<0>();", "fc_wgmma_wait<1>();"),
-    ("wgmma_conv", "(step / STAGES - 1) & 1", "(step / STAGES) & 1"),
-    ("wgmma_conv", "8 * SPAN, SWIZZLE", "8 * SPAN, 0"),
-    ("wgmma_conv", "fc_barrier_expect(&full[at], 32768)", "fc_barrier_expect(&full[at], 16384)"),
 ]
 
 
@@ -145,8 +130,7 @@ def test_what_is_changed_in_a_kernel_is_found(name: str, old: str, new: str) -> 
     launcher, x, w = Launcher(cp, edit), integers(0, 1, 64, 8, 56, most=2), integers(1, 64, 64, 3, 3, most=1)
     expected = bfloat16(convolution(x, w, pad=1))
     try:
-        tile = {"tile": (2, 56)} if name == "patch_mma" else {}
-        y = getattr(launcher, name)(cp.asarray(bfloat16(x)), cp.asarray(bfloat16(w)), pad=1, **tile).get()
+        y = getattr(launcher, name)(cp.asarray(bfloat16(x)), cp.asarray(bfloat16(w)), pad=1, tile=(2, 56)).get()
     except cp.KernelError:
         return
     assert (y != expected).any()

@@ -61,20 +61,15 @@ def _recorder() -> Iterator[_Recorder]:
 
 
 def examples(chip: Chip) -> Iterator[Example]:
-    """Dense 3 x 3 in bfloat16 by mma.sync, and by tensor copies and wgmma where the chip has them."""
+    """Dense 3 x 3 in bfloat16 by mma.sync from a patch in shared memory."""
     shapes = ((32, 256, 56, 56), (256, 256, 3, 3))
     with _recorder() as recorder:
         x, w = (emulated_cupy.empty(shape, np.uint16) for shape in shapes)
-        calls = {"patch_mma": lambda: recorder.patch_mma(x, w, pad=1, tile=(2, 56))}
-        if chip.architecture == "sm_90":
-            calls["wgmma_conv"] = lambda: recorder.wgmma_conv(x, w, pad=1)
-        for name, call in calls.items():
-            result = call()
-            launch = recorder.last.launch
-            assert launch is not None
-            sizes = {name: array.nbytes for name, array in (("x", x), ("w", w), ("y", result))}
-            made = predict(chip, launch, sizes)
-            yield Example(name, chip, "HGMMA" if name == "wgmma_conv" else "HMMA", made)
+        result = recorder.patch_mma(x, w, pad=1, tile=(2, 56))
+        launch = recorder.last.launch
+        assert launch is not None
+        sizes = {name: array.nbytes for name, array in (("x", x), ("w", w), ("y", result))}
+        yield Example("patch_mma", chip, "HMMA", predict(chip, launch, sizes))
 
 
 LADDER = {1: 15.97, 2: 18.24, 3: 21.78}

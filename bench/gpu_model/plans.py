@@ -110,7 +110,9 @@ def planned(chip: Chip, problem: ConvProblem, algorithm: str | None = None) -> P
     """By the cost model's choice, or by an algorithm with its default parameters."""
     with on(chip):
         found = select.candidates(problem, 1, backend=find_backend("gpu"))
-        chosen, params, cost = next(one for one in found if algorithm in (None, one[0].name))
+        chosen, params, cost = next(
+            one for one in found if (one[0].is_proven if algorithm is None else one[0].name == algorithm)
+        )
         return with_params(chip, problem, chosen, params, cost)
 
 

@@ -20,7 +20,7 @@ def ranked(chip: Chip, problem: ConvProblem) -> list[Planned]:
     made = []
     with on(chip):
         found = select.candidates(problem, 1, all_params=True, backend=find_backend("gpu"))
-        for algorithm, params, cost in found[:CANDIDATES]:
+        for algorithm, params, cost in [one for one in found if one[0].is_proven][:CANDIDATES]:
             try:
                 made.append(with_params(chip, problem, algorithm, params, cost))
             except UnpredictableError:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fastconv._gpu.launch import Launch, Workspace
+from fastconv._gpu.tensor_map import TensorMap
 
 from .sass import Instruction, disassemble
 from .stand_in import built, emulated_cupy, nvrtc, ptx
@@ -85,7 +86,7 @@ def traced(launch: Launch, architecture: str, sizes: Mapping[str, int]) -> Trace
     if any(isinstance(argument, emulated_cupy.ndarray) for argument in launch.arguments):
         return _trace(launch, architecture, sizes)
     arguments = [
-        argument if isinstance(argument, (str, Workspace)) else emulated_cupy.raw.argument_bytes(argument)
+        argument if isinstance(argument, (str, Workspace, TensorMap)) else emulated_cupy.raw.argument_bytes(argument)
         for argument in launch.arguments
     ]
     key = (launch.kernel, launch.source, launch.grid, launch.block, launch.shared_bytes, arguments, architecture,
@@ -111,7 +112,7 @@ def _trace(launch: Launch, architecture: str, sizes: Mapping[str, int]) -> Trace
     held = {role: (ctypes.c_char * len(of)).from_buffer(of) for role, of in memory.items()}
     places = {role: ctypes.addressof(of) for role, of in held.items()}
     ranges = [(places[role], places[role] + sizes[role]) for role in places]
-    if not all(isinstance(argument, (str, Workspace)) for argument in launch.arguments):
+    if not all(isinstance(argument, (str, Workspace, TensorMap)) for argument in launch.arguments):
         ranges += emulated_cupy.cuda.memory.live_ranges(0)
     kernel = _runnable(launch.source, launch.kernel, architecture)
     values = [_argument_bytes(argument, places) for argument in launch.arguments]
@@ -126,6 +127,8 @@ def _argument_bytes(argument: Any, places: Mapping[str, int]) -> bytes:
         return places.get(argument, 0).to_bytes(8, "little")
     if isinstance(argument, Workspace):
         return (places.get("workspace", 0) + argument.offset_bytes).to_bytes(8, "little")
+    if isinstance(argument, TensorMap):
+        return argument.at(places).tobytes()
     of_value: bytes = emulated_cupy.raw.argument_bytes(argument)
     return of_value
 

@@ -230,7 +230,8 @@ def estimated_plan(
 ) -> Plan:
     """The plan of the cost model, of a machine with these constants."""
     of_threads = 1 if _config.get_deterministic() else threads
-    ranked = candidates(problem, of_threads, backend=backend, constants=constants)
+    found = candidates(problem, of_threads, backend=backend, constants=constants)
+    ranked = [entry for entry in found if entry[0].is_proven]
     best, params, _ = ranked[0]
     considered = [(a.name, seconds) for a, _, seconds in ranked]
     return bind(problem, best, params, threads, "cost model", considered, backend)

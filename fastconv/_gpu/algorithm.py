@@ -73,6 +73,10 @@ class GpuAlgorithm(Algorithm):
     capability: ClassVar[tuple[int, int]] = (7, 5)
     """The least of a device that its kernels are compiled for; on lesser ones it is not chosen."""
 
+    def runs_on(self, capability: tuple[int, int]) -> bool:
+        """Whether its kernels are for devices of that compute capability."""
+        return self.capability <= capability
+
     def computes(self, operation: Operation) -> bool:
         """Whether there are launches for arrays of these types; the last algorithm computes the others."""
         return operation.is_uniform

@@ -114,7 +114,7 @@ def is_usable(algorithm: Algorithm) -> bool:
     assert isinstance(algorithm, GpuAlgorithm)
     if device.is_set_aside(algorithm.name):
         return False
-    return missing() is not None or algorithm.capability <= device.current().capability
+    return missing() is not None or algorithm.runs_on(device.current().capability)
 
 
 def set_aside(algorithm: Algorithm) -> bool:

@@ -17,6 +17,8 @@ DEFAULT_SHARED_BYTES = 48 << 10
 NOT_FOR_THIS_DEVICE = (1, 200, 209, 218, 222, 223)
 """Numbers of the CUDA driver's errors: more is asked for than there is; code that is not valid, or of other devices."""
 MAX_LOG_CHARACTERS = 200
+SM_90A = "// for sm_90a\n"
+"""The first line of a text that needs what only this architecture has. CuPy names the device's behind it."""
 
 _Key = tuple[str, int]
 _modules: dict[_Key, Any] = {}
@@ -47,6 +49,11 @@ def function(source: str, name: str, shared_bytes: int = 0) -> Any:
     return kernel
 
 
+def options(source: str) -> tuple[str, ...]:
+    """Those that a text is compiled with, beside CuPy's own."""
+    return ("-arch=sm_90a",) if source.startswith(SM_90A) else ()
+
+
 def load(sources: Iterable[str]) -> None:
     """Compile texts for the current device, side by side; those that fail, fail when a function of theirs is wanted."""
     number = cupy.current_device()
@@ -70,7 +77,7 @@ def _compiled(key: _Key, name: str) -> Any:
     with _locks.setdefault(key, threading.RLock()):
         module = _modules.get(key)
         if module is None and key not in _failures:
-            module = cupy.module().RawModule(code=key[0])
+            module = cupy.module().RawModule(code=key[0], options=options(key[0]))
             with _explained() as failures:
                 module.compile()
             if failures:

@@ -38,6 +38,14 @@ class Workspace:
     offset_bytes: int = 0
 
 
+class Derived:
+    """An argument that is made of the arrays of a call."""
+
+    def of(self, arrays: Arrays) -> Any:
+        """The argument."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, eq=False)
 class Launch:
     """A kernel to be started. To make one compiles nothing and needs no device."""
@@ -48,8 +56,9 @@ class Launch:
     grid: tuple[int, ...]
     block: tuple[int, ...]
     arguments: tuple[Any, ...]
-    """In the kernel's order: roles of arrays, places in the workspace, arrays, values (structs as arrays of one
-    element), and None. For None, and for a role that no array has, the kernel gets a null pointer."""
+    """In the kernel's order: roles of arrays, places in the workspace, arrays, what is derived of these, values
+    (structs as arrays of one element), and None. For None, and for a role that no array has, the kernel gets a null
+    pointer."""
     shared_bytes: int = 0
     """Dynamic shared memory."""
     workspace_bytes: int = 0
@@ -74,6 +83,8 @@ def _argument(argument: Any, arrays: Arrays) -> Any:
     if kind is Workspace:
         scratch = arrays.get("workspace")
         return 0 if scratch is None else scratch[argument.offset_bytes :]
+    if isinstance(argument, Derived):
+        return argument.of(arrays)
     return 0 if argument is None else argument
 
 

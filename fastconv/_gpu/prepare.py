@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -204,10 +204,29 @@ def _own_steps(plan: Plan, operation: Operation) -> tuple[Step, ...]:
             steps = complex_numbers.launches(algorithm, operation, plan.params)
         elif algorithm.computes(operation):
             steps = algorithm.launches(operation, plan.params)
+        else:
+            return _steps_of_another(plan, operation)
     limit = max(plan.limit_bytes, plan.workspace_bytes)
     if steps and (plan.reason == "forced" or _workspace_bytes(steps) <= limit):
         return steps
     return ALGORITHMS[-1].launches(operation, {})
+
+
+def _steps_of_another(plan: Plan, operation: Operation) -> tuple[Step, ...]:
+    """Those of the cheapest other algorithm that was considered, and computes arrays that lie so; where none was, of
+    the first one of the registry."""
+    problem, order = plan.problem, [label.split(" ")[0] for label, _ in plan.candidates]
+    ranked = sorted(ALGORITHMS[:-1], key=lambda one: order.index(one.name) if one.name in order else len(order))
+    unpacked = replace(operation, is_packed=False)
+    for other in ranked:
+        is_open = other.is_proven and other is not plan.algorithm and problem.dtype in other.dtypes
+        if not is_open or not (other.supports(problem) and other.computes(unpacked)):
+            continue
+        params = other.fitting(problem, plan.limit_bytes)
+        steps = other.launches(unpacked, params) if params is not None else ()
+        if steps and _workspace_bytes(steps) <= plan.limit_bytes:
+            return steps
+    return ALGORITHMS[-1].launches(unpacked, {})
 
 
 def _workspace_bytes(steps: tuple[Step, ...]) -> int:

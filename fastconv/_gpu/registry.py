@@ -9,6 +9,7 @@ from .algorithm import GpuAlgorithm
 ROOMS = (
     "implicit_gemm",
     "implicit_gemm_mma",
+    "wgmma",
     "winograd",
     "gemm",
     "depthwise_nchw",

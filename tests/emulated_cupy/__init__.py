@@ -20,6 +20,7 @@ from typing import Any
 
 from . import cuda, cupyx, lib
 from .array import ndarray
+from .cuda import libcuda
 from .cupyx.scipy import fft as _transforms
 from .functions import (
     SERVED,
@@ -65,7 +66,8 @@ def installed() -> Iterator[None]:
     before = {name: sys.modules.pop(name) for name in hidden}
     sys.modules.update(public)
     try:
-        yield
+        with libcuda.found():
+            yield
     finally:
         for name in public:
             sys.modules.pop(name, None)

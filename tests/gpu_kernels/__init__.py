@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -19,30 +18,27 @@ HERE = Path(__file__).parent
 SHARED = HERE.parent.parent / "fastconv" / "_gpu" / "csrc"
 DEFAULTS = {
     "patch_mma": {"BM": 128, "BN": 128, "R": 3, "S": 3, "STAGES": 3, "PATCH": 232},
-    "wgmma_conv": {"R": 3, "S": 3, "STAGES": 4, "TILE_W": 64},
 }
 """Parameters of every kernel."""
 RESOURCES = HERE / "resources.txt"
 """What they take of a multiprocessor, as ``nvrtc_gate`` has written it."""
 
 
+def device_source() -> str:
+    """The primitives that stand in front of every kernel."""
+    return (SHARED / "device.cuh").read_text()
+
+
 def source(name: str, **defines: int) -> str:
     """A kernel's whole text. Parameters stand in it, not in options: CuPy compiles once more per set of options."""
     head = "".join(f"#define {key} {value}\n" for key, value in defines.items())
-    shared = ["device.cuh", *(["device_sm90.cuh"] if name.startswith("wgmma") else [])]
-    return head + "".join((SHARED / part).read_text() for part in shared) + (HERE / f"{name}.cu").read_text()
+    return head + device_source() + (HERE / f"{name}.cu").read_text()
 
 
 VARIANTS = (
     Variant("patch_mma", "patch_mma", source("patch_mma"), from_architecture(80)),
-    Variant("wgmma_conv", "wgmma_conv", source("wgmma_conv"), ("sm_90a",)),
     *implicit_gemm.variants(),
 )
-
-
-def device_source() -> str:
-    """The primitives that stand in front of every kernel."""
-    return (SHARED / "device.cuh").read_text()
 
 
 def struct(*fields: int | tuple[int, ...]) -> np.ndarray:
@@ -53,8 +49,7 @@ def struct(*fields: int | tuple[int, ...]) -> np.ndarray:
 
 @cache
 def _function(cp: Any, name: str, text: str) -> Any:
-    options = ("-arch=sm_90a",) if name.startswith("wgmma") else ()
-    return cp.RawModule(code=text, options=options).get_function(name)
+    return cp.RawModule(code=text).get_function(name)
 
 
 class Launcher:
@@ -93,44 +88,3 @@ class Launcher:
             part = w[:, b * 16 : b * 16 + 16]
             packed[b, :, :, :, : part.shape[1]] = part.transpose(2, 3, 0, 1)
         return packed
-
-    def wgmma_conv(self, x: Any, w: Any, bias: Any = None, pad: int = 0, tile_w: int = 64, stages: int = 4) -> Any:
-        """The same as ``patch_mma``, for sm_90a alone; widths and channels are multiples of 8."""
-        n, c, h, width = x.shape
-        k, _, r, s = w.shape
-        p, q = h + 2 * pad - r + 1, width + 2 * pad - s + 1
-        y = self.cp.empty((n, k, p, q), np.uint16)
-        packed = self.cp.ascontiguousarray(w.transpose(2, 3, 0, 1))  # (r, s, k, c)
-        tile_h = 128 // tile_w
-        tiles_w, tiles_h = -(-q // tile_w), -(-p // tile_h)
-        dims, strides = (width, c, h, n), (2 * h * width, 2 * width, 2 * c * h * width)
-        maps = (
-            tensor_map(self.cp, x, dims, strides, (tile_w, 64, tile_h, 1), 2 * tile_w),
-            tensor_map(self.cp, packed, (c, r * s * k), (2 * c,), (64, 128), 128),
-        )
-        size = struct(c, k, p, q, pad, pad, divider(tiles_w), divider(tiles_w * tiles_h))
-        kernel = self._function("wgmma_conv", R=r, S=s, STAGES=stages, TILE_W=tile_w)
-        kernel.max_dynamic_shared_size_bytes = shared = stages * 32768
-        kernel((n * tiles_w * tiles_h, -(-k // 128)), (288,), (*maps, bias, y, size), shared_mem=shared)
-        return y
-
-
-def tensor_map(cp: Any, array: Any, dims: tuple[int, ...], strides: tuple[int, ...], box: tuple[int, ...],
-               swizzle: int) -> Any:  # fmt: skip
-    """A tensor map of 16-bit elements as an argument by value; on a device cuTensorMapEncodeTiled makes it."""
-    if cp.__name__ == "emulated_cupy":
-        from emulated_cupy.tensor_map import encode_tiled
-
-        return encode_tiled(array.data.ptr, 2, dims, strides, box, swizzle)
-    memory = np.zeros(256 + 128, np.uint8)  # the driver wants the map 128-byte aligned
-    aligned = memory[-memory.ctypes.data % 128 :][:128]
-    rank, kinds, bfloat16 = len(dims), {0: 0, 32: 1, 64: 2, 128: 3}, 9
-    encode = ctypes.CDLL("libcuda.so.1").cuTensorMapEncodeTiled
-    failed = encode(
-        ctypes.c_void_p(aligned.ctypes.data), bfloat16, rank, ctypes.c_void_p(array.data.ptr),
-        (ctypes.c_uint64 * rank)(*dims), (ctypes.c_uint64 * (rank - 1))(*strides), (ctypes.c_uint32 * rank)(*box),
-        (ctypes.c_uint32 * rank)(*[1] * rank), 0, kinds[swizzle], 2, 0,
-    )  # fmt: skip
-    if failed:
-        raise RuntimeError(f"cuTensorMapEncodeTiled: error {failed}")
-    return aligned.copy().view("V128")

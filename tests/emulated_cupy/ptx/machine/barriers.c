@@ -65,7 +65,7 @@ static void land_box(Machine *m, const Bulk *b) {
         u64 from = t->address;
         int inside = 1;
         for (u32 d = 0, left = e; d < rank; d++) {
-            const s64 c = b->at[d] + (s64)(left % t->box[d]);
+            const s64 c = b->at[d] + (s64)(left % t->box[d] * t->steps[d]);
             left /= t->box[d];
             inside &= c >= 0 && c < (s64)t->dims[d];
             from += (u64)c * (d ? t->strides[d - 1] : size);

@@ -127,11 +127,12 @@ typedef struct {
     s64 product_group, issued;
 } Warp;
 
-// A tensor map as tensor_map.py writes it: the driver's own format is not documented.
+// A tensor map as cuda/libcuda.c writes it: the driver's own format is not documented.
 typedef struct {
     u64 address, kind, dims[5], strides[4]; // kind: rank | size << 8 | swizzle << 16
-    uint16_t box[8];
-    u64 unused[3];
+    uint16_t box[8];                        // elements that are copied, `steps` apart
+    uint8_t steps[8];
+    u64 unused[2];
 } TensorMap;
 
 typedef struct {
