@@ -12,25 +12,6 @@ SHARES = {"float32": 0.78, "float64": 0.78, "tf32": 0.83, "float16": 0.78, "bflo
 """Of a unit's peak, reached by cuBLAS on an H100 on 8192 x 8192 x 8192, as published."""
 TILE = 128
 SMALL_TILE = 64
-POINTS_OF_A_PASS = 2**12
-"""Of a transform; of more, all goes to memory once more."""
-
-
-def predict_step(chip: Chip, step: Any) -> Prediction:
-    """A library's step."""
-    return predict_transform(chip, step) if hasattr(step, "lengths") else predict_product(chip, step)
-
-
-def predict_transform(chip: Chip, step: Any) -> Prediction:
-    """A step with ``lengths``, ``batch`` and ``dtype``: one pass for every axis, or two for a long one."""
-    *outer, last = step.lengths
-    passes = max(len(step.lengths), 1 + (math.prod(step.lengths) > POINTS_OF_A_PASS))
-    moved = 2.0 * passes * step.batch * math.prod(outer) * 2 * (last // 2 + 1) * step.dtype.itemsize
-    memory = moved / chip.copy_bytes_per_second
-    return Prediction("cuFFT", memory + chip.launch_seconds, 0.0, memory, 0.0, chip.launch_seconds, 0, 0, 1, 1.0, 1.0,
-                      "library", 1.0, moved, moved, moved)  # fmt: skip
-
-
 ONE_PASS = 4096
 """Elements of a transform that cuFFT computes in one pass over the memory, about; longer ones take two."""
 
