@@ -31,6 +31,7 @@ SHAPES = (
     "1x4x5x6x7 6x2x3x2x3 s1x2x1 p1x0x1 g2",
     "1x32x6x7 32x16x3x3 p1 g2",
     "1x4x7x8 4x2x1x1 s5 g2",
+    "1x4x9x9 12x1x3x3 s2 p1 g4",
 )
 """Tails, strides, runs of filters that are not whole, phases without taps, one and three axes, a stem."""
 

@@ -55,7 +55,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 3)
                  fc_element *__restrict__ result, const fc_element *__restrict__ bias,
                  const fc_element *__restrict__ add, const __grid_constant__ fc_correlation c,
                  const __grid_constant__ fc_units units) {
-    __shared__ __align__(16) fc_sum shared[CHANNELS * (TAPS ? TAPS : 1) * FILTERS];
+    // Whole vectors: the compiler reads several filters at once, the last ones too.
+    __shared__ __align__(16) fc_sum shared[(CHANNELS * (TAPS ? TAPS : 1) * FILTERS + 3) / 4 * 4];
     const int group = blockIdx.y / RUNS, run = blockIdx.y % RUNS * FILTERS; // divisions by a constant
     const int filters = min(FILTERS, units.filters - run);
     bool is_bad = false;
