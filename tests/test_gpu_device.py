@@ -149,6 +149,8 @@ REPEATED = [
 @pytest.mark.parametrize("text", REPEATED)
 def test_the_same_bits_on_every_run(gpu: ArrayModule, text: str, direction: str) -> None:
     problem, backend = ConvProblem.parse(text.format(direction)), find_backend("gpu")
+    if gpu.name != DEVICE:
+        problem = problem.replace(batch=1)
     role, rng = RESULT[direction], np.random.default_rng(0)
     operands, _ = exact_case(problem)
     given = {
