@@ -201,7 +201,7 @@ def test_data_that_are_not_finite(cp: Any, text: str, arithmetic: str, where: di
 def test_large_numbers_are_not_lost(cp: Any) -> None:
     """Near the largest float32, where a rounded part would be infinite."""
     problem = ConvProblem.parse("forward 1x1x1x4 1x1x1x1")
-    operands = {"input": np.float32([3.4028235e38, -3.4028235e38, 2e-38, 1e30]).reshape(1, 1, 1, 1, 4),
+    operands = {"input": np.float32([3.4028235e38, -3.4028235e38, 2e-30, 1e30]).reshape(1, 1, 1, 1, 4),
                 "weight": np.ones((1,) * 5, np.float32)}  # fmt: skip
     found, _ = computed(cp, problem, operands, "3xtf32", SMALL["3xtf32"])
     np.testing.assert_allclose(found, operands["input"], rtol=2e-7)

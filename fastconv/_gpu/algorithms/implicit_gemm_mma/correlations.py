@@ -26,6 +26,8 @@ from .tiles import UNIT_BYTES
 VECTOR = 4
 """Results of one store."""
 PACK_THREADS = 128
+MAX_PACKED_AT_ONCE = 64
+"""Taps."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,11 @@ class Correlations(Builder):
         self.filters = padded(self.common.filters, self.tile.bm)
         self.matrix = self.channels * self.filters * (2 if self.products == 3 else 1)
         """Elements of a tap's packed weights."""
-        self.pack_grid = -(-self.channels // (2 * self.chunk) * self.filters // 16 * 32 // PACK_THREADS)
-        marks = self.problem.direction == "backward_input" and self.products == 1
-        self.pack_marks = self.pack_grid * self.problem.groups if marks else 0
+        units = self.channels // (2 * self.chunk) * self.filters // 16 * 32
+        taps = math.prod(self.problem.kernel_size)
+        self.pack_grid = -(-units // PACK_THREADS), self.problem.groups, min(taps, MAX_PACKED_AT_ONCE)
+        is_marked = self.problem.direction == "backward_input" and self.products == 1
+        self.pack_marks = math.prod(self.pack_grid) if is_marked else 0
         """Bytes in front of packed weights that say which blocks have met some that are not finite."""
 
     @functools.cached_property
@@ -127,10 +131,13 @@ class Correlations(Builder):
         struct["taps"] = problem.kernel_size
         struct["weight_stride"] = (c, k, *taps) if problem.direction == "backward_input" else (k, c, *taps)
         struct["weight_group_stride"] = problem.out_channels // problem.groups * k
-        gemm = gemm_struct(struct, (1, 1), {}, rows=1, padded_channels=self.channels, padded_filters=self.filters)
+        _, kh, kw = problem.kernel_size
+        gemm = gemm_struct(
+            struct, (kh * kw, kw), {}, rows=1, padded_channels=self.channels, padded_filters=self.filters
+        )
         return Launch(
             "pack_weights", self.text("kernels.cu", KERNEL="PACK", MARKED=int(self.pack_marks > 0)),
-            (self.pack_grid, problem.groups, 1), (PACK_THREADS, 1, 1), ("weight", to, by_value(struct), by_value(gemm)),
+            self.pack_grid, (PACK_THREADS, 1, 1), ("weight", to, by_value(struct), by_value(gemm)),
             workspace_bytes=0 if to == "packed" else self.packed_bytes,
         )  # fmt: skip
 

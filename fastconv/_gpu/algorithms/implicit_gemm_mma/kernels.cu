@@ -16,8 +16,8 @@
 // Numerics. Products are exact, sums float32 as tensor cores add them: rounded to zero, some at a time. PRODUCTS 1:
 // elements of 16 bits, or float32 rounded to tf32. PRODUCTS 3: float32 as a sum of two tf32, without the product of the
 // small ones; the sums of a step are added to those before in float32, rounded to nearest. Then what is not finite has
-// no such sum, and MARKED says whether the results of a block have to be computed again. Subnormal results of float32
-// may be zeros.
+// no such sum, and MARKED says whether the results of a block have to be computed again. Subnormal parts and results of
+// float32 may be zeros.
 //
 // Preconditions. Unless WIDE, all offsets of elements from the first one of a launch's arrays fit in 32 bits.
 struct fc_box {
@@ -45,10 +45,12 @@ struct fc_box {
 #define PATCH_BYTES (CHUNKS * PLANE * 16)
 
 #if KERNEL == PACK
-// A thread per unit of a tile of 16 filters x DEPTH channels, all taps. A unit is what a lane takes of a fragment of A:
-// rows g and g + 8, in words of channels. Row r of tile i of a warp is filter (r % 8) 2 MT + 2 i + r / 8, so that a
-// lane's results are neighbours. With MARKED there is a byte for every block in front, a multiple of 256 of them:
-// whether one of its weights is not finite.
+#define EXPONENT (ELEMENT == FLOAT32 ? 0x7f800000u : ELEMENT == FLOAT16 ? 0x7c00u : 0x7f80u)
+
+// A thread per unit of a tile of 16 filters x DEPTH channels, every gridDim.z-th tap. A unit is what a lane takes of a
+// fragment of A: rows g and g + 8, in words of channels. Row r of tile i of a warp is filter (r % 8) 2 MT + 2 i + r /
+// 8, so that a lane's results are neighbours. With MARKED there is a byte for every block in front, a multiple of 256
+// of them: whether one of its weights is not finite.
 extern "C" __global__ void __launch_bounds__(128)
     pack_weights(const fc_element *__restrict__ weight, fc_element *packed, const __grid_constant__ fc_correlation c,
                  const __grid_constant__ fc_gemm gemm) {
@@ -57,37 +59,40 @@ extern "C" __global__ void __launch_bounds__(128)
     const bool stored = k0 < gemm.padded_channels;
     bool finite = true;
 #if MARKED
-    const fc_u32 blocks = gridDim.x * gridDim.y;
-    unsigned char *mark = (unsigned char *)packed + blockIdx.y * gridDim.x + blockIdx.x;
+    const fc_u32 blocks = gridDim.x * gridDim.y * gridDim.z;
+    unsigned char *mark = (unsigned char *)packed + (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
     packed = (fc_element *)((char *)packed + (blocks + 255) / 256 * 256);
 #endif
     const int first = tile / MT * (16 * MT) + lane / 4 * (2 * MT) + tile % MT * 2; // the filter of row g; + 1: g + 8
     const int per_word = 4 / SIZE, matrix = gemm.padded_channels * gemm.padded_filters * PIECES;
+    const int taps = c.taps[0] * c.taps[1] * c.taps[2];
     weight += c.weight_at + group * c.weight_group_stride;
-    packed += (long long)group * c.taps[0] * c.taps[1] * c.taps[2] * matrix +
-              ((long long)(k0 / DEPTH) * tiles + tile) * (TILE_BYTES / SIZE) + lane * CHUNK;
-    for (int d = 0; d < c.taps[0]; d++)
-        for (int h = 0; h < c.taps[1]; h++)
-            for (int w = 0; w < c.taps[2]; w++, packed += matrix)
+    packed += (long long)group * taps * matrix + ((long long)(k0 / DEPTH) * tiles + tile) * (TILE_BYTES / SIZE) +
+              lane * CHUNK;
+    for (int tap = blockIdx.z; tap < taps; tap += gridDim.z) {
+        const int d = fc_quotient(tap, gemm.plane_taps), in_plane = tap - d * gemm.plane_taps.d;
+        const int h = fc_quotient(in_plane, gemm.row_taps), w = in_plane - h * gemm.row_taps.d;
+        const fc_element *of_tap = weight + (d * c.weight_stride[2] + h * c.weight_stride[3] + w * c.weight_stride[4]);
+        fc_u32 x[CHUNK];
 #pragma unroll
-                for (int e = 0; e < CHUNK; e++) {
-                    const int word = e / per_word, f = first + word % 2;
-                    const int k = k0 + word / 2 * CHUNK + lane % 4 * per_word + e % per_word;
-                    fc_element x = 0;
-                    if (f < c.filters && k < c.channels)
-                        x = weight[f * c.weight_stride[0] + k * c.weight_stride[1] + d * c.weight_stride[2] +
-                                   h * c.weight_stride[3] + w * c.weight_stride[4]];
-                    finite &= fc_widen(x) - fc_widen(x) == 0;
-                    if (!stored) continue;
+        for (int e = 0; e < CHUNK; e++) {
+            const int word = e / per_word, f = first + word % 2;
+            const int k = k0 + word / 2 * CHUNK + lane % 4 * per_word + e % per_word;
+            x[e] = fc_load_bits<SIZE>(of_tap + (f * c.weight_stride[0] + k * c.weight_stride[1]),
+                                      f < c.filters && k < c.channels);
+        }
+#pragma unroll
+        for (int e = 0; e < CHUNK; e++) finite &= (x[e] & EXPONENT) != EXPONENT;
+        if (!stored) continue;
+        uint4 *to = (uint4 *)(packed + (long long)tap * matrix);
 #if ELEMENT == FLOAT32
-                    fc_u32 large, small;
-                    fc_split_tf32(x, large, small);
-                    packed[e] = __uint_as_float(large);
-                    if (PIECES == 2) packed[e + 32 * CHUNK] = __uint_as_float(small);
-#else
-                    packed[e] = x;
+        fc_u32 small[CHUNK];
+#pragma unroll
+        for (int e = 0; e < CHUNK; e++) fc_split_tf32(__uint_as_float(x[e]), x[e], small[e]);
+        if (PIECES == 2) to[32] = fc_unit(small);
 #endif
-                }
+        *to = fc_unit(x);
+    }
 #if MARKED
     finite = __syncthreads_and(finite);
     if (!threadIdx.x) *mark = !finite;
