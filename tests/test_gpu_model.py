@@ -279,14 +279,6 @@ def test_transforms_of_a_library() -> None:
     assert seconds(8192) == pytest.approx(4 * seconds(4096), rel=1e-3)
 
 
-def test_transforms_of_a_library() -> None:
-    """Long ones pass over the memory twice."""
-    short, long = (SimpleNamespace(lengths=(n,), batch=2**28 // n, dtype=np.dtype(np.float32)) for n in (2**12, 2**14))
-    assert predict_step(H200, long).memory_seconds == 2 * predict_step(H200, short).memory_seconds
-    with pytest.raises(AttributeError):
-        predict_step(H200, object())
-
-
 @needs_wheels
 def test_candidates_are_ranked() -> None:
     found = ranked(H200, ConvProblem.parse("forward 8x64x14x14 64x64x1x1 float32"))

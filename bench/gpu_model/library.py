@@ -31,26 +31,6 @@ def predict_transform(chip: Chip, step: Any) -> Prediction:
                       "library", 1.0, moved, moved, moved)  # fmt: skip
 
 
-ONE_PASS = 4096
-"""Elements of a transform that cuFFT computes in one pass over the memory, about; longer ones take two."""
-
-
-def predict_step(chip: Chip, step: Any) -> Prediction:
-    """A product or a transform, by what it says of itself; AttributeError where it is neither."""
-    return predict_transforms(chip, step) if hasattr(step, "lengths") else predict_product(chip, step)
-
-
-def predict_transforms(chip: Chip, step: Any) -> Prediction:
-    """A step with ``lengths``, ``batch`` and ``dtype``: real arrays, transformed in their place."""
-    elements = math.prod(step.lengths)
-    passes = 1 if elements <= ONE_PASS else 2
-    moved = 2.0 * passes * step.batch * elements * step.dtype.itemsize
-    memory = moved / chip.copy_bytes_per_second
-    overhead = passes * chip.launch_seconds
-    return Prediction("cuFFT", memory + overhead, 0.0, memory, 0.0, overhead, 0, 0, 1, 1.0, 0.0, "library", 1.0, moved,
-                      moved, moved)  # fmt: skip
-
-
 def predict_product(chip: Chip, step: Any) -> Prediction:
     """A step with ``rows``, ``columns``, ``depth``, ``batch``, and matrices ``a``, ``b``, ``c``."""
     dtype = "tf32" if getattr(step, "tf32", False) else step.a.dtype.name
