@@ -268,11 +268,15 @@ def test_products_of_a_library() -> None:
 
 
 def test_transforms_of_a_library() -> None:
-    """Long ones pass over the memory twice."""
-    short, long = (SimpleNamespace(lengths=(n,), batch=2**28 // n, dtype=np.dtype(np.float32)) for n in (2**12, 2**14))
-    assert predict_step(H200, long).memory_seconds == 2 * predict_step(H200, short).memory_seconds
-    with pytest.raises(AttributeError):
-        predict_step(H200, object())
+    """Each pass reads and writes all numbers once; two axes are two passes."""
+
+    def seconds(*lengths: int) -> float:
+        step = SimpleNamespace(lengths=lengths, batch=1000, dtype=np.dtype(np.float32))
+        return predict_step(H200, step).seconds - H200.launch_seconds
+
+    assert seconds(1024) * H200.copy_bytes_per_second == pytest.approx(2 * 1000 * 1026 * 4)
+    assert seconds(64, 64) == pytest.approx(2 * seconds(4096) * 66 * 64 / 4098)
+    assert seconds(8192) == pytest.approx(4 * seconds(4096), rel=1e-3)
 
 
 @needs_wheels

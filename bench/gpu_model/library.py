@@ -12,24 +12,23 @@ SHARES = {"float32": 0.78, "float64": 0.78, "tf32": 0.83, "float16": 0.78, "bflo
 """Of a unit's peak, reached by cuBLAS on an H100 on 8192 x 8192 x 8192, as published."""
 TILE = 128
 SMALL_TILE = 64
-ONE_PASS = 4096
-"""Elements of a transform that cuFFT computes in one pass over the memory, about; longer ones take two."""
+POINTS_OF_A_PASS = 2**12
+"""Of a transform; of more, all goes to memory once more."""
 
 
 def predict_step(chip: Chip, step: Any) -> Prediction:
-    """A product or a transform, by what it says of itself; AttributeError where it is neither."""
-    return predict_transforms(chip, step) if hasattr(step, "lengths") else predict_product(chip, step)
+    """A library's step."""
+    return predict_transform(chip, step) if hasattr(step, "lengths") else predict_product(chip, step)
 
 
-def predict_transforms(chip: Chip, step: Any) -> Prediction:
-    """A step with ``lengths``, ``batch`` and ``dtype``: real arrays, transformed in their place."""
-    elements = math.prod(step.lengths)
-    passes = 1 if elements <= ONE_PASS else 2
-    moved = 2.0 * passes * step.batch * elements * step.dtype.itemsize
+def predict_transform(chip: Chip, step: Any) -> Prediction:
+    """A step with ``lengths``, ``batch`` and ``dtype``: one pass for every axis, or two for a long one."""
+    *outer, last = step.lengths
+    passes = max(len(step.lengths), 1 + (math.prod(step.lengths) > POINTS_OF_A_PASS))
+    moved = 2.0 * passes * step.batch * math.prod(outer) * 2 * (last // 2 + 1) * step.dtype.itemsize
     memory = moved / chip.copy_bytes_per_second
-    overhead = passes * chip.launch_seconds
-    return Prediction("cuFFT", memory + overhead, 0.0, memory, 0.0, overhead, 0, 0, 1, 1.0, 0.0, "library", 1.0, moved,
-                      moved, moved)  # fmt: skip
+    return Prediction("cuFFT", memory + chip.launch_seconds, 0.0, memory, 0.0, chip.launch_seconds, 0, 0, 1, 1.0, 1.0,
+                      "library", 1.0, moved, moved, moved)  # fmt: skip
 
 
 def predict_product(chip: Chip, step: Any) -> Prediction:
