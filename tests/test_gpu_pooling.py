@@ -136,6 +136,19 @@ def test_every_dtype(cp: Any, dtype: str) -> None:
         np.testing.assert_array_equal(found["source"], expected)
 
 
+@pytest.mark.parametrize("dtype", [*FLOATS, "int64"])
+def test_averages_of_large_windows(cp: Any, dtype: str) -> None:
+    """Sums of 64-bit integers do not fit into doubles."""
+    one = case("a warp each", dtype, True)
+    if dtype == "int64":
+        one.x[...] += 2**55
+        np.testing.assert_array_equal(run(cp, one, "average")["result"], one.averages())
+    else:
+        found = run(cp, one, "average")["result"].astype(np.float64)
+        rtol = {"float64": 1e-15, "float32": 1e-7, "float16": 1e-3, "bfloat16": 8e-3}[dtype]
+        np.testing.assert_allclose(found, one.averages().astype(np.float64), rtol=rtol, atol=rtol)
+
+
 def lowest(name: str) -> PoolCase:
     """A case of nothing but infinities."""
     one = case(name, "float32")

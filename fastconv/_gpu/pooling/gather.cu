@@ -5,11 +5,12 @@
 // sums are added in double.
 
 #if MAXIMUM || AVERAGE
-#if INTEGERS || T0 * T1 * T2 <= 32
+#if defined(INTEGER) || T0 * T1 * T2 <= 32
 typedef sum_t total_t;
+static __device__ __forceinline__ sum_t fc_mean(sum_t total, long long divisor) { return fc_divided(total, divisor); }
 #else
 typedef double total_t;
-static __device__ __forceinline__ sum_t fc_divided(double sum, long long divisor) { return sum / divisor; }
+static __device__ __forceinline__ sum_t fc_mean(double total, long long divisor) { return (sum_t)(total / divisor); }
 #endif
 
 // Adds `value` of the next element, or for the others of the warp what they have found.
@@ -79,7 +80,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     if (places)
         places[u.plane(p.index_at, p.index_stride) + fc_in_plane(p.index_stride, u.d, u.h, u.w)] = found.where;
 #else
-    const sum_t value[1] = {fc_divided(found.total + found.sum, fc_divisor(p, d, h, w))};
+    const sum_t value[1] = {fc_mean(found.total + found.sum, fc_divisor(p, d, h, w))};
 #endif
     fc_put<1>(result + (u.plane(p.result_at, p.result_stride) + fc_in_plane(p.result_stride, u.d, u.h, u.w)), value);
 }
