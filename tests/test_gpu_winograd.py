@@ -117,7 +117,7 @@ def test_devices_with_too_little_shared_memory(gpu: ArrayModule) -> None:
         assert not WINOGRAD.supports(problem)
 
 
-CHOSEN = {
+PREFERRED = {
     "forward 32x128x28x28 128x128x3x3 p1": True,
     "backward_input 32x256x56x56 256x256x3x3 p1": True,
     "forward 32x128x28x28 128x128x3x3 p1 ieee": False,
@@ -126,10 +126,12 @@ CHOSEN = {
 }
 
 
-@pytest.mark.parametrize("text", CHOSEN)
-def test_large_layers_choose_it(gpu: ArrayModule, text: str) -> None:
-    chosen = plan_for(ConvProblem.parse(text), backend=find_backend("gpu")).algorithm.name
-    assert (chosen == "winograd") == CHOSEN[text]
+@pytest.mark.parametrize("text", PREFERRED)
+def test_large_layers_prefer_it_to_implicit_gemm(gpu: ArrayModule, text: str) -> None:
+    """On the same units; those of tensor cores may be faster than both."""
+    names = [name for name, _ in plan_for(ConvProblem.parse(text), backend=find_backend("gpu")).candidates]
+    is_first = "winograd" in names and names.index("winograd") < names.index("implicit_gemm")
+    assert is_first == PREFERRED[text]
 
 
 @pytest.mark.parametrize("text", ["forward 2x8x9x9 8x8x3x3 s2 p1", "forward 2x8x9x9 8x8x3x3 d2",
