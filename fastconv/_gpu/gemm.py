@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._correlation import Correlation
 from .._problem import ACTIVATIONS, ConvProblem, Epilogue
 from .launch import Launch
 from .source import DIVIDER, SHARED, divider, source_of
@@ -33,6 +34,22 @@ ELEMENTS = {"float32": "FLOAT32", "float64": "FLOAT64", "float16": "FLOAT16", "b
 def padded(size: int, multiple: int) -> int:
     """The next multiple."""
     return -(-size // multiple) * multiple
+
+
+def matrix(problem: ConvProblem) -> tuple[int, int]:
+    """Rows and columns of a group's result; of the largest stride phase."""
+    c = Correlation.of(problem)
+    if c.is_gradient:
+        return c.filters, c.channels * math.prod(problem.kernel_size)
+    return c.filters, c.batch * math.prod(c.pixels)
+
+
+def depth(problem: ConvProblem, step: int) -> int:
+    """Steps of so many products of the reduction; of the phase that has most taps."""
+    c = Correlation.of(problem)
+    if c.is_gradient:
+        return -(-c.batch * math.prod(c.pixels) // step)
+    return math.prod(c.taps) * -(-c.channels // step)
 
 
 def by_value(struct: np.ndarray) -> np.ndarray:

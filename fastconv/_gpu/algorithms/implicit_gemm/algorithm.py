@@ -11,12 +11,12 @@ from ...._algorithm import MAX_PHASES, Machine, Params
 from ...._problem import ConvProblem
 from ... import memory
 from ...algorithm import GpuAlgorithm, Operation, places_fit
-from ...gemm import MAX_GRID_HEIGHT
+from ...gemm import MAX_GRID_HEIGHT, depth, matrix
 from ...launch import Launch, run
 from ...layout import Layout, alignment_of
 from ...parts import UNLIMITED
 from .launches import launches, pack_launch, packed_bytes, partial_bytes
-from .tiles import TILES, Tile, depth, matrix, mean_depth, tile_of
+from .tiles import TILES, Tile, mean_depth, tile_of
 
 MULTIPROCESSORS = 132
 """Of a large device. Part of the choice of splits, and so of the result's bits, which must not depend on the device at
@@ -86,7 +86,7 @@ class ImplicitGemm(GpuAlgorithm):
     def _may_split(self, problem: ConvProblem, tile: Tile, splits: int) -> bool:
         rows, columns = matrix(problem)
         size = splits * problem.groups * rows * columns * np.dtype(problem.dtype).itemsize
-        return depth(problem, tile) >= splits * MIN_STEPS_OF_SPLIT and size <= PARTIAL_BYTES
+        return depth(problem, tile.bk) >= splits * MIN_STEPS_OF_SPLIT and size <= PARTIAL_BYTES
 
     def _cycles(self, problem: ConvProblem, tile: Tile, splits: int) -> float:
         """Of a device of MULTIPROCESSORS: the blocks of the one that has most, and the sum of the splits."""

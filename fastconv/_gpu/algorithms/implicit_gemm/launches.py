@@ -15,13 +15,13 @@ from ...._algorithm import Params
 from ...._correlation import Correlation
 from ...._problem import ConvProblem
 from ...algorithm import Operation
-from ...gemm import ALIGNED_BYTES, NOT_FINISHED, add_partials, by_value, finishing, gemm_struct, padded
+from ...gemm import ALIGNED_BYTES, NOT_FINISHED, add_partials, by_value, finishing, gemm_struct, matrix, padded
 from ...launch import Launch, Workspace
 from ...layout import Layout
 from ...nonfinite import computed_again
 from ...parts import UNLIMITED, Limits, checked_axes, cut, extent, folded
 from ...source import CORRELATION, kernel_source
-from .tiles import Tile, matrix, tile_of
+from .tiles import Tile, tile_of
 
 VECTOR_BYTES = 16
 

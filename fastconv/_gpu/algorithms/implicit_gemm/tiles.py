@@ -1,4 +1,4 @@
-"""Tiles: what a block computes, and how a problem is a matrix product."""
+"""Tiles: what a block computes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ...._algorithm import Params
 from ...._correlation import Correlation
 from ...._problem import ConvProblem
+from ...gemm import depth
 
 
 @dataclass(frozen=True)
@@ -62,24 +63,8 @@ def tile_of(problem: ConvProblem, params: Params) -> Tile:
     return next(tile for tile in TILES[problem.dtype] if tile.name == params["tile"])
 
 
-def matrix(problem: ConvProblem) -> tuple[int, int]:
-    """Rows and columns of a group's result; of the largest stride phase."""
-    c = Correlation.of(problem)
-    if c.is_gradient:
-        return c.filters, c.channels * math.prod(problem.kernel_size)
-    return c.filters, c.batch * math.prod(c.pixels)
-
-
-def depth(problem: ConvProblem, tile: Tile) -> int:
-    """Steps of the reduction; of the phase that has most taps."""
-    c = Correlation.of(problem)
-    if c.is_gradient:
-        return -(-c.batch * math.prod(c.pixels) // tile.bk)
-    return math.prod(c.taps) * -(-c.channels // tile.bk)
-
-
 def mean_depth(problem: ConvProblem, tile: Tile) -> float:
     """Steps of the reduction, of all stride phases on average."""
     c = Correlation.of(problem)
     of_phase = math.prod(problem.kernel_size) / max(problem.phases, 1)
-    return depth(problem, tile) * (1 if c.is_gradient else of_phase / math.prod(c.taps))
+    return depth(problem, tile.bk) * (1 if c.is_gradient else of_phase / math.prod(c.taps))

@@ -8,6 +8,7 @@ from ...._algorithm import Machine
 from ...._correlation import Correlation
 from ...._problem import ConvProblem
 from ...algorithm import Operation
+from ...gemm import depth, matrix
 from ...phases import phases_of
 from .patches import MAX_POSITIONS, Patch, box_of
 from .tiles import Tile
@@ -29,27 +30,11 @@ MIN_STEPS_OF_SPLIT = 8
 PARTIAL_BYTES = 2**28
 
 
-def matrix(problem: ConvProblem) -> tuple[int, int]:
-    """Rows and columns of a group's result; of the largest stride phase."""
-    c = Correlation.of(problem)
-    if c.is_gradient:
-        return c.filters, c.channels * math.prod(problem.kernel_size)
-    return c.filters, c.batch * math.prod(c.pixels)
-
-
-def depth(problem: ConvProblem, tile: Tile) -> int:
-    """Steps of the reduction; of the phase that has most taps."""
-    c = Correlation.of(problem)
-    if c.is_gradient:
-        return -(-c.batch * math.prod(c.pixels) // tile.bk)
-    return math.prod(c.taps) * -(-c.channels // tile.bk)
-
-
 def may_split(problem: ConvProblem, tile: Tile, splits: int) -> bool:
     """Whether so many splits have enough steps, and not too large sums."""
     rows, columns = matrix(problem)
     size = splits * problem.groups * rows * columns * 4
-    return depth(problem, tile) >= splits * MIN_STEPS_OF_SPLIT and size <= PARTIAL_BYTES
+    return depth(problem, tile.bk) >= splits * MIN_STEPS_OF_SPLIT and size <= PARTIAL_BYTES
 
 
 def seconds(problem: ConvProblem, tile: Tile, splits: int, arithmetic: str, machine: Machine | None = None) -> float:
@@ -105,5 +90,5 @@ def _gradient(problem: ConvProblem, tile: Tile, splits: int) -> float:
     blocks = problem.groups * -(-c.filters // tile.bm) * -(-columns // tile.bn) * splits
     units = (tile.bm + tile.bn) // chunk * tile.bk // tile.threads
     of_step = tile.cycles + _unit_cycles(problem, chunk) * units
-    cycles = _rounds(tile, blocks, depth(problem, tile) / splits * of_step + OUTSIDE_CYCLES) + LAUNCH_CYCLES
+    cycles = _rounds(tile, blocks, depth(problem, tile.bk) / splits * of_step + OUTSIDE_CYCLES) + LAUNCH_CYCLES
     return cycles + _sum_of_splits(problem, splits)
