@@ -155,7 +155,7 @@ average_gradient = entry(_first_average_gradient)
 def _new_gradient(call: PoolCall, dtype: np.dtype) -> np.ndarray:
     """Zeros, which gradients are added to, or what a backend fills without them."""
     backend = call.backend
-    new = backend.empty if getattr(backend.pooling, "FILLS_GRADIENTS", False) else backend.zeros
+    new = backend.empty if backend.pooling.FILLS_GRADIENTS else backend.zeros
     return new(call.input_shape, backend.pooling.computing_dtype(dtype))
 
 

@@ -14,6 +14,8 @@ from .loops import PoolingCall
 
 PARALLEL_READS = 2**18
 """Poolings that read fewer elements run on one thread."""
+FILLS_GRADIENTS = False
+"""Gradients are added to zeros."""
 
 
 def maximum(windows: Windows, x: np.ndarray, result: np.ndarray, indices: np.ndarray | None, threads: int) -> None:
