@@ -122,6 +122,7 @@ BACKWARD_WEIGHT = [
     "backward_weight 2x8x7x9 72x8x3x3 p1 channels_last DHWIO",
     "backward_weight 2x6x7x5 10x6x3x3 s2 p1 channels_last ODHWI",
     "backward_weight 2x64x5x6 64x64x1x1 channels_last DHWIO",
+    "backward_weight 2x8x7x9 72x8x3x3 p1 channels_last ODHWI",
     "backward_weight 1x3x2x2 4x3x3x3 p3:2",
     "backward_weight 0x3x4x4 5x3x3x3 p1",
     "backward_weight 1x3x2x2 4x3x5x5",
@@ -271,6 +272,10 @@ def test_float64(cp: Any, text: str) -> None:
     check(cp, " ".join([*words[:3], "float64", *words[3:]]))
 
 
+def test_columns_behind_the_last_one_are_aligned(cp: Any) -> None:
+    check(cp, "backward_weight 1x2x1x2 2x2x1x2 channels_last ODHWI float64")
+
+
 MUTATIONS = [
     # what is changed, into what, where it must be noticed
     ({"__syncthreads(); // everyone's": "// everyone's"}, FORWARD[0]),
@@ -286,7 +291,7 @@ MUTATIONS = [
     ({"at == 2 * CHUNK ? 0": "at == CHUNK ? 0", "3 * CHUNK": "2 * CHUNK"}, "backward_weight 1x4x20x20 9x4x1x1"),
     ({"make_tables(at_pixel + CHUNK": "make_tables(at_pixel"}, "backward_weight 1x4x20x20 9x4x1x1"),
     ({"j * ROW_STEP < a_rows": "true"}, BACKWARD_WEIGHT[0]),
-    ({"min(b_row + i * ROW_STEP, columns - 1)": "b_row"}, BACKWARD_WEIGHT[0]),
+    ({"min(b_row + i * ROW_STEP, columns - VECTOR)": "b_row"}, BACKWARD_WEIGHT[0]),
     ({"int s = 1; s < gemm.splits": "int s = 2; s < gemm.splits"}, SPLIT[0]),
     ({"|| first_n + x >= columns": ""}, SPLIT[0]),
     ({"first += AT_ONCE": "first += taps"}, "forward 2x4x5x6x7 9x4x2x3x2 p1x0x1 s1x2x1"),

@@ -432,7 +432,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     int b_shift[3][ROWS_OF(BN)];
 #pragma unroll
     for (int i = 0; i < ROWS_OF(BN); i++) {
-        const int n = min(b_row + i * ROW_STEP, columns - 1);
+        const int n = min(b_row + i * ROW_STEP, columns - VECTOR); // aligned, although it is not read
         b_at[i] = column_at[n];
         for (int axis = 0; axis < 3; axis++) b_shift[axis][i] = shift[axis][n];
     }
