@@ -64,7 +64,7 @@ def test_nothing_is_found_on_the_gpu(capsys: pytest.CaptureFixture[str], monkeyp
     """The GPU's backend on the stand-in for CuPy, or on CuPy where there is a device."""
     monkeypatch.setenv(device.VARIABLE, "gpu")
     with capsys.disabled():
-        report = fuzz(Campaign(SEED, SECONDS, min_problems=10, jobs=2))
+        report = fuzz(Campaign(SEED, SECONDS / 4, min_problems=10, jobs=2))
         print(f"\n{report}")
     assert not report.findings, "\n".join(map(str, report.findings))
     assert report.counts["calls"] > 20
