@@ -67,6 +67,7 @@ def test_nhwc_is_exact(cp: Any, shape: str, direction: str) -> None:
 def test_every_dtype(cp: Any, dtype: str) -> None:
     for direction in DIRECTIONS:
         check(cp, f"{direction} 1x8x7x9 8x1x3x3 s2x1 p1 g8 {dtype}")
+        check(cp, f"{direction} 1x2x1 2x1x3 p2:0 g2 {dtype}")
     if dtype == "bfloat16":
         check(cp, f"forward 1x8x7x9 8x1x1x3 p0x1 g8 {dtype}", {"channels": 8, "results": 4})
 

@@ -77,7 +77,8 @@ static __device__ __forceinline__ long long fc_weight_at(const fc_correlation &c
 
 #define TAPS (CHANNELS * KD * KH * KW)
 #if STAGED
-__shared__ __align__(16) fc_element fc_staged[TAPS * LANES * VECTOR];
+// Whole vectors: the compiler reads several elements at once, the last ones too.
+__shared__ __align__(16) fc_element fc_staged[(TAPS * LANES * VECTOR + 7) / 8 * 8];
 
 static __device__ __forceinline__ void fc_stage(const fc_element *__restrict__ weight, const fc_correlation &c,
                                                 const fc_units &u) {
