@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 
 import fastconv
-from array_modules import ArrayModule, array_module
+from array_modules import ArrayModule, array_module, forget_gpu
 from emulated_cupy import KernelError, nvrtc
+from fastconv import ConvProblem
 from fastconv._backend import CPU, Backend, backend_of, find_backend
-from fastconv._choose.select import forget_plans
-from fastconv._gpu import registry, source
+from fastconv._choose.select import bind, forget_plans
+from fastconv._gpu import prepare, registry, source
+from fastconv._gpu.algorithm import Operation
+from fastconv._gpu.algorithms.reference.algorithm import Reference
+from fastconv._gpu.launch import Launch
 from gpu_cases import BIAS, W2, X2, integers
 
 PACKAGE = Path(fastconv.__file__).parent
@@ -144,3 +148,34 @@ def test_what_is_changed_in_a_kernel_is_found(
     except KernelError:
         return
     assert not all(np.array_equal(*pair, equal_nan=True) for pair in zip(results, expected, strict=True))
+
+
+# -- arrays that lie so that the chosen algorithm does not compute them
+class Picky(Reference):
+    """Computes no arrays."""
+
+    def computes(self, operation: Operation) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "considered", "kernels"),
+    [
+        ("H200", "float32", (), {"pack_weights", "correlate"}),
+        ("H200", "bfloat16", ("implicit_gemm_mma",), {"pack_weights", "correlate"}),
+        ("T4", "bfloat16", ("implicit_gemm_mma",), {"gemm_unfold"}),
+    ],
+)
+def test_another_algorithm_computes_them(
+    device: str, dtype: str, considered: tuple[str, ...], kernels: set[str]
+) -> None:
+    """One of this device, and at no lower precision than was asked for."""
+    problem = ConvProblem.parse(f"forward 1x8x6x6 8x8x3x3 p1 {dtype}")
+    with array_module("emulated", devices=(device,)):
+        forget_gpu()
+        plan = bind(problem, Picky(), {}, 1, "forced", [(name, 1.0) for name in considered], find_backend("gpu"))
+        steps = prepare._own_steps(plan, Operation.contiguous(problem))
+        texts = [step for step in steps if isinstance(step, Launch)]
+        assert {step.kernel for step in texts} == kernels
+        assert not any("TF32" in step.source for step in texts if dtype == "float32")
+    forget_gpu()

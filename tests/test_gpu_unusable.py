@@ -15,7 +15,7 @@ from array_modules import ArrayModule, array_module, assert_equal, forget_gpu
 from fastconv._backend import find_backend
 from fastconv._choose import select, tune
 from fastconv._errors import unusable
-from fastconv._gpu import compile
+from fastconv._gpu import compile, cublas
 from fastconv._gpu.algorithm import GpuAlgorithm
 from fastconv._gpu.algorithms.reference.algorithm import Reference
 from gpu_cases import integers
@@ -73,6 +73,22 @@ def test_the_next_algorithm_is_taken_with_one_warning(gemm: ArrayModule) -> None
             assert_equal(gemm.host(fastconv.conv2d(*gemm.to((X, W)))), expected)
             other = select.plan_for(plan.choice.problem, backend=find_backend("gpu"))
             assert other.algorithm.name == "implicit_gemm"
+
+
+def test_a_library_that_refuses(gpu: ArrayModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As cuBLAS does with some types and sizes on some devices."""
+    backend, linked = find_backend("gpu"), cublas.linked
+    both = [one for one in backend.algorithms if one.name in ("gemm", "reference")]
+    monkeypatch.setattr(backend, "algorithms", tuple(both))
+    monkeypatch.setattr(Reference, "cost", lambda *how: 1.0)
+    refused = {"cublasGemmStridedBatchedEx": lambda *given: 15}
+    monkeypatch.setattr(cublas, "linked", lambda *given: {**linked(*given), **refused})
+    x, w = gpu.to((X, W))
+    with pytest.warns(RuntimeWarning, match="gemm is not used on Tesla T4 .* such sizes") as given:
+        assert_equal(gpu.host(fastconv.conv2d(x, w)), fastconv.conv2d(X, W))
+    assert len(given) == 1
+    with pytest.raises(RuntimeError, match="cublasGemmStridedBatchedEx is not for this device"):
+        fastconv.conv2d(x, w, algorithm="gemm")
 
 
 def test_a_forced_algorithm_says_why(gemm: ArrayModule) -> None:

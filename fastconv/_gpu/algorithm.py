@@ -10,6 +10,7 @@ import numpy as np
 
 from .._algorithm import Algorithm, Params
 from .._problem import DATA_AXES, RESULT, WEIGHT_AXES, ConvProblem, numpy_dtype
+from . import device
 from .launch import Step
 from .layout import Layout
 
@@ -76,6 +77,12 @@ class GpuAlgorithm(Algorithm):
     def runs_on(self, capability: tuple[int, int]) -> bool:
         """Whether its kernels are for devices of that compute capability."""
         return self.capability <= capability
+
+    def is_usable(self) -> bool:
+        """Whether the current device, or the default one where there is none, has what the kernels need."""
+        if device.is_set_aside(self.name):
+            return False
+        return device.missing() is not None or self.runs_on(device.current().capability)
 
     def computes(self, operation: Operation) -> bool:
         """Whether there are launches for arrays of these types; the last algorithm computes the others."""

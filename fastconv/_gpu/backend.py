@@ -112,9 +112,7 @@ def target(algorithm: Algorithm, problem: ConvProblem) -> ConvProblem | None:
 def is_usable(algorithm: Algorithm) -> bool:
     """Whether the current device, or the default one where there is none, has what the algorithm's kernels need."""
     assert isinstance(algorithm, GpuAlgorithm)
-    if device.is_set_aside(algorithm.name):
-        return False
-    return missing() is not None or algorithm.runs_on(device.current().capability)
+    return algorithm.is_usable()
 
 
 def set_aside(algorithm: Algorithm) -> bool:

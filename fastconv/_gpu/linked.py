@@ -7,9 +7,12 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from .._errors import unusable
 from . import cupy
 
 INT, LONG, SIZE, POINTER = ctypes.c_int, ctypes.c_longlong, ctypes.c_size_t, ctypes.c_void_p
+REFUSALS = {"cublas": (8, 15), "cufft": (14, 16)}
+"""By library, its statuses for another architecture, and for what is not implemented or not supported."""
 Prototypes = Mapping[str, tuple[Any, ...]]
 """Names of functions that return a status, and the types of their arguments."""
 
@@ -41,6 +44,17 @@ def _functions(path: str, prototypes: tuple[tuple[str, tuple[Any, ...]], ...]) -
 
 
 def check(status: int, name: str) -> None:
-    """An error if a function has failed."""
-    if status:
-        raise RuntimeError(f"GPU: {name} failed with status {status}")
+    """An error if a function has failed.
+
+    Raises
+    ------
+    UnusableAlgorithmError
+        If it is not for this device, or for such arguments.
+    RuntimeError
+        For any other reason.
+    """
+    if not status:
+        return
+    if any(name.startswith(library) and status in refusals for library, refusals in REFUSALS.items()):
+        raise unusable(f"{name} is not for this device or for such sizes (status {status})")
+    raise RuntimeError(f"GPU: {name} failed with status {status}")

@@ -214,13 +214,15 @@ def _own_steps(plan: Plan, operation: Operation) -> tuple[Step, ...]:
 
 def _steps_of_another(plan: Plan, operation: Operation) -> tuple[Step, ...]:
     """Those of the cheapest other algorithm that was considered, and computes arrays that lie so; where none was, of
-    the first one of the registry."""
+    the first one of the registry that every precision level admits."""
     problem, order = plan.problem, [label.split(" ")[0] for label, _ in plan.candidates]
     ranked = sorted(ALGORITHMS[:-1], key=lambda one: order.index(one.name) if one.name in order else len(order))
     unpacked = replace(operation, is_packed=False)
     for other in ranked:
         is_open = other.is_proven and other is not plan.algorithm and problem.dtype in other.dtypes
-        if not is_open or not (other.supports(problem) and other.computes(unpacked)):
+        if not (is_open and other.is_usable() and other.supports(problem) and other.computes(unpacked)):
+            continue
+        if other.name not in order and other.error_bound(problem).elementwise is None:
             continue
         params = other.fitting(problem, plan.limit_bytes)
         steps = other.launches(unpacked, params) if params is not None else ()
