@@ -34,6 +34,7 @@ LAYERS = (
         "_problem",
         "_correlation",
         "_border",
+        "_minimal_filtering",
         "_algorithm",
         "_plan",
         "_arrays",

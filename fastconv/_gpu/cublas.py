@@ -31,6 +31,8 @@ MAX_SIZE = 2**31 - 1
 """Of a matrix, and of the distance of its rows."""
 ALIGNED_BYTES = 256
 """Of a workspace."""
+MOST_SCRATCH_BYTES, LEAST_SCRATCH_BYTES, PARTS = 2**25, 2**16, 32
+"""Of cuBLAS, which splits long sums where it has room for the parts."""
 
 FUNCTIONS: Prototypes = {
     "cublasSetStream_v2": (POINTER, POINTER),
@@ -44,6 +46,16 @@ FUNCTIONS: Prototypes = {
         *(INT, INT, INT),  # matrices, type of the computation, algorithm
     ),
 }
+
+TILE = 64
+"""Rows and columns that it computes at least."""
+MULTIPROCESSORS = 132
+
+
+def scratch_bytes(result_bytes: int) -> int:
+    """What to give cuBLAS for products whose results are of that size."""
+    wanted = min(max(PARTS * result_bytes, LEAST_SCRATCH_BYTES), MOST_SCRATCH_BYTES)
+    return -(-wanted // ALIGNED_BYTES) * ALIGNED_BYTES
 
 
 def is_available() -> bool:
@@ -157,6 +169,21 @@ class Product:
             check(status, "cublasGemmStridedBatchedEx")
 
         return run
+
+    def work(self) -> float:
+        """Multiply-adds of whole tiles, in rounds of a large device; long sums are split until there are enough."""
+        tiles = self.batch * -(-self.rows // TILE) * -(-self.columns // TILE)
+        splits = max(min(MULTIPROCESSORS // tiles, self.depth // 256), 1) if tiles < MULTIPROCESSORS else 1
+        rounds = -(-tiles * splits // MULTIPROCESSORS)
+        return rounds * MULTIPROCESSORS * TILE * TILE * (self.depth / splits)
+
+    def moved_bytes(self) -> float:
+        """From and to memory, every matrix once."""
+        of_batch = self.batch if self.a.batch else 1, self.batch if self.b.batch else 1
+        left = self.rows * self.depth * self.a.dtype.itemsize * of_batch[0]
+        right = self.depth * self.columns * self.b.dtype.itemsize * of_batch[1]
+        result = self.batch * self.rows * self.columns * self.c.dtype.itemsize
+        return left + right + result * (2 if self.adds else 1)
 
     def _result(self) -> tuple[bool, int]:
         found = self.c._leading(self.rows, self.columns)

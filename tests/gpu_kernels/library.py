@@ -35,6 +35,7 @@ FFT = (
 
 
 WINOGRAD = ("forward 2x8x9x9 8x8x3x3 p1", "backward_input 2x8x9x9 8x8x3x3 p1 channels_last +bias+add+gelu")
+NONFUSED = ("backward_weight 4x64x56x56 64x64x3x3 p1", "forward 2x8x9x12 8x8x3x3 p1 +bias+add+gelu")
 
 
 def _gemm() -> Iterator[Variant]:
@@ -71,4 +72,17 @@ def _winograd() -> Iterator[Variant]:
     yield Variant(pack.kernel, pack.kernel, pack.source, from_architecture(80))
 
 
-VARIANTS = (*_gemm(), *_fft(), *_winograd())
+def _winograd_nonfused() -> Iterator[Variant]:
+    """Transforms along tiles and along channels; those of smaller tiles take less."""
+    seen: set[str] = set()
+    for tile_size, text in ((6, NONFUSED[0]), (6, NONFUSED[1]), (6, WINOGRAD[1]), (4, NONFUSED[1])):
+        problem = ConvProblem.parse(text)
+        params = {"tile_size": tile_size, "slice_bytes": 2**29}
+        for step in ALGORITHMS[1].launches(Operation.contiguous(problem), params):
+            if isinstance(step, Launch) and not step.kernel.startswith("reference") and step.source not in seen:
+                seen.add(step.source)
+                name = f"{step.kernel},{problem.direction},{problem.layout},F{tile_size - 2},{len(seen)}"
+                yield Variant(name, step.kernel, step.source, from_architecture(75))
+
+
+VARIANTS = (*_gemm(), *_fft(), *_winograd(), *_winograd_nonfused())

@@ -29,9 +29,6 @@ MAX_PRODUCTS = 64
 RATES: Mapping[str, float] = {"float32": 0.78, "float64": 1.9, "float16": 11.0, "bfloat16": 11.0}
 TF32_RATE = 6.2
 LAUNCH_SECONDS = 2.5e-6
-TILE = 64
-"""Rows and columns that cuBLAS computes at least."""
-MULTIPROCESSORS = 132
 TF32_ROUNDOFF = 2.0**-10
 
 
@@ -80,7 +77,7 @@ class Gemm(GpuAlgorithm):
         seconds = LAUNCH_SECONDS * len(steps) + machine.call_seconds * (len(steps) - 1)
         for step in steps:
             if isinstance(step, Product):
-                seconds += max(_product_work(step) / rate, _product_bytes(step) / machine.bytes_per_second)
+                seconds += max(step.work() / rate, step.moved_bytes() / machine.bytes_per_second)
             else:
                 seconds += 2 * math.prod(step.grid[:2]) * 256 * 8 * itemsize / machine.bytes_per_second
         return seconds
@@ -115,19 +112,3 @@ def _image_bytes(problem: ConvProblem) -> int:
 def _steps(problem: ConvProblem, images: int, tf32: bool) -> tuple[Launch | Product, ...]:
     """Of arrays without gaps."""
     return Builder(Operation.contiguous(problem), images, tf32).build()
-
-
-def _product_work(step: Product) -> float:
-    """Multiply-adds of whole tiles, in rounds of the multiprocessors; long sums are split until there are enough."""
-    tiles = step.batch * -(-step.rows // TILE) * -(-step.columns // TILE)
-    splits = max(min(MULTIPROCESSORS // tiles, step.depth // 256), 1) if tiles < MULTIPROCESSORS else 1
-    rounds = -(-tiles * splits // MULTIPROCESSORS)
-    return rounds * MULTIPROCESSORS * TILE * TILE * (step.depth / splits)
-
-
-def _product_bytes(step: Product) -> float:
-    a, b, c = step.a.dtype.itemsize, step.b.dtype.itemsize, step.c.dtype.itemsize
-    batch = step.batch
-    left = step.rows * step.depth * a * (batch if step.a.batch else 1)
-    right = step.depth * step.columns * b * (batch if step.b.batch else 1)
-    return left + right + batch * step.rows * step.columns * c * (2 if step.adds else 1)

@@ -21,14 +21,12 @@ import numpy as np
 
 from ...._problem import RESULT, ConvProblem
 from ...algorithm import Operation
-from ...cublas import ALIGNED_BYTES, Matrices, Product
+from ...cublas import ALIGNED_BYTES, Matrices, Product, scratch_bytes
 from ...launch import Launch, Workspace
 from .columns import Columns, Finish, Image, Windows, fold, unfold
 
 FEW_PIXELS = 512
 """Images with fewer are put side by side."""
-MOST_SCRATCH_BYTES, LEAST_SCRATCH_BYTES, PARTS = 2**25, 2**16, 32
-"""Of cuBLAS, which splits long sums where it has room for the parts."""
 
 
 def distance(sizes: Sequence[int], strides: Sequence[int]) -> int | None:
@@ -88,8 +86,7 @@ class Builder:
         given = next(role for role in ("input", "output") if role != RESULT[problem.direction])
         self.element = self.layouts[given].dtype
         self.sum = np.dtype(np.float64 if self.element == np.float64 else np.float32)
-        parts = PARTS * math.prod(problem.result_shape) * self.sum.itemsize
-        self.scratch_bytes = _aligned(min(max(parts, LEAST_SCRATCH_BYTES), MOST_SCRATCH_BYTES))
+        self.scratch_bytes = scratch_bytes(math.prod(problem.result_shape) * self.sum.itemsize)
         self.used_bytes = self.scratch_bytes
         self.steps: list[Launch | Product] = []
 

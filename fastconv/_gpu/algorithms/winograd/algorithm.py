@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...._algorithm import ErrorBound, Machine, Params, unit_roundoff
+from ...._minimal_filtering import normwise_roundoffs, usual_roundoffs
 from ...._problem import ACTIVATIONS, RESULT, ConvProblem
 from ... import device, memory
 from ...algorithm import GpuAlgorithm, Operation, places_fit
@@ -35,10 +36,6 @@ WINOGRAD = np.dtype(
     ]
 )
 """fc_winograd of kernels.cu."""
-AMPLIFICATION = 3.87
-"""Of an axis: the largest over results i of sum over points j of |A_ij| |G_j| |B_j|, the rows' 2-norms."""
-ROUNDOFFS, ROUNDOFFS_OF_SUM = 5.0, 1.0
-"""``relative`` is a + b sqrt(channels) roundoffs; measured on the CPU, with a factor of 1.5 to spare."""
 
 # Predicted for an H200.
 MULTIPROCESSORS = 132
@@ -99,12 +96,11 @@ class Winograd(GpuAlgorithm):
         return max(seconds, moved / machine.bytes_per_second) + packing + launches
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
-        """Sums over the channels and the points, amplified once per axis."""
         roundoff, channels = unit_roundoff(problem), _sides(problem)[0]
         return ErrorBound(
             elementwise=None,
-            normwise=roundoff * (channels + 8 * 4 + 8) * AMPLIFICATION**2,
-            relative=roundoff * (ROUNDOFFS + ROUNDOFFS_OF_SUM * math.sqrt(channels)),
+            normwise=roundoff * normwise_roundoffs(4, 3, 2, channels),
+            relative=roundoff * usual_roundoffs(4, 3, channels),
         )
 
     def pack(self, problem: ConvProblem, params: Params, weight: Any, threads: int) -> Any:
