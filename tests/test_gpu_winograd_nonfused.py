@@ -18,6 +18,7 @@ from fastconv import ConvProblem
 from fastconv._backend import find_backend
 from fastconv._choose.select import PRECISION_LIMITS, candidates
 from fastconv._cpu.algorithms.winograd import algorithm as of_cpu
+from fastconv._gpu.algorithm import Operation
 from fastconv._gpu.algorithms.winograd import ALGORITHMS, nonfused, transforms
 from fastconv._minimal_filtering import AMPLIFICATION, HIGH_LIMIT, ROUNDOFFS, matrices
 from gpu_steps import alone, computed, expected
@@ -169,6 +170,14 @@ def test_large_layers_prefer_it(gpu: ArrayModule, text: str) -> None:
     assert (found[0][0] is NONFUSED) == PREFERRED[text], [(one[0].name, one[2]) for one in found[:4]]
 
 
+def test_planning_does_not_build_all_slices(gpu: ArrayModule) -> None:
+    huge = ConvProblem.parse("forward 64x256x2048x2048 256x256x3x3 p1")
+    build = transforms.Builder(Operation.contiguous(huge), 4, 2**22)
+    assert len(build.slices) > 10_000
+    assert len(build.build(slices=1)) == 5
+    assert NONFUSED.cost(huge, {"tile_size": 4, "slice_bytes": 2**22}, 1, nonfused.TYPICAL) > 0.1
+
+
 @needs_nvrtc
 def test_slices_become_smaller_until_they_fit(gpu: ArrayModule) -> None:
     problem = ConvProblem.parse("forward 32x64x56x56 64x64x3x3 p1")
@@ -179,14 +188,17 @@ def test_slices_become_smaller_until_they_fit(gpu: ArrayModule) -> None:
 
 
 @needs_nvrtc
-def test_plans_with_packed_weights(gpu: ArrayModule) -> None:
+@pytest.mark.parametrize("name", ["conv2d", "conv_transpose2d"])
+def test_plans_with_packed_weights(gpu: ArrayModule, name: str) -> None:
+    """However they lie."""
     draw = np.random.default_rng(0)
-    x, w = (draw.integers(-3, 4, shape).astype(np.float32) for shape in ((1, 9, 6, 7), (5, 9, 3, 3)))
-    planned = fastconv.plan(
-        "conv2d", x.shape, w.shape, padding=1, algorithm="winograd_nonfused", backend="gpu", precision="highest"
-    )
-    packed = planned.pack(gpu.to(w))
-    np.testing.assert_array_equal(planned(gpu.to(x), packed).get(), fastconv.conv2d(x, w, padding=1))
+    x, w = (draw.integers(-3, 4, shape).astype(np.float32) for shape in ((1, 5, 6, 7), (5, 5, 3, 3)))
+    settings = {"algorithm": "winograd_nonfused", "backend": "gpu", "precision": "highest"}
+    planned = fastconv.plan(name, x.shape, w.shape, padding=1, **settings)
+    exact = getattr(fastconv, name)(x, w, padding=1)
+    for axes in ((0, 1, 2, 3), (2, 3, 1, 0)):
+        weight = gpu.to(np.ascontiguousarray(w.transpose(axes))).transpose(np.argsort(axes).tolist())
+        np.testing.assert_array_equal(planned(gpu.to(x), planned.pack(weight)).get(), exact)
 
 
 @pytest.mark.parametrize("text", ["forward 2x8x9x9 8x8x3x3 s2 p1", "forward 2x8x9x9 8x8x3x3 d2",

@@ -28,6 +28,7 @@ SLICE_BYTES = (2**29, 2**25, 2**22)
 
 # Predicted for an H200.
 LAUNCH_SECONDS = 2.5e-6
+STEPS_OF_SLICE = 3
 CUBLAS_RATE = 0.78
 """Of the peak."""
 
@@ -64,17 +65,17 @@ class WinogradNonfused(GpuAlgorithm):
         return sorted(found, key=lambda params: self.cost(problem, params, 1, TYPICAL))
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
-        return max(step.workspace_bytes for step in _built(problem, params["tile_size"], params["slice_bytes"])[0])
+        return _built(problem, params["tile_size"], params["slice_bytes"])[0][0].workspace_bytes
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        """Products, and for each transform the bytes that it moves."""
+        """Products, those of the first slice as often as there are slices, and the bytes that transforms move."""
         rate = machine.multiply_adds_per_second["float32"] * CUBLAS_RATE
-        steps, moved = _built(problem, params["tile_size"], params["slice_bytes"])
-        seconds = LAUNCH_SECONDS * len(steps) + machine.call_seconds + moved / machine.bytes_per_second
-        for step in steps:
-            if isinstance(step, Product):
-                seconds += max(step.work() / rate, step.moved_bytes() / machine.bytes_per_second)
-        return seconds
+        steps, slices, moved = _built(problem, params["tile_size"], params["slice_bytes"])
+        started = len(steps) + (slices - 1) * STEPS_OF_SLICE
+        seconds = LAUNCH_SECONDS * started + machine.call_seconds + moved / machine.bytes_per_second
+        product = next(step for step in steps if isinstance(step, Product))
+        multiplied = max(product.work() / rate, product.moved_bytes() / machine.bytes_per_second)
+        return seconds + slices * multiplied
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
         """That of the largest tiles that the level admits. A weight gradient's sums are those of parts, so that a part
@@ -129,7 +130,7 @@ def _threads(problem: ConvProblem) -> int:
 
 
 @functools.lru_cache(maxsize=1024)
-def _built(problem: ConvProblem, tile_size: int, slice_bytes: int) -> tuple[tuple[Step, ...], int]:
-    """The steps of arrays without gaps, and what their transforms move."""
+def _built(problem: ConvProblem, tile_size: int, slice_bytes: int) -> tuple[tuple[Step, ...], int, int]:
+    """The steps of the first slice of arrays without gaps, how many slices there are, and what all transforms move."""
     build = Builder(Operation.contiguous(problem), tile_size, slice_bytes)
-    return build.build(), build.moved_bytes()
+    return build.build(slices=1), len(build.slices), build.moved_bytes()

@@ -150,6 +150,8 @@ class Builder:
         sides = problem.in_channels // self.groups, problem.out_channels // self.groups
         self.channels, self.filters = sides[::-1] if self.is_input_gradient else sides
         self.slice, self.parts = self._slices(slice_bytes)
+        self.slices = range(0, self.tiles, self.slice)
+        """The first tile of each."""
         self.used_bytes = self.mark_count = 0
 
     def _slices(self, slice_bytes: int) -> tuple[int, int]:
@@ -164,25 +166,27 @@ class Builder:
         slices = -(-self.tiles // most)
         return parts * padded(-(-self.tiles // (slices * parts)), VECTOR), parts
 
-    def build(self) -> tuple[Step, ...]:
-        """All of them."""
-        steps = self._gradient() if self.is_gradient else self._correlation()
+    def build(self, slices: int | None = None) -> tuple[Step, ...]:
+        """All of them, or what there would be with the first slices alone."""
+        starts = self.slices[:slices]
+        steps = self._gradient(starts) if self.is_gradient else self._correlation(starts)
         marks = computed_again(self.operation, Workspace(0), self.mark_count)
         return tuple(replace(step, workspace_bytes=self.used_bytes) for step in (*steps, *marks))
 
-    def _correlation(self) -> list[Launch | Product]:
+    def _correlation(self, starts: range) -> list[Launch | Product]:
         """Forward, and input gradients."""
         source, weight, result = self._source(), self._weight(), self._result()
-        starts = range(0, self.tiles, self.slice)
-        counts = [padded(min(self.slice, self.tiles - first), VECTOR) for first in starts]
-        self._take(sum(self._blocks(result, count) for count in counts))
+        largest, last = (padded(min(self.slice, self.tiles - first), VECTOR) for first in (0, self.slices[-1]))
+        of_largest = (len(self.slices) - 1) * self._blocks(result, largest)
+        self._take(of_largest + self._blocks(result, last))
         steps: list[Launch | Product] = []
         of_weight = self._points(weight, weight.tiles, 1, "packed" if self.operation.is_packed else None)
         if not self.operation.is_packed:
             steps.append(self._points_from(weight, of_weight, TAPS_TO_POINTS))
         scratch, begin = self._scratch(), self.used_bytes
-        for first, count in zip(starts, counts, strict=True):
+        for first in starts:
             self.used_bytes = begin  # slices follow each other
+            count = last if first == self.slices[-1] else largest
             of_source, of_result = self._points(source, count), self._points(result, count)
             steps.append(self._points_from(source, of_source, SOURCE_TO_POINTS, first))
             sizes = self.filters, count, self.channels
@@ -190,17 +194,19 @@ class Builder:
             steps.append(Product(a, b, c, *sizes, self.points * self.groups, scratch=scratch[0],
                                  scratch_bytes=scratch[1]))  # fmt: skip
             steps.append(self._tiles_from(of_result, result, first, self.problem.epilogue))
-        self.used_bytes = begin + sum(padded(self._points_bytes(c, counts[0]), ALIGNED_BYTES) for c in (source, result))
+        self.used_bytes = begin + sum(
+            padded(self._points_bytes(image, largest), ALIGNED_BYTES) for image in (source, result)
+        )
         return steps
 
-    def _gradient(self) -> list[Launch | Product]:
+    def _gradient(self, starts: range) -> list[Launch | Product]:
         source, gradient, weight = self._source(), self._result(), self._weight()
         self._take(self._blocks(weight, weight.tiles))
         sums = self._points(weight, self.parts * weight.tiles, self.parts)
         scratch = self._scratch()
         of_source, of_gradient = (self._points(image, self.slice, self.parts) for image in (source, gradient))
         steps: list[Launch | Product] = []
-        for first in range(0, self.tiles, self.slice):
+        for first in starts:
             steps.append(self._points_from(source, of_source, SOURCE_TO_POINTS, first))
             steps.append(self._points_from(gradient, of_gradient, TAPS_TO_POINTS, first))
             sizes = self.filters, self.channels, of_source.tiles
@@ -230,9 +236,10 @@ class Builder:
         return tiles * image.channels * self.points * self.groups * ITEM_BYTES
 
     def _points(self, image: Image, tiles: int, parts: int = 1, place: str | None = None) -> Points:
-        """Of so many tiles, those of all parts."""
+        """Of so many tiles, those of all parts. How packed weights lie does not depend on how weights do."""
         taken = place or self._take(self._points_bytes(image, tiles))
-        return Points(taken, tiles // parts, image.channels, image.along_tiles, self.points, self.groups, parts)
+        along_tiles = self.is_input_gradient if place else image.along_tiles
+        return Points(taken, tiles // parts, image.channels, along_tiles, self.points, self.groups, parts)
 
     # -- arrays
     def _data(self, role: str, channels: int, size: tuple[int, ...], before: tuple[int, ...]) -> Image:
