@@ -14,6 +14,7 @@ from fastconv._choose import select
 from fastconv._cpu import backend
 from fastconv._cpu.algorithms.winograd import algorithm as winograd
 from fastconv._cpu.engine import workspace
+from fastconv._minimal_filtering import matrices
 from fastconv._problem import DIRECTIONS
 from operands import RESULT, integer_operands, place
 from problems import describe
@@ -129,23 +130,6 @@ def test_tiles_of_4_are_exact_on_integers(problem: ConvProblem, dtype: str) -> N
     for params in found:
         result = run(problem, params, integer_operands(problem))
         np.testing.assert_array_equal(result, expected(problem.replace(dtype="float32", precision="high")))
-
-
-def matrices(tile_size: int, taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A^T, G and B^T of F(tile_size - taps + 1, taps) from the interpolation points."""
-    pairs = {4: [1.0], 5: [0.375, 1.25], 6: [0.5**0.5, 2**0.5]}[tile_size]
-    finite = np.array([*([0.0] if tile_size != 5 else []), *(sign * point for point in pairs for sign in (1, -1))])
-    results = tile_size - taps + 1
-    to_result = np.zeros((results, tile_size))
-    to_result[:, : len(finite)] = finite ** np.arange(results)[:, None]
-    of_weight, of_source = np.zeros((tile_size, taps)), np.zeros((tile_size, tile_size))
-    for j, point in enumerate(finite):
-        others = np.delete(finite, j)
-        of_weight[j] = point ** np.arange(taps) / np.prod(point - others)
-        of_source[j, : len(finite)] = np.poly(others)[::-1]
-    to_result[-1, -1] = of_weight[-1, -1] = 1  # infinity
-    of_source[-1] = np.poly(finite)[::-1]
-    return to_result, of_weight, of_source
 
 
 @pytest.mark.parametrize(("tile_size", "taps"), winograd.AMPLIFICATION)
