@@ -45,10 +45,10 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def machine(backend: Backend = CPU) -> Machine:
-    """Constants of the cost models: measured ones, unless the choice must not depend on measurements."""
+    """Constants of the cost models: those of the machine at hand, unless the choice must not depend on it."""
     if _config.get_deterministic():
         return backend.default_machine
-    return _stored(backend).machine or backend.default_machine
+    return backend.machine_here(_stored(backend).machine)
 
 
 def _stored(backend: Backend) -> Content:

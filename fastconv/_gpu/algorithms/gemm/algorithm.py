@@ -16,6 +16,7 @@ from ... import cublas
 from ...algorithm import GpuAlgorithm, Operation, places_fit
 from ...cublas import Product
 from ...launch import Launch, Step
+from ...machine import with_units
 from .products import Builder
 
 MAX_PIXELS = 2**31 - 2**16
@@ -31,7 +32,6 @@ TF32_RATE = 6.2
 LAUNCH_SECONDS = 2.5e-6
 TILE = 64
 """Rows and columns that cuBLAS computes at least."""
-MULTIPROCESSORS = 132
 TF32_ROUNDOFF = 2.0**-10
 
 
@@ -73,14 +73,19 @@ class Gemm(GpuAlgorithm):
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """Products, and for each kernel beside them the bytes that it moves."""
-        rate = machine.multiply_adds_per_second["float64" if problem.dtype == "float64" else "float32"]
+        here = with_units(machine)
+        rate = here.multiply_adds_per_second["float64" if problem.dtype == "float64" else "float32"]
         rate *= TF32_RATE if self.tf32 else RATES[problem.dtype]
+        if self.tf32 or problem.dtype.endswith("16"):
+            rate *= here.tensor_ratio
         itemsize = 2 if problem.dtype.endswith("16") else np.dtype(problem.dtype).itemsize
         steps = _steps(problem, params["images"], self.tf32)
         seconds = LAUNCH_SECONDS * len(steps) + machine.call_seconds * (len(steps) - 1)
         for step in steps:
             if isinstance(step, Product):
-                seconds += max(_product_work(step) / rate, _product_bytes(step) / machine.bytes_per_second)
+                seconds += max(
+                    _product_work(step, here.multiprocessors) / rate, _product_bytes(step) / machine.bytes_per_second
+                )
             else:
                 seconds += 2 * math.prod(step.grid[:2]) * 256 * 8 * itemsize / machine.bytes_per_second
         return seconds
@@ -117,12 +122,12 @@ def _steps(problem: ConvProblem, images: int, tf32: bool) -> tuple[Launch | Prod
     return Builder(Operation.contiguous(problem), images, tf32).build()
 
 
-def _product_work(step: Product) -> float:
+def _product_work(step: Product, multiprocessors: int) -> float:
     """Multiply-adds of whole tiles, in rounds of the multiprocessors; long sums are split until there are enough."""
     tiles = step.batch * -(-step.rows // TILE) * -(-step.columns // TILE)
-    splits = max(min(MULTIPROCESSORS // tiles, step.depth // 256), 1) if tiles < MULTIPROCESSORS else 1
-    rounds = -(-tiles * splits // MULTIPROCESSORS)
-    return rounds * MULTIPROCESSORS * TILE * TILE * (step.depth / splits)
+    splits = max(min(multiprocessors // tiles, step.depth // 256), 1) if tiles < multiprocessors else 1
+    rounds = -(-tiles * splits // multiprocessors)
+    return rounds * multiprocessors * TILE * TILE * (step.depth / splits)
 
 
 def _product_bytes(step: Product) -> float:
