@@ -7,14 +7,11 @@ results before it compares times, has found it fastest.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import ClassVar
-
-import numpy as np
 
 from ...._algorithm import ErrorBound, Machine, Params, definition_bound
 from ...._errors import UnavailableError
-from ...._problem import RESULT, ConvProblem, numpy_dtype
+from ...._problem import ConvProblem, numpy_dtype
 from ... import cudnn, device
 from ...algorithm import GpuAlgorithm, Operation, places_fit
 from ...launch import Step
@@ -54,12 +51,7 @@ class Cudnn(GpuAlgorithm):
         )
 
     def computes(self, operation: Operation) -> bool:
-        """Also results of float32 of 16-bit operands."""
-        result = RESULT[operation.problem.direction]
-        layouts, own = dict(operation.layouts), numpy_dtype(operation.problem.dtype)
-        if layouts[result].dtype == np.float32:
-            layouts[result] = replace(layouts[result], dtype=own)
-        return replace(operation, layouts=layouts).is_uniform and self._plans(operation) > 0
+        return operation.is_uniform and self._plans(operation) > 0
 
     def _plans(self, operation: Operation) -> int:
         """How many there are, of those that are candidates."""

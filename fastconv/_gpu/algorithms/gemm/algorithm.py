@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
 from ...._algorithm import ErrorBound, Machine, Params, definition_bound
-from ...._problem import RESULT, ConvProblem
+from ...._problem import ConvProblem
 from ... import cublas
 from ...algorithm import GpuAlgorithm, Operation, places_fit
 from ...cublas import Product
@@ -57,10 +56,7 @@ class Gemm(GpuAlgorithm):
 
     def computes(self, operation: Operation) -> bool:
         """Also results of float32 of 16-bit operands."""
-        result = RESULT[operation.problem.direction]
-        layouts = {role: layout for role, layout in operation.layouts.items() if role != result}
-        is_sum = operation.layouts[result].dtype == np.float32
-        return (replace(operation, layouts=layouts) if is_sum else operation).is_uniform
+        return operation.is_uniform or operation.is_of_sums
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
         """Images of a slice, most first."""
