@@ -22,6 +22,7 @@ from fastconv._gpu.algorithms.cudnn import ALGORITHMS
 from fastconv._gpu.algorithms.cudnn.steps import graph_of
 from gpu_launches import layout_of
 from gpu_steps import computed, device_arrays, expected, run
+from gpu_tuning import small_gpus
 from operands import integer_operands
 
 CUDNN, TF32 = ALGORITHMS
@@ -142,6 +143,18 @@ def test_it_is_never_chosen_by_its_estimate(gpu: ArrayModule) -> None:
     assert "cudnn" in found
     plan = fastconv.plan("conv2d", (2, 4, 7, 9), (6, 4, 3, 3), padding=1, backend="gpu")
     assert "cudnn" not in [plan.choice.algorithm.name, *(name for name, _ in plan.choice.candidates)]
+
+
+@pytest.mark.usefixtures("cache_folder")
+def test_the_tuner_measures_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, backend = "forward 1x2x6x6 3x2x3x3 p1 medium", find_backend("gpu")
+    with small_gpus(monkeypatch):
+        monkeypatch.setattr(backend, "algorithms", (*ALGORITHMS, backend.algorithms[-1]))
+        fastconv.autotune(text, backend="gpu")
+        record = select.tuned_record(ConvProblem.parse(text), 1, backend)
+        assert record is not None
+        measured = {timing.algorithm for timing in record.timings if timing.seconds is not None}
+        assert measured == {"cudnn", "cudnn_tf32", "reference"}
 
 
 def test_calls_are_captured_and_run_in_threads(gpu: ArrayModule) -> None:

@@ -28,7 +28,6 @@ MAX_PRODUCTS = 64
 # Predicted for an H200; by element type, of the machine's float32 or float64 multiply-adds.
 RATES: Mapping[str, float] = {"float32": 0.78, "float64": 1.9, "float16": 11.0, "bfloat16": 11.0}
 TF32_RATE = 6.2
-LAUNCH_SECONDS = 2.5e-6
 TILE = 64
 """Rows and columns that cuBLAS computes at least."""
 TF32_ROUNDOFF = 2.0**-10
@@ -76,14 +75,17 @@ class Gemm(GpuAlgorithm):
             rate *= here.tensor_ratio
         itemsize = 2 if problem.dtype.endswith("16") else np.dtype(problem.dtype).itemsize
         steps = _steps(problem, params["images"], self.tf32)
-        seconds = LAUNCH_SECONDS * len(steps) + machine.call_seconds * (len(steps) - 1)
+        seconds = machine.call_seconds * len(steps)
         for step in steps:
             if isinstance(step, Product):
                 seconds += max(
                     _product_work(step, here.multiprocessors) / rate, _product_bytes(step) / machine.bytes_per_second
                 )
             else:
-                seconds += 2 * math.prod(step.grid[:2]) * 256 * 8 * itemsize / machine.bytes_per_second
+                elements, read = math.prod(step.grid[:2]) * 256 * 8, float(itemsize)
+                if step.kernel == "gemm_fold" and problem.direction == "backward_input":
+                    read = 4 * max(math.prod(problem.kernel_size) / math.prod(problem.stride), 1)
+                seconds += elements * (read + itemsize) / machine.bytes_per_second
         return seconds
 
     def launches(self, operation: Operation, params: Params) -> tuple[Step, ...]:
