@@ -22,7 +22,7 @@ from fastconv import ConvProblem
 from fastconv._algorithm import Operands
 from fastconv._backend import find_backend
 from fastconv._choose.select import plan_for
-from fastconv._gpu import memory
+from fastconv._gpu import compile, memory
 from fastconv._gpu.registry import ALGORITHMS
 from fastconv._problem import RESULT
 from gpu_cases import integers
@@ -342,6 +342,19 @@ def test_a_repeated_call_is_started_quickly(gpu: ArrayModule) -> None:
         best = min(best, (time.perf_counter() - begun) / repeats)
         gpu.module.cuda.Device().synchronize()
     assert best < LAUNCH_SECONDS or gpu.name != DEVICE
+
+
+def test_a_kernel_is_one_object(gpu: ArrayModule) -> None:
+    """Of a device; what one launch has set of it, others keep."""
+    text = 'extern "C" __global__ void nothing() {} extern "C" __global__ void other() {}'
+    kernel = compile.function(text, "nothing", 60_000)
+    assert compile.function(text, "nothing") is compile.function(text, "nothing", 50_000) is kernel
+    assert kernel.max_dynamic_shared_size_bytes == 60_000
+    assert compile.function(text, "other") is not kernel
+    assert compile.function(text, "nothing", 62_000).max_dynamic_shared_size_bytes == 62_000
+    if gpu.name != DEVICE:
+        with gpu.module.cuda.Device(1):
+            assert compile.function(text, "nothing") is not kernel
 
 
 def test_bfloat16_arrays_go_to_the_device_and_back(gpu: ArrayModule) -> None:

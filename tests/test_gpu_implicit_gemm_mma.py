@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fastconv
 import oracle
 from array_modules import array_module, forget_gpu
 from fastconv import ConvProblem
@@ -66,6 +67,24 @@ def check(cp: Any, text: str, arithmetic: str = "bf16", tile: str = "", **option
     found, made = computed(cp, problem, operands, arithmetic, tile or SMALL[arithmetic], **options)
     np.testing.assert_array_equal(found.astype(float), expected(problem, operands).astype(float))
     return made
+
+
+@pytest.mark.parametrize("splits", [1, 2])
+@pytest.mark.parametrize("text", ["2x6x8x12 40x6x3x3 s2x1 p1 float16", "2x8x5x6 40x8x3x3 p1 channels_last bfloat16"])
+def test_input_gradients_that_are_summed_up_further(cp: Any, text: str, splits: int) -> None:
+    """In float32: some are no 16-bit floats."""
+    problem = ConvProblem.parse(f"backward_input {text}")
+    operands = {role: 7 * array for role, array in integer_operands(problem).items()}
+    arrays, dtype = placed(cp, problem, operands), numpy_dtype(problem.dtype)
+    arrays["input"] = cp.full(problem.input_shape, 113, np.float32)
+    layouts = {role: layout_of(array, dtype) for role, array in arrays.items()}
+    layouts["input"] = layout_of(arrays["input"], np.dtype(np.float32))
+    operation = Operation(problem, layouts)
+    assert NARROW.computes(operation)
+    start(cp, launches(operation, {"tile": "64x64x32", "splits": splits}, "bf16", UNLIMITED), arrays)
+    plain = oracle.convolve(problem, operands)
+    np.testing.assert_array_equal(arrays["input"].get(), plain)
+    assert (plain.astype(dtype).astype(float) != plain).any()
 
 
 CORRELATIONS = [
@@ -267,3 +286,16 @@ def test_what_is_changed_is_found(old: str, new: str, case: tuple[str, dict[str,
     with cp.pretend(seed=12345), pytest.raises((AssertionError, cp.KernelError)):
         check(cp, text, edit=edit, **options)
     assert any(changed)
+
+
+def test_gradients_through_padding_modes_run_on_tensor_cores() -> None:
+    """Of 16-bit floats, whose padded gradient is one of float32."""
+    draw = np.random.default_rng(0)
+    x, w, dy = (draw.integers(-3, 4, s).astype(np.float16) for s in ((2, 8, 5, 6), (40, 8, 3, 3), (2, 40, 5, 6)))
+    options: dict[str, Any] = {"padding": 1, "padding_mode": "reflect", "needs": (True, False, False)}
+    expected = fastconv.conv2d_backward(dy, x, w, **options)[0]
+    with array_module("emulated") as gpu:
+        gpu.module.system.last_launch.clear()
+        found = fastconv.conv2d_backward(*gpu.to((dy, x, w)), algorithm="implicit_gemm_mma", **options)[0]
+        np.testing.assert_array_equal(found.get(), expected)
+        assert "correlate" in gpu.module.system.last_launch

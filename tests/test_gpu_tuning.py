@@ -106,13 +106,14 @@ def test_calibration(gpu: ArrayModule, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(machine.multiply_adds_per_second) == {"float32", "float64"}
     tuning_cache.current(backend).store_machine(machine)
     tuning_cache.reload()
-    assert select.machine(backend) == machine
+    assert select.machine(backend) == backend.machine_here(machine)
+    assert select.machine(backend).bytes_per_second == machine.bytes_per_second
     assert select.machine() != machine
     fastconv.set_deterministic(True)
     assert select.machine(backend) == backend.default_machine
     fastconv.set_deterministic(False)
     with gpu.module.cuda.Device(1):
-        assert select.machine(backend) == backend.default_machine
+        assert select.machine(backend) == backend.machine_here(None)
 
 
 # -- samples and scratch memory

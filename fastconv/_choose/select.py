@@ -45,10 +45,10 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def machine(backend: Backend = CPU) -> Machine:
-    """Constants of the cost models: measured ones, unless the choice must not depend on measurements."""
+    """Constants of the cost models: those of the machine at hand, unless the choice must not depend on it."""
     if _config.get_deterministic():
         return backend.default_machine
-    return _stored(backend).machine or backend.default_machine
+    return backend.machine_here(_stored(backend).machine)
 
 
 def _stored(backend: Backend) -> Content:
@@ -107,17 +107,20 @@ def candidates(
     all_params: bool = False,
     backend: Backend = CPU,
     constants: Machine | None = None,
+    proven: bool = False,
 ) -> list[tuple[Algorithm, Params, float]]:
     """Every algorithm that accepts the problem within its precision and the workspace limit, cheapest first.
 
     With its default parameters, or with ``all_params`` once per set of parameters. An empty problem is no algorithm's.
-    ``constants`` are those of the cost models, if not what ``machine`` says.
+    ``constants`` are those of the cost models, if not what ``machine`` says; with ``proven`` no others are asked.
     """
     if problem.is_empty:
         return [(backend.algorithms[-1], {}, 0.0)]
     found = []
     constants, limit = constants or machine(backend), _config.get_workspace_limit()
     for algorithm in backend.algorithms:
+        if proven and not algorithm.is_proven:
+            continue
         target = backend.target(algorithm, problem)
         if target is None or not algorithm.supports(target) or not admitted(algorithm, problem):
             continue
@@ -230,8 +233,7 @@ def estimated_plan(
 ) -> Plan:
     """The plan of the cost model, of a machine with these constants."""
     of_threads = 1 if _config.get_deterministic() else threads
-    found = candidates(problem, of_threads, backend=backend, constants=constants)
-    ranked = [entry for entry in found if entry[0].is_proven]
+    ranked = candidates(problem, of_threads, backend=backend, constants=constants, proven=True)
     best, params, _ = ranked[0]
     considered = [(a.name, seconds) for a, _, seconds in ranked]
     return bind(problem, best, params, threads, "cost model", considered, backend)

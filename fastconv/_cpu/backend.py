@@ -69,6 +69,11 @@ def current_device() -> int:
     return 0
 
 
+def machine_here(measured: Machine | None) -> Machine:
+    """Constants of the cost models: measured ones, or those of a typical core."""
+    return measured or default_machine
+
+
 def memory_bytes() -> int:
     """Memory of the machine."""
     return _config.memory_bytes()

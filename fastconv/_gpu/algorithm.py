@@ -50,8 +50,19 @@ class Operation:
     @property
     def is_uniform(self) -> bool:
         """Whether the arrays are all of the problem's own type, and multiplied as they are."""
-        dtypes = {layout.dtype for layout in self.layouts.values()}
-        return len(dtypes) == 1 and self.conjugated is None and not self.input_zero and self.filter_zeros is None
+        return self._is_plain and len({layout.dtype for layout in self.layouts.values()}) == 1
+
+    @property
+    def is_of_sums(self) -> bool:
+        """The same, but that the result of 16-bit operands is one of float32."""
+        result = RESULT[self.problem.direction]
+        others = {layout.dtype for role, layout in self.layouts.items() if role != result}
+        is_wide = self.layouts[result].dtype == np.float32 and self.problem.dtype.endswith("16")
+        return self._is_plain and is_wide and others == {numpy_dtype(self.problem.dtype)}
+
+    @property
+    def _is_plain(self) -> bool:
+        return self.conjugated is None and not self.input_zero and self.filter_zeros is None
 
 
 MAX_PLACE = 2**30

@@ -20,6 +20,7 @@ from .algorithm import GpuAlgorithm
 from .elementwise import algorithm as elementwise
 from .layout import alignment_of
 from .layout import writable_in_place as writable_in_place
+from .machine import LARGE, of_device
 from .pooling import algorithm as pooling_algorithm
 from .prepare import PreparedConvolution, operands_of
 from .prepare import prepare as prepare_convolution
@@ -36,7 +37,7 @@ timer = timing
 calibrate = calibration.calibrate
 missing = device.missing
 algorithms = ALGORITHMS
-default_machine = Machine({"float32": 3e13, "float64": 1.5e13}, 4e12, 2.5e-6, 1e-5)
+default_machine: Machine = LARGE
 prepare = prepare_convolution
 pooling: Any = pooling_algorithm
 unfolding = Unfolding
@@ -62,6 +63,11 @@ def current_device() -> int:
 def memory_bytes() -> int:
     """Memory of the current device, in use or not."""
     return device.current().memory_bytes
+
+
+def machine_here(measured: Machine | None) -> Machine:
+    """The constants of the current device, or of the default one where there is none."""
+    return default_machine if device.missing() is not None else of_device(device.current(), measured)
 
 
 def runs_on(threads: int) -> str:

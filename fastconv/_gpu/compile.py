@@ -1,4 +1,5 @@
-"""Kernels of their texts: one module for each text and device, loaded once. CuPy keeps the machine code on disk."""
+"""Kernels of their texts: one module for each text and device, loaded once, and one object for each kernel of it. CuPy
+keeps the machine code on disk."""
 
 from __future__ import annotations
 
@@ -24,6 +25,11 @@ _Key = tuple[str, int]
 _modules: dict[_Key, Any] = {}
 _failures: dict[_Key, str] = {}
 """What is wrong with texts that do not compile; they are not tried again."""
+_kernels: dict[tuple[str, int, str], Any] = {}
+"""By text, device and name."""
+_shared_bytes: dict[tuple[str, int, str], int] = {}
+"""Dynamic shared memory that kernels may have; a kernel's launches share the setting, so that it only grows."""
+_setting = threading.Lock()
 _locks: dict[_Key, Any] = {}
 """A module is compiled by one thread, others by others at the same time."""
 
@@ -36,16 +42,17 @@ def function(source: str, name: str, shared_bytes: int = 0) -> Any:
     UnusableAlgorithmError
         If it does not compile for the device, or asks for more than that has.
     """
-    key = source, cupy.current_device()
-    module = _modules.get(key)
-    if module is None:
-        module = _compiled(key, name)
-    kernel = module.get_function(name)
-    if shared_bytes > DEFAULT_SHARED_BYTES:
-        with _explained() as failures:
-            kernel.max_dynamic_shared_size_bytes = shared_bytes
-        for fact in failures:
-            raise unusable(f"the kernel {name} with {shared_bytes} bytes of shared memory {fact}")
+    key = source, cupy.current_device(), name
+    kernel = _kernels.get(key)
+    if kernel is None:
+        kernel = _kernels.setdefault(key, (_modules.get(key[:2]) or _compiled(key[:2], name)).get_function(name))
+    with _setting:
+        if shared_bytes > _shared_bytes.get(key, DEFAULT_SHARED_BYTES):
+            with _explained() as failures:
+                kernel.max_dynamic_shared_size_bytes = shared_bytes
+            for fact in failures:
+                raise unusable(f"the kernel {name} with {shared_bytes} bytes of shared memory {fact}")
+            _shared_bytes[key] = shared_bytes
     return kernel
 
 
@@ -112,5 +119,7 @@ def _complaint(log: str) -> str:
 
 def forget() -> None:
     """Drop all modules."""
+    _kernels.clear()
+    _shared_bytes.clear()
     _modules.clear()
     _failures.clear()

@@ -49,7 +49,6 @@ FUNCTIONS: Prototypes = {
 
 TILE = 64
 """Rows and columns that it computes at least."""
-MULTIPROCESSORS = 132
 
 
 def scratch_bytes(result_bytes: int) -> int:
@@ -170,12 +169,12 @@ class Product:
 
         return run
 
-    def work(self) -> float:
-        """Multiply-adds of whole tiles, in rounds of a large device; long sums are split until there are enough."""
+    def work(self, multiprocessors: int) -> float:
+        """Multiply-adds of whole tiles, in rounds of the multiprocessors; long sums are split until there are enough."""
         tiles = self.batch * -(-self.rows // TILE) * -(-self.columns // TILE)
-        splits = max(min(MULTIPROCESSORS // tiles, self.depth // 256), 1) if tiles < MULTIPROCESSORS else 1
-        rounds = -(-tiles * splits // MULTIPROCESSORS)
-        return rounds * MULTIPROCESSORS * TILE * TILE * (self.depth / splits)
+        splits = max(min(multiprocessors // tiles, self.depth // 256), 1) if tiles < multiprocessors else 1
+        rounds = -(-tiles * splits // multiprocessors)
+        return rounds * multiprocessors * TILE * TILE * (self.depth / splits)
 
     def moved_bytes(self) -> float:
         """From and to memory, every matrix once."""

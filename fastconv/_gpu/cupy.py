@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from .._errors import no_gpu
@@ -25,6 +26,17 @@ def module() -> Any:
     except ImportError as missing:
         raise no_gpu("CuPy is not installed", 'pip install "fastconv[cuda13]", or [cuda12]') from missing
     return cupy
+
+
+@functools.cache
+def library(name: str) -> str | None:
+    """The path of a library of NVIDIA's that CuPy does not use, found as it finds its own; None without one."""
+    try:
+        from cuda import pathfinder  # type: ignore[import-not-found]
+
+        return str(pathfinder.load_nvidia_dynamic_lib(name).abs_path)
+    except (ImportError, RuntimeError):
+        return None
 
 
 def current_device() -> int:

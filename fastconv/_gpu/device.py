@@ -20,6 +20,10 @@ class Device:
     shared_bytes: int
     """Shared memory that a block may ask for."""
     memory_bytes: int = 0
+    hertz: float = 0.0
+    """The highest clock; 0: not known."""
+    memory_bytes_per_second: float = 0.0
+    """By the memory's clock and width; 0: not known."""
 
     @property
     def architecture(self) -> str:
@@ -30,6 +34,8 @@ class Device:
 @functools.cache
 def _device(number: int) -> Device:
     of = cupy.module().cuda.runtime.getDeviceProperties(number)
+    rates = cupy.module().cuda.Device(number).attributes
+    khz, memory_khz, bits = (rates.get(name, 0) for name in ("ClockRate", "MemoryClockRate", "GlobalMemoryBusWidth"))
     return Device(
         of["name"].decode(),
         (of["major"], of["minor"]),
@@ -37,6 +43,8 @@ def _device(number: int) -> Device:
         of["l2CacheSize"],
         of["sharedMemPerBlockOptin"],
         of["totalGlobalMem"],
+        1e3 * khz,
+        2e3 * memory_khz * bits / 8,
     )
 
 

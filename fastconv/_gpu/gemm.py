@@ -81,11 +81,13 @@ NOT_FINISHED: dict[str, int | str] = {"HAS_BIAS": 0, "HAS_ADD": 0, "ACTIVATION":
 
 
 def add_partials(problem: ConvProblem, gemm: np.ndarray, arguments: tuple[Any, ...], workspace_bytes: int,
-                 taps_inside: bool = False) -> Launch:  # fmt: skip
-    """The launch that adds the sums of the splits, which end at so many bytes of the workspace."""
+                 taps_inside: bool = False, sums: bool = False) -> Launch:  # fmt: skip
+    """The launch that adds the sums of the splits, which end at so many bytes of the workspace; ``sums``: the result is
+    of their type."""
     is_gradient = problem.direction == "backward_weight"
     defines: dict[str, int | str] = {
         "ELEMENT": ELEMENTS[problem.dtype], "OF_GRADIENT": int(is_gradient), "TAPS_INSIDE": int(taps_inside),
+        "OF_SUMS": int(sums),
         **(NOT_FINISHED if is_gradient else finishing(problem.epilogue)),
     }  # fmt: skip
     source = source_of("csrc/add_partials.cu", defines, *SHARED, "vectors.cuh", "gemm.cuh")

@@ -16,6 +16,7 @@ ROOMS = (
     "depthwise_nhwc",
     "small_groups",
     "fft",
+    "cudnn",
     "reference",
 )
 """Folders of ``algorithms``."""

@@ -89,16 +89,20 @@ def activation_gradient(activation: Epilogue, dy: Any, z: Any, threads: int) -> 
     return z
 
 
+def copied(shape: Sequence[int], source: Layout, result: Layout, roles: tuple[str, str | Workspace]) -> Any:
+    """Launches that copy a real array of five axes, into another type where the result has one."""
+    c = struct(ARRAYS, size=shape, source_stride=source.strides, result_stride=result.strides)
+    text = _source(source.dtype, RESULT=C_TYPES[result.dtype.name])
+    return each(text, "cast", math.prod(shape), *roles, c)
+
+
 def cast(array: Any, dtype: np.dtype, threads: int) -> Any:
     """A real array of up to five axes in another real dtype; itself if it has that one."""
     if array.dtype == dtype:
         return array
     result = memory.empty(array.shape, dtype)
-    if result.size:
-        size, own = (1,) * (5 - array.ndim) + array.shape, _lifted(array)
-        c = struct(ARRAYS, size=size, source_stride=own.strides, result_stride=_lifted(result).strides)
-        text = _source(array.dtype, RESULT=C_TYPES[dtype.name])
-        run(each(text, "cast", result.size, "source", "result", c), source=array, result=result)
+    size = (1,) * (5 - array.ndim) + array.shape
+    run(copied(size, _lifted(array), _lifted(result), ("source", "result")), source=array, result=result)
     return result
 
 

@@ -53,7 +53,11 @@ class Device:
     def attributes(self) -> dict[str, Any]:
         """What CUDA calls a device's attributes."""
         of = runtime.getDeviceProperties(self.id)
+        shown = profile(self.id)
         return {
+            "ClockRate": shown.clock_khz,
+            "MemoryClockRate": shown.memory_clock_khz,
+            "GlobalMemoryBusWidth": shown.memory_bits,
             "ComputeCapabilityMajor": of["major"],
             "ComputeCapabilityMinor": of["minor"],
             "MultiProcessorCount": of["multiProcessorCount"],

@@ -32,7 +32,7 @@ UNITS = np.dtype(
      ("count", np.uint32), ("per_split", np.uint32)]
 )  # fmt: skip
 """fc_units of kernels.cu."""
-SHARE = 0.85
+SHARE, PRODUCT_SHARE = 0.85, 0.38
 """Of the copy bandwidth, and of the multiply-adds' peak."""
 
 
@@ -76,8 +76,8 @@ class DepthwiseNchw(GpuAlgorithm):
         if problem.direction == "backward_input" and not is_one_launch(problem):
             launches = problem.phases
             elements += math.prod(problem.input_shape) * min(problem.stride[2] - 1, 32 // size)
-        seconds = max(elements * size / machine.bytes_per_second, problem.multiply_adds / rate) / SHARE
-        return launches * machine.call_seconds + seconds
+        moved, computed = elements * size / machine.bytes_per_second, problem.multiply_adds / rate
+        return launches * machine.call_seconds + max(moved / SHARE, computed / PRODUCT_SHARE)
 
     def launches(self, operation: Operation, params: Params) -> tuple[Launch, ...]:
         problem, layouts = operation.problem, operation.layouts

@@ -5,17 +5,17 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
 from ...._algorithm import ErrorBound, Machine, Params, definition_bound
-from ...._problem import RESULT, ConvProblem
+from ...._problem import ConvProblem
 from ... import cublas
 from ...algorithm import GpuAlgorithm, Operation, places_fit
 from ...cublas import Product
 from ...launch import Launch, Step
+from ...machine import with_units
 from .products import Builder
 
 MAX_PIXELS = 2**31 - 2**16
@@ -28,7 +28,6 @@ MAX_PRODUCTS = 64
 # Predicted for an H200; by element type, of the machine's float32 or float64 multiply-adds.
 RATES: Mapping[str, float] = {"float32": 0.78, "float64": 1.9, "float16": 11.0, "bfloat16": 11.0}
 TF32_RATE = 6.2
-LAUNCH_SECONDS = 2.5e-6
 TF32_ROUNDOFF = 2.0**-10
 
 
@@ -54,10 +53,7 @@ class Gemm(GpuAlgorithm):
 
     def computes(self, operation: Operation) -> bool:
         """Also results of float32 of 16-bit operands."""
-        result = RESULT[operation.problem.direction]
-        layouts = {role: layout for role, layout in operation.layouts.items() if role != result}
-        is_sum = operation.layouts[result].dtype == np.float32
-        return (replace(operation, layouts=layouts) if is_sum else operation).is_uniform
+        return operation.is_uniform or operation.is_of_sums
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
         """Images of a slice, most first."""
@@ -70,16 +66,22 @@ class Gemm(GpuAlgorithm):
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """Products, and for each kernel beside them the bytes that it moves."""
-        rate = machine.multiply_adds_per_second["float64" if problem.dtype == "float64" else "float32"]
+        here = with_units(machine)
+        rate = here.multiply_adds_per_second["float64" if problem.dtype == "float64" else "float32"]
         rate *= TF32_RATE if self.tf32 else RATES[problem.dtype]
+        if self.tf32 or problem.dtype.endswith("16"):
+            rate *= here.tensor_ratio
         itemsize = 2 if problem.dtype.endswith("16") else np.dtype(problem.dtype).itemsize
         steps = _steps(problem, params["images"], self.tf32)
-        seconds = LAUNCH_SECONDS * len(steps) + machine.call_seconds * (len(steps) - 1)
+        seconds = machine.call_seconds * len(steps)
         for step in steps:
             if isinstance(step, Product):
-                seconds += max(step.work() / rate, step.moved_bytes() / machine.bytes_per_second)
+                seconds += max(step.work(here.multiprocessors) / rate, step.moved_bytes() / machine.bytes_per_second)
             else:
-                seconds += 2 * math.prod(step.grid[:2]) * 256 * 8 * itemsize / machine.bytes_per_second
+                elements, read = math.prod(step.grid[:2]) * 256 * 8, float(itemsize)
+                if step.kernel == "gemm_fold" and problem.direction == "backward_input":
+                    read = 4 * max(math.prod(problem.kernel_size) / math.prod(problem.stride), 1)
+                seconds += elements * (read + itemsize) / machine.bytes_per_second
         return seconds
 
     def launches(self, operation: Operation, params: Params) -> tuple[Step, ...]:

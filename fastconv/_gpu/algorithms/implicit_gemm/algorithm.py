@@ -14,17 +14,11 @@ from ...algorithm import GpuAlgorithm, Operation, places_fit
 from ...gemm import MAX_GRID_HEIGHT, depth, matrix
 from ...launch import Launch, run
 from ...layout import Layout, alignment_of
+from ...machine import LARGE, GpuMachine, with_units
 from ...parts import UNLIMITED
 from .launches import launches, pack_launch, packed_bytes, partial_bytes
 from .tiles import TILES, Tile, mean_depth, tile_of
 
-MULTIPROCESSORS = 132
-"""Of a large device. Part of the choice of splits, and so of the result's bits, which must not depend on the device at
-hand."""
-PRODUCTS_PER_CYCLE = {"float32": 128, "float64": 64}
-"""Of a multiprocessor of such a device."""
-BYTES_PER_CYCLE = 2350
-"""Of its memory."""
 LAUNCH_CYCLES = 4500
 OUTSIDE_CYCLES = {False: 1800, True: 4600}
 """What a block of 128 x 128 does before its first step and after its last one; of weight gradients."""
@@ -88,20 +82,21 @@ class ImplicitGemm(GpuAlgorithm):
         size = splits * problem.groups * rows * columns * np.dtype(problem.dtype).itemsize
         return depth(problem, tile.bk) >= splits * MIN_STEPS_OF_SPLIT and size <= PARTIAL_BYTES
 
-    def _cycles(self, problem: ConvProblem, tile: Tile, splits: int) -> float:
-        """Of a device of MULTIPROCESSORS: the blocks of the one that has most, and the sum of the splits."""
+    def _cycles(self, problem: ConvProblem, tile: Tile, splits: int, machine: GpuMachine = LARGE) -> float:
+        """The blocks of the multiprocessor that has most, and the sum of the splits. The choice of splits, and so the
+        result's bits, is that of a large device on all."""
         rows, columns = matrix(problem)
         area, groups = tile.bm * tile.bn, problem.groups
         blocks = groups * -(-rows // tile.bm) * -(-columns // tile.bn) * splits
         steps = mean_depth(problem, tile) / splits
         is_gradient = problem.direction == "backward_weight"
         efficiency = tile.gradient_efficiency if is_gradient else tile.efficiency
-        rate = PRODUCTS_PER_CYCLE[problem.dtype] * efficiency
+        rate = machine.multiply_adds_per_cycle(problem.dtype) * efficiency
         of_block = steps * area * tile.bk / rate + OUTSIDE_CYCLES[is_gradient] * area / 128**2
         if not is_gradient:
             taps = math.prod(problem.kernel_size) / max(problem.phases, 1)
             of_block += TAP_CYCLES * taps / splits * tile.threads / 128
-        whole, last = divmod(-(-blocks // MULTIPROCESSORS), tile.resident)
+        whole, last = divmod(-(-blocks // machine.multiprocessors), tile.resident)
         rounds = float(whole * tile.resident)
         if last:
             warps = last * tile.threads / 128  # of a scheduler in the last round; one may have more than another
@@ -110,17 +105,17 @@ class ImplicitGemm(GpuAlgorithm):
         cycles = rounds * of_block + LAUNCH_CYCLES
         if splits > 1:
             moved = (splits + 1) * groups * rows * columns * np.dtype(problem.dtype).itemsize
-            cycles += SUM_SHARE * moved / BYTES_PER_CYCLE + SUM_CYCLES
+            cycles += SUM_SHARE * moved / machine.bytes_per_cycle + SUM_CYCLES
         return problem.phases * cycles
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        """The cycles of a large device, in the proportion of the rates; or the arrays' bytes."""
-        tile = tile_of(problem, params)
+        """The device's cycles, or the arrays' bytes."""
+        tile, here = tile_of(problem, params), with_units(machine)
         itemsize = np.dtype(problem.dtype).itemsize
-        products = self._cycles(problem, tile, params["splits"]) * MULTIPROCESSORS * PRODUCTS_PER_CYCLE[problem.dtype]
+        computed = self._cycles(problem, tile, params["splits"], here) / here.hertz
         shapes = (problem.input_shape, problem.weight_shape, problem.output_shape)
         moved = sum(map(math.prod, shapes)) * itemsize
-        seconds = max(products / machine.multiply_adds_per_second[problem.dtype], moved / machine.bytes_per_second)
+        seconds = max(computed, moved / machine.bytes_per_second)
         if problem.direction == "backward_weight":
             return seconds
         short = 2 if problem.direction == "backward_input" else 1  # weights are packed, and looked through

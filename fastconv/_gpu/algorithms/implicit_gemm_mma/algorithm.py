@@ -48,6 +48,10 @@ class TensorCoreGemm(GpuAlgorithm):
             and places_fit(problem)
         )
 
+    def computes(self, operation: Operation) -> bool:
+        """Also input gradients of float32 of 16-bit operands, which are summed up further."""
+        return operation.is_uniform or (operation.is_of_sums and operation.problem.direction == "backward_input")
+
     def parameters(self, problem: ConvProblem) -> list[Params]:
         """Of every tile the best two numbers of splits, the best of all first."""
         found: list[tuple[float, Params]] = []

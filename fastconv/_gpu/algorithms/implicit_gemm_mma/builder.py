@@ -48,7 +48,7 @@ class Builder:
         return (
             strides[unit] == 1
             and all(stride % count == 0 for stride in (*others, int(c[f"{name}_at"])))
-            and layout.alignment % (count * self.itemsize) == 0
+            and layout.alignment % (count * layout.dtype.itemsize) == 0
         )
 
     def by_channels(self, c: np.ndarray, name: str, role: str, channels: int) -> str:

@@ -172,7 +172,8 @@ class Correlations(Builder):
         wide = int(self.limits.wide or extent(c, is_gradient=False) > self.limits.elements)
         defines: dict[str, int | str] = {
             "KERNEL": "CORRELATE", "WIDE": wide, "CHECKED": product.checked & (1 if product.box else 7),
-            "SPLIT": int(is_split), "FLOAT_RESULT": int(is_split), "MARKED": int(mark is not None),
+            "SPLIT": int(is_split), "FLOAT_RESULT": int(is_split or self.operation.is_of_sums),
+            "MARKED": int(mark is not None),
             "STORED": self._stored(product),
             "WHOLE_BLOCKS": int(self.common.channels % self.tile.bk == 0), **patch.defines(),
             "SEVERAL": int(product.depth > self.channels // self.tile.bk),
@@ -189,7 +190,8 @@ class Correlations(Builder):
         )  # fmt: skip
         if is_split:
             arguments = (partials, result, bias, add, *structs)
-            yield add_partials(self.problem, self._gemm(product), arguments, workspace_bytes)
+            yield add_partials(self.problem, self._gemm(product), arguments, workspace_bytes,
+                               sums=self.operation.is_of_sums)  # fmt: skip
 
     def _shared_bytes(self, patch: Patch, inner: int, wide: int, has_add: bool) -> int:
         tile, pieces = self.tile, 2 if self.products == 3 else 1

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from ...._algorithm import Machine
 from ...._correlation import Correlation
 from ...._problem import ConvProblem
 from ...algorithm import Operation
 from ...gemm import depth, matrix
+from ...machine import LARGE, GpuMachine, with_units
 from ...phases import phases_of
 from .patches import MAX_POSITIONS, Patch, box_of
 from .tiles import Tile
 
-MULTIPROCESSORS = 132
-"""Of a large device. Part of the choice of splits, and so of the result's bits, which must not depend on the device at
-hand."""
-HERTZ = 1.83e9
-BYTES_PER_CYCLE = 2350
-"""Of its memory."""
+PRODUCTS = {"bf16": 1, "tf32": 2, "3xtf32": 6}
+"""Of a multiply-add, in those of 16-bit floats."""
 LAUNCH_CYCLES = 4500
 OUTSIDE_CYCLES = 3500
 """What a block does before its first step and after its last one."""
@@ -37,17 +35,24 @@ def may_split(problem: ConvProblem, tile: Tile, splits: int) -> bool:
     return depth(problem, tile.bk) >= splits * MIN_STEPS_OF_SPLIT and size <= PARTIAL_BYTES
 
 
-def seconds(problem: ConvProblem, tile: Tile, splits: int, arithmetic: str, machine: Machine | None = None) -> float:
-    """Of all launches but the packing of weights; ``machine``: in the proportion of the rates of arithmetic."""
+def seconds(problem: ConvProblem, tile: Tile, splits: int, arithmetic: str, machine: Machine = LARGE) -> float:
+    """Of all launches but the packing of weights. The choice of splits, and so the result's bits, is that of a large
+    device on all."""
+    here = with_units(machine)
+    here_tile = replace(tile, cycles=max(tile.cycles, _product_cycles(tile, arithmetic, here)))
     is_gradient = problem.direction == "backward_weight"
-    cycles = _gradient(problem, tile, splits) if is_gradient else _correlations(problem, tile, splits)
-    hertz = HERTZ if machine is None else machine.multiply_adds_per_second["float32"] / (MULTIPROCESSORS * 128)
-    return cycles / hertz
+    cycles = (_gradient if is_gradient else _correlations)(problem, here_tile, splits, here)
+    return cycles / here.hertz
 
 
-def _rounds(tile: Tile, blocks: int, of_block: float) -> float:
+def _product_cycles(tile: Tile, arithmetic: str, machine: GpuMachine) -> float:
+    """What the tensor cores take for a step."""
+    return tile.bm * tile.bn * tile.bk * PRODUCTS[arithmetic] / machine.tensor_products
+
+
+def _rounds(tile: Tile, blocks: int, of_block: float, machine: GpuMachine) -> float:
     """Cycles of so many blocks, each of which takes ``of_block`` where as many run as a multiprocessor holds."""
-    whole, last = divmod(-(-blocks // MULTIPROCESSORS), tile.resident)
+    whole, last = divmod(-(-blocks // machine.multiprocessors), tile.resident)
     missing = (tile.resident - last) / max(tile.resident - 1, 1)  # few warps hide less of each other's latency
     return of_block * (whole * tile.resident + last * (1 + (tile.alone - 1) * missing))
 
@@ -57,13 +62,13 @@ def _unit_cycles(problem: ConvProblem, chunk: int) -> int:
     return COPY_CYCLES if problem.layout == "channels_last" else LOAD_CYCLES * chunk
 
 
-def _sum_of_splits(problem: ConvProblem, splits: int) -> float:
+def _sum_of_splits(problem: ConvProblem, splits: int, machine: GpuMachine) -> float:
     rows, columns = matrix(problem)
     moved = (splits + 1) * problem.groups * rows * columns * 4
-    return moved / BYTES_PER_CYCLE + LAUNCH_CYCLES if splits > 1 else 0.0
+    return moved / machine.bytes_per_cycle + LAUNCH_CYCLES if splits > 1 else 0.0
 
 
-def _correlations(problem: ConvProblem, tile: Tile, splits: int) -> float:
+def _correlations(problem: ConvProblem, tile: Tile, splits: int, machine: GpuMachine) -> float:
     operation, total = Operation.contiguous(problem), 0.0
     itemsize = 4 if problem.dtype == "float32" else 2
     along = "CHANNELS" if problem.layout == "channels_last" else "PIXELS"
@@ -79,16 +84,16 @@ def _correlations(problem: ConvProblem, tile: Tile, splits: int) -> float:
         steps = taps * -(-int(c["channels"]) // tile.bk) / splits
         blocks = problem.groups * -(-int(c["filters"]) // tile.bm) * across * splits
         of_step = tile.cycles + _unit_cycles(problem, 16 // itemsize) * (patch.parts - 1)
-        total += _rounds(tile, blocks, steps * of_step + OUTSIDE_CYCLES) + LAUNCH_CYCLES
-        total += _sum_of_splits(problem, splits)
+        total += _rounds(tile, blocks, steps * of_step + OUTSIDE_CYCLES, machine) + LAUNCH_CYCLES
+        total += _sum_of_splits(problem, splits, machine)
     return total * len(phases) / max(len(phases[:: max(len(phases) // 4, 1)]), 1)
 
 
-def _gradient(problem: ConvProblem, tile: Tile, splits: int) -> float:
+def _gradient(problem: ConvProblem, tile: Tile, splits: int, machine: GpuMachine) -> float:
     c, chunk = Correlation.of(problem), 4 if problem.dtype == "float32" else 8
     columns = math.prod(problem.kernel_size) * -(-c.channels // chunk) * chunk
     blocks = problem.groups * -(-c.filters // tile.bm) * -(-columns // tile.bn) * splits
     units = (tile.bm + tile.bn) // chunk * tile.bk // tile.threads
     of_step = tile.cycles + _unit_cycles(problem, chunk) * units
-    cycles = _rounds(tile, blocks, depth(problem, tile.bk) / splits * of_step + OUTSIDE_CYCLES) + LAUNCH_CYCLES
-    return cycles + _sum_of_splits(problem, splits)
+    cycles = _rounds(tile, blocks, depth(problem, tile.bk) / splits * of_step + OUTSIDE_CYCLES, machine) + LAUNCH_CYCLES
+    return cycles + _sum_of_splits(problem, splits, machine)

@@ -14,6 +14,7 @@ from ... import device, memory
 from ...algorithm import GpuAlgorithm, Operation, places_fit
 from ...launch import Launch, Step, Workspace, run, struct
 from ...layout import Layout, alignment_of
+from ...machine import with_units
 from ...nonfinite import computed_again
 from ...source import divider, kernel_source
 
@@ -38,7 +39,6 @@ WINOGRAD = np.dtype(
 """fc_winograd of kernels.cu."""
 
 # Predicted for an H200.
-MULTIPROCESSORS = 132
 STEP_CYCLES, OUTSIDE_CYCLES = 3600, 12_400
 """Of a block's step, and of what is before its first one and after its last one."""
 PRODUCTS_PER_CYCLE = 128
@@ -81,13 +81,13 @@ class Winograd(GpuAlgorithm):
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """Steps of all blocks, shared out; rows of channels that lie side by side are read in eighths of a sector."""
-        blocks = _blocks(problem) * problem.groups
-        rounds: float = -(-blocks // MULTIPROCESSORS)
+        blocks, multiprocessors = _blocks(problem) * problem.groups, with_units(machine).multiprocessors
+        rounds: float = -(-blocks // multiprocessors)
         if rounds > MANY_ROUNDS:  # multiprocessors take blocks as they finish
-            rounds = blocks / MULTIPROCESSORS + 0.3
+            rounds = blocks / multiprocessors + 0.3
         of_block = -(-_sides(problem)[0] // CHANNELS) * STEP_CYCLES + OUTSIDE_CYCLES
         scattered = 3 if problem.layout == "channels_last" else 1
-        cycles_per_second = machine.multiply_adds_per_second["float32"] / (MULTIPROCESSORS * PRODUCTS_PER_CYCLE)
+        cycles_per_second = machine.multiply_adds_per_second["float32"] / (multiprocessors * PRODUCTS_PER_CYCLE)
         seconds = rounds * of_block * scattered / cycles_per_second
         itemsize = np.dtype(problem.dtype).itemsize
         moved = (math.prod(problem.input_shape) + math.prod(problem.output_shape)) * itemsize

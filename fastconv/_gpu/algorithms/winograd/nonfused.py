@@ -16,6 +16,7 @@ from ...algorithm import GpuAlgorithm, Operation, places_fit
 from ...cublas import Product
 from ...launch import Step, run
 from ...layout import Layout, alignment_of
+from ...machine import LARGE, with_units
 from .transforms import MAX_CHAIN, TAPS, Builder, axes_of, tile_counts
 
 MAX_GRID_HEIGHT = 65535
@@ -31,9 +32,6 @@ LAUNCH_SECONDS = 2.5e-6
 STEPS_OF_SLICE = 3
 CUBLAS_RATE = 0.78
 """Of the peak."""
-
-TYPICAL = Machine({"float32": 3e13, "float64": 1.5e13}, 4e12, 2.5e-6, 1e-5)
-"""What parameters are chosen for: a device's own constants must not decide the result's bits."""
 
 
 class WinogradNonfused(GpuAlgorithm):
@@ -62,7 +60,7 @@ class WinogradNonfused(GpuAlgorithm):
     def parameters(self, problem: ConvProblem) -> list[Params]:
         """Tiles and slices, those with the lowest estimate first."""
         found = [{"tile_size": size, "slice_bytes": of} for size in _tile_sizes(problem) for of in SLICE_BYTES]
-        return sorted(found, key=lambda params: self.cost(problem, params, 1, TYPICAL))
+        return sorted(found, key=lambda params: self.cost(problem, params, 1, LARGE))
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
         return _built(problem, params["tile_size"], params["slice_bytes"])[0][0].workspace_bytes
@@ -74,7 +72,9 @@ class WinogradNonfused(GpuAlgorithm):
         started = len(steps) + (slices - 1) * STEPS_OF_SLICE
         seconds = LAUNCH_SECONDS * started + machine.call_seconds + moved / machine.bytes_per_second
         product = next(step for step in steps if isinstance(step, Product))
-        multiplied = max(product.work() / rate, product.moved_bytes() / machine.bytes_per_second)
+        multiplied = max(
+            product.work(with_units(machine).multiprocessors) / rate, product.moved_bytes() / machine.bytes_per_second
+        )
         return seconds + slices * multiplied
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
