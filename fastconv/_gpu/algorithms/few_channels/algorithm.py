@@ -1,0 +1,76 @@
+"""few_channels on tensor cores, by mma.sync: 16-bit floats, and float32 as tf32 or as sums of two of them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ...._algorithm import Machine, Params
+from ...._problem import ConvProblem
+from ... import memory
+from ...algorithm import Operation, places_fit
+from ...gemm import MAX_GRID_HEIGHT
+from ...launch import MAX_BLOCKS, MAX_THREADS, Launch, run
+from ...layout import Layout, alignment_of
+from ..implicit_gemm_mma.algorithm import TensorCoreGemm
+from .cost import seconds
+from .launches import Correlations, PER_WORD, PIECES
+from .phases import MAX_PHASES, grid_of
+from .tiles import TILES, box_of
+
+MAX_CHANNELS = 16
+"""Of the source or of the result, in a group."""
+MAX_TAPS = 512
+
+
+class FewChannels(TensorCoreGemm):
+    """Forward problems and input gradients with few channels or few filters in a group."""
+
+    def supports(self, problem: ConvProblem) -> bool:
+        if problem.direction == "backward_weight" or problem.is_empty or not places_fit(problem):
+            return False
+        grid = grid_of(problem)
+        return (
+            min(grid.channels, grid.filters) <= MAX_CHANNELS
+            and max(grid.phases) <= MAX_PHASES
+            and math.prod(grid.taps) <= MAX_TAPS
+            and grid.channels * math.prod(grid.taps) * problem.groups * (grid.rows + 64) < MAX_THREADS // 8
+            and problem.groups * (grid.rows + 64) < MAX_GRID_HEIGHT
+            and problem.batch * math.prod(grid.pixels) < MAX_BLOCKS
+            and bool(self.parameters(problem))
+        )
+
+    def parameters(self, problem: ConvProblem) -> list[Params]:
+        """The tiles that there is room for, the best one first."""
+        grid, arithmetic = grid_of(problem), self.arithmetic
+        found = []
+        for tile in TILES[arithmetic]:
+            box = box_of(grid, tile, PIECES[arithmetic], PER_WORD[arithmetic])
+            if box is not None:
+                found.append((seconds(problem, grid, tile, box, arithmetic), {"tile": tile.name}))
+        return [params for _, params in sorted(found, key=lambda one: one[0])]
+
+    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        grid = grid_of(problem)
+        tile = next(tile for tile in TILES[self.arithmetic] if tile.name == params["tile"])
+        box = box_of(grid, tile, PIECES[self.arithmetic], PER_WORD[self.arithmetic])
+        assert box is not None
+        shapes = (problem.input_shape, problem.weight_shape, problem.output_shape)
+        moved = sum(map(math.prod, shapes)) * (4 if problem.dtype == "float32" else 2)
+        computed = seconds(problem, grid, tile, box, self.arithmetic, machine)
+        marked = self.arithmetic == "3xtf32" or problem.direction == "backward_input"
+        return max(computed, moved / machine.bytes_per_second) + (1 + marked) * machine.call_seconds
+
+    def pack(self, problem: ConvProblem, params: Params, weight: Any, threads: int) -> Any:
+        """An array of bytes on the device, for all problems of the direction with such weights and the same tile."""
+        lies = Layout.of(weight.dtype, weight.strides, range(5), alignment_of(weight))
+        build = Correlations(Operation(problem, {**Operation.contiguous(problem).layouts, "weight": lies}), params,
+                             self.arithmetic)  # fmt: skip
+        packed = memory.empty((build.packed_bytes,), np.dtype(np.uint8))
+        run((build.pack("packed"),), weight=weight, packed=packed)
+        return packed
+
+    def launches(self, operation: Operation, params: Params) -> tuple[Launch, ...]:
+        return Correlations(operation, params, self.arithmetic).launches()
