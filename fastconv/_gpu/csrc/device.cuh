@@ -97,6 +97,16 @@ template <int BYTES> static __device__ __forceinline__ fc_u32 fc_load_bits(const
     return bits;
 }
 
+// Sixteen bytes, likewise.
+static __device__ __forceinline__ uint4 fc_load_four(const void *from, bool there) {
+    uint4 x;
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %5, 0; mov.b32 %0, 0; mov.b32 %1, 0; mov.b32 %2, 0; mov.b32 %3, 0; "
+                 "@p ld.global.nc.v4.u32 {%0,%1,%2,%3}, [%4]; }"
+                 : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+                 : "l"(from), "r"((int)there));
+    return x;
+}
+
 // Asynchronous copy of BYTES (4, 8 or 16) to shared memory; the bytes from `valid` on are zeros. Before sm_80: a copy
 // that is done at once, and `valid` is 0 or BYTES.
 template <int BYTES> static __device__ __forceinline__ void fc_copy_async(void *to, const void *from, int valid) {

@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from ...._algorithm import Machine, Params
 from ...._problem import ConvProblem
-from ... import memory
 from ...algorithm import Operation, places_fit
 from ...gemm import MAX_GRID_HEIGHT
-from ...launch import MAX_BLOCKS, MAX_THREADS, Launch, run
-from ...layout import Layout, alignment_of
+from ...launch import MAX_BLOCKS, MAX_THREADS, Launch
 from ..implicit_gemm_mma.algorithm import TensorCoreGemm
 from .cost import seconds
 from .launches import Correlations, PER_WORD, PIECES
@@ -47,7 +43,7 @@ class FewChannels(TensorCoreGemm):
         grid, arithmetic = grid_of(problem), self.arithmetic
         found = []
         for tile in TILES[arithmetic]:
-            box = box_of(grid, tile, PIECES[arithmetic], PER_WORD[arithmetic])
+            box = box_of(grid, tile, PIECES[arithmetic], PER_WORD[arithmetic], 1)
             if box is not None:
                 found.append((seconds(problem, grid, tile, box, arithmetic), {"tile": tile.name}))
         return [params for _, params in sorted(found, key=lambda one: one[0])]
@@ -55,7 +51,7 @@ class FewChannels(TensorCoreGemm):
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         grid = grid_of(problem)
         tile = next(tile for tile in TILES[self.arithmetic] if tile.name == params["tile"])
-        box = box_of(grid, tile, PIECES[self.arithmetic], PER_WORD[self.arithmetic])
+        box = box_of(grid, tile, PIECES[self.arithmetic], PER_WORD[self.arithmetic], 1)
         assert box is not None
         shapes = (problem.input_shape, problem.weight_shape, problem.output_shape)
         moved = sum(map(math.prod, shapes)) * (4 if problem.dtype == "float32" else 2)
@@ -63,14 +59,8 @@ class FewChannels(TensorCoreGemm):
         marked = self.arithmetic == "3xtf32" or problem.direction == "backward_input"
         return max(computed, moved / machine.bytes_per_second) + (1 + marked) * machine.call_seconds
 
-    def pack(self, problem: ConvProblem, params: Params, weight: Any, threads: int) -> Any:
-        """An array of bytes on the device, for all problems of the direction with such weights and the same tile."""
-        lies = Layout.of(weight.dtype, weight.strides, range(5), alignment_of(weight))
-        build = Correlations(Operation(problem, {**Operation.contiguous(problem).layouts, "weight": lies}), params,
-                             self.arithmetic)  # fmt: skip
-        packed = memory.empty((build.packed_bytes,), np.dtype(np.uint8))
-        run((build.pack("packed"),), weight=weight, packed=packed)
-        return packed
+    def pack(self, problem: ConvProblem, params: Params, weight: Any, threads: int) -> None:
+        """Nothing: how weights lie depends on the box, and with it on more than plans that share weights agree on."""
 
     def launches(self, operation: Operation, params: Params) -> tuple[Launch, ...]:
         return Correlations(operation, params, self.arithmetic).launches()

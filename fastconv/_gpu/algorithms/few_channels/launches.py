@@ -23,6 +23,10 @@ PIECES = {"bf16": 1, "tf32": 1, "3xtf32": 2}
 PER_WORD = {"bf16": 2, "tf32": 1, "3xtf32": 1}
 """Channels."""
 PACK_THREADS = 128
+WANTED_BLOCKS = 2048
+"""Where there are more boxes, a block computes several with the same weights."""
+MAX_BOXES = 16
+"""Of a block."""
 VECTOR = 4
 """Results along channels that are stored at once."""
 _OF_PHASES = ("number", "taps", "first_tap")
@@ -30,6 +34,7 @@ _OF_AXES = ("slope", "distance", "tap_step")
 TILES_STRUCT = np.dtype(
     [
         *((name, DIVIDER) for name in ("planes", "plane", "row")),
+        ("count", np.int32),
         ("blocks", np.int32),
         ("rows", np.int32),
         *((name, np.int32, (3, MAX_PHASES)) for name in _OF_PHASES),
@@ -45,54 +50,60 @@ class Correlations:
     def __init__(self, operation: Operation, params: Params, arithmetic: str) -> None:
         problem = self.problem = operation.problem
         self.operation, self.layouts = operation, operation.layouts
-        self.grid = grid_of(problem)
-        self.tile = next(tile for tile in TILES[arithmetic] if tile.name == params["tile"])
-        self.pieces, self.per_word = PIECES[arithmetic], PER_WORD[arithmetic]
-        box = box_of(self.grid, self.tile, self.pieces, self.per_word)
-        assert box is not None  # as in parameters()
-        self.box = box
-        self.products = 3 if arithmetic == "3xtf32" else 1
-        self.blocks = -(-self.grid.rows // self.tile.rows)
-        """Of rows of a group."""
-        self.units = problem.groups * self.blocks * box.chunks * box.steps * self.tile.rows * 2
         self.source = source_role(problem)
         self.result = "input" if self.source == "output" else "output"
         self.itemsize = self.layouts[self.result].dtype.itemsize
+        self.grid = grid_of(problem)
+        self.tile = next(tile for tile in TILES[arithmetic] if tile.name == params["tile"])
+        self.pieces, self.per_word = PIECES[arithmetic], PER_WORD[arithmetic]
+        self.products = 3 if arithmetic == "3xtf32" else 1
+        box = box_of(self.grid, self.tile, self.pieces, self.per_word, self._vector())
+        assert box is not None  # as in parameters()
+        self.box = box
+        self.blocks = -(-self.grid.rows // self.tile.rows)
+        """Of rows of a group."""
+        self.units = problem.groups * self.blocks * box.chunks * box.steps * self.tile.rows * 2
+
+    def _vector(self) -> int:
+        """Elements of a source row that are loaded at once."""
+        lies, most = self.layouts[self.source], 16 // self.itemsize
+        width = (self.problem.output_size if self.source == "output" else self.problem.input_size)[2]
+        return most if vector_elements((width,), [lies], most) == most else 1
 
     @property
-    def packed_bytes(self) -> int:
+    def _packed_bytes(self) -> int:
         """Of the packed weights."""
         return self.units * self.pieces * 16
 
     def launches(self) -> tuple[Launch, ...]:
         """All of them."""
         problem, box, epilogue = self.problem, self.box, self.problem.epilogue
-        is_packed = self.operation.is_packed
-        packed: str | Workspace = "packed" if is_packed else Workspace()
         _, height, width = self.grid.pixels
         boxes = problem.batch * self.grid.pixels[0] * math.prod(box.boxes(height, width))
         is_marked = self.products == 3 or problem.direction == "backward_input"
-        marks_at = 0 if is_packed else padded(self.packed_bytes, ALIGNED_BYTES)
-        marks = boxes * problem.groups * self.blocks if is_marked else 0
+        marks_at = padded(self._packed_bytes, ALIGNED_BYTES)
+        of_rows = problem.groups * self.blocks
+        across = -(-boxes // min(max(boxes * of_rows // WANTED_BLOCKS, 1), MAX_BOXES))
+        marks = across * of_rows if is_marked else 0
         arguments: tuple[Any, ...] = (
-            self.source, packed, self.result, "bias" if epilogue.bias else None, "add" if epilogue.add else None,
+            self.source, Workspace(), self.result, "bias" if epilogue.bias else None, "add" if epilogue.add else None,
             Workspace(marks_at) if is_marked else None, by_value(self._correlation()), by_value(self._tiles()),
         )  # fmt: skip
         correlate = Launch(
             "few_channels", self._text(KERNEL="CORRELATE", MARKED=int(is_marked), **self._stored()),
-            (boxes, problem.groups * self.blocks, 1), (self.tile.threads, 1, 1), arguments, box.shared_bytes,
+            (across, of_rows, 1), (self.tile.threads, 1, 1), arguments, box.shared_bytes,
             marks_at + marks,
         )  # fmt: skip
         again = computed_again(self.operation, Workspace(marks_at), marks) if is_marked else ()
-        return (*(() if is_packed else (self.pack(packed),)), correlate, *again)
+        return self._pack(), correlate, *again
 
-    def pack(self, to: str | Workspace) -> Launch:
+    def _pack(self) -> Launch:
         """All weights as fragments."""
         return Launch(
             "pack_few_channels", self._text(KERNEL="PACK"), (-(-self.units // PACK_THREADS), 1, 1),
             (PACK_THREADS, 1, 1),
-            ("weight", to, by_value(self._correlation()), by_value(self._tiles()), np.int32(self.units)),
-            workspace_bytes=0 if to == "packed" else self.packed_bytes,
+            ("weight", Workspace(), by_value(self._correlation()), by_value(self._tiles()), np.int32(self.units)),
+            workspace_bytes=self._packed_bytes,
         )  # fmt: skip
 
     def _correlation(self) -> np.ndarray:
@@ -116,6 +127,7 @@ class Correlations:
         made, (depth, height, width) = np.zeros((), TILES_STRUCT), self.grid.pixels
         down, along = self.box.boxes(height, width)
         made["planes"], made["plane"], made["row"] = (divider(n) for n in (depth * down * along, down * along, along))
+        made["count"] = self.problem.batch * depth * down * along
         made["blocks"], made["rows"] = self.blocks, self.grid.rows
         for i, axis in enumerate(self.grid.axes):
             values = axis.numbers, axis.own_taps, axis.first_taps
@@ -151,7 +163,7 @@ class Correlations:
             **self.tile.defines(), "FLOAT_RESULT": 0, "STORED": "SINGLY", "MARKED": 0, "RUN": 4,
             "WIDE": int(any(is_wide(sizes, lies.strides[1:], lies.dtype.itemsize) for sizes, lies in images)),
             "HEIGHT": box.height, "WIDTH": box.width, "PART": box.part, "CHANNEL_WORDS": box.channel_words,
-            "CHUNKS": box.chunks,
+            "CHUNKS": box.chunks, "CHANNELS": grid.channels, "LOAD": box.vector, "SHIFT": box.shift,
         }  # fmt: skip
         for names, values in ("K", grid.taps), ("S", grid.step), ("D", grid.delta), ("P", grid.phases):
             head |= {names + axis: value for axis, value in zip("DHW", values, strict=True)}

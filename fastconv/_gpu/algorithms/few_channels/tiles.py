@@ -70,6 +70,10 @@ class Box:
 
     height: int
     width: int
+    vector: int
+    """Elements of a row of the source that are loaded at once."""
+    shift: int
+    """Columns of a patch in front of the first one that is read."""
     part: int
     """Positions of a row of a patch with the same remainder modulo the step."""
     channel_words: int
@@ -90,15 +94,15 @@ def run_of(grid: Grid, itemsize: int) -> int:
     return 2 if grid.phases[2] * 4 * itemsize > 16 and grid.phases[2] > 1 else 4
 
 
-def box_of(grid: Grid, tile: Tile, pieces: int, per_word: int) -> Box | None:
+def box_of(grid: Grid, tile: Tile, pieces: int, per_word: int, vector: int) -> Box | None:
     """The box that takes a correlation least time, by a rough count; None: there is no room for one channel."""
     (_, height, width), best, least = grid.pixels, None, math.inf
     for count in range(1, MAX_WIDTHS + 1):
-        wide = padded(-(-width // count), 4)
-        wide = min(wide, tile.pixels)
+        wide = min(padded(-(-width // count), 8), tile.pixels) if count > 1 else min(padded(width, 4), tile.pixels)
+        is_whole = wide >= width or wide * grid.step[2] % vector == 0
         high = min(tile.pixels // wide, height)
         high = -(-height // -(-height // high))
-        box = _box(grid, tile, pieces, per_word, high, wide)
+        box = _box(grid, tile, pieces, per_word, vector if is_whole else 1, high, wide)
         if box is None:
             continue
         boxes = math.prod(box.boxes(height, width))
@@ -110,12 +114,14 @@ def box_of(grid: Grid, tile: Tile, pieces: int, per_word: int) -> Box | None:
     return best
 
 
-def _box(grid: Grid, tile: Tile, pieces: int, per_word: int, height: int, width: int) -> Box | None:
+def _box(grid: Grid, tile: Tile, pieces: int, per_word: int, vector: int, height: int,
+         width: int) -> Box | None:  # fmt: skip
     (kd, kh, kw), (_, sh, sw), (_, dh, dw) = grid.taps, grid.step, grid.delta
-    rows, columns = (height - 1) * sh + (kh - 1) * dh + 1, (width - 1) * sw + (kw - 1) * dw + 1
-    part = -(-columns // sw)
+    shift = grid.first[2] % vector
+    rows, columns = (height - 1) * sh + (kh - 1) * dh + 1, padded(shift + (width - 1) * sw + (kw - 1) * dw + 1, vector)
+    part = padded(-(-columns // sw), 4)
     if sw % 2 == 0:  # the remainders' positions in other banks
-        part += (BANKS // sw - part) % (BANKS // 2)
+        part += (BANKS // sw - part) % (BANKS // min(sw, 8))
     words = -(-grid.channels // per_word)
 
     def shared_bytes(channel_words: int) -> int:
@@ -131,5 +137,5 @@ def _box(grid: Grid, tile: Tile, pieces: int, per_word: int, height: int, width:
     channel_words = -(-words // chunks)
     if shared_bytes(channel_words) > MAX_SHARED_BYTES:
         return None
-    return Box(height, width, part, channel_words, -(-words // channel_words), -(-channel_words * kd * kh * kw // 8),
+    return Box(height, width, vector, shift, part, channel_words, -(-words // channel_words), -(-channel_words * kd * kh * kw // 8),
                rows * columns, shared_bytes(channel_words))  # fmt: skip
