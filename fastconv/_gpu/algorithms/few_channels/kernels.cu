@@ -13,10 +13,11 @@
 // so that it stores runs without gaps. Forward: P = 1.
 //
 // KD, KH, KW: taps of all phases together; SD, SH, SW: steps; DD, DH, DW: distances of taps. POSITIONS of a plane lie
-// in rows of PITCH = SW parts, columns sorted by their remainder modulo SW, so that neighbouring pixels read neighbours.
+// in rows of PITCH = SW parts, columns sorted by their remainder modulo SW, so that neighbouring pixels read
+// neighbours.
 //
-// Numerics: see implicit_gemm_mma; PRODUCTS 3 adds sums of ROUNDED steps in float32. MARKED: whether a block's sums have
-// to be computed again, since zeros that are no products of the definition may have met what is not finite.
+// Numerics: see implicit_gemm_mma; PRODUCTS 3 adds sums of ROUNDED steps in float32. MARKED: whether a block's sums
+// have to be computed again, since zeros that are no products of the definition may have met what is not finite.
 #define THREADS (32 * WARPS_M * WARPS_N)
 #define BM (16 * MT * WARPS_M)
 #define BN (8 * NT * WARPS_N)
@@ -37,9 +38,9 @@
 
 // Tiles of the result and where taps are: tap (number + u * slope) / distance of a phase's own is its u-th of all.
 struct fc_tiles {
-    fc_divider planes, plane, row; // tiles of an image, of a plane, of a row of tiles
-    int count, blocks;             // tiles, blocks of rows of a group
-    int rows;                      // of a group
+    fc_divider planes, plane, row;                 // tiles of an image, of a plane, of a row of tiles
+    int count, blocks;                             // tiles, blocks of rows of a group
+    int rows;                                      // of a group
     int number[3][8], taps[3][8], first_tap[3][8]; // by axis and phase
     int slope[3], distance[3], tap_step[3];
 };
@@ -123,7 +124,8 @@ static __device__ __forceinline__ void fc_keep(fc_u32 *row, int column, const fc
         else
 #pragma unroll
             for (int i = 0; i < EACH; i += 4)
-                *(uint4 *)(to + i) = make_uint4(x[e + i * SW], x[e + (i + 1) * SW], x[e + (i + 2) * SW], x[e + (i + 3) * SW]);
+                fc_store_shared_four(
+                    to + i, make_uint4(x[e + i * SW], x[e + (i + 1) * SW], x[e + (i + 2) * SW], x[e + (i + 3) * SW]));
     }
 }
 
@@ -149,7 +151,8 @@ static __device__ __forceinline__ void fc_stage(fc_u32 *patch, const fc_element 
 #pragma unroll
                 for (int p = 0; p < HELD; p++) {
                     const int plane = first + p, word = plane / KD, kd = plane % KD;
-                    const bool exists = inside && plane < PLANES && (fc_u32)(depth + kd * DD) < (fc_u32)c.source_size[0];
+                    const bool exists =
+                        inside && plane < PLANES && (fc_u32)(depth + kd * DD) < (fc_u32)c.source_size[0];
                     fc_u32 part[PER_WORD][LOAD * SIZE / 4 + 1];
 #pragma unroll
                     for (int e = 0; e < PER_WORD; e++) {
@@ -180,7 +183,8 @@ static __device__ __forceinline__ void fc_stage(fc_u32 *patch, const fc_element 
 #pragma unroll
                 for (int p = 0; p < HELD; p++)
                     if (first + p < PLANES)
-                        fc_keep(patch + (first + p) * PLANE + row * PITCH, item % (COLUMNS_STAGED / LOAD) * LOAD, x[i][p]);
+                        fc_keep(patch + (first + p) * PLANE + row * PITCH, item % (COLUMNS_STAGED / LOAD) * LOAD,
+                                x[i][p]);
             }
         }
 }
@@ -214,7 +218,8 @@ static __device__ __forceinline__ void fc_store_box(const float (&sum)[MT][NT][4
     constexpr int ROWS_AT_ONCE = STORED == ROWS ? 4 : STORED == COLUMNS ? PW : 1;
     float bias[2 * MT];
 #pragma unroll
-    for (int f = 0; f < 2 * MT; f++) bias[f] = HAS_BIAS && r.row + f < r.rows ? fc_widen(r.bias[(r.row + f) / PHASES]) : 0;
+    for (int f = 0; f < 2 * MT; f++)
+        bias[f] = HAS_BIAS && r.row + f < r.rows ? fc_widen(r.bias[(r.row + f) / PHASES]) : 0;
 #pragma unroll
     for (int j = 0; j < NT * 2 / RUN; j++)
 #pragma unroll
@@ -226,15 +231,15 @@ static __device__ __forceinline__ void fc_store_box(const float (&sum)[MT][NT][4
             for (int f = 0; f < 2 * MT; f += ROWS_AT_ONCE) {
                 if (r.row + f >= r.rows) break;
                 const int filter = (r.row + f) / PHASES, phase = (r.row + f) % PHASES;
-                const int d = r.depth * PD + phase / (PH * PW), h = line * PH + phase / PW % PH, w = column * PW + phase % PW;
+                const int d = r.depth * PD + phase / (PH * PW), h = line * PH + phase / PW % PH,
+                          w = column * PW + phase % PW;
                 if (PHASES > 1 && (d >= c.pixels[0] || h >= c.pixels[1] || w >= c.pixels[2])) continue;
-                fc_element *to = r.to + (filter * (offset_t)c.result_stride[1] +
-                                         d * (offset_t)c.result_stride[2] + h * (offset_t)c.result_stride[3] +
-                                  w * (offset_t)c.result_stride[4]);
+                fc_element *to = r.to + (filter * (offset_t)c.result_stride[1] + d * (offset_t)c.result_stride[2] +
+                                         h * (offset_t)c.result_stride[3] + w * (offset_t)c.result_stride[4]);
                 const fc_element *add = r.add;
                 if (HAS_ADD)
-                    add += filter * (offset_t)c.add_stride[1] + d * (offset_t)c.add_stride[2] + (h * (offset_t)c.add_stride[3] +
-                                                       w * (offset_t)c.add_stride[4]);
+                    add += filter * (offset_t)c.add_stride[1] + d * (offset_t)c.add_stride[2] +
+                           (h * (offset_t)c.add_stride[3] + w * (offset_t)c.add_stride[4]);
                 auto value = [&](int e) { // of the results that are stored together
                     const int y = STORED == ROWS ? f + e : f + (STORED == COLUMNS ? e % PW : 0);
                     const int x = p + (STORED == COLUMNS ? e / PW : 0);
@@ -267,8 +272,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     for (int i = thread; i < STEPS * 8; i += THREADS) {
         const int word = i / 8 * 8 + i % 2 * 4 + i % 8 / 2;
         const int kw = word % KW, kh = word / KW % KH, plane = word / (KW * KH);
-        ((int *)reach)[i] =
-            word < WORDS ? plane * PLANE + kh * DH * PITCH + fc_slot(SHIFT + kw * DW) : PLANES * PLANE;
+        ((int *)reach)[i] = word < WORDS ? plane * PLANE + kh * DH * PITCH + fc_slot(SHIFT + kw * DW) : PLANES * PLANE;
     }
     for (int i = thread; i < ZEROS; i += THREADS) patch[PLANES * PLANE + i] = 0;
     int position[NT]; // of this lane's pixels
@@ -332,9 +336,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
 #pragma unroll
         for (int i = 0; i < MT * NT * 4; i++)
             if (MARKED) zero = fc_fma(sum[i / (NT * 4)][i / 4 % NT][i % 4], 0.f, zero);
-        const fc_results r = {result + box.n * c.result_stride[0], bias, add + (HAS_ADD ? box.n * c.add_stride[0] : 0),
-                              block * BM + warp_m * (16 * MT) + lane / 4 * (2 * MT), tiles.rows,
-                              box.depth, box.top, box.left};
+        const fc_results r = {result + box.n * c.result_stride[0],
+                              bias,
+                              add + (HAS_ADD ? box.n * c.add_stride[0] : 0),
+                              block * BM + warp_m * (16 * MT) + lane / 4 * (2 * MT),
+                              tiles.rows,
+                              box.depth,
+                              box.top,
+                              box.left};
         fc_store_box(sum, r, warp % WARPS_N * (8 * NT), c);
     }
 #if MARKED

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ...gemm import padded
 from .phases import Grid
 
-SHARED_BYTES = 44 << 10
+SHARED_BYTES = 54 << 10
 """That a block takes where more channels could be staged at a time: several blocks hide each other's latency."""
 MAX_SHARED_BYTES = 96 << 10
 MAX_WIDTHS = 8
@@ -57,9 +57,9 @@ class Tile:
 
 
 TILES: Mapping[str, tuple[Tile, ...]] = {
-    "bf16": (Tile(1, 4, 4, 4, 4), Tile(1, 4, 2, 8, 4), Tile(1, 4, 1, 8, 5), Tile(1, 4, 1, 4, 8)),
+    "bf16": (Tile(1, 4, 4, 4, 4), Tile(1, 4, 4, 8, 2), Tile(1, 4, 2, 8, 4), Tile(1, 4, 1, 8, 5), Tile(1, 4, 1, 4, 8)),
     "tf32": (Tile(1, 4, 4, 4, 4), Tile(1, 4, 2, 8, 4), Tile(1, 4, 1, 8, 5), Tile(1, 4, 1, 4, 8)),
-    "3xtf32": (Tile(2, 4, 2, 4, 2), Tile(1, 4, 2, 4, 4), Tile(1, 4, 1, 8, 4), Tile(1, 4, 1, 4, 6)),
+    "3xtf32": (Tile(2, 4, 2, 4, 2), Tile(2, 2, 2, 8, 3), Tile(1, 4, 2, 4, 4), Tile(1, 4, 1, 8, 3), Tile(1, 4, 1, 4, 6)),
 }
 """By the arithmetic."""
 
@@ -121,7 +121,7 @@ def _box(grid: Grid, tile: Tile, pieces: int, per_word: int, vector: int, height
     rows, columns = (height - 1) * sh + (kh - 1) * dh + 1, padded(shift + (width - 1) * sw + (kw - 1) * dw + 1, vector)
     part = padded(-(-columns // sw), 4)
     if sw % 2 == 0:  # the remainders' positions in other banks
-        part += (BANKS // sw - part) % (BANKS // min(sw, 8))
+        part += (BANKS // sw - part) % BANKS if sw <= 8 else 0
     words = -(-grid.channels // per_word)
 
     def shared_bytes(channel_words: int) -> int:
@@ -137,5 +137,6 @@ def _box(grid: Grid, tile: Tile, pieces: int, per_word: int, vector: int, height
     channel_words = -(-words // chunks)
     if shared_bytes(channel_words) > MAX_SHARED_BYTES:
         return None
-    return Box(height, width, vector, shift, part, channel_words, -(-words // channel_words), -(-channel_words * kd * kh * kw // 8),
-               rows * columns, shared_bytes(channel_words))  # fmt: skip
+    used, taken = channel_words * kd * kh * kw, shared_bytes(channel_words)
+    return Box(height, width, vector, shift, part, channel_words, -(-words // channel_words), -(-used // 8),
+               rows * columns, taken)  # fmt: skip
