@@ -57,9 +57,9 @@ class Tile:
 
 
 TILES: Mapping[str, tuple[Tile, ...]] = {
-    "bf16": (Tile(1, 4, 4, 4, 4), Tile(1, 4, 4, 8, 2), Tile(1, 4, 2, 8, 4), Tile(1, 4, 1, 8, 5), Tile(1, 4, 1, 4, 8)),
+    "bf16": (Tile(1, 4, 4, 4, 4), Tile(1, 4, 2, 8, 4), Tile(1, 4, 1, 8, 5), Tile(1, 4, 1, 4, 8)),
     "tf32": (Tile(1, 4, 4, 4, 4), Tile(1, 4, 2, 8, 4), Tile(1, 4, 1, 8, 5), Tile(1, 4, 1, 4, 8)),
-    "3xtf32": (Tile(2, 4, 2, 4, 2), Tile(2, 2, 2, 8, 3), Tile(1, 4, 2, 4, 4), Tile(1, 4, 1, 8, 3), Tile(1, 4, 1, 4, 6)),
+    "3xtf32": (Tile(2, 4, 2, 4, 2), Tile(1, 4, 2, 4, 4), Tile(1, 4, 1, 8, 3), Tile(1, 4, 1, 4, 6)),
 }
 """By the arithmetic."""
 
