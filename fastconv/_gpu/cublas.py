@@ -170,7 +170,7 @@ class Product:
         return run
 
     def work(self, multiprocessors: int) -> float:
-        """Multiply-adds of whole tiles, in rounds of the multiprocessors; long sums are split until there are enough."""
+        """Multiply-adds of whole tiles, in rounds of the multiprocessors; long sums are split for want of tiles."""
         tiles = self.batch * -(-self.rows // TILE) * -(-self.columns // TILE)
         splits = max(min(multiprocessors // tiles, self.depth // 256), 1) if tiles < multiprocessors else 1
         rounds = -(-tiles * splits // multiprocessors)
