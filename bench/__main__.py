@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from . import calls, comparison, errors, peak, regret, report
+from .costs import command as fit
 from .fuzz import command as fuzz
 from .gpu import command as gpu
 from .gpu_model import command as gpu_model
@@ -15,7 +16,7 @@ def main(words: list[str] | None = None) -> int:
     """Run a subcommand; what the user got wrong is one line on stderr."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements of fastconv.")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (comparison, calls, report, errors, peak, regret, fuzz, gpu, gpu_model):
+    for module in (comparison, calls, report, errors, peak, fit, regret, fuzz, gpu, gpu_model):
         module.add_to(subparsers)
     arguments = parser.parse_args(words)
     try:

@@ -40,6 +40,9 @@ class Machine:
     numpy_call_seconds: float = 2e-6
     """Fixed cost of one NumPy call on small arrays."""
 
+    def __hash__(self) -> int:
+        return hash((self.bytes_per_second, self.call_seconds, self.numpy_call_seconds))
+
     @classmethod
     def of(cls, constants: object) -> Machine:
         """The Machine of plain values that come from a file or a clock.
@@ -179,6 +182,10 @@ class Algorithm:
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """Estimated seconds."""
         raise NotImplementedError
+
+    def least_seconds(self, problem: ConvProblem, threads: int, machine: Machine) -> float:
+        """Seconds that ``cost`` hardly ever undercuts, found without listing parameters; asked about any problem."""
+        return 0.0
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
         """The promise for a problem of its ``dtypes``; this default is that of the definition, summed in any order."""

@@ -117,14 +117,16 @@ class Correlation:
     is_gradient: bool
     """Whether the source and the result are given and the weights computed."""
 
-    @classmethod
-    def of(cls, problem: ConvProblem) -> Correlation:
+    @staticmethod
+    @functools.lru_cache(maxsize=64)
+    def of(problem: ConvProblem) -> Correlation:
         """The correlations that a problem is made of."""
         channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
         if problem.direction == "backward_input":
             channels, filters = filters, channels
         axes = Axis.of(problem, 0), Axis.of(problem, 1), Axis.of(problem, 2)
-        return cls(problem.batch, problem.groups, channels, filters, axes, problem.direction == "backward_weight")
+        is_gradient = problem.direction == "backward_weight"
+        return Correlation(problem.batch, problem.groups, channels, filters, axes, is_gradient)
 
     @functools.cached_property
     def phases(self) -> Sizes:

@@ -13,6 +13,7 @@ from fastconv import ConvProblem
 from fastconv._backend import find_algorithm
 from fastconv._choose import select
 from fastconv._cpu.algorithms.im2col import algorithm as im2col
+from fastconv._cpu.algorithms.im2col import blocking
 from operands import RESULT, check_exact, compute, placed, shapes
 from problems import NARROW, conv_problems, describe, problems
 
@@ -23,9 +24,9 @@ COMPLEX = ("complex64", "complex128")
 @pytest.fixture
 def tiny_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Blocks of a few columns and parts of a few rows, so that small problems have many."""
-    monkeypatch.setattr(im2col, "COLUMN_BYTES", 3000)
-    monkeypatch.setattr(im2col, "COPY_ELEMENTS", 1)
-    monkeypatch.setattr(im2col, "NARROW", 4)
+    monkeypatch.setattr(blocking, "COLUMN_BYTES", 3000)
+    monkeypatch.setattr(blocking, "COPY_ELEMENTS", 1)
+    monkeypatch.setattr(blocking, "NARROW", 4)
     monkeypatch.setattr(im2col, "MIN_PIXEL_CHANNELS", 2)
     _forget()
     yield
@@ -34,7 +35,7 @@ def tiny_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _forget() -> None:
-    im2col._blocking.cache_clear()
+    blocking.blocking_of.cache_clear()
     select.forget_plans()
 
 
@@ -51,7 +52,7 @@ def real_operands(problem: ConvProblem) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("problem", problems(BLOCKED), ids=describe)
 def test_many_blocks_are_exact(problem: ConvProblem, layout: str) -> None:
     problem = problem.replace(layout=layout)
-    assert im2col._blocking(problem).task_count == len(im2col._blocking(problem).tasks()) >= 3
+    assert blocking.blocking_of(problem).task_count == len(blocking.blocking_of(problem).tasks()) >= 3
     check_exact(problem, "im2col", 1)
     check_exact(problem, "im2col", 3)
 
@@ -102,7 +103,7 @@ def test_memory_is_what_the_plan_says(direction: str) -> None:
 
 
 def test_1x1_kernels_read_the_input_in_place() -> None:
-    pointwise = im2col._blocking(ConvProblem.parse("forward 2x64x56x56 32x64x1x1"))
+    pointwise = blocking.blocking_of(ConvProblem.parse("forward 2x64x56x56 32x64x1x1"))
     assert pointwise.is_pointwise
-    assert not im2col._blocking(ConvProblem.parse("forward 2x64x56x56 32x64x1x1 s2")).is_pointwise
-    assert not im2col._blocking(ConvProblem.parse("forward 2x64x56x56 32x64x1x1 p-1")).is_pointwise
+    assert not blocking.blocking_of(ConvProblem.parse("forward 2x64x56x56 32x64x1x1 s2")).is_pointwise
+    assert not blocking.blocking_of(ConvProblem.parse("forward 2x64x56x56 32x64x1x1 p-1")).is_pointwise

@@ -10,7 +10,7 @@ import pytest
 
 import fastconv
 from fastconv import ConvProblem, _timing
-from fastconv._algorithm import ErrorBound, definition_bound
+from fastconv._algorithm import Algorithm, ErrorBound, definition_bound
 from fastconv._choose import tune, tuning_cache
 from fastconv._cpu import backend
 from fastconv._cpu.algorithms.reference.algorithm import Reference
@@ -52,6 +52,8 @@ class Timed(Reference):
     workspace_bytes: int = 0
     raises: type[BaseException] | None = None
     executions: list = field(default_factory=list)
+
+    fitting = Algorithm.fitting
 
     def parameters(self, problem):
         return list(self.all_params)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 from collections import OrderedDict
@@ -107,33 +108,69 @@ def candidates(
     all_params: bool = False,
     backend: Backend = CPU,
     constants: Machine | None = None,
-    proven: bool = False,
 ) -> list[tuple[Algorithm, Params, float]]:
     """Every algorithm that accepts the problem within its precision and the workspace limit, cheapest first.
 
     With its default parameters, or with ``all_params`` once per set of parameters. An empty problem is no algorithm's.
-    ``constants`` are those of the cost models, if not what ``machine`` says; with ``proven`` no others are asked.
+    ``constants`` are those of the cost models, if not what ``machine`` says.
     """
     if problem.is_empty:
         return [(backend.algorithms[-1], {}, 0.0)]
-    found = []
-    constants, limit = constants or machine(backend), _config.get_workspace_limit()
+    constants = constants or machine(backend)
+    found = [
+        entry
+        for algorithm in backend.algorithms
+        for entry in _estimates(algorithm, problem, threads, all_params, backend, constants)
+    ]
+    found.sort(key=lambda entry: entry[2])
+    return found
+
+
+def _estimates(
+    algorithm: Algorithm,
+    problem: ConvProblem,
+    threads: int,
+    all_params: bool,
+    backend: Backend,
+    constants: Machine,
+) -> list[tuple[Algorithm, Params, float]]:
+    """The algorithm with its parameters and their estimates; none where it may not compute the problem."""
+    target, limit = backend.target(algorithm, problem), _config.get_workspace_limit()
+    if target is None or not algorithm.supports(target) or not admitted(algorithm, problem):
+        return []
+    if not backend.is_usable(algorithm):
+        return []
+    fitting = algorithm.fitting(target, limit)
+    if fitting is None:
+        return []
+    casts = backend.lowering_seconds(problem, target, threads, constants)
+    others = [params for params in algorithm.parameters(target) if params != fitting] if all_params else []
+    return [
+        (algorithm, params, casts + algorithm.cost(target, params, threads, constants))
+        for params in [fitting, *others]
+        if params is fitting or algorithm.workspace(target, params, 1) <= limit
+    ]
+
+
+def _contenders(
+    problem: ConvProblem, threads: int, backend: Backend, constants: Machine
+) -> list[tuple[Algorithm, Params, float]]:
+    """The cheapest proven algorithm first, then others that were estimated to find it: those whose bound is lower."""
+    if problem.is_empty:
+        return [(backend.algorithms[-1], {}, 0.0)]
+    bounded = []
     for algorithm in backend.algorithms:
-        if proven and not algorithm.is_proven:
-            continue
-        target = backend.target(algorithm, problem)
-        if target is None or not algorithm.supports(target) or not admitted(algorithm, problem):
-            continue
-        if not backend.is_usable(algorithm):
-            continue
-        fitting = algorithm.fitting(target, limit)
-        if fitting is None:
-            continue
-        casts = backend.lowering_seconds(problem, target, threads, constants)
-        others = [params for params in algorithm.parameters(target) if params != fitting] if all_params else []
-        for params in [fitting, *others]:
-            if params is fitting or algorithm.workspace(target, params, 1) <= limit:
-                found.append((algorithm, params, casts + algorithm.cost(target, params, threads, constants)))
+        target = backend.target(algorithm, problem) if algorithm.is_proven else None
+        if target is not None:
+            bounded.append((algorithm.least_seconds(target, threads, constants), algorithm))
+    bounded.sort(key=lambda entry: entry[0])
+    found: list[tuple[Algorithm, Params, float]] = []
+    least = math.inf
+    for bound, algorithm in bounded:
+        if bound > least:
+            break
+        found += _estimates(algorithm, problem, threads, False, backend, constants)
+        least = min([least, *(seconds for _, _, seconds in found)])
     found.sort(key=lambda entry: entry[2])
     return found
 
@@ -233,9 +270,9 @@ def estimated_plan(
 ) -> Plan:
     """The plan of the cost model, of a machine with these constants."""
     of_threads = 1 if _config.get_deterministic() else threads
-    ranked = candidates(problem, of_threads, backend=backend, constants=constants, proven=True)
+    ranked = _contenders(problem, of_threads, backend, constants or machine(backend))
     best, params, _ = ranked[0]
-    considered = [(a.name, seconds) for a, _, seconds in ranked]
+    considered = [(algorithm.name, seconds) for algorithm, _, seconds in ranked]
     return bind(problem, best, params, threads, "cost model", considered, backend)
 
 

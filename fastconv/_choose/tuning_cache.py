@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -58,6 +59,8 @@ class Content:
 
     def find(self, problem: ConvProblem, threads: int) -> TuningRecord | None:
         """The valid record of a problem, if there is one."""
+        if not self.choices:
+            return None
         key = str(problem), threads
         return TuningRecord.from_json(*key, self.choices[key]) if key in self.choices else None
 
@@ -78,7 +81,12 @@ def directory() -> Path | None:
     chosen = os.environ.get("FASTCONV_CACHE_DIR")
     if chosen:
         return Path(chosen).absolute()
-    base = os.environ.get("XDG_CACHE_HOME", "")
+    return _user_directory(os.environ.get("XDG_CACHE_HOME", ""), os.environ.get("HOME"))
+
+
+@functools.lru_cache(maxsize=8)
+def _user_directory(base: str, home: str | None) -> Path | None:
+    """The directory under one of these two; the home of the user's account where the environment names none."""
     if os.path.isabs(base):
         return Path(base) / "fastconv"
     try:

@@ -11,13 +11,14 @@ import numpy as np
 
 from .. import _arrays, _config
 from .. import _timing as timing
-from .._algorithm import Algorithm, Machine, Operands, Params
+from .._algorithm import Algorithm, Operands, Params
 from .._arrays import dtype_name, is_native, native
 from .._plan import Plan
 from .._problem import ConvProblem, Epilogue
 from . import calibration, epilogue, lowering
 from . import execute as execution
 from . import fingerprint as fingerprints
+from .cost import model
 from .elementwise import loops as elementwise
 from .elementwise.loops import cast
 from .engine import pages, runtime
@@ -42,7 +43,7 @@ baseline = "im2col"
 max_candidates: int | None = None
 timer = timing
 algorithms = ALGORITHMS
-default_machine = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
+default_machine = model.machine()
 target = lowering.target
 lowering_seconds = lowering.seconds
 level = runtime.isa

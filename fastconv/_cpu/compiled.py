@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from .._algorithm import Algorithm, Operands, Params, Resources
+from .._algorithm import Operands, Params, Resources
 from .._problem import ConvProblem
+from .cost.fitted import Fitted
 from .engine.correlation import Kernel
 from .nonfinite import compute_again
 
 
-class CompiledAlgorithm(Algorithm):
+class CompiledAlgorithm(Fitted):
     """An algorithm whose ``bind`` makes a kernel for every problem that it supports."""
 
     def bind(self, problem: ConvProblem, params: Params) -> Kernel:

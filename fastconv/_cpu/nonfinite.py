@@ -11,16 +11,15 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .._algorithm import ROLES, Machine, Operands, Resources
+from .._algorithm import ROLES, Operands, Resources
 from .._problem import RESULT, ConvProblem, Epilogue
 from . import epilogue
 from .algorithms.im2col.algorithm import Im2col
 from .algorithms.reference.algorithm import Reference
+from .cost import model
 from .elementwise.loops import cast, cast_into
 from .engine.workspace import give_back, take
 
-TYPICAL = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
-"""What is compared on; the choice must not depend on measurements."""
 WIDE = np.dtype(np.float32)
 
 
@@ -34,7 +33,8 @@ def recompute(problem: ConvProblem, operands: Operands, resources: Resources) ->
     operands = Operands(operands.input, operands.weight, operands.output)
     most = resources.limit_bytes // 2
     params = direct.fitting(problem, most)
-    if params is None or (params and plain.cost(problem, {}, 1, TYPICAL) < direct.cost(problem, params, 1, TYPICAL)):
+    machine = model.machine()  # the choice must not depend on measurements
+    if params is None or (params and plain.cost(problem, {}, 1, machine) < direct.cost(problem, params, 1, machine)):
         plain.execute(problem, {}, operands, resources)
         return
     threads = resources.threads

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...._algorithm import Machine, Params
+from ...._algorithm import Params
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from ...engine import runtime
@@ -25,14 +25,6 @@ ITEM_BYTES = 2**16
 """What an item reads, where channels are put together in one."""
 SUM_BYTES = 2**14
 """Sums of the channels of an item of a weight gradient."""
-EFFICIENCY = 0.95
-"""Share of the peak rate with all lanes in use."""
-START_PRODUCTS = 4
-"""Products of a sum that take as long as starting and storing it."""
-START_VECTORS = 64
-"""Vectors that are multiplied in the time that it takes to start a plane, or a stride phase of one."""
-EXPOSED = 0.75
-"""Share of the time of reading and writing the arrays that no arithmetic hides."""
 
 
 @dataclass(frozen=True)
@@ -144,21 +136,6 @@ class DepthwiseNchw(CompiledAlgorithm):
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
         blocking = blocking_of(problem)
         return blocking.partial_bytes + threads * blocking.thread_bytes
-
-    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        """Multiply-adds of the lanes in use, and the arrays once, which prefetches hide behind each other in part."""
-        lanes, _, _ = runtime.tile_sizes(problem.dtype)
-        itemsize = np.dtype(problem.dtype).itemsize
-        peak = machine.multiply_adds_per_second[problem.dtype]
-        pixels, products = problem.output_size[2], math.prod(problem.kernel_size)
-        efficiency = EFFICIENCY * pixels / (-(-pixels // lanes) * lanes)
-        if problem.direction != "backward_weight":
-            efficiency *= products / (products + START_PRODUCTS)
-        starts = problem.batch * problem.groups * START_VECTORS * lanes * problem.phases
-        work = (problem.multiply_adds / efficiency + starts) / peak
-        elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
-        work += EXPOSED * elements * itemsize / machine.bytes_per_second
-        return machine.call_seconds + work / min(threads, MIN_ITEMS)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.NchwKernel:
         return loops.NchwKernel(problem, blocking_of(problem))

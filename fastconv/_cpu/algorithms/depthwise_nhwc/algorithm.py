@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from ...._algorithm import MAX_PHASES, Machine, Params
+from ...._algorithm import MAX_PHASES, Params
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from ...engine import runtime
@@ -18,10 +16,6 @@ PHASE_ROWS = 2
 """Rows of an item in each phase of a strided gradient, so that the lines all phases write stay in cache."""
 SPLIT_MULTIPLY_ADDS = 2**19
 """Arithmetic at least of a part of a weight gradient's rows."""
-EFFICIENCY = 0.85
-"""Share of the peak rate with all vectors in use."""
-SINGLE_USE = 0.01
-"""The same where elements are computed one by one: fewer channels than a vector has lanes."""
 
 
 class DepthwiseNhwc(CompiledAlgorithm):
@@ -40,16 +34,6 @@ class DepthwiseNhwc(CompiledAlgorithm):
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
         kernel = self.bind(problem, params)
         return kernel.shared_bytes + threads * kernel.thread_bytes
-
-    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        """Multiply-adds of whole vectors, and the arrays once."""
-        lanes, _, _ = runtime.tile_sizes(problem.dtype)
-        lane_use = problem.groups / (-(-problem.groups // lanes) * lanes) if problem.groups >= lanes else SINGLE_USE
-        rate = machine.multiply_adds_per_second[problem.dtype] * EFFICIENCY * lane_use
-        elements = sum(math.prod(shape) for shape in (problem.input_shape, problem.output_shape))
-        data_seconds = elements * np.dtype(problem.dtype).itemsize / machine.bytes_per_second
-        work = problem.multiply_adds / rate + data_seconds
-        return machine.call_seconds * 2 * problem.phases + work / min(threads, MIN_ITEMS)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.NhwcKernel | loops.NhwcGradient:
         if problem.direction == "backward_weight":

@@ -36,6 +36,8 @@ GRADIENT_TILES = 2
 WIDE = 16
 """Bands keep the full width unless that reads this many times more of the source than cutting it would: long runs are
 prefetched, while short rows of large images lie in a page each."""
+FEW_PIXELS = 128
+"""A row of so many pixels is more than the narrowest band."""
 UNIT_VECTORS = 8
 """Vectors of channels that are gathered together, at most."""
 UNIT_BYTES = 2**16
@@ -72,6 +74,14 @@ class Blocking:
     partial_bytes: int
 
 
+def reaches_little(problem: ConvProblem) -> bool:
+    """Whether a few pixels read so little of the source that scratch memory is out of the question."""
+    c = Correlation.of(problem)
+    pixels = (1, loops.ROWS, FEW_PIXELS)
+    read = math.prod(n * step + reach for n, step, reach in zip(pixels, c.step, c.reach, strict=True))
+    return c.channels * c.filters * c.step[2] * read * np.dtype(problem.dtype).itemsize <= SCRATCH_BYTES
+
+
 @functools.lru_cache(maxsize=1024)
 def blocking_of(problem: ConvProblem, lanes_along: str) -> Blocking:
     """The blocking for lanes along the "width" or the "channels"."""
@@ -81,7 +91,8 @@ def blocking_of(problem: ConvProblem, lanes_along: str) -> Blocking:
     band = _three(max(pixels, 1) for pixels in _class_pixels(c))
     unit = 1 if lanes_along == "width" else _unit(problem, c, band, lanes, itemsize)
     min_rows = min(band[1], loops.ROWS)
-    floors = ((1, 1, 1), (1, min_rows, 1), (1, min_rows, 4 * lanes if unit == 1 else 8))
+    least = lanes if unit == 1 else 1  # narrower bands would read as much
+    floors = ((1, 1, least), (1, min_rows, least), (1, min_rows, 4 * lanes if unit == 1 else 8))
     for floor in reversed(floors):
         while any(size > least for size, least in zip(band, floor, strict=True)):
             blocking = _blocking_with(c, band, unit, lanes, itemsize)

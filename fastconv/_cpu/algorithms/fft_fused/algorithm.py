@@ -5,43 +5,36 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ...._algorithm import ErrorBound, Machine, Operands, Params, unit_roundoff
+from ...._algorithm import ErrorBound, Operands, Params, unit_roundoff
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from ...engine import runtime
 from . import loops
-from .blocking import MAX_POINTS, MAX_PRODUCTS, SIZES, SPECTRA_BYTES, blocking_of, is_signal, radices, tiling
+from .blocking import (
+    MAX_POINTS,
+    MAX_PRODUCTS,
+    SIZES,
+    SPECTRA_BYTES,
+    blocking_of,
+    is_signal,
+    pixels,
+    radices,
+    reach,
+    tiling,
+)
 
-CANDIDATES = 5
-"""Sizes of tiles that the tuner tries."""
-# Multiply-adds that take as long as what is done to a point of a pair of tiles:
-TRANSFORM = 2.75
-"""a halving of a transform there or back;"""
-TRANSPOSES = 7
-"""transposes and loads, in halvings;"""
-LONG_TWIDDLES = 14
-"""twiddles between the two passes of a signal's long transform;"""
-STORED = 25
-"""storing a spectrum that is not multiplied as it is made;"""
-PRODUCT = 10
-"""a product of spectra."""
-UNCACHED = 1.15
-"""Factor for tiles that take more than ``CACHED_BYTES`` together with their kernel's spectrum."""
+SHORTLIST = 5
+"""Sizes of tiles, those of the least arithmetic, that are estimated."""
+STEPS_BETWEEN = 7
+"""Transposes and loads of a transform, in halvings."""
 CACHED_BYTES = 2**20
-CONFLICTING = 1.06
-"""Factor for rows that a first stage reads from the same sets of a first-level cache."""
+"""Spectra of a group's kernels that stay in L2."""
 SETS_BYTES = 4096
-READ_AGAIN = 0.2
-"""Time to read all kernels' spectra for every pair of tiles, as a share of the time to copy them."""
-SINGLE_BYTES = 60
-"""Bytes that are copied in the time it takes to move an element that is not beside its neighbours."""
-EXPOSED = 0.2
-"""Share of the time of reading and writing the arrays that no arithmetic hides."""
-KERNEL = 1.2
-"""Time of a kernel's transform over that of a pair of tiles."""
+"""Rows that a first stage reads at multiples of this lie in the same sets of a first-level cache."""
 
 
 class FftFused(CompiledAlgorithm):
@@ -61,29 +54,49 @@ class FftFused(CompiledAlgorithm):
             and bool(_tiles(problem))
         )
 
-    def parameters(self, problem: ConvProblem) -> list[Params]:
+    def choices(self, problem: ConvProblem) -> Sequence[Params]:
         return [{"height": height, "width": width} for height, width in _tiles(problem)]
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
         blocking = blocking_of(problem, params["height"], params["width"])
         return blocking.shared_bytes + threads * blocking.thread_bytes
 
-    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        """Arithmetic, what of the arrays and of spectra is not in cache, and elements that are copied one by one."""
+    def items(self, problem: ConvProblem, params: Params) -> int:
+        blocking = blocking_of(problem, params["height"], params["width"])
+        return problem.groups * (blocking.partials if blocking.is_gradient else problem.batch * blocking.pairs)
+
+    def counts(self, problem: ConvProblem, params: Params) -> Mapping[str, float]:
+        """Halvings of transforms, products of spectra, spectra that are read, and rows that get in each other's way."""
         height, width = params["height"], params["width"]
-        itemsize, blocking = np.dtype(problem.dtype).itemsize, blocking_of(problem, height, width)
-        elements = math.prod(problem.input_shape) + math.prod(problem.output_shape)
-        spectra, pairs = 2 * height * width * math.prod(problem.weight_shape[:2]), problem.batch * blocking.pairs
-        moved = EXPOSED * elements * itemsize
-        if spectra * itemsize > CACHED_BYTES:
-            moved += 2 * spectra * itemsize
-        if spectra * itemsize > CACHED_BYTES * problem.groups:
-            moved += READ_AGAIN * (1 + blocking.is_gradient) * pairs * spectra * itemsize
-        if problem.layout == "channels_last" and problem.in_channels * problem.out_channels > 1:
-            moved += SINGLE_BYTES * elements
-        work = _operations(problem, height, width) / machine.multiply_adds_per_second[problem.dtype]
-        items = problem.groups * (blocking.partials if blocking.is_gradient else pairs)
-        return machine.call_seconds + (work + moved / machine.bytes_per_second) / min(threads, items)
+        _, tiles = tiling(problem, height, width)
+        item, points, groups = np.dtype(problem.dtype).itemsize, height * width, problem.groups
+        channels, filters = problem.in_channels // groups, problem.out_channels // groups
+        pairs = problem.batch * -(-math.prod(tiles) // 2)
+        transformed, kernels = points * groups * pairs * (channels + filters), points * groups * channels * filters
+        halvings = transformed * math.log2(points)
+        lanes, _, _ = runtime.tile_sizes(problem.dtype)
+        spectra, tile = 2 * points * channels * filters * item, 4 * points * item
+        is_long = is_signal(problem)
+        return {
+            "halving_products": halvings,
+            "point_products": transformed,
+            "spectrum_products": kernels * pairs,
+            "kernel_halving_products": kernels * math.log2(points),
+            "kernel_point_products": kernels,
+            "lone_products": transformed if channels * filters == 1 else 0,
+            "long_halving_products": halvings if is_long else 0,
+            "long_point_products": transformed if is_long else 0,
+            "beyond_l1_halving_products": halvings if tile > 2**19 else 0,
+            "beyond_l2_halving_products": halvings if tile > 2**20 else 0,
+            "conflicting_products": halvings if width // radices(width)[0] * 2 * lanes * item % SETS_BYTES == 0 else 0,
+            **{f"down_{odd}_products": halvings if height % odd == 0 else 0 for odd in (3, 5)},
+            **{f"across_{odd}_products": halvings if width % odd == 0 else 0 for odd in (3, 5)},
+            "spectra_bytes": spectra * groups,
+            "read_spectra_bytes": pairs * spectra,
+            "streamed_spectra_bytes": pairs * spectra if spectra > CACHED_BYTES else 0,
+            "pair_steps": pairs * groups,
+            "kernel_steps": groups * channels * filters,
+        }
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
         return _error_bound(problem)
@@ -103,41 +116,30 @@ class FftFused(CompiledAlgorithm):
         return loops.FftFusedKernel(problem, blocking_of(problem, params["height"], params["width"]))
 
 
+HEIGHTS, WIDTHS = (sizes.ravel() for sizes in np.meshgrid(SIZES, SIZES, indexing="ij"))
+IS_LONG = (WIDTHS <= 2 * HEIGHTS) & (HEIGHTS <= 4 * WIDTHS)
+"""Shapes of tiles that a signal is cut into."""
+
+
 @functools.lru_cache(maxsize=1024)
 def _tiles(problem: ConvProblem) -> list[tuple[int, int]]:
-    """Sizes of tiles, the one with the lowest estimate first."""
-    kernels, itemsize = math.prod(problem.weight_shape[:2]), np.dtype(problem.dtype).itemsize
-    most = min(MAX_POINTS, MAX_PRODUCTS * problem.groups // kernels, SPECTRA_BYTES // (2 * itemsize * kernels))
-    found = []
-    for height in SIZES:
-        for width in SIZES:
-            if height * width > most or (is_signal(problem) and not width / 2 <= height <= 4 * width):
-                continue
-            if tiling(problem, height, width)[0][0] > 0:
-                found.append((height, width))
-    return sorted(found, key=lambda tile: _operations(problem, *tile))[:CANDIDATES]
-
-
-def _operations(problem: ConvProblem, height: int, width: int) -> float:
-    """Multiply-adds that take as long on one thread: transforms of pairs of tiles and of kernels, and products."""
-    _, tiles = tiling(problem, height, width)
-    itemsize = np.dtype(problem.dtype).itemsize
-    points, lone = height * width, problem.in_channels == problem.out_channels == problem.groups
-    channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
-    pairs = problem.batch * -(-math.prod(tiles) // 2)
-    one = TRANSFORM * (math.log2(points) + TRANSPOSES)
+    """The sizes of tiles that take the least arithmetic: about 1 multiply-add for every halving of a point and step
+    between stages, and 4 for every product of spectra."""
+    kernels, item = math.prod(problem.weight_shape[:2]), np.dtype(problem.dtype).itemsize
+    most = min(MAX_POINTS, MAX_PRODUCTS * problem.groups // kernels, SPECTRA_BYTES // (2 * item * kernels))
+    points, (below, behind), (rows, columns) = HEIGHTS * WIDTHS, reach(problem), pixels(problem)
     if is_signal(problem):
-        one += LONG_TWIDDLES
-    fused = lone and problem.direction != "backward_weight"
-    if not fused:
-        one += STORED
-    if (2 + is_signal(problem)) * 2 * points * itemsize > CACHED_BYTES:
-        one *= UNCACHED
-    lanes, _, _ = runtime.tile_sizes(problem.dtype)
-    if width // radices(width)[0] * 2 * lanes * itemsize % SETS_BYTES == 0:
-        one *= CONFLICTING
-    per_pair = (channels + filters) * one + channels * filters * PRODUCT
-    return points * problem.groups * (pairs * per_pair + channels * filters * KERNEL * one)
+        results = points - behind
+        fits = (points <= most) & IS_LONG & (results > 0)
+        tiles = -(-columns // np.maximum(results, 1))
+    else:
+        fits = (points <= most) & (below < HEIGHTS) & (behind < WIDTHS)
+        tiles = -(-rows // np.maximum(HEIGHTS - below, 1)) * -(-columns // np.maximum(WIDTHS - behind, 1))
+    channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
+    pairs, halvings = problem.batch * -(-tiles // 2), np.log2(points) + STEPS_BETWEEN
+    work = points * (pairs * ((channels + filters) * halvings + 4 * channels * filters) + channels * filters * halvings)
+    order = np.argsort(np.where(fits, work, np.inf), kind="stable")[: min(SHORTLIST, int(fits.sum()))]
+    return [(int(HEIGHTS[place]), int(WIDTHS[place])) for place in order]
 
 
 def _error_bound(problem: ConvProblem) -> ErrorBound:

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ...._algorithm import Algorithm, ErrorBound, Machine, Operands, Params, Resources, unit_roundoff
+from ...._algorithm import ErrorBound, Operands, Params, Resources, unit_roundoff
 from ...._problem import ConvProblem, Sizes
 from ... import blas, epilogue
 from ...blocks import Box, Scratch, cut, run, scratch_bytes
+from ...cost.counts import ITEM_BYTES
+from ...cost.fitted import Fitted
 from ...nonfinite import compute_again
 from .kernel_spectra import Kernels
 from .overlap_save import BLOCK_BYTES, Blocking, Tile, blocking, is_transformable, sizes_of, tiling
@@ -26,32 +28,24 @@ from .spectra import Spectra
 
 SIDES = tuple(side for power in range(4, 22) for side in (2**power, 3 * 2 ** (power - 1)))
 """Candidates for the size of a tile along an axis."""
-CANDIDATES = 5
 MIN_BLOCK_BYTES = 2**14
 """Bytes of tiles that are transformed together at least, where scratch memory is limited."""
 SPECTRA_BYTES = 2**28
 """Tiles whose kernel spectra take more than this are considered only where all tiles do."""
 
-# Rates as fractions of the machine's multiply-adds per second.
-TRANSFORM_RATE = 0.25
-MATRIX_RATE = 0.4
-PLANE_RATE = 0.08
-CALLS_PER_CALL, CALLS_PER_BLOCK = 100, 30
-TYPICAL = Machine(multiply_adds_per_second={"float32": 4e10, "float64": 2e10})
-"""What default tiles are chosen for; they must not depend on measurements."""
 
-
-class FftScipy(Algorithm):
+class FftScipy(Fitted):
     """Products of spectra instead of sums of products."""
 
     name = "fft_scipy"
     dtypes = frozenset({"float32", "float64", "complex64", "complex128"})
     exact_on_integers = False
+    max_candidates = 5
 
     def supports(self, problem: ConvProblem) -> bool:
         return is_transformable(problem)
 
-    def parameters(self, problem: ConvProblem) -> list[Params]:
+    def choices(self, problem: ConvProblem) -> Sequence[Params]:
         return [{"tile": side} for side in _sides(problem)]
 
     def fitting(self, problem: ConvProblem, limit_bytes: int) -> Params | None:
@@ -68,10 +62,29 @@ class FftScipy(Algorithm):
         # scipy.fft allocates what it returns: spectra and results of a block for every thread.
         return scratch_bytes(*sizes) + 2 * sum(sizes[1:])
 
-    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+    def items(self, problem: ConvProblem, params: Params) -> int:
+        return blocking(problem, **params).task_count
+
+    def counts(self, problem: ConvProblem, params: Params) -> Mapping[str, float]:
+        """Halvings of transforms, products by matrices and by planes, copies, and calls of NumPy and SciPy."""
         blocks = blocking(problem, **params)
-        at_once = max(1, min(threads, blocks.task_count))
-        return CALLS_PER_CALL * machine.numpy_call_seconds + _seconds(blocks, machine) / at_once
+        t, item = blocks.tiling, ITEM_BYTES[problem.dtype]
+        channels, kernels = problem.groups * (t.sources + t.targets), problem.groups * t.sources * t.targets
+        points, kernel_points = t.tile_count * channels * math.prod(t.tile), kernels * math.prod(t.kernel_tile)
+        halvings = sum(math.log2(size) for size in t.tile[3 - t.rank :])
+        products = t.tile_count * kernels * math.prod(t.spectrum)
+        rounds = blocks.block_count * (3 if problem.direction == "backward_weight" else 1)
+        return {
+            "halving_products": halvings * points,
+            "kernel_halving_products": halvings * kernel_points,
+            "matrix_spectrum_products": products if t.by_matrices else 0,
+            "plane_spectrum_products": 0 if t.by_matrices else products,
+            "point_bytes": points * item,
+            "kernel_point_bytes": kernel_points * item,
+            "read_spectra_bytes": rounds * kernel_points * item if t.by_matrices else 0,
+            "tile_steps": t.tile_count * (1 + len(t.phases)),
+            "task_steps": blocks.task_count,
+        }
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
         return _error_bound(problem)
@@ -112,7 +125,7 @@ def _scratch_bytes(blocks: Blocking, threads: int) -> tuple[int, int, int, int]:
 
 @functools.lru_cache(maxsize=1024)
 def _sides(problem: ConvProblem) -> list[int]:
-    """Tile sizes that differ, the one with the lowest estimate first."""
+    """Tile sizes that differ, up to the one that an image fits into."""
     found: dict[Sizes, int] = {}
     for side in SIDES:
         made = tiling(problem, side)
@@ -122,34 +135,7 @@ def _sides(problem: ConvProblem) -> list[int]:
     itemsize = Spectra(tiling(problem, SIDES[0])).spectral_dtype.itemsize
     sides = list(found.values())
     light = [side for side in sides if tiling(problem, side).kernel_spectra * itemsize <= SPECTRA_BYTES]
-    return sorted(light or sides[:1], key=lambda side: _seconds(blocking(problem, side), TYPICAL))[:CANDIDATES]
-
-
-def _seconds(blocks: Blocking, machine: Machine) -> float:
-    """Estimate on one thread: transforms, products, copies and calls."""
-    t, problem = blocks.tiling, blocks.tiling.problem
-    is_complex, double = problem.dtype.startswith("complex"), problem.dtype in ("float64", "complex128")
-    rate = machine.multiply_adds_per_second["float64" if double else "float32"]
-    channels, kernels = problem.groups * (t.sources + t.targets), problem.groups * t.sources * t.targets
-    points, kernel_points = t.tile_count * channels * math.prod(t.tile), kernels * math.prod(t.kernel_tile)
-    # 2.5 n log2 n operations per real transform of n points, twice that for a complex one.
-    stages = sum(math.log2(size) for size in t.tile[3 - t.rank :])
-    transforms = 2.5 * (1 + is_complex) * stages * (points + kernel_points)
-    # A complex product is four real ones.
-    products = 4 * t.tile_count * kernels * math.prod(t.spectrum)
-    product_rate = MATRIX_RATE if t.by_matrices else PLANE_RATE
-    # Tiles and kernels are gathered, transformed and copied; a block reads all kernels' spectra, or adds to them.
-    rounds = blocks.block_count * (3 if problem.direction == "backward_weight" else 1)
-    copied = 4 * points + 10 * kernel_points + rounds * kernel_points * t.by_matrices
-    if problem.direction == "backward_input" and len(t.phases) < math.prod(problem.stride):
-        copied += math.prod(problem.input_shape)  # cleared first
-    calls = t.tile_count * (4 + 4 * len(t.phases)) + CALLS_PER_BLOCK * blocks.task_count
-    return (
-        transforms / (rate * TRANSFORM_RATE)
-        + products / (rate * product_rate)
-        + copied * np.dtype(problem.dtype).itemsize / machine.bytes_per_second
-        + calls * machine.numpy_call_seconds
-    )
+    return light or sides[:1]
 
 
 def _error_bound(problem: ConvProblem) -> ErrorBound:

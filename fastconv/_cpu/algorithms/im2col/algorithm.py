@@ -12,39 +12,26 @@ bounded and run in parallel, kernels of one element read the input in place, and
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import groupby, pairwise, product
+from collections.abc import Iterator, Mapping
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
 
-from ...._algorithm import Algorithm, Machine, Operands, Params, Resources
+from ...._algorithm import Operands, Params, Resources
 from ...._problem import ConvProblem
 from ... import blas, epilogue
-from ...blocks import Box, Scratch, box_sizes, boxes, cut, run, runs, scratch_bytes, tap_windows
+from ...blocks import Box, Scratch, cut, run, scratch_bytes, tap_windows
+from ...cost.counts import ITEM_BYTES
+from ...cost.fitted import Fitted
+from .blocking import COLUMN_BYTES, MIN_COLUMN_BYTES, Blocking, blocking_of
 
-COLUMN_BYTES, MAX_COLUMN_BYTES, MIN_COLUMN_BYTES = 2**22, 2**26, 2**12
-"""Size of a block's columns: large enough for BLAS, small enough to stay in a shared cache; up to the second size where
-a tap would else be too few elements to copy at once, down to the third where scratch memory is limited."""
-COPY_ELEMENTS = 2**13
-"""Elements that make copying a tap worth its call."""
-BLOCK_MULTIPLY_ADDS = 2**31
-"""Arithmetic of one block, for KeyboardInterrupt's sake."""
-NARROW, WIDE = 128, 512
-"""Sides of a matrix that still make, and that surely make, an efficient product."""
-PARALLEL_PARTS = 8
-"""Independent tasks that a problem is cut into, where its sizes allow it."""
-SUMS_BLOCKS = 16
-"""Bound of the partial sums of a weight gradient, in the bytes of a block's columns."""
 MIN_PIXEL_CHANNELS = 8
 """Fewer channels of a group are not worth copying pixel by pixel; rows of pixels are copied then."""
-BLAS_EFFICIENCY = 0.75
 
 
-class Im2col(Algorithm):
+class Im2col(Fitted):
     """Matrix products over copied columns, in any dtype that BLAS has."""
 
     name = "im2col"
@@ -65,131 +52,33 @@ class Im2col(Algorithm):
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
         itemsize = np.dtype(problem.dtype).itemsize
-        sizes = _blocking(problem, **params).scratch_sizes(threads)
+        sizes = blocking_of(problem, **params).scratch_sizes(threads)
         return scratch_bytes(*(size * itemsize for size in sizes))
 
-    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        blocking, itemsize = _blocking(problem, **params), np.dtype(problem.dtype).itemsize
-        is_complex = problem.dtype.startswith("complex")
-        rate = machine.multiply_adds_per_second["float32" if problem.dtype in ("float32", "complex64") else "float64"]
-        pixels = problem.batch * math.prod(problem.output_size)
-        arithmetic = problem.multiply_adds * (4 if is_complex else 1) / (rate * BLAS_EFFICIENCY)
-        # Columns are written and read, with the pixels read before, or twice read and written after.
-        passes = 7 if problem.direction == "backward_input" else 3
-        taps = math.prod(problem.kernel_size)
-        copied = 0 if blocking.is_pointwise else passes * pixels * problem.in_channels * taps * itemsize
-        calls = blocking.block_count * len(blocking.parts) * (4 + 2 * taps)
-        arrays = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape, problem.weight_shape)) * itemsize
-        seconds = arithmetic + (copied + arrays) / machine.bytes_per_second + calls * machine.numpy_call_seconds
-        return 10 * machine.numpy_call_seconds + seconds / max(1, min(threads, blocking.task_count))
+    def items(self, problem: ConvProblem, params: Params) -> int:
+        return blocking_of(problem, **params).task_count
+
+    def counts(self, problem: ConvProblem, params: Params) -> Mapping[str, float]:
+        """Columns that are copied, and calls of NumPy, most of them tap by tap."""
+        blocking, taps = blocking_of(problem, **params), math.prod(problem.kernel_size)
+        pixels, blocks = problem.batch * math.prod(problem.output_size), blocking.block_count * len(blocking.parts)
+        columns = 0 if blocking.is_pointwise else pixels * problem.in_channels * taps * ITEM_BYTES[problem.dtype]
+        return {
+            "copied_bytes": columns,
+            "strided_copied_bytes": columns if max(problem.stride) > 1 else 0,
+            "last_copied_bytes": columns if problem.layout == "channels_last" else 0,
+            "copied_row_bytes": columns / max(problem.output_size[2], 1),
+            "block_steps": blocks,
+            "tap_steps": blocks * taps,
+            "group_steps": blocks * problem.groups,
+        }
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
-        execution = _Execution(_blocking(problem, **params), operands, resources)
+        execution = _Execution(blocking_of(problem, **params), operands, resources)
         with np.errstate(all="ignore"), blas.one_thread():
             getattr(execution, problem.direction)()
         if problem.direction != "backward_weight":
             epilogue.apply(problem, operands)
-
-
-@dataclass(frozen=True)
-class _Blocking:
-    """How a problem is cut: a function of the problem alone."""
-
-    problem: ConvProblem
-    max_pixels: int
-    parts: list[slice]
-    """Input channels of a group that one task takes; the gradients' tasks are cut so, forward's are not."""
-    lanes: int
-    """Partial sums of backward_weight; lane l adds up the blocks l, l + lanes..."""
-
-    @property
-    def pixels(self) -> tuple[int, ...]:
-        """(image, output d, h, w)."""
-        return (self.problem.batch, *self.problem.output_size)
-
-    @property
-    def block(self) -> tuple[int, ...]:
-        """Sizes of the largest block."""
-        return box_sizes(self.pixels, self.max_pixels)
-
-    @property
-    def block_count(self) -> int:
-        return math.prod(-(-size // max(1, length)) for size, length in zip(self.pixels, self.block, strict=True))
-
-    @property
-    def task_count(self) -> int:
-        """Length of ``tasks``, without making the list."""
-        blocks = self.block_count
-        if self.problem.direction == "backward_input":
-            blocks = -(-self.problem.batch // max(1, self.block[0]))
-        elif self.problem.direction == "backward_weight":
-            blocks = self.lanes
-        return blocks * len(self.parts)
-
-    def tasks(self) -> list[tuple[list[Box], slice, int]]:
-        """What runs in parallel: (blocks, channels, lane). No two tasks write the same elements."""
-        blocks = boxes(self.pixels, self.max_pixels)
-        if self.problem.direction == "forward":
-            return [([box], part, 0) for box in blocks for part in self.parts]
-        if self.problem.direction == "backward_input":
-            images = [list(group) for _, group in groupby(blocks, key=lambda box: box[0].start)]
-            return [(group, part, 0) for group in images for part in self.parts]
-        return [(blocks[lane :: self.lanes], part, lane) for part in self.parts for lane in range(self.lanes)]
-
-    @property
-    def part_rows(self) -> int:
-        """Rows of the largest column matrix over all groups."""
-        taps = math.prod(self.problem.kernel_size)
-        return self.problem.groups * max(part.stop - part.start for part in self.parts) * taps
-
-    @property
-    def is_pointwise(self) -> bool:
-        """Whether the columns are the input itself."""
-        p = self.problem
-        return p.kernel_size == p.stride == (1, 1, 1) and not any(map(any, p.padding))
-
-    def scratch_sizes(self, threads: int) -> tuple[int, ...]:
-        """Elements of the weights (or their partial sums), and per thread of columns, pixel matrix and product."""
-        p = self.problem
-        pixels = math.prod(self.block)
-        is_gradient = p.direction == "backward_weight"
-        slots = max(1, min(threads, self.task_count))
-        return (
-            math.prod(p.weight_shape) * (self.lanes if is_gradient else 1),
-            slots * pixels * self.part_rows,
-            slots * pixels * p.out_channels,
-            slots * p.out_channels // p.groups * self.part_rows * is_gradient,
-        )
-
-
-@functools.lru_cache(maxsize=256)
-def _blocking(problem: ConvProblem, column_bytes: int | None = None) -> _Blocking:
-    itemsize = np.dtype(problem.dtype).itemsize
-    taps, pixels = math.prod(problem.kernel_size), math.prod(problem.output_size)
-    channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
-    parts = [slice(0, channels)]
-    if problem.direction != "forward" and channels:
-        # The weight gradient's tasks share no images; those of the input gradient do where there are few.
-        wanted = (
-            PARALLEL_PARTS if problem.direction == "backward_weight" else -(-PARALLEL_PARTS // max(1, problem.batch))
-        )
-        parts = runs(channels, -(-channels // max(1, min(wanted, channels * taps // NARROW))))
-    rows = max(1, problem.groups * (parts[0].stop - parts[0].start) * taps)
-    max_bytes, column_bytes = column_bytes or MAX_COLUMN_BYTES, column_bytes or COLUMN_BYTES
-    fitting, largest = column_bytes // (itemsize * rows), max_bytes // (itemsize * rows)
-    fitting = max(fitting, min(largest, COPY_ELEMENTS * taps // rows))
-    most = max(1, min(fitting, BLOCK_MULTIPLY_ADDS // (rows * max(1, filters))))
-    if problem.direction == "forward":
-        most = min(most, max(-(-problem.batch * pixels // PARALLEL_PARTS), NARROW))
-        if problem.layout == "channels_first":
-            # Images lie apart: a block of several has to be copied to its place.
-            most = min(most, max(pixels, WIDE))
-    blocking = _Blocking(problem, most, parts, 1)
-    if problem.direction == "backward_weight":
-        room = SUMS_BLOCKS * column_bytes // (itemsize * max(1, math.prod(problem.weight_shape)))
-        lanes = max(1, min(blocking.block_count, PARALLEL_PARTS // len(parts), room))
-        blocking = _Blocking(problem, most, parts, lanes)
-    return blocking
 
 
 class _Execution:
@@ -199,7 +88,7 @@ class _Execution:
     (group, tap * channel, pixel) of a channels-last problem is stored with pixels outermost.
     """
 
-    def __init__(self, blocking: _Blocking, operands: Operands, resources: Resources):
+    def __init__(self, blocking: Blocking, operands: Operands, resources: Resources):
         self.blocking = blocking
         self.problem = problem = blocking.problem
         self.operands = operands

@@ -7,11 +7,12 @@ gathering of pixels in place of the copy of the right-hand matrix (Chetlur et al
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from ...._algorithm import MAX_PHASES, Machine, Operands, Params
+from ...._algorithm import MAX_PHASES, Operands, Params
 from ...._correlation import Correlation
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
@@ -47,8 +48,6 @@ STORED_COPIES = 4
 """Copies of an element into a panel that take as long as adding up and storing one of the weight gradient."""
 PARTIAL_BYTES = 2**24
 """All partial sums of a weight gradient together."""
-START_PRODUCTS = 4
-"""Products of a sum that take as long as starting and storing it."""
 COPIED_DEPTH = 512
 """Depth of a panel beside pixels that are copied: their sums are added up less often."""
 MAX_TRANSPOSED_VECTORS = 4
@@ -185,7 +184,7 @@ class ImplicitGemm(CompiledAlgorithm):
 
     def fitting(self, problem: ConvProblem, limit_bytes: int) -> Params | None:
         """A weight gradient is cut into fewer partial sums, and blocks become smaller, until they fit."""
-        params, least = dict(self.parameters(problem)[0]), runtime.tile_sizes(problem.dtype)[2]
+        params, least = dict(self._blocking(problem, PANEL_DEPTH, BLOCK_BYTES)), runtime.tile_sizes(problem.dtype)[2]
         while self.workspace(problem, params, 1) > limit_bytes:
             if params["splits"] > 1:
                 params["splits"] //= 2
@@ -265,41 +264,56 @@ class ImplicitGemm(CompiledAlgorithm):
         kernel = self.bind(problem, params)
         return kernel.shared_bytes + threads * kernel.thread_bytes
 
-    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        """Padded tiles at the peak rate, band and panels packed from it as copies, the weights once per call."""
-        _, _, columns = runtime.tile_sizes(problem.dtype)
-        itemsize = np.dtype(problem.dtype).itemsize
-        taps = math.prod(problem.kernel_size)
-        size, gradient = _Product.of(problem), _Gradient.of(problem)
-        rate = machine.multiply_adds_per_second[problem.dtype] * 0.9
+    def loop(self, problem: ConvProblem, params: Params) -> str:
+        return " ".join([self.name, params["columns"], *([params["weights"]] if "weights" in params else [])])
+
+    def counts(self, problem: ConvProblem, params: Params) -> Mapping[str, float]:
+        """Products of whole tiles, what is packed and read how often, and sums that are added up block by block."""
+        _, rows, columns = runtime.tile_sizes(problem.dtype)
+        item, groups = np.dtype(problem.dtype).itemsize, problem.groups
         if problem.direction == "backward_weight":
-            filters = gradient.width
-            rate *= filters / _round_up(filters, columns)
-        else:
-            filters = size.filters
-            products = size.cost(params["columns"], params["weights"], params["depth"])
-            rate *= size.pixels * filters * size.reduction / products
-            rate *= problem.reduction / (problem.reduction + START_PRODUCTS)
-        by_pixels = params["columns"] == "pixels"
-        # Strided pixels are copied one by one, where there is no code for the stride.
-        band = 0.0 if _is_in_place(problem) else (2 if problem.stride[2] in (1, 2, 4) else 8) / max(taps, 1)
-        packed_bytes = problem.multiply_adds / filters * itemsize * ((1 if by_pixels else 0) + band)
-        if problem.direction == "backward_weight":
-            packed_bytes += 2 * problem.multiply_adds / max(min(params["span"], gradient.rows), 1) * itemsize
-        if problem.direction == "backward_input" and problem.stride[2] > 1:
-            packed_bytes *= 4  # phases are short, and their results are spread
-        data_bytes = sum(math.prod(s) for s in (problem.input_shape, problem.output_shape)) * itemsize
-        if problem.direction == "backward_weight":
-            is_direct = gradient.is_stored and params["splits"] == 1
-        else:
-            is_direct = params["weights"] == "in_place" or (not by_pixels and size.pixels <= params["span"])
-        weight_bytes = (1 if is_direct else 4) * math.prod(problem.weight_shape) * itemsize
-        work, weight_seconds = problem.multiply_adds / rate, weight_bytes / machine.bytes_per_second
-        is_streaming = problem.direction != "backward_weight" and params["weights"] == "in_place"
-        work = max(work, weight_seconds) if is_streaming else work + weight_seconds
-        work += packed_bytes / (4 * machine.bytes_per_second) + data_bytes / machine.bytes_per_second
-        calls = problem.phases if is_direct else problem.phases + 1
-        return machine.call_seconds * calls + work / min(threads, MIN_ITEMS)
+            product = _Gradient.of(problem)
+            pixels = max(problem.batch * math.prod(problem.output_size), 1)
+            sums, blocks = product.rows * product.width * groups, -(-pixels // params["depth"])
+            parts = -(-product.width // max(params["filters"], 1))
+            by_column = pixels * _round_up(product.width, columns) * groups
+            return {
+                "tile_products": by_column * _round_up(product.rows, rows),
+                "column_tile_products": by_column * product.rows,
+                "packed_bytes": pixels * product.width * groups * item * -(-product.rows // max(params["span"], 1)),
+                "streamed_bytes": pixels
+                * product.rows
+                * groups
+                * item
+                * -(-product.width // max(params["filters"], 1)),
+                "split_bytes": params["splits"] * sums * item,
+                "summed_bytes": blocks * sums * item,
+                "tile_steps": blocks * groups * product.rows * -(-product.width // columns),
+            }
+        c, size = Correlation.of(problem), _Product.of(problem)
+        depth, pixels, filters = max(c.channels * math.prod(c.taps), 1), size.pixels, size.filters
+        matrices = problem.groups * math.prod(c.phases)
+        blocks, spans = -(-depth // params["depth"]), -(-pixels // max(params["span"], 1))
+        parts = -(-filters // max(params["filters"], 1))
+        by_pixels, by_filters = (
+            _round_up(pixels, columns) * depth * matrices,
+            _round_up(filters, columns) * depth * matrices,
+        )
+        sums = blocks * pixels * filters * matrices
+        return {
+            "column_tile_products": by_pixels * filters,
+            "tile_products": by_pixels * _round_up(filters, rows),
+            "short_tile_products": by_pixels * filters / min(1.0, (filters + 1) / (min(filters, rows) + 2)),
+            "filter_tile_products": pixels * by_filters,
+            "filter_row_tile_products": _round_up(pixels, rows) * by_filters,
+            "summed_bytes": sums * item,
+            "crossing_bytes": sums * item * min(1.0, columns / size.plane),
+            "packed_bytes": pixels * depth * matrices * item * parts,
+            "packed_weight_bytes": filters * depth * matrices * item,
+            "read_weight_bytes": filters * depth * matrices * item * spans,
+            "tile_steps": blocks * matrices * -(-pixels // columns) * -(-filters // rows),
+            "item_steps": matrices * spans * parts,
+        }
 
     def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
         if problem.direction == "backward_weight" or params["weights"] == "in_place":

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
-from ...._algorithm import Algorithm, Machine, Operands, Params, Resources
+from ...._algorithm import Operands, Params, Resources
 from ...._problem import ConvProblem
 from ... import epilogue
+from ...cost.fitted import Fitted
 from . import loops
 
-LOOP_MULTIPLY_ADDS_PER_SECOND = 2e8
 
-
-class Reference(Algorithm):
+class Reference(Fitted):
     """The oracle inside the library, and what remains when nothing else fits."""
 
     name = "reference"
@@ -21,12 +21,12 @@ class Reference(Algorithm):
     def supports(self, problem: ConvProblem) -> bool:
         return True
 
-    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+    def counts(self, problem: ConvProblem, params: Params) -> Mapping[str, float]:
         """Every element of the result looks at all taps, also where the stride lets few of them reach it."""
         looked_at = problem.multiply_adds
         if problem.direction == "backward_input":
             looked_at = problem.batch * math.prod(problem.input_size) * math.prod(problem.weight_shape)
-        return machine.call_seconds + looked_at / (LOOP_MULTIPLY_ADDS_PER_SECOND * threads)
+        return {"looked_at_products": looked_at}
 
     def execute(self, problem: ConvProblem, params: Params, operands: Operands, resources: Resources) -> None:
         loops.execute(problem, operands, resources.threads)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from ...._algorithm import MAX_PHASES, Machine, Params
+from ...._algorithm import MAX_PHASES, Params
 from ...._correlation import Correlation
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
@@ -14,8 +12,6 @@ from ...engine import runtime
 from ..depthwise_nhwc.algorithm import MIN_ITEMS, all_pixels_reach, parts_of, splits_of
 from . import loops
 
-TURN_PRODUCTS = 10
-"""Multiply-adds in the time that it takes to turn an element."""
 BAND_BYTES = 2**15
 """Of the rows of the source that are copied for one vector of filters: what a first-level cache holds."""
 WIDE_BYTES = 2**15
@@ -52,19 +48,6 @@ class SmallGroups(CompiledAlgorithm):
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
         kernel = self.bind(problem, params)
         return kernel.shared_bytes + threads * kernel.thread_bytes
-
-    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        """Multiply-adds and the arrays once, which are transposed where channels are not neighbours in memory.
-
-        Taps around the source, which are left out, make up for what tiles lose.
-        """
-        shapes = problem.input_shape, problem.output_shape, problem.weight_shape
-        data_seconds = sum(map(math.prod, shapes)) * np.dtype(problem.dtype).itemsize / machine.bytes_per_second
-        products = problem.multiply_adds
-        if problem.layout != "channels_last":
-            products += TURN_PRODUCTS * (math.prod(problem.input_shape) + math.prod(problem.output_shape))
-        work = products / machine.multiply_adds_per_second[problem.dtype] + data_seconds
-        return machine.call_seconds * 2 * problem.phases + work / min(threads, MIN_ITEMS)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.SmallGroupsKernel | loops.SmallGroupsGradient:
         band, columns = _band(problem)

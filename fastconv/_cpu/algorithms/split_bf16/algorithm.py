@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ...._algorithm import MAX_PHASES, Algorithm, ErrorBound, Machine, Operands, Params, Resources
+from ...._algorithm import MAX_PHASES, ErrorBound, Operands, Params, Resources
 from ...._problem import ConvProblem
+from ...cost.counts import ITEM_BYTES, count, whole
+from ...cost.fitted import Fitted
 from ...nonfinite import compute_again
 from . import loops
 
@@ -37,7 +40,7 @@ PASS_BYTES = (2**21, 2**23, 2**20)
 """Sizes of the converted operands of one pass of a weight gradient."""
 
 
-class SplitBf16(Algorithm):
+class SplitBf16(Fitted):
     """On ISA levels that multiply bfloat16; exact for integers of up to 8 bits."""
 
     name = "split_bf16"
@@ -51,7 +54,7 @@ class SplitBf16(Algorithm):
             return False
         return min(problem.in_channels, problem.out_channels) // problem.groups >= MIN_CHANNELS
 
-    def parameters(self, problem: ConvProblem) -> list[Params]:
+    def choices(self, problem: ConvProblem) -> Sequence[Params]:
         sizes = [int(size * loops.source_bytes()) for size in SOURCE_SIZES]
         if problem.direction == "backward_weight":
             sizes = list(PASS_BYTES)
@@ -61,8 +64,23 @@ class SplitBf16(Algorithm):
         kernel = _kernel(problem, params["products"], params["bytes"])
         return kernel.shared_bytes + threads * kernel.thread_bytes
 
-    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        return machine.call_seconds * 3 + _seconds(problem, params, machine) / threads
+    def counts(self, problem: ConvProblem, params: Params) -> Mapping[str, float]:
+        """Products of pieces in whole tiles, and what is converted and stored with channels filled up."""
+        item = ITEM_BYTES[problem.dtype]
+        channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
+        source, result = math.prod(problem.input_shape) * item, math.prod(problem.output_shape) * item
+        if problem.direction == "backward_input":
+            channels, filters, source, result = filters, channels, result, source
+        products = params["products"] * count(problem, "products")
+        by_channel, by_half, by_tile = whole(channels, 32), whole(filters, 16), whole(filters, 32)
+        weights = math.prod(problem.weight_shape) * item
+        return {
+            "tile_products": products * by_channel * by_tile,
+            "half_tile_products": products * by_channel * by_half,
+            "converted_bytes": source * by_channel,
+            "converted_result_bytes": result * by_half,
+            "converted_weight_bytes": weights * by_channel * by_half,
+        }
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
         """The error of the pieces and of float32 sums of all products; what underflows is negligible."""
@@ -121,16 +139,3 @@ def _in_memory(problem: ConvProblem, operands: Operands) -> Operands:
         for name in ("input", "weight", "output", "bias", "add")
     }
     return Operands(**arrays, packed=operands.packed)  # type: ignore[arg-type]
-
-
-def _seconds(problem: ConvProblem, params: Params, machine: Machine) -> float:
-    """Products near the peak rate, and the conversion of source and weights and the storing of sums as copies."""
-    channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
-    if problem.direction == "backward_input":
-        channels, filters = filters, channels
-    filled = -(-channels // 32) * 32 * -(-filters // 32) * 32 / (channels * filters)
-    rate = machine.multiply_adds_per_second["float32"] * loops.rate()
-    products = params["products"] * problem.multiply_adds * filled / (0.85 * rate)
-    moved = 4 * (2 * math.prod(problem.input_shape) + 2 * math.prod(problem.output_shape))
-    weights = 12 * math.prod(problem.weight_shape)
-    return products + (moved + weights) / machine.bytes_per_second

@@ -1,0 +1,130 @@
+"""Non-negative least squares: the coefficients of the cost models from measured times.
+
+Every row is divided by its time, so that relative errors count, and weighted by how near the fastest of its problem it
+is: what is never chosen need not be known well. Rounds of reweighting make an estimate half as large as the time as bad
+as one twice as large.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import nnls
+
+from fastconv import ConvProblem
+from fastconv._algorithm import Machine
+from fastconv._backend import find_algorithm
+from fastconv._cpu.cost.counts import GENERAL, general
+from fastconv._cpu.cost.fitted import Fitted
+from fastconv._cpu.cost.model import Units
+
+from .table import Measured
+
+MIN_ESTIMATE = 0.02
+ROUNDS, TOLERATED = 5, 1.0
+"""Rounds of reweighting, and the relative error from which on a row counts less."""
+NEARNESS = 0.5
+"""Rows weigh as this power of the fastest time over theirs."""
+OUTLIERS = 0.005
+"""Share of the rows that are faster than the bound of their algorithm."""
+MIN_SHARE = 0.002
+"""Coefficients whose counts nowhere make up this share of the time are left out."""
+
+Loop = tuple[str, str]
+"""Name and direction."""
+Coefficients = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The coefficients of one loop, and how far off they are."""
+
+    coefficients: Coefficients
+    rows: int
+    deviation: float
+    """Root mean square of the logarithm of estimate over time, of what is within 1.7 times of the fastest."""
+
+
+def fitted(rows: Iterable[Measured], machine: Machine) -> dict[Loop, Fit]:
+    """The fit of every loop that was measured."""
+    by_loop: dict[Loop, list[Measured]] = defaultdict(list)
+    best: dict[tuple[ConvProblem, int], float] = defaultdict(lambda: math.inf)
+    for row in rows:
+        algorithm = algorithm_of(row)
+        by_loop[algorithm.loop(row.problem, row.params), row.problem.direction].append(row)
+        best[row.problem, row.threads] = min(best[row.problem, row.threads], row.seconds)
+    return {
+        loop: _fit(found, [best[row.problem, row.threads] for row in found], machine)
+        for loop, found in sorted(by_loop.items())
+    }
+
+
+def algorithm_of(row: Measured) -> Fitted:
+    """The algorithm that was measured."""
+    found = find_algorithm(row.algorithm)
+    assert isinstance(found, Fitted)
+    return found
+
+
+def counts_of(row: Measured, machine: Machine) -> Mapping[str, float]:
+    """All counts of a row, in seconds."""
+    units = Units.of(machine, row.problem.dtype)
+    found = dict(zip(GENERAL, general(row.problem).tolist(), strict=True))
+    found.update(algorithm_of(row).counts(row.problem, row.params))
+    return {name: count * units.per(name) for name, count in found.items() if count}
+
+
+def bounds(rows: Iterable[Measured], machine: Machine) -> dict[Loop, Coefficients]:
+    """By algorithm and direction, weights of the general counts alone: what all but OUTLIERS of the rows exceed."""
+    by_loop: dict[Loop, list[Measured]] = defaultdict(list)
+    for row in rows:
+        by_loop[row.algorithm, row.problem.direction].append(row)
+    return {loop: _bound(found, machine) for loop, found in sorted(by_loop.items())}
+
+
+def _bound(rows: Sequence[Measured], machine: Machine) -> Coefficients:
+    units = [Units.of(machine, row.problem.dtype) for row in rows]
+    seconds = np.array([row.seconds for row in rows])
+    per = np.array([[unit.per(name) for name in GENERAL] for unit in units])
+    matrix = np.array([general(row.problem) for row in rows]) * per / seconds[:, None]
+    found = _balanced(matrix, np.ones(len(rows)))
+    kept = (matrix * found).max(axis=0) >= MIN_SHARE
+    share = float(np.quantile(1 / np.maximum((matrix * kept) @ found, 1e-9), OUTLIERS))
+    pairs = zip(GENERAL, found, kept, strict=True)
+    return {name: float(f"{min(share, 1) * weight:.4g}") for name, weight, keep in pairs if keep}
+
+
+def _fit(rows: Sequence[Measured], best: Sequence[float], machine: Machine) -> Fit:
+    counts = [counts_of(row, machine) for row in rows]
+    names = sorted({name for found in counts for name in found})
+    seconds = np.array([row.seconds for row in rows])
+    matrix = np.array([[found.get(name, 0.0) for name in names] for found in counts]) / seconds[:, None]
+    nearness = np.array(best) / seconds
+    weights = nearness**NEARNESS
+    found = _balanced(matrix, weights)
+    kept = (matrix * found).max(axis=0) >= MIN_SHARE
+    estimate = np.maximum((matrix * kept) @ found, 1e-9)
+    near = nearness > 0.6
+    deviation = float(np.sqrt(np.mean(np.log(estimate[near]) ** 2))) if near.any() else math.nan
+    pairs = zip(names, found, kept, strict=True)
+    return Fit({name: float(f"{weight:.4g}") for name, weight, keep in pairs if keep}, len(rows), deviation)
+
+
+def _balanced(matrix: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Coefficients that make few estimates, of times that are 1, far too low or too high."""
+    found = _solved(matrix, weights)
+    for _ in range(ROUNDS):
+        # (estimate - time) / sqrt(estimate * time) is about the logarithm of their quotient, from both sides.
+        estimate = np.maximum(matrix @ found, MIN_ESTIMATE)
+        odd = np.maximum(np.abs(np.log(estimate)) / TOLERATED, 1)
+        found = _solved(matrix, weights / np.sqrt(estimate * odd))
+    return found
+
+
+def _solved(matrix: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    solution: np.ndarray = nnls(matrix * weights[:, None], weights, maxiter=100 * matrix.shape[1])[0]
+    return solution

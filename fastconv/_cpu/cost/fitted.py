@@ -1,0 +1,79 @@
+"""Algorithms whose estimates are fitted."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+
+from ..._algorithm import Algorithm, Machine, Params
+from ..._problem import ConvProblem
+from . import model
+
+MANY_ITEMS = 32
+"""Items that most algorithms cut a problem into at least, if it has them."""
+
+
+class Fitted(Algorithm):
+    """An algorithm that counts, beside what all have in common, what is its own."""
+
+    max_candidates: int | None = None
+    """Parameters that are tried, at most."""
+
+    def loop(self, problem: ConvProblem, params: Params) -> str:
+        """What has coefficients of its own: the algorithm, with parameters that make it another loop."""
+        return self.name
+
+    def counts(self, problem: ConvProblem, params: Params) -> Mapping[str, float]:
+        """What the algorithm's time is made of, beside ``counts.general``; see there for names and units."""
+        return {}
+
+    def items(self, problem: ConvProblem, params: Params) -> int:
+        """What threads can share, in parts; about as many as are worth telling apart."""
+        return MANY_ITEMS
+
+    def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        """The fitted estimate."""
+        alone = model.seconds(self.loop(problem, params), problem, self.counts(problem, params), machine)
+        return alone if threads == 1 else _shared(alone, min(threads, self.items(problem, params)), machine)
+
+    def least_seconds(self, problem: ConvProblem, threads: int, machine: Machine) -> float:
+        alone = model.least_seconds(self.name, problem, machine)
+        return alone if threads == 1 else _shared(alone, threads, machine)
+
+    def choices(self, problem: ConvProblem) -> Sequence[Params]:
+        """Parameters that estimates decide among, in any order."""
+        return [{}]
+
+    def variations(self, problem: ConvProblem) -> Sequence[Params]:
+        """More parameters for the tuner to try."""
+        return []
+
+    def is_able(self, problem: ConvProblem, params: Params) -> bool:
+        """Whether it is sensible to compute the problem so; not asked before the choice is the cheapest."""
+        return True
+
+    def parameters(self, problem: ConvProblem) -> list[Params]:
+        """The choices, the lowest estimate on one thread first, then variations."""
+        able: list[Params] = [dict(one) for one in _ranked(self, problem) if self.is_able(problem, one)]
+        found = (able or [dict(one) for one in _ranked(self, problem)])[: self.max_candidates]
+        return found + [dict(one) for one in self.variations(problem) if dict(one) not in found]
+
+    def fitting(self, problem: ConvProblem, limit_bytes: int) -> Params | None:
+        for params in _ranked(self, problem):
+            if self.is_able(problem, params) and self.workspace(problem, params, 1) <= limit_bytes:
+                return dict(params)
+        return None
+
+
+def _shared(seconds: float, threads: int, machine: Machine) -> float:
+    """The time on several threads of what takes so long on one."""
+    return machine.call_seconds + seconds / max(threads, 1)
+
+
+@functools.lru_cache(maxsize=1024)
+def _ranked(algorithm: Fitted, problem: ConvProblem) -> Sequence[Params]:
+    # By the machine of the fit: defaults must not depend on measurements of another one.
+    choices = algorithm.choices(problem)
+    if len(choices) == 1:
+        return choices
+    return sorted(choices, key=lambda params: algorithm.cost(problem, params, 1, model.machine()))
