@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import _arrays, _config
 from .. import _timing as timing
-from .._algorithm import Algorithm, Operands, Params
+from .._algorithm import Algorithm, Machine, Operands, Params
 from .._arrays import dtype_name, is_native, native
 from .._plan import Plan
 from .._problem import ConvProblem, Epilogue
@@ -71,7 +71,7 @@ def current_device() -> int:
 
 
 def machine_here(measured: Machine | None) -> Machine:
-    """Constants of the cost models: measured ones, or those of a typical core."""
+    """Constants of the cost models: measured ones, or those of the machine of the fit."""
     return measured or default_machine
 
 
