@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     for (loop, direction), found in fits.items():
         print(f"{loop:30s}{direction:18s}{found.rows:6d} rows, {100 * found.deviation:5.1f} % off")
     write(runtime.isa(), machine, fits, fit.bounds(rows, machine))
+    model.forget()
     if judged:
         print(regret_text(rows, judged, machine))
     return 0
@@ -101,8 +102,6 @@ def write(
     )
     json.loads(text)
     (COEFFICIENTS / f"{level}.json").write_text(text)
-    for cached in (model.level, model.machine, model._weights, model._bounds, model._least):
-        cached.cache_clear()
 
 
 def _lines(found: Mapping[fit.Loop, fit.Coefficients]) -> str:

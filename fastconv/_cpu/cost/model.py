@@ -105,3 +105,9 @@ def seconds(loop: str, problem: ConvProblem, own: Mapping[str, float], machine: 
         if weight is not None:
             total += weight * count
     return total
+
+
+def forget() -> None:
+    """Read the file anew."""
+    for cached in (level, machine, _weights, _bounds, _least):
+        cached.cache_clear()
