@@ -2,9 +2,10 @@
 
     regret = time of the chosen algorithm / time of the fastest one
 
-over the problems of bench/shapes/regret.txt in all passes, for the cost model's choice and for the tuner's. Each is
-measured twice: the first time to tune, the second to judge both choices, so that the tuner is not judged by the noise
-it chose by. Stored choices are neither read nor written; constants stored by fastconv autotune --calibrate are used.
+over lists and suites of layers in all passes, and over random realistic problems that no cost model was fitted to; for
+the cost model's choice and for the tuner's. Each is measured twice: the first time to tune, the second to judge both
+choices, so that the tuner is not judged by the noise it chose by. Stored choices are neither read nor written;
+constants stored by fastconv autotune --calibrate are used.
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ from typing import Any
 
 from fastconv import _config
 from fastconv._choose import tune
-from fastconv._choose.select import candidates
+from fastconv._choose.select import estimated_plan
 from fastconv._choose.tuning_record import TuningRecord
 from fastconv._cpu import fingerprint
 from fastconv.suites.layers import PASSES
 
+from .costs.realistic import realistic
 from .layers import layers
+
+SEED = 101
+"""Not that of the problems that cost models are fitted to."""
 
 
 def seconds_of(record: TuningRecord, algorithm: str, params: Mapping[str, object]) -> float:
@@ -43,6 +48,9 @@ def percentile(values: list[float], share: float) -> float:
 def add_to(subparsers: argparse._SubParsersAction) -> None:
     """The subcommand's options."""
     parser = subparsers.add_parser("regret", help="judge the choice of algorithms", description=__doc__)
+    parser.add_argument("layers", nargs="*", help="lists, suites or problems; default: regret")
+    parser.add_argument("--random", type=int, default=0, metavar="N", help="and N random problems, each of one pass")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the random problems; default: %(default)s")
     parser.add_argument("--threads", type=int, help="threads (default: as for every call)")
     parser.add_argument("--effort", choices=tuple(tune.EFFORTS), default="measure")
     parser.add_argument("--limit", type=int, help="only the first N problems")
@@ -54,9 +62,11 @@ def run(arguments: argparse.Namespace) -> int:
     """The subcommand."""
     threads = _config.thread_count(arguments.threads)
     rows: list[dict[str, Any]] = []
-    for layer in layers(["regret"], list(PASSES))[: arguments.limit]:
-        problem = layer.problem
-        algorithm, params, _ = candidates(problem, threads)[0]
+    problems = [layer.problem for layer in layers(arguments.layers or ["regret"], list(PASSES))]
+    problems += realistic(arguments.seed, arguments.random)
+    for problem in problems[: arguments.limit]:
+        choice = estimated_plan(problem, threads)
+        algorithm, params = choice.algorithm, choice.params
         tuned, judge = (tune.tune_problem(problem, threads, arguments.effort) for _ in range(2))
         best = min(timing.seconds for timing in judge.timings if timing.seconds is not None and not timing.packed)
         row = {
