@@ -62,7 +62,8 @@ STEPS = {
     "backward_input 2x3x4x5x6 4x3x2x3x2 s2 p1 channels_last float16": ["cast", "convolution"],
     "backward_input 2x6x8 4x6x3 s3 +bias+relu": ["convolution", "gemm_fold"],
     "backward_weight 2x6x7x9 4x3x3x2 s2 p1 g2 bfloat16": ["convolution"],
-    "backward_weight 2x4x7x9 6x4x3x3 p1 channels_last": ["convolution", "gemm_fold"],
+    "backward_weight 2x4x7x9 6x4x3x3 p1 channels_last": ["convolution", "cast"],
+    "backward_weight 3x3x5x4 3x1x2x2 s1x3 p1 g3 float16 channels_last DHWIO": ["convolution", "cast"],
     "backward_weight 2x3x4x5x6 4x3x2x3x2 d2x1x1": ["convolution"],
 }
 

@@ -89,7 +89,7 @@ def activation_gradient(activation: Epilogue, dy: Any, z: Any, threads: int) -> 
     return z
 
 
-def copied(shape: Sequence[int], source: Layout, result: Layout, roles: tuple[str, str | Workspace]) -> Any:
+def copied(shape: Sequence[int], source: Layout, result: Layout, roles: tuple[str | Workspace, str | Workspace]) -> Any:
     """Launches that copy a real array of five axes, into another type where the result has one."""
     c = struct(ARRAYS, size=shape, source_stride=source.strides, result_stride=result.strides)
     text = _source(source.dtype, RESULT=C_TYPES[result.dtype.name])

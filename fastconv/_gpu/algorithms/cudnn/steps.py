@@ -90,12 +90,16 @@ class _Builder:
             own = self.operation.layouts["weight"]
             made += elementwise.copied(self.shapes["weight"], own, self.layouts["weight"], ("weight", copied))
         made.append(Convolution(self.graph(tf32), rank, places, Workspace(self.used_bytes)))
-        if isinstance(self.places[self.role], Workspace):
+        sums = self.places[self.role]
+        if isinstance(sums, Workspace) and self.problem.epilogue:
             made.append(self._finish())
+        elif isinstance(sums, Workspace):
+            own = self.operation.layouts[self.role]
+            made += elementwise.copied(self.shapes[self.role], self.layouts[self.role], own, (sums, self.role))
         return tuple(made)
 
     def _finish(self) -> Step:
-        """The result of its sums."""
+        """The result of its sums of float32."""
         problem, own, sums = self.problem, self.operation.layouts[self.role], self.layouts[self.role]
         count, rows, *sizes = self.shapes[self.role]
         image, channel, _, _, pixel = sums.strides
