@@ -134,6 +134,8 @@ def test_precision_decides_the_tile_size(gpu: ArrayModule) -> None:
     problem = ConvProblem.parse("forward 32x64x56x56 64x64x3x3 p1")
     first = {level: NONFUSED.parameters(problem.replace(precision=level))[0] for level in ("highest", "high", "medium")}
     assert {level: params["tile_size"] for level, params in first.items()} == {"highest": 4, "high": 6, "medium": 6}
+    assert len(NONFUSED.parameters(problem)) == 6
+    assert len(NONFUSED.parameters(ConvProblem.parse("forward 1x8x9x9 8x8x3x3 p1"))) == 2  # of one slice
     wide = ConvProblem.parse("forward 2x1280x14x14 64x1280x3x3 p1")
     assert {params["tile_size"] for params in NONFUSED.parameters(wide)} == {4}
     for text in ("32x64x224x224 64x64x3x3 p1", "1x8x9x9 8x8x3x3"):

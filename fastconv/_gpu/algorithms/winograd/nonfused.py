@@ -58,19 +58,24 @@ class WinogradNonfused(GpuAlgorithm):
         )
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
-        """Tiles and slices, those with the lowest estimate first."""
-        found = [{"tile_size": size, "slice_bytes": of} for size in _tile_sizes(problem) for of in SLICE_BYTES]
-        return sorted(found, key=lambda params: self.cost(problem, params, 1, LARGE))
+        """Tiles and slices that differ, those with the lowest estimate first."""
+        found: dict[tuple[int, ...], Params] = {}
+        for size in _tile_sizes(problem):
+            for slice_bytes in SLICE_BYTES:
+                build = _built(problem, size, slice_bytes)[0]
+                found.setdefault((size, build.slice, build.parts), {"tile_size": size, "slice_bytes": slice_bytes})
+        return sorted(found.values(), key=lambda params: self.cost(problem, params, 1, LARGE))
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
-        return _built(problem, params["tile_size"], params["slice_bytes"])[0][0].workspace_bytes
+        return _built(problem, params["tile_size"], params["slice_bytes"])[1][0].workspace_bytes
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """Products, those of the first slice as often as there are slices, and the bytes that transforms move."""
         rate = machine.multiply_adds_per_second["float32"] * CUBLAS_RATE
-        steps, slices, moved = _built(problem, params["tile_size"], params["slice_bytes"])
+        build, steps = _built(problem, params["tile_size"], params["slice_bytes"])
+        slices = len(build.slices)
         started = len(steps) + (slices - 1) * STEPS_OF_SLICE
-        seconds = LAUNCH_SECONDS * started + machine.call_seconds + moved / machine.bytes_per_second
+        seconds = LAUNCH_SECONDS * started + machine.call_seconds + build.moved_bytes() / machine.bytes_per_second
         product = next(step for step in steps if isinstance(step, Product))
         multiplied = max(
             product.work(with_units(machine).multiprocessors) / rate, product.moved_bytes() / machine.bytes_per_second
@@ -130,7 +135,7 @@ def _threads(problem: ConvProblem) -> int:
 
 
 @functools.lru_cache(maxsize=1024)
-def _built(problem: ConvProblem, tile_size: int, slice_bytes: int) -> tuple[tuple[Step, ...], int, int]:
-    """The steps of the first slice of arrays without gaps, how many slices there are, and what all transforms move."""
+def _built(problem: ConvProblem, tile_size: int, slice_bytes: int) -> tuple[Builder, tuple[Step, ...]]:
+    """For arrays without gaps, with the steps of the first slice."""
     build = Builder(Operation.contiguous(problem), tile_size, slice_bytes)
-    return build.build(slices=1), len(build.slices), build.moved_bytes()
+    return build, build.build(slices=1)
