@@ -48,9 +48,12 @@ class DepthwiseNchw(GpuAlgorithm):
         """The most results and columns of a thread; columns are fewer where rows do not consist of whole vectors."""
         shape = problem.output_shape if problem.direction == "backward_weight" else problem.result_shape
         taps = math.prod(problem.kernel_size)
-        results = wanted_results(math.prod(shape), taps, problem.direction, ITEMSIZE[problem.dtype])
-        default = {"results": results, "columns": 4}
-        others = [{"results": results, "columns": columns} for results in (8, 16, 32) for columns in (1, 2, 4)]
+        size = ITEMSIZE[problem.dtype]
+        results = wanted_results(math.prod(shape), taps, problem.direction, size)
+        widest = 16 // size
+        default = {"results": results, "columns": widest}
+        columns = [count for count in (1, 2, 4, 8) if count <= widest]
+        others = [{"results": results, "columns": count} for results in (8, 16, 32) for count in columns]
         return [default, *(params for params in others if params != default)]
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:

@@ -46,7 +46,7 @@ def wanted_results(problem_results: int, taps: int, direction: str, itemsize: in
     elif direction == "backward_weight":
         results = 32 if itemsize < 8 else 16
     else:
-        results = 16 if taps < MANY_TAPS else 32
+        results = 16 if taps < MANY_TAPS and itemsize > 2 else 32
     while results > 4 and problem_results < results * WANTED_UNITS[direction]:
         results //= 2
     return results

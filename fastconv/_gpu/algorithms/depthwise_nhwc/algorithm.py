@@ -17,7 +17,7 @@ from ...launch import MAX_THREADS, Launch, Workspace
 from ...layout import Layout, vector_elements
 from ...phases import PhaseStruct, all_phases, phases_of
 from ...source import DIVIDER, divider, kernel_source
-from .tiling import SHARED_BYTES, Tile, block_for, gradient_tile, tile_for
+from .tiling import MANY_TAPS, MAX_SUMS, SHARED_BYTES, UNROLLED_WEIGHTS, Tile, block_for, gradient_tile, tile_for
 
 ROOM = "depthwise_nhwc"
 MAX_CHANNEL_BLOCKS = 65535
@@ -47,7 +47,13 @@ class DepthwiseNhwc(GpuAlgorithm):
         """The most channels and results of a thread."""
         widest = 16 // ITEMSIZE[problem.dtype]
         counts = [min(widest, 4), *(count for count in (8, 2, 1) if count <= widest)]
-        return [{"channels": count, "results": results} for count in dict.fromkeys(counts) for results in (8, 4, 16)]
+        found: list[Params] = [
+            {"channels": count, "results": results} for count in dict.fromkeys(counts) for results in (8, 4, 16)
+        ]
+        taps = math.prod(problem.kernel_size[1:])
+        if problem.direction != "backward_weight" and MANY_TAPS <= taps <= UNROLLED_WEIGHTS:
+            found.insert(0, {"channels": 1, "results": MAX_SUMS})  # all taps in registers, of one channel
+        return found
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
         return max(launch.workspace_bytes for launch in self.launches(Operation.contiguous(problem), params))

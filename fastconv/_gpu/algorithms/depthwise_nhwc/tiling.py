@@ -9,6 +9,7 @@ MAX_THREADS = 128
 MAX_LANES = 64
 UNROLLED_WEIGHTS = 50
 """Weights of a plane of taps, for all channels of a thread, that are held in registers, at most."""
+MANY_TAPS = 25
 MAX_ROW_WEIGHTS = 64
 MAX_SUMS = 32
 MAX_SPAN = 48
