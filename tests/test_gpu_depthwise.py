@@ -11,9 +11,9 @@ import pytest
 import emulated_cupy
 import oracle
 from fastconv import ConvProblem
-from fastconv._gpu import layout
+from fastconv._gpu import depthwise, layout
 from fastconv._gpu.algorithm import Operation
-from fastconv._gpu.algorithms.depthwise_nchw import ALGORITHMS, algorithm
+from fastconv._gpu.algorithms.depthwise_nchw import ALGORITHMS
 from gpu_launches import computed, layout_of, on_device, on_host, start, traffic
 from operands import integer_operands, numpy_dtype
 
@@ -86,7 +86,7 @@ def test_wide_offsets_and_batches_in_parts(cp: Any, direction: str, monkeypatch:
     monkeypatch.setattr(layout, "OFFSET_LIMIT", 1)
     many = ConvProblem.parse(f"{direction} 12x3x9x11 3x1x3x3 p1 g3")
     if direction != "backward_weight":
-        monkeypatch.setattr(algorithm, "MAX_THREADS", 500)
+        monkeypatch.setattr(depthwise, "MAX_THREADS", 500)
         assert len(NCHW.launches(Operation.contiguous(many), LARGE)) == 2
     for text in (str(many), *(f"{direction} {shape}" for shape in SHAPES[1:3])):
         check(cp, text, LARGE)

@@ -10,7 +10,7 @@ import pytest
 
 import emulated_cupy
 from fastconv import ConvProblem
-from fastconv._gpu import layout
+from fastconv._gpu import depthwise, layout
 from fastconv._gpu.algorithm import Operation
 from fastconv._gpu.algorithms.depthwise_nhwc import ALGORITHMS, algorithm, tiling
 from gpu_launches import computed, layout_of, on_device, on_host, start, traffic
@@ -90,7 +90,7 @@ def test_wide_offsets_and_batches_in_parts(cp: Any, direction: str, monkeypatch:
     monkeypatch.setattr(layout, "OFFSET_LIMIT", 1)
     many = parsed(f"{direction} 9x4x9x11 4x1x3x3 p1 g4")
     if direction != "backward_weight":
-        monkeypatch.setattr(algorithm, "MAX_THREADS", 128 * 70)
+        monkeypatch.setattr(depthwise, "MAX_THREADS", 128 * 70)
         assert len(NHWC.launches(Operation.contiguous(many), NHWC.parameters(many)[0])) > 1
     operands = integer_operands(many)
     np.testing.assert_array_equal(computed(cp, NHWC, many, operands), expected(many, operands))
@@ -179,7 +179,9 @@ MUTATIONS = (
     ("backward_weight", SHAPES[0], "__syncthreads(); // of all places", ""),
     ("backward_weight", "1x4x9x11 4x1x3x3 p1 g4", "__syncthreads(); // before the next row is written", ""),
     ("backward_weight", SHAPES[0], "place < PLACES; place++", "place < 1; place++"),
-    ("backward_weight", "1x64x17x16 64x1x3x3 p1 g64", "split < splits; split++", "split < 1; split++"),
+    ("backward_weight", "1x64x17x16 64x1x3x3 p1 g64", "first = line; first", "first = 0; first"),
+    ("backward_weight", "1x64x17x16 64x1x3x3 p1 g64", "i < LINES; i++) sum", "i < 1; i++) sum"),
+    ("backward_weight", "1x64x17x16 64x1x3x3 p1 g64", "__syncthreads(); // of all lines", ""),
 )  # fmt: skip
 
 
@@ -188,9 +190,10 @@ def test_what_is_changed_in_a_kernel_is_found(
     direction: str, shape: str, old: str, new: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def edit(text: str) -> str:
-        assert old in text
+        changed.append(old in text)
         return text.replace(old, new)
 
+    changed: list[bool] = []
     monkeypatch.setattr(algorithm, "WANTED_BLOCKS", 4)
     with emulated_cupy.pretend(seed=3):
         problem = parsed(f"{direction} {shape}")
@@ -198,5 +201,7 @@ def test_what_is_changed_in_a_kernel_is_found(
         try:
             found = computed(emulated_cupy, NHWC, problem, operands, None, edit)
         except emulated_cupy.KernelError:
+            assert any(changed)
             return
+        assert any(changed)
         assert not np.array_equal(found, expected(problem, operands), equal_nan=True)

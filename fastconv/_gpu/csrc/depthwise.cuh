@@ -48,6 +48,14 @@ static __device__ __forceinline__ fc_sum fc_exact(const fc_element *source, cons
     return sum;
 }
 
+// By its bits, since arithmetic would take subnormal numbers for zeros.
+static __device__ __forceinline__ bool fc_is_finite(float x) {
+    return (__float_as_uint(x) & 0x7f800000u) != 0x7f800000u;
+}
+static __device__ __forceinline__ bool fc_is_finite(double x) {
+    return (__double2hiint(x) & 0x7ff00000) != 0x7ff00000;
+}
+
 // The sum of `value` over the warp, in a fixed order, in every lane.
 static __device__ __forceinline__ fc_sum fc_warp_sum(fc_sum value) {
 #pragma unroll

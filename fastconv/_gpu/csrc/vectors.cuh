@@ -83,31 +83,53 @@ typedef fc_u32 fc_pair;
 typedef uint2 fc_four;
 #endif
 
-template <int V> static __device__ __forceinline__ void fc_load(const fc_element *from, fc_sum (&to)[V]) {
-    static_assert(V * sizeof(fc_element) <= 16 && (V & (V - 1)) == 0, "vectors of up to 16 bytes");
+// V elements as they lie in memory.
+template <int V> struct fc_bits {
+    fc_element x;
+};
+template <> struct fc_bits<2> {
+    fc_pair x;
+};
+template <> struct fc_bits<4> {
+    fc_four x;
+};
+template <> struct fc_bits<8> {
+    uint4 x;
+};
+
+template <int V> static __device__ __forceinline__ void fc_widen_bits(const fc_bits<V> &bits, fc_sum (&to)[V]) {
     if constexpr (V == 1) {
-        to[0] = fc_widen(*from);
+        to[0] = fc_widen(bits.x);
     } else if constexpr (V == 2) {
-        const fc_pair x = *reinterpret_cast<const fc_pair *>(from);
 #if ELEMENT == FLOAT32 || ELEMENT == FLOAT64
-        to[0] = x.x, to[1] = x.y;
+        to[0] = bits.x.x, to[1] = bits.x.y;
 #else
-        fc_widen2(x, to);
+        fc_widen2(bits.x, to);
 #endif
     } else if constexpr (V == 8) {
-#if ELEMENT == FLOAT16 || ELEMENT == BFLOAT16
-        const uint4 x = *reinterpret_cast<const uint4 *>(from);
-        fc_widen2(x.x, to), fc_widen2(x.y, to + 2), fc_widen2(x.z, to + 4), fc_widen2(x.w, to + 6);
-#endif
+        fc_widen2(bits.x.x, to), fc_widen2(bits.x.y, to + 2), fc_widen2(bits.x.z, to + 4), fc_widen2(bits.x.w, to + 6);
     } else {
-        const fc_four x = *reinterpret_cast<const fc_four *>(from);
 #if ELEMENT == FLOAT32
-        to[0] = x.x, to[1] = x.y, to[2] = x.z, to[3] = x.w;
+        to[0] = bits.x.x, to[1] = bits.x.y, to[2] = bits.x.z, to[3] = bits.x.w;
 #elif ELEMENT != FLOAT64
-        fc_widen2(x.x, to);
-        fc_widen2(x.y, to + 2);
+        fc_widen2(bits.x.x, to), fc_widen2(bits.x.y, to + 2);
 #endif
     }
+}
+
+template <int V> static __device__ __forceinline__ void fc_load(const fc_element *from, fc_sum (&to)[V]) {
+    static_assert(V * sizeof(fc_element) <= 16 && (V & (V - 1)) == 0, "vectors of up to 16 bytes");
+    fc_widen_bits<V>(*reinterpret_cast<const fc_bits<V> *>(from), to);
+}
+
+// Zeros where it is not there. The conversions stand outside of the condition, so that the load alone depends on it: a
+// branch around them would wait for each load before the next one.
+template <int V>
+static __device__ __forceinline__ void fc_load_if(bool there, const fc_element *from, fc_sum (&to)[V]) {
+    static_assert(V * sizeof(fc_element) <= 16 && (V & (V - 1)) == 0, "vectors of up to 16 bytes");
+    fc_bits<V> bits = {};
+    if (there) bits = *reinterpret_cast<const fc_bits<V> *>(from);
+    fc_widen_bits<V>(bits, to);
 }
 
 // Vectors are stored by inline PTX, since the compiler takes them apart where stores of two branches meet.

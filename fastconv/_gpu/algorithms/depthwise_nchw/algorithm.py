@@ -8,32 +8,33 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...._algorithm import MAX_PHASES, Machine, Params
-from ...._problem import ACTIVATIONS, ConvProblem, Sizes
-from ...algorithm import GpuAlgorithm, Operation, places_fit
+from ...._algorithm import Machine, Params
+from ...._problem import ConvProblem, Sizes
+from ... import depthwise
+from ...algorithm import GpuAlgorithm, Operation
+from ...depthwise import ITEMSIZE, MAX_STRIDE, SHARE, THREADS, splits_for
 from ...launch import MAX_THREADS, Launch, Workspace
-from ...layout import Layout, is_wide, vector_elements
+from ...layout import Layout, vector_elements
 from ...phases import PhaseStruct, all_phases, phases_of, source_role
 from ...source import DIVIDER, divider, kernel_source
-from .tiling import MANY_TAPS, MAX_ROW_TAPS, UNROLLED_TAPS, Tile, splits_for, strided_rows, tile_for, wanted_results
+from .tiling import MANY_TAPS, UNROLLED_TAPS, Tile, strided_rows, tile_for, wanted_results
 
 ROOM = "depthwise_nchw"
-THREADS = 128
 WARP = 32
 SECTOR = 32
 """Bytes."""
-MAX_STRIDE = 4
-"""Strides of input gradients that are computed in one launch."""
+MAX_WASTE = 0.2
+"""Of what results store, sectors that neighbouring rows share and both store: a tenth of all that moves. With many
+taps, threads that idle since no whole slabs are left for them cost more."""
 WANTED_BLOCKS = 2048
 """Blocks of a weight gradient."""
-ITEMSIZE = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
 UNITS = np.dtype(
     [*((name, DIVIDER) for name in ("columns", "strips", "depths", "filters", "per_group")),
      ("count", np.uint32), ("per_split", np.uint32)]
 )  # fmt: skip
 """fc_units of kernels.cu."""
-SHARE, PRODUCT_SHARE = 0.85, 0.38
-"""Of the copy bandwidth, and of the multiply-adds' peak."""
+PRODUCT_SHARE = 0.38
+"""Of the multiply-adds' peak."""
 
 
 class DepthwiseNchw(GpuAlgorithm):
@@ -43,23 +44,18 @@ class DepthwiseNchw(GpuAlgorithm):
     dtypes = frozenset(ITEMSIZE)
 
     def supports(self, problem: ConvProblem) -> bool:
-        return (
-            problem.groups == problem.in_channels
-            and problem.layout == "channels_first"
-            and not problem.is_empty
-            and max(problem.kernel_size) <= MAX_ROW_TAPS
-            and problem.phases <= MAX_PHASES
-            and places_fit(problem)
-            and _most_units(problem) < MAX_THREADS
-        )
+        return depthwise.supports(problem, "channels_first") and _most_units(problem) < MAX_THREADS
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
         """The most results and columns of a thread; columns are fewer where rows do not consist of whole vectors."""
         shape = problem.output_shape if problem.direction == "backward_weight" else problem.result_shape
         taps = math.prod(problem.kernel_size)
-        results = wanted_results(math.prod(shape), taps, problem.direction, ITEMSIZE[problem.dtype])
-        default = {"results": results, "columns": 4}
-        others = [{"results": results, "columns": columns} for results in (8, 16, 32) for columns in (1, 2, 4)]
+        size = ITEMSIZE[problem.dtype]
+        results = wanted_results(math.prod(shape), taps, problem.direction, size)
+        widest = 16 // size
+        default = {"results": results, "columns": widest}
+        columns = [count for count in (1, 2, 4, 8) if count <= widest]
+        others = [{"results": results, "columns": count} for results in (8, 16, 32) for count in columns]
         return [default, *(params for params in others if params != default)]
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
@@ -115,17 +111,9 @@ def is_one_launch(problem: ConvProblem) -> bool:
 
 def _defines(problem: ConvProblem, layouts: Mapping[str, Layout], tile: Tile) -> dict[str, int | str]:
     """Those that all kernels have."""
-    e = problem.epilogue
-    images = [(problem.input_size, layouts["input"]), (problem.output_size, layouts["output"])]
-    if e.add:
-        images.append((problem.result_shape[2:], layouts["add"]))  # type: ignore[arg-type]
-    return {
-        "ELEMENT": problem.dtype.upper(),
-        "WIDE": int(any(is_wide(sizes, lies.strides[2:], lies.dtype.itemsize) for sizes, lies in images)),
+    return depthwise.common_defines(problem, layouts) | {
         "UNIT": int(layouts[source_role(problem)].strides[4] == 1),
         "ROWS": tile.rows, "COLUMNS": tile.columns, "UNROLLED": int(tile.unrolled),
-        "BIAS": int(e.bias), "ADD": int(e.add),
-        "ACTIVATION": 0 if e.activation is None else 1 + ACTIVATIONS.index(e.activation),
     }  # fmt: skip
 
 
@@ -153,12 +141,14 @@ def _axes(phase: PhaseStruct, rows: int, columns: int) -> dict[str, int]:
 
 
 def _block(problem: ConvProblem, lies: Layout, size: Sizes, units: int, width: int) -> dict[str, int]:
-    """THREADS, UNITS and SLABS of a block, of results that lie so; ``units`` of a slab. Rows of whole sectors are
-    stored as they are."""
+    """THREADS, UNITS and SLABS of a block, of results that lie so; ``units`` of a slab. Rows of whole sectors, or of
+    nearly so, are stored as they are."""
     itemsize = ITEMSIZE[problem.dtype]
     channels, whole = problem.result_channels, lies.strides
     is_dense = whole == Layout.packed(lies.dtype, (problem.batch, channels, *size)).strides
-    if not is_dense or units > THREADS or width * itemsize % SECTOR == 0:
+    row = width * itemsize
+    most = MAX_WASTE * row if math.prod(problem.kernel_size[1:]) >= MANY_TAPS else 0
+    if not is_dense or units > THREADS or SECTOR - math.gcd(row, SECTOR) <= most:
         return {"THREADS": THREADS, "UNITS": THREADS, "SLABS": 0}
     slabs = min(THREADS // units, problem.batch * channels * size[0])
     return {"THREADS": -(-slabs * units // WARP) * WARP, "UNITS": slabs * units, "SLABS": slabs}
@@ -172,13 +162,6 @@ def _units(problem: ConvProblem, columns: int, strips: int, depths: int, per_ima
            count: int, per_split: int = 0) -> np.ndarray:  # fmt: skip
     counts = (columns, strips, depths, per_image, per_group)
     return np.array([(*map(divider, counts), count, per_split)], UNITS)
-
-
-def _batches(batch: int, units: int) -> Iterator[tuple[int, int]]:
-    """First image and number of images of every launch, so that the threads of each are fewer than 2^31."""
-    most = max(1, (MAX_THREADS - THREADS) // units)
-    for begin in range(0, batch, most):
-        yield begin, min(most, batch - begin)
 
 
 def _pointers(problem: ConvProblem) -> tuple[str | None, ...]:
@@ -204,13 +187,13 @@ def _forward(
     across, strips = phase.pixels[2] // tile.columns, -(-phase.pixels[1] // tile.rows)
     defines = _defines(problem, layouts, tile) | _axes(phase, tile.rows, tile.columns)
     is_exact = problem.direction == "backward_input"
-    blocks = defines["BLOCKS"] if is_exact or not tile.unrolled else 4
+    blocks = 4 if tile.unrolled else defines["BLOCKS"]
     defines |= {"FORWARD": 1, "EXACT": int(is_exact), "BLOCKS": blocks}
     defines |= _block(problem, lie[1], phase.pixels, strips * across, phase.pixels[2])
     text = kernel_source(ROOM, defines, "vectors.cuh", "depthwise.cuh")
     units = per_image * phase.pixels[0] * strips * across
     per_group = int(phase.fields["filters"])  # type: ignore[call-overload]
-    for begin, images in _batches(problem.batch, units):
+    for begin, images in depthwise.batches(problem.batch, units):
         count = images * units
         sizes = _units(problem, across, strips, phase.pixels[0], per_image, per_group, count)
         arguments = (*_pointers(problem), phase.packed(**phase.at_image(begin)), sizes)
@@ -228,7 +211,7 @@ def _strided_gradient(problem: ConvProblem, params: Params, layouts: Mapping[str
     defines |= _block(problem, layouts["input"], problem.input_size, strips * width, width)
     text = kernel_source(ROOM, defines, "vectors.cuh", "depthwise.cuh")
     units = problem.in_channels * depth * strips * width
-    for begin, images in _batches(problem.batch, units):
+    for begin, images in depthwise.batches(problem.batch, units):
         count = images * units
         sizes = _units(problem, width, strips, depth, problem.in_channels, 1, count)
         arguments = (*_pointers(problem), phase.packed(**phase.at_image(begin)), sizes)
@@ -247,27 +230,18 @@ def _weight_gradient(
     tap_rows = phase.taps[1] if tile.unrolled else 1
     defines = _defines(problem, layouts, tile) | _axes(phase, tile.rows, tile.columns)
     defines |= {"TAP_ROWS": tap_rows, "THREADS": THREADS, "UNITS": THREADS, "SLABS": 0}
-    sums, totals = (
-        kernel_source(ROOM, defines | {"WEIGHT": stage}, "vectors.cuh", "depthwise.cuh") for stage in (1, 2)
-    )
+    text = kernel_source(ROOM, defines | {"WEIGHT": 1}, "vectors.cuh", "depthwise.cuh")
     across, strips = phase.pixels[2] // tile.columns, -(-phase.pixels[1] // tile.rows)
     slices = phase.taps[1] // tap_rows
     filters, per_group = problem.out_channels, problem.out_channels // problem.groups
     units = problem.batch * phase.pixels[0] * strips * across
     splits, per_split = splits_for(filters * slices * phase.taps[0], units, THREADS, WANTED_BLOCKS)
-    count = math.prod(problem.weight_shape)
-    scratch = splits * count * (8 if problem.dtype == "float64" else 4) if splits > 1 else 0
+    scratch = depthwise.partial_bytes(problem, splits) if splits > 1 else 0
     struct, by_slice = phase.packed(), np.array([divider(slices)], DIVIDER)
     places = _units(problem, across, strips, phase.pixels[0], 1, per_group, units, per_split)
     first = Launch(
-        "depthwise_weight_gradient", sums, (filters, splits, slices * phase.taps[0]), (THREADS, 1, 1),
+        "depthwise_weight_gradient", text, (filters, splits, slices * phase.taps[0]), (THREADS, 1, 1),
         ("input", "output", "weight", Workspace() if scratch else None, struct, places, by_slice),
         workspace_bytes=scratch,
     )  # fmt: skip
-    if splits == 1:
-        return (first,)
-    places = _units(problem, 1, 1, phase.taps[0], filters, per_group, count)
-    arguments = (Workspace(), "weight", struct, places, by_slice, np.uint32(count), np.uint32(splits))
-    second = Launch("depthwise_sum_splits", totals, (-(-count // THREADS), 1, 1), (THREADS, 1, 1), arguments,
-                    workspace_bytes=scratch)  # fmt: skip
-    return first, second
+    return (first, depthwise.sum_splits(problem, phase, splits, False)) if scratch else (first,)

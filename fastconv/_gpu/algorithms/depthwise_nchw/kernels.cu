@@ -69,13 +69,10 @@ struct fc_row {
 #pragma unroll
         for (int i = 0; i < VECTORS; i++) {
             if (!fc_is_read(i)) continue;
-            fc_sum part[COLUMNS] = {};
-            if (inside && (fc_u32)(left + i * APART) < (fc_u32)c.source_size[2])
-#if UNIT
-                fc_load<COLUMNS>(from + i * APART, part);
-#else
-                fc_load<COLUMNS>(fc_step(from, (fc_index)c.source_stride[4] * SIZE, i * APART), part);
-#endif
+            fc_sum part[COLUMNS];
+            const fc_element *at =
+                UNIT ? from + i * APART : fc_step(from, (fc_index)c.source_stride[4] * SIZE, i * APART);
+            fc_load_if<COLUMNS>(inside && (fc_u32)(left + i * APART) < (fc_u32)c.source_size[2], at, part);
 #pragma unroll
             for (int j = 0; j < COLUMNS; j++) v[i * COLUMNS + j] = part[j];
         }
@@ -121,23 +118,45 @@ struct fc_target {
         add = ADD ? adds + fc_place(c.add_at, c.add_stride, u.n, u.filter, u.depth, top, u.column) : 0;
         bias = BIAS ? fc_widen(biases[u.filter]) : fc_sum(0);
     }
-    // The row `i` from the first on.
-    __device__ __forceinline__ void store(const fc_correlation &c, int i, fc_sum (&sum)[COLUMNS]) const {
-        fc_sum more[COLUMNS] = {};
-        if (ADD) fc_load<COLUMNS>(fc_step(add, (fc_index)c.add_stride[3] * SIZE, i), more);
+    // V results of row `i` from the first on, from column `at` of the unit on.
+    template <int V> __device__ __forceinline__ void store(const fc_correlation &c, int i, int at, fc_sum (&sum)[V]) const {
+        fc_sum more[V] = {};
+        if (ADD) fc_load<V>(fc_step(add, (fc_index)c.add_stride[3] * SIZE, i) + at, more);
 #pragma unroll
-        for (int j = 0; j < COLUMNS; j++) {
+        for (int j = 0; j < V; j++) {
             if (BIAS) sum[j] = fc_plus(sum[j], bias);
             if (ADD) sum[j] = fc_plus(sum[j], more[j]);
             sum[j] = fc_activate(sum[j], (fc_sum)c.slope);
         }
 #if SLABS
-        fc_store_shared<COLUMNS>(result + i * c.pixels[2], sum);
+        fc_store_shared<V>(result + i * c.pixels[2] + at, sum);
 #else
-        fc_store<COLUMNS>(fc_step(result, (fc_index)c.result_stride[3] * SIZE, i), sum);
+        fc_store<V>(fc_step(result, (fc_index)c.result_stride[3] * SIZE, i) + at, sum);
 #endif
     }
 };
+
+// The place of a unit's taps.
+static __device__ __forceinline__ const fc_element *fc_taps_of(const fc_element *weight, const fc_correlation &c,
+                                                               const fc_units &units, const fc_unit &u) {
+    return weight + (c.weight_at + u.group * c.weight_group_stride +
+                     (u.filter - u.group * (int)units.per_group.d) * c.weight_stride[0]);
+}
+
+// Weights that are not finite may meet no padding, in input gradients. Such a weight makes a sum of all taps infinite or
+// NaN, whatever it is multiplied by; so where a unit's first sum is finite all is well. Else its results are computed
+// once more, of products that exist, and stored again: from the indices on, so that this keeps no registers till then.
+static __device__ __forceinline__ fc_u32 fc_index_anew() { return fc_block_index(0) * UNITS + fc_thread_index(); }
+static __device__ __forceinline__ fc_sum fc_exact_sum(const fc_element *source, const fc_element *weight,
+                                                      const fc_correlation &c, const fc_units &units, const fc_unit &u,
+                                                      const fc_taps &d, const fc_taps &h, const fc_taps &w) {
+    const fc_element *taps = fc_taps_of(weight, c, units, u);
+    fc_sum sum = 0;
+    for (int channel = 0; channel < SOURCE_CHANNELS; channel++)
+        sum += fc_exact(fc_source(source, c, u.n, u.group * SOURCE_CHANNELS + channel, 0, 0, 0),
+                        taps + channel * c.weight_stride[1], c, d, h, w);
+    return sum;
+}
 
 // Stores what the block has put together; all its threads take part.
 static __device__ __forceinline__ void fc_store_slabs(fc_element *result, const fc_correlation &c,
@@ -160,12 +179,10 @@ static __device__ __forceinline__ void fc_forward(const fc_element *__restrict__
                                                   const fc_element *__restrict__ add, const fc_correlation &c,
                                                   const fc_units &units, fc_u32 index) {
     const fc_unit u(index, units);
-    const fc_element *taps = weight + (c.weight_at + u.group * c.weight_group_stride +
-                                       (u.filter - u.group * (int)units.per_group.d) * c.weight_stride[0]);
+    const fc_element *taps = fc_taps_of(weight, c, units, u);
     const int top = u.top * SH + c.first[1], left = u.column * SW + c.first[2] - LEAD;
     const int front = u.depth * c.step[0] + c.first[0];
     fc_sum sum[ROWS][COLUMNS] = {};
-    fc_sum zero = 0; // stays 0 while all weights are finite
     for (int channel = 0; channel < SOURCE_CHANNELS; channel++)
         for (int kd = 0; kd < KD; kd++) {
             const int depth = front + kd * c.delta[0];
@@ -184,12 +201,8 @@ static __device__ __forceinline__ void fc_forward(const fc_element *__restrict__
 #pragma unroll
                 for (int i = 0; i < TAP_ROWS; i++)
 #pragma unroll
-                    for (int kw = 0; kw < KW; kw++) {
+                    for (int kw = 0; kw < KW; kw++)
                         w[i][kw] = fc_widen(in_depth[(kh + i) * WEIGHT_H + kw * WEIGHT_W]);
-#if EXACT
-                        zero += w[i][kw] * fc_sum(0);
-#endif
-                    }
                 const fc_element *rows = fc_step(from, (fc_index)c.source_stride[3] * SIZE, kh * DH);
                 fc_each_row<TAP_ROWS>(rows, inside, top + kh * DH, left, c, [&](const fc_row &row, int i, int k) {
 #pragma unroll
@@ -199,27 +212,24 @@ static __device__ __forceinline__ void fc_forward(const fc_element *__restrict__
                 });
             }
         }
-#if EXACT
-    if (!(zero == 0)) {
-#pragma unroll 1
-        for (int i = 0; i < ROWS * COLUMNS; i++) {
-            const fc_taps d = {front, c.delta[0], c.source_size[0], 0, 1, KD};
-            const fc_taps h = {top + i / COLUMNS * SH, DH, c.source_size[1], 0, 1, KH};
-            const fc_taps w = {left + LEAD + i % COLUMNS * SW, DW, c.source_size[2], 0, 1, KW};
-            fc_sum exact = 0;
-            for (int channel = 0; channel < SOURCE_CHANNELS; channel++)
-                exact += fc_exact(fc_source(source, c, u.n, u.group * SOURCE_CHANNELS + channel, 0, 0, 0),
-                                  taps + channel * c.weight_stride[1], c, d, h, w);
-#pragma unroll
-            for (int k = 0; k < ROWS * COLUMNS; k++) // no computed index: sums stay in registers
-                if (k == i) sum[k / COLUMNS][k % COLUMNS] = exact;
-        }
-    }
-#endif
     const fc_target target(result, bias, add, c, u, u.top);
 #pragma unroll
     for (int i = 0; i < ROWS; i++)
-        if (WHOLE || u.top + i < c.pixels[1]) target.store(c, i, sum[i]);
+        if (WHOLE || u.top + i < c.pixels[1]) target.store<COLUMNS>(c, i, 0, sum[i]);
+#if EXACT
+    if (fc_is_finite(sum[0][0])) return;
+    const fc_unit again(fc_index_anew(), units);
+    const fc_target place(result, bias, add, c, again, again.top);
+#pragma unroll 1
+    for (int i = 0; i < ROWS * COLUMNS; i++) {
+        const int row = again.top + i / COLUMNS, column = again.column + i % COLUMNS;
+        const fc_taps d = {again.depth * c.step[0] + c.first[0], c.delta[0], c.source_size[0], 0, 1, KD};
+        const fc_taps h = {row * SH + c.first[1], DH, c.source_size[1], 0, 1, KH};
+        const fc_taps w = {column * SW + c.first[2], DW, c.source_size[2], 0, 1, KW};
+        fc_sum exact[1] = {fc_exact_sum(source, weight, c, units, again, d, h, w)};
+        if (row < c.pixels[1]) place.store<1>(c, i / COLUMNS, i % COLUMNS, exact);
+    }
+#endif
 }
 
 // Forward, and one stride phase of an input gradient (EXACT: weights that are not finite meet no padding).
@@ -247,12 +257,10 @@ static __device__ __forceinline__ void fc_gradient(const fc_element *__restrict_
                                                    const fc_element *__restrict__ add, const fc_correlation &c,
                                                    const fc_units &units, fc_u32 index) {
     const fc_unit u(index, units);
-    const fc_element *taps = weight + (c.weight_at + u.group * c.weight_group_stride +
-                                       (u.filter - u.group * (int)units.per_group.d) * c.weight_stride[0]);
+    const fc_element *taps = fc_taps_of(weight, c, units, u);
     const fc_u32 place = u.column + c.first[2], right = place / SW, phase = place % SW; // division by a constant
     const int start = u.top + c.first[1] / SH * SH, bottom = start / SH, before = c.first[1];
     fc_sum sum[ROWS][1] = {};
-    fc_sum zero = 0;
     for (int channel = 0; channel < SOURCE_CHANNELS; channel++) {
         const fc_element *from =
             fc_source(source, c, u.n, u.group * SOURCE_CHANNELS + channel, u.depth, bottom, (int)right);
@@ -264,10 +272,9 @@ static __device__ __forceinline__ void fc_gradient(const fc_element *__restrict_
             is_read[j] = phase + j * SW < KW && (fc_u32)((int)right - j) < (fc_u32)c.source_size[2];
 #pragma unroll
             for (int kh = 0; kh < KH; kh++) {
-                w[kh][j] = 0;
-                if (phase + j * SW < KW)
-                    w[kh][j] = fc_widen(in_channel[kh * WEIGHT_H + (int)(phase + j * SW) * WEIGHT_W]);
-                zero += w[kh][j] * fc_sum(0);
+                fc_sum tap[1];
+                fc_load_if<1>(phase + j * SW < KW, in_channel + (kh * WEIGHT_H + (int)(phase + j * SW) * WEIGHT_W), tap);
+                w[kh][j] = tap[0];
             }
         }
 #pragma unroll
@@ -277,9 +284,10 @@ static __device__ __forceinline__ void fc_gradient(const fc_element *__restrict_
             fc_sum row[TAPS_W];
 #pragma unroll
             for (int j = 0; j < TAPS_W; j++) {
-                row[j] = 0;
-                if (inside && is_read[j])
-                    row[j] = fc_widen(UNIT ? line[-j] : *fc_step(line, (fc_index)c.source_stride[4] * SIZE, -j));
+                fc_sum read[1];
+                fc_load_if<1>(inside && is_read[j], UNIT ? line - j : fc_step(line, (fc_index)c.source_stride[4] * SIZE, -j),
+                              read);
+                row[j] = read[0];
             }
 #pragma unroll
             for (int i = 0; i < ROWS; i++) {
@@ -290,25 +298,25 @@ static __device__ __forceinline__ void fc_gradient(const fc_element *__restrict_
             }
         }
     }
-    if (!(zero == 0)) {
-#pragma unroll 1
-        for (int i = 0; i < ROWS; i++) {
-            const fc_taps d = {u.depth, 0, c.source_size[0], 0, 1, 1};
-            const fc_taps h = {bottom + i / SH, -1, c.source_size[1], i % SH, SH, KH};
-            const fc_taps w = {(int)right, -1, c.source_size[2], (int)phase, SW, KW};
-            fc_sum exact = 0;
-            for (int channel = 0; channel < SOURCE_CHANNELS; channel++)
-                exact += fc_exact(fc_source(source, c, u.n, u.group * SOURCE_CHANNELS + channel, 0, 0, 0),
-                                  taps + channel * c.weight_stride[1], c, d, h, w);
-#pragma unroll
-            for (int k = 0; k < ROWS; k++)
-                if (k == i) sum[k][0] = exact;
-        }
-    }
     const fc_target target(result, bias, add, c, u, start - before);
 #pragma unroll
     for (int i = 0; i < ROWS; i++)
-        if (WHOLE || (fc_u32)(start - before + i) < (fc_u32)c.pixels[1]) target.store(c, i, sum[i]);
+        if (WHOLE || (fc_u32)(start - before + i) < (fc_u32)c.pixels[1]) target.store<1>(c, i, 0, sum[i]);
+    fc_sum total = 0; // of all taps of this column
+#pragma unroll
+    for (int i = 0; i < SH; i++) total = fc_plus(total, sum[i][0]);
+    if (fc_is_finite(total)) return;
+    const fc_unit again(fc_index_anew(), units);
+    const int x = again.column + c.first[2], first = again.top + c.first[1] / SH * SH;
+    const fc_target to(result, bias, add, c, again, first - c.first[1]);
+#pragma unroll 1
+    for (int i = 0; i < ROWS; i++) {
+        const fc_taps d = {again.depth, 0, c.source_size[0], 0, 1, 1};
+        const fc_taps h = {first / SH + i / SH, -1, c.source_size[1], i % SH, SH, KH};
+        const fc_taps w = {x / SW, -1, c.source_size[2], x % SW, SW, KW};
+        fc_sum exact[1] = {fc_exact_sum(source, weight, c, units, again, d, h, w)};
+        if ((fc_u32)(first - c.first[1] + i) < (fc_u32)c.pixels[1]) to.store<1>(c, i, 0, exact);
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
@@ -322,7 +330,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 }
 #endif
 
-#if WEIGHT == 1
+#if WEIGHT
 // The gradient of TAP_ROWS rows of taps of one filter (blockIdx.x: filter, y: split, z: depth and rows of taps). A
 // split is a range of units of all images; threads take every THREADS-th of it. Partial sums go to `partial`
 // [split][filter][tap], to be added in order; those of an only split are stored at once.
@@ -343,11 +351,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
         const bool inside = (fc_u32)depth < (fc_u32)c.source_size[0];
         const fc_element *from =
             gradient + fc_place(c.result_at, c.result_stride, u.n, filter, u.depth, u.top, u.column);
-        fc_sum dy[ROWS][COLUMNS] = {};
+        fc_sum dy[ROWS][COLUMNS];
 #pragma unroll
         for (int i = 0; i < ROWS; i++)
-            if (WHOLE || u.top + i < c.pixels[1])
-                fc_load<COLUMNS>(fc_step(from, (fc_index)c.result_stride[3] * SIZE, i), dy[i]);
+            fc_load_if<COLUMNS>(WHOLE || u.top + i < c.pixels[1], fc_step(from, (fc_index)c.result_stride[3] * SIZE, i),
+                                dy[i]);
         const int top = u.top * SH + c.first[1] + kh * DH, left = u.column * SW + c.first[2] - LEAD;
         fc_each_row<TAP_ROWS>(fc_source(source, c, u.n, group, depth, top, left), inside, top, left, c,
                               [&](const fc_row &row, int i, int k) {
@@ -378,26 +386,5 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
             partial[(((long long)blockIdx.y * gridDim.x + filter) * gridDim.z + blockIdx.z) * (TAP_ROWS * KW) + i] =
                 total;
     }
-}
-
-#endif
-
-#if WEIGHT == 2
-// Adds the splits' partial sums, in ascending order; `count` is that of the weights, [filter][slice][tap].
-extern "C" __global__ void __launch_bounds__(THREADS)
-    depthwise_sum_splits(const fc_sum *__restrict__ partial, fc_element *__restrict__ result,
-                         const __grid_constant__ fc_correlation c, const __grid_constant__ fc_units units,
-                         const __grid_constant__ fc_divider slices, fc_u32 count, fc_u32 splits) {
-    const fc_u32 index = blockIdx.x * THREADS + threadIdx.x;
-    if (index >= count) return;
-    fc_sum total = 0;
-    for (fc_u32 split = 0; split < splits; split++) total = fc_plus(total, partial[(long long)split * count + index]);
-    const int line = index / KW, kw = index - line * KW, block = line / TAP_ROWS, row = line - block * TAP_ROWS;
-    const int deep = fc_quotient(block, slices), kh = (block - deep * slices.d) * TAP_ROWS + row;
-    const int filter = fc_quotient(deep, units.depths), kd = deep - filter * (int)units.depths.d;
-    const int group = fc_quotient(filter, units.per_group);
-    result[c.weight_at + group * c.weight_group_stride +
-           (filter - group * (int)units.per_group.d) * c.weight_stride[0] + kd * c.weight_stride[2] +
-           kh * c.weight_stride[3] + kw * c.weight_stride[4]] = fc_narrow(total);
 }
 #endif

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from ...._problem import Sizes
 
 UNROLLED_TAPS = 49
 """Taps of a plane that are held in registers, at most."""
-MAX_ROW_TAPS = 31
 MAX_SPAN = 48
 """Elements of a row that a unit of several columns loads, at most."""
 MAX_SOURCE_ROWS = 32
@@ -48,7 +46,7 @@ def wanted_results(problem_results: int, taps: int, direction: str, itemsize: in
     elif direction == "backward_weight":
         results = 32 if itemsize < 8 else 16
     else:
-        results = 16 if taps < MANY_TAPS else 32 if direction == "forward" else 8
+        results = 16 if taps < MANY_TAPS and itemsize > 2 else 32
     while results > 4 and problem_results < results * WANTED_UNITS[direction]:
         results //= 2
     return results
@@ -70,13 +68,3 @@ def strided_rows(pixels: int, stride: int, before: int, rows: int) -> int:
     most, size = max(stride, rows // stride * stride), pixels + before % stride
     strips = -(-size // most)
     return -(-size // (strips * stride)) * stride
-
-
-def splits_for(blocks: int, units: int, threads: int, wanted_blocks: int) -> tuple[int, int]:
-    """Splits of a weight gradient's sums, and units of each: so many that the device is busy, each with work for
-    every thread. From the problem alone, so that results have the same bits on every device."""
-    most = max(1, units // (2 * threads))
-    splits = min(most, max(1, math.ceil(wanted_blocks / blocks)), 1024)
-    per_split = -(-units // splits)
-    per_split = -(-per_split // threads) * threads if splits > 1 else units
-    return -(-units // per_split), per_split

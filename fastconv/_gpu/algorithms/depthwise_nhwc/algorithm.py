@@ -8,20 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...._algorithm import MAX_PHASES, Machine, Params
-from ...._problem import ACTIVATIONS, ConvProblem
-from ...algorithm import GpuAlgorithm, Operation, places_fit
+from ...._algorithm import Machine, Params
+from ...._problem import ConvProblem
+from ... import depthwise
+from ...algorithm import GpuAlgorithm, Operation
+from ...depthwise import ITEMSIZE, MAX_STRIDE, SHARE, THREADS, splits_for
 from ...launch import MAX_THREADS, Launch, Workspace
-from ...layout import Layout, is_wide, vector_elements
+from ...layout import Layout, vector_elements
 from ...phases import PhaseStruct, all_phases, phases_of
 from ...source import DIVIDER, divider, kernel_source
-from ..depthwise_nchw.algorithm import ITEMSIZE, SHARE
-from ..depthwise_nchw.tiling import MAX_ROW_TAPS, splits_for
-from .tiling import SHARED_BYTES, Tile, block_for, gradient_tile, tile_for
+from .tiling import MANY_TAPS, MAX_SUMS, SHARED_BYTES, UNROLLED_WEIGHTS, Tile, block_for, gradient_tile, tile_for
 
 ROOM = "depthwise_nhwc"
-MAX_STRIDE = 4
-"""Strides of input gradients that are computed in one launch."""
 MAX_CHANNEL_BLOCKS = 65535
 WANTED_BLOCKS = 1024
 """Blocks of a weight gradient."""
@@ -30,7 +28,6 @@ UNITS = np.dtype(
      ("results", np.int32)]
 )  # fmt: skip
 """fc_units of kernels.cu."""
-THREADS = 128
 
 
 class DepthwiseNhwc(GpuAlgorithm):
@@ -41,12 +38,7 @@ class DepthwiseNhwc(GpuAlgorithm):
 
     def supports(self, problem: ConvProblem) -> bool:
         return (
-            problem.groups == problem.in_channels
-            and problem.layout == "channels_last"
-            and not problem.is_empty
-            and max(problem.kernel_size) <= MAX_ROW_TAPS
-            and problem.phases <= MAX_PHASES
-            and places_fit(problem)
+            depthwise.supports(problem, "channels_last")
             and problem.out_channels < MAX_CHANNEL_BLOCKS
             and _most_units(problem) < MAX_THREADS
         )
@@ -55,7 +47,13 @@ class DepthwiseNhwc(GpuAlgorithm):
         """The most channels and results of a thread."""
         widest = 16 // ITEMSIZE[problem.dtype]
         counts = [min(widest, 4), *(count for count in (8, 2, 1) if count <= widest)]
-        return [{"channels": count, "results": results} for count in dict.fromkeys(counts) for results in (8, 4, 16)]
+        found: list[Params] = [
+            {"channels": count, "results": results} for count in dict.fromkeys(counts) for results in (8, 4, 16)
+        ]
+        taps = math.prod(problem.kernel_size[1:])
+        if problem.direction != "backward_weight" and MANY_TAPS <= taps <= UNROLLED_WEIGHTS:
+            found.insert(0, {"channels": 1, "results": MAX_SUMS})  # all taps in registers, of one channel
+        return found
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
         return max(launch.workspace_bytes for launch in self.launches(Operation.contiguous(problem), params))
@@ -125,14 +123,9 @@ def _vector(problem: ConvProblem, lie: list[Layout], most: int) -> int:
 
 def _defines(problem: ConvProblem, layouts: Mapping[str, Layout], phase: PhaseStruct) -> dict[str, int | str]:
     """Those that all kernels have. A phase without taps still has results: its kernel has no planes of taps."""
-    e, roles = problem.epilogue, _Roles.of(problem)
-    images = [(problem.input_size, layouts["input"]), (problem.output_size, layouts["output"])]
-    if e.add:
-        images.append((problem.result_shape[2:], layouts["add"]))  # type: ignore[arg-type]
+    roles = _Roles.of(problem)
     kd, kh, kw = phase.taps
-    return {
-        "ELEMENT": problem.dtype.upper(),
-        "WIDE": int(any(is_wide(sizes, lies.strides[2:], lies.dtype.itemsize) for sizes, lies in images)),
+    return depthwise.common_defines(problem, layouts) | {
         "KD": kd if kh and kw else 0, "KH": max(kh, 1), "KW": max(kw, 1),
         **{f"S{axis}": step for axis, step in zip("DHW", phase.step, strict=True)},
         **{f"D{axis}": delta for axis, delta in zip("DHW", phase.delta, strict=True)},
@@ -157,13 +150,11 @@ def _correlation(
     weight = _Weight.of(defines, phase, layouts["weight"], tile, size)
     vectors = results // tile.vector
     lanes, places, threads = block_for(vectors, weight.staged_bytes)
-    e = problem.epilogue
     defines |= {
         "FORWARD": 1, "ROWS": tile.rows, "COLUMNS": tile.columns, "VECTOR": tile.vector, "LANES": lanes,
         "PLACES": places, "THREADS": threads, "UNROLLED": int(tile.unrolled), "STAGED": int(weight.staged_bytes > 0),
         "BLOCKS": 4 if tile.unrolled and (is_whole or max(phase.step) == 1) else 3,
-        "EXACT": int(problem.direction == "backward_input"), "BIAS": int(e.bias), "ADD": int(e.add),
-        "ACTIVATION": 0 if e.activation is None else 1 + ACTIVATIONS.index(e.activation),
+        "EXACT": int(problem.direction == "backward_input"),
         "WHOLE_ROWS": int(phase.pixels[1] % tile.rows == 0), "WHOLE_COLUMNS": int(phase.pixels[2] % tile.columns == 0),
     }  # fmt: skip
     if is_whole:
@@ -173,10 +164,9 @@ def _correlation(
     text = _source(defines)
     counts = (-(-phase.pixels[2] // tile.columns), -(-phase.pixels[1] // tile.rows), phase.pixels[0])
     units = math.prod(counts)
-    most = max(1, (MAX_THREADS - THREADS) // (units * THREADS))
     pointers = (roles.source, Workspace() if weight.is_packed else "weight", roles.result, "bias", "add")
-    for begin in range(0, problem.batch, most):
-        count = min(most, problem.batch - begin) * units
+    for begin, images in depthwise.batches(problem.batch, units * THREADS):
+        count = images * units
         of_units = np.array([(*map(divider, counts), count, 0, results)], UNITS)
         struct = phase.packed(**phase.at_image(begin), **weight.fields)
         grid = (-(-count // places), -(-vectors // lanes), 1)
@@ -238,32 +228,19 @@ def _weight_gradient(
     vector = _vector(problem, [layouts["input"], layouts["output"]], params["channels"])
     span = (phase.taps[2] - 1) * phase.delta[2]
     columns, tap_rows, vector = gradient_tile(phase.pixels[2], phase.taps, span, vector)
-    sums_bytes = 8 if problem.dtype == "float64" else 4
     lanes, places, threads = block_for(filters // vector, 0)
     defines = _defines(problem, layouts, phase) | {
         "ROWS": 1, "COLUMNS": columns, "VECTOR": vector, "LANES": lanes, "PLACES": places, "THREADS": threads,
-        "TAP_ROWS": tap_rows,
+        "TAP_ROWS": tap_rows, "WEIGHT": 1,
     }  # fmt: skip
-    sums, totals = (_source(defines | {"WEIGHT": stage}) for stage in (1, 2))
     counts = (phase.pixels[2] // columns, phase.pixels[1], phase.pixels[0])
     units, chunks = problem.batch * math.prod(counts), -(-filters // (lanes * vector))
     slices = phase.taps[0] * (phase.taps[1] // tap_rows)
     splits, per_split = splits_for(chunks * slices, units, places, WANTED_BLOCKS)
-    count = math.prod(problem.weight_shape)
-    scratch, struct = splits * count * sums_bytes, phase.packed()
     of_units = np.array([(*map(divider, counts), units, per_split, filters)], UNITS)
     first = Launch(
-        "depthwise_nhwc_weight_gradient", sums, (splits, chunks, slices), (threads, 1, 1),
-        ("input", "output", Workspace(), struct, of_units), workspace_bytes=scratch,
+        "depthwise_nhwc_weight_gradient", _source(defines), (splits, chunks, slices), (threads, 1, 1),
+        ("input", "output", Workspace(), phase.packed(), of_units),
+        workspace_bytes=depthwise.partial_bytes(problem, splits),
     )  # fmt: skip
-    arguments = (
-        Workspace(),
-        "weight",
-        struct,
-        np.array([divider(filters)], DIVIDER),
-        np.uint32(count),
-        np.uint32(splits),
-    )
-    second = Launch("depthwise_nhwc_sum_splits", totals, (-(-count // threads), 1, 1), (threads, 1, 1), arguments,
-                    workspace_bytes=scratch)  # fmt: skip
-    return first, second
+    return first, depthwise.sum_splits(problem, phase, splits, True)

@@ -119,15 +119,78 @@ struct fc_sums {
 #pragma unroll
         for (int b = fc_wide::first; b <= fc_wide::last; b++) {
             if (!fc_wide::is_read(b)) continue;
-            fc_sum x[VECTOR] = {};
-            if (inside && (fc_u32)(left + b) < (fc_u32)c.source_size[2])
-                fc_load<VECTOR>(line + b * (long long)SOURCE_W, x);
+            fc_sum x[VECTOR];
+            fc_load_if<VECTOR>(inside && (fc_u32)(left + b) < (fc_u32)c.source_size[2], line + b * (long long)SOURCE_W,
+                               x);
 #pragma unroll
             for (int a = 0; a < COLUMNS; a++)
                 if (fc_wide::tap(a, b) >= 0) fold(x, a, fc_wide::tap(a, b));
         }
     }
 };
+
+// Where a unit's results go, and what is added to them.
+struct fc_target {
+    fc_element *result;
+    const fc_element *bias, *add;
+    __device__ __forceinline__ fc_target(fc_element *results, const fc_element *biases, const fc_element *adds,
+                                         const fc_correlation &c, const fc_unit &u, int channel) {
+        result = results + fc_place(c.result_at, c.result_stride, u.n, channel, u.depth, u.top, u.column);
+        bias = biases + channel;
+        add = ADD ? adds + fc_place(c.add_at, c.add_stride, u.n, channel, u.depth, u.top, u.column) : 0;
+    }
+    // V channels of row `i`, column `j` of the unit, from its channel `at` on.
+    template <int V>
+    __device__ __forceinline__ void store(const fc_correlation &c, int i, int j, int at, fc_sum (&sum)[V]) const {
+        fc_sum more[V] = {};
+        if (ADD)
+            fc_load<V>(add + ((fc_index)i * (fc_index)c.add_stride[3] + (fc_index)j * (fc_index)c.add_stride[4] + at),
+                       more);
+#pragma unroll
+        for (int v = 0; v < V; v++) {
+            if (BIAS) sum[v] = fc_plus(sum[v], fc_widen(bias[at + v]));
+            if (ADD) sum[v] = fc_plus(sum[v], more[v]);
+            sum[v] = fc_activate(sum[v], (fc_sum)c.slope);
+        }
+        fc_store<V>(fc_step(result, (fc_index)c.result_stride[3] * SIZE, i) + j * (long long)RESULT_W + at, sum);
+    }
+};
+
+#if EXACT
+// Weights that are not finite may meet no padding, in input gradients. Such a weight makes a sum of all taps infinite or
+// NaN, whatever it is multiplied by; so where a unit's first sums are finite all is well. Else its results are computed
+// once more, of products that exist, and stored again: from the indices on, so that this keeps no registers till then.
+static __device__ __forceinline__ void fc_store_exact(const fc_element *source, const fc_element *weight,
+                                                      fc_element *result, const fc_element *bias, const fc_element *add,
+                                                      const fc_correlation &c, const fc_units &units) {
+    const int thread = fc_thread_index(), place = thread / LANES;
+    const int first = (fc_block_index(1) * LANES + thread - place * LANES) * VECTOR;
+    const fc_unit u(fc_block_index(0) * PLACES + place, units);
+    const fc_target target(result, bias, add, c, u, first);
+#pragma unroll 1
+    for (int i = 0; i < ROWS * COLUMNS * VECTOR; i++) {
+        const int v = i % VECTOR, row = u.top + i / VECTOR / COLUMNS, column = u.column + i / VECTOR % COLUMNS;
+        if (row >= c.pixels[1] || column >= c.pixels[2]) continue;
+#if GRADIENT
+        const int z = u.depth + c.first[0], y = row + PH, x = column + PW;
+        const fc_taps d = {SD > 1 ? z / SD : z, SD > 1 ? -1 : -DD, c.source_size[0], z % SD, SD, KD};
+        const fc_taps h = {SH > 1 ? y / SH : y, SH > 1 ? -1 : -DH, c.source_size[1], y % SH, SH, KH};
+        const fc_taps w = {SW > 1 ? x / SW : x, SW > 1 ? -1 : -DW, c.source_size[2], x % SW, SW, KW};
+#else
+        const fc_taps d = {u.depth * SD + c.first[0], DD, c.source_size[0], 0, 1, KD};
+        const fc_taps h = {row * SH + c.first[1], DH, c.source_size[1], 0, 1, KH};
+        const fc_taps w = {column * SW + c.first[2], DW, c.source_size[2], 0, 1, KW};
+#endif
+        const int channel = first / FILTERS * CHANNELS + v;
+        fc_sum exact[1] = {0};
+        for (int m = 0; m < CHANNELS; m++)
+            exact[0] = fc_plus(exact[0], fc_exact(fc_source(source, c, u.n, channel + m, 0, 0, 0),
+                                                  weight + fc_weight_at(c, first + v) + m * c.weight_stride[1], c, d, h,
+                                                  w));
+        target.store<1>(c, i / VECTOR / COLUMNS, i / VECTOR % COLUMNS, v, exact);
+    }
+}
+#endif
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     depthwise_nhwc(const fc_element *__restrict__ source, const fc_element *__restrict__ weight,
@@ -151,7 +214,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     const int left = GRADIENT ? u.column / SW : u.column * SW + c.first[2];
     const fc_index pitch = (fc_index)c.source_stride[3] * SIZE;
     fc_sum sum[ROWS][COLUMNS][VECTOR] = {};
-    fc_sum zero = 0; // stays 0 while all weights are finite
+#if EXACT
+    fc_sum total = 0; // of sums that have all taps among them
+#endif
     for (int m = 0; m < CHANNELS; m++)
         for (int kd = 0; kd < KD; kd++) {
             const int there = u.depth + c.first[0] - kd * DD;
@@ -179,23 +244,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
                     }
                 });
             }
-#if EXACT
-#pragma unroll
-            for (int i = 0; i < KH * KW * VECTOR; i++)
-                zero = fc_fma(w[i / VECTOR / KW][i / VECTOR % KW][i % VECTOR], fc_sum(0), zero);
-#endif
 #else
 #pragma unroll 1
             for (int kh = 0; kh < KH; kh++) {
                 fc_sum w[KW][VECTOR];
 #pragma unroll
-                for (int kw = 0; kw < KW; kw++) {
-                    weights.load(m, kd, kh, kw, w[kw]);
-#if EXACT
-#pragma unroll
-                    for (int v = 0; v < VECTOR; v++) zero = fc_fma(w[kw][v], fc_sum(0), zero);
-#endif
-                }
+                for (int kw = 0; kw < KW; kw++) weights.load(m, kd, kh, kw, w[kw]);
 #pragma unroll
                 for (int i = 0; i < ROWS; i++) {
                     const int distance = GRADIENT ? PH + i - kh * DH : i * SH + kh * DH;
@@ -213,59 +267,27 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 #endif
         }
 #if EXACT
-    if (fc_is_larger(zero, fc_sum(0))) { // NaN
-#pragma unroll 1
-        for (int i = 0; i < ROWS * COLUMNS * VECTOR; i++) {
-            const int v = i % VECTOR, row = u.top + i / VECTOR / COLUMNS, column = u.column + i / VECTOR % COLUMNS;
-#if GRADIENT
-            const int z = u.depth + c.first[0], y = row + PH, x = column + PW;
-            const fc_taps d = {SD > 1 ? z / SD : z, SD > 1 ? -1 : -DD, c.source_size[0], z % SD, SD, KD};
-            const fc_taps h = {SH > 1 ? y / SH : y, SH > 1 ? -1 : -DH, c.source_size[1], y % SH, SH, KH};
-            const fc_taps w = {SW > 1 ? x / SW : x, SW > 1 ? -1 : -DW, c.source_size[2], x % SW, SW, KW};
-#else
-            const fc_taps d = {u.depth * SD + c.first[0], DD, c.source_size[0], 0, 1, KD};
-            const fc_taps h = {row * SH + c.first[1], DH, c.source_size[1], 0, 1, KH};
-            const fc_taps w = {column * SW + c.first[2], DW, c.source_size[2], 0, 1, KW};
-#endif
-            fc_sum exact = 0;
-            for (int m = 0; m < CHANNELS; m++)
-                exact = fc_plus(exact, fc_exact(fc_source(source, c, u.n, channel + m + v, 0, 0, 0),
-                                                weight + fc_weight_at(c, t.channel + v) + m * c.weight_stride[1], c, d,
-                                                h, w));
 #pragma unroll
-            for (int k = 0; k < ROWS * COLUMNS * VECTOR; k++) // no computed index: sums stay in registers
-                if (k == i) sum[k / VECTOR / COLUMNS][k / VECTOR % COLUMNS][k % VECTOR] = exact;
-        }
-    }
+    for (int i = 0; i < (GRADIENT ? SH * SW : 1) * VECTOR; i++)
+        total = fc_plus(total, sum[i / VECTOR / (GRADIENT ? SW : 1)][i / VECTOR % (GRADIENT ? SW : 1)][i % VECTOR]);
 #endif
-    fc_sum biases[VECTOR] = {};
-    if (BIAS)
-#pragma unroll
-        for (int v = 0; v < VECTOR; v++) biases[v] = fc_widen(bias[t.channel + v]);
+    const fc_target target(result, bias, add, c, u, t.channel);
 #pragma unroll
     for (int i = 0; i < ROWS; i++) {
         if (!WHOLE_ROWS && u.top + i >= c.pixels[1]) break;
-        fc_element *to = result + fc_place(c.result_at, c.result_stride, u.n, t.channel, u.depth, u.top + i, u.column);
 #pragma unroll
         for (int j = 0; j < COLUMNS; j++) {
             if (!WHOLE_COLUMNS && u.column + j >= c.pixels[2]) break;
-            fc_sum more[VECTOR] = {};
-            if (ADD)
-                fc_load<VECTOR>(add + fc_place(c.add_at, c.add_stride, u.n, t.channel, u.depth, u.top + i, u.column + j),
-                                more);
-#pragma unroll
-            for (int v = 0; v < VECTOR; v++) {
-                if (BIAS) sum[i][j][v] = fc_plus(sum[i][j][v], biases[v]);
-                if (ADD) sum[i][j][v] = fc_plus(sum[i][j][v], more[v]);
-                sum[i][j][v] = fc_activate(sum[i][j][v], (fc_sum)c.slope);
-            }
-            fc_store<VECTOR>(to + j * (long long)RESULT_W, sum[i][j]);
+            target.store<VECTOR>(c, i, j, 0, sum[i][j]);
         }
     }
+#if EXACT
+    if (!fc_is_finite(total)) fc_store_exact(source, weight, result, bias, add, c, units);
+#endif
 }
 #endif
 
-#if WEIGHT == 1
+#if WEIGHT
 // The gradient of TAP_ROWS rows of taps (blockIdx.x: split, y: vectors of channels, z: depth and rows of taps). A split
 // is a range of units of all images, of one row each; the block's places take them in turn. Partial sums go to `partial`
 // [split][tap][filter], to be added in order.
@@ -297,10 +319,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4)
 #pragma unroll
             for (int b = fc_wide::first; b <= fc_wide::last; b++) {
                 if (!fc_wide::is_read(b)) continue;
-                fc_sum x[VECTOR] = {};
-                if (inside && (fc_u32)(left + b) < (fc_u32)c.source_size[2])
-                    fc_load<VECTOR>(fc_step(line, (fc_index)c.source_stride[3] * SIZE, i * DH) +
-                                        b * (long long)SOURCE_W, x);
+                fc_sum x[VECTOR];
+                fc_load_if<VECTOR>(inside && (fc_u32)(left + b) < (fc_u32)c.source_size[2],
+                                   fc_step(line, (fc_index)c.source_stride[3] * SIZE, i * DH) + b * (long long)SOURCE_W,
+                                   x);
 #pragma unroll
                 for (int a = 0; a < COLUMNS; a++) {
                     if (fc_wide::tap(a, b) < 0) continue;
@@ -334,22 +356,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4)
         }
         __syncthreads(); // before the next row is written
     }
-}
-#endif
-
-#if WEIGHT == 2
-// Adds the splits' partial sums, in ascending order; `count` is that of the weights, [tap][filter].
-extern "C" __global__ void __launch_bounds__(THREADS)
-    depthwise_nhwc_sum_splits(const fc_sum *__restrict__ partial, fc_element *__restrict__ result,
-                              const __grid_constant__ fc_correlation c, const __grid_constant__ fc_divider filters,
-                              fc_u32 count, fc_u32 splits) {
-    const fc_u32 index = blockIdx.x * THREADS + threadIdx.x;
-    if (index >= count) return;
-    fc_sum total = 0;
-    for (fc_u32 split = 0; split < splits; split++) total = fc_plus(total, partial[(long long)split * count + index]);
-    const int tap = fc_quotient(index, filters), filter = index - tap * filters.d;
-    result[filter * c.weight_stride[0] + tap / (KW * KH) * c.weight_stride[2] + tap / KW % KH * c.weight_stride[3] +
-           tap % KW * c.weight_stride[4]] = fc_narrow(total);
 }
 #endif
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 MAX_THREADS = 128
 MAX_LANES = 64
-UNROLLED_WEIGHTS = 40
+UNROLLED_WEIGHTS = 50
 """Weights of a plane of taps, for all channels of a thread, that are held in registers, at most."""
+MANY_TAPS = 25
 MAX_ROW_WEIGHTS = 64
 MAX_SUMS = 32
 MAX_SPAN = 48
@@ -51,7 +52,7 @@ def tile_for(size: Sequence[int], taps: Sequence[int], span: int, steps: Sequenc
     while columns > steps[1] and columns + span > MAX_SPAN:
         columns -= steps[1]
     rows = max(steps[0], results // columns // steps[0] * steps[0])
-    return Tile(min(rows, 4 if steps[0] < 3 else steps[0]), columns, vector, unrolled)
+    return Tile(min(rows, 8 if steps[0] < 3 else steps[0]), columns, vector, unrolled)
 
 
 def block_for(vectors: int, shared_bytes_of_lane: int) -> tuple[int, int, int]:

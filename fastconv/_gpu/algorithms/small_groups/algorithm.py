@@ -10,12 +10,11 @@ import numpy as np
 from ...._algorithm import MAX_PHASES, Machine, Params
 from ...._problem import ACTIVATIONS, ConvProblem
 from ...algorithm import GpuAlgorithm, Operation, places_fit
+from ...depthwise import ITEMSIZE, SHARE, splits_for
 from ...launch import MAX_THREADS, Launch, Workspace
 from ...layout import Layout, is_wide
 from ...phases import PhaseStruct, phases_of, source_role
 from ...source import DIVIDER, divider, kernel_source
-from ..depthwise_nchw.algorithm import ITEMSIZE, SHARE
-from ..depthwise_nchw.tiling import splits_for
 
 ROOM = "small_groups"
 THREADS = 128
