@@ -82,8 +82,8 @@ static __device__ __forceinline__ double fc_ratio(double x, double y) { return x
 FC_IS_LARGER(float, "f32", "f")
 FC_IS_LARGER(double, "f64", "d")
 
-// The element of 2 or 4 bytes that lies there, in the low bits of a register; 0 where it is not there. Nothing is looked
-// at that is not there, and nothing waits for it but its use.
+// The element of 2 or 4 bytes that lies there, in the low bits of a register; 0 where it is not there. Nothing is
+// looked at that is not there, and nothing waits for it but its use.
 template <int BYTES> static __device__ __forceinline__ fc_u32 fc_load_bits(const void *from, bool there) {
     fc_u32 bits;
     if (BYTES == 2)
@@ -141,8 +141,15 @@ static __device__ __forceinline__ void fc_ldmatrix4(fc_u32 (&d)[4], const void *
                  : "r"(fc_shared_address(row))
                  : "memory");
 }
+// Two of them; lanes from 16 on give no address.
+static __device__ __forceinline__ void fc_ldmatrix2(fc_u32 (&d)[2], const void *row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];"
+                 : "=r"(d[0]), "=r"(d[1])
+                 : "r"(fc_shared_address(row))
+                 : "memory");
+}
 
-// The same, each of them transposed.
+// Four, each of them transposed.
 static __device__ __forceinline__ void fc_ldmatrix4_transposed(fc_u32 (&d)[4], const void *row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
