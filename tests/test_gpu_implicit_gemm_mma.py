@@ -17,7 +17,8 @@ from fastconv._backend import find_backend
 from fastconv._choose.select import admitted
 from fastconv._gpu.algorithm import Operation
 from fastconv._gpu.algorithms.implicit_gemm_mma import ALGORITHMS
-from fastconv._gpu.algorithms.implicit_gemm_mma.patches import box_of
+from fastconv._gpu.algorithms.implicit_gemm_mma.patches import MAX_POSITIONS, box_of
+from fastconv._gpu.algorithms.implicit_gemm_mma.tiles import tile_of
 from fastconv._gpu.launch import Launch
 from fastconv._gpu.parts import UNLIMITED, Limits
 from fastconv._gpu.phases import phases_of
@@ -98,11 +99,15 @@ CORRELATIONS = [
     ("forward 2x70x4x4 68x70x1x1 channels_last float16 +bias+add", {"splits": 2}),
     ("forward 2x130x5x6 20x130x3x3 p1 bfloat16 +bias+leaky_relu=0.5", {"splits": 3}),
     ("backward_input 1x20x7x10 7x20x3x2 s2x3 p1:2x0 d1x2 +bias bfloat16", {"tile": "128x128x32"}),
-    ("backward_input 2x24x7x8 16x24x3x3 s2 p1 channels_last DHWIO float16 +add", {"tile": "64x256x32"}),
+    ("backward_input 2x24x7x8 16x24x3x3 s2 p1 channels_last DHWIO float16 +add", {"tile": "64x224x32"}),
     ("backward_input 1x6x5x5 8x6x1x1 s3 +bias bfloat16", {}),
     ("forward 2x20x9x11 70x20x3x3 p1 +bias", {"arithmetic": "3xtf32"}),
     ("backward_input 2x24x7x8 16x24x3x3 s2 p1 channels_last", {"arithmetic": "3xtf32", "tile": "64x128x16"}),
     ("forward 1x80x5x5 20x40x3x3 p1 g2 +add", {"arithmetic": "tf32", "splits": 2}),
+    # Boxes that run over planes, of strips: two and three taps below each other; units copied and put together
+    ("forward 3x34x13x10 70x34x3x3 p1 bfloat16 +bias", {"tile": "128x112x32"}),
+    ("forward 3x24x6x11 40x24x3x2 p1x0 float16 channels_last", {"tile": "64x224x32"}),
+    ("backward_input 2x20x2x7x6 24x20x2x2x3 p0x1x1 bfloat16", {"splits": 2}),
 ]
 
 
@@ -134,12 +139,13 @@ def test_a_patch_is_read_once_for_all_taps() -> None:
     def box(text: str) -> Any:
         problem = ConvProblem.parse(text)
         (phase,) = phases_of(problem, Operation.contiguous(problem).layouts)
-        return box_of(phase.packed().reshape(()), 128, 1024)
+        return box_of(phase.packed().reshape(()), tile, MAX_POSITIONS)
 
+    tile = tile_of("bf16", "forward", {"tile": "128x112x32"})
     found = box("forward 8x128x28x28 128x128x3x3 p1 bfloat16")
-    assert (found.height, found.width, found.rows, found.pitch) == (4, 28, 6, 30)
+    assert (found.taps, found.height, found.width, found.rows, found.pitch) == (3, 7, 16, 9, 20)
     found = box("forward 8x128x56x56 128x128x3x3 s2 p1 bfloat16")
-    assert (found.height, found.width, found.rows, found.pitch) == (4, 28, 9, 58)
+    assert (found.taps, found.height, found.width, found.rows, found.pitch) == (1, 7, 16, 15, 36)
     assert box("forward 8x128x56x56 128x128x3x3 p40 d40 bfloat16") is None
     assert box("forward 8x128x56x56 128x128x1x1 bfloat16") is None
 
@@ -248,16 +254,19 @@ def test_older_devices_have_other_algorithms(device: str, usable: bool) -> None:
     forget_gpu()
 
 
-ODD_BOX = ("forward 1x5x3x75 9x5x3x3 p1 bfloat16", {})
 MUTATIONS = [
     # what is changed, into what, where it must be noticed
     ("__syncthreads(); // everyone's copies", "// everyone's copies", CORRELATIONS[0]),
     ("__syncthreads(); // the tables", "// the tables", CORRELATIONS[2]),
     ("fc_copy_wait<STAGES - 2>();", "fc_copy_wait<STAGES - 1>();", CORRELATIONS[0]),
-    ("fc_slot(pixel_at[j] + shift) * 16", "(pixel_at[j] + shift) * 16", CORRELATIONS[0]),
+    ("fc_slot(pixels_at[j] + shift) * 16", "(pixels_at[j] + shift) * 16", CORRELATIONS[2]),
     ("if (!there) at.n = 0,", "if (false) at.n = 0,", CORRELATIONS[2]),
     ("channel + e < c.channels", "true", CORRELATIONS[0]),
-    ("at.w >= box.pixels[1]", "false", ODD_BOX),
+    ("plane >= box.planes", "false", CORRELATIONS[15]),
+    ("at.h >= box.rows", "false", CORRELATIONS[16]),
+    ("passed * (int)(box.reach.d - box.width.d)", "0", CORRELATIONS[15]),
+    ("row / STEPS * (int)c.weight_stride[3]", "0", CORRELATIONS[16]),
+    ("inside &= plane < box.planes;", "", CORRELATIONS[16]),
     ("if (f >= rows) break;", "", CORRELATIONS[0]),
     ("patch == 0 ? PATCHES - 1 : patch - 1", "patch", CORRELATIONS[8]),
     ("fc_add_step(sum, part);", "", CORRELATIONS[12]),

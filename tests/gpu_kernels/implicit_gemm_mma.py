@@ -18,12 +18,14 @@ TABLE = Path(__file__).parent / "implicit_gemm_mma.txt"
 """What they take of a multiprocessor, as ``nvrtc_gate`` has written it."""
 GATED = (
     # kernel, problem, arithmetic, tile, splits, 64-bit offsets
-    ("correlate", "forward 8x128x28x28 128x128x3x3 p1 bfloat16 +bias+relu", "bf16", "128x128x32", 1, False),
+    ("correlate", "forward 8x128x28x28 128x128x3x3 p1 bfloat16 +bias+relu", "bf16", "128x112x32", 1, False),
+    ("correlate", "forward 8x128x13x13 128x128x3x3 p1 float16", "bf16", "64x224x32", 1, False),
+    ("correlate", "forward 8x130x32x32 128x130x3x3 p1 bfloat16", "bf16", "128x128x32", 1, False),
     (
         "correlate",
         "backward_input 2x60x9x9 60x60x3x3 s2 p1 float16 channels_last +add+gelu",
         "bf16",
-        "64x256x32",
+        "64x224x32",
         1,
         True,
     ),

@@ -158,8 +158,15 @@ static __device__ __forceinline__ void fc_ldmatrix4(fc_u32 (&d)[4], const void *
                  : "r"(fc_shared_address(row))
                  : "memory");
 }
+// Two of them; lanes from 16 on give no address.
+static __device__ __forceinline__ void fc_ldmatrix2(fc_u32 (&d)[2], const void *row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];"
+                 : "=r"(d[0]), "=r"(d[1])
+                 : "r"(fc_shared_address(row))
+                 : "memory");
+}
 
-// The same, each of them transposed.
+// Four, each of them transposed.
 static __device__ __forceinline__ void fc_ldmatrix4_transposed(fc_u32 (&d)[4], const void *row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])

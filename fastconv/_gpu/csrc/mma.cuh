@@ -1,7 +1,8 @@
 // Products of tiles in shared memory by mma.sync, and what is done with their sums.
 //
-// A warp computes 16 MT rows x 8 NT columns. Lane l, g = l / 4, t = l % 4: its sums of rows g 2 MT + (0 .. 2 MT - 1)
-// and of columns 16 j + 4 t + (0 .. 3) are neighbours, sum[i][2 j + p / 2][2 f + p % 2] that of row 2 i + f, column p.
+// A warp computes 16 MT rows x 8 NT columns. Lane l, g = l / 4, t = l % 4, C = LANE_COLUMNS: its sums of rows
+// g 2 MT + (0 .. 2 MT - 1) and of columns (4 j + t) C + (0 .. C - 1) are neighbours; that of row 2 i + f and column p
+// is sum[i][j C / 2 + p / 2][2 f + p % 2].
 #define SINGLY 0
 #define COLUMNS 1
 #define ROWS 2
@@ -9,6 +10,9 @@
 #define CHUNK (ELEMENT == FLOAT32 ? 4 : 8)
 #define DEPTH (2 * CHUNK) // of one product
 #define PIECES (PRODUCTS == 3 ? 2 : 1)
+#ifndef LANE_COLUMNS
+#define LANE_COLUMNS 4
+#endif
 #define OUTSIDE ((offset_t)1 << (8 * sizeof(offset_t) - 1)) // an offset that no element has
 
 #if WIDE
@@ -52,30 +56,27 @@ static __device__ __forceinline__ void fc_mma(float (&c)[4], const fc_u32 (&a)[4
 #endif
 }
 
-// The sums of two tiles of 8 columns, whose fragments b holds, for all rows.
-static __device__ __forceinline__ void fc_multiply_pair(float (&sum)[MT][NT][4], int j,
-                                                        const fc_u32 (&a)[PIECES][MT][4], const fc_u32 (&b)[4]) {
-    fc_u32 large[4], small[4];
+// The sums of a tile of 8 columns, whose fragment b holds, for all rows.
+static __device__ __forceinline__ void fc_multiply(float (&sum)[MT][NT][4], int j, const fc_u32 (&a)[PIECES][MT][4],
+                                                   const fc_u32 (&b)[2]) {
+    fc_u32 large[2] = {b[0], b[1]}, small[2];
 #pragma unroll
-    for (int e = 0; e < 4; e++)
-        if (ELEMENT == FLOAT32)
-            fc_split_tf32(__uint_as_float(b[e]), large[e], small[e]);
-        else
-            large[e] = b[e];
+    for (int e = 0; e < 2; e++)
+        if (ELEMENT == FLOAT32) fc_split_tf32(__uint_as_float(b[e]), large[e], small[e]);
     if (PRODUCTS == 3) { // the small ones first
 #pragma unroll
-        for (int i = 0; i < MT; i++)
+        for (int i = 0; i < MT; i++) fc_mma(sum[i][j], a[0][i], small[0], small[1]);
 #pragma unroll
-            for (int e = 0; e < 2; e++) fc_mma(sum[i][2 * j + e], a[0][i], small[2 * e], small[2 * e + 1]);
-#pragma unroll
-        for (int i = 0; i < MT; i++)
-#pragma unroll
-            for (int e = 0; e < 2; e++) fc_mma(sum[i][2 * j + e], a[PIECES - 1][i], large[2 * e], large[2 * e + 1]);
+        for (int i = 0; i < MT; i++) fc_mma(sum[i][j], a[PIECES - 1][i], large[0], large[1]);
     }
 #pragma unroll
-    for (int i = 0; i < MT; i++)
-#pragma unroll
-        for (int e = 0; e < 2; e++) fc_mma(sum[i][2 * j + e], a[0][i], large[2 * e], large[2 * e + 1]);
+    for (int i = 0; i < MT; i++) fc_mma(sum[i][j], a[0][i], large[0], large[1]);
+}
+static __device__ __forceinline__ void fc_multiply_pair(float (&sum)[MT][NT][4], int j,
+                                                        const fc_u32 (&a)[PIECES][MT][4], const fc_u32 (&b)[4]) {
+    const fc_u32 even[2] = {b[0], b[1]}, odd[2] = {b[2], b[3]};
+    fc_multiply(sum, 2 * j, a, even);
+    fc_multiply(sum, 2 * j + 1, a, odd);
 }
 
 // The sums of a step to those before; PRODUCTS 1: they are the same.
@@ -120,6 +121,8 @@ template <int V> static __device__ __forceinline__ void fc_put(fc_result *to, co
 #else
     if constexpr (V == 4)
         *(float4 *)to = make_float4(z[0], z[1], z[2], z[3]);
+    else if constexpr (V == 2)
+        *(float2 *)to = make_float2(z[0], z[1]);
     else
         *to = z[0];
 #endif
@@ -145,33 +148,30 @@ static __device__ __forceinline__ void fc_finish(float (&z)[V], const fc_place &
 }
 
 // Stores the lane's sums; `place` begins with its first row, of `rows` that there are, the tables with its first
-// column. STORED: vectors of four along COLUMNS (pixels), along ROWS (channels), or SINGLY.
+// column. STORED: vectors of LANE_COLUMNS along COLUMNS (pixels), of four along ROWS (channels), or SINGLY.
 static __device__ __forceinline__ void fc_store_tile(float (&sum)[MT][NT][4], const fc_place &place, int rows,
                                                      const offset_t *result_at, const offset_t *add_at) {
+    constexpr int ALONG_ROWS = STORED == ROWS ? 4 : 1, ALONG_COLUMNS = STORED == COLUMNS ? LANE_COLUMNS : 1;
     float bias[2 * MT];
 #pragma unroll
     for (int f = 0; f < 2 * MT; f++) bias[f] = HAS_BIAS && f < rows ? fc_widen(place.bias[f]) : 0;
 #pragma unroll
-    for (int j = 0; j < NT / 2; j++)
+    for (int j = 0; j < 2 * NT / LANE_COLUMNS; j++)
 #pragma unroll
-        for (int p = 0; p < 4; p += STORED == COLUMNS ? 4 : 1) {
-            const offset_t at = result_at[16 * j + p], more_at = HAS_ADD ? add_at[16 * j + p] : 0;
+        for (int p = 0; p < LANE_COLUMNS; p += ALONG_COLUMNS) {
+            const int column = 4 * LANE_COLUMNS * j + p;
+            const offset_t at = result_at[column], more_at = HAS_ADD ? add_at[column] : 0;
             if (at == OUTSIDE) continue;
 #pragma unroll
-            for (int f = 0; f < 2 * MT; f += STORED == ROWS ? 4 : 1) {
+            for (int f = 0; f < 2 * MT; f += ALONG_ROWS) {
                 if (f >= rows) break;
-                if constexpr (STORED == SINGLY) {
-                    float z[1] = {sum[f / 2][2 * j + p / 2][f % 2 * 2 + p % 2]};
-                    fc_finish<1>(z, place, f, at, more_at, bias + f);
-                } else {
-                    float z[4];
+                float z[ALONG_ROWS * ALONG_COLUMNS];
 #pragma unroll
-                    for (int e = 0; e < 4; e++) {
-                        const int y = STORED == ROWS ? f + e : f, x = STORED == ROWS ? p : e;
-                        z[e] = sum[y / 2][2 * j + x / 2][y % 2 * 2 + x % 2];
-                    }
-                    fc_finish<4>(z, place, f, at, more_at, bias + f);
+                for (int e = 0; e < ALONG_ROWS * ALONG_COLUMNS; e++) {
+                    const int y = f + e % ALONG_ROWS, x = p + e / ALONG_ROWS;
+                    z[e] = sum[y / 2][LANE_COLUMNS / 2 * j + x / 2][y % 2 * 2 + x % 2];
                 }
+                fc_finish(z, place, f, at, more_at, bias + f);
             }
         }
 }

@@ -18,7 +18,7 @@ from ...parts import UNLIMITED
 from .correlations import Correlations
 from .cost import may_split, seconds
 from .gradient import Gradient
-from .tiles import TILES
+from .tiles import tile_of, tiles_for
 
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 ROUNDOFF = {"bf16": 0.0, "tf32": 2.01 * 2.0**-11, "3xtf32": 1.76 * 2.0**-20}
@@ -55,7 +55,7 @@ class TensorCoreGemm(GpuAlgorithm):
     def parameters(self, problem: ConvProblem) -> list[Params]:
         """Of every tile the best two numbers of splits, the best of all first."""
         found: list[tuple[float, Params]] = []
-        for tile in TILES[self.arithmetic]:
+        for tile in tiles_for(self.arithmetic, problem.direction):
             splits = [n for n in SPLITS if n == 1 or may_split(problem, tile, n)]
             of_tile = [(seconds(problem, tile, n, self.arithmetic), {"tile": tile.name, "splits": n}) for n in splits]
             found += sorted(of_tile, key=lambda one: one[0])[:2]
@@ -67,7 +67,7 @@ class TensorCoreGemm(GpuAlgorithm):
         return max(step.workspace_bytes for step in made)
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        tile = next(tile for tile in TILES[self.arithmetic] if tile.name == params["tile"])
+        tile = tile_of(self.arithmetic, problem.direction, params)
         shapes = (problem.input_shape, problem.weight_shape, problem.output_shape)
         moved = sum(map(math.prod, shapes)) * (4 if problem.dtype == "float32" else 2)
         computed = seconds(problem, tile, params["splits"], self.arithmetic, machine)
@@ -76,7 +76,7 @@ class TensorCoreGemm(GpuAlgorithm):
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
         """The errors of products, and of sums: by tensor cores, of all steps; or of one and then in float32."""
-        tile = TILES[self.arithmetic][0]
+        tile = tiles_for(self.arithmetic, problem.direction)[0]
         depth = problem.reduction + 4
         gamma = SUM_ROUNDOFF * depth / max(1 - SUM_ROUNDOFF * depth, 0.5)
         pieces = ROUNDOFF[self.arithmetic]

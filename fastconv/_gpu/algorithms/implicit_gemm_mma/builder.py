@@ -26,7 +26,8 @@ class Builder:
     def __init__(self, operation: Operation, params: Params, arithmetic: str, limits: Limits = UNLIMITED) -> None:
         problem = self.problem = operation.problem
         self.operation, self.params, self.limits = operation, params, limits
-        self.tile, self.common = tile_of(arithmetic, params), Correlation.of(problem)
+        self.tile = tile_of(arithmetic, problem.direction, params)
+        self.common = Correlation.of(problem)
         self.products = PRODUCTS[arithmetic]
         self.itemsize = 4 if problem.dtype == "float32" else 2
         self.chunk = UNIT_BYTES // self.itemsize

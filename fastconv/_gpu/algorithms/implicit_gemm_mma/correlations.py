@@ -20,11 +20,11 @@ from ...parts import UNLIMITED, Limits, checked_axes, cut, extent, folded
 from ...phases import phases_of
 from ...source import CORRELATION
 from .builder import Builder
-from .patches import MAX_POSITIONS, Box, Patch, box_of, box_struct
+from .patches import MAX_POSITIONS, Box, Patch, box_of, box_struct, max_taps
 from .tiles import UNIT_BYTES
 
 VECTOR = 4
-"""Results of one store."""
+"""Results of one store along rows."""
 PACK_THREADS = 128
 MAX_PACKED_AT_ONCE = 64
 """Taps."""
@@ -37,8 +37,6 @@ class _Product:
     c: np.ndarray
     checked: int
     box: Box | None
-    inner: int
-    """Taps that share a patch."""
     depth: int
     """Patches."""
     of_split: int
@@ -68,6 +66,7 @@ class Correlations(Builder):
         self.filters = padded(self.common.filters, self.tile.bm)
         self.matrix = self.channels * self.filters * (2 if self.products == 3 else 1)
         """Elements of a tap's packed weights."""
+        self.max_taps = max_taps(arithmetic)
         units = self.channels // (2 * self.chunk) * self.filters // 16 * 32
         taps = math.prod(self.problem.kernel_size)
         self.pack_grid = -(-units // PACK_THREADS), self.problem.groups, min(taps, MAX_PACKED_AT_ONCE)
@@ -113,14 +112,14 @@ class Correlations(Builder):
     def _products(self, phase: np.ndarray) -> Iterator[_Product]:
         checked, tile = checked_axes(phase), self.tile
         for c in cut(folded(phase, checked), self.limits, False):
-            box = box_of(c, tile.bn, MAX_POSITIONS)
+            box = box_of(c, tile, MAX_POSITIONS, self.max_taps)
             taps = c["taps"].tolist()
             inner = taps[1] * taps[2] if box else 1
             depth = math.prod(taps) // inner * (self.channels // tile.bk)
             splits = min(self.params["splits"], max(depth, 1))
             planes, columns = int(c["batch"]) * int(c["pixels"][0]), int(c["batch"]) * math.prod(c["pixels"].tolist())
-            across = planes * box.tiles(*c["pixels"][1:].tolist()) if box else -(-columns // tile.bn)
-            yield _Product(c, checked, box, inner, depth, -(-depth // splits), (self.filters // tile.bm, across))
+            across = box.boxes(planes, *c["pixels"][1:].tolist()) if box else -(-columns // tile.bn)
+            yield _Product(c, checked, box, depth, -(-depth // splits), (self.filters // tile.bm, across))
 
     def pack(self, to: str | Workspace) -> Launch:
         """All taps of the problem, whatever phase they belong to."""
@@ -150,14 +149,14 @@ class Correlations(Builder):
             splits=product.splits, padded_channels=self.channels, padded_filters=self.filters,
         )  # fmt: skip
 
-    def _stored(self, product: _Product) -> str:
-        """What vectors of results lie along: pixels (columns), channels (rows) or nothing."""
+    def _stored(self, product: _Product, vector: int) -> str:
+        """What vectors of results lie along: so many pixels (columns), channels (rows) or nothing."""
         c, box = product.c, product.box
-        whole = c["pixels"][2] % VECTOR == 0 and (box is None or box.width % VECTOR == 0)
+        whole = c["pixels"][2] % vector == 0
         if product.splits > 1:
-            return "COLUMNS" if whole or (box is None and product.columns % VECTOR == 0) else "SINGLY"
+            return "COLUMNS" if whole or (box is None and product.columns % vector == 0) else "SINGLY"
         places = [("result", self.roles[1]), *([("add", "add")] if self.problem.epilogue.add else [])]
-        if whole and all(self.is_aligned(c, *place, 4, VECTOR) for place in places):
+        if whole and all(self.is_aligned(c, *place, 4, vector) for place in places):
             return "COLUMNS"
         if c["filters"] % VECTOR == 0 and all(self.is_aligned(c, *place, 1, VECTOR) for place in places):
             return "ROWS"
@@ -168,13 +167,12 @@ class Correlations(Builder):
         c, epilogue, is_split = product.c, self.problem.epilogue, product.splits > 1
         source, result = self.roles
         along = self.by_channels(c, "source", source, self.common.channels)
-        patch = Patch.of(self.tile, product.box, product.inner, along, self.itemsize)
+        patch = Patch.of(self.tile, product.box, along, self.itemsize)
         wide = int(self.limits.wide or extent(c, is_gradient=False) > self.limits.elements)
         defines: dict[str, int | str] = {
             "KERNEL": "CORRELATE", "WIDE": wide, "CHECKED": product.checked & (1 if product.box else 7),
             "SPLIT": int(is_split), "FLOAT_RESULT": int(is_split or self.operation.is_of_sums),
-            "MARKED": int(mark is not None),
-            "STORED": self._stored(product),
+            "MARKED": int(mark is not None), "STORED": self._stored(product, patch.lane_columns),
             "WHOLE_BLOCKS": int(self.common.channels % self.tile.bk == 0), **patch.defines(),
             "SEVERAL": int(product.depth > self.channels // self.tile.bk),
             **(NOT_FINISHED if is_split else finishing(epilogue)),
@@ -182,7 +180,7 @@ class Correlations(Builder):
         bias, add = ("bias" if epilogue.bias else None), ("add" if epilogue.add else None)
         ends: tuple[Any, ...] = (partials, None, None) if is_split else (result, bias, add)
         structs = by_value(c), by_value(self._gemm(product))
-        shared = self._shared_bytes(patch, product.inner, wide, epilogue.add and not is_split)
+        shared = self._shared_bytes(patch, wide, epilogue.add and not is_split)
         yield Launch(
             "correlate", self.text("kernels.cu", **defines),
             (math.prod(product.tiles), self.problem.groups, product.splits), (self.tile.threads, 1, 1),
@@ -193,9 +191,9 @@ class Correlations(Builder):
             yield add_partials(self.problem, self._gemm(product), arguments, workspace_bytes,
                                sums=self.operation.is_of_sums)  # fmt: skip
 
-    def _shared_bytes(self, patch: Patch, inner: int, wide: int, has_add: bool) -> int:
+    def _shared_bytes(self, patch: Patch, wide: int, has_add: bool) -> int:
         tile, pieces = self.tile, 2 if self.products == 3 else 1
-        stages = tile.stages * tile.bm * tile.bk * self.itemsize * pieces
+        stages = patch.stages * patch.taps * tile.bm * tile.bk * self.itemsize * pieces
         patches = patch.buffers * (tile.bk // self.chunk) * (patch.positions + 2) * UNIT_BYTES
         offsets = tile.bn * (1 + has_add + (patch.box is None)) + patch.held * tile.threads
-        return stages + patches + offsets * (8 if wide else 4) + (8 * inner if patch.box else 12 * tile.bn)
+        return stages + patches + offsets * (8 if wide else 4) + (8 * patch.box.turns if patch.box else 12 * tile.bn)

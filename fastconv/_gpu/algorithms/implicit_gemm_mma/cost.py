@@ -12,7 +12,7 @@ from ...algorithm import Operation
 from ...gemm import depth, matrix
 from ...machine import LARGE, GpuMachine, with_units
 from ...phases import phases_of
-from .patches import MAX_POSITIONS, Patch, box_of
+from .patches import MAX_POSITIONS, Patch, box_of, max_taps
 from .tiles import Tile
 
 PRODUCTS = {"bf16": 1, "tf32": 2, "3xtf32": 6}
@@ -21,9 +21,13 @@ LAUNCH_CYCLES = 4500
 OUTSIDE_CYCLES = 3500
 """What a block does before its first step and after its last one."""
 LOAD_CYCLES = 15
-"""What a load of every thread adds to a step, beside one for each of the first unit's elements."""
+"""What a load of every thread adds to a step."""
 COPY_CYCLES = 20
 """What an asynchronous copy of every thread adds."""
+SHARED_PIXELS = 0.87
+"""What a tap takes whose pixels are read with those of the taps above and below it, over one alone."""
+SPREAD_LOADS = 0.87
+"""What is left of loads and copies that are spread over the steps of a patch."""
 MIN_STEPS_OF_SPLIT = 8
 PARTIAL_BYTES = 2**28
 
@@ -41,8 +45,9 @@ def seconds(problem: ConvProblem, tile: Tile, splits: int, arithmetic: str, mach
     here = with_units(machine)
     here_tile = replace(tile, cycles=max(tile.cycles, _product_cycles(tile, arithmetic, here)))
     is_gradient = problem.direction == "backward_weight"
-    cycles = (_gradient if is_gradient else _correlations)(problem, here_tile, splits, here)
-    return cycles / here.hertz
+    if is_gradient:
+        return _gradient(problem, here_tile, splits, here) / here.hertz
+    return _correlations(problem, here_tile, splits, arithmetic, here) / here.hertz
 
 
 def _product_cycles(tile: Tile, arithmetic: str, machine: GpuMachine) -> float:
@@ -68,22 +73,23 @@ def _sum_of_splits(problem: ConvProblem, splits: int, machine: GpuMachine) -> fl
     return moved / machine.bytes_per_cycle + LAUNCH_CYCLES if splits > 1 else 0.0
 
 
-def _correlations(problem: ConvProblem, tile: Tile, splits: int, machine: GpuMachine) -> float:
+def _correlations(problem: ConvProblem, tile: Tile, splits: int, arithmetic: str, machine: GpuMachine) -> float:
     operation, total = Operation.contiguous(problem), 0.0
     itemsize = 4 if problem.dtype == "float32" else 2
     along = "CHANNELS" if problem.layout == "channels_last" else "PIXELS"
     phases = list(phases_of(problem, operation.layouts))
     for phase in phases[:: max(len(phases) // 4, 1)]:
         c = phase.packed().reshape(())
-        box, taps = box_of(c, tile.bn, MAX_POSITIONS), math.prod(c["taps"].tolist())
+        box, taps = box_of(c, tile, MAX_POSITIONS, max_taps(arithmetic)), math.prod(c["taps"].tolist())
         pixels = int(c["batch"]) * math.prod(c["pixels"].tolist())
         planes = int(c["batch"]) * int(c["pixels"][0])
-        across = planes * box.tiles(*c["pixels"][1:].tolist()) if box else -(-pixels // tile.bn)
-        inner = math.prod(c["taps"][1:].tolist()) if box else 1
-        patch = Patch.of(tile, box, inner, along, itemsize)
+        across = box.boxes(planes, *c["pixels"][1:].tolist()) if box else -(-pixels // tile.bn)
+        patch = Patch.of(tile, box, along, itemsize)
         steps = taps * -(-int(c["channels"]) // tile.bk) / splits
         blocks = problem.groups * -(-int(c["filters"]) // tile.bm) * across * splits
-        of_step = tile.cycles + _unit_cycles(problem, 16 // itemsize) * (patch.parts - 1)
+        fetched = patch.units / box.taps / box.turns if box else patch.units
+        of_tap = tile.cycles * (SHARED_PIXELS if patch.taps > 1 else 1)
+        of_step = of_tap + SPREAD_LOADS * _unit_cycles(problem, 16 // itemsize) * fetched
         total += _rounds(tile, blocks, steps * of_step + OUTSIDE_CYCLES, machine) + LAUNCH_CYCLES
         total += _sum_of_splits(problem, splits, machine)
     return total * len(phases) / max(len(phases[:: max(len(phases) // 4, 1)]), 1)

@@ -8,8 +8,11 @@
 //
 // A patch is BK channels of the source positions that a block's pixels read, (chunk, position) in shared memory.
 //   BOX 0: BN pixels in a row, whatever images they are of; a patch serves one tap.
-//   BOX 1: pixels of a box height x width of one plane; a patch has all that its taps (h, w) read, columns sorted by
-//          their remainder modulo the step, so that neighbouring pixels read neighbouring positions. `fc_box`
+//   BOX 1: a box of pixels, height x width; a patch has all that its taps (h, w) read, columns sorted by their
+//          remainder modulo the step, so that neighbouring pixels read neighbouring positions. Columns of a box run on
+//          from a plane to the next one: w of the first one's, then all of the second's, ... `fc_box`
+// A step multiplies BK channels of TAPS taps, one below the other: eight pixels of a row at one tap are those of the
+// next row at the tap above it, and a warp, which has a STRIP of rows of eight pixels, reads each of them once.
 // PIXELS: any strides; a thread loads CHUNK channels of a position and stores a unit. CHANNELS: channels are contiguous
 // and aligned, units come by asynchronous copies.
 //
@@ -21,13 +24,17 @@
 //
 // Preconditions. Unless WIDE, all offsets of elements from the first one of a launch's arrays fit in 32 bits.
 struct fc_box {
-    fc_divider width;                               // of a tile, in pixels
-    fc_divider image_tiles, plane_tiles, row_tiles; // tiles of an image, of its plane, of a row of them
-    fc_divider pitch, part;                         // positions of a row of a patch, of one remainder in it
-    fc_divider step;                                // of the columns
-    fc_divider row_taps;                            // of a row
-    int height, positions;                          // of a tile, of its patch
-    int pixels[2], taps[2];                         // (h, w) of a plane; taps that share a patch, 1 without boxes
+    fc_divider columns;      // of tiles, eight pixels each, side by side in a box
+    fc_divider column_boxes; // side by side
+    fc_divider width;        // of a plane, in pixels
+    fc_divider depth;        // planes of an image
+    fc_divider pitch, part;  // positions of a row of a patch, of one remainder in it
+    fc_divider reach;        // of one remainder and one plane
+    fc_divider step;         // of the columns
+    fc_divider row_taps;     // of a row
+    int height, positions;   // rows of a box; positions of its patch
+    int planes, rows;        // all of them; of a plane
+    int turns;               // steps of a patch, 1 without boxes
 };
 #define PACK 0
 #define CORRELATE 1
@@ -40,7 +47,7 @@ struct fc_box {
 #define STEPS (BK / DEPTH)
 #define CHUNKS (BK / CHUNK)
 #define TILE_BYTES (PIECES * 512) // of 16 filters x DEPTH channels
-#define STAGE_BYTES (STEPS * BM / 16 * TILE_BYTES)
+#define STAGE_BYTES (TAPS * STEPS * BM / 16 * TILE_BYTES)
 #define PLANE (POSITIONS + 2) // units of a chunk; the 2: other banks for the next chunk
 #define PATCH_BYTES (CHUNKS * PLANE * 16)
 
@@ -101,18 +108,43 @@ extern "C" __global__ void __launch_bounds__(128)
 #endif
 
 #if KERNEL == CORRELATE
-#define HELD (((ALONG == CHANNELS ? POSITIONS * CHUNKS : POSITIONS) + THREADS - 1) / THREADS) // positions of a thread
-#define UNITS (ALONG == CHANNELS ? HELD : HELD * CHUNKS) // that a thread fills of a patch
+#define SPREAD (BOX || ALONG == CHANNELS || POSITIONS % THREADS != 0) // each unit of a thread is of another position
+#define UNITS ((POSITIONS * CHUNKS + THREADS - 1) / THREADS)          // that a thread fills of a patch
+#define HELD (SPREAD ? UNITS : UNITS / CHUNKS)                        // positions of a thread
+#define STRIP (TAPS > 1 ? NT : 1)                                     // tiles of a warp that are below each other
+#define FRAGMENTS (NT + TAPS - 1)                                     // of the patch, eight pixels each
+#define AT_ONCE (UNITS < 8 ? UNITS : 8)                               // units that a thread fetches of the first patch
+
+#if BOX
+// The first column of the block's box: a plane and the column in it.
+struct fc_corner {
+    int row, column, plane, w;
+};
+static __device__ __forceinline__ fc_corner fc_corner_of(int tile, const fc_box &box) {
+    fc_corner at;
+    const int y = fc_quotient(tile, box.column_boxes);
+    at.row = y * box.height;
+    at.column = (tile - y * box.column_boxes.d) * box.columns.d * 8;
+    at.plane = fc_quotient(at.column, box.width);
+    at.w = at.column - at.plane * box.width.d;
+    return at;
+}
+// The row of a tile of a box, and its first column.
+static __device__ __forceinline__ int2 fc_tile_of(int tile, const fc_box &box) {
+    const int strip = tile / STRIP, y = fc_quotient(strip, box.columns);
+    return make_int2(y * STRIP + tile % STRIP, (strip - y * (int)box.columns.d) * 8);
+}
+#endif
 
 // The pixel of a column of the block's tile; n < 0: there is none.
 static __device__ __forceinline__ fc_pixel fc_tile_pixel(int column, int tile, const fc_gemm &gemm, const fc_box &box) {
 #if BOX
-    const int image = fc_quotient(tile, box.image_tiles), of_image = tile - image * box.image_tiles.d;
-    const int plane = fc_quotient(of_image, box.plane_tiles), of_plane = of_image - plane * box.plane_tiles.d;
-    const int y = fc_quotient(of_plane, box.row_tiles), x = of_plane - y * box.row_tiles.d;
-    const int row = fc_quotient(column, box.width);
-    fc_pixel at = {image, plane, y * box.height + row, x * (int)box.width.d + column - row * (int)box.width.d};
-    if (row >= box.height || at.h >= box.pixels[0] || at.w >= box.pixels[1]) at.n = -1;
+    const fc_corner corner = fc_corner_of(tile, box);
+    const int2 in_box = fc_tile_of(column / 8, box);
+    const int x = corner.column + in_box.y + column % 8, plane = fc_quotient(x, box.width);
+    fc_pixel at = {(int)fc_quotient(plane, box.depth), plane, corner.row + in_box.x, x - plane * (int)box.width.d};
+    at.d -= at.n * (int)box.depth.d;
+    if (at.h >= box.rows || plane >= box.planes) at.n = -1;
 #else
     fc_pixel at = fc_decode(min(tile * BN + column, gemm.columns - 1), gemm);
     if (tile * BN + column >= gemm.columns) at.n = -1;
@@ -121,7 +153,9 @@ static __device__ __forceinline__ fc_pixel fc_tile_pixel(int column, int tile, c
 }
 
 // A position's place in its plane: eight pixels of a fragment, two neighbours out of every four, in different banks.
-static __device__ __forceinline__ int fc_slot(int position) { return position ^ (position >> 2 & 2); }
+static __device__ __forceinline__ int fc_slot(int position) {
+    return LANE_COLUMNS == 4 ? position ^ (position >> 2 & 2) : position;
+}
 
 extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     correlate(const fc_element *__restrict__ source, const fc_element *__restrict__ packed, void *result,
@@ -134,7 +168,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     offset_t *from_at = add_at + (HAS_ADD ? BN : 0);     // of the positions that this thread fetches, for one tap
     offset_t *source_at = from_at + HELD * THREADS;      // of the pixels' first taps
     int *first = (int *)(source_at + (BOX ? 0 : BN));    // and their (d, h, w)
-    int2 *tap_at = (int2 *)(source_at + (BOX ? 0 : BN)); // of the taps of a box: where weights and positions are
+    int2 *tap_at = (int2 *)(source_at + (BOX ? 0 : BN)); // of the turns of a box: where weights and positions are
     const int thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
     const int tile = fc_quotient(blockIdx.x, gemm.filter_tiles),
               first_m = (blockIdx.x - tile * gemm.filter_tiles.d) * BM;
@@ -152,9 +186,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
             first[i] = from.d, first[BN + i] = from.h, first[2 * BN + i] = from.w;
         }
     }
-    const int taps = box.taps[0] * box.taps[1];
     if (BOX)
-        for (int i = thread; i < taps; i += THREADS) {
+        for (int i = thread; i < box.turns; i += THREADS) { // with more than one of TAPS there is one row of them
             const int h = fc_quotient(i, box.row_taps), w = i - h * box.row_taps.d;
             const int x = w * c.delta[2], column = fc_quotient(x, box.step), part = x - column * box.step.d;
             tap_at[i].x = h * (int)c.weight_stride[3] + w * (int)c.weight_stride[4];
@@ -162,10 +195,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
         }
     __syncthreads(); // the tables
 
-    // -- what is fetched next. A step multiplies BK channels of one tap; `count` patches of `taps` steps each.
+    // -- what is fetched next: `count` patches of so many turns, one step each.
     const int begin = SPLIT ? blockIdx.z * gemm.depth_of_split : 0;
     const int count = min(gemm.depth_of_split, gemm.depth - begin);
-    const int steps = count * taps;
+    const int steps = count * box.turns;
     struct fc_run {
         int outer, c0; // outer: the tap, or of boxes its plane
     } a, b;
@@ -186,55 +219,67 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     };
 
     // Weights.
-    const int a_units = STEPS * BM / 16 * PIECES * 32, a_row = BM / 16 * PIECES * 32; // a_row: of DEPTH channels
+    const int a_units = TAPS * STEPS * BM / 16 * PIECES * 32, a_row = BM / 16 * PIECES * 32; // a_row: of DEPTH channels
     const fc_element *a_from = packed + (c.weight_at + blockIdx.y * c.weight_group_stride) +
                                ((long long)first_m / 16 * TILE_BYTES / SIZE + thread * CHUNK);
-    int a_at = 0, a_tap = 0, weights = 0; // of the run; of the patch; stages that are there or on their way
+    const fc_element *a_next = a_from; // of the thread's first unit
+    int a_turn = 0, weights = 0;       // of the patch; stages that are there or on their way
     auto open_weights = [&] {
+        const int turn = BOX ? tap_at[a_turn].x : 0;
         decode(a.outer);
-        a_at = td * (int)c.weight_stride[2] + th * (int)c.weight_stride[3] + tw * (int)c.weight_stride[4];
+        a_next = a_from + (td * (int)c.weight_stride[2] + th * (int)c.weight_stride[3] + tw * (int)c.weight_stride[4] +
+                           a.c0 * gemm.padded_filters * PIECES + turn);
     };
     auto fetch_weights = [&](int stage) { // behind the last ones: zeros that nobody reads
-        const fc_element *from = a_from + (a_at + a.c0 * gemm.padded_filters * PIECES + (BOX ? tap_at[a_tap].x : 0));
         unsigned char *to = shared + stage * STAGE_BYTES + thread * 16;
         const int valid = weights < steps ? 16 : 0;
 #pragma unroll
         for (int i = 0; i < a_units / THREADS; i++) {
             const int row = i * THREADS / a_row, rest = i * THREADS % a_row;
-            fc_copy_async<16>(to + i * THREADS * 16, from + row * gemm.padded_filters * DEPTH * PIECES + rest * CHUNK,
+            const int of_tap = TAPS > 1 ? row / STEPS * (int)c.weight_stride[3] : 0;
+            fc_copy_async<16>(to + i * THREADS * 16,
+                              a_next + (of_tap + row % STEPS * gemm.padded_filters * DEPTH * PIECES + rest * CHUNK),
                               valid);
         }
-        a_tap++, weights++;
-        const bool is_over = !BOX || a_tap == taps;
-        a_tap = is_over ? 0 : a_tap;
-        if (advance(a, is_over)) open_weights();
+        a_turn++, weights++;
+        const bool is_over = !BOX || a_turn == box.turns;
+        a_turn = is_over ? 0 : a_turn;
+        advance(a, is_over);
+        open_weights();
     };
 
     // Patches.
     const fc_element *b_from = source + (c.source_at + (long long)blockIdx.y * c.channels * c.source_stride[1]);
     const offset_t channel_stride = (offset_t)c.source_stride[1];
     const long long channel_bytes = channel_stride * (long long)SIZE;
-    const int b_chunk = ALONG == CHANNELS ? thread % CHUNKS : 0;
-    auto position_of = [&](int i) { // the i-th one of this thread
-        return ALONG == CHANNELS ? i * (THREADS / CHUNKS) + thread / CHUNKS : i * THREADS + thread;
+    auto position_of = [&](int unit) { // the position of a unit of this thread
+        if (ALONG == CHANNELS) return unit * (THREADS / CHUNKS) + thread / CHUNKS;
+        return SPREAD ? (unit * THREADS + thread) % POSITIONS : unit / CHUNKS * THREADS + thread;
+    };
+    auto chunk_of = [&](int unit) { // and its chunk, CHUNKS behind the last one
+        if (ALONG == CHANNELS) return thread % CHUNKS;
+        return SPREAD ? (unit * THREADS + thread) / POSITIONS : unit % CHUNKS;
     };
     auto open_patch = [&] { // where the thread's positions are, for a tap
         decode(b.outer);
 #if BOX
-        const fc_pixel at = fc_tile_pixel(0, tile, gemm, box);
+        const fc_corner corner = fc_corner_of(tile, box);
 #endif
 #pragma unroll 1
         for (int i = 0; i < HELD; i++) {
-            const int position = position_of(i);
+            const int position = position_of(SPREAD ? i : i * CHUNKS);
             bool inside = position < (BOX ? box.positions : POSITIONS);
 #if BOX
             const int row = fc_quotient(position, box.pitch), in_row = position - row * box.pitch.d;
-            const int part = fc_quotient(in_row, box.part), column = (in_row - part * box.part.d) * c.step[2] + part;
-            const int d = at.d * c.step[0] + c.first[0] + td * c.delta[0], h = at.h * c.step[1] + c.first[1] + row;
-            const int w = at.w * c.step[2] + c.first[2] + column;
-            if (CHECKED & 1) inside &= (fc_u32)d < c.source_size[0];
-            inside &= (fc_u32)h < c.source_size[1] && (fc_u32)w < c.source_size[2];
-            const fc_pixel from = {at.n, d, h, w};
+            const int part = fc_quotient(in_row, box.part), column = in_row - part * box.part.d + corner.w;
+            const int passed = fc_quotient(column, box.reach), plane = corner.plane + passed;
+            fc_pixel from = {(int)fc_quotient(plane, box.depth), plane, 0, 0};
+            from.d = (plane - from.n * (int)box.depth.d) * c.step[0] + c.first[0] + td * c.delta[0];
+            from.h = corner.row * c.step[1] + c.first[1] + row;
+            from.w = (column - passed * (int)box.reach.d) * c.step[2] + part + c.first[2];
+            inside &= plane < box.planes;
+            if (CHECKED & 1) inside &= (fc_u32)from.d < c.source_size[0];
+            inside &= (fc_u32)from.h < c.source_size[1] && (fc_u32)from.w < c.source_size[2];
             const offset_t to = (offset_t)fc_offset(from, c.source_stride);
 #else
             const int d = td * c.delta[0], h = th * c.delta[1], w = tw * c.delta[2];
@@ -248,16 +293,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
             from_at[i * THREADS + thread] = inside ? to : OUTSIDE;
         }
     };
-    fc_u32 held[PARTS][CHUNK];                                 // PIXELS: on their way from memory
-    auto fetch_part = [&](int part, int patch, bool fetches) { // CHANNELS: into the patch at once
+    // Units from `first_unit` on; PIXELS: on their way from memory into `held`; CHANNELS: into the patch.
+    auto fetch_units = [&](auto &held, int first_unit, int patch, bool fetches) {
 #pragma unroll
-        for (int j = 0; j < PARTS; j++) {
-            const int unit = part * PARTS + j, i = ALONG == CHANNELS ? unit : unit / CHUNKS;
-            const int chunk = ALONG == CHANNELS ? b_chunk : unit % CHUNKS, channel = b.c0 + chunk * CHUNK;
-            const offset_t at = from_at[min(i, HELD - 1) * THREADS + thread];
-            const bool inside = fetches && unit < UNITS && at != OUTSIDE;
+        for (int j = 0; j < (int)(sizeof(held) / sizeof(held[0])); j++) {
+            const int unit = first_unit + j, chunk = chunk_of(unit), channel = b.c0 + chunk * CHUNK;
+            const offset_t at = from_at[min(SPREAD ? unit : unit / CHUNKS, HELD - 1) * THREADS + thread];
+            const bool inside = fetches && unit < UNITS && (!SPREAD || chunk < CHUNKS) && at != OUTSIDE;
 #if ALONG == CHANNELS
-            const int position = position_of(i), left = min(max(c.channels - channel, 0), CHUNK);
+            const int position = position_of(unit), left = min(max(c.channels - channel, 0), CHUNK);
             fc_copy_async_if(fetches && unit < UNITS && position < POSITIONS,
                              patches + patch * PATCH_BYTES + (chunk * PLANE + fc_slot(position)) * 16,
                              inside && left ? b_from + (at + channel) : source, inside ? left * SIZE : 0);
@@ -269,14 +313,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
 #endif
         }
     };
-    auto keep_part = [&](int part, int patch, bool fetches) {
+    auto keep_units = [&](auto &held, int first_unit, int patch, bool fetches) {
 #if ALONG == PIXELS
 #pragma unroll
-        for (int j = 0; j < PARTS; j++) {
-            const int unit = part * PARTS + j, position = position_of(unit / CHUNKS);
-            if (fetches && unit < UNITS && position < POSITIONS)
-                *(uint4 *)(patches + patch * PATCH_BYTES + (unit % CHUNKS * PLANE + fc_slot(position)) * 16) =
-                    fc_unit(held[j]);
+        for (int j = 0; j < (int)(sizeof(held) / sizeof(held[0])); j++) {
+            const int unit = first_unit + j, position = position_of(unit), chunk = chunk_of(unit);
+            if (fetches && unit < UNITS && (!SPREAD || chunk < CHUNKS) && position < POSITIONS)
+                *(uint4 *)(patches + patch * PATCH_BYTES + (chunk * PLANE + fc_slot(position)) * 16) = fc_unit(held[j]);
         }
 #endif
     };
@@ -286,34 +329,47 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
         if (advance(b, true) && fetched < count) open_patch();
     };
 
-    // -- fragments. ldmatrix: lane -> column lane % 8, chunk lane / 8 % 2, of the even or odd tile of a pair.
-    int pixel_at[NT / 2]; // positions of the pixels that the lane gives the addresses of, at the first tap
-#pragma unroll
-    for (int j = 0; j < NT / 2; j++) {
-        const int column = warp % WARPS_N * (8 * NT) + j * 16 + (lane & 7) / 2 * 4 + lane / 16 * 2 + (lane & 1);
+    // -- fragments. ldmatrix: lane -> column lane % 8, chunk lane / 8 % 2, of the even or odd one of a pair.
+    int pixels_at[(FRAGMENTS + 1) /
+                  2]; // positions of the pixels that the lane gives the addresses of, at the first tap
 #if BOX
-        const int row = fc_quotient(column, box.width), at = column - row * box.width.d;
-        pixel_at[j] = row < box.height ? row * c.step[1] * (int)box.pitch.d + at : 0;
+    const fc_corner corner = fc_corner_of(tile, box);
+#endif
+#pragma unroll
+    for (int j = 0; j < (FRAGMENTS + 1) / 2; j++) {
+        const int of_lane = 2 * j + lane / 16; // the fragment
+#if BOX
+        int2 at = fc_tile_of(warp % WARPS_N * NT + (STRIP > 1 ? 0 : min(of_lane, NT - 1)), box);
+        if (STRIP > 1) at.x += of_lane;
+        const int w = corner.w + at.y + (lane & 7), passed = fc_quotient(w, box.width);
+        pixels_at[j] =
+            at.x * c.step[1] * (int)box.pitch.d + at.y + (lane & 7) + passed * (int)(box.reach.d - box.width.d);
+#elif LANE_COLUMNS == 4
+        pixels_at[j] = warp % WARPS_N * (8 * NT) + j * 16 + (lane & 7) / 2 * 4 + lane / 16 * 2 + (lane & 1);
 #else
-        pixel_at[j] = column;
+        pixels_at[j] = warp % WARPS_N * (8 * NT) + min(of_lane, NT - 1) * 8 + (lane & 7);
 #endif
     }
     const int b_lane = (lane / 8 & 1) * PLANE * 16, a_lane = warp / WARPS_N * MT * TILE_BYTES + lane * 16;
     float sum[MT][NT][4] = {};
-    auto load_weights = [&](fc_u32(&x)[PIECES][MT][4], int k, int stage) {
+    auto load_weights = [&](fc_u32(&x)[PIECES][MT][4], int row, int stage) {
 #pragma unroll
         for (int i = 0; i < MT * PIECES; i++) {
             const uint4 unit =
-                *(const uint4 *)(shared + stage * STAGE_BYTES + a_lane + (k * BM / 16 * PIECES + i) * 512);
+                *(const uint4 *)(shared + stage * STAGE_BYTES + a_lane + (row * BM / 16 * PIECES + i) * 512);
             fc_u32(&to)[4] = x[i % PIECES][i / PIECES];
             to[0] = unit.x, to[1] = unit.y, to[2] = unit.z, to[3] = unit.w;
         }
     };
-    auto load_pixels = [&](fc_u32(&x)[NT / 2][4], int k, int patch, int shift) {
+    auto load_pixels = [&](fc_u32(&x)[FRAGMENTS][2], int k, int patch, int shift) {
+        const unsigned char *from = patches + patch * PATCH_BYTES + b_lane + k * 2 * PLANE * 16;
 #pragma unroll
-        for (int j = 0; j < NT / 2; j++)
-            fc_ldmatrix4(x[j], patches + patch * PATCH_BYTES + b_lane + k * 2 * PLANE * 16 +
-                                   fc_slot(pixel_at[j] + shift) * 16);
+        for (int j = 0; j < FRAGMENTS / 2; j++) {
+            fc_u32 pair[4];
+            fc_ldmatrix4(pair, from + fc_slot(pixels_at[j] + shift) * 16);
+            x[2 * j][0] = pair[0], x[2 * j][1] = pair[1], x[2 * j + 1][0] = pair[2], x[2 * j + 1][1] = pair[3];
+        }
+        if (FRAGMENTS % 2) fc_ldmatrix2(x[FRAGMENTS - 1], from + fc_slot(pixels_at[FRAGMENTS / 2] + shift) * 16);
     };
 
     // -- the steps
@@ -323,47 +379,50 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
         // The first patches, whole; where they come by asynchronous copies with the first stage of weights.
         for (; fetched < min(PATCHES - 1, count); next_patch())
 #pragma unroll 1
-            for (int part = 0; part * PARTS < UNITS; part++) {
-                fetch_part(part, fetched, true);
-                keep_part(part, fetched, true);
+            for (int unit = 0; unit < UNITS; unit += AT_ONCE) {
+                fc_u32 many[AT_ONCE][CHUNK];
+                fetch_units(many, unit, fetched, true);
+                keep_units(many, unit, fetched, true);
             }
     }
     for (int i = 0; i < STAGES - 1; i++) {
         fetch_weights(i);
         fc_copy_commit();
     }
+    fc_u32 held[PARTS][CHUNK];
     int stage = 0, patch = 0;
 #pragma unroll 1
     for (int done = 0; done < count; done++) {
         const int to = patch == 0 ? PATCHES - 1 : patch - 1; // what is fetched meanwhile
 #pragma unroll 1
-        for (int tap = 0; tap < taps; tap++) {
+        for (int turn = 0; turn < box.turns; turn++) {
             fc_copy_wait<STAGES - 2>();
             __syncthreads(); // everyone's copies are there, and nobody reads the stage and the patch written next
-#if PRODUCTS == 3
-            float part[MT][NT][4] = {};
-#else
-            float (&part)[MT][NT][4] = sum;
-#endif
-            const int shift = BOX ? tap_at[tap].y : 0;
-            const bool fetches = fetched < count && tap * PARTS < UNITS;
+            const int shift = BOX ? tap_at[turn].y : 0;
+            const bool fetches = fetched < count && turn * PARTS < UNITS;
 #pragma unroll
             for (int k = 0; k < STEPS; k++) {
-                fc_u32 x[PIECES][MT][4], y[NT / 2][4];
-                load_weights(x, k, stage);
+                fc_u32 x[PIECES][MT][4], y[FRAGMENTS][2];
                 load_pixels(y, k, patch, shift);
 #pragma unroll
-                for (int j = 0; j < NT / 2; j++) {
-                    fc_multiply_pair(part, j, x, y[j]);
-                    if (k == 0 && j == 0) fetch_part(tap, to, fetches);
-                    if (k == 0 && j == NT / 2 - 1) {
-                        fetch_weights(stage == 0 ? STAGES - 1 : stage - 1);
-                        fc_copy_commit();
+                for (int t = 0; t < TAPS; t++) {
+#if PRODUCTS == 3
+                    float part[MT][NT][4] = {};
+#else
+                    float (&part)[MT][NT][4] = sum;
+#endif
+                    load_weights(x, t * STEPS + k, stage);
+#pragma unroll
+                    for (int j = 0; j < NT; j++) {
+                        fc_multiply(part, j, x, y[j + t]);
+                        if (k == 0 && t == 0 && j == 0) fetch_units(held, turn * PARTS, to, fetches);
+                        if (k == 0 && t == 0 && j == NT - 1) fetch_weights(stage == 0 ? STAGES - 1 : stage - 1);
                     }
+                    fc_add_step(sum, part);
                 }
             }
-            fc_add_step(sum, part);
-            keep_part(tap, to, fetches);
+            keep_units(held, turn * PARTS, to, fetches);
+            fc_copy_commit();
             stage = stage + 1 == STAGES ? 0 : stage + 1;
             if (!BOX) break;
         }
@@ -377,7 +436,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
 
     // -- results
     const int row = first_m + warp / WARPS_N * (16 * MT) + lane / 4 * (2 * MT);
-    const int column = warp % WARPS_N * (8 * NT) + lane % 4 * 4;
+    const int column = warp % WARPS_N * (8 * NT) + lane % 4 * LANE_COLUMNS;
     fc_place place = {(fc_result *)result, (offset_t)c.result_stride[1], bias, add, (offset_t)c.add_stride[1],
                       (float)c.slope};
     if (SPLIT) { // (split, group, row, column)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,38 +11,59 @@ from ...gemm import padded
 from ...source import DIVIDER, divider
 from .tiles import UNIT_BYTES, Tile
 
-_DIVIDERS = ("width", "image_tiles", "plane_tiles", "row_tiles", "pitch", "part", "step", "row_taps")
+_DIVIDERS = ("columns", "column_boxes", "width", "depth", "pitch", "part", "reach", "step", "row_taps")
 BOX = np.dtype(
     [
         *((name, DIVIDER) for name in _DIVIDERS),
-        ("height", np.int32),
-        ("positions", np.int32),
-        ("pixels", np.int32, 2),
-        ("taps", np.int32, 2),
+        *((name, np.int32) for name in ("height", "positions", "planes", "rows", "turns")),
     ]
 )
 """fc_box of kernels.cu."""
-MAX_POSITIONS = 1024
-"""Of a patch."""
+EIGHT = 8
+"""Pixels of a tile of one product, side by side in a box."""
+MAX_POSITIONS = 576
+"""Of a patch, so that a multiprocessor has room for two blocks."""
+MAX_TAPS = 3
+"""Below each other that a step multiplies."""
 SHARED_TEXT = 64
 """Positions are rounded up to its multiples, and units of a step to powers of two, so that layers share kernels."""
 FETCHED = 0.8
 """What fetching a position takes, over its products with a tile's rows."""
 LINE = 24
 """Positions that are read in vain beside every row of a patch: memory comes in sectors."""
+ALONE = 1.25
+"""What a product takes where every tap reads its pixels anew, over one where those below each other share them."""
+
+
+def max_taps(arithmetic: str) -> int:
+    """Of a step; sums of two tf32 have no registers for more than one."""
+    return 1 if arithmetic == "3xtf32" else MAX_TAPS
 
 
 @dataclass(frozen=True)
 class Box:
-    """A tile of pixels of one plane, and the patch of the source that all its taps read."""
+    """Pixels of a block, and the patch of the source that all their taps read. Its columns run on from a plane to the
+    next one."""
 
     height: int
-    width: int
+    columns: int
+    """Tiles of eight pixels side by side."""
+    taps: int
+    """Of a step, below each other."""
+    turns: int
+    """Steps of a patch."""
     rows: int
     """Of the patch."""
     part: int
     """Columns of the patch with the same remainder modulo the step."""
+    reach: int
+    """Those of one plane."""
     step: int
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return EIGHT * self.columns
 
     @property
     def pitch(self) -> int:
@@ -53,46 +75,55 @@ class Box:
         """Of the patch."""
         return self.rows * self.pitch
 
-    def tiles(self, height: int, width: int) -> int:
-        """Of a plane."""
-        return -(-height // self.height) * -(-width // self.width)
+    def boxes(self, planes: int, height: int, width: int) -> int:
+        """Of so many planes of so many pixels."""
+        return -(-planes * width // self.width) * -(-height // self.height)
 
 
-def box_of(c: np.ndarray, pixels: int, limit: int) -> Box | None:
-    """The box of at most so many pixels that takes a correlation least time, by a rough count of products and of
-    positions that are read, at most ``limit``; None: taps had better read one by one."""
+def _box(c: np.ndarray, tile: Tile, taps: int, columns: int) -> Box:
+    """With so many taps to a step, and so many tiles side by side."""
+    (_, sh, sw), (_, dh, dw), (_, th, tw) = (c[name].tolist() for name in ("step", "delta", "taps"))
+    width, planes, wide = int(c["pixels"][2]), int(c["batch"]) * int(c["pixels"][0]), EIGHT * columns
+    high, beyond = tile.bn // wide, (tw - 1) * dw // sw
+    passed = min((width - math.gcd(width, wide) + wide - 1) // width, planes - 1)  # to next planes, in a box
+    part = wide + beyond * (passed + 1)
+    return Box(high, columns, taps, th * tw // taps, (high - 1) * sh + (th - 1) * dh + 1, part, width + beyond, sw)
+
+
+def box_of(c: np.ndarray, tile: Tile, limit: int, max_taps: int = MAX_TAPS) -> Box | None:
+    """The box of the tile's pixels that takes a correlation least time, by a rough count of products and of positions
+    that are read, at most ``limit``; None: taps had better read one by one. Steps have ``max_taps`` at most."""
     (_, height, width), (_, th, tw) = c["pixels"].tolist(), c["taps"].tolist()
     if th * tw <= 1 or height * width == 0:
         return None
-    (_, sh, sw), (_, dh, dw) = c["step"].tolist(), c["delta"].tolist()
     planes = int(c["batch"]) * int(c["pixels"][0])
-    best, least = None, planes * height * width / pixels * th * tw * (pixels + FETCHED * pixels)
-    for wide in sorted({min(width, pixels), *(-(-width // n) for n in range(1, 9)), 8, 16, 32, 64}):
-        if not 0 < wide <= pixels:
-            continue
-        high = min(pixels // wide, height)
-        high = -(-height // -(-height // high))
-        part = -(-((wide - 1) * sw + (tw - 1) * dw + 1) // sw)
-        box = Box(high, wide, (high - 1) * sh + (th - 1) * dh + 1, part, sw)
-        count = planes * box.tiles(height, width) * (th * tw * pixels + FETCHED * (box.positions + LINE * box.rows))
-        if box.positions <= limit and count < least:
-            best, least = box, count
+    best, least = None, planes * height * width * th * tw * (ALONE + FETCHED)
+    shares = 1 < th <= max_taps and int(c["step"][1]) == int(c["delta"][1]) == 1
+    for taps in (1, th) if shares else (1,):
+        tiles = tile.warps_n * (tile.nt if taps == 1 else 1)
+        for columns in (n for n in range(1, tiles + 1) if tiles % n == 0):
+            box = _box(c, tile, taps, columns)
+            products = th * tw * tile.bn * (ALONE if taps == 1 else 1)
+            read = FETCHED * (box.positions + LINE * box.rows)
+            count = box.boxes(planes, height, width) * (products + read)
+            if box.positions <= limit and count < least:
+                best, least = box, count
     return best
 
 
 def box_struct(c: np.ndarray, box: Box | None) -> np.ndarray:
     """fc_box of a correlation; where there is none, one that a single tap shares."""
     made, (depth, height, width) = np.zeros((), BOX), c["pixels"].tolist()
-    made["taps"] = 1
+    made["turns"] = 1
     if box is None:
         return made
-    rows, columns = -(-height // box.height), -(-width // box.width)
-    values = (box.width, rows * columns * depth, rows * columns, columns, box.pitch, box.part, box.step,
+    planes = int(c["batch"]) * depth
+    values = (box.columns, -(-planes * width // box.width), width, depth, box.pitch, box.part, box.reach, box.step,
               int(c["taps"][2]))  # fmt: skip
     for name, value in zip(_DIVIDERS, values, strict=True):
         made[name] = divider(value)
-    made["height"], made["positions"] = box.height, box.positions
-    made["pixels"], made["taps"] = (height, width), c["taps"][1:]
+    made["height"], made["positions"], made["turns"] = box.height, box.positions, box.turns
+    made["planes"], made["rows"] = planes, height
     return made
 
 
@@ -104,25 +135,40 @@ class Patch:
     positions: int
     along: str
     """CHANNELS: whole units are copied; PIXELS: they are put together of single elements."""
+    units: int
+    """Of 16 bytes, that a thread fetches."""
     held: int
     """Positions of a thread."""
     parts: int
-    """Units of 16 bytes that a thread fetches in a step."""
+    """Units that a thread fetches in a step."""
     buffers: int
+    stages: int
+    """Of weights."""
+    lane_columns: int
+    """Results of a lane side by side."""
 
     @classmethod
-    def of(cls, tile: Tile, box: Box | None, taps: int, along: str, itemsize: int) -> Patch:
-        """Of so many taps that share it, over whose steps fetching the next one is spread."""
+    def of(cls, tile: Tile, box: Box | None, along: str, itemsize: int) -> Patch:
+        """While one is multiplied, the next one is fetched."""
         chunks, positions = tile.bk * itemsize // UNIT_BYTES, padded(box.positions, SHARED_TEXT) if box else tile.bn
         is_copied = along == "CHANNELS"
-        held = -(-positions * (chunks if is_copied else 1) // tile.threads)
-        units, buffers, steps = held if is_copied else held * chunks, 2, taps
-        if is_copied:  # copies have STAGES - 1 steps to arrive
-            buffers, steps = (2, taps - tile.stages + 2) if taps >= tile.stages else (tile.stages, taps)
+        units = -(-positions * chunks // tile.threads)
+        held = units if box or is_copied or positions % tile.threads else units // chunks
+        taps, turns = (box.taps, box.turns) if box else (1, 1)
+        stages = tile.stages if taps == 1 else 2
+        buffers, steps = 2, turns
+        if is_copied:  # copies have stages - 1 steps to arrive
+            buffers, steps = (2, turns - stages + 2) if turns >= stages else (stages, turns)
         parts = min(1 << (-(-units // steps) - 1).bit_length(), units)
-        return cls(box, positions, along, held, parts, buffers)
+        return cls(box, positions, along, units, held, parts, buffers, stages, 2 if box or tile.nt % 2 else 4)
+
+    @property
+    def taps(self) -> int:
+        """Of a step."""
+        return self.box.taps if self.box else 1
 
     def defines(self) -> dict[str, int | str]:
         """For the kernels' text."""
-        return {"BOX": int(self.box is not None), "POSITIONS": self.positions, "PARTS": self.parts,
-                "PATCHES": self.buffers, "ALONG": self.along}  # fmt: skip
+        return {"BOX": int(self.box is not None), "TAPS": self.taps, "POSITIONS": self.positions, "PARTS": self.parts,
+                "PATCHES": self.buffers, "STAGES": self.stages, "LANE_COLUMNS": self.lane_columns,
+                "ALONG": self.along}  # fmt: skip

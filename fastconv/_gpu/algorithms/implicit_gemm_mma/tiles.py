@@ -13,7 +13,8 @@ UNIT_BYTES = 16
 
 @dataclass(frozen=True)
 class Tile:
-    """A block's warps, the 16 x 8 tiles of each, the channels of a step, and buffers of weights in turn."""
+    """A block's warps, the 16 x 8 tiles of each, the channels of a step, and buffers of weights in turn. Warps of seven
+    tiles fit maps of 7, 14, 28, 56 rows."""
 
     warps_m: int
     warps_n: int
@@ -24,7 +25,8 @@ class Tile:
     resident: int
     """Blocks of a multiprocessor, which bounds registers."""
     cycles: float
-    """Of a step of forward problems, where so many blocks run; by the model of ``python -m bench gpu-model``."""
+    """Of a tap of forward problems, without fetching pixels, where so many blocks run; by the model of ``python -m
+    bench gpu-model``."""
     alone: float
     """What a step takes where but one block runs, over that."""
 
@@ -56,6 +58,17 @@ class Tile:
 
 TILES: Mapping[str, tuple[Tile, ...]] = {
     "bf16": (
+        Tile(2, 2, 4, 7, 32, 3, 2, 425, 1.5),
+        Tile(2, 2, 4, 8, 32, 3, 2, 500, 1.5),
+        Tile(1, 4, 4, 7, 32, 3, 2, 440, 1.5),
+        Tile(2, 2, 2, 4, 32, 3, 4, 140, 3.2),
+    ),
+    "tf32": (Tile(2, 2, 4, 7, 16, 3, 2, 545, 1.4), Tile(2, 2, 2, 4, 16, 3, 4, 285, 3.0)),
+    "3xtf32": (Tile(2, 2, 2, 8, 16, 3, 2, 850, 1.2), Tile(2, 2, 2, 4, 16, 3, 3, 340, 2.0)),
+}
+"""Of forward problems and input gradients, by the arithmetic."""
+GRADIENT_TILES: Mapping[str, tuple[Tile, ...]] = {
+    "bf16": (
         Tile(2, 2, 4, 8, 32, 3, 2, 528, 1.7),
         Tile(1, 4, 4, 8, 32, 3, 2, 570, 1.7),
         Tile(2, 2, 2, 4, 32, 3, 4, 285, 3.2),
@@ -63,9 +76,14 @@ TILES: Mapping[str, tuple[Tile, ...]] = {
     "tf32": (Tile(2, 2, 4, 8, 16, 3, 2, 645, 1.4), Tile(2, 2, 2, 4, 16, 3, 4, 285, 3.0)),
     "3xtf32": (Tile(2, 2, 2, 8, 16, 3, 2, 900, 1.2), Tile(2, 2, 2, 4, 16, 3, 3, 393, 2.0)),
 }
-"""By the arithmetic."""
+"""Of weight gradients."""
 
 
-def tile_of(arithmetic: str, params: Params) -> Tile:
+def tiles_for(arithmetic: str, direction: str) -> tuple[Tile, ...]:
+    """Those that problems of a direction may take."""
+    return (GRADIENT_TILES if direction == "backward_weight" else TILES)[arithmetic]
+
+
+def tile_of(arithmetic: str, direction: str, params: Params) -> Tile:
     """The tile that ``params`` name."""
-    return next(tile for tile in TILES[arithmetic] if tile.name == params["tile"])
+    return next(tile for tile in tiles_for(arithmetic, direction) if tile.name == params["tile"])
