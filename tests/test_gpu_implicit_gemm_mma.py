@@ -18,6 +18,7 @@ from fastconv._choose.select import admitted
 from fastconv._gpu.algorithm import Operation
 from fastconv._gpu.algorithms.implicit_gemm_mma import ALGORITHMS
 from fastconv._gpu.algorithms.implicit_gemm_mma.patches import MAX_POSITIONS, box_of
+from fastconv._gpu.algorithms.implicit_gemm_mma.ring import Ring
 from fastconv._gpu.algorithms.implicit_gemm_mma.tiles import tile_of
 from fastconv._gpu.launch import Launch
 from fastconv._gpu.parts import UNLIMITED, Limits
@@ -128,7 +129,22 @@ GRADIENTS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "options"), GRADIENTS, ids=lambda value: value if type(value) is str else "")
+RINGS = [
+    ("backward_weight 2x16x14x14 70x16x3x3 p1 bfloat16", {"tile": "ring128x144", "splits": 3}),
+    ("backward_weight 3x20x7x7 40x20x3x3 p1 float16", {"tile": "ring128x144", "splits": 2}),
+    ("backward_weight 1x7x9x40 20x7x3x2 s2x3 p1:2x0 d1x2 float16", {"tile": "ring128x32"}),
+    ("backward_weight 2x12x6x5 24x4x3x3 p1 g3 bfloat16", {"tile": "ring64x288"}),
+    ("backward_weight 3x9x1x90 16x9x1x3 s2 p0x2 bfloat16", {"tile": "ring128x48", "limits": Limits(wide=True)}),
+    ("backward_weight 2x4x5x6x7 9x4x2x3x2 p1x0x1 s1x2x1 float16", {"tile": "ring64x192", "gaps": True}),
+    ("backward_weight 3x24x7x9 72x24x3x3 p1 channels_last DHWIO bfloat16",
+     {"tile": "ring128x144", "limits": Limits(pixels=90)}),
+    ("backward_weight 1x9x28x56 9x9x3x3 s2 p1 float16", {"tile": "ring64x288"}),
+    ("backward_weight 1x50x6x34 9x50x3x3 p12 d12 float16", {"tile": "ring128x96"}),
+    ("backward_weight 2x9x9x60 9x9x1x1 s2 bfloat16", {"tile": "ring64x32"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "options"), GRADIENTS + RINGS, ids=lambda value: value if type(value) is str else "")
 def test_weight_gradients(cp: Any, text: str, options: dict[str, Any]) -> None:
     check(cp, text, **options)
 
@@ -223,6 +239,31 @@ def test_data_that_are_not_finite(cp: Any, text: str, arithmetic: str, where: di
     np.testing.assert_array_equal(found.astype(float), expected(problem, operands).astype(float))
 
 
+def test_pixels_behind_the_last_one_read_nothing(cp: Any) -> None:
+    """Neither the last one once more: infinity times the zero that stands for its gradient is none."""
+    problem = ConvProblem.parse("backward_weight 1x8x6x13 8x8x3x3 p1 bfloat16")
+    operands = {role: a.astype(float) for role, a in integer_operands(problem).items()}
+    operands["input"][0, :, 0, -1, -1], operands["output"][0, :, 0, -2:, -2:] = np.inf, 1
+    found, _ = computed(cp, problem, operands, "bf16", "ring128x144")
+    assert np.isinf(found.astype(float)).sum() == 8 * 8 * 4
+    np.testing.assert_array_equal(found.astype(float), expected(problem, operands).astype(float))
+
+
+def test_rows_are_held_until_they_are_read() -> None:
+    """Whatever the shape: from a step's first pixel to the last one of the steps that are read ahead."""
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        high, wide, sh, dh, rows = (int(n) for n in rng.integers(1, (20, 70, 4, 6, 4)))
+        c = next(phases_of(p := ConvProblem.parse("backward_weight 1x1x1x1 1x1x1x1 float16"),
+                           Operation.contiguous(p).layouts)).packed().reshape(())  # fmt: skip
+        c["pixels"], c["step"][1], c["delta"][1] = (1, high, wide), sh, dh
+        ring = Ring.of(c, rows, 1, 1)
+        lines = np.arange(4096) // wide
+        first = lines * sh + lines // high * ring.gap
+        ahead = 3 * 64 - 1
+        assert (first[ahead:] + (rows - 1) * dh + 1 - first[:-ahead]).max() <= ring.rows
+
+
 def test_large_numbers_are_not_lost(cp: Any) -> None:
     """Near the largest float32, where a rounded part would be infinite."""
     problem = ConvProblem.parse("forward 1x1x1x4 1x1x1x1")
@@ -233,7 +274,7 @@ def test_large_numbers_are_not_lost(cp: Any) -> None:
 
 
 # -- plans
-@pytest.mark.parametrize("text", [text for text, _ in CORRELATIONS + GRADIENTS])
+@pytest.mark.parametrize("text", [text for text, _ in CORRELATIONS + GRADIENTS + RINGS])
 def test_what_a_plan_asks_for(text: str) -> None:
     problem = ConvProblem.parse(text)
     for algorithm in ALGORITHMS:
@@ -274,6 +315,14 @@ MUTATIONS = [
     ("next < end", "true", GRADIENTS[1]),
     ("lane / 16 * 8 + lane % 8", "lane % 8", GRADIENTS[0]),
     ("e < left", "true", GRADIENTS[0]),
+    ("__syncthreads(); // everyone's rows", "// everyone's rows", RINGS[0]),
+    ("min(min(moved, moved - held_units), held_units)", "min(moved, held_units)", RINGS[0]),
+    ("ring.before : 0", "0 : 0", RINGS[0]),
+    ("if (GROUPS) keep_source", "keep_source", RINGS[4]),
+    ("loaded < needed(step + STAGES - 1)", "false", RINGS[9]),
+    ("(fc_u32)at.w < c.source_size[2]", "true", RINGS[1]),
+    ("e < b_left", "true", RINGS[1]),
+    ("__syncthreads(); // all taps", "// all taps", RINGS[1]),
 ]
 
 

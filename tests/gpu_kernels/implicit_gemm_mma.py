@@ -8,8 +8,7 @@ from typing import Any
 
 from fastconv import ConvProblem
 from fastconv._gpu.algorithm import Operation
-from fastconv._gpu.algorithms.implicit_gemm_mma.correlations import Correlations
-from fastconv._gpu.algorithms.implicit_gemm_mma.gradient import Gradient
+from fastconv._gpu.algorithms.implicit_gemm_mma.algorithm import builder
 from fastconv._gpu.launch import Launch
 from fastconv._gpu.parts import UNLIMITED, Limits
 from nvrtc_gate import Variant, from_architecture
@@ -39,6 +38,11 @@ GATED = (
         1,
         True,
     ),
+    ("weight_gradient", "backward_weight 8x128x28x28 128x128x3x3 p1 bfloat16", "bf16", "ring128x144", 4, False),
+    ("weight_gradient", "backward_weight 2x60x9x9x9 60x60x3x4x2 s2 p1 float16", "bf16", "ring64x256", 4, True),
+    ("weight_gradient", "backward_weight 8x64x56x56 64x64x3x3 s2 p1 bfloat16", "bf16", "ring64x288", 4, False),
+    ("lay_pixels", "backward_weight 8x128x7x7 128x128x3x3 p1 bfloat16", "bf16", "ring128x144", 4, False),
+    ("add_partials", "backward_weight 8x128x7x7 128x128x3x3 p1 bfloat16", "bf16", "ring128x144", 4, False),
 )
 """What is compiled for every architecture: of each kernel what differs most."""
 
@@ -46,8 +50,7 @@ GATED = (
 def launches(operation: Operation, params: Mapping[str, Any], arithmetic: str,
              limits: Limits = UNLIMITED) -> tuple[Launch, ...]:  # fmt: skip
     """What the algorithm of the arithmetic launches."""
-    build = Gradient if operation.problem.direction == "backward_weight" else Correlations
-    return build(operation, params, arithmetic, limits).launches()
+    return builder(operation.problem, params)(operation, params, arithmetic, limits).launches()
 
 
 def _variants() -> tuple[Variant, ...]:

@@ -174,6 +174,14 @@ static __device__ __forceinline__ void fc_ldmatrix4_transposed(fc_u32 (&d)[4], c
                  : "memory");
 }
 
+// Two of them; the addresses are those of lanes 0 to 15.
+static __device__ __forceinline__ void fc_ldmatrix2_transposed(fc_u32 (&d)[2], const void *row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
+                 : "=r"(d[0]), "=r"(d[1])
+                 : "r"(fc_shared_address(row))
+                 : "memory");
+}
+
 // c += a b, 16x8x16, bfloat16 in, float32 out; a row-major, b column-major. g = lane/4, t = lane%4:
 // a: (g, 2t..) (g+8, 2t..) (g, 2t+8..) (g+8, 2t+8..); b: (2t.., g) (2t+8.., g); c: (g, 2t) (g, 2t+1) (g+8, 2t) (g+8,
 // 2t+1)

@@ -16,9 +16,10 @@ from ...launch import Launch, run
 from ...layout import Layout, alignment_of
 from ...parts import UNLIMITED
 from .correlations import Correlations
-from .cost import may_split, seconds
+from .cost import may_split, seconds, whole_waves
 from .gradient import Gradient
-from .tiles import tile_of, tiles_for
+from .ring import RingGradient, RingTile, ring_tiles
+from .tiles import Tile, tiles_for
 
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 ROUNDOFF = {"bf16": 0.0, "tf32": 2.01 * 2.0**-11, "3xtf32": 1.76 * 2.0**-20}
@@ -28,6 +29,13 @@ TYPICAL_ROUNDOFF = {"bf16": 0.0, "tf32": 4e-4, "3xtf32": 4e-7}
 """Largest error of sums of exact products over their largest, on typical data."""
 SUM_ROUNDOFF = 2.0**-23
 """Of tensor cores, which round towards zero."""
+
+
+def builder(problem: ConvProblem, params: Params) -> type[Correlations | Gradient]:
+    """What makes launches of a problem with such a tile."""
+    if problem.direction != "backward_weight":
+        return Correlations
+    return RingGradient if params["tile"] in {tile.name for tile in ring_tiles(problem)} else Gradient
 
 
 class TensorCoreGemm(GpuAlgorithm):
@@ -52,11 +60,16 @@ class TensorCoreGemm(GpuAlgorithm):
         """Also input gradients of float32 of 16-bit operands, which are summed up further."""
         return operation.is_uniform or (operation.is_of_sums and operation.problem.direction == "backward_input")
 
+    def _tiles(self, problem: ConvProblem) -> tuple[Tile, ...]:
+        more = ring_tiles(problem) if self.arithmetic == "bf16" else ()
+        return tiles_for(self.arithmetic, problem.direction) + more
+
     def parameters(self, problem: ConvProblem) -> list[Params]:
         """Of every tile the best two numbers of splits, the best of all first."""
         found: list[tuple[float, Params]] = []
-        for tile in tiles_for(self.arithmetic, problem.direction):
-            splits = [n for n in SPLITS if n == 1 or may_split(problem, tile, n)]
+        for tile in self._tiles(problem):
+            wanted = {*SPLITS, *(whole_waves(problem, tile) if isinstance(tile, RingTile) else ())}
+            splits = [n for n in sorted(wanted) if n == 1 or may_split(problem, tile, n)]
             of_tile = [(seconds(problem, tile, n, self.arithmetic), {"tile": tile.name, "splits": n}) for n in splits]
             found += sorted(of_tile, key=lambda one: one[0])[:2]
         return [params for _, params in sorted(found, key=lambda one: one[0])]
@@ -67,7 +80,7 @@ class TensorCoreGemm(GpuAlgorithm):
         return max(step.workspace_bytes for step in made)
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
-        tile = tile_of(self.arithmetic, problem.direction, params)
+        tile = next(tile for tile in self._tiles(problem) if tile.name == params["tile"])
         shapes = (problem.input_shape, problem.weight_shape, problem.output_shape)
         moved = sum(map(math.prod, shapes)) * (4 if problem.dtype == "float32" else 2)
         computed = seconds(problem, tile, params["splits"], self.arithmetic, machine)
@@ -100,5 +113,4 @@ class TensorCoreGemm(GpuAlgorithm):
         return packed
 
     def launches(self, operation: Operation, params: Params) -> tuple[Launch, ...]:
-        build = Gradient if operation.problem.direction == "backward_weight" else Correlations
-        return build(operation, params, self.arithmetic).launches()
+        return builder(operation.problem, params)(operation, params, self.arithmetic).launches()

@@ -26,8 +26,7 @@ class Builder:
     def __init__(self, operation: Operation, params: Params, arithmetic: str, limits: Limits = UNLIMITED) -> None:
         problem = self.problem = operation.problem
         self.operation, self.params, self.limits = operation, params, limits
-        self.tile = tile_of(arithmetic, problem.direction, params)
-        self.common = Correlation.of(problem)
+        self.tile, self.common = self.tile_of(arithmetic), Correlation.of(problem)
         self.products = PRODUCTS[arithmetic]
         self.itemsize = 4 if problem.dtype == "float32" else 2
         self.chunk = UNIT_BYTES // self.itemsize
@@ -37,6 +36,10 @@ class Builder:
         shapes = {"input": problem.input_shape, "output": problem.output_shape, "weight": problem.weight_shape,
                   "add": problem.result_shape}  # fmt: skip
         self.layouts = {role: _without_single_axes(layout, shapes[role]) for role, layout in operation.layouts.items()}
+
+    def tile_of(self, arithmetic: str) -> Tile:
+        """What a block computes."""
+        return tile_of(arithmetic, self.problem.direction, self.params)
 
     def text(self, file: str, **defines: int | str) -> str:
         """The source of a kernel."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from ...gemm import depth, matrix
 from ...machine import LARGE, GpuMachine, with_units
 from ...phases import phases_of
 from .patches import MAX_POSITIONS, Patch, box_of, max_taps
+from .ring import MIN_VECTOR, RingTile, correlation_of
 from .tiles import Tile
 
 PRODUCTS = {"bf16": 1, "tf32": 2, "3xtf32": 6}
@@ -28,6 +30,10 @@ SHARED_PIXELS = 0.87
 """What a tap takes whose pixels are read with those of the taps above and below it, over one alone."""
 SPREAD_LOADS = 0.87
 """What is left of loads and copies that are spread over the steps of a patch."""
+RING_OUTSIDE_CYCLES = 5000
+"""Of gradients whose taps share a ring of rows."""
+SCATTERED = 2.5
+"""What a step of theirs takes where neighbouring columns are apart in memory, by what it takes otherwise."""
 MIN_STEPS_OF_SPLIT = 8
 PARTIAL_BYTES = 2**28
 
@@ -95,7 +101,33 @@ def _correlations(problem: ConvProblem, tile: Tile, splits: int, arithmetic: str
     return total * len(phases) / max(len(phases[:: max(len(phases) // 4, 1)]), 1)
 
 
+def whole_waves(problem: ConvProblem, tile: RingTile) -> list[int]:
+    """Numbers of splits that just fill a large device some times."""
+    tiles = _ring_blocks(problem, tile)
+    return [n for n in (waves * LARGE.multiprocessors * tile.resident // tiles for waves in (1, 2, 3, 4)) if n]
+
+
+@functools.lru_cache(64)
+def _ring_blocks(problem: ConvProblem, tile: RingTile) -> int:
+    """Of a split."""
+    c = correlation_of(problem)
+    return problem.groups * -(-int(c["filters"]) // tile.bm) * tile.column_tiles(c)
+
+
+def _ring(problem: ConvProblem, tile: RingTile, splits: int, machine: GpuMachine) -> float:
+    pixels, steps = math.prod(problem.output_size), depth(problem, tile.bk)
+    by_channels = problem.layout == "channels_last"
+    of_step = tile.cycles * (SCATTERED if by_channels else 1)
+    of_block = -(-steps // splits) * of_step + RING_OUTSIDE_CYCLES
+    cycles = _rounds(tile, _ring_blocks(problem, tile) * splits, of_block, machine)
+    if pixels % MIN_VECTOR or by_channels:  # the gradient's pixels are laid one behind the other
+        cycles += LAUNCH_CYCLES + 4 * math.prod(problem.output_shape) / machine.bytes_per_cycle
+    return cycles + LAUNCH_CYCLES + _sum_of_splits(problem, splits, machine)
+
+
 def _gradient(problem: ConvProblem, tile: Tile, splits: int, machine: GpuMachine) -> float:
+    if isinstance(tile, RingTile):
+        return _ring(problem, tile, splits, machine)
     c, chunk = Correlation.of(problem), 4 if problem.dtype == "float32" else 8
     columns = math.prod(problem.kernel_size) * -(-c.channels // chunk) * chunk
     blocks = problem.groups * -(-c.filters // tile.bm) * -(-columns // tile.bn) * splits
