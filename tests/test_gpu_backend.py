@@ -27,7 +27,7 @@ needs_nvrtc = pytest.mark.skipif(nvrtc.library() is None, reason=nvrtc.MISSING)
 
 CPU_ONLY = {"direct", "fft_fused", "fft_scipy", "im2col", "split_bf16"}
 """Rooms that the GPU has not."""
-GPU_ONLY = {"fft", "gemm", "implicit_gemm_mma", "wgmma"}
+GPU_ONLY = {"few_channels", "fft", "gemm", "implicit_gemm_mma", "wgmma"}
 
 
 @pytest.fixture

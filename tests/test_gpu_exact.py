@@ -15,6 +15,7 @@ from fastconv import ConvProblem
 from fastconv._algorithm import Operands
 from fastconv._backend import find_backend
 from fastconv._choose.select import plan_for
+from fastconv._gpu.algorithms.few_channels import ALGORITHMS as FEW_CHANNELS
 from fastconv._gpu.algorithms.implicit_gemm_mma import ALGORITHMS as TENSOR_CORES
 from fastconv._gpu.registry import ALGORITHMS
 from operands import RESULT, exact_case, place, result_dtype, shapes
@@ -47,7 +48,7 @@ CASES = small(
 
 EACH_OF = 17
 """Of so many cases one for each algorithm of SELDOM."""
-SELDOM = {*(algorithm.name for algorithm in TENSOR_CORES), "gemm_tf32"}
+SELDOM = {*(algorithm.name for algorithm in (*TENSOR_CORES, *FEW_CHANNELS)), "gemm_tf32"}
 """Kernels of tensor cores take long to compile and have tests of their own; gemm_tf32 takes the steps of gemm."""
 
 

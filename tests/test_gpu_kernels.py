@@ -11,7 +11,7 @@ import pytest
 
 import nvrtc_gate
 from emulated_cupy import nvrtc
-from gpu_kernels import Launcher, implicit_gemm_mma, library, memory_bound, plain, wgmma
+from gpu_kernels import Launcher, few_channels, implicit_gemm_mma, library, memory_bound, plain, wgmma
 from gpu_kernels.tables import TABLES
 
 needs_nvrtc = pytest.mark.skipif(nvrtc.library() is None, reason=nvrtc.MISSING)
@@ -85,7 +85,8 @@ def test_every_architecture_compiles_them_to_what_the_table_says(name: str, is_f
 
 
 def test_products_of_tensor_cores_keep_all_in_registers() -> None:
-    assert {used.local_bytes for used in nvrtc_gate.Table.read(implicit_gemm_mma.TABLE).rows.values()} == {0}
+    for table in (few_channels.TABLE, implicit_gemm_mma.TABLE):
+        assert {used.local_bytes for used in nvrtc_gate.Table.read(table).rows.values()} == {0}
 
 
 def test_plain_kernels_spill_nothing() -> None:

@@ -14,6 +14,7 @@ ROOMS = (
     "gemm",
     "depthwise_nchw",
     "depthwise_nhwc",
+    "few_channels",
     "small_groups",
     "fft",
     "reference",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gpu_kernels
-from gpu_kernels import implicit_gemm_mma, library, memory_bound, plain, wgmma
+from gpu_kernels import few_channels, implicit_gemm_mma, library, memory_bound, plain, wgmma
 
 TABLES = {
     "examples": (gpu_kernels.VARIANTS, gpu_kernels.RESOURCES),
@@ -11,5 +11,6 @@ TABLES = {
     "memory-bound": (memory_bound.VARIANTS, memory_bound.TABLE),
     "library": (library.VARIANTS, library.TABLE),
     "wgmma": (wgmma.VARIANTS, wgmma.TABLE),
+    "few_channels": (few_channels.VARIANTS, few_channels.TABLE),
     "implicit_gemm_mma": (implicit_gemm_mma.VARIANTS, implicit_gemm_mma.TABLE),
 }

@@ -82,8 +82,8 @@ static __device__ __forceinline__ double fc_ratio(double x, double y) { return x
 FC_IS_LARGER(float, "f32", "f")
 FC_IS_LARGER(double, "f64", "d")
 
-// The element of 2 or 4 bytes that lies there, in the low bits of a register; 0 where it is not there. Nothing is looked
-// at that is not there, and nothing waits for it but its use.
+// The element of 2 or 4 bytes that lies there, in the low bits of a register; 0 where it is not there. Nothing is
+// looked at that is not there, and nothing waits for it but its use.
 template <int BYTES> static __device__ __forceinline__ fc_u32 fc_load_bits(const void *from, bool there) {
     fc_u32 bits;
     if (BYTES == 2)
@@ -95,6 +95,23 @@ template <int BYTES> static __device__ __forceinline__ fc_u32 fc_load_bits(const
                      : "=r"(bits)
                      : "l"(from), "r"((int)there));
     return bits;
+}
+
+// Sixteen bytes, likewise.
+static __device__ __forceinline__ uint4 fc_load_four(const void *from, bool there) {
+    uint4 x;
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %5, 0; mov.b32 %0, 0; mov.b32 %1, 0; mov.b32 %2, 0; mov.b32 %3, 0; "
+                 "@p ld.global.nc.v4.u32 {%0,%1,%2,%3}, [%4]; }"
+                 : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+                 : "l"(from), "r"((int)there));
+    return x;
+}
+
+// Sixteen bytes to shared memory: the compiler takes vectors apart where stores of two branches meet.
+static __device__ __forceinline__ void fc_store_shared_four(void *to, uint4 x) {
+    asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(fc_shared_address(to)), "r"(x.x), "r"(x.y), "r"(x.z),
+                 "r"(x.w)
+                 : "memory");
 }
 
 // Asynchronous copy of BYTES (4, 8 or 16) to shared memory; the bytes from `valid` on are zeros. Before sm_80: a copy
