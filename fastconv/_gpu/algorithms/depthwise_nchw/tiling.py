@@ -45,8 +45,10 @@ def wanted_results(problem_results: int, taps: int, direction: str, itemsize: in
         results = 8
     elif direction == "backward_weight":
         results = 32 if itemsize < 8 else 16
-    else:
-        results = 16 if taps < MANY_TAPS and itemsize > 2 else 32
+    elif taps < MANY_TAPS:
+        results = 16 if itemsize > 2 else 32
+    else:  # addresses for the exact sums of an input gradient take registers, too
+        results = 16 if direction == "backward_input" and taps > MANY_TAPS else 32
     while results > 4 and problem_results < results * WANTED_UNITS[direction]:
         results //= 2
     return results
