@@ -64,7 +64,7 @@ TILES: Mapping[str, tuple[Tile, ...]] = {
         Tile(2, 2, 2, 4, 32, 3, 4, 140, 3.2),
     ),
     "tf32": (Tile(2, 2, 4, 7, 16, 3, 2, 545, 1.4), Tile(2, 2, 2, 4, 16, 3, 4, 285, 3.0)),
-    "3xtf32": (Tile(2, 2, 2, 8, 16, 3, 2, 850, 1.2), Tile(2, 2, 2, 4, 16, 3, 3, 340, 2.0)),
+    "3xtf32": (Tile(2, 2, 2, 7, 16, 3, 2, 745, 1.2), Tile(2, 2, 2, 4, 16, 3, 3, 340, 2.0)),
 }
 """Of forward problems and input gradients, by the arithmetic."""
 GRADIENT_TILES: Mapping[str, tuple[Tile, ...]] = {
