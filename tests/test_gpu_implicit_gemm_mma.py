@@ -103,7 +103,7 @@ CORRELATIONS = [
     ("backward_input 2x24x7x8 16x24x3x3 s2 p1 channels_last DHWIO float16 +add", {"tile": "64x224x32"}),
     ("backward_input 1x6x5x5 8x6x1x1 s3 +bias bfloat16", {}),
     ("forward 2x20x9x11 70x20x3x3 p1 +bias", {"arithmetic": "3xtf32"}),
-    ("backward_input 2x24x7x8 16x24x3x3 s2 p1 channels_last", {"arithmetic": "3xtf32", "tile": "64x128x16"}),
+    ("backward_input 2x24x7x8 16x24x3x3 s2 p1 channels_last", {"arithmetic": "3xtf32", "tile": "64x112x16"}),
     ("forward 1x80x5x5 20x40x3x3 p1 g2 +add", {"arithmetic": "tf32", "splits": 2}),
     # Boxes that run over planes, of strips: two and three taps below each other; units copied and put together
     ("forward 3x34x13x10 70x34x3x3 p1 bfloat16 +bias", {"tile": "128x112x32"}),

@@ -28,7 +28,7 @@ GATED = (
         1,
         True,
     ),
-    ("correlate", "forward 8x128x28x28 128x128x3x3 p1", "3xtf32", "64x128x16", 1, False),
+    ("correlate", "forward 8x128x28x28 128x128x3x3 p1", "3xtf32", "64x112x16", 1, False),
     ("weight_gradient", "backward_weight 8x128x28x28 128x128x3x3 p1 bfloat16", "bf16", "128x128x32", 4, False),
     (
         "weight_gradient",

@@ -26,8 +26,6 @@ LOAD_CYCLES = 15
 """What a load of every thread adds to a step."""
 COPY_CYCLES = 20
 """What an asynchronous copy of every thread adds."""
-SHARED_PIXELS = 0.87
-"""What a tap takes whose pixels are read with those of the taps above and below it, over one alone."""
 SPREAD_LOADS = 0.87
 """What is left of loads and copies that are spread over the steps of a patch."""
 RING_OUTSIDE_CYCLES = 5000
@@ -94,7 +92,7 @@ def _correlations(problem: ConvProblem, tile: Tile, splits: int, arithmetic: str
         steps = taps * -(-int(c["channels"]) // tile.bk) / splits
         blocks = problem.groups * -(-int(c["filters"]) // tile.bm) * across * splits
         fetched = patch.units / box.taps / box.turns if box else patch.units
-        of_tap = tile.cycles * (SHARED_PIXELS if patch.taps > 1 else 1)
+        of_tap = tile.shared if patch.taps > 1 else tile.cycles
         of_step = of_tap + SPREAD_LOADS * _unit_cycles(problem, 16 // itemsize) * fetched
         total += _rounds(tile, blocks, steps * of_step + OUTSIDE_CYCLES, machine) + LAUNCH_CYCLES
         total += _sum_of_splits(problem, splits, machine)

@@ -110,9 +110,9 @@ class Ring:
 class RingTile(Tile):
     """A tile of so many pixels' steps, whose columns are taps of some chunks of channels."""
 
-    tap_rows: int
+    tap_rows: int = 1
     """Rows of taps of a block: all of a plane, or one."""
-    chunks: int
+    chunks: int = 1
     """Of a warp."""
 
     @property
@@ -163,7 +163,9 @@ def _tile(c: np.ndarray, warps_m: int, warps_n: int, tap_rows: int) -> RingTile 
         return None
     _, of_warp = min((-(-chunks // (n * warps_n)) * (n * taps + 4), n) for n in range(1, MAX_TILES // taps + 1))
     vectors = (1, 2) if may_pair(c) else (1,)
-    tile = RingTile(warps_m, warps_n, 4, of_warp * taps, STEP_PIXELS, STAGES, 2, 0, 1.7, tap_rows, of_warp)
+    tile = RingTile(
+        warps_m, warps_n, 4, of_warp * taps, STEP_PIXELS, STAGES, 2, 0, 1.7, tap_rows=tap_rows, chunks=of_warp
+    )
     rings = [tile.ring(c, vector) for vector in vectors]
     rows = int(c["batch"]) * int(c["pixels"][0]) * rings[0].source_lines
     fits = all(ring.shared_bytes(tile) <= MAX_SHARED_BYTES for ring in rings)
