@@ -14,19 +14,6 @@ import numpy as np
 PAIRS = {4: (1.0,), 5: (0.375, 1.25), 6: (0.5**0.5, 2**0.5)}
 """By tile size, the points of interpolation with both signs; with them infinity and, for even sizes, 0."""
 
-AMPLIFICATION = {
-    (4, 2): 3.42,
-    (5, 2): 5.43,
-    (6, 2): 8.47,
-    (4, 3): 3.87,
-    (5, 3): 6.05,
-    (6, 3): 9.42,
-    (6, 4): 10.38,
-    (6, 5): 11.55,
-}
-"""By (tile size, taps): the largest over results i of sum over points j of |A_ij| |G_j| |B_j|, the rows' 2-norms: how
-much larger than the definition's the terms of one axis may be."""
-
 ROUNDOFFS = {
     (4, 2): (7.0, 1.4),
     (5, 2): (8.0, 3.0),
@@ -63,9 +50,18 @@ def matrices(tile_size: int, taps: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     return to_result, of_taps, of_source
 
 
+@functools.cache
+def amplification(tile_size: int, taps: int) -> float:
+    """How much larger than the definition's the terms of one axis may be: the largest over results i of the sum over
+    points j of |A_ij| |G_j| |B_j|, with the 2-norms of rows."""
+    to_result, of_taps, of_source = matrices(tile_size, taps)
+    norms = np.linalg.norm(of_taps, axis=1) * np.linalg.norm(of_source, axis=1)
+    return float((np.abs(to_result) @ norms).max())
+
+
 def normwise_roundoffs(tile_size: int, taps: int, axes: int, reduction: int) -> float:
     """Of a bound for any data: sums over the reduction and the points, amplified once per axis."""
-    return (reduction + 8 * tile_size + 8) * AMPLIFICATION[tile_size, taps] ** axes
+    return (reduction + 8 * tile_size + 8) * amplification(tile_size, taps) ** axes
 
 
 def usual_roundoffs(tile_size: int, taps: int, chain: int) -> float:

@@ -8,42 +8,16 @@ computed again by im2col, so that NaN and Inf come out where the definition puts
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ...._algorithm import ErrorBound, Operands, Params, unit_roundoff
+from ...._minimal_filtering import HIGH_LIMIT, normwise_roundoffs, usual_roundoffs
 from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from . import cost, loops, tiles
 
-AMPLIFICATION = {
-    (4, 2): 3.42,
-    (5, 2): 5.43,
-    (6, 2): 8.47,
-    (4, 3): 3.87,
-    (5, 3): 6.05,
-    (6, 3): 9.42,
-    (6, 4): 10.38,
-    (6, 5): 11.55,
-}
-"""By (tile size, taps): the largest over results i of sum over points j of |A_ij| |G_j| |B_j|, the rows' 2-norms: how
-much larger than the definition's the terms of one axis may be."""
-
-ROUNDOFFS_AT_HIGH = {
-    (4, 2): (7.0, 1.4),
-    (5, 2): (8.0, 3.0),
-    (6, 2): (16.0, 7.4),
-    (4, 3): (5.0, 1.0),
-    (5, 3): (8.0, 3.0),
-    (6, 3): (10.0, 4.6),
-    (6, 4): (10.0, 4.6),
-    (6, 5): (10.0, 4.6),
-}
-"""By (tile size, taps): ``relative`` is a + b sqrt(reduction) roundoffs; measured, with a factor of 1.5 to spare."""
-
-HIGH_LIMIT = 1e-5
 MAX_STRIDE = 4
 """The largest stride where channels are fewer than lanes, so that a vector holds several phases; else 2."""
 MAX_STRIDED_TAPS = 6
@@ -142,26 +116,26 @@ def _tile_sizes(problem: ConvProblem) -> list[int]:
 
 @functools.lru_cache(maxsize=64)
 def _error_bound(problem: ConvProblem, tile_size: int) -> ErrorBound:
-    """Sums over the reduction and the points, amplified once per axis; see AMPLIFICATION and ROUNDOFFS_AT_HIGH.
+    """Sums over the reduction and the points, amplified once per axis.
 
-    A weight gradient's sums are added up pass by pass, so that a pass alone decides the usual error.
+    A weight gradient's results are the taps, of filters of as many elements as forward has results; its sums are added
+    up pass by pass, so that a pass alone decides the usual error.
     """
-    taps = max(tiles.taps_of_phase(problem))
+    taps = filter_size = max(tiles.taps_of_phase(problem))
     axes = sum(size > 1 for size in problem.kernel_size[1:])
     if problem.direction == "backward_weight":
         reduction = tiles.count(problem, tile_size)
-        chain = min(reduction, 2 * max(PASS_TILES))
+        chain, filter_size = min(reduction, 2 * max(PASS_TILES)), tile_size - taps + 1
     else:
         channels = problem.in_channels if problem.direction == "forward" else problem.out_channels
         reduction = chain = channels // problem.groups * problem.kernel_size[0] * tiles.source_phases(problem)
     if problem.dtype.startswith("complex"):
         reduction, chain = 4 * reduction, 4 * chain
     roundoff = unit_roundoff(problem)
-    constant, slope = ROUNDOFFS_AT_HIGH[tile_size, taps]
     return ErrorBound(
         elementwise=None,
-        normwise=roundoff * (reduction + 8 * tile_size + 8) * AMPLIFICATION[tile_size, taps] ** axes,
-        relative=roundoff * (constant + slope * math.sqrt(chain)),
+        normwise=roundoff * normwise_roundoffs(tile_size, filter_size, axes, reduction),
+        relative=roundoff * usual_roundoffs(tile_size, taps, chain),
     )
 
 
