@@ -42,6 +42,14 @@ class Case:
         return self._without_leading_axes(self.operands.output)
 
     @property
+    def bias(self) -> np.ndarray | None:
+        return self.operands.bias
+
+    @property
+    def has_relu(self) -> bool:
+        return self.problem.epilogue.activation == "relu"
+
+    @property
     def is_channels_last(self) -> bool:
         return self.problem.layout == "channels_last"
 

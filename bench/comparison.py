@@ -36,6 +36,9 @@ WRONG = {"float32": 1e-3, "float64": 1e-10, "float16": 0.1, "bfloat16": 0.1}
 Cell = dict[str, Any]
 """What is known of one contestant on one problem: seconds, ratio, samples, error, note; reason where it has no time."""
 
+EPILOGUES = ("+bias", "+bias+relu")
+"""Those that every contestant with epilogues computes."""
+
 
 def add_to(subparsers: argparse._SubParsersAction) -> None:
     """The subcommand's options."""
@@ -52,6 +55,9 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--layout", choices=tuple(LAYOUTS), help="of all problems (default: their own, NCHW)")
     parser.add_argument("--dtype", choices=REAL_DTYPES, help="of all problems (default: their own)")
     parser.add_argument("--precision", choices=PRECISIONS, help="of all float32 problems (default: high)")
+    parser.add_argument(
+        "--epilogue", choices=EPILOGUES, help="of all problems, applied by each in its best way (default: their own)"
+    )
     parser.add_argument("--batch", type=int, help="of all problems (default: their own)")
     parser.add_argument("--threads", type=int, default=1, help="of every contestant (default: 1)")
     parser.add_argument("--peers", type=_words, metavar="NAME,...", help="only these of the installed ones; or none")
@@ -69,7 +75,9 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """The subcommand."""
     a = arguments
-    wanted = layers(a.problems, a.passes, a.layers, a.dtype, a.layout, a.batch, a.precision)
+    if a.epilogue and a.passes != ["forward"]:
+        raise ValueError(f"--epilogue {a.epilogue}: gradients have none; allowed: --passes forward")
+    wanted = layers(a.problems, a.passes, a.layers, a.dtype, a.layout, a.batch, a.precision, a.epilogue)
     peers = chosen_peers(a.peers)
     own = [peer for peer in OWN if a.tuned or not isinstance(peer, FastconvTuned)]
     FastconvTuned.effort = a.tuned or FastconvTuned.effort
@@ -132,13 +140,24 @@ def compare(layer: Layer, threads: int, peers: Sequence[Peer], seconds: float, e
     }
 
 
+def _exact_channels(case: Case) -> dict[int, np.ndarray]:
+    """Exact values of some channels of the result, by their numbers."""
+    exact = _accuracy.exact_channels(case.problem, case.operands, CHECKED_MULTIPLY_ADDS)
+    for channel in exact:
+        if case.bias is not None:
+            exact[channel] = exact[channel] + case.bias[channel]
+        if case.has_relu:
+            exact[channel] = np.maximum(exact[channel], 0)
+    return exact
+
+
 class NotTimedError(Exception):
     """Why a contestant has no time."""
 
 
 def _warmed_up(case: Case, peers: Sequence[Peer], errors: bool) -> tuple[dict[str, Cell], dict[str, Entrant]]:
     """What is known of every contestant after its first run, and those that are to be timed."""
-    exact = _accuracy.exact_channels(case.problem, case.operands, CHECKED_MULTIPLY_ADDS) if errors else {}
+    exact = _exact_channels(case) if errors else {}
     cells: dict[str, Cell] = {peer.name: {} for peer in peers}
     entrants: dict[str, Entrant] = {}
     longest_seconds = math.inf
@@ -162,6 +181,8 @@ def _warmed_up(case: Case, peers: Sequence[Peer], errors: bool) -> tuple[dict[st
 def _entrant(peer: Peer, case: Case, exact: Mapping[int, np.ndarray], cell: Cell) -> Entrant:
     """The peer after its first run, if it computes the case rightly; NotTimedError where not."""
     reason = peer.refusal(case)
+    if case.problem.epilogue and not peer.has_epilogues:
+        reason = reason or "no bias or activation"
     if reason:
         raise NotTimedError(reason)
     prepared = peer.prepare(case)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fastconv import ConvProblem, suites
-from fastconv._problem import Layout
+from fastconv._problem import Epilogue, Layout
 from fastconv.suites.layers import problem_of_pass
 
 FOLDER = Path(__file__).parent / "shapes"
@@ -50,6 +51,7 @@ def layers(
     layout: str | None = None,
     batch: int | None = None,
     precision: str | None = None,
+    epilogue: str | None = None,
 ) -> list[Layer]:
     """All passes of what ``words`` name, pass by pass, without repetitions.
 
@@ -57,8 +59,10 @@ def layers(
     problem. ValueError where a word names nothing, a dtype has no peers, or nothing is left.
     """
     layout = None if layout is None else LAYOUTS[layout]
-    changes = {"dtype": dtype, "layout": layout, "batch": batch, "precision": precision}
+    changes: dict[str, Any] = {"dtype": dtype, "layout": layout, "batch": batch, "precision": precision}
     changes = {field: value for field, value in changes.items() if value is not None}
+    if epilogue is not None:
+        changes["epilogue"] = Epilogue.parse(epilogue)
     named = [(name, problem.replace(**changes)) for word in words for name, problem in _named(word)]
     for _, problem in named:
         if problem.dtype not in REAL_DTYPES:

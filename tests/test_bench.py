@@ -306,3 +306,15 @@ def test_one_product_is_far_less_exact_than_three_and_six(
     for _, one, three, six in rows:
         assert 1e-2 > float(one) > 10 * max(float(three), float(six)) > 0
         assert float(three) < 1e-5
+
+
+def test_epilogues_are_computed_and_checked() -> None:
+    (one,) = layers.layers([TINY], ["forward"], epilogue="+bias+relu")
+    row = comparison.compare(one, 1, [*OWN[:2], Multiple("without", 1.0)], SECONDS)
+    assert row["problem"] == f"{TINY} float32 +bias+relu"
+    assert row["contestants"]["fastconv"]["error"] < 1e-6
+    assert row["contestants"]["packed"]["error"] < 1e-6
+    assert row["contestants"]["without"] == {"reason": "no bias or activation"}
+    case = Case.of(one.problem, 1)
+    assert (OWN[0].prepare(case).run() == 0).any()
+    assert main(["peers", TINY, "--epilogue", "+bias", "--passes", "input"]) != 0

@@ -25,6 +25,7 @@ class Fastconv(Peer):
     modules = ("fastconv",)
     distributions = ("fastconv",)
     is_rival = False
+    has_epilogues = True
 
     def __init__(self, algorithm: str = "auto") -> None:
         self._algorithm = algorithm
@@ -36,7 +37,7 @@ class Fastconv(Peer):
         settings = settings_of(case, self._algorithm)
         x, w, dy = user_array(case, case.x), case.w, user_array(case, case.dy)
         calls: dict[str, Callable[[], np.ndarray]] = {
-            "forward": lambda: getattr(fastconv, f"conv{case.rank}d")(x, w, **settings),
+            "forward": lambda: getattr(fastconv, f"conv{case.rank}d")(x, w, case.bias, **settings),
             "backward_input": lambda: getattr(grad, f"conv{case.rank}d_input")(x.shape, w, dy, **settings),
             "backward_weight": lambda: getattr(grad, f"conv{case.rank}d_weight")(x, w.shape, dy, **settings),
         }
@@ -62,7 +63,7 @@ class FastconvPacked(Fastconv):
         if case.problem.direction == "backward_weight":
             return Prepared(lambda: plan(x, dy), array, chosen(plan))
         first, weight = x if case.problem.direction == "forward" else dy, plan.pack(case.w)
-        return Prepared(lambda: plan(first, weight), array, chosen(plan))
+        return Prepared(lambda: plan(first, weight, case.bias), array, chosen(plan))
 
 
 class FastconvTuned(FastconvPacked):
@@ -92,6 +93,7 @@ def settings_of(case: Case, algorithm: str) -> dict[str, Any]:
         "precision": case.problem.precision,
         "algorithm": algorithm,
         "threads": case.threads,
+        **({"activation": "relu"} if case.has_relu else {}),
     }
 
 

@@ -19,7 +19,7 @@ def refusal(case: Case) -> str:
 
 
 def model_bytes(case: Case) -> bytes:
-    """Conv, or for backward_input ConvTranspose, with constant weights; between two Transposes for channels_last."""
+    """Conv and Relu or, for backward_input, ConvTranspose, with constant weights; channels_last: between Transposes."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -38,7 +38,11 @@ def model_bytes(case: Case) -> bytes:
     source, result = (case.x, case.dy) if is_forward else (case.dy, case.x)
     operator = "Conv" if is_forward else "ConvTranspose"
     inner = (f"{first}_first", f"{last}_first") if case.is_channels_last else (first, last)
-    nodes = [helper.make_node(operator, [inner[0], "w"], [inner[1]], **attributes)]
+    constants = {"w": np.ascontiguousarray(case.w)} | ({} if case.bias is None else {"b": case.bias})
+    sums = "sums" if case.has_relu else inner[1]
+    nodes = [helper.make_node(operator, [inner[0], *constants], [sums], **attributes)]
+    if case.has_relu:
+        nodes.append(helper.make_node("Relu", [sums], [inner[1]]))
     to_last = [0, *range(2, case.rank + 2), 1]
     if case.is_channels_last:
         to_first = [0, case.rank + 1, *range(1, case.rank + 1)]
@@ -50,8 +54,8 @@ def model_bytes(case: Case) -> bytes:
         shape = [array.shape[axis] for axis in to_last] if case.is_channels_last else array.shape
         return helper.make_tensor_value_info(name, kind, shape)
 
-    weights = numpy_helper.from_array(np.ascontiguousarray(case.w), "w")
-    graph = helper.make_graph(nodes, "convolution", [value(first, source)], [value(last, result)], [weights])
+    weights = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "convolution", [value(first, source)], [value(last, result)], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())

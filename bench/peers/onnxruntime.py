@@ -13,6 +13,7 @@ class Onnxruntime(Peer):
     name = "onnxruntime"
     modules = ("onnxruntime", "onnx")
     distributions = ("onnxruntime",)
+    has_epilogues = True
 
     def refusal(self, case: Case) -> str:
         return onnx_model.refusal(case)

@@ -15,6 +15,7 @@ class OpenVINO(Peer):
     name = "openvino"
     modules = ("openvino", "onnx")
     distributions = ("openvino",)
+    has_epilogues = True
 
     def refusal(self, case: Case) -> str:
         if case.problem.dtype != "float32":

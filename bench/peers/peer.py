@@ -36,6 +36,9 @@ class Peer:
     is_rival: bool = True
     """Whether it counts among the best of all peers: it is given the arrays in the problem's layout."""
 
+    has_epilogues: bool = False
+    """Whether it computes a bias and relu as well."""
+
     def is_installed(self) -> bool:
         """Without importing anything."""
         return all(importlib.util.find_spec(name) is not None for name in self.modules)

@@ -16,6 +16,7 @@ class Torch(Peer):
 
     modules = ("torch",)
     distributions = ("torch",)
+    has_epilogues = True
 
     def __init__(self, other_layout: bool = False) -> None:
         self.name = "torch other layout" if other_layout else "torch"
@@ -40,11 +41,12 @@ class Torch(Peer):
             result = form.without_row(result)
             return (result.float() if result.dtype == torch.bfloat16 else result).numpy()
 
-        run = form.call(tensor(case.x), tensor(case.w), tensor(case.dy))
+        bias = None if case.bias is None else torch.from_numpy(case.bias)
+        run = form.call(tensor(case.x), tensor(case.w), tensor(case.dy), bias)
 
         def without_gradients() -> Any:
             with torch.inference_mode():
-                return run()
+                return run().relu_() if case.has_relu else run()
 
         return Prepared(without_gradients, array)
 

@@ -1,38 +1,134 @@
-/* result = activation(result + bias + add) on a run of elements, for the element type REAL (included once per type).
+/* result = activation(result + bias + add) on rows of elements, for the element type REAL (included once per type).
  *
- * Elements of the run are `stride` apart; bias and add have strides of their own (bias stride 0: one channel; NULL:
- * absent). NaN stays NaN through every activation. gelu is the exact one, with erf. */
-static inline REAL NAMED(activate)(REAL value, activation_t activation, REAL slope) {
+ * Whole vectors, the last of which begins early rather than end late; elements that are no neighbours go by way of a
+ * buffer. NaN stays NaN through every activation. gelu is the exact one. */
+#include "elementary.h"
+
+/* Rows of elements and what belongs to them. A bias is one value for all rows (both of its strides 0), one for each
+ * row, or one for each element of a row; all strides may be 0 where there is one row. */
+typedef struct {
+    int64_t rows, count;
+    REAL *result;
+    int64_t row_stride, stride;
+    const REAL *bias;                     /* NULL: none */
+    int64_t bias_row_stride, bias_stride; /* 0 or 1 */
+    const REAL *add;                      /* NULL: none */
+    int64_t add_row_stride, add_stride;
+} NAMED(finish_t);
+
+ALWAYS_INLINE NAMED(vector) NAMED(activated)(const activation_t activation, NAMED(vector) v, REAL slope) {
+    const NAMED(vector) zero = {0};
     switch (activation) {
-    case ACTIVATION_RELU: return value < 0 ? 0 : value;
-    case ACTIVATION_RELU6: return value < 0 ? 0 : value > 6 ? 6 : value;
-    case ACTIVATION_LEAKY_RELU: return value < 0 ? value * slope : value;
-    case ACTIVATION_SILU: return value / (1 + REAL_MATH(exp)(-value));
-    case ACTIVATION_GELU: return value * (REAL)0.5 * (1 + REAL_MATH(erf)(value * (REAL)0.70710678118654752440));
-    case ACTIVATION_TANH: return REAL_MATH(tanh)(value);
-    case ACTIVATION_SIGMOID: return 1 / (1 + REAL_MATH(exp)(-value));
-    default: return value;
+    case ACTIVATION_RELU: return NAMED(at_least)(zero, v);
+    case ACTIVATION_RELU6: return NAMED(at_most)(NAMED(splat)(6), NAMED(at_least)(zero, v));
+    case ACTIVATION_LEAKY_RELU: return NAMED(where)(v < 0, v * slope, v);
+    case ACTIVATION_SILU: return NAMED(times_logistic)(v, v);
+    case ACTIVATION_GELU: return NAMED(times_normal)(v, v);
+    case ACTIVATION_TANH: return NAMED(tanh)(v);
+    case ACTIVATION_SIGMOID: return NAMED(times_logistic)(NAMED(splat)(1), v);
+    default: return v;
     }
 }
 
-static inline void NAMED(epilogue_run)(const epilogue_t *epilogue, REAL *result, int64_t stride, int64_t count,
-                                       const REAL *bias, int64_t bias_stride, const REAL *add, int64_t add_stride) {
-    if (bias != NULL && bias_stride == 0) {
-        REAL value = *bias;
-        for (int64_t i = 0; i < count; i++) result[i * stride] += value;
-    } else if (bias != NULL) {
-        for (int64_t i = 0; i < count; i++) result[i * stride] += bias[i * bias_stride];
-    }
-    if (add != NULL)
-        for (int64_t i = 0; i < count; i++) result[i * stride] += add[i * add_stride];
-    if (epilogue->activation == ACTIVATION_RELU) { /* alone in its loop so that it is vectorised */
-        for (int64_t i = 0; i < count; i++) result[i * stride] = result[i * stride] < 0 ? 0 : result[i * stride];
-    } else if (epilogue->activation != ACTIVATION_NONE) {
-        REAL slope = (REAL)epilogue->slope;
-        for (int64_t i = 0; i < count; i++)
-            result[i * stride] = NAMED(activate)(result[i * stride], epilogue->activation, slope);
+/* The first vector from element i of a row on. */
+ALWAYS_INLINE NAMED(vector)
+    NAMED(finished)(const activation_t activation, const int biased, const int adds, const REAL *result,
+                    NAMED(vector) bias, const REAL *biases, const REAL *add, int64_t i, REAL slope) {
+    NAMED(vector) v = NAMED(load)(result + i) + (biased ? NAMED(load)(biases + i) : bias);
+    if (adds) v += NAMED(load)(add + i);
+    return NAMED(activated)(activation, v, slope);
+}
+
+/* Rows of neighbours. `biased`: every element of a row has its own bias. */
+ALWAYS_INLINE void NAMED(finish_neighbours)(const activation_t activation, const int biased, const int adds,
+                                            const NAMED(finish_t) *r, REAL slope) {
+    const int64_t count = r->count, last = count - LANES;
+    REAL *to = r->result;
+    const REAL *biases = r->bias, *add = r->add;
+    for (int64_t row = 0; row < r->rows; row++, to += r->row_stride) {
+        /* x + -0 is x */
+        const NAMED(vector) bias = NAMED(splat)(biased || biases == NULL ? (REAL)-0.0 : *biases);
+        if (last < 0) {
+            REAL few[3][LANES] = {{0}};
+            NAMED(copy_few)(few[0], to, count);
+            if (biased) NAMED(copy_few)(few[1], biases, count);
+            if (adds) NAMED(copy_few)(few[2], add, count);
+            const NAMED(vector) v = NAMED(finished)(activation, biased, adds, few[0], bias, few[1], few[2], 0, slope);
+            NAMED(copy_few)(to, (const REAL *)&v, count);
+        } else {
+            const NAMED(vector) v = NAMED(finished)(activation, biased, adds, to, bias, biases, add, last, slope);
+            for (int64_t i = 0; i < last; i += LANES)
+                NAMED(store)(to + i, NAMED(finished)(activation, biased, adds, to, bias, biases, add, i, slope));
+            NAMED(store)(to + last, v);
+        }
+        if (biases != NULL) biases += r->bias_row_stride;
+        if (adds) add += r->add_row_stride;
     }
 }
+
+ALWAYS_INLINE void NAMED(finish_any)(const activation_t activation, const NAMED(finish_t) *r, REAL slope) {
+    const int biased = r->bias != NULL && r->bias_stride != 0;
+    if (biased && r->add != NULL)
+        NAMED(finish_neighbours)(activation, 1, 1, r, slope);
+    else if (biased)
+        NAMED(finish_neighbours)(activation, 1, 0, r, slope);
+    else if (r->add != NULL)
+        NAMED(finish_neighbours)(activation, 0, 1, r, slope);
+    else
+        NAMED(finish_neighbours)(activation, 0, 0, r, slope);
+}
+
+/* Rows of neighbours. The long activations have no code of their own for every kind of bias and addend. */
+ONE_COPY void NAMED(finish_vectors)(const epilogue_t *e, NAMED(finish_t) r) {
+    const REAL slope = (REAL)e->slope;
+    switch (e->activation) {
+    case ACTIVATION_RELU: NAMED(finish_any)(ACTIVATION_RELU, &r, slope); return;
+    case ACTIVATION_RELU6: NAMED(finish_any)(ACTIVATION_RELU6, &r, slope); return;
+    case ACTIVATION_LEAKY_RELU: NAMED(finish_any)(ACTIVATION_LEAKY_RELU, &r, slope); return;
+    default: break;
+    }
+    if (r.bias != NULL || r.add != NULL) NAMED(finish_any)(ACTIVATION_NONE, &r, slope);
+    r.bias = r.add = NULL;
+    switch (e->activation) {
+    case ACTIVATION_SILU: NAMED(finish_neighbours)(ACTIVATION_SILU, 0, 0, &r, slope); break;
+    case ACTIVATION_GELU: NAMED(finish_neighbours)(ACTIVATION_GELU, 0, 0, &r, slope); break;
+    case ACTIVATION_TANH: NAMED(finish_neighbours)(ACTIVATION_TANH, 0, 0, &r, slope); break;
+    case ACTIVATION_SIGMOID: NAMED(finish_neighbours)(ACTIVATION_SIGMOID, 0, 0, &r, slope); break;
+    default: break;
+    }
+}
+
+#define EPILOGUE_RUN 256 /* elements of a row that go by way of a buffer at a time */
+
+/* Rows at any strides. */
+static void NAMED(finish_rows)(const epilogue_t *e, const NAMED(finish_t) *rows) {
+    NAMED(finish_t) r = *rows;
+    if (r.bias == NULL && r.row_stride == r.count * r.stride &&
+        (r.add == NULL || r.add_row_stride == r.count * r.add_stride)) { /* they follow each other: one row */
+        r.count *= r.rows;
+        r.rows = 1;
+    }
+    if (r.stride == 1 && (r.add == NULL || r.add_stride == 1)) {
+        NAMED(finish_vectors)(e, r);
+        return;
+    }
+    for (int64_t row = 0; row < r.rows; row++)
+        for (int64_t i = 0; i < r.count; i += EPILOGUE_RUN) {
+            REAL run[EPILOGUE_RUN], added[EPILOGUE_RUN], *result = r.result + row * r.row_stride + i * r.stride;
+            const int64_t count = min64(r.count - i, EPILOGUE_RUN);
+            NAMED(finish_t) part = {.rows = 1, .count = count, .result = run, .bias_stride = r.bias_stride};
+            if (r.bias != NULL) part.bias = r.bias + row * r.bias_row_stride + i * r.bias_stride;
+            if (r.add != NULL) {
+                NAMED(copy_rows)(added, 0, r.add + row * r.add_row_stride + i * r.add_stride, 0, r.add_stride, count,
+                                 1);
+                part.add = added;
+            }
+            NAMED(copy_rows)(run, 0, result, 0, r.stride, count, 1);
+            NAMED(finish_vectors)(e, part);
+            NAMED(spread_rows)(result, 0, r.stride, 0, run, 0, count, 1);
+        }
+}
+#undef EPILOGUE_RUN
 
 static inline int NAMED(epilogue_is_empty)(const epilogue_t *epilogue) {
     return epilogue->bias == NULL && epilogue->add == NULL && epilogue->activation == ACTIVATION_NONE;

@@ -22,8 +22,17 @@ static void NAMED(finish_pixels)(const packed_phase_t *phase, REAL *first, int64
     const epilogue_t *e = &phase->epilogue;
     const REAL *add = (const REAL *)e->add, *bias = e->bias == NULL ? NULL : (const REAL *)e->bias + channel;
     if (add != NULL)
-        add += n * e->add_stride[0] + channel * e->add_stride[1] + d * e->add_stride[2] + h * e->add_stride[3];
-    for (; w < end; w++, first += pixel_stride)
-        NAMED(epilogue_run)(e, first, channel_stride, channels, bias, 1,
-                            add == NULL ? NULL : add + w * e->add_stride[4], e->add_stride[1]);
+        add += n * e->add_stride[0] + channel * e->add_stride[1] + d * e->add_stride[2] + h * e->add_stride[3] +
+               w * e->add_stride[4];
+    const NAMED(finish_t) pixels = {.rows = end - w,
+                                    .count = channels,
+                                    .result = first,
+                                    .row_stride = pixel_stride,
+                                    .stride = channel_stride,
+                                    .bias = bias,
+                                    .bias_stride = 1,
+                                    .add = add,
+                                    .add_row_stride = e->add_stride[4],
+                                    .add_stride = e->add_stride[1]};
+    NAMED(finish_rows)(e, &pixels);
 }

@@ -102,10 +102,34 @@ typedef struct {
     const REAL *factors;
 } NAMED(side_t);
 
+/* An epilogue short enough for sums that are still in registers: min(max(sum + bias, low), high). */
+typedef struct {
+    int is_all; /* of the epilogue */
+    int is_none;
+    REAL bias, low, high;
+} NAMED(clamp_t);
+
+static NAMED(clamp_t) NAMED(clamp_of)(const epilogue_t *e, int64_t channel) {
+    const int limits = e->activation == ACTIVATION_RELU || e->activation == ACTIVATION_RELU6;
+    return (NAMED(clamp_t)){.is_all = e->add == NULL && (limits || e->activation == ACTIVATION_NONE),
+                            .is_none = NAMED(epilogue_is_empty)(e),
+                            .bias = e->bias == NULL ? (REAL)-0.0 : ((const REAL *)e->bias)[channel],
+                            .low = limits ? 0 : -(REAL)INFINITY,
+                            .high = e->activation == ACTIVATION_RELU6 ? 6 : (REAL)INFINITY};
+}
+
+ALWAYS_INLINE void NAMED(clamp_vectors)(const NAMED(clamp_t) *clamp, NAMED(vector) *v, const int count) {
+    const NAMED(vector) low = NAMED(splat)(clamp->low), high = NAMED(splat)(clamp->high);
+    if (clamp->is_none || !clamp->is_all) return;
+#pragma GCC unroll 16
+    for (int i = 0; i < count; i++) v[i] = NAMED(at_most)(high, NAMED(at_least)(low, v[i] + clamp->bias));
+}
+
 typedef struct {
     const nchw_job_t *job;
     const correlation_t *correlation; /* of side 0 */
     const epilogue_t *epilogue;
+    NAMED(clamp_t) clamp;   /* of the channel */
     NAMED(extent_t) extent; /* of the source */
     NAMED(plane_t) plane;
     NAMED(side_t) side[2];
@@ -223,6 +247,7 @@ ALWAYS_INLINE void NAMED(nchw_block)(const int rows, const int taps, const int s
             row[a * sides] = sides == 1 ? sum[0][a] : NAMED(shuffle)(sum[0][a], sum[1][a], low);
             if (sides == 2) row[a * sides + 1] = NAMED(shuffle)(sum[0][a], sum[1][a], high);
         }
+        NAMED(clamp_vectors)(&t->clamp, row, rows * sides);
         NAMED(store_tile)(to, t->result_row, row, rows, sides, left);
     }
 }
@@ -298,11 +323,17 @@ static void NAMED(nchw_finish)(const NAMED(nchw_turn_t) *t, int64_t n, int64_t c
     const correlation_t *c = t->correlation;
     const int64_t sides = t->job->sides, stride = c->result_stride[4] / sides;
     const REAL *add = (const REAL *)e->add;
-    if (add != NULL) add += n * e->add_stride[0] + channel * e->add_stride[1];
-    for (int64_t row = h; row < h + rows && !NAMED(epilogue_is_empty)(e); row++)
-        NAMED(epilogue_run)(e, t->result + row * t->result_row, 1, t->width,
-                            e->bias == NULL ? NULL : (const REAL *)e->bias + channel, 0,
-                            add == NULL ? NULL : add + row * e->add_stride[3], e->add_stride[4] / sides);
+    if (add != NULL) add += n * e->add_stride[0] + channel * e->add_stride[1] + h * e->add_stride[3];
+    const NAMED(finish_t) finished = {.rows = rows,
+                                      .count = t->width,
+                                      .result = t->result + h * t->result_row,
+                                      .row_stride = t->result_row,
+                                      .stride = 1,
+                                      .bias = e->bias == NULL ? NULL : (const REAL *)e->bias + channel,
+                                      .add = add,
+                                      .add_row_stride = e->add_stride[3],
+                                      .add_stride = e->add_stride[4] / sides};
+    if (!t->clamp.is_all) NAMED(finish_rows)(e, &finished);
     if (stride == 1) return;
     REAL *result = (REAL *)c->result + n * c->result_stride[0] + channel * c->result_stride[1];
     NAMED(spread_rows)(result + h * c->result_stride[3], c->result_stride[3], stride, 0, t->result + h * t->result_row,
@@ -316,6 +347,7 @@ static void NAMED(nchw_channel)(NAMED(nchw_turn_t) *t, int64_t n, int64_t channe
     for (int64_t phase = 0; phase < job->row_phases; phase++) {
         const correlation_t *c = t->correlation = &job->phases[phase * job->sides].correlation;
         t->epilogue = &job->phases[phase * job->sides].epilogue;
+        t->clamp = NAMED(clamp_of)(t->epilogue, channel);
         const int64_t last = min64(end, c->pixels[1]);
         if (begin >= last) continue;
         REAL *factors = (REAL *)(memory + job->factors_at);

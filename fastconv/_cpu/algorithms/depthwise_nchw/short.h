@@ -67,6 +67,7 @@ ALWAYS_INLINE void NAMED(nchw_short_pairs)(const int pairs, const int taps, cons
         row[2 * a] = sum[a];
         row[2 * a + 1] = NAMED(shuffle_one)(sum[a], upper);
     }
+    NAMED(clamp_vectors)(&t->clamp, row, 2 * pairs);
     NAMED(store_tile_end)(to, t->result_row, row, rows, 1, c->pixels[2]);
 }
 

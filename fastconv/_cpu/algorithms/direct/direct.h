@@ -81,16 +81,31 @@ static void NAMED(finish_row)(const NAMED(turn_t) *t, REAL *run, int64_t a, int6
                (r->first[0] + d * job->spacing[0]) * e->add_stride[2] +
                (r->first[1] + h * job->spacing[1]) * e->add_stride[3] + r->first[2] * e->add_stride[4];
     if (job->unit == 1) {
-        NAMED(epilogue_run)(e, run, 1, r->count[2], bias, 0, add, e->add_stride[4]);
+        const NAMED(finish_t) row = {.rows = 1,
+                                     .count = r->count[2],
+                                     .result = run,
+                                     .stride = 1,
+                                     .bias = bias,
+                                     .add = add,
+                                     .add_stride = e->add_stride[4]};
+        NAMED(finish_rows)(e, &row);
         return;
     }
     const int64_t stride = t->in_place ? t->correlation->result_stride[4] : LANES;
     const int64_t pitch = t->in_place ? LANES : t->results.pitch;
-    for (int64_t l = 0; l < t->results.filled; l += LANES, run += pitch)
-        for (int64_t i = 0; i < r->count[2]; i++)
-            NAMED(epilogue_run)(
-                e, run + i * stride, 1, min64(t->results.filled - l, LANES), bias == NULL ? NULL : bias + l, 1,
-                add == NULL ? NULL : add + i * e->add_stride[4] + l * e->add_stride[1], e->add_stride[1]);
+    for (int64_t l = 0; l < t->results.filled; l += LANES, run += pitch) {
+        const NAMED(finish_t) pixels = {.rows = r->count[2],
+                                        .count = min64(t->results.filled - l, LANES),
+                                        .result = run,
+                                        .row_stride = stride,
+                                        .stride = 1,
+                                        .bias = bias == NULL ? NULL : bias + l,
+                                        .bias_stride = 1,
+                                        .add = add == NULL ? NULL : add + l * e->add_stride[1],
+                                        .add_row_stride = e->add_stride[4],
+                                        .add_stride = e->add_stride[1]};
+        NAMED(finish_rows)(e, &pixels);
+    }
 }
 
 /* A finished row into the result. */

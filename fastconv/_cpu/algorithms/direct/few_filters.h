@@ -202,7 +202,14 @@ static void NAMED(few_filters_finish)(const NAMED(few_filters_turn_t) *t, const 
     if (add != NULL)
         add += t->image * e->add_stride[0] + filter * e->add_stride[1] + d * e->add_stride[2] + h * e->add_stride[3] +
                t->box.first[2] * e->add_stride[4];
-    NAMED(epilogue_run)(e, run, 1, width, bias, 0, add, e->add_stride[4]);
+    const NAMED(finish_t) row = {.rows = 1,
+                                 .count = width,
+                                 .result = run,
+                                 .stride = 1,
+                                 .bias = bias,
+                                 .add = add,
+                                 .add_stride = e->add_stride[4]};
+    NAMED(finish_rows)(e, &row);
 }
 
 /* The finished sums of phases that lie between each other, phase i at out + i * phase_size, into the result. */

@@ -260,10 +260,16 @@ static void NAMED(finish_results)(const fft_fused_job_t *job, const NAMED(result
     if (add != NULL)
         add += n * e->add_stride[0] + channel * e->add_stride[1] + start[0] * e->add_stride[3] +
                start[1] * e->add_stride[4];
-    for (int64_t r = 0; r < results->rows && !NAMED(epilogue_is_empty)(e); r++)
-        NAMED(epilogue_run)(e, results->base + r * stride[3], stride[4], results->columns,
-                            e->bias == NULL ? NULL : (const REAL *)e->bias + channel, 0,
-                            add == NULL ? NULL : add + r * e->add_stride[3], e->add_stride[4]);
+    const NAMED(finish_t) finished = {.rows = results->rows,
+                                      .count = results->columns,
+                                      .result = results->base,
+                                      .row_stride = stride[3],
+                                      .stride = stride[4],
+                                      .bias = e->bias == NULL ? NULL : (const REAL *)e->bias + channel,
+                                      .add = add,
+                                      .add_row_stride = e->add_stride[3],
+                                      .add_stride = e->add_stride[4]};
+    if (!NAMED(epilogue_is_empty)(e)) NAMED(finish_rows)(e, &finished);
 }
 
 /* Where row `r` of a tile is stored; in `copy` if it is not a row of the array or not whole. */

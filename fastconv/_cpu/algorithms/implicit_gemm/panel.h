@@ -58,28 +58,102 @@ typedef struct {
     NAMED(lines_t) ahead; /* what the next panel is packed from: it comes closer meanwhile */
 } NAMED(column_operand_t);
 
-/* Adds the epilogue to a tile in memory, rows `ld` apart. */
-static void NAMED(finish_tile)(const NAMED(target_t) *t, REAL *tile, int64_t ld, int64_t row, int64_t rows,
-                               int64_t column, int64_t columns) {
-    REAL added[TILE_COLUMNS];
-    for (int64_t i = 0; i < rows; i++) {
-        const REAL *bias = t->bias == NULL ? NULL : t->bias + (t->bias_by_row ? row + i : column);
-        if (t->add != NULL) {
-            const REAL *add = t->add + NAMED(at)(t->add_row_offset, t->add_row_stride, row + i);
-            for (int64_t j = 0; j < columns; j++)
-                added[j] = add[NAMED(at)(t->add_column_offset, t->add_column_stride, column + j)];
-        }
-        NAMED(epilogue_run)(t->epilogue, tile + i * ld, 1, columns, bias, t->bias_by_row ? 0 : 1,
-                            t->add == NULL ? NULL : added, 1);
-    }
-}
-
 /* Whether entries [first, first + count) lie one `stride` after the other. */
 static inline int NAMED(is_even)(const int64_t *offset, int64_t stride, int64_t first, int64_t count) {
     if (offset != NULL)
         for (int64_t i = first + 1; i < first + count; i++)
             if (offset[i] - offset[i - 1] != stride) return 0;
     return 1;
+}
+
+/* min(max(tile + bias + add, low), high) on rows of `columns` neighbours, whole vectors. */
+ALWAYS_INLINE void NAMED(clamp_tile)(const int bias_by_row, const int adds, REAL *tile, int64_t ld, int64_t rows,
+                                     int64_t columns, const REAL *bias, int64_t bias_step, const REAL *add,
+                                     int64_t add_ld, REAL low, REAL high) {
+    const NAMED(vector) lowest = NAMED(splat)(low), highest = NAMED(splat)(high);
+    for (int64_t i = 0; i < rows; i++, tile += ld) {
+        const NAMED(vector) of_row = NAMED(splat)(bias_by_row ? bias[i * bias_step] : 0);
+        for (int64_t j = 0; j < columns; j += LANES) {
+            NAMED(vector) v = NAMED(load)(tile + j) + (bias_by_row ? of_row : NAMED(load)(bias + j));
+            if (adds) v += NAMED(load)(add + j);
+            NAMED(store)(tile + j, NAMED(at_most)(highest, NAMED(at_least)(lowest, v)));
+        }
+        if (adds) add += add_ld;
+    }
+}
+
+/* The epilogue of a tile of whole vectors, where it is short enough: without a look at what it is for every row. */
+static void NAMED(finish_whole)(const NAMED(target_t) *t, const NAMED(finish_t) *r) {
+    const activation_t activation = t->epilogue->activation;
+    const REAL none = (REAL)-0.0, *bias = r->bias == NULL ? &none : r->bias; /* x + -0 is x */
+    const REAL low = activation == ACTIVATION_NONE ? -(REAL)INFINITY : 0;
+    const REAL high = activation == ACTIVATION_RELU6 ? 6 : (REAL)INFINITY;
+    const int64_t step = r->bias == NULL ? 0 : r->bias_row_stride, ld = r->row_stride, add_ld = r->add_row_stride;
+    if (r->bias != NULL && r->bias_stride != 0 && r->add != NULL)
+        NAMED(clamp_tile)(0, 1, r->result, ld, r->rows, r->count, bias, 0, r->add, add_ld, low, high);
+    else if (r->bias != NULL && r->bias_stride != 0)
+        NAMED(clamp_tile)(0, 0, r->result, ld, r->rows, r->count, bias, 0, NULL, 0, low, high);
+    else if (r->add != NULL)
+        NAMED(clamp_tile)(1, 1, r->result, ld, r->rows, r->count, bias, step, r->add, add_ld, low, high);
+    else
+        NAMED(clamp_tile)(1, 0, r->result, ld, r->rows, r->count, bias, step, NULL, 0, low, high);
+}
+
+static inline void NAMED(finish_even)(const NAMED(target_t) *t, const NAMED(finish_t) *r) {
+    if (t->epilogue->activation <= ACTIVATION_RELU6 && r->count % LANES == 0 && (r->add == NULL || r->add_stride == 1))
+        NAMED(finish_whole)(t, r);
+    else
+        NAMED(finish_rows)(t->epilogue, r);
+}
+
+/* What is to be added to a tile comes closer while the tile is computed. */
+static inline void NAMED(prefetch_added)(const NAMED(target_t) *t, int64_t row, int64_t rows, int64_t column,
+                                         int64_t columns) {
+    for (int64_t i = row; i < row + rows; i++) {
+        const REAL *add = t->add + NAMED(at)(t->add_row_offset, t->add_row_stride, i);
+        for (int64_t j = 0; j < columns; j += 64 / REAL_BYTES)
+            __builtin_prefetch(add + NAMED(at)(t->add_column_offset, t->add_column_stride, column + j));
+        __builtin_prefetch(add + NAMED(at)(t->add_column_offset, t->add_column_stride, column + columns - 1));
+    }
+}
+
+/* The epilogue of a tile in memory, rows `ld` apart. */
+static void NAMED(finish_tile)(const NAMED(target_t) *t, REAL *tile, int64_t ld, int64_t row, int64_t rows,
+                               int64_t column, int64_t columns) {
+    const int64_t *row_offset = t->add_row_offset, *column_offset = t->add_column_offset;
+    REAL added[TILE_COLUMNS];
+    NAMED(finish_t) r = {.rows = rows,
+                         .count = columns,
+                         .result = tile,
+                         .row_stride = ld,
+                         .stride = 1,
+                         .bias = t->bias == NULL ? NULL : t->bias + (t->bias_by_row ? row : column),
+                         .bias_row_stride = t->bias_by_row,
+                         .bias_stride = !t->bias_by_row};
+    if (t->add == NULL) {
+        NAMED(finish_even)(t, &r);
+        return;
+    }
+    r.add =
+        t->add + NAMED(at)(row_offset, t->add_row_stride, row) + NAMED(at)(column_offset, t->add_column_stride, column);
+    r.add_row_stride = row_offset == NULL ? t->add_row_stride : rows > 1 ? row_offset[row + 1] - row_offset[row] : 0;
+    r.add_stride = column_offset == NULL ? t->add_column_stride
+                   : columns > 1         ? column_offset[column + 1] - column_offset[column]
+                                         : 1;
+    if (NAMED(is_even)(row_offset, r.add_row_stride, row, rows) &&
+        NAMED(is_even)(column_offset, r.add_stride, column, columns)) {
+        NAMED(finish_even)(t, &r);
+        return;
+    }
+    r.rows = r.add_stride = 1;
+    r.add = added;
+    for (int64_t i = 0; i < rows; i++, r.result += ld) {
+        const REAL *add = t->add + NAMED(at)(row_offset, t->add_row_stride, row + i);
+        for (int64_t j = 0; j < columns; j++)
+            added[j] = add[NAMED(at)(column_offset, t->add_column_stride, column + j)];
+        NAMED(finish_rows)(t->epilogue, &r);
+        if (t->bias != NULL) r.bias += r.bias_row_stride;
+    }
 }
 
 /* The multiply-adds of one register tile. */
@@ -175,6 +249,7 @@ static void NAMED(multiply_panel)(const NAMED(target_t) *t, const NAMED(row_oper
                                                       : 0;
         const int rows_even = NAMED(is_even)(t->row_offset, spacing, row, rows);
         NAMED(look_ahead)(&b.ahead, row - begin, row - begin + rows, end - begin);
+        if (finish && t->add != NULL) NAMED(prefetch_added)(t, row, rows, column, columns);
         if (!rows_even || !columns_even) {
             NAMED(buffer_tile)(t, a, &b, depth, row, rows, spacing, rows_even, column, columns, run, runs, accumulate,
                                finish);

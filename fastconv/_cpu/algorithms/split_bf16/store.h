@@ -18,15 +18,24 @@ typedef struct {
     int64_t next, units, ready;     /* units stored, all of them; lines computed */
 } split_store_t;
 
-/* A vector of results: bias and addend are there already. NaN stays. */
+/* All activations but none and relu: code that exists once. */
+ONE_COPY vector_float32 activated_other(vector_float32 v, activation_t activation, float slope) {
+    switch (activation) {
+    case ACTIVATION_RELU6: return activated_float32(ACTIVATION_RELU6, v, slope);
+    case ACTIVATION_LEAKY_RELU: return activated_float32(ACTIVATION_LEAKY_RELU, v, slope);
+    case ACTIVATION_SILU: return activated_float32(ACTIVATION_SILU, v, slope);
+    case ACTIVATION_GELU: return activated_float32(ACTIVATION_GELU, v, slope);
+    case ACTIVATION_TANH: return activated_float32(ACTIVATION_TANH, v, slope);
+    default: return activated_float32(ACTIVATION_SIGMOID, v, slope);
+    }
+}
+
+/* A vector of results: bias and addend are there already. */
 ALWAYS_INLINE __m512 activated(const epilogue_t *epilogue, __m512 v) {
     if (epilogue->activation == ACTIVATION_NONE) return v;
     if (epilogue->activation == ACTIVATION_RELU)
-        return _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_LT_OQ), _mm512_setzero_ps());
-    float values[16];
-    _mm512_storeu_ps(values, v);
-    for (int i = 0; i < 16; i++) values[i] = activate_float32(values[i], epilogue->activation, (float)epilogue->slope);
-    return _mm512_loadu_ps(values);
+        return (__m512)activated_float32(ACTIVATION_RELU, (vector_float32)v, 0);
+    return (__m512)activated_other((vector_float32)v, epilogue->activation, (float)epilogue->slope);
 }
 
 /* Float32 to 16 bits; subnormal results stay as they are, which the conversion of AVX512-BF16 would not leave them. */

@@ -6,9 +6,11 @@
 
 #if UNIT_IS_COMPILED
 
+#define VECTOR_BYTES 64
 #define REAL float
+#define REAL_BYTES 4
 #define NAMED(name) JOIN(name, _float32)
-#define REAL_MATH(name) JOIN(name, f)
+#include "vector.h"
 #include "epilogue.h"
 
 #include "pieces.h"

@@ -143,7 +143,13 @@ static void NAMED(scatter_lanes)(const winograd_job_t *job, const winograd_patch
                                   ? NULL
                                   : (const REAL *)e->add + patch->image * add_stride[0] + filter * add_stride[1] +
                                         patch->plane * add_stride[2] + h * add_stride[3] + w * add_stride[4];
-            NAMED(epilogue_run)(e, to, step, count, e->bias == NULL ? NULL : (const REAL *)e->bias + filter, 0, add,
-                                w_step * add_stride[4]);
+            const NAMED(finish_t) run = {.rows = 1,
+                                         .count = count,
+                                         .result = to,
+                                         .stride = step,
+                                         .bias = e->bias == NULL ? NULL : (const REAL *)e->bias + filter,
+                                         .add = add,
+                                         .add_stride = w_step * add_stride[4]};
+            NAMED(finish_rows)(e, &run);
         }
 }

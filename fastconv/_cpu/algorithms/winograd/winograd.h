@@ -290,15 +290,12 @@ static void NAMED(scatter_vectors)(const REAL *pixels, int64_t count, int64_t fi
 static void NAMED(finish_pixels)(const correlation_t *c, const epilogue_t *e, int64_t count, int64_t filter,
                                  int64_t filters, REAL *result, int64_t stride, const REAL *add, int64_t add_stride) {
     const REAL *bias = e->bias == NULL ? NULL : (const REAL *)e->bias + filter;
-    if (c->result_stride[1] == 1) {
-        for (int64_t i = 0; i < count; i++)
-            NAMED(epilogue_run)(e, result + i * stride, 1, filters, bias, 1, add == NULL ? NULL : add + i * add_stride,
-                                e->add_stride[1]);
-        return;
-    }
-    for (int64_t j = 0; j < filters; j++)
-        NAMED(epilogue_run)(e, result + j * c->result_stride[1], stride, count, bias == NULL ? NULL : bias + j, 0,
-                            add == NULL ? NULL : add + j * e->add_stride[1], add_stride);
+    const int64_t filter_stride = c->result_stride[1];
+    const NAMED(finish_t) by_pixels = {count, filters, result, stride,     filter_stride,   bias,
+                                       0,     1,       add,    add_stride, e->add_stride[1]},
+                          by_filters = {filters, count, result, filter_stride,    stride,    bias,
+                                        1,       0,     add,    e->add_stride[1], add_stride};
+    NAMED(finish_rows)(e, filter_stride == 1 ? &by_pixels : &by_filters);
 }
 
 /* The results of a patch on one axis that lie inside: `count` elements of its plane from element `first` on, which is
