@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 
@@ -22,6 +23,12 @@ NEAR = 1.6
 """Other parameters are tried of algorithms within this factor of the best one."""
 CONTEST_SECONDS = 0.012
 """For each candidate."""
+PATIENCE_SECONDS = 1.0
+"""A run that takes longer is broken off, and counts as this long, where another one was faster."""
+
+
+class _TooLongError(Exception):
+    """The run was broken off."""
 
 
 def measured(problem: ConvProblem, threads: int) -> list[Measured]:
@@ -54,10 +61,7 @@ def _timed(
     for algorithm, params in chosen:
         plan = bind(problem, algorithm, params, threads, "forced")
         entrant = Entrant(CPU.repeated(plan, operands))  # type: ignore[arg-type]
-        entrant.run()
-        start = time.perf_counter()
-        entrant.run()
-        entrant.first_seconds = time.perf_counter() - start
+        entrant.first_seconds = _first_seconds(entrant, None if best is None else max(PATIENCE_SECONDS, SLOW * best))
         entrants.append((algorithm, params, entrant))
         best = min(entrant.first_seconds, best or entrant.first_seconds)
     assert best is not None
@@ -70,6 +74,27 @@ def _timed(
         )
         for algorithm, params, entrant in entrants
     ]
+
+
+def _first_seconds(entrant: Entrant, patience: float | None) -> float:
+    """The time of the second run; ``patience`` where that or the first one takes longer."""
+
+    def give_up(number: int, frame: object) -> None:
+        raise _TooLongError
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, patience or 0.0)
+        entrant.run()
+        signal.setitimer(signal.ITIMER_REAL, patience or 0.0)
+        start = time.perf_counter()
+        entrant.run()
+        return time.perf_counter() - start
+    except _TooLongError:
+        return patience or 0.0
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def all_measured(problems: list[ConvProblem], threads: int, seconds: float) -> Iterator[list[Measured]]:
