@@ -79,37 +79,46 @@ ALWAYS_INLINE void NAMED(finish_any)(const activation_t activation, const NAMED(
 }
 
 /* Rows of neighbours. The long activations have no code of their own for every kind of bias and addend. */
-ONE_COPY void NAMED(finish_vectors)(const epilogue_t *e, NAMED(finish_t) r) {
+ONE_COPY void NAMED(finish_vectors)(const epilogue_t *e, const NAMED(finish_t) *r) {
     const REAL slope = (REAL)e->slope;
     switch (e->activation) {
-    case ACTIVATION_RELU: NAMED(finish_any)(ACTIVATION_RELU, &r, slope); return;
-    case ACTIVATION_RELU6: NAMED(finish_any)(ACTIVATION_RELU6, &r, slope); return;
-    case ACTIVATION_LEAKY_RELU: NAMED(finish_any)(ACTIVATION_LEAKY_RELU, &r, slope); return;
+    case ACTIVATION_RELU: NAMED(finish_any)(ACTIVATION_RELU, r, slope); return;
+    case ACTIVATION_RELU6: NAMED(finish_any)(ACTIVATION_RELU6, r, slope); return;
+    case ACTIVATION_LEAKY_RELU: NAMED(finish_any)(ACTIVATION_LEAKY_RELU, r, slope); return;
     default: break;
     }
-    if (r.bias != NULL || r.add != NULL) NAMED(finish_any)(ACTIVATION_NONE, &r, slope);
-    r.bias = r.add = NULL;
+    if (r->bias != NULL || r->add != NULL) NAMED(finish_any)(ACTIVATION_NONE, r, slope);
+    if (e->activation == ACTIVATION_NONE) return;
+    NAMED(finish_t) sums = *r;
+    sums.bias = sums.add = NULL;
     switch (e->activation) {
-    case ACTIVATION_SILU: NAMED(finish_neighbours)(ACTIVATION_SILU, 0, 0, &r, slope); break;
-    case ACTIVATION_GELU: NAMED(finish_neighbours)(ACTIVATION_GELU, 0, 0, &r, slope); break;
-    case ACTIVATION_TANH: NAMED(finish_neighbours)(ACTIVATION_TANH, 0, 0, &r, slope); break;
-    case ACTIVATION_SIGMOID: NAMED(finish_neighbours)(ACTIVATION_SIGMOID, 0, 0, &r, slope); break;
+    case ACTIVATION_SILU: NAMED(finish_neighbours)(ACTIVATION_SILU, 0, 0, &sums, slope); break;
+    case ACTIVATION_GELU: NAMED(finish_neighbours)(ACTIVATION_GELU, 0, 0, &sums, slope); break;
+    case ACTIVATION_TANH: NAMED(finish_neighbours)(ACTIVATION_TANH, 0, 0, &sums, slope); break;
+    case ACTIVATION_SIGMOID: NAMED(finish_neighbours)(ACTIVATION_SIGMOID, 0, 0, &sums, slope); break;
     default: break;
     }
 }
 
 #define EPILOGUE_RUN 256 /* elements of a row that go by way of a buffer at a time */
 
-/* Rows at any strides. */
-static void NAMED(finish_rows)(const epilogue_t *e, const NAMED(finish_t) *rows) {
+/* Rows at any strides. Where they follow each other and share what is added to them they are one. */
+static inline void NAMED(finish_rows)(const epilogue_t *e, const NAMED(finish_t) *rows) {
+    const int is_one = rows->rows > 1 && rows->row_stride == rows->count * rows->stride &&
+                       (rows->bias == NULL || (rows->bias_row_stride == 0 && rows->bias_stride == 0)) &&
+                       (rows->add == NULL || rows->add_row_stride == rows->count * rows->add_stride);
+    const int are_neighbours = rows->stride == 1 && (rows->add == NULL || rows->add_stride == 1);
+    if (are_neighbours && !is_one) {
+        NAMED(finish_vectors)(e, rows);
+        return;
+    }
     NAMED(finish_t) r = *rows;
-    if (r.bias == NULL && r.row_stride == r.count * r.stride &&
-        (r.add == NULL || r.add_row_stride == r.count * r.add_stride)) { /* they follow each other: one row */
+    if (is_one) {
         r.count *= r.rows;
         r.rows = 1;
     }
-    if (r.stride == 1 && (r.add == NULL || r.add_stride == 1)) {
-        NAMED(finish_vectors)(e, r);
+    if (are_neighbours) {
+        NAMED(finish_vectors)(e, &r);
         return;
     }
     for (int64_t row = 0; row < r.rows; row++)
@@ -124,7 +133,7 @@ static void NAMED(finish_rows)(const epilogue_t *e, const NAMED(finish_t) *rows)
                 part.add = added;
             }
             NAMED(copy_rows)(run, 0, result, 0, r.stride, count, 1);
-            NAMED(finish_vectors)(e, part);
+            NAMED(finish_vectors)(e, &part);
             NAMED(spread_rows)(result, 0, r.stride, 0, run, 0, count, 1);
         }
 }
