@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 import sys
@@ -85,7 +86,9 @@ def problem(value: Any) -> ConvProblem:
     if not isinstance(value, (str, ConvProblem)):
         raise bad_type("problem", value, f"a ConvProblem or its text, as in {PROBLEM_EXAMPLE!r}")
     if isinstance(value, str) and len(value.split()) < 3:
-        raise bad_value("problem", value, f"{', '.join(suites.NAMES)}, or a text as {PROBLEM_EXAMPLE!r}")
+        near = difflib.get_close_matches(value, suites.NAMES, 1)
+        meant = f" (meant: {near[0]}?)" if near else ""
+        raise bad_value("problem", value, f"{', '.join(suites.NAMES)}, or a text as {PROBLEM_EXAMPLE!r}{meant}")
     return _computable(ConvProblem.parse(value) if isinstance(value, str) else value)
 
 
