@@ -195,6 +195,104 @@ def test_explain(run):
     assert "measured at" in run("explain", PROBLEM, "--threads", "1")[1]
 
 
+def test_explain_says_why_and_what_does_not_apply(run):
+    out = run("explain", "forward 1x16x30x30 16x16x3x3 p1 float32", "--threads", "1")[1]
+    why = re.search(
+        r"^  why: chosen by cost model; (\w+), the next, is expected to take ([\d.]+) times as long$", out, re.M
+    )
+    others = re.search(r"^  do not apply: (.+)$", out, re.M)[1].split(", ")
+    table = re.findall(r"^  (\w+) +([\d.]+) ms +- +([\d.]+)x +\S+e-\d\d", out, re.M)
+    assert {name for name, *_ in table} | set(others) == set(algorithm_names())
+    assert table[0][2] == "1"
+    assert table[1][0::2] == why.groups()
+    times = [float(seconds) for _, seconds, _ in table]
+    assert times == sorted(times)
+
+
+def test_explain_of_what_was_measured_goes_by_the_measured_times(run):
+    problem = ConvProblem.parse(PROBLEM)
+    found = tune.tune_problem(problem, 1, "estimate")
+    slower = [
+        dataclasses.replace(t, seconds=k * 1e-3, outcome="measured") for k, t in enumerate(found.timings[::-1], 1)
+    ]
+    winner = slower[0].algorithm
+    tuning_cache.current().store(
+        [
+            dataclasses.replace(
+                found, effort="measure", algorithm=winner, params=slower[0].params, seconds=1e-3, timings=tuple(slower)
+            )
+        ]
+    )
+    out = run("explain", PROBLEM, "--threads", "1")[1]
+    assert re.findall(r"^  (\w+) .* ms +(\d+) ms +(\d+)x ", out, re.M)[:2] == [
+        (winner, "1", "1"),
+        (slower[1].algorithm, "2", "2"),
+    ]
+    assert (
+        f"; {slower[1].algorithm}, the next, takes 2 times as long; the cost model would choose {found.default}" in out
+    )
+
+
+def test_json_of_explain(run, tmp_path):
+    file = tmp_path / "why.json"
+    assert run("explain", PROBLEM, "--json", str(file))[0] == 0
+    (found,) = json.loads(file.read_text())["problems"]
+    assert (found["problem"], found["reason"]) == (PROBLEM, "cost model")
+    assert {entry["algorithm"] for entry in found["considered"]} == set(algorithm_names())
+
+
+@pytest.mark.parametrize("command", ["autotune", "bench", "explain"])
+def test_json_on_standard_output_is_alone_there(run, command):
+    status, out, err = run(command, PROBLEM, "--threads", "1", "--json", "-")
+    assert status == 0
+    assert json.loads(out)
+    assert PROBLEM in err
+
+
+COMPLETED = {
+    "au": "autotune",
+    "autotune resnet": "resnet18 resnet50",
+    "autotune lenet --eff": "--effort",
+    "autotune lenet --effort ": "estimate measure exhaustive",
+    "bench --backend ": "cpu gpu",
+    "cache ex": "export",
+    "cache --backend gpu sh": "show",
+    "cache show --b": "--backend",
+    "explain --batch ": "",
+    "cache export some": "some file",
+    "autotune --json some": "some file",
+    "completion ": "bash zsh fish --help",
+}
+
+
+def test_completion_in_bash(run, tmp_path):
+    (tmp_path / "script").write_text(run("completion", "bash")[1])
+    (tmp_path / "some file").touch()
+    asked = "\n".join(
+        f"COMP_WORDS=(fastconv {line}{chr(39) * 2 if line[-1] == ' ' else ''}); ask" for line in COMPLETED
+    )
+    ask = 'ask() { COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _fastconv; echo "${COMPREPLY[*]}"; }'
+    shell = subprocess.run(
+        ["bash", "-uc", f"source ./script\n{ask}\n{asked}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (shell.returncode, shell.stderr) == (0, "")
+    assert dict(zip(COMPLETED, shell.stdout.split("\n"), strict=False)) == COMPLETED
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_completion_in_other_shells_knows_every_command_and_option(run, shell):
+    script = run("completion", shell)[1]
+    for word in ("autotune", "cache", "export", "completion", "resnet50", "exhaustive", "float64"):
+        assert re.search(rf"\b{word}\b", script), word
+    for option in ("effort", "json", "backend", "remeasure", "seed"):
+        assert f"-l {option} " in script if shell == "fish" else f"--{option}" in script
+
+
 def test_explain_knows_every_dtype(run):
     for dtype in DTYPES:
         assert run("explain", f"forward 2x6x9x9 4x6x3x3 p1 {dtype}")[0] == 0

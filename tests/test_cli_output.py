@@ -183,6 +183,46 @@ def test_impossible_problems_are_status_2(run, command, text):
     assert len(marks) in (0, 2)
 
 
+STUMBLES = {
+    "forwards 1x1x2x2 1x1x3x3": "forwards",
+    "forward 1x1 1x1x3x3": "1x1",
+    "forward 1x4x9x9x9x9 4x4x3": "1x4x9x9x9x9",
+    "forward 1x4x9x9 4x4x3 s2": "4x4x3",
+    "forward 1x4x9x9 4x3x3x3 p1": "4x3x3x3",
+    "forward 1x4x9x9 4x4x3x3  s0 p1": "s0",
+    "forward 1x4x9x9 4x4x0x3 p1": "4x4x0x3",
+    "forward 1x4x9x9 4x1x3x3 g3 float32": "g3",
+    "forward 1x4x9x9 4x4x3x3 p1x2x3": "p1x2x3",
+    "forward 1x4x9x9 4x4x3x3 float33 highest": "float33",
+    "forward 1x4x9x9 4x4x3x3 p1 +bias+foo": "+bias+foo",
+}
+
+
+@pytest.mark.parametrize("text", STUMBLES)
+@pytest.mark.parametrize("columns", [200, 40, 12, 1])
+def test_messages_mark_where_in_a_problem_they_stumble(run, monkeypatch, text, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    status, out, err = run("explain", text)
+    first, shown, marks = err.splitlines()
+    assert (status, out) == (2, "")
+    assert f"got {text!r}, where {STUMBLES[text]!r} " in first
+    marked = shown[marks.index("^") : len(marks)]
+    assert STUMBLES[text].startswith(marked)
+    assert marked
+    assert marked == STUMBLES[text] or columns <= 40
+    assert max(len(shown), len(marks)) <= max(columns, 10)
+
+
+def test_marks_are_below_what_is_escaped(run):
+    _, shown, marks = run("explain", "forward 1x4x9x9 4x4x3x3 \x1b[2J\u202e p1")[2].splitlines()
+    assert shown == "  forward 1x4x9x9 4x4x3x3 \\x1b[2J\\u202e p1"
+    assert shown[marks.index("^") : len(marks)] == "\\x1b[2J\\u202e"
+
+
+def test_names_that_were_nearly_right_are_said(run):
+    assert run("explain", "resnet51")[2].endswith("(meant: resnet50?)\n")
+
+
 def test_batch_that_makes_a_problem_too_large_is_refused(run):
     for batch in (2**31, 2**62, 2**80):
         assert run("explain", PROBLEM, "--batch", str(batch))[0] in (0, 2)

@@ -16,13 +16,15 @@ from .._normalize.tuning import Job, array_bytes
 from .._problem import ConvProblem
 from . import output
 from .summary import Total, title_of, totals
-from .tuning_table import common_words, digest
+from .tuning_table import common_words, digest, gain_text, number
 
 ROW_INCHES = 0.26
 PANEL_INCHES = 7.0
 GAINS_INCHES = 3.4
+BAR_ROWS = 1.6
+"""A bar of a speed-up takes as much height as so many layers."""
 WINNER, FLOOR, QUIET = "#d1495b", "#333333", "#c8ccd0"
-COLOURS = ("#30638e", "#edae49", "#00798c", "#8d6a9f", "#7fb069", "#b36a5e", "#5b8e7d", "#a0a0a0", "#c9a227", "#4f6d7a")
+COLOURS = ("#30638e", "#edae49", "#00798c", "#8d6a9f", "#7fb069", "#7f5539", "#f2a6c2", "#a0a0a0", "#c9a227", "#4f6d7a")
 
 Records = Mapping[ConvProblem, TuningRecord]
 Times = Mapping[ConvProblem, float | None]
@@ -53,7 +55,7 @@ def draw(path: str, jobs: Sequence[Job], records: Records, against: Times, backe
         return
     machine, by_title = _machine(backend), totals(jobs, records, against)
     names = [name for name in (a.name for a in backend.algorithms) if _is_timed(name, panels, records)]
-    colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(names)}
+    colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(names)}
     heights = [max(ROW_INCHES * len(group), 1.2) + 0.9 for group in panels.values()]
     figure, axes = pyplot.subplots(
         len(panels),
@@ -66,7 +68,7 @@ def draw(path: str, jobs: Sequence[Job], records: Records, against: Times, backe
     )
     for (title, group), (left, right) in zip(panels.items(), axes, strict=True):
         _draw_layers(left, title, group, records, colours, machine)
-        _draw_gains(right, by_title[title or "problems"], backend.baseline)
+        _draw_gains(right, by_title[title or "problems"], backend.baseline, len(group))
     handles = [_mark(pyplot, colours[name], "o", name) for name in names]
     handles.append(_mark(pyplot, WINNER, "D", "fastest"))
     handles.append(_mark(pyplot, FLOOR, "|", "roofline of the definition"))
@@ -118,27 +120,28 @@ def _draw_layers(
     axes.set_yticks(range(len(jobs)), labels, fontsize=8)
     axes.set_ylim(len(jobs) - 0.4, -0.6)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda number, _: f"{number:g}")
+    axes.xaxis.set_major_formatter(lambda tick, _: f"{tick:g}")
     axes.set_xlabel("ms a call")
     axes.grid(axis="x", color="#e6e6e6", zorder=0)
     axes.set_title(title or "problems", loc="left", fontweight="bold")
     _without_frame(axes)
 
 
-def _draw_gains(axes: Any, total: Total, baseline: str) -> None:
+def _draw_gains(axes: Any, total: Total, baseline: str, rows: int) -> None:
     """Bars of how many times as fast all layers together are, as often as each occurs."""
     gains = {f"{baseline}": (total.baseline, total.beside_baseline), "cost model": (total.before, total.tuned)}
     gains["PyTorch"] = (total.against, total.beside_against)
     shown = {name: before / after for name, (before, after) in gains.items() if before and after}
-    for row, (name, gain) in enumerate(shown.items()):
-        axes.barh(row, gain, height=0.5, color=WINNER if name == baseline else QUIET, zorder=2)
-        axes.text(gain, row, f"  {gain:.2f}x", va="center", fontsize=13, fontweight="bold")
+    places = [BAR_ROWS * place for place in range(len(shown))]
+    for place, (name, gain) in zip(places, shown.items(), strict=True):
+        axes.barh(place, gain, height=1.0, color=WINNER if name == baseline else QUIET, zorder=2)
+        axes.text(gain, place, f"  {gain_text(gain, 1.0)}", va="center", fontsize=13, fontweight="bold")
     axes.axvline(1, color=FLOOR, linewidth=1, zorder=3)
-    axes.set_yticks(range(len(shown)), shown)
-    axes.set_ylim(max(len(shown), 3) - 0.4, -0.6)
-    axes.set_xlim(0, 1.5 * max([1.0, *shown.values()]))
+    axes.set_yticks(places, shown)
+    axes.set_ylim(max(rows, BAR_ROWS * len(shown)) - 0.4, -0.6)
+    axes.set_xlim(0, 1.7 * max([1.0, *shown.values()]))
     axes.set_xlabel("times as fast as")
-    axes.set_title(f"{total.layers} convolutions in {total.tuned * 1e3:.3g} ms", loc="left")
+    axes.set_title(f"{total.layers} layers, {number(total.tuned)} ms", loc="left", fontsize=11)
     _without_frame(axes)
 
 
