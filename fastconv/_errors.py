@@ -29,7 +29,12 @@ class ProblemTextError(ValueError):
         """The error for a part of ``text``; ``fact`` says in words what is wrong with the part."""
         part = text[start:end]
         where = f", where {_shown(part)} {fact}" if part else f", which {fact}"
-        error = cls(f"problem: got {_shown(text)}{where}; allowed: {allowed}")
+        return cls.marking(f"problem: got {_shown(text)}{where}; allowed: {allowed}", text, start, end)
+
+    @classmethod
+    def marking(cls, message: str, text: str, start: int, end: int) -> ProblemTextError:
+        """The error with this message."""
+        error = cls(message)
         error.text, error.start, error.end = text, start, end
         return error
 

@@ -213,6 +213,22 @@ def test_messages_mark_where_in_a_problem_they_stumble(run, monkeypatch, text, c
     assert max(len(shown), len(marks)) <= max(columns, 10)
 
 
+@pytest.mark.parametrize(
+    ("text", "part", "fact"),
+    [
+        ("forward 1x1x2x2 1x1x3x3", "1x1x3x3", "whose kernel is larger than its padded input"),
+        ("backward_input 0x1x8x8 4x1x3x3 p1", "0x1x8x8", "which has nothing to compute"),
+        ("forward 1x1x8x8 0x1x3x3 p1", "0x1x3x3", "which has nothing to compute"),
+    ],
+)
+def test_problems_without_a_result_are_marked(run, text, part, fact):
+    status, out, err = run("explain", text)
+    first, shown, marks = err.splitlines()
+    assert (status, out) == (2, "")
+    assert fact in first
+    assert shown[marks.index("^") : len(marks)] == part
+
+
 def test_marks_are_below_what_is_escaped(run):
     _, shown, marks = run("explain", "forward 1x4x9x9 4x4x3x3 \x1b[2J\u202e p1")[2].splitlines()
     assert shown == "  forward 1x4x9x9 4x4x3x3 \\x1b[2J\\u202e p1"
