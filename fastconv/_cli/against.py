@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import statistics
 import time
@@ -13,6 +12,7 @@ import numpy as np
 
 from .._backend import CPU, Backend
 from .._choose.sample import sample
+from .._late import late
 from .._problem import ConvProblem
 from .._timing import repeats_of, seconds_of
 
@@ -34,7 +34,7 @@ class Torch:
     def __init__(self, threads: int, backend: Backend) -> None:
         if importlib.util.find_spec("torch") is None:
             raise ValueError("--against: PyTorch is not installed; pip install torch")
-        self._torch: Any = importlib.import_module("torch")
+        self._torch: Any = late("torch")
         self._device = "cpu" if backend is CPU else "cuda"
         if self._device == "cuda" and not self._torch.cuda.is_available():
             raise ValueError("--against: this PyTorch sees no CUDA device")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from .._algorithm import Machine
 from .._backend import Backend
 from .._choose import calibration, tuning_cache
 from .._choose.tuning_record import TuningRecord
+from .._late import late
 from .._normalize.tuning import Job, array_bytes
 from .._problem import ConvProblem
 from . import output
@@ -37,7 +37,7 @@ def check(path: str | None) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError("--plot needs matplotlib, which is not installed: pip install matplotlib")
     output.check_can_write("--plot", path)
-    kinds = importlib.import_module("matplotlib.backend_bases").FigureCanvasBase.get_supported_filetypes()
+    kinds = late("matplotlib.backend_bases").FigureCanvasBase.get_supported_filetypes()
     kind = Path(path).suffix.removeprefix(".").lower()
     if kind and kind not in kinds:
         raise ValueError(f"--plot: got {path!r}; allowed: a file that ends in one of {', '.join(kinds)}")
@@ -45,8 +45,8 @@ def check(path: str | None) -> None:
 
 def draw(path: str, jobs: Sequence[Job], records: Records, against: Times, backend: Backend) -> None:
     """A panel for each suite and pass, and beside it how many times as fast its convolutions have become."""
-    importlib.import_module("matplotlib").use("Agg")
-    pyplot = importlib.import_module("matplotlib.pyplot")
+    late("matplotlib").use("Agg")
+    pyplot = late("matplotlib.pyplot")
     panels: dict[str, list[Job]] = {}
     for job in jobs:
         if job.problem in records and records[job.problem].seconds is not None:
