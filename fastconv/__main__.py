@@ -2,6 +2,7 @@
 
 import sys
 
-from ._cli import main
+from ._cli import run_process
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(run_process())

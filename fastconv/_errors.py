@@ -18,6 +18,27 @@ def unfit(argument: str, fact: str, allowed: str) -> ValueError:
     return ValueError(f"{argument}: got {fact}; allowed: {allowed}")
 
 
+class ProblemTextError(ValueError):
+    """A text that names no problem: ``text``, of which ``text[start:end]`` is what does not fit."""
+
+    text = ""
+    start = end = 0
+
+    @classmethod
+    def at(cls, text: str, start: int, end: int, fact: str, allowed: str) -> ProblemTextError:
+        """The error for a part of ``text``; ``fact`` says in words what is wrong with the part."""
+        part = text[start:end]
+        where = f", where {_shown(part)} {fact}" if part else f", which {fact}"
+        return cls.marking(f"problem: got {_shown(text)}{where}; allowed: {allowed}", text, start, end)
+
+    @classmethod
+    def marking(cls, message: str, text: str, start: int, end: int) -> ProblemTextError:
+        """The error with this message."""
+        error = cls(message)
+        error.text, error.start, error.end = text, start, end
+        return error
+
+
 def bad_type(argument: str, value: object, allowed: str) -> TypeError:
     """A TypeError for an argument (or an array's dtype) of the wrong type."""
     shown = _cut(value) if isinstance(value, str) else _shown(value)

@@ -13,6 +13,7 @@ are 3-D ones with leading sizes of 1.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ from functools import cached_property
 from typing import Any, Literal, cast
 
 import numpy as np
+
+from ._errors import ProblemTextError
 
 Direction = Literal["forward", "backward_input", "backward_weight"]
 Layout = Literal["channels_first", "channels_last"]
@@ -38,6 +41,13 @@ WEIGHT_LAYOUTS: tuple[WeightLayout, ...] = ("OIDHW", "DHWIO", "ODHWI")
 DTYPES = ("float32", "float64", "float16", "bfloat16", "complex64", "complex128", "int8")
 PRECISIONS = ("ieee", "highest", "high", "medium")
 ACTIVATIONS = ("relu", "relu6", "leaky_relu", "silu", "gelu", "tanh", "sigmoid")
+WORDS = {"dtype": DTYPES, "layout": LAYOUTS, "weight_layout": WEIGHT_LAYOUTS, "precision": PRECISIONS}
+"""The settings of a problem that are words of its text, and which."""
+FORM = "'<direction> <input shape> <weight shape> [settings]', as in 'forward 8x64x56x56 128x64x3x3 s2 p1 float32'"
+SETTINGS = (
+    "numbers after s (stride), p (padding) and d (dilation), one for all axes or one for each with x between, groups "
+    f"after g, {', '.join(word for words in WORDS.values() for word in words)}, +bias, +add, +activation"
+)
 
 
 @dataclass(frozen=True)
@@ -239,50 +249,74 @@ class ConvProblem:
 
     @classmethod
     def parse(cls, text: str) -> ConvProblem:
-        """The problem that ``text`` names; ValueError where it names none."""
-        words = text.split()
-        try:
-            direction, input_shape, weight_shape = words[0], _numbers(words[1]), _numbers(words[2])
-            rank = len(input_shape) - 2
-            if direction not in DIRECTIONS or rank not in (1, 2, 3) or len(weight_shape) != rank + 2:
-                raise ValueError
-            fields: dict[str, object] = {"groups": 1}
-            for word in words[3:]:
-                fields.update(_parse_word(word, rank))
-            problem = cls(
-                direction,
-                input_shape[0],
-                input_shape[1],
-                weight_shape[0],
-                _three(input_shape[2:], 1),
-                _three(weight_shape[2:], 1),
-                **fields,  # type: ignore[arg-type]
-            )
-        except (ValueError, IndexError):
-            raise ValueError(
-                f"problem: got {text!r}; allowed: '<direction> <input shape> <weight shape> [s2] [p1] [d2] [g4] "
-                f"[dtype] [channels_last] [weight layout] [precision] [+bias+add+activation]', "
-                f"as in 'forward 8x64x56x56 128x64x3x3 s2 p1 float32'"
-            ) from None
-        problem._check()
-        if weight_shape[1] * problem.groups != problem.in_channels:
-            raise ValueError(
-                f"problem: got {text!r}; allowed: {weight_shape[1] * problem.groups} input channels for weights of "
-                f"{weight_shape[1]} in {problem.groups} groups"
-            )
-        return problem
+        """The problem that ``text`` names; ValueError where it names none, which says what in it does not fit."""
+        return cls(**_Reader(text).fields())
 
-    def _check(self) -> None:
-        for name, value, least in (
-            ("groups", (self.groups,), 1),
-            ("stride", self.stride, 1),
-            ("dilation", self.dilation, 1),
-            ("kernel", self.kernel_size, 1),
-        ):
-            if min(value) < least:
-                raise ValueError(f"problem: {name} is {value}; allowed: {least} or more")
-        if self.in_channels % self.groups or self.out_channels % self.groups:
-            raise ValueError(f"problem: groups {self.groups} must divide {self.in_channels} and {self.out_channels}")
+
+class _Reader:
+    """Reads the text of a problem, word by word; every refusal says which."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._words = list(re.finditer(r"\S+", text))
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of the problem."""
+        if len(self._words) < 3:
+            raise ProblemTextError.at(self._text, len(self._text), len(self._text), "ends too early", FORM)
+        direction = self._words[0][0]
+        if direction not in DIRECTIONS:
+            raise self._refusal(0, "is no direction", ", ".join(DIRECTIONS))
+        input_shape = self._shape(1, "an input shape: batch, channels and one to three sizes, as in 8x64x56x56")
+        rank = len(input_shape) - 2
+        own = f"a weight shape with {rank} sizes, as the input has: filters, channels / groups, kernel, as in 128x64"
+        weight_shape = self._shape(2, own + "x3" * rank, rank)
+        fields: dict[str, Any] = {"groups": 1}
+        places = {"kernel_size": 2, "groups": 2}
+        for place in range(3, len(self._words)):
+            found = self._setting(place, rank)
+            fields.update(found)
+            places.update(dict.fromkeys(found, place))
+        fields |= {"kernel_size": _three(weight_shape[2:], 1)}
+        for name in ("kernel_size", "groups", "stride", "dilation"):
+            if min(_axes(fields.get(name, 1))) < 1:
+                raise self._refusal(places[name], f"has a {name.removesuffix('_size')} below 1", "1 or more")
+        groups, channels, filters = fields["groups"], input_shape[1], weight_shape[0]
+        if channels % groups or filters % groups:
+            fact = f"does not divide {channels} channels and {filters} filters"
+            raise self._refusal(places["groups"], fact, "a number of groups that does")
+        if weight_shape[1] * groups != channels:
+            needed = weight_shape[1] * groups
+            fact = f"has {weight_shape[1]} channels in {groups} groups" if groups > 1 else f"has {needed} channels"
+            raise self._refusal(2, f"{fact} beside {channels} of the input", f"{needed} input channels")
+        sizes = {"batch": input_shape[0], "in_channels": channels, "out_channels": filters}
+        return {"direction": direction, **sizes, "input_size": _three(input_shape[2:], 1), **fields}
+
+    def _refusal(self, place: int, fact: str, allowed: str) -> ProblemTextError:
+        return ProblemTextError.at(self._text, *self._words[place].span(), fact, allowed)
+
+    def _shape(self, place: int, allowed: str, rank: int | None = None) -> tuple[int, ...]:
+        word = self._words[place][0]
+        if re.fullmatch(r"\d+(x\d+){2,4}", word, re.ASCII) and rank in (None, word.count("x") - 1):
+            with contextlib.suppress(ValueError):  # of thousands of digits
+                return tuple(int(number) for number in word.split("x"))
+        raise self._refusal(place, "is no shape" if rank is None else "does not fit the input", allowed)
+
+    def _setting(self, place: int, rank: int) -> dict[str, object]:
+        """The fields of a problem that one word sets."""
+        word = self._words[place][0]
+        for name, allowed in WORDS.items():
+            if word in allowed:
+                return {name: word}
+        try:
+            if word.startswith("+"):
+                return {"epilogue": Epilogue.parse(word)}
+            found = _numbered(word, rank)
+        except ValueError:
+            found = None
+        if found is None:
+            raise self._refusal(place, "is no setting", SETTINGS)
+        return found
 
 
 def _axes_text(sizes: tuple[Any, ...]) -> str:
@@ -295,37 +329,25 @@ def _axes_text(sizes: tuple[Any, ...]) -> str:
     return texts[0] if len(set(texts)) == 1 else "x".join(texts)
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    if not re.fullmatch(r"\d+(x\d+)*", text):
-        raise ValueError
-    return tuple(int(number) for number in text.split("x"))
+def _axes(value: Any) -> tuple[int, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _three(sizes: tuple[int, ...], fill: int) -> Sizes:
     return cast(Sizes, (fill,) * (3 - len(sizes)) + tuple(sizes))
 
 
-def _parse_word(word: str, rank: int) -> dict[str, object]:
-    """The fields of a problem that one word of its text sets."""
-    if word in DTYPES:
-        return {"dtype": word}
-    if word in LAYOUTS:
-        return {"layout": word}
-    if word in WEIGHT_LAYOUTS:
-        return {"weight_layout": word}
-    if word in PRECISIONS:
-        return {"precision": word}
-    if word.startswith("+"):
-        return {"epilogue": Epilogue.parse(word)}
-    match = re.fullmatch(r"([spdg])(-?\d+(?::-?\d+)?(?:x-?\d+(?::-?\d+)?)*)", word)
+def _numbered(word: str, rank: int) -> dict[str, object] | None:
+    """The field that a letter with numbers sets, one for all axes or one for each; None where there is none."""
+    match = re.fullmatch(r"([spdg])(-?\d+(?::-?\d+)?(?:x-?\d+(?::-?\d+)?)*)", word, re.ASCII)
     if not match:
-        raise ValueError
+        return None
     letter, parts = match[1], match[2].split("x")
     if letter == "g":
         return {"groups": int(match[2])}
     parts = parts * rank if len(parts) == 1 else parts
     if len(parts) != rank:
-        raise ValueError
+        return None
     if letter == "p":
         pairs = [tuple(int(p) for p in part.split(":")) for part in parts]
         pairs = [pair if len(pair) == 2 else (pair[0], pair[0]) for pair in pairs]

@@ -16,6 +16,9 @@ from . import tuning_cache
 from .select import PRECISION_LIMITS, admitted, estimated_plan, machine, plan_for, tuned_record
 from .tuning_record import TuningRecord
 
+TITLES = ("algorithm", "predicted", "measured", "slower", "error", "")
+"""Of the columns of ``Explanation.rows``."""
+
 
 @dataclass(frozen=True)
 class Considered:
@@ -47,28 +50,65 @@ class Explanation:
     """What this machine lacks to compute the plan; estimates are then those of the backend's default machine."""
 
     def __str__(self) -> str:
+        rows = [TITLES, *self.rows()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = []
+        for name, *numbers, verdict in rows:
+            cells = [number.rjust(width) for number, width in zip(numbers, widths[1:-1], strict=True)]
+            lines.append("  ".join(["", name.ljust(widths[0]), *cells, verdict]).rstrip())
+        problem, *facts = self.head()
+        return "\n".join([problem, *(f"  {fact}" for fact in facts), "", *lines, "", *(f"  {f}" for f in self.foot())])
+
+    def head(self) -> list[str]:
+        """The problem, its size, how it is computed and why."""
         plan, problem, backend = self.plan, self.plan.problem, find_backend(self.plan.backend)
         where = backend.runs_on(plan.threads) if self.missing is None else f"the default {backend.worker}"
-        lines = [
+        output = problem.output_shape[:2] + problem.output_shape[7 - str(problem).split()[1].count("x") - 1 :]
+        return [
             str(problem),
-            f"  {quantity(problem.multiply_adds)} multiply-adds; input {_shape(problem.input_shape)}, weight "
-            f"{_shape(problem.weight_shape)}, output {_shape(problem.output_shape)}",
-            f"  computed by {choice_text(plan.algorithm.name, plan.params)} on {where}, "
-            f"{quantity(plan.workspace_bytes)}B of workspace: {self._reason()}",
-            "",
-            f"  {'algorithm':16s}{'estimate':>12s}{'measured':>12s}{'error':>10s}  verdict",
+            f"{quantity(problem.multiply_adds)} multiply-adds, output {_shape(output)}",
+            f"computed by {choice_text(plan.algorithm.name, plan.params)} on {where}, "
+            f"{quantity(plan.workspace_bytes)}B of workspace",
+            f"why: {self._reason()}",
         ]
-        for entry in self.considered:
-            error = "-" if entry.relative_error is None else f"{entry.relative_error:.1e}"
-            lines.append(
-                f"  {entry.algorithm:16s}{milliseconds(entry.estimate_seconds):>12s}"
-                f"{milliseconds(entry.measured_seconds):>12s}{error:>10s}  {entry.verdict}"
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """The algorithms that apply, as texts under ``TITLES``: the chosen one first, then by the time that counts."""
+        applying = [entry for entry in self.considered if entry.estimate_seconds is not None]
+        chosen = self._chosen_seconds()
+
+        def place(entry: Considered) -> tuple[bool, bool, float]:
+            seconds = self._seconds(entry)
+            return entry.algorithm != self.plan.algorithm.name, seconds is None, seconds or entry.estimate_seconds or 0
+
+        applying.sort(key=place)
+        return [
+            (
+                entry.algorithm,
+                milliseconds(entry.estimate_seconds),
+                milliseconds(entry.measured_seconds),
+                _ratio(self._seconds(entry), chosen),
+                f"{entry.relative_error:.1e}",
+                entry.verdict,
             )
+            for entry in applying
+        ]
+
+    def foot(self) -> list[str]:
+        """What does not apply, and the machine that the predictions are for."""
+        backend = find_backend(self.plan.backend)
+        others = [entry.algorithm for entry in self.considered if entry.estimate_seconds is None]
         level = f"{self.isa}, " if self.isa else ""
-        lines += ["", f"  machine ({self._origin(backend)}): {level}{machine_text(self.machine, backend)}"]
-        if self.missing is not None:
-            lines.append(f"  {self.missing}")
-        return "\n".join(lines)
+        lines = [f"do not apply: {', '.join(others)}"] * bool(others)
+        lines.append(f"machine ({self._origin(backend)}): {level}{machine_text(self.machine, backend)}")
+        return lines if self.missing is None else [*lines, self.missing]
+
+    def _seconds(self, entry: Considered) -> float | None:
+        """The time by which the choice was made."""
+        return entry.measured_seconds if self.plan.reason == "tuned" else entry.estimate_seconds
+
+    def _chosen_seconds(self) -> float | None:
+        return next((self._seconds(e) for e in self.considered if e.algorithm == self.plan.algorithm.name), None)
 
     __repr__ = __str__
 
@@ -79,11 +119,31 @@ class Explanation:
         return "calibrated" if self.is_calibrated else f"defaults; fastconv autotune --calibrate{option} measures"
 
     def _reason(self) -> str:
+        others = [
+            (seconds, entry.algorithm)
+            for entry in self.considered
+            if entry.algorithm != self.plan.algorithm.name
+            and not entry.verdict
+            and (seconds := self._seconds(entry)) is not None
+        ]
+        chosen = self._chosen_seconds()
+        second, name = min(others, default=(None, ""))
+        behind = f"{_ratio(second, chosen, ' times')} as long" if second and chosen else ""
         if self.plan.reason != "tuned":
-            return f"chosen by {self.plan.reason}"
+            expected = f"; {name}, the next, is expected to take {behind}" if behind else ""
+            return f"chosen by {self.plan.reason}{expected}"
+        if behind:
+            behind = f"{name}, the next, takes {behind}"
         assert self.record is not None
-        gain = "" if self.record.gain is None else f", {self.record.gain:.2f} times as fast as {self.record.baseline}"
-        return f"measured at {self.record.measured_at} (effort {self.record.effort}){gain}"
+        gain = "" if self.record.gain is None else f"{self.record.gain:.2f} times as fast as {self.record.baseline}"
+        by_model = self.record.default
+        kept = (
+            "the cost model would choose it, too"
+            if by_model == self.plan.algorithm.name
+            else f"the cost model would choose {by_model}"
+        )
+        measured = f"measured at {self.record.measured_at} (effort {self.record.effort})"
+        return "; ".join(filter(None, [f"{measured}, {gain}" if gain else measured, behind, kept]))
 
 
 def explanation(problem: ConvProblem, threads: int | None = None, backend: Backend = CPU) -> Explanation:
@@ -116,7 +176,7 @@ def _considered(algorithm: Algorithm, plan: Plan, record: TuningRecord | None, c
     problem, threads, backend = plan.problem, plan.threads, find_backend(plan.backend)
     target = backend.target(algorithm, problem)
     if target is None or not algorithm.supports(target):
-        return Considered(algorithm.name, {}, None, None, None, 0, "does not compute this problem")
+        return Considered(algorithm.name, {}, None, None, None, 0, "does not apply")
     limit = _config.get_workspace_limit()
     fitting = algorithm.fitting(target, limit)
     params = algorithm.parameters(target)[0] if fitting is None else fitting
@@ -166,6 +226,11 @@ def quantity(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g} {prefix}"
     return f"{number:.3g} "
+
+
+def _ratio(seconds: float | None, chosen: float | None, unit: str = "x") -> str:
+    """How many times as long as the chosen algorithm another one takes; a dash where it is not known."""
+    return "-" if seconds is None or not chosen else f"{seconds / chosen:.3g}{unit}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

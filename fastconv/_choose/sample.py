@@ -9,6 +9,7 @@ import numpy as np
 
 from .._algorithm import ROLES, Operands
 from .._backend import CPU, Backend
+from .._late import late
 from .._problem import DATA_AXES, RESULT, WEIGHT_AXES, ConvProblem, numpy_dtype
 
 MAX_INTEGER = {"bfloat16": 1, "float16": 1}
@@ -22,7 +23,7 @@ def sample(problem: ConvProblem, seed: int = 0, integers: bool = False, backend:
 
     The same data in the arrays of any backend.
     """
-    rng = np.random.default_rng(seed)
+    rng = late("numpy.random").default_rng(seed)  # an import in the midst of which NumPy would swallow Ctrl-C
     dtype = numpy_dtype(problem.dtype)
     shapes = {"input": problem.input_shape, "weight": problem.weight_shape, "output": problem.output_shape}
     result = RESULT[problem.direction]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from .._errors import UnavailableError
+from .._errors import ProblemTextError, UnavailableError
 from .._version import __version__
-from . import autotune, bench, cache, explain, info, output, verify
+from . import autotune, bench, cache, completion, explain, info, output, terminal, verify
 
 FAILURE = 1
 """Exit status where something went wrong that the arguments are not to blame for."""
@@ -33,10 +34,11 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 where all went well."""
-    name = "fastconv"
+    name, marks = "fastconv", list[str]()
     try:
         with output.warnings_as_lines():
             arguments = _parsed(argv)
+            output.lines_to_stderr(getattr(arguments, "json", None) == output.STANDARD_OUTPUT)
             output.put("")  # closed output is found out before anything is measured
             name = f"fastconv {arguments.command}"
             status: int = arguments.run(arguments)
@@ -45,14 +47,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILURE
     except (ValueError, TypeError) as error:
         status, message = USAGE, str(error)
-    except (output.OutputError, UnavailableError, OSError, ArithmeticError) as error:
+        if isinstance(error, ProblemTextError):
+            marks = terminal.marked(error.text, error.start, error.end)
+    except (output.OutputError, UnavailableError, OSError, ArithmeticError, ImportError) as error:
         status, message = FAILURE, str(error)
     except MemoryError as error:
         status, message = FAILURE, f"out of memory; {error}".removesuffix("; ")
     except KeyboardInterrupt as interrupt:
         status, message = INTERRUPTED, f"interrupted; {interrupt}".removesuffix("; ")
     output.complain(f"{name}: {message}")
+    for line in marks:
+        output.complain(line)
     return status
+
+
+def run_process() -> int:
+    """``main`` for a process that ends with it: Ctrl-C does no more than end it at once, from then on."""
+    try:
+        return main()
+    except KeyboardInterrupt:  # a second one, while the first was being dealt with
+        return INTERRUPTED
+    finally:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -64,4 +81,5 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in (autotune, explain, bench, verify, info, cache):
         module.add_to(subparsers)
+    completion.add_to(subparsers, parser)
     return parser.parse_args(argv)

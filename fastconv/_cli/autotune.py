@@ -1,20 +1,22 @@
-"""``fastconv autotune``: measure and keep the fastest algorithm of every problem, with a line for each and a total."""
+"""``fastconv autotune``: measure and keep the fastest algorithm of every problem, with a row for each and totals."""
 
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import dataclass, field
 
 from .._backend import Backend
 from .._choose import calibration, tune, tuning_cache
-from .._choose.explain import machine_text, milliseconds
+from .._choose.explain import machine_text
 from .._choose.select import forget_plans
-from .._choose.tuning_record import EFFORTS, TuningRecord
+from .._choose.tuning_record import EFFORTS
 from .._normalize import tuning as normalize
 from .._normalize.tuning import Job
 from .._problem import ConvProblem
-from . import options, output, report
+from . import against, options, output, plot, report, summary, terminal
 from .progress import Progress
+from .tuning_table import TuningTable
 
 
 def add_to(subparsers: argparse._SubParsersAction) -> None:
@@ -29,9 +31,19 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--time-limit", type=float, metavar="S", help="begin no further problem after S seconds")
     parser.add_argument("--remeasure", action="store_true", help="measure again what is stored already")
     parser.add_argument("--calibrate", action="store_true", help="measure the constants of the cost models first")
-    parser.add_argument("--plot", metavar="FILE", help="draw times and gains (needs matplotlib)")
-    parser.add_argument("--json", metavar="FILE", help="write all times as JSON")
+    parser.add_argument("--against", choices=against.NAMES, help="time this library, too (torch: PyTorch)")
+    parser.add_argument("--plot", metavar="FILE", help="draw times, rooflines and speed-ups (needs matplotlib)")
+    options.add_json(parser)
     parser.set_defaults(run=run)
+
+
+@dataclass
+class Results:
+    """What is known so far."""
+
+    records: report.Records = field(default_factory=dict)
+    peer: dict[ConvProblem, float | None] = field(default_factory=dict)
+    """PyTorch's times; None: it does not compute the problem."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,26 +51,30 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.problems and not arguments.calibrate:
         raise ValueError("problems: got none; allowed: one or more suites or problems, or --calibrate")
     jobs, threads, backend = options.jobs_of(arguments), options.threads_of(arguments), options.backend_of(arguments)
-    limit = normalize.time_limit_seconds(arguments.time_limit)
+    normalize.time_limit_seconds(arguments.time_limit)
     if arguments.effort != "estimate":
         normalize.check_memory(jobs, backend)
-    report.check_files(arguments.json, arguments.plot)
+    report.check_json(arguments.json)
+    plot.check(arguments.plot)
+    peer = against.Torch(threads, backend) if arguments.against and arguments.effort != "estimate" else None
     if arguments.calibrate:
         calibrate(backend)
     if not jobs:
         return options.saved_status(backend)
-    records: dict[ConvProblem, TuningRecord] = {}
+    results = Results()
     try:
-        measure(jobs, threads, arguments.effort, limit, arguments.remeasure, records, backend)
+        measure(arguments, jobs, backend, peer, results)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("what was measured is stored" if options.saved_status(backend) == 0 else "") from None
     finally:
         # Also what an interrupted run has measured.
         if arguments.json:
-            report.write_json(arguments.json, jobs, records, backend)
-        if arguments.plot and records:
-            report.plot(arguments.plot, jobs, records)
-    print_totals(jobs, records)
+            report.write_json(arguments.json, jobs, results.records, backend, results.peer)
+        if arguments.plot and results.records:
+            plot.draw(arguments.plot, jobs, results.records, results.peer, backend)
+    if any(record.seconds is not None for record in results.records.values()):
+        output.say("")
+        summary.say_summary(summary.totals(jobs, results.records, results.peer), backend.baseline)
     return options.saved_status(backend)
 
 
@@ -71,68 +87,43 @@ def calibrate(backend: Backend) -> None:
 
 
 def measure(
-    jobs: list[Job],
-    threads: int,
-    effort: str,
-    time_limit: float | None,
-    remeasure: bool,
-    records: dict[ConvProblem, TuningRecord],
-    backend: Backend,
+    arguments: argparse.Namespace, jobs: list[Job], backend: Backend, peer: against.Torch | None, results: Results
 ) -> None:
-    """Tune the jobs' problems into ``records``, printing a line for each."""
+    """Tune the jobs' problems into ``results``, printing a row for each."""
     first_jobs = {job.problem: job for job in reversed(jobs)}
-    problems = list(dict.fromkeys(job.problem for job in jobs))
-    width = max(len(str(problem)) for problem in problems)
-    start, measured = time.monotonic(), 0
-    output.say(f"{len(problems)} problems, {backend.runs_on(threads)}, effort {effort}")
-    with Progress(len(problems)) as progress:
-        progress.show(str(problems[0]))
-        steps = tune.tune(problems, threads, effort, time_limit, remeasure, backend)
-        for number, step in enumerate(steps, 1):
-            record, job = step.record, first_jobs[step.record.problem]
-            records[record.problem] = record
-            measured += not step.stored and record.seconds is not None
-            progress.advance()
-            progress.say(
-                f"[{number:{len(str(len(problems)))}}/{len(problems)}] {line(record, job, step.stored, width)}"
-            )
-            if number < len(problems):
-                progress.show(str(problems[number]))
-    output.say(f"measured {measured}, stored already {len(records) - measured}, in {time.monotonic() - start:.1f} s")
-    if len(records) < len(problems):
-        output.complain(f"{len(problems) - len(records)} problems were left at the time limit")
+    ordered = [first_jobs[problem] for problem in dict.fromkeys(job.problem for job in jobs)]
+    threads, effort = options.threads_of(arguments), arguments.effort
+    table = TuningTable(ordered, backend, terminal.columns(), peer is not None)
+    start, measured, title = time.monotonic(), 0, ""
+    has_sections = len({summary.title_of(job) for job in ordered}) > 1
+    say_heading(ordered, backend, threads, effort, table)
+    limit = normalize.time_limit_seconds(arguments.time_limit)
+    with Progress(len(ordered)) as progress:
+        progress.show(table.row_of_next(ordered[0]))
+        steps = tune.tune([job.problem for job in ordered], threads, effort, limit, arguments.remeasure, backend)
+        for job, step in zip(ordered, steps, strict=False):
+            record = results.records[job.problem] = step.record
+            is_new = not step.stored and record.seconds is not None
+            measured += is_new
+            seconds = None if peer is None else peer.seconds(job.problem)
+            if peer is not None:
+                results.peer[job.problem] = seconds
+            progress.advance(is_quick=not is_new)
+            if has_sections and summary.title_of(job) != title:
+                title = summary.title_of(job)
+                progress.say([(title or "problems", "bold cyan")])
+            progress.say(table.row(record, job, step.stored, seconds))
+            if len(results.records) < len(ordered):
+                progress.show(table.row_of_next(ordered[len(results.records)]))
+    seconds = time.monotonic() - start
+    terminal.say_text(f"measured {measured}, stored already {len(results.records) - measured}, in {seconds:.1f} s")
+    if len(results.records) < len(ordered):
+        output.complain(f"{len(ordered) - len(results.records)} problems were left at the time limit")
 
 
-def line(record: TuningRecord, job: Job, stored: bool, width: int) -> str:
-    """One problem: the winner and its time, its gain, the others, the layer."""
-    if record.seconds is None:
-        estimates = [f"{t.label()} {milliseconds(t.estimate_seconds)}" for t in record.timings[:1]]
-        parts = [f"{record.problem!s:{width}}", f"{record.algorithm:14s} estimated", ", ".join(estimates)]
-        return "  ".join(parts)
-    gain = "-" if record.gain is None else f"{record.gain:.2f}x"
-    others = []
-    for name in dict.fromkeys(timing.algorithm for timing in record.timings if timing.algorithm != record.algorithm):
-        seconds = record.best_seconds(name)
-        outcome = next(t.outcome for t in record.timings if t.algorithm == name)
-        others.append(f"{name} {outcome if seconds is None or outcome == 'wrong' else milliseconds(seconds)}")
-    packed = record.best_packed()
-    if packed is not None:
-        others.append(f"{packed.algorithm} on packed weights {milliseconds(packed.seconds)}")
-    where = f"  {job.layer} x{job.count}" if job.layer else ""
-    return (
-        f"{record.problem!s:{width}}  {record.algorithm:14s}{milliseconds(record.seconds):>9s} {gain:>6s} "
-        f"{record.baseline}  ({', '.join(others) or 'no other'}){where}{'  stored' if stored else ''}"
-    )
-
-
-def print_totals(jobs: list[Job], records: dict[ConvProblem, TuningRecord]) -> None:
-    """Per suite and pass, and over everything: the sum over the layers with their counts, and the gain."""
-    groups: dict[str, list[Job]] = {}
-    for job in jobs:
-        if job.problem in records and records[job.problem].seconds is not None:
-            title = " ".join(filter(None, [job.suite, job.pass_name])) or "problems"
-            groups.setdefault(title, []).append(job)
-    if len(groups) > 1:
-        groups["all"] = [job for group in list(groups.values()) for job in group]
-    for title, group in groups.items():
-        output.say(f"total {title}: {report.total(group, records)}")
+def say_heading(ordered: list[Job], backend: Backend, threads: int, effort: str, table: TuningTable) -> None:
+    """What is going to be done, and what the columns are."""
+    count = f"{len(ordered)} problem{'s' * (len(ordered) > 1)}"
+    terminal.say_text(", ".join(filter(None, [count, table.common, backend.runs_on(threads), f"effort {effort}"])))
+    terminal.say_text(table.legend, "bright_black")
+    terminal.say(table.header())

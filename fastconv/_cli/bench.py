@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import argparse
 
+from .._backend import Backend
 from .._choose import tune
-from .._choose.explain import milliseconds, quantity
+from .._choose.explain import quantity
+from .._choose.tuning_record import TuningRecord
 from .._normalize.tuning import check_memory
-from . import options, report
+from . import options, output, report, terminal
 from .progress import Progress
+from .table import Cell, Column, say_table
+from .tuning_table import gain_cell, number, title_of_gain
+
+LAYOUTS = (
+    ("algorithm", "weights", "ms", "rate", "baseline", "predicted", "outcome", "params"),
+    ("algorithm", "weights", "ms", "rate", "baseline", "params"),
+    ("algorithm", "weights", "ms", "baseline"),
+    ("algorithm", "weights", "ms"),
+)
+LEAST_PARAMS = 12
 
 
 def add_to(subparsers: argparse._SubParsersAction) -> None:
@@ -18,7 +30,7 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
     options.add_threads(parser)
     options.add_backend(parser)
     parser.add_argument("--effort", choices=tuple(tune.EFFORTS), default="measure", help="exhaustive: all parameters")
-    parser.add_argument("--json", metavar="FILE", help="write all times as JSON")
+    options.add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -26,25 +38,51 @@ def run(arguments: argparse.Namespace) -> int:
     """The subcommand."""
     jobs, threads, backend = options.jobs_of(arguments), options.threads_of(arguments), options.backend_of(arguments)
     check_memory(jobs, backend)
-    report.check_files(arguments.json)
+    report.check_json(arguments.json)
     problems = list(dict.fromkeys(job.problem for job in jobs))
     records: report.Records = {}
-    with Progress(len(problems)) as progress:
-        for problem in problems:
-            progress.show(str(problem))
-            with tune.naming(problem):
-                record = records[problem] = tune.tune_problem(problem, threads, arguments.effort, None, backend)
-            progress.advance()
-            progress.say(f"{problem}, {backend.runs_on(threads)}")
-            baseline = record.baseline_seconds
-            for timing in record.timings:
-                if timing.seconds is None:
-                    progress.say(f"  {timing.label():44s} {timing.outcome}")
-                    continue
-                rate = quantity(problem.multiply_adds / timing.seconds)
-                gain = "-" if baseline is None else f"{baseline / timing.seconds:.2f}x"
-                time_and_rate = f"{milliseconds(timing.seconds):>10s} {rate:>8s}multiply-adds/s"
-                progress.say(f"  {timing.label():44s} {time_and_rate} {gain:>8s} {record.baseline}  {timing.outcome}")
-    if arguments.json:
-        report.write_json(arguments.json, jobs, records, backend)
+    try:
+        with Progress(len(problems)) as progress:
+            for problem in problems:
+                progress.show([(str(problem), "")])
+                with tune.naming(problem):
+                    records[problem] = tune.tune_problem(problem, threads, arguments.effort, None, backend)
+                progress.advance()
+                progress.clear()
+                say_candidates(records[problem], backend, threads)
+    finally:
+        if arguments.json:
+            report.write_json(arguments.json, jobs, records, backend)
     return 0
+
+
+def say_candidates(record: TuningRecord, backend: Backend, threads: int) -> None:
+    """Print every candidate's time, the fastest first."""
+    terminal.say_text(f"{record.problem}, {backend.runs_on(threads)}", "bold", "  ")
+    columns = {
+        "algorithm": Column("algorithm"),
+        "weights": Column("weights"),
+        "ms": Column("ms", is_number=True),
+        "rate": Column("madds/s", is_number=True),
+        "baseline": Column(title_of_gain(backend.baseline), is_number=True),
+        "predicted": Column("predicted", is_number=True),
+        "outcome": Column(""),
+        "params": Column("parameters", least=LEAST_PARAMS),
+    }
+    rows: list[dict[str, Cell]] = []
+    for timing in record.timings:
+        seconds = timing.seconds
+        rows.append(
+            {
+                "algorithm": timing.algorithm,
+                "weights": "packed" if timing.packed else "",
+                "ms": number(seconds),
+                "rate": quantity(record.problem.multiply_adds / seconds) if seconds else "-",
+                "baseline": gain_cell(record.baseline_seconds, seconds),
+                "predicted": (number(timing.estimate_seconds), "bright_black"),
+                "outcome": ("" if timing.outcome == "measured" else timing.outcome, "bright_black"),
+                "params": (" ".join(f"{name}={value}" for name, value in timing.params.items()), "bright_black"),
+            }
+        )
+    say_table(columns, LAYOUTS, rows, "  ")
+    output.say("")

@@ -6,9 +6,10 @@ import argparse
 
 from .. import tuning
 from .._choose import tuning_cache
-from .._choose.explain import choice_text, milliseconds
 from .._normalize.tuning import tuning_file
 from . import options, output
+from .table import Cell, Column, say_table
+from .tuning_table import gain_cell, number, title_of_gain
 
 
 def add_to(subparsers: argparse._SubParsersAction) -> None:
@@ -37,15 +38,43 @@ def add_to(subparsers: argparse._SubParsersAction) -> None:
         options.add_backend(action, argparse.SUPPRESS)  # here, or in front of the action
 
 
+COLUMNS = {
+    "problem": Column("problem", least=20),
+    "where": Column("on"),
+    "algorithm": Column("algorithm"),
+    "ms": Column("ms", is_number=True),
+    "gain": Column("gain", is_number=True),
+    "effort": Column("effort"),
+    "time": Column("measured at"),
+    "params": Column("parameters", least=10),
+}
+LAYOUTS = (
+    tuple(COLUMNS),
+    ("problem", "where", "algorithm", "ms", "gain", "effort"),
+    ("problem", "algorithm", "ms", "gain"),
+    ("problem", "algorithm"),
+)
+
+
 def show(arguments: argparse.Namespace) -> int:
     """Print the choices."""
     backend = options.backend_of(arguments)
+    rows: list[dict[str, Cell]] = []
     for record in sorted(tuning_cache.current(backend).content.records(), key=lambda record: record.key):
-        gain = "-" if record.gain is None else f"{record.gain:.2f}x {record.baseline}"
-        output.say(
-            f"{record.problem}, {backend.runs_on(record.threads)}: {choice_text(record.algorithm, record.params)} "
-            f"{milliseconds(record.seconds)} {gain} ({record.effort}, {record.measured_at})"
+        rows.append(
+            {
+                "problem": str(record.problem),
+                "where": backend.runs_on(record.threads),
+                "algorithm": (record.algorithm, "bold"),
+                "ms": number(record.seconds),
+                "gain": gain_cell(record.baseline_seconds, record.seconds),
+                "effort": record.effort,
+                "time": record.measured_at,
+                "params": " ".join(f"{name}={value}" for name, value in record.params.items()),
+            }
         )
+    if rows:
+        say_table(COLUMNS | {"gain": Column(title_of_gain(backend.baseline), is_number=True)}, LAYOUTS, rows)
     return 0
 
 

@@ -7,7 +7,9 @@ import argparse
 from .._backend import Backend, algorithm_names, find_backend
 from .._choose import tuning_cache
 from ..runtime import runtime_facts
-from . import options, output
+from . import options, terminal
+
+NAME_CHARACTERS = 16
 
 
 def add_to(subparsers: argparse._SubParsersAction) -> None:
@@ -21,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     """The subcommand."""
     backend = options.backend_of(arguments)
     for name, fact in {**runtime_facts(), **gpu_facts(), **tuning_facts(backend)}.items():
-        output.say(f"{name:<16} {fact}")
+        terminal.say_text(f"{name:<{NAME_CHARACTERS}} {fact}", indent=" " * (NAME_CHARACTERS + 1))
     return 0
 
 

@@ -41,6 +41,11 @@ def add_backend(parser: argparse.ArgumentParser, default: str = CPU.name) -> Non
     parser.add_argument("--backend", choices=BACKENDS, default=default, help=text)
 
 
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """A file for what was found."""
+    parser.add_argument("--json", metavar="FILE", help="write everything as JSON; -: to standard output, and only that")
+
+
 def backend_of(arguments: argparse.Namespace) -> Backend:
     """The backend that ``add_backend`` asks for."""
     return find_backend(arguments.backend)

@@ -7,9 +7,12 @@ import errno
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
+
+STANDARD_OUTPUT = "-"
+"""As the name of a file."""
 
 
 class OutputError(Exception):
@@ -25,9 +28,32 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
+def lines_to_stderr(is_wanted: bool) -> None:
+    """Whether lines are printed to stderr, since standard output is for something else."""
+    global _lines_to_stderr
+    _lines_to_stderr = is_wanted
+
+
+_lines_to_stderr = False
+
+
+def stream() -> TextIO | None:
+    """Where lines are printed."""
+    return sys.stderr if _lines_to_stderr else sys.stdout
+
+
 def say(line: str) -> None:
     """Print a line, whatever is in it."""
-    put(printable(line) + "\n")
+    put_line(printable(line))
+
+
+def put_line(line: str) -> None:
+    """Print a line of the command's own."""
+    if not _lines_to_stderr:
+        put(line + "\n")
+    elif sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            _write(sys.stderr, line + "\n")
 
 
 def put(text: str) -> None:
@@ -47,19 +73,41 @@ def put(text: str) -> None:
 
 def complain(line: str) -> None:
     """Print a line to stderr, if there is one."""
+    _clear()
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
             _write(sys.stderr, printable(line) + "\n")
 
 
-def _write(stream: TextIO, text: str) -> None:
+def before_complaints(clear: Callable[[], None] | None) -> None:
+    """Have what is drawn on the terminal cleared before a line is printed there; None: nothing is drawn any more."""
+    global _clear
+    _clear = clear or _nothing
+
+
+def _nothing() -> None:
+    """What there is to be cleared as long as nothing is drawn."""
+
+
+_clear: Callable[[], None] = _nothing
+
+
+def encodable(text: str, stream: TextIO) -> str:
+    """``text`` with what the stream cannot encode escaped."""
     encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    stream.write(encodable(text, stream))
     stream.flush()
 
 
 def write(path: str, text: str) -> None:
     """Put ``text`` into the file."""
+    if path == STANDARD_OUTPUT:
+        put(text)
+        return
     with writing_to(path):
         Path(path).write_text(text)
 

@@ -14,8 +14,9 @@ from .._choose.sample import integers_are_exact, on_host, sample
 from .._choose.select import bind
 from .._normalize.tuning import check_memory
 from .._problem import DIRECTIONS, ConvProblem, Epilogue
-from . import options, output
+from . import options
 from .progress import Progress
+from .table import Cell, Column, say_table
 
 PROBLEMS = (
     "forward 2x5x9 7x5x3 p1 float32",
@@ -36,6 +37,16 @@ PROBLEMS = (
     "forward 1x6x9x9 4x6x3x3 s3 p1 float32 ieee",
 )
 """Checked where no problem is given: one to three axes, every dtype kind, odd sizes, strides, groups and layouts."""
+
+
+COLUMNS = {
+    "algorithm": Column("algorithm"),
+    "checks": Column("checks", is_number=True),
+    "failures": Column("failures", is_number=True),
+    "worst": Column("error/bound", is_number=True),
+    "problem": Column("at worst, on", least=20),
+}
+LAYOUTS = (tuple(COLUMNS), ("algorithm", "checks", "failures", "worst"), ("algorithm", "checks", "failures"))
 
 
 @dataclass
@@ -80,19 +91,26 @@ def run(arguments: argparse.Namespace) -> int:
     worst = {name: Worst() for name in names}
     with Progress(len(problems)) as progress:
         for problem in problems:
-            progress.show(str(problem))
+            progress.show([(str(problem), "")])
             for name in names:
                 with tune.naming(problem):
                     failures = list(check(find_algorithm(name, backend), problem, threads, seed, worst[name], backend))
                 for failure in failures:
                     progress.say(failure)
             progress.advance()
-    for name, found in worst.items():
-        output.say(
-            f"{name:16s} {found.checks:4d} checks, {found.failures} failures, worst error/bound {found.ratio:.3g} "
-            f"({found.problem})"
-        )
+    say_table(COLUMNS, LAYOUTS, [cells_of(name, found) for name, found in worst.items()])
     return 1 if any(found.failures for found in worst.values()) else 0
+
+
+def cells_of(name: str, found: Worst) -> dict[str, Cell]:
+    """The algorithm's row of the table."""
+    return {
+        "algorithm": (name, "bold"),
+        "checks": str(found.checks),
+        "failures": (str(found.failures), "bold red" if found.failures else "green"),
+        "worst": f"{found.ratio:.3g}",
+        "problem": (found.problem, "bright_black"),
+    }
 
 
 def check(

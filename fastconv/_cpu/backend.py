@@ -82,7 +82,7 @@ def memory_bytes() -> int:
 
 def runs_on(threads: int) -> str:
     """In words, what a plan for so many threads runs on."""
-    return f"{threads} threads"
+    return f"{threads} thread{'s' * (threads != 1)}"
 
 
 def is_usable(algorithm: Algorithm) -> bool:

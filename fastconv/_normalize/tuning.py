@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +17,7 @@ from .._backend import BACKENDS, CPU, Backend, find_backend
 from .._choose import tuning_cache
 from .._choose import tuning_file as files
 from .._choose.tuning_record import EFFORTS
-from .._errors import bad_type, bad_value, unfit
+from .._errors import ProblemTextError, bad_type, bad_value, unfit
 from .._problem import DTYPES, LAYOUTS, ConvProblem
 from ..suites.layers import PASSES, problem_of_pass
 from .arguments import MAX_BYTES
@@ -85,8 +87,20 @@ def problem(value: Any) -> ConvProblem:
     if not isinstance(value, (str, ConvProblem)):
         raise bad_type("problem", value, f"a ConvProblem or its text, as in {PROBLEM_EXAMPLE!r}")
     if isinstance(value, str) and len(value.split()) < 3:
-        raise bad_value("problem", value, f"{', '.join(suites.NAMES)}, or a text as {PROBLEM_EXAMPLE!r}")
-    return _computable(ConvProblem.parse(value) if isinstance(value, str) else value)
+        near = difflib.get_close_matches(value, suites.NAMES, 1)
+        meant = f" (meant: {near[0]}?)" if near else ""
+        raise bad_value("problem", value, f"{', '.join(suites.NAMES)}, or a text as {PROBLEM_EXAMPLE!r}{meant}")
+    if not isinstance(value, str):
+        return _computable(value)
+    parsed = ConvProblem.parse(value)
+    try:
+        return _computable(parsed)
+    except ValueError as error:
+        shapes = list(re.finditer(r"\S+", value))[1:3]
+        place = 0 if 0 in parsed.input_shape else 1
+        if place and 0 not in parsed.weight_shape and min(parsed.output_size) > 0:
+            raise  # nothing in particular
+        raise ProblemTextError.marking(str(error), value, *shapes[place].span()) from None
 
 
 def _computable(problem: ConvProblem) -> ConvProblem:
