@@ -121,12 +121,12 @@ def test_fastest_wins_whatever_the_cost_model_says(algorithms):
 
 def test_cost_models_choice_stays_unless_another_is_clearly_faster(algorithms):
     algorithms(
-        {"name": "a", "seconds": 1.03 * MILLISECOND, "estimate": 1 * MILLISECOND},
+        {"name": "a", "seconds": 1.02 * MILLISECOND, "estimate": 1 * MILLISECOND},
         {"name": "b", "seconds": 1.00 * MILLISECOND, "estimate": 2 * MILLISECOND},
     )
     assert tune.tune_problem(PROBLEM, threads=1).algorithm == "a"
     algorithms(
-        {"name": "a", "seconds": 1.06 * MILLISECOND, "estimate": 1 * MILLISECOND},
+        {"name": "a", "seconds": 1.04 * MILLISECOND, "estimate": 1 * MILLISECOND},
         {"name": "b", "seconds": 1.00 * MILLISECOND, "estimate": 2 * MILLISECOND},
     )
     assert tune.tune_problem(PROBLEM, threads=1).algorithm == "b"

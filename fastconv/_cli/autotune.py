@@ -8,6 +8,7 @@ import time
 from .._backend import Backend
 from .._choose import calibration, tune, tuning_cache
 from .._choose.explain import machine_text, milliseconds
+from .._choose.noise import noise_text
 from .._choose.select import forget_plans
 from .._choose.tuning_record import EFFORTS, TuningRecord
 from .._normalize import tuning as normalize
@@ -59,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.plot and records:
             report.plot(arguments.plot, jobs, records)
     print_totals(jobs, records)
+    if said := noise_text(records.values()):
+        output.say(said)
     return options.saved_status(backend)
 
 
