@@ -3,7 +3,7 @@
 Takes files that ``fastconv cache export`` wrote, after ``fastconv autotune`` of the suites on quiet machines, and puts
 the choices for layers of the suites, in any batch and pass, into ``fastconv/_choose/bundled``: a file for each backend
 and level of instructions, in the place of the one that is there. Of two choices for one problem the one measured later
-stays; choices that were only estimated, or that do not apply here, are left out.
+stays. Files of one level are of one kind of machine.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import argparse
 from pathlib import Path
 
 from fastconv import suites
-from fastconv._backend import CPU
 from fastconv._choose import bundled
 from fastconv._choose.tuning_cache import Content
 from fastconv._choose.tuning_record import TuningRecord
@@ -38,6 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     for file in arguments.files:
         content = tuning_file(file, any_machine=True)
         known = tables.setdefault(table_of(file, content), content)
+        if known.fingerprint != content.fingerprint:
+            raise ValueError(f"{file} is of another machine than the files before it")
         if known is not content:
             known.add(content.records())
     for name, content in tables.items():

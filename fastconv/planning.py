@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from . import _config
 from ._backend import CallCache, CompiledCall, array_key, find_backend
 from ._choose.select import bind, plan_for
 from ._config import thread_count
@@ -210,8 +208,7 @@ def plan(
     how = activation, direction, "estimate" if effort is None else effort, backend
     signature = normalize.signature(function, x_shape, w_shape, dtype, settings, *how)
     chosen = find_backend(backend)
-    with nullcontext() if effort is None else _config.tuning(effort):
-        choice = plan_for(signature.problem, algorithm, threads, backend=chosen)
+    choice = plan_for(signature.problem, algorithm, threads, backend=chosen, effort=effort)
     return PlannedConvolution(signature, choice, threads)
 
 

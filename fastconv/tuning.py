@@ -134,8 +134,7 @@ def explain(problem: str | ConvProblem, *, threads: int | None = None, backend: 
     from ._choose.explain import explanation
     from ._normalize import tuning as normalize
 
-    with _config.tuning("estimate"):  # to explain measures nothing
-        return explanation(normalize.problem(problem), threads, normalize.backend(backend))
+    return explanation(normalize.problem(problem), threads, normalize.backend(backend))
 
 
 def export_tuning(path: str | os.PathLike[str], *, backend: str = "cpu") -> int:

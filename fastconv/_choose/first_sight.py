@@ -27,6 +27,9 @@ def _after_fork_in_child() -> None:
     _measuring = threading.RLock()
 
 
+_here = threading.local()
+"""``is_measuring``: a signal handler that computes while its thread measures does not begin to measure as well."""
+
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
@@ -35,15 +38,20 @@ def tune_unless_known(problem: ConvProblem, threads: int, effort: str, backend: 
 
     What cannot be tuned is left to the cost model, with a warning.
     """
-    with _measuring, _config.tuning("estimate"):
+    if getattr(_here, "is_measuring", False):
+        return
+    with _measuring:
         record = tuned_record(problem, threads, backend)
         measured = problem.replace(epilogue=Epilogue()) if record is None else record.problem
         try:
             memory_bytes = min(_config.memory_bytes(), backend.memory_bytes())
             if ARRAYS_IN_USE * array_bytes(measured) > memory_bytes:
                 raise MemoryError(f"{measured}: its arrays are too large to be there {ARRAYS_IN_USE} times")
+            _here.is_measuring = True
             for _ in tune([measured], threads, effort, backend=backend):
                 pass
         except (MemoryError, ArithmeticError) as error:
             text = f"fastconv: not tuned, and computed by the cost model's choice: {error}"
             warnings.warn(text, RuntimeWarning, stacklevel=2)
+        finally:
+            _here.is_measuring = False

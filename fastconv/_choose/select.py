@@ -72,21 +72,26 @@ def plan_for(
     threads: int | None = None,
     params: Params | None = None,
     backend: Backend = CPU,
+    effort: str | None = None,
 ) -> Plan:
-    """The plan for ``problem``; a repeated question is answered from memory."""
+    """The plan for ``problem``; a repeated question is answered from memory.
+
+    ``effort`` is one of ``_config.TUNING``, if not what holds here and now.
+    """
+    effort = effort or _config.get_tuning()
     count = backend.parallelism(_config.thread_count(threads))
     if params is not None:
-        return _make_plan(problem, algorithm, count, params, backend)
+        return _make_plan(problem, algorithm, count, params, backend, effort)
     if not isinstance(algorithm, str):
         raise bad_value("algorithm", algorithm, ", ".join(["auto", *algorithm_names(backend)]))
-    settings = _config.get_deterministic(), _config.get_workspace_limit(), _config.get_tuning()
+    settings = _config.get_deterministic(), _config.get_workspace_limit(), effort
     key = (problem, algorithm, count, *settings, backend.name, backend.level(), backend.current_device())
     with _lock:
         found = _plans.get(key)
         if found is not None:
             _plans.move_to_end(key)
             return found
-    made = _make_plan(problem, algorithm, count, None, backend)
+    made = _make_plan(problem, algorithm, count, None, backend, effort)
     with _lock:
         _plans[key] = made
         while len(_plans) > KEPT_PLANS:
@@ -229,9 +234,11 @@ def tuned_record(problem: ConvProblem, threads: int, backend: Backend = CPU) -> 
     return content.find(problem.replace(epilogue=Epilogue()), threads) if found is None and problem.epilogue else found
 
 
-def _make_plan(problem: ConvProblem, algorithm: object, threads: int, params: Params | None, backend: Backend) -> Plan:
+def _make_plan(
+    problem: ConvProblem, algorithm: object, threads: int, params: Params | None, backend: Backend, effort: str
+) -> Plan:
     if algorithm == "auto":
-        return _choose(problem, threads, backend)
+        return _choose(problem, threads, backend, effort)
     try:
         forced = find_algorithm(algorithm, backend)
     except KeyError:
@@ -254,10 +261,9 @@ def _params_of_forced(algorithm: Algorithm, target: ConvProblem) -> Params:
     return min(algorithm.parameters(target), key=lambda params: algorithm.workspace(target, params, 1))
 
 
-def _choose(problem: ConvProblem, threads: int, backend: Backend) -> Plan:
+def _choose(problem: ConvProblem, threads: int, backend: Backend, effort: str) -> Plan:
     if _config.get_deterministic() or problem.is_empty:
         return estimated_plan(problem, threads, backend)
-    effort = _config.get_tuning()
     if effort in ("measure", "exhaustive"):
         late("fastconv._choose.first_sight").tune_unless_known(problem, threads, effort, backend)
     record = tuned_record(problem, threads, backend)
