@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import dataclasses
 import doctest
 import threading
 import warnings
@@ -15,6 +16,8 @@ import pytest
 import fastconv
 from fastconv import ConvProblem, _config, tuning
 from fastconv._choose import first_sight, select, tune, tuning_cache
+from fastconv._choose.instead import smaller_plan
+from fastconv._cpu import backend
 from tuning_cases import PROBLEM, record, reread
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
@@ -59,10 +62,12 @@ def test_nothing_is_tuned_unasked(timed: Timed) -> None:
 def test_problems_are_tuned_when_first_seen(timed: Timed) -> None:
     conv()
     with fastconv.tuning("measure"):
+        conv()
+        assert timed == [(str(PROBLEM), 1, "measure")], "although the same call was made before the block"
         for _ in range(3):
             conv()
             conv(activation="relu")
-        assert timed == [(str(PROBLEM), 1, "measure")], "a repeated call of before the block was not tuned"
+        assert len(timed) == 1
         fastconv.explain(PROBLEM.replace(batch=7))
         assert len(timed) == 1, "to explain measures nothing"
         fastconv.conv2d(X, W, padding=1, threads=2)
@@ -230,6 +235,14 @@ def test_pinned_takes_stored_choices_alone() -> None:
     fastconv.conv2d(X, W, threads=1)
     with fastconv.tuning("pinned"), pytest.raises(LookupError):
         fastconv.conv2d(X, W, threads=1)  # although the same call was planned outside
+
+
+def test_pinned_gives_way_to_nothing_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "tries_smaller", lambda: True)
+    plan = dataclasses.replace(select.plan_for(PROBLEM), workspace_bytes=2**40)
+    assert smaller_plan(plan) is not None
+    with fastconv.tuning("pinned"):
+        assert smaller_plan(plan) is None
 
 
 def test_pinned_refuses_a_choice_that_no_longer_applies() -> None:
