@@ -32,7 +32,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Timed]:
     """What was timed: problems, threads and efforts. Nothing takes time: the definition is what is chosen."""
     found: Timed = []
 
-    def tune_problem(problem: ConvProblem, threads: int, effort: str, *more: Any) -> Any:
+    def tune_problem(problem: ConvProblem, threads: int, effort: str, *more: Any, **how: Any) -> Any:
         found.append((str(problem), threads, effort))
         made = record(problem, threads=threads)
         return type(made)(**{**vars(made), "effort": effort})
@@ -145,13 +145,13 @@ def test_a_context_keeps_its_block(timed: Timed) -> None:
 def test_threads_that_see_one_problem_tune_it_once(timed: Timed, monkeypatch: pytest.MonkeyPatch) -> None:
     told, running, most = tune.tune_problem, 0, 0
 
-    def slow(*how: Any) -> Any:
+    def slow(*arguments: Any, **how: Any) -> Any:
         nonlocal running, most
         running += 1
         most = max(most, running)
         threading.Event().wait(0.05)
         running -= 1
-        return told(*how)
+        return told(*arguments, **how)
 
     monkeypatch.setattr(tune, "tune_problem", slow)
     with fastconv.tuning("measure"):
@@ -176,7 +176,7 @@ def test_deterministic_mode_measures_nothing_and_pins_nothing(timed: Timed) -> N
 
 @pytest.mark.parametrize("error", [MemoryError, ArithmeticError])
 def test_what_cannot_be_tuned_is_computed(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
-    def fails(*how: Any) -> None:
+    def fails(*arguments: Any, **how: Any) -> None:
         raise error("no way")
 
     monkeypatch.setattr(tune, "tune_problem", fails)
@@ -199,7 +199,7 @@ def test_arrays_that_fill_the_memory_are_not_made_again(timed: Timed, monkeypatc
 def test_ctrl_c_while_tuning_ends_the_call_and_leaves_no_lock(timed: Timed, monkeypatch: pytest.MonkeyPatch) -> None:
     told = tune.tune_problem
 
-    def interrupted(*how: Any) -> None:
+    def interrupted(*arguments: Any, **how: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(tune, "tune_problem", interrupted)

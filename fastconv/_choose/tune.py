@@ -129,7 +129,7 @@ def tune(
             return
         with naming(problem):
             try:
-                record = tune_problem(problem, threads, effort, left, backend)
+                record = tune_problem(problem, threads, effort, left, backend, is_strict=True)
             except _TimeIsUpError:
                 return
         if record.seconds is not None:
@@ -157,10 +157,11 @@ def tune_problem(
     effort: str = "measure",
     seconds: float | None = None,
     backend: Backend = CPU,
+    is_strict: bool = False,
 ) -> TuningRecord:
     """Choose the algorithm for one problem, by measuring unless ``effort`` is "estimate"; nothing is stored.
 
-    ``seconds`` shortens the time that the effort allows, and ends it while candidates are run for the first time.
+    ``seconds`` shortens the time that the effort allows; if ``is_strict``, also before every candidate was run once.
     """
     if effort == "estimate":
         found = _candidates(problem, threads, True, backend)
@@ -177,7 +178,7 @@ def tune_problem(
     backend.load([candidate.plan for candidate in found if not _is_far(candidate, default)], operands)
     start = time.monotonic()
     deadline = start + max_seconds
-    _first_runs(found, operands, deadline, math.inf if seconds is None else start + seconds)
+    _first_runs(found, operands, deadline, start + seconds if is_strict and seconds is not None else math.inf)
     contenders = [candidate for candidate in found if candidate.outcome == "measured"]
     packed = _packed(contenders, bare, operands, threads) if seconds is None or time.monotonic() < deadline else []
     _rounds(contenders, operands, settings, deadline)
