@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import calls, comparison, errors, peak, regret, report
+from . import bundle, calls, comparison, errors, peak, regret, report
 from .costs import command as fit
 from .fuzz import command as fuzz
 from .gpu import command as gpu
@@ -16,7 +16,7 @@ def main(words: list[str] | None = None) -> int:
     """Run a subcommand; what the user got wrong is one line on stderr."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements of fastconv.")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (comparison, calls, report, errors, peak, fit, regret, fuzz, gpu, gpu_model):
+    for module in (comparison, calls, report, errors, peak, fit, regret, bundle, fuzz, gpu, gpu_model):
         module.add_to(subparsers)
     arguments = parser.parse_args(words)
     try:

@@ -21,6 +21,8 @@ Start with ``conv2d``, ``conv2d_backward`` and ``plan``; ``show_runtime()`` prin
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from . import grad
 from ._config import (
     get_deterministic,
@@ -97,3 +99,8 @@ from .pooling import (
 )
 from .runtime import show_runtime
 from .tuning import autotune, explain, export_tuning, forget_tuning, import_tuning
+
+if TYPE_CHECKING:
+    from .tuning import TuningModule
+
+    tuning: TuningModule

@@ -14,9 +14,12 @@ from ._problem import PRECISIONS
 from ._scoped import Scoped
 
 MAX_THREADS = 1024
+TUNING = ("estimate", "measure", "exhaustive", "pinned")
+"""How the algorithm of a call may be chosen."""
 
 _threads: Scoped[int] = Scoped("fastconv_threads")
 _precision: Scoped[str] = Scoped("fastconv_precision")
+_tuning: Scoped[str] = Scoped("fastconv_tuning")
 _process: dict[str, object] = {"threads": None, "precision": None, "deterministic": False, "workspace_limit": None}
 _defaults: dict[str, object] = {}
 """What the environment says, read when it is first asked for and kept."""
@@ -24,12 +27,12 @@ _thread_limit: Callable[[], int] = int
 """Threads that something outside of fastconv leaves to the calling thread; 0: no limit."""
 
 
-def call_settings() -> tuple[Scoped[int], Scoped[str], dict[str, object]]:
-    """All that a call depends on besides its arguments: threads, precision, and the settings of the process.
+def call_settings() -> tuple[Scoped[int], Scoped[str], Scoped[str], dict[str, object]]:
+    """All that a call depends on besides its arguments: threads, precision, tuning, and the settings of the process.
 
     None stands for what the environment says, which does not change. The rest is what ``obey`` was given.
     """
-    return _threads, _precision, _process
+    return _threads, _precision, _tuning, _process
 
 
 def obey(thread_limit: Callable[[], int]) -> None:
@@ -268,6 +271,49 @@ def get_deterministic() -> bool:
     False
     """
     return bool(_process["deterministic"])
+
+
+@contextlib.contextmanager
+def tuning(effort: str) -> Iterator[None]:
+    """Say how algorithms are chosen inside a ``with`` block: in this thread or task, and in threads started in it.
+
+    Calls, ``plan`` and gradients alike. The innermost block counts. In deterministic mode a block changes nothing: no
+    choice is made from measurements. A call with an ``algorithm`` that the caller forces asks for no choice.
+
+    Parameters
+    ----------
+    effort : {"estimate", "measure", "exhaustive", "pinned"}
+        "estimate" is what happens outside of all blocks: a stored choice, else the cost model's, and nothing is ever
+        measured. "measure" and "exhaustive" tune a problem when it is first seen, as ``autotune`` does with that
+        effort, and store the choice: the first call of a shape may take seconds, all later ones, also those of other
+        processes, nothing more. What cannot be tuned for want of memory is computed as without the block, with a
+        warning. "pinned" takes choices that this machine has stored, and raises LookupError for a problem, or a number
+        of threads, that has none which applies: to be sure that what is in service was measured.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((1, 1, 5, 5), np.float32), np.ones((1, 1, 3, 3), np.float32)
+    >>> with fastconv.tuning("measure"):
+    ...     y = fastconv.conv2d(x, w)
+    >>> with fastconv.tuning("pinned"):
+    ...     bool((fastconv.conv2d(x, w) == y).all())
+    True
+    """
+    with _tuning.of(check_tuning("effort", effort)):
+        yield
+
+
+def check_tuning(argument: str, value: object) -> str:
+    """``value`` if it is a way to choose algorithms."""
+    if not isinstance(value, str) or value not in TUNING:
+        raise bad_value(argument, value, ", ".join(TUNING))
+    return value
+
+
+def get_tuning() -> str:
+    """How the algorithm of a call is chosen here and now."""
+    return "estimate" if get_deterministic() else _tuning.get() or "estimate"
 
 
 def set_workspace_limit(limit_bytes: int | None) -> None:

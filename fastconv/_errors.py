@@ -45,6 +45,16 @@ def bad_type(argument: str, value: object, allowed: str) -> TypeError:
     return TypeError(f"{argument}: got {shown}; allowed: {allowed}")
 
 
+def no_choice(problem: object, threads: int, backend: str, is_stored: bool) -> LookupError:
+    """A LookupError for a problem that only a stored choice may compute, and none does."""
+    found = "no stored choice applies here" if is_stored else "no choice is stored"
+    how = f"threads={threads}" if backend == "cpu" else f"backend={backend!r}"
+    return LookupError(
+        f'tuning: got "pinned" for {problem} ({how}), for which {found}; needed: fastconv.autotune({str(problem)!r}, '
+        f"{how}) before, or fastconv.import_tuning of a file from a machine of the same kind"
+    )
+
+
 def not_built(folder: str) -> ImportError:
     """An ImportError for a package whose ``folder`` holds the sources but not what is compiled from them."""
     package = Path(folder).parent

@@ -32,7 +32,7 @@ class Plan(Immutable):
     threads: int
     workspace_bytes: int
     reason: str
-    """Who chose: "forced", "tuned" or "cost model"."""
+    """Who chose: "forced", "tuned", "bundled table" or "cost model"."""
     limit_bytes: int = 2**30
     """Scratch memory that may be used, copies included."""
     candidates: tuple[tuple[str, float], ...] = field(default=(), compare=False)

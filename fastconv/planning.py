@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ._backend import Backend, CallCache, CompiledCall, array_key, find_backend
+from ._backend import CallCache, CompiledCall, array_key, find_backend
 from ._choose.select import bind, plan_for
 from ._config import thread_count
 from ._docs import documented
@@ -160,7 +160,7 @@ def plan(
     algorithm: str = "auto",
     threads: int | None = None,
     direction: str = "forward",
-    effort: str = "estimate",
+    effort: str | None = None,
     backend: str = "cpu",
 ) -> PlannedConvolution:
     """Choose the algorithm of a convolution once, for arrays of given shapes, and keep its weights packed.
@@ -178,9 +178,10 @@ def plan(
     {how}
     direction : {"forward", "backward_input", "backward_weight"}, default "forward"
         What a call computes: the function, or its gradient for x or for w.
-    effort : {"estimate", "measure", "exhaustive"}, default "estimate"
-        How the algorithm is chosen: by what is known (stored measurements, else a cost model), or by timing the
-        candidates now, which takes seconds; the result is stored, and the next such plan costs nothing.
+    effort : {"estimate", "measure", "exhaustive", "pinned"}, optional
+        How the algorithm is chosen: by what is known (stored measurements, else a cost model), by timing the candidates
+        now, which takes seconds (the result is stored, and the next such plan costs nothing), or by stored measurements
+        alone. Default: that of the innermost ``with fastconv.tuning(...)`` block, else "estimate".
     backend : {"cpu", "gpu"}, default "cpu"
         What the plan is for: NumPy arrays, or CuPy arrays on a device like the current one, which is then timed.
 
@@ -204,13 +205,10 @@ def plan(
     settings = Settings(
         stride, padding, dilation, groups, padding_mode, layout, w_layout, precision, output_padding, output_size
     )
-    how = activation, direction, effort, backend
+    how = activation, direction, "estimate" if effort is None else effort, backend
     signature = normalize.signature(function, x_shape, w_shape, dtype, settings, *how)
     chosen = find_backend(backend)
-    choice = plan_for(signature.problem, algorithm, threads, backend=chosen)
-    if effort != "estimate" and algorithm == "auto":
-        _measure(signature, choice.threads, effort, chosen)
-        choice = plan_for(signature.problem, algorithm, threads, backend=chosen)
+    choice = plan_for(signature.problem, algorithm, threads, backend=chosen, effort=effort)
     return PlannedConvolution(signature, choice, threads)
 
 
@@ -221,11 +219,3 @@ def _carried(arguments: tuple[Any, ...], choice: Plan, threads: int | None) -> P
     count = backend.parallelism(count)
     choice = bind(choice.problem, choice.algorithm, choice.params, count, choice.reason, choice.candidates, backend)
     return PlannedConvolution(normalize.signature(*arguments), choice, threads)
-
-
-def _measure(signature: Signature, threads: int, effort: str, backend: Backend) -> None:
-    """Time the candidates, unless that was done, and store the choice."""
-    from ._choose.tune import tune  # imported late: most programs never tune
-
-    for _ in tune([signature.problem.replace(epilogue=Epilogue())], threads, effort, backend=backend):
-        pass

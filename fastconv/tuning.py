@@ -1,12 +1,17 @@
 """Tuning: measure which algorithm is fastest, keep the choices, carry them to machines of the same kind.
 
+The module itself can be called: ``with fastconv.tuning("measure"):`` tunes what is computed in the block.
+
 What only tuning needs is imported when it is called: `import fastconv` must stay cheap.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from . import _config
@@ -16,6 +21,18 @@ from ._problem import ConvProblem
 if TYPE_CHECKING:
     from ._choose.explain import Explanation
     from ._choose.tuning_record import TuningRecord
+
+
+class TuningModule(ModuleType):
+    """The class of this module, whose functions and whose ``with`` block go by one name."""
+
+    def __call__(self, effort: str) -> AbstractContextManager[None]:
+        return _config.tuning(effort)
+
+    __call__.__doc__ = _config.tuning.__doc__
+
+
+sys.modules[__name__].__class__ = TuningModule
 
 Problems = str | ConvProblem | Iterable[str | ConvProblem]
 

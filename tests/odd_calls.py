@@ -125,6 +125,7 @@ def setting_targets(folder: Path) -> Iterator[Target]:
     yield Target("precision", entered(fastconv.precision, "level"), 0, {"level": "high"})
     yield Target("set_deterministic", fastconv.set_deterministic, 0, {"deterministic": False})
     yield Target("set_workspace_limit", fastconv.set_workspace_limit, 0, {"limit_bytes": None})
+    yield Target("tuning", entered(fastconv.tuning, "effort"), 0, {"effort": "estimate"})
     yield Target("autotune", fastconv.autotune, 0, {"problems": PROBLEM, "effort": "estimate", "threads": 1})
     yield Target("explain", fastconv.explain, 0, {"problem": PROBLEM, "threads": 1})
     yield Target("export_tuning", fastconv.export_tuning, 0, {"path": folder / "exported.json"})

@@ -216,9 +216,9 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     found: list[str] = []
     tune_problem = tune.tune_problem
 
-    def spy(problem: Any, threads: int, effort: str = "measure", *more: Any) -> Any:
+    def spy(problem: Any, threads: int, effort: str = "measure", *more: Any, **how: Any) -> Any:
         found.append(effort)
-        return tune_problem(problem, threads, effort, *more)
+        return tune_problem(problem, threads, effort, *more, **how)
 
     monkeypatch.setattr(tune, "tune_problem", spy)
     return found

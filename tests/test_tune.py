@@ -12,6 +12,7 @@ import fastconv
 from fastconv import ConvProblem, _timing
 from fastconv._algorithm import Algorithm, ErrorBound, definition_bound
 from fastconv._choose import tune, tuning_cache
+from fastconv._choose.noise import needed_gain, noise_text
 from fastconv._cpu import backend
 from fastconv._cpu.algorithms.reference.algorithm import Reference
 from fastconv._problem import RESULT
@@ -121,12 +122,12 @@ def test_fastest_wins_whatever_the_cost_model_says(algorithms):
 
 def test_cost_models_choice_stays_unless_another_is_clearly_faster(algorithms):
     algorithms(
-        {"name": "a", "seconds": 1.03 * MILLISECOND, "estimate": 1 * MILLISECOND},
+        {"name": "a", "seconds": 1.02 * MILLISECOND, "estimate": 1 * MILLISECOND},
         {"name": "b", "seconds": 1.00 * MILLISECOND, "estimate": 2 * MILLISECOND},
     )
     assert tune.tune_problem(PROBLEM, threads=1).algorithm == "a"
     algorithms(
-        {"name": "a", "seconds": 1.06 * MILLISECOND, "estimate": 1 * MILLISECOND},
+        {"name": "a", "seconds": 1.04 * MILLISECOND, "estimate": 1 * MILLISECOND},
         {"name": "b", "seconds": 1.00 * MILLISECOND, "estimate": 2 * MILLISECOND},
     )
     assert tune.tune_problem(PROBLEM, threads=1).algorithm == "b"
@@ -328,6 +329,76 @@ def test_time_limit_begins_no_further_problem(algorithms, clock):
     steps = list(tune.tune(problems, 1, time_limit=3.0))
     assert 1 < len(steps) < 19
     assert clock.now - start < 5
+
+
+def test_time_limit_ends_the_first_runs_and_what_they_left_open_is_not_stored(algorithms, clock):
+    made = algorithms(*({"name": name, "seconds": 2.0 + n / 10} for n, name in enumerate("abcd")))
+    start = clock.now
+    assert list(tune.tune([PROBLEM], 1, time_limit=3.0)) == []
+    assert clock.now - start < 5
+    assert made["d"].executions == []
+    assert tuning_cache.current().content.records() == []
+
+
+def test_time_limit_leaves_packed_weights_out(algorithms, clock):
+    algorithms({"name": "a", "seconds": 1.0, "packed_seconds": 1.0})
+    (step,) = tune.tune([PROBLEM], 1, time_limit=1.5)
+    assert (step.record.algorithm, step.record.best_packed()) == ("a", None)
+
+
+def test_hopeless_by_the_model_is_never_called_and_by_the_clock_once(algorithms):
+    made = algorithms(
+        {"name": "a", "seconds": 10 * MILLISECOND},
+        {"name": "far", "seconds": 10 * MILLISECOND, "estimate": 201 * MILLISECOND},
+        {"name": "near", "seconds": 10 * MILLISECOND, "estimate": 199 * MILLISECOND},
+        {"name": "slow", "seconds": 1.5, "estimate": 11 * MILLISECOND},
+    )
+    record = tune.tune_problem(PROBLEM, threads=1)
+    assert outcomes(record)["far"] == "skipped"
+    assert made["far"].executions == []
+    assert len(made["near"].executions) > 1
+    assert len(made["slow"].executions) == 1
+
+
+@pytest.mark.parametrize(("noise", "expected"), [(0.0, 0.0), (0.02, 0.02), (0.05, 0.05)])
+def test_noise_is_estimated_and_kept(algorithms, clock, monkeypatch, noise, expected):
+    made = algorithms({"name": "a", "seconds": 10 * MILLISECOND}, {"name": "b", "seconds": 10 * MILLISECOND})
+    disturb(made.values(), clock, monkeypatch, noise)
+    record = tune.tune_problem(PROBLEM, threads=1, effort="exhaustive")
+    assert record.noise == pytest.approx(expected, rel=0.4, abs=1e-9)
+    kept = type(record).from_json(*record.key, record.to_json())
+    assert kept == record
+    assert f"noise of the machine: {record.noise:.1%} a sample" in noise_text([record])
+    assert noise_text([]) == ""
+
+
+@pytest.mark.parametrize(("noise", "winner"), [(0.0, "b"), (0.15, "a")])
+def test_a_restless_machine_asks_for_a_larger_gain(algorithms, clock, monkeypatch, noise, winner):
+    made = algorithms(
+        {"name": "a", "seconds": 10.4 * MILLISECOND, "estimate": 1 * MILLISECOND},
+        {"name": "b", "seconds": 10 * MILLISECOND, "estimate": 2 * MILLISECOND},
+    )
+    disturb(made.values(), clock, monkeypatch, noise)
+    assert tune.tune_problem(PROBLEM, threads=1).algorithm == winner
+
+
+def test_needed_gain_has_bounds():
+    assert needed_gain(None, 0) == needed_gain(0.0, 9) == 1.03
+    assert needed_gain(0.05, 9) == pytest.approx(1 + 2 * 0.05 * 1.2533 * (2 / 9) ** 0.5)
+    assert needed_gain(1.0, 9) == 1.10
+
+
+def disturb(algorithms, clock, monkeypatch, noise: float) -> None:
+    """Let each execution take a time of its own, normal and the same for both in every round."""
+    for algorithm in algorithms:
+        if algorithm.name != "reference":
+            plain, draws = algorithm.execute, np.random.default_rng(1)
+
+            def slower(*how, plain=plain, draws=draws, algorithm=algorithm):
+                plain(*how)
+                clock.now += algorithm.seconds * noise * float(draws.standard_normal())
+
+            monkeypatch.setattr(algorithm, "execute", slower)
 
 
 def test_explain_says_what_excludes_an_algorithm(algorithms):

@@ -316,6 +316,10 @@ def test_fuzzed_files_never_stop_a_plan():
         {"backend": 1},
         {"backend": []},
         {"backend": None},
+        {"noise": "1"},
+        {"noise": -0.1},
+        {"noise": True},
+        {"noise": [1.0]},
     ],
 )
 def test_choice_that_breaks_the_schema_is_left_out(change):

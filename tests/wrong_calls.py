@@ -291,7 +291,7 @@ def bad_plans(target: Target) -> Iterator[tuple[str, Any, Any]]:
         yield "function", value, ValueError
     for value in ("backward", "Forward", "", None, 0):
         yield "direction", value, ValueError
-    for value in ("patient", "", None, 1):
+    for value in ("patient", "", "Pinned", 1):
         yield "effort", value, ValueError
     for value in ("cuda", "CPU", "", None, 1):
         yield "backend", value, ValueError

@@ -156,7 +156,7 @@ def explanation(problem: ConvProblem, threads: int | None = None, backend: Backe
         constants = backend.default_machine
         plan = estimated_plan(problem, asked, backend, constants)
         return Explanation(plan, _all_considered(plan, None, constants), None, constants, False, "", missing)
-    plan, constants = plan_for(problem, threads=threads, backend=backend), machine(backend)
+    plan, constants = plan_for(problem, threads=threads, backend=backend, effort="estimate"), machine(backend)
     deterministic = _config.get_deterministic()
     record = None if deterministic else tuned_record(problem, asked, backend)
     calibrated = not deterministic and tuning_cache.current(backend).content.machine is not None

@@ -34,10 +34,12 @@ def smaller_plan(plan: Plan) -> Plan | None:
     """The plan that needs least scratch memory, to be tried where the system has refused memory; None: nothing is to be
     tried.
 
-    The same call gives the same bits in deterministic mode, however much memory is free.
+    The same call gives the same bits in deterministic mode, however much memory is free; a pinned one is not computed
+    by what was not measured.
     """
     backend = find_backend(plan.backend)
-    if not backend.tries_smaller() or plan.reason == "forced" or _config.get_deterministic():
+    is_settled = plan.reason == "forced" or _config.get_deterministic() or _config.get_tuning() == "pinned"
+    if is_settled or not backend.tries_smaller():
         return None
     plans = [
         bind(plan.problem, algorithm, params, 1, "cost model", (), backend)

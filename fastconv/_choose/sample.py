@@ -17,6 +17,9 @@ MAX_INTEGER = {"bfloat16": 1, "float16": 1}
 EXACT_BITS = {"float32": 24, "float64": 53, "complex64": 24, "complex128": 53, "int8": 31, "float16": 11, "bfloat16": 8}
 """Integers up to two to this power are exact in results of the dtype."""
 
+ITEM_BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "complex64": 8, "complex128": 16, "int8": 2}
+"""Bytes of an element; of int8 about that, since results are int32."""
+
 
 def sample(problem: ConvProblem, seed: int = 0, integers: bool = False, backend: Backend = CPU) -> Operands:
     """Operands of normal data, or of small integers other than 0; the result's array holds NaN, or 77 for int8.
@@ -47,6 +50,12 @@ def on_host(operands: Operands, backend: Backend) -> Operands:
     """The operands as arrays of NumPy's."""
     arrays = {role: array for role in ROLES if (array := getattr(operands, role)) is not None}
     return Operands(**{role: backend.to_host(array) for role, array in arrays.items()})  # type: ignore[arg-type]
+
+
+def array_bytes(problem: ConvProblem) -> int:
+    """Size of the problem's three arrays."""
+    shapes = problem.input_shape, problem.weight_shape, problem.output_shape
+    return sum(math.prod(shape) for shape in shapes) * ITEM_BYTES[problem.dtype]
 
 
 def integers_are_exact(problem: ConvProblem) -> bool:

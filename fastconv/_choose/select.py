@@ -1,4 +1,4 @@
-"""From a problem to a plan: forced by the caller > tuned choice > cost model."""
+"""From a problem to a plan: forced by the caller > tuned choice > bundled choice > cost model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .. import _config
 from .._algorithm import Algorithm, Machine, Params
 from .._backend import CPU, Backend, CallCache, algorithm_names, array_key, find_algorithm, find_backend
-from .._errors import bad_value
+from .._errors import bad_value, no_choice
 from .._late import late
 from .._plan import Plan
 from .._problem import ConvProblem, Epilogue
@@ -21,6 +21,8 @@ from .._problem import ConvProblem, Epilogue
 if TYPE_CHECKING:
     from .tuning_cache import Content
     from .tuning_record import TuningRecord
+
+Choice = tuple[Algorithm, Params]
 
 PRECISION_LIMITS = {"highest": 2e-6, "high": 1e-5, "medium": 1e-2}
 """Largest ``ErrorBound.relative`` that a level admits; "ieee" asks for an elementwise bound instead."""
@@ -70,21 +72,26 @@ def plan_for(
     threads: int | None = None,
     params: Params | None = None,
     backend: Backend = CPU,
+    effort: str | None = None,
 ) -> Plan:
-    """The plan for ``problem``; a repeated question is answered from memory."""
+    """The plan for ``problem``; a repeated question is answered from memory.
+
+    ``effort`` is one of ``_config.TUNING``, if not what holds here and now.
+    """
+    effort = effort or _config.get_tuning()
     count = backend.parallelism(_config.thread_count(threads))
     if params is not None:
-        return _make_plan(problem, algorithm, count, params, backend)
+        return _make_plan(problem, algorithm, count, params, backend, effort)
     if not isinstance(algorithm, str):
         raise bad_value("algorithm", algorithm, ", ".join(["auto", *algorithm_names(backend)]))
-    settings = _config.get_deterministic(), _config.get_workspace_limit()
+    settings = _config.get_deterministic(), _config.get_workspace_limit(), effort
     key = (problem, algorithm, count, *settings, backend.name, backend.level(), backend.current_device())
     with _lock:
         found = _plans.get(key)
         if found is not None:
             _plans.move_to_end(key)
             return found
-    made = _make_plan(problem, algorithm, count, None, backend)
+    made = _make_plan(problem, algorithm, count, None, backend, effort)
     with _lock:
         _plans[key] = made
         while len(_plans) > KEPT_PLANS:
@@ -175,9 +182,7 @@ def _contenders(
     return found
 
 
-def usable_params(
-    name: str, params: Params, problem: ConvProblem, backend: Backend = CPU
-) -> tuple[Algorithm, Params] | None:
+def usable_params(name: str, params: Params, problem: ConvProblem, backend: Backend = CPU) -> Choice | None:
     """The algorithm called ``name`` and its parameters, if they may compute the problem here and now; None otherwise.
 
     For choices that come from a file: name and parameters may be anything.
@@ -189,7 +194,7 @@ def usable_params(
     return found if fits else None
 
 
-def _able_params(name: str, params: Params, problem: ConvProblem, backend: Backend) -> tuple[Algorithm, Params] | None:
+def _able_params(name: str, params: Params, problem: ConvProblem, backend: Backend) -> Choice | None:
     """The algorithm called ``name`` and its parameters, if they can compute the problem on this machine."""
     try:
         algorithm = find_algorithm(late("fastconv._choose.tuning_record").current_name(name, backend.name), backend)
@@ -229,9 +234,11 @@ def tuned_record(problem: ConvProblem, threads: int, backend: Backend = CPU) -> 
     return content.find(problem.replace(epilogue=Epilogue()), threads) if found is None and problem.epilogue else found
 
 
-def _make_plan(problem: ConvProblem, algorithm: object, threads: int, params: Params | None, backend: Backend) -> Plan:
+def _make_plan(
+    problem: ConvProblem, algorithm: object, threads: int, params: Params | None, backend: Backend, effort: str
+) -> Plan:
     if algorithm == "auto":
-        return _choose(problem, threads, backend)
+        return _choose(problem, threads, backend, effort)
     try:
         forced = find_algorithm(algorithm, backend)
     except KeyError:
@@ -254,14 +261,22 @@ def _params_of_forced(algorithm: Algorithm, target: ConvProblem) -> Params:
     return min(algorithm.parameters(target), key=lambda params: algorithm.workspace(target, params, 1))
 
 
-def _choose(problem: ConvProblem, threads: int, backend: Backend) -> Plan:
-    deterministic = _config.get_deterministic()
-    record = None if deterministic or problem.is_empty else tuned_record(problem, threads, backend)
+def _choose(problem: ConvProblem, threads: int, backend: Backend, effort: str) -> Plan:
+    if _config.get_deterministic() or problem.is_empty:
+        return estimated_plan(problem, threads, backend)
+    if effort in ("measure", "exhaustive"):
+        late("fastconv._choose.first_sight").tune_unless_known(problem, threads, effort, backend)
+    record = tuned_record(problem, threads, backend)
     if record is not None:
         choice = usable_params(record.algorithm, record.params, problem, backend)
         if choice is not None:
             times = [(t.label(), t.seconds) for t in record.timings if t.seconds is not None]
             return bind(problem, *choice, threads, "tuned", times, backend)
+    if effort == "pinned":
+        raise no_choice(problem, threads, backend.name, record is not None)
+    bundled: Choice | None = late("fastconv._choose.bundled").choice(problem, threads, backend)
+    if bundled is not None:
+        return bind(problem, *bundled, threads, "bundled table", (), backend)
     return estimated_plan(problem, threads, backend)
 
 

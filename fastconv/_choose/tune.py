@@ -2,7 +2,8 @@
 
 Candidates are timed in turn, round after round, so that a slow moment of the machine meets all of them; their medians
 are compared; one that is clearly slower is dropped; the cost model's choice stays unless another is faster by more than
-the noise. After hwy::AutoTune (google/highway), which takes a robust mean where this takes the median.
+the noise, which is estimated from the samples. After hwy::AutoTune (google/highway), which takes a robust mean where
+this takes the median.
 
 Where kernels have to be compiled first, only the candidates that the cost model expects most of are: side by side,
 before anything is timed.
@@ -11,6 +12,7 @@ before anything is timed.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -24,8 +26,9 @@ from .._errors import UnusableAlgorithmError
 from .._plan import Plan
 from .._problem import ConvProblem, Epilogue
 from . import tuning_cache
+from .noise import needed_gain, noise
 from .sample import on_host, sample
-from .select import bind, candidates, forget_plans
+from .select import bind, candidates, forget_plans, usable_params
 from .tuning_record import Timing, TuningRecord
 
 
@@ -37,7 +40,8 @@ class Effort:
     min_seconds: float
     """Rounds go on for at least this long, so that those of a short problem do not all fall into one slow moment."""
     max_seconds: float
-    """Time for one problem; at least one run of every candidate that may win is made anyway."""
+    """Time for one problem; at least one run of every candidate that may win is made anyway, unless the caller's own
+    limit ends all measuring."""
     all_params: bool
 
 
@@ -48,7 +52,6 @@ EFFORTS = {
 MAX_ROUNDS = 100
 
 SKIP_RATIO = 20.0
-SKIP_ESTIMATE_RATIO = 50.0
 """A candidate whose estimate is this many times the best time so far, or the best estimate, is not run at all."""
 FIRST_DROP_RATIO = 3.0
 """A candidate that takes this many times the best time in its first two runs is not run again."""
@@ -57,8 +60,6 @@ LONG_RUN_SECONDS = 0.2
 DROP_RATIO = 1.25
 DROP_ROUNDS = 3
 """After so many rounds a candidate that was never below DROP_RATIO times the best median is dropped."""
-MIN_GAIN = 1.04
-"""How many times faster than the cost model's choice a candidate has to be to take its place."""
 CHECKED_MULTIPLY_ADDS = 1e7
 """Work of the definition that the check of a winner may take; it decides how many channels are checked."""
 
@@ -113,24 +114,32 @@ def tune(
 ) -> Iterator[Tuned]:
     """Measure and store the problems one by one; what is stored already comes as it is, unless ``remeasure``.
 
-    Every record is on disk before the next problem begins. Ends early, after ``time_limit`` seconds.
+    Every record is on disk before the next problem begins. Ends early, after ``time_limit`` seconds: then the problem
+    of which not every candidate was run is as if it had not begun.
     """
     deadline = None if time_limit is None else time.monotonic() + time_limit
     threads = backend.parallelism(threads)
     for problem in problems:
         known = tuning_cache.current(backend).content.find(problem, threads)
-        if known is not None and not remeasure and _is_enough(known.effort, effort):
+        if known is not None and not remeasure and _is_enough(known, effort, backend):
             yield Tuned(known, stored=True)
             continue
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             return
         with naming(problem):
-            record = tune_problem(problem, threads, effort, left, backend)
+            try:
+                record = tune_problem(problem, threads, effort, left, backend, is_strict=True)
+            except _TimeIsUpError:
+                return
         if record.seconds is not None:
             tuning_cache.current(backend).store([record])
             forget_plans()
         yield Tuned(record, stored=False)
+
+
+class _TimeIsUpError(Exception):
+    """The caller's time limit has passed before every candidate was run: there is nothing to choose from."""
 
 
 @contextlib.contextmanager
@@ -148,10 +157,11 @@ def tune_problem(
     effort: str = "measure",
     seconds: float | None = None,
     backend: Backend = CPU,
+    is_strict: bool = False,
 ) -> TuningRecord:
     """Choose the algorithm for one problem, by measuring unless ``effort`` is "estimate"; nothing is stored.
 
-    ``seconds`` shortens the time that the effort allows.
+    ``seconds`` shortens the time that the effort allows; if ``is_strict``, also before every candidate was run once.
     """
     if effort == "estimate":
         found = _candidates(problem, threads, True, backend)
@@ -166,10 +176,11 @@ def tune_problem(
     default = found[0]
     max_seconds = settings.max_seconds if seconds is None else min(seconds, settings.max_seconds)
     backend.load([candidate.plan for candidate in found if not _is_far(candidate, default)], operands)
-    deadline = time.monotonic() + max_seconds
-    _first_runs(found, operands, deadline)
+    start = time.monotonic()
+    deadline = start + max_seconds
+    _first_runs(found, operands, deadline, start + seconds if is_strict and seconds is not None else math.inf)
     contenders = [candidate for candidate in found if candidate.outcome == "measured"]
-    packed = _packed(contenders, bare, operands, threads)
+    packed = _packed(contenders, bare, operands, threads) if seconds is None or time.monotonic() < deadline else []
     _rounds(contenders, operands, settings, deadline)
     returned = _returned(found, contenders)
     if returned:
@@ -180,8 +191,10 @@ def tune_problem(
     return _record(problem, threads, effort, winner, found + packed, default)
 
 
-def _is_enough(stored: str, wanted: str) -> bool:
-    return stored == wanted or stored == "exhaustive" or wanted == "estimate"
+def _is_enough(known: TuningRecord, wanted: str, backend: Backend) -> bool:
+    """Whether a stored choice was measured as thoroughly as is wanted, and applies here and now."""
+    is_thorough = known.effort in (wanted, "exhaustive") or wanted == "estimate"
+    return is_thorough and usable_params(known.algorithm, known.params, known.problem, backend) is not None
 
 
 def _candidates(problem: ConvProblem, threads: int, all_params: bool, backend: Backend) -> list[_Candidate]:
@@ -215,7 +228,7 @@ def _measured(problem: ConvProblem, threads: int, effort: Effort, backend: Backe
 def _is_far(candidate: _Candidate, default: _Candidate) -> bool:
     """Whether its estimate leaves a candidate no hope, and it is not what gains are quoted against."""
     is_baseline = candidate.plan.algorithm.name == candidate.backend.baseline
-    return candidate.estimate > SKIP_ESTIMATE_RATIO * default.estimate and not is_baseline
+    return candidate.estimate > SKIP_RATIO * default.estimate and not is_baseline
 
 
 def _packed(contenders: list[_Candidate], problem: ConvProblem, operands: Operands, threads: int) -> list[_Candidate]:
@@ -233,18 +246,23 @@ def _packed(contenders: list[_Candidate], problem: ConvProblem, operands: Operan
     return found
 
 
-def _first_runs(found: list[_Candidate], operands: Operands, deadline: float) -> None:
-    """A warming run of each, and a first sample of those it leaves a chance; the baseline gets both in any case."""
+def _first_runs(found: list[_Candidate], operands: Operands, deadline: float, end: float) -> None:
+    """A warming run of each, and a first sample of those it leaves a chance; the baseline gets both in any case.
+
+    Behind ``deadline`` the warming run is the sample; at ``end`` everything ends.
+    """
     best: float | None = None
     least = found[0].estimate
     for candidate in found:
         if candidate.outcome == "skipped":
             continue
         is_baseline = candidate.plan.algorithm.name == candidate.backend.baseline
-        hopeless = best is not None and candidate.estimate > min(SKIP_RATIO * best, SKIP_ESTIMATE_RATIO * least)
+        hopeless = best is not None and candidate.estimate > SKIP_RATIO * min(best, least)
         if hopeless and not is_baseline:
             candidate.outcome = "skipped"
             continue
+        if time.monotonic() >= end:
+            raise _TimeIsUpError
         try:
             cold = candidate.run(operands)
         except MemoryError:
@@ -291,11 +309,14 @@ def _returned(found: list[_Candidate], contenders: list[_Candidate]) -> list[_Ca
 def _verified_winner(
     contenders: list[_Candidate], found: list[_Candidate], default: _Candidate, problem: ConvProblem
 ) -> _Candidate:
-    """The fastest whose result is right; the default where that is not faster by MIN_GAIN."""
+    """The fastest whose result is right; the default where that is not faster by what the noise asks for."""
     ranking = sorted(contenders, key=lambda candidate: candidate.seconds or 0.0)
-    if default in ranking and (default.seconds or 0.0) <= MIN_GAIN * (ranking[0].seconds or 0.0):
-        ranking.remove(default)
-        ranking.insert(0, default)
+    if default in ranking:
+        fewest = min(len(default.samples), len(ranking[0].samples))
+        gain = needed_gain(noise(candidate.samples for candidate in contenders), fewest)
+        if (default.seconds or 0.0) <= gain * (ranking[0].seconds or 0.0):
+            ranking.remove(default)
+            ranking.insert(0, default)
     # An algorithm that was not measured is still better than one that is wrong; the last is the definition itself.
     failed = "out of memory", "does not compile"
     rest = [candidate for candidate in found if candidate not in ranking and candidate.outcome not in failed]
@@ -338,4 +359,5 @@ def _record(
         time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         tuple(timings),
         winner.backend.name,
+        noise(candidate.samples for candidate in found),
     )

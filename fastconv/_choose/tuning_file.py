@@ -7,11 +7,11 @@ it under the lock, so that no update undoes another.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 try:
@@ -41,31 +41,81 @@ class LostLockError(RefusedError):
         super().__init__("lost its lock")
 
 
-@dataclass(frozen=True)
 class Lock:
-    """The right to replace the file, for as long as the lock's file is where it was taken."""
+    """The right to replace the file, for as long as the lock's file is where it was taken.
 
-    path: Path
-    descriptor: int
-    is_flock: bool
-    """Whether it is a lock on an open file, which ends with its process; otherwise the file's existence is the lock."""
+    It owns what it has opened from the start, so that ``release`` gives the lock back whenever Ctrl-C came.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._locked, self._created = path.with_name(path.name + ".lock"), path.with_name(path.name + ".locked")
+        self._file: io.FileIO | None = None
+        self._is_flock = True
+        """Whether it is a lock on an open file, which ends with its process; otherwise the file's existence is the
+        lock."""
+
+    def try_take(self) -> bool:
+        """Take it, unless another process holds it; whether it is held now.
+
+        By locking an open file, or by creating another one on file systems without locks; which it is depends on the
+        file system alone.
+        """
+        if fcntl is None:
+            return self._try_create()
+        self._is_flock = True
+        file = self._open(self._locked, os.O_CREAT)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._close()
+            return not isinstance(error, BlockingIOError) and self._try_create()
+        if not self.is_held():
+            self.release()
+        return self.is_held()
+
+    def _try_create(self) -> bool:
+        self._is_flock = False
+        with contextlib.suppress(FileExistsError):
+            self._open(self._created, os.O_CREAT | os.O_EXCL)
+        return self._file is not None
+
+    def _open(self, path: Path, flags: int) -> io.FileIO:
+        flags |= os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._file = io.FileIO(path, "r+", opener=lambda name, _: os.open(name, flags, 0o600))
+        return self._file
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = None
 
     def is_held(self) -> bool:
-        """Whether nobody has removed the lock's file, so that another process could take the lock."""
+        """Whether it was taken, and nobody has removed the lock's file since, so that another could take the lock."""
+        if self._file is None:
+            return False
         try:
-            there, here = os.stat(self.path, follow_symlinks=False), os.fstat(self.descriptor)
+            there = os.stat(self._locked if self._is_flock else self._created, follow_symlinks=False)
+            here = os.fstat(self._file.fileno())
         except OSError:
             return False
         return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
     def release(self) -> None:
-        """Give the lock back."""
-        if self.is_flock:
+        """Give the lock back, if it was taken."""
+        if self._is_flock and self._file is not None:
             # Not left to close: a child forked meanwhile has the descriptor, too.
-            fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+            fcntl.flock(self._file, fcntl.LOCK_UN)
         elif self.is_held():
-            self.path.unlink(missing_ok=True)
-        os.close(self.descriptor)
+            self._created.unlink(missing_ok=True)
+        self._close()
+
+    def break_created(self) -> None:
+        """Remove the lock that a file's existence is, of a process that died; one that slept finds it lost."""
+        self._created.unlink(missing_ok=True)
+
+    def stamp(self) -> tuple[int, int] | None:
+        """What changes whenever a lock that is a file's existence is taken; None while it is not."""
+        return _stamp(self._created)
 
 
 def read(path: Path) -> str | None:
@@ -108,9 +158,9 @@ def replace(path: Path, text: str, lock: Lock) -> None:
     if path.is_symlink():
         raise RefusedError("is a symbolic link")
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with open(temporary, "w", encoding="utf-8", opener=lambda name, _: os.open(name, flags, 0o600)) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -142,8 +192,9 @@ def locked(path: Path, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> Itera
         If the directory is removed meanwhile.
     """
     _clear_stale(path)
-    lock = _lock(path, patience_seconds)
+    lock = Lock(path)
     try:
+        _wait_for(lock, path, patience_seconds)
         yield lock
     except FileNotFoundError as error:
         if not lock.is_held():
@@ -153,53 +204,23 @@ def locked(path: Path, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> Itera
         lock.release()
 
 
-def _lock(path: Path, patience_seconds: float) -> Lock:
-    """The lock, as soon as it is free; while others replace the file, that is only a matter of time."""
-    created = path.with_name(path.name + ".locked")
+def _wait_for(lock: Lock, path: Path, patience_seconds: float) -> None:
+    """Take the lock as soon as it is free; while others replace the file, that is only a matter of time."""
     pause, longest_pause = RETRY_SECONDS
-    last, looked, waited = (_stamp(path), _stamp(created)), time.monotonic(), 0.0
+    last, looked, waited = (_stamp(path), lock.stamp()), time.monotonic(), 0.0
     while True:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = _try_lock(path.with_name(path.name + ".lock"), created)
-        if lock is not None:
-            return lock
-        stamps, now = (_stamp(path), _stamp(created)), time.monotonic()
+        if lock.try_take():
+            return
+        stamps, now = (_stamp(path), lock.stamp()), time.monotonic()
         waited = waited + min(now - looked, LONGEST_LOOK_SECONDS) if stamps == last else 0.0
         last, looked = stamps, now
         if waited > patience_seconds:
             if stamps[1] is None:
                 raise RefusedError("another process keeps it locked")
-            # A process that died holding a lock of this kind cannot give it back; one that slept finds it lost.
-            created.unlink(missing_ok=True)
+            lock.break_created()
         time.sleep(pause)
         pause = min(2 * pause, longest_pause)
-
-
-def _try_lock(name: Path, created: Path) -> Lock | None:
-    """The lock, unless another process holds it: on the open file ``name``, or by creating ``created``.
-
-    The latter is for file systems without locks; which it is depends on the file system alone.
-    """
-    if fcntl is None:
-        return _try_create(created)
-    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        return None if isinstance(error, BlockingIOError) else _try_create(created)
-    lock = Lock(name, descriptor, is_flock=True)
-    if lock.is_held():
-        return lock
-    lock.release()
-    return None
-
-
-def _try_create(name: Path) -> Lock | None:
-    try:
-        return Lock(name, os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), is_flock=False)
-    except FileExistsError:
-        return None
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -134,6 +134,8 @@ class TuningRecord:
     timings: tuple[Timing, ...]
     backend: str = CPU.name
     """The name of the one that was measured."""
+    noise: float | None = None
+    """Robust standard deviation of one sample over its median: how restless the machine was; None: not known."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -176,6 +178,8 @@ class TuningRecord:
             "measured_at": self.measured_at,
             "timings": [timing.to_json() for timing in self.timings],
         }
+        if self.noise is not None:
+            plain["noise"] = self.noise
         return plain if self.backend == CPU.name else {**plain, "backend": self.backend}
 
     @classmethod
@@ -200,6 +204,7 @@ class TuningRecord:
                 and len(listed) <= MAX_TIMINGS
                 and 1 <= threads < 2**31
                 and value.get("backend", CPU.name) in BACKENDS
+                and (value.get("noise") is None or is_seconds(value["noise"]))
             ):
                 kind = value.get("backend", CPU.name)
                 timings = tuple(Timing.from_json(entry, kind) for entry in listed)
@@ -220,6 +225,7 @@ class TuningRecord:
                     measured_at,
                     timings,  # type: ignore[arg-type]
                     kind,
+                    value.get("noise"),
                 )
         return None
 
@@ -227,6 +233,11 @@ class TuningRecord:
 def is_seconds(value: object) -> bool:
     """Whether ``value`` is a number of seconds that a measurement can take."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= LONGEST_SECONDS
+
+
+def is_choice(name: object, params: object) -> bool:
+    """Whether these can be the name of an algorithm and its parameters."""
+    return _is_word(name) and isinstance(params, dict) and _are_params(params)
 
 
 def _is_word(value: object) -> bool:

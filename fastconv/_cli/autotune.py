@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from .._backend import Backend
 from .._choose import calibration, tune, tuning_cache
 from .._choose.explain import machine_text
+from .._choose.noise import noise_text
 from .._choose.select import forget_plans
 from .._choose.tuning_record import EFFORTS
 from .._normalize import tuning as normalize
@@ -75,6 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     if any(record.seconds is not None for record in results.records.values()):
         output.say("")
         summary.say_summary(summary.totals(jobs, results.records, results.peer), backend.baseline)
+    if said := noise_text(results.records.values()):
+        output.say(said)
     return options.saved_status(backend)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from .._arrays import as_array, dtype_name
 from .._backend import BACKENDS, backend_of
-from .._config import get_precision
+from .._config import TUNING, get_precision
 from .._errors import bad_type, bad_value, unfit
 from .._plan import Immutable
 from .._problem import DIRECTIONS, ConvProblem, Direction
@@ -23,7 +23,6 @@ from .settings import Described, Settings, describe
 RANKS = {"1d": 1, "2d": 2, "3d": 3}
 FAMILIES = {"conv": Settings(), "conv_transpose": Settings(transposed=True), "depthwise_conv": Settings(depthwise=True)}
 FUNCTIONS = tuple(family + rank for family in FAMILIES for rank in RANKS)
-EFFORTS = ("estimate", "measure", "exhaustive")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +78,7 @@ def signature(
     """Check what is to be planned; in ``settings``, those that not every function has may be None."""
     if not isinstance(function, str) or function not in FUNCTIONS:
         raise bad_value("function", function, ", ".join(FUNCTIONS))
-    words_of = {"direction": (direction, DIRECTIONS), "effort": (effort, EFFORTS), "backend": (backend, BACKENDS)}
+    words_of = {"direction": (direction, DIRECTIONS), "effort": (effort, TUNING), "backend": (backend, BACKENDS)}
     for argument, (value, words) in words_of.items():
         if not isinstance(value, str) or value not in words:
             raise bad_value(argument, value, ", ".join(words))

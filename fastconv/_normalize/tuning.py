@@ -16,6 +16,7 @@ from .. import _config, suites
 from .._backend import BACKENDS, CPU, Backend, find_backend
 from .._choose import tuning_cache
 from .._choose import tuning_file as files
+from .._choose.sample import ITEM_BYTES, array_bytes
 from .._choose.tuning_record import EFFORTS
 from .._errors import ProblemTextError, bad_type, bad_value, unfit
 from .._problem import DTYPES, LAYOUTS, ConvProblem
@@ -24,7 +25,6 @@ from .arguments import MAX_BYTES
 
 MAX_SIZE = 2**62
 """Sizes are below this, as for the arguments of a call."""
-ITEM_BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "complex64": 8, "complex128": 16, "int8": 2}
 MAX_ITEM_BYTES = max(ITEM_BYTES.values())
 
 PROBLEM_EXAMPLE = "forward 8x64x56x56 128x64x3x3 s2 p1 float32"
@@ -127,12 +127,6 @@ def check_memory(jobs: Iterable[Job], backend: Backend = CPU) -> None:
         if needed > memory_bytes:
             fact = f"{job.problem}, whose arrays take {_gib(needed)}"
             raise unfit("problem", fact, f"what fits in the {_gib(memory_bytes)} of this machine")
-
-
-def array_bytes(problem: ConvProblem) -> int:
-    """Size of the problem's three arrays."""
-    shapes = problem.input_shape, problem.weight_shape, problem.output_shape
-    return sum(math.prod(shape) for shape in shapes) * ITEM_BYTES[problem.dtype]
 
 
 def _gib(size: int) -> str:

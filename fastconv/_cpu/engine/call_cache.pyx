@@ -12,11 +12,12 @@ from .compiled_call cimport MAX_ARRAYS, CompiledCall, pin, pins_t, unpin
 from .runtime cimport thread_limit
 
 cdef object _ndarray = np.ndarray
-cdef object _threads, _precision, _threads_own, _precision_own
-cdef dict _process, _threads_blocks, _precision_blocks
-_threads, _precision, _process = _config.call_settings()
+cdef object _threads, _precision, _tuning, _threads_own, _precision_own, _tuning_own
+cdef dict _process, _threads_blocks, _precision_blocks, _tuning_blocks
+_threads, _precision, _tuning, _process = _config.call_settings()
 _threads_own, _threads_blocks = _threads.own, _threads.blocks
 _precision_own, _precision_blocks = _precision.own, _precision.blocks
+_tuning_own, _tuning_blocks = _tuning.own, _tuning.blocks
 
 # Values that are equal but not the same argument: True == 1 == 1.0. An int stands for itself.
 cdef object _TRUE = object(), _FALSE = object(), _FLOAT = object(), _LIST = object()
@@ -93,7 +94,7 @@ cdef class Dispatcher:
 cdef tuple _settings():
     """All that a call depends on besides its arguments."""
     return (_value(_threads, _threads_own, _threads_blocks), _value(_precision, _precision_own, _precision_blocks),
-            thread_limit(), PyList_AsTuple(PyDict_Values(_process)))
+            _value(_tuning, _tuning_own, _tuning_blocks), thread_limit(), PyList_AsTuple(PyDict_Values(_process)))
 
 
 cdef object _value(object scoped, object own, dict blocks):
