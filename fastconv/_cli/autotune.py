@@ -73,11 +73,11 @@ def run(arguments: argparse.Namespace) -> int:
             report.write_json(arguments.json, jobs, results.records, backend, results.peer)
         if arguments.plot and results.records:
             plot.draw(arguments.plot, jobs, results.records, results.peer, backend)
+    if said := noise_text(results.records.values()):
+        output.say(said)
     if any(record.seconds is not None for record in results.records.values()):
         output.say("")
         summary.say_summary(summary.totals(jobs, results.records, results.peer), backend.baseline)
-    if said := noise_text(results.records.values()):
-        output.say(said)
     return options.saved_status(backend)
 
 
