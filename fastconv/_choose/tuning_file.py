@@ -195,11 +195,12 @@ def locked(path: Path, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> Itera
     lock = Lock(path)
     try:
         _wait_for(lock, path, patience_seconds)
-        yield lock
-    except FileNotFoundError as error:
-        if not lock.is_held():
-            raise LostLockError from error
-        raise
+        try:
+            yield lock
+        except FileNotFoundError as error:
+            if not lock.is_held():
+                raise LostLockError from error
+            raise
     finally:
         lock.release()
 
