@@ -94,6 +94,7 @@ def _bound(rows: Sequence[Measured], machine: Machine) -> Coefficients:
     found = _balanced(matrix, np.ones(len(rows)))
     kept = (matrix * found).max(axis=0) >= MIN_SHARE
     share = float(np.quantile(1 / np.maximum((matrix * kept) @ found, 1e-9), OUTLIERS))
+    share *= max(1 - 2 / math.sqrt(len(rows)), 0.5)  # the fewer rows, the less is known of others
     pairs = zip(GENERAL, found, kept, strict=True)
     return {name: float(f"{min(share, 1) * weight:.4g}") for name, weight, keep in pairs if keep}
 
