@@ -119,7 +119,9 @@ template <int V> static __device__ __forceinline__ void fc_widen_bits(const fc_b
 
 template <int V> static __device__ __forceinline__ void fc_load(const fc_element *from, fc_sum (&to)[V]) {
     static_assert(V * sizeof(fc_element) <= 16 && (V & (V - 1)) == 0, "vectors of up to 16 bytes");
-    fc_widen_bits<V>(*reinterpret_cast<const fc_bits<V> *>(from), to);
+    fc_bits<V> bits;
+    bits.x = *reinterpret_cast<const decltype(bits.x) *>(from);
+    fc_widen_bits<V>(bits, to);
 }
 
 // Zeros where it is not there. The conversions stand outside of the condition, so that the load alone depends on it: a
@@ -128,7 +130,7 @@ template <int V>
 static __device__ __forceinline__ void fc_load_if(bool there, const fc_element *from, fc_sum (&to)[V]) {
     static_assert(V * sizeof(fc_element) <= 16 && (V & (V - 1)) == 0, "vectors of up to 16 bytes");
     fc_bits<V> bits = {};
-    if (there) bits = *reinterpret_cast<const fc_bits<V> *>(from);
+    if (there) bits.x = *reinterpret_cast<const decltype(bits.x) *>(from);
     fc_widen_bits<V>(bits, to);
 }
 
