@@ -93,6 +93,12 @@ def cp(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 
 @pytest.fixture(autouse=True)
+def _lines_of_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command prints for no terminal, whatever width workers of pytest-xdist are told."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def _threads_for_small_problems(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests' small problems run on as many threads as they ask for."""
     from fastconv._choose import select

@@ -283,7 +283,7 @@ def test_output_in_ascii_shows_other_characters_escaped(tmp_path):
 
 
 def test_interrupt_is_one_line_and_status_130(run, monkeypatch):
-    def interrupted(*arguments):
+    def interrupted(*arguments, **settings):
         raise KeyboardInterrupt
 
     assert run("autotune", PROBLEM, "--threads", "1")[0] == 0
