@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from fastconv import ConvProblem
-from fastconv._algorithm import Algorithm, Params
+from fastconv._algorithm import Algorithm, Operands, Params
 from fastconv._backend import CPU
 from fastconv._choose.sample import sample
 from fastconv._choose.select import bind, candidates
@@ -54,13 +54,13 @@ def _timed(
     problem: ConvProblem,
     chosen: list[tuple[Algorithm, Params]],
     threads: int,
-    operands: object,
+    operands: Operands,
     best: float | None = None,
 ) -> list[Measured]:
     entrants: list[tuple[Algorithm, Params, Entrant]] = []
     for algorithm, params in chosen:
         plan = bind(problem, algorithm, params, threads, "forced")
-        entrant = Entrant(CPU.repeated(plan, operands))  # type: ignore[arg-type]
+        entrant = Entrant(CPU.repeated(plan, operands))
         entrant.first_seconds = _first_seconds(entrant, None if best is None else max(PATIENCE_SECONDS, SLOW * best))
         entrants.append((algorithm, params, entrant))
         best = min(entrant.first_seconds, best or entrant.first_seconds)

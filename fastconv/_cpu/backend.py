@@ -43,7 +43,8 @@ baseline = "im2col"
 max_candidates: int | None = None
 timer = timing
 algorithms = ALGORITHMS
-default_machine = model.machine()
+default_machine: Machine
+"""Constants of the machine of the fit; read when they are first asked for."""
 target = lowering.target
 lowering_seconds = lowering.seconds
 level = runtime.isa
@@ -70,9 +71,15 @@ def current_device() -> int:
     return 0
 
 
+def __getattr__(name: str) -> Machine:
+    if name == "default_machine":
+        return model.machine()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def machine_here(measured: Machine | None) -> Machine:
     """Constants of the cost models: measured ones, or those of the machine of the fit."""
-    return measured or default_machine
+    return measured or model.machine()
 
 
 def memory_bytes() -> int:

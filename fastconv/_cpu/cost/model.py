@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping
-from importlib import resources
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,7 +52,9 @@ class _Weights(NamedTuple):
 @functools.cache
 def level() -> Mapping[str, Any]:
     """The file of the ISA level in use: "machine", "loops" and "bounds" by name and direction; {} if there is none."""
-    file = resources.files(__package__).joinpath(f"{runtime.isa()}.json")
+    import json  # not while fastconv is imported
+
+    file = Path(__file__).with_name(f"{runtime.isa()}.json")
     return json.loads(file.read_text()) if file.is_file() else {}  # type: ignore[no-any-return]
 
 
