@@ -74,8 +74,6 @@ class Backend(Protocol):
     timer: Timer
     algorithms: tuple[Algorithm, ...]
     """In the order in which ties are broken; the last one accepts every problem."""
-    default_machine: Machine
-    """Constants of the cost models where a choice must not depend on the machine at hand."""
 
     def missing(self) -> str | None:
         """What this machine lacks to compute anything at all, as a message; None: nothing."""
@@ -85,6 +83,9 @@ class Backend(Protocol):
 
     def current_device(self) -> int:
         """The number of the device that computes now; there is one CPU."""
+
+    def default_machine(self) -> Machine:
+        """Constants of the cost models where a choice must not depend on the machine at hand."""
 
     def machine_here(self, measured: Machine | None) -> Machine:
         """Constants of the cost models: measured ones, or those that are known of the machine at hand."""

@@ -61,7 +61,7 @@ def test_estimates_are_positive_and_finite(direction):
         problem = forward.replace(direction=direction)
         for algorithm, params, seconds in select.candidates(problem, 1, all_params=True):
             assert 0 < seconds < math.inf, (problem, algorithm.name, params)
-            assert algorithm.cost(problem, params, 2, CPU.default_machine) > 0
+            assert algorithm.cost(problem, params, 2, CPU.default_machine()) > 0
 
 
 def test_bounds_hardly_ever_change_the_choice():
@@ -80,7 +80,7 @@ def test_bounds_rule_most_algorithms_out():
 
 
 def test_estimates_scale_with_the_machine():
-    machine = CPU.default_machine
+    machine = CPU.default_machine()
     slower = type(machine)(
         {dtype: rate / 2 for dtype, rate in machine.multiply_adds_per_second.items()},
         machine.bytes_per_second / 2,
@@ -103,7 +103,7 @@ def synthetic(problems: list[ConvProblem], loop_seconds: float) -> list[Measured
     rows = []
     for problem in problems:
         for algorithm in ("direct", "im2col"):
-            units = model.Units.of(CPU.default_machine, problem.dtype)
+            units = model.Units.of(CPU.default_machine(), problem.dtype)
             seconds = 3 * units.product * counts.count(problem, "products") + loop_seconds
             seconds *= 1.5 if algorithm == "im2col" else 1
             params = {"lanes": "width"} if algorithm == "direct" else {}
@@ -113,13 +113,13 @@ def synthetic(problems: list[ConvProblem], loop_seconds: float) -> list[Measured
 
 def test_fit_finds_what_times_were_made_of():
     rows = synthetic(realistic(6, 60), 5e-6)
-    fits = fit.fitted(rows, CPU.default_machine)
+    fits = fit.fitted(rows, CPU.default_machine())
     assert {loop for loop, _ in fits} == {"direct width", "im2col"}
     assert all(found.deviation < 0.02 for found in fits.values())
-    for (algorithm, direction), bound in fit.bounds(rows, CPU.default_machine).items():
+    for (algorithm, direction), bound in fit.bounds(rows, CPU.default_machine()).items():
         of_it = [row for row in rows if (row.algorithm, row.problem.direction) == (algorithm, direction)]
         for row in of_it:
-            units = model.Units.of(CPU.default_machine, row.problem.dtype)
+            units = model.Units.of(CPU.default_machine(), row.problem.dtype)
             least = sum(weight * counts.count(row.problem, name) * units.per(name) for name, weight in bound.items())
             assert least <= 1.01 * row.seconds
 
@@ -152,7 +152,7 @@ def test_fit_writes_what_the_library_reads(tmp_path, monkeypatch, capsys):
     assert "regret on 5 other problems: median 1.00" in capsys.readouterr().out
     written = json.loads((tmp_path / f"{runtime.isa()}.json").read_text())
     assert set(written["loops"]) == {"direct width", "im2col"}
-    assert type(CPU.default_machine).of(written["machine"]) == CPU.default_machine
+    assert type(CPU.default_machine()).of(written["machine"]) == CPU.default_machine()
 
 
 def test_fit_without_measurements_says_how_to_get_them(tmp_path, monkeypatch, capsys):

@@ -110,7 +110,7 @@ def test_calibration(gpu: ArrayModule, monkeypatch: pytest.MonkeyPatch) -> None:
     assert select.machine(backend).bytes_per_second == machine.bytes_per_second
     assert select.machine() != machine
     fastconv.set_deterministic(True)
-    assert select.machine(backend) == backend.default_machine
+    assert select.machine(backend) == backend.default_machine()
     fastconv.set_deterministic(False)
     with gpu.module.cuda.Device(1):
         assert select.machine(backend) == backend.machine_here(None)

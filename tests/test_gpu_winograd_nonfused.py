@@ -164,7 +164,7 @@ def test_planning_does_not_build_all_slices(gpu: ArrayModule) -> None:
     build = transforms.Builder(Operation.contiguous(huge), 4, 2**22)
     assert len(build.slices) > 10_000
     assert len(build.build(slices=1)) == 5
-    assert NONFUSED.cost(huge, {"tile_size": 4, "slice_bytes": 2**22}, 1, find_backend("gpu").default_machine) > 0.1
+    assert NONFUSED.cost(huge, {"tile_size": 4, "slice_bytes": 2**22}, 1, find_backend("gpu").default_machine()) > 0.1
 
 
 @needs_nvrtc

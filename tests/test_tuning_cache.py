@@ -75,13 +75,13 @@ def test_choice_without_epilogue_serves_the_problem_with_one():
 
 def test_deterministic_mode_ignores_measurements():
     tuning_cache.current().store([record()])
-    machine = dataclasses.replace(backend.default_machine, bytes_per_second=1e8)
+    machine = dataclasses.replace(backend.default_machine(), bytes_per_second=1e8)
     tuning_cache.current().store_machine(machine)
     assert select.machine() == machine
     fastconv.set_deterministic(True)
     try:
         assert select.plan_for(PROBLEM, threads=1).reason == "cost model"
-        assert select.machine() == backend.default_machine
+        assert select.machine() == backend.default_machine()
     finally:
         fastconv.set_deterministic(False)
     assert select.plan_for(PROBLEM, threads=1).reason == "tuned"
@@ -109,7 +109,7 @@ def test_deterministic_choice_is_that_of_one_thread():
 
 
 def test_machine_constants_come_back():
-    machine = dataclasses.replace(backend.default_machine, bytes_per_second=3e9)
+    machine = dataclasses.replace(backend.default_machine(), bytes_per_second=3e9)
     tuning_cache.current().store_machine(machine)
     tuning_cache.current().store([record()])
     reread()

@@ -29,7 +29,7 @@ from tuning_cases import computes, forget_memory, record, reread, stored_text, w
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
-DEFAULTS = dataclasses.asdict(backend.default_machine)
+DEFAULTS = dataclasses.asdict(backend.default_machine())
 
 
 # The constants of the cost models.
@@ -51,10 +51,10 @@ def test_ranges_are_those_of_the_constants_and_a_thousand_times_the_defaults_is_
     assert list(PLAUSIBLE) == [field.name for field in dataclasses.fields(Machine)]
     for factor in (1e-3, 1.0, 1e3):
         constants = {name: value * factor for name, value in DEFAULTS.items() if isinstance(value, float)}
-        rates = {dtype: rate * factor for dtype, rate in backend.default_machine.multiply_adds_per_second.items()}
+        rates = {dtype: rate * factor for dtype, rate in backend.default_machine().multiply_adds_per_second.items()}
         assert (
             Machine.of({"multiply_adds_per_second": rates, **constants}).bytes_per_second
-            == backend.default_machine.bytes_per_second * factor
+            == backend.default_machine().bytes_per_second * factor
         )
     for machine in CORNERS:
         assert Machine.of(dataclasses.asdict(machine)) == machine
@@ -96,7 +96,7 @@ def test_implausible_constants_are_ignored_with_one_warning(name, value):
     assert "the default constants of the cost models are used" in message
     assert len(message) < 500
     assert message.isprintable()
-    assert select.machine() == backend.default_machine
+    assert select.machine() == backend.default_machine()
     assert select.plan_for(record().problem, threads=1).reason == "tuned"
 
 
@@ -116,7 +116,7 @@ def test_implausible_constants_of_an_imported_file_are_warned_of(tmp_path):
     with pytest.warns(RuntimeWarning, match="bytes_per_second is 5e-324") as warned:
         assert tuning.import_tuning(str(file)) == 1
     assert len(warned) == 1
-    assert select.machine() == backend.default_machine
+    assert select.machine() == backend.default_machine()
 
 
 def test_calibration_that_measures_nonsense_is_refused(monkeypatch, capsys):
@@ -182,7 +182,7 @@ CALLS = _calls()
 def _good_file(seed: int) -> str:
     """A file that knows every problem of the calls, each by one of the algorithms that compute it."""
     rng, content = random.Random(seed), tuning_cache.Content(fingerprint.fingerprint())
-    content.machine = rng.choice([None, backend.default_machine, *CORNERS])
+    content.machine = rng.choice([None, backend.default_machine(), *CORNERS])
     for problem, _ in CALLS:
         able = [a for a in backend.algorithms if a.supports(problem) and select.admitted(a, problem)]
         algorithm = rng.choice(able)

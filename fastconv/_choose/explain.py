@@ -153,7 +153,7 @@ def explanation(problem: ConvProblem, threads: int | None = None, backend: Backe
     """
     asked, missing = backend.parallelism(_config.thread_count(threads)), backend.missing()
     if missing is not None:
-        constants = backend.default_machine
+        constants = backend.default_machine()
         plan = estimated_plan(problem, asked, backend, constants)
         return Explanation(plan, _all_considered(plan, None, constants), None, constants, False, "", missing)
     plan, constants = plan_for(problem, threads=threads, backend=backend, effort="estimate"), machine(backend)

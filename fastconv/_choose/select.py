@@ -50,7 +50,7 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 def machine(backend: Backend = CPU) -> Machine:
     """Constants of the cost models: those of the machine at hand, unless the choice must not depend on it."""
     if _config.get_deterministic():
-        return backend.default_machine
+        return backend.default_machine()
     return backend.machine_here(_stored(backend).machine)
 
 

@@ -43,8 +43,7 @@ baseline = "im2col"
 max_candidates: int | None = None
 timer = timing
 algorithms = ALGORITHMS
-default_machine: Machine
-"""Constants of the machine of the fit; read when they are first asked for."""
+default_machine = model.machine
 target = lowering.target
 lowering_seconds = lowering.seconds
 level = runtime.isa
@@ -69,12 +68,6 @@ def missing() -> None:
 def current_device() -> int:
     """0: there is one."""
     return 0
-
-
-def __getattr__(name: str) -> Machine:
-    if name == "default_machine":
-        return model.machine()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def machine_here(measured: Machine | None) -> Machine:

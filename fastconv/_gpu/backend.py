@@ -37,7 +37,6 @@ timer = timing
 calibrate = calibration.calibrate
 missing = device.missing
 algorithms = ALGORITHMS
-default_machine: Machine = LARGE
 prepare = prepare_convolution
 pooling: Any = pooling_algorithm
 unfolding = Unfolding
@@ -65,9 +64,14 @@ def memory_bytes() -> int:
     return device.current().memory_bytes
 
 
+def default_machine() -> Machine:
+    """The constants of a large device."""
+    return LARGE
+
+
 def machine_here(measured: Machine | None) -> Machine:
     """The constants of the current device, or of the default one where there is none."""
-    return default_machine if device.missing() is not None else of_device(device.current(), measured)
+    return LARGE if device.missing() is not None else of_device(device.current(), measured)
 
 
 def runs_on(threads: int) -> str:
