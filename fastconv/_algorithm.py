@@ -179,6 +179,10 @@ class Algorithm:
                 return params
         return None
 
+    def fitting_like(self, problem: ConvProblem, params: Params, limit_bytes: int) -> Params | None:
+        """The same where a problem of other sizes takes ``params``: those, if they fit here too."""
+        return self.fitting(problem, limit_bytes)
+
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """Estimated seconds."""
         raise NotImplementedError

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
+from ._once import once
 from ._problem import ConvProblem, Sizes
 
 
@@ -33,8 +33,7 @@ class Phase(NamedTuple):
     first_tap: int
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """One axis of a problem, as its correlations read it: whatever the direction, from the source to the result."""
 
     size: int
@@ -128,52 +127,61 @@ class Correlation:
         is_gradient = problem.direction == "backward_weight"
         return Correlation(problem.batch, problem.groups, channels, filters, axes, is_gradient)
 
-    @functools.cached_property
+    @once
     def phases(self) -> Sizes:
         """Stride phases of each axis."""
-        return _three(axis.phases for axis in self.axes)
+        d, h, w = self.axes
+        return d.phases, h.phases, w.phases
 
-    @functools.cached_property
+    @once
     def pixels(self) -> Sizes:
         """Sizes of the largest phase."""
-        return _three(axis.pixels for axis in self.axes)
+        d, h, w = self.axes
+        return d.pixels, h.pixels, w.pixels
 
-    @functools.cached_property
+    @once
     def taps(self) -> Sizes:
         """The most taps that a phase has on each axis."""
-        return _three(axis.taps for axis in self.axes)
+        d, h, w = self.axes
+        return d.taps, h.taps, w.taps
 
-    @functools.cached_property
+    @once
     def step(self) -> Sizes:
         """Elements of the source from one pixel to the next."""
-        return _three(axis.step for axis in self.axes)
+        d, h, w = self.axes
+        return d.step, h.step, w.step
 
-    @functools.cached_property
+    @once
     def distance(self) -> Sizes:
         """Elements of the source between taps that are neighbours; 1 where there is but one tap."""
-        return _three(1 if axis.taps == 1 else abs(axis.delta) for axis in self.axes)
+        d, h, w = (1 if axis.taps == 1 else abs(axis.delta) for axis in self.axes)
+        return d, h, w
 
-    @functools.cached_property
+    @once
     def spacing(self) -> Sizes:
         """Pixels of an axis that are so far apart read elements of the source that are neighbours of a class: those at
         multiples of ``distance``."""
-        return _three(d // math.gcd(s, d) for s, d in zip(self.step, self.distance, strict=True))
+        return _each_by_shared(self.distance, self.step)
 
-    @functools.cached_property
+    @once
     def advance(self) -> Sizes:
         """Taps from one such pixel to the next."""
-        return _three(s // math.gcd(s, d) for s, d in zip(self.step, self.distance, strict=True))
+        return _each_by_shared(self.step, self.distance)
 
-    @functools.cached_property
+    @once
     def origin(self) -> Sizes:
         """The first elements of the source that the first pixels read."""
-        return _three(axis.origin for axis in self.axes)
+        d, h, w = self.axes
+        return d.origin, h.origin, w.origin
 
-    @functools.cached_property
+    @once
     def reach(self) -> Sizes:
         """From ``origin`` to the last elements that the first pixels read."""
-        return _three(axis.reach for axis in self.axes)
+        d, h, w = self.axes
+        return d.reach, h.reach, w.reach
 
 
-def _three(values: Iterable[int]) -> Sizes:
-    return cast(Sizes, tuple(values))
+def _each_by_shared(sizes: Sizes, others: Sizes) -> Sizes:
+    """Sizes over what they share with the others."""
+    d, h, w = (size // math.gcd(size, other) for size, other in zip(sizes, others, strict=True))
+    return d, h, w

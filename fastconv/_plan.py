@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Self
 
 from ._algorithm import Algorithm, Params
 from ._late import late
+from ._once import once
 from ._problem import ConvProblem
 
 
@@ -47,7 +47,7 @@ class Plan(Immutable):
         """The problem that the algorithm computes."""
         return self.lowered or self.problem
 
-    @cached_property
+    @once
     def kernel(self) -> object | None:
         """The algorithm's compiled kernel for the problem that it computes, if it has one."""
         return None if self.problem.is_empty else self.algorithm.bind(self.target, self.params)

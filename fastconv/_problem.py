@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import contextlib
 import math
+import operator
 import re
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, fields
 from typing import Any, Literal, cast
 
 import numpy as np
 
 from ._errors import ProblemTextError
+from ._once import once
 
 Direction = Literal["forward", "backward_input", "backward_weight"]
 Layout = Literal["channels_first", "channels_last"]
@@ -125,15 +126,15 @@ class ConvProblem:
     def __hash__(self) -> int:
         return self._hash
 
-    @cached_property
+    @once
     def _hash(self) -> int:
-        return hash(tuple(self.__getstate__().values()))
+        return hash(_fields_of(self))
 
     def __getstate__(self) -> dict[str, object]:
         """The fields, without what was worked out from them: hashes of strings differ from process to process."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return dict(zip(FIELDS, _fields_of(self), strict=True))
 
-    @cached_property
+    @once
     def output_size(self) -> Sizes:
         """Spatial sizes of the forward output; 0 where the kernel is larger than the padded input."""
         sizes = []
@@ -207,7 +208,8 @@ class ConvProblem:
 
     def replace(self, **changes: object) -> ConvProblem:
         """The same problem with some fields changed."""
-        return replace(self, **changes)  # type: ignore[arg-type]
+        given = dict(zip(FIELDS, _fields_of(self), strict=True), **changes)
+        return ConvProblem(**given)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
         rank = self._text_rank()
@@ -251,6 +253,10 @@ class ConvProblem:
     def parse(cls, text: str) -> ConvProblem:
         """The problem that ``text`` names; ValueError where it names none, which says what in it does not fit."""
         return cls(**_Reader(text).fields())
+
+
+FIELDS = tuple(field.name for field in fields(ConvProblem))
+_fields_of = operator.attrgetter(*FIELDS)
 
 
 class _Reader:

@@ -26,6 +26,7 @@ LAYERS = (
     (
         "_errors",
         "_late",
+        "_once",
         "_scoped",
         "_version",
         "_docs",

@@ -97,6 +97,7 @@ def test_no_home_directory(monkeypatch):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "home", no_home)
+    tuning_cache._user_directory.cache_clear()
     reread()
     assert tuning_cache.current().path is None
     with pytest.warns(RuntimeWarning, match="no home directory"):

@@ -17,6 +17,7 @@ from .._errors import bad_value, no_choice
 from .._late import late
 from .._plan import Plan
 from .._problem import ConvProblem, Epilogue
+from . import alike
 
 if TYPE_CHECKING:
     from .tuning_cache import Content
@@ -63,6 +64,7 @@ def forget_plans() -> None:
     """Drop the plans kept in memory, so that new tuned choices and settings are seen."""
     with _lock:
         _plans.clear()
+    alike.forget()
     call_cache.forget()
 
 
@@ -160,9 +162,10 @@ def _estimates(
 
 
 def _contenders(
-    problem: ConvProblem, threads: int, backend: Backend, constants: Machine
+    problem: ConvProblem, threads: int, backend: Backend, constants: Machine, margin: float = 1.0
 ) -> list[tuple[Algorithm, Params, float]]:
-    """The cheapest proven algorithm first, then others that were estimated to find it: those whose bound is lower."""
+    """The cheapest proven algorithm first, then others that were estimated to find it: those whose bound is lower than
+    its estimate, times ``margin``."""
     if problem.is_empty:
         return [(backend.algorithms[-1], {}, 0.0)]
     bounded = []
@@ -174,7 +177,7 @@ def _contenders(
     found: list[tuple[Algorithm, Params, float]] = []
     least = math.inf
     for bound, algorithm in bounded:
-        if bound > least:
+        if bound > least * margin:
             break
         found += _estimates(algorithm, problem, threads, False, backend, constants)
         least = min([least, *(seconds for _, _, seconds in found)])
@@ -229,7 +232,10 @@ def carried_plan(
 
 def tuned_record(problem: ConvProblem, threads: int, backend: Backend = CPU) -> TuningRecord | None:
     """The stored measurements that ``problem`` goes by: its own, or those of the same problem without its epilogue."""
-    content = _stored(backend)
+    return _record_in(_stored(backend), problem, threads)
+
+
+def _record_in(content: Content, problem: ConvProblem, threads: int) -> TuningRecord | None:
     found = content.find(problem, threads)
     return content.find(problem.replace(epilogue=Epilogue()), threads) if found is None and problem.epilogue else found
 
@@ -266,7 +272,8 @@ def _choose(problem: ConvProblem, threads: int, backend: Backend, effort: str) -
         return estimated_plan(problem, threads, backend)
     if effort in ("measure", "exhaustive"):
         late("fastconv._choose.first_sight").tune_unless_known(problem, threads, effort, backend)
-    record = tuned_record(problem, threads, backend)
+    content = _stored(backend)
+    record = _record_in(content, problem, threads)
     if record is not None:
         choice = usable_params(record.algorithm, record.params, problem, backend)
         if choice is not None:
@@ -277,7 +284,7 @@ def _choose(problem: ConvProblem, threads: int, backend: Backend, effort: str) -
     bundled: Choice | None = late("fastconv._choose.bundled").choice(problem, threads, backend)
     if bundled is not None:
         return bind(problem, *bundled, threads, "bundled table", (), backend)
-    return estimated_plan(problem, threads, backend)
+    return estimated_plan(problem, threads, backend, backend.machine_here(content.machine))
 
 
 def estimated_plan(
@@ -285,10 +292,34 @@ def estimated_plan(
 ) -> Plan:
     """The plan of the cost model, of a machine with these constants."""
     of_threads = 1 if _config.get_deterministic() else threads
-    ranked = _contenders(problem, of_threads, backend, constants or machine(backend))
+    constants = constants or machine(backend)
+    shared = _choice_of_alike(problem, of_threads, backend, constants)
+    if shared is not None:
+        return bind(problem, *shared, threads, "cost model", backend=backend)
+    ranked = _contenders(problem, of_threads, backend, constants)
     best, params, _ = ranked[0]
     considered = [(algorithm.name, seconds) for algorithm, _, seconds in ranked]
     return bind(problem, best, params, threads, "cost model", considered, backend)
+
+
+def _choice_of_alike(
+    problem: ConvProblem, threads: int, backend: Backend, constants: Machine
+) -> tuple[Algorithm, Params] | None:
+    """What is chosen for all problems like this one, if it may compute this one too."""
+
+    def estimates(like: ConvProblem, margin: float) -> list[tuple[Algorithm, Params, float]]:
+        return _contenders(like, threads, backend, constants, margin)
+
+    limit = _config.get_workspace_limit()
+    situation = threads, constants, limit, backend.name, backend.level(), backend.current_device()
+    found = alike.choice(problem, situation, estimates)
+    if found is None or found.algorithm is None:
+        return None
+    algorithm, target = found.algorithm, backend.target(found.algorithm, problem)
+    if target is None or not algorithm.supports(target) or not admitted(algorithm, problem):
+        return None
+    params = algorithm.fitting_like(target, found.params, limit)
+    return None if params is None or not backend.is_usable(algorithm) else (algorithm, params)
 
 
 def bind(

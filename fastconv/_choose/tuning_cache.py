@@ -79,9 +79,12 @@ Change = Callable[[Content], None]
 def directory() -> Path | None:
     """FASTCONV_CACHE_DIR, else fastconv under XDG_CACHE_HOME, else under ~/.cache; None where there is no home."""
     chosen = os.environ.get("FASTCONV_CACHE_DIR")
-    if chosen:
-        return Path(chosen).absolute()
-    return _user_directory(os.environ.get("XDG_CACHE_HOME", ""), os.environ.get("HOME"))
+    if not chosen:
+        return _user_directory(os.environ.get("XDG_CACHE_HOME", ""), os.environ.get("HOME"))
+    return _given_directory(chosen) if os.path.isabs(chosen) else Path(chosen).absolute()
+
+
+_given_directory = functools.lru_cache(maxsize=8)(Path)
 
 
 @functools.lru_cache(maxsize=8)
@@ -255,7 +258,7 @@ def current(backend: Backend = CPU) -> TuningCache:
     """The cache of this machine, or of its current GPU, and of the directory that the environment names now."""
     folder, key = directory(), (backend.name, backend.current_device())
     cache = _current.get(key)
-    if cache is None or cache.folder != folder:
+    if cache is None or (cache.folder is not folder and cache.folder != folder):
         fields = backend.fingerprint()
         alike = [one for one in _current.values() if (one.folder, one.content.fingerprint) == (folder, fields)]
         cache = alike[0] if alike else TuningCache(folder, fields, backend.name)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from .._errors import unfit
+from .._once import once
 from .arguments import LAYOUT_LETTERS, is_channels_last, weight_layout_name
 
 
@@ -45,12 +45,12 @@ class Frame:
             array = array.transpose(0, self.rank + 1, *range(1, self.rank + 1))
         return array[self._with_all_axes]
 
-    @cached_property
+    @once
     def _channels_second(self) -> tuple[int, ...]:
         """The axes of a batch of channels-last images in the order of channels-first ones."""
         return (0, self.rank + 1, *range(1, self.rank + 1))
 
-    @cached_property
+    @once
     def _with_all_axes(self) -> tuple[slice | None, ...]:
         """The index that adds the missing spatial axes."""
         return (slice(None), slice(None), *(None,) * (3 - self.rank))

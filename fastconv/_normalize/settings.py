@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from .._backend import exact
 from .._border import Border
 from .._config import check_precision, get_precision
 from .._errors import bad_value, unfit
+from .._once import once
 from .._problem import ConvProblem, Direction, Epilogue
 from .arguments import check_addressable, groups_count, per_axis
 from .frame import Frame
@@ -42,6 +42,7 @@ GivenSettings = tuple[Any, ...]
 
 KEPT_DESCRIBED = 4096
 KEPT_PROBLEMS = 16
+_known_settings: dict[object, _Checked] = {}
 _known: dict[object, Described] = {}
 """What was described before; a Described keeps its problems, and these keep their hashes."""
 
@@ -65,6 +66,8 @@ class Described:
         """The problem of a direction of the called function; transposed functions swap forward and backward_input."""
         if self.transposed and direction != "backward_weight":
             direction = "forward" if direction == "backward_input" else "backward_input"
+        if direction == "forward" and not epilogue:
+            return self.problem
         key = direction, epilogue
         found = self._problems.get(key)
         if found is None:
@@ -74,7 +77,7 @@ class Described:
             self._problems[key] = found
         return found
 
-    @cached_property
+    @once
     def x_shape(self) -> tuple[int, ...]:
         """The user's shape of x."""
         if self.transposed:
@@ -82,12 +85,12 @@ class Described:
         sizes = (*self.problem.input_size[: 3 - self.frame.rank], *self.sizes)
         return self.frame.data_shape((self.problem.batch, self.problem.in_channels, *sizes))
 
-    @cached_property
+    @once
     def w_shape(self) -> tuple[int, ...]:
         """The user's shape of w."""
         return self.frame.weights_shape(self.problem.weight_shape)
 
-    @cached_property
+    @once
     def y_shape(self) -> tuple[int, ...]:
         """The user's shape of the forward result."""
         return self.frame.data_shape(self.problem.input_shape if self.transposed else self.problem.output_shape)
@@ -97,7 +100,7 @@ class Described:
         """Channels of the forward result, the length of a bias."""
         return self.problem.in_channels if self.transposed else self.problem.out_channels
 
-    @cached_property
+    @once
     def border(self) -> Border | None:
         """The padding mode's padding; None for zeros, which the problem pads."""
         if self.mode == "zeros":
@@ -123,14 +126,51 @@ def describe(
     s = Settings(*settings)
     if s.precision is None:
         s = s._replace(precision=get_precision())
-    key = exact((rank, tuple(x_shape), tuple(w_shape), dtype, s))
+    of_settings = exact((rank, s))
+    key = None if of_settings is None else (of_settings, tuple(x_shape), tuple(w_shape), dtype)
     found = None if key is None else _known.get(key)
     if found is None:
-        found = _describe(rank, x_shape, w_shape, dtype, s, x_name, w_name)
+        found = _describe(rank, x_shape, w_shape, dtype, s, of_settings, x_name, w_name)
         if key is not None:
             if len(_known) >= KEPT_DESCRIBED:
                 _known.clear()
             _known[key] = found
+    return found
+
+
+class _Checked(NamedTuple):
+    """What settings say whatever the shapes."""
+
+    groups: int
+    """1 where they follow from the shapes."""
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    precision: str
+    mode: str
+    pads: Sequence[Pair] | None
+    """None where they depend on sizes."""
+
+    @classmethod
+    def of(cls, rank: int, s: Settings) -> _Checked:
+        groups = 1 if s.depthwise else groups_count(s.groups)
+        stride = per_axis("stride", s.stride, rank, 1)
+        dilation = per_axis("dilation", s.dilation, rank, 1)
+        precision, mode = check_precision("precision", s.precision), mode_name(s.padding_mode)
+        if s.transposed or isinstance(s.padding, str):
+            return cls(groups, stride, dilation, precision, mode, None)
+        blank = (1,) * rank
+        return cls(groups, stride, dilation, precision, mode, padding_pairs(s.padding, blank, blank, stride, dilation))
+
+
+def _checked(rank: int, s: Settings, key: object) -> _Checked:
+    """The same; kept for the settings' key, if they have one."""
+    found = None if key is None else _known_settings.get(key)
+    if found is None:
+        found = _Checked.of(rank, s)
+        if key is not None:
+            if len(_known_settings) >= KEPT_DESCRIBED:
+                _known_settings.clear()
+            _known_settings[key] = found
     return found
 
 
@@ -140,9 +180,11 @@ def _describe(
     w_shape: Sequence[int],
     dtype: str,
     s: Settings,
+    key: object,
     x_name: str,
     w_name: str,
 ) -> Described:
+    """``key``: of the settings alone."""
     frame = Frame.of(rank, x_name, x_shape, s.layout, s.w_layout)
     if len(w_shape) != rank + 2:
         raise unfit(w_name, f"shape {tuple(w_shape)}", f"{rank + 2} axes")
@@ -150,17 +192,15 @@ def _describe(
     filters, per_group, kernel = frame.weight_sizes(w_shape)
     if min(kernel) < 1:
         raise unfit(w_name, f"kernel size {kernel}", "1 or more on every axis")
-    groups = _depthwise_groups(channels, filters, per_group, w_shape, w_name) if s.depthwise else groups_count(s.groups)
-    stride = per_axis("stride", s.stride, rank, 1)
-    dilation = per_axis("dilation", s.dilation, rank, 1)
-    precision = check_precision("precision", s.precision)
+    groups, stride, dilation, precision, mode, fixed_pads = _checked(rank, s, key)
+    if s.depthwise:
+        groups = _depthwise_groups(channels, filters, per_group, w_shape, w_name)
     if filters % groups:
         raise bad_value("groups", groups, f"a divisor of {filters}, the first channel axis of {w_name}")
     expected = filters if s.transposed else per_group * groups
     if channels != expected:
         allowed = f"{expected} channels for {w_name} of shape {tuple(w_shape)} in {groups} groups"
         raise unfit(x_name, f"{channels} channels in shape {tuple(x_shape)}", allowed)
-    mode = mode_name(s.padding_mode)
     pads: Sequence[Pair]
     if s.transposed:
         if mode != "zeros":
@@ -169,7 +209,7 @@ def _describe(
         sizes, pads = transposed_sizes(sizes, kernel, stride, dilation, *resize, x_name)
         channels = per_group * groups
     else:
-        pads = padding_pairs(s.padding, sizes, kernel, stride, dilation)
+        pads = padding_pairs(s.padding, sizes, kernel, stride, dilation) if fixed_pads is None else fixed_pads
         _check_reach(sizes, pads, kernel, dilation, w_name)
     user_sizes, user_pads = tuple(sizes), tuple(pads)
     if mode != "zeros":
@@ -210,7 +250,8 @@ def _depthwise_groups(channels: int, filters: int, per_group: int, w_shape: Sequ
 def _check_reach(
     sizes: Sequence[int], pads: Sequence[Pair], kernel: Sequence[int], dilation: Sequence[int], w_name: str
 ) -> None:
-    reach = tuple(step * (k - 1) + 1 for step, k in zip(dilation, kernel, strict=True))
-    room = tuple(size + sum(pair) for size, pair in zip(sizes, pads, strict=True))
-    if any(more > size for more, size in zip(reach, room, strict=True)):
+    axes = zip(dilation, kernel, sizes, pads, strict=True)
+    if any(step * (k - 1) >= size + before + after for step, k, size, (before, after) in axes):
+        reach = tuple(step * (k - 1) + 1 for step, k in zip(dilation, kernel, strict=True))
+        room = tuple(size + sum(pair) for size, pair in zip(sizes, pads, strict=True))
         raise unfit(w_name, f"a kernel that reaches over {reach} elements", f"at most the padded input, {room}")

@@ -28,7 +28,7 @@ Choices = dict[Key, tuple[str, Params]]
 
 def choice(problem: ConvProblem, threads: int, backend: Backend) -> tuple[Algorithm, Params] | None:
     """The bundled choice for a problem, or for the same without its epilogue, if there is one that applies here."""
-    choices = _choices(FOLDER / file_name(backend.name, backend.level()))
+    choices = _choices(backend.name, backend.level())
     if not choices:
         return None
     found = choices.get((str(problem), threads))
@@ -43,8 +43,9 @@ def file_name(backend: str, level: str) -> str:
 
 
 @functools.cache
-def _choices(path: Path) -> Choices:
+def _choices(backend: str, level: str) -> Choices:
     """What a file holds, nothing without one; a damaged one is warned of."""
+    path = FOLDER / file_name(backend, level)
     try:
         return parse(path.read_text("utf-8"))
     except FileNotFoundError:

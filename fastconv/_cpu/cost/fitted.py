@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..._algorithm import Algorithm, Machine, Params
 from ..._problem import ConvProblem
@@ -44,6 +44,10 @@ class Fitted(Algorithm):
         """Parameters that estimates decide among, in any order."""
         return [{}]
 
+    def contending(self, choices: Sequence[Params], seconds: Callable[[Params], float]) -> Sequence[Params]:
+        """Those of the choices that can be the cheapest, found with few estimates; the others come last."""
+        return choices
+
     def variations(self, problem: ConvProblem) -> Sequence[Params]:
         """More parameters for the tuner to try."""
         return []
@@ -64,6 +68,11 @@ class Fitted(Algorithm):
                 return dict(params)
         return None
 
+    def fitting_like(self, problem: ConvProblem, params: Params, limit_bytes: int) -> Params | None:
+        if params not in self.choices(problem) or not self.is_able(problem, params):
+            return self.fitting(problem, limit_bytes)
+        return params if self.workspace(problem, params, 1) <= limit_bytes else self.fitting(problem, limit_bytes)
+
 
 def _shared(seconds: float, threads: int, machine: Machine) -> float:
     """The time on several threads of what takes so long on one."""
@@ -76,4 +85,12 @@ def _ranked(algorithm: Fitted, problem: ConvProblem) -> Sequence[Params]:
     choices = algorithm.choices(problem)
     if len(choices) == 1:
         return choices
-    return sorted(choices, key=lambda params: algorithm.cost(problem, params, 1, model.machine()))
+    known: dict[int, float] = {}
+
+    def seconds(params: Params) -> float:
+        if id(params) not in known:
+            known[id(params)] = algorithm.cost(problem, params, 1, model.machine())
+        return known[id(params)]
+
+    best = algorithm.contending(choices, seconds)
+    return sorted(best, key=seconds) + [params for params in choices if params not in best]

@@ -27,7 +27,7 @@ from .correlation cimport (
     Kernel,
     operands_t,
 )
-from .workspace cimport WORKSPACE_ON_STACK_BYTES, aligned, give_back, is_on_stack, take
+from .workspace cimport WORKSPACE_ON_STACK_BYTES, address, aligned, give_back, is_on_stack, take
 
 _ROLES = {"input": INPUT, "weight": WEIGHT, "output": OUTPUT, "bias": BIAS, "add": ADD}
 _NAMES = {role: name for name, role in _ROLES.items()}
@@ -55,7 +55,7 @@ cdef class Carry:
         self.source_role = self.result_role = SCRATCH
         if isinstance(source, np.ndarray):
             self.source_role = CONSTANT
-            self.job.source = <const char *><uintptr_t>source.ctypes.data
+            self.job.source = <const char *>address(source)
             for axis in range(CARRY_AXES):
                 self.job.source_step[axis] = source.strides[axis]
         elif source[0] is None:
@@ -76,9 +76,9 @@ cdef class Carry:
         for axis in range(3):
             if index[axis] is not None:
                 if is_source_index:
-                    self.job.source_index[axis] = <const int64_t *><uintptr_t>index[axis].ctypes.data
+                    self.job.source_index[axis] = <const int64_t *>address(index[axis])
                 else:
-                    self.job.result_index[axis] = <const int64_t *><uintptr_t>index[axis].ctypes.data
+                    self.job.result_index[axis] = <const int64_t *>address(index[axis])
 
     cdef int run(self, char *const *data, int64_t (*step)[5], char *scratch, int threads) except -1:
         cdef carry_job_t job = self.job

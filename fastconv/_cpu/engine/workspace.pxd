@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uintptr_t
 
 cdef extern from *:
     """
@@ -35,6 +35,7 @@ cdef extern from *:
     void workspace_fence(const void *begin, size_t bytes)
 
 
+cdef uintptr_t address(object array) except *
 cpdef object aligned(int64_t size_bytes)
 cpdef object take(int64_t size_bytes)
 cpdef object give_back(object memory)

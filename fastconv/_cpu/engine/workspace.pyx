@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 
+from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uintptr_t
 
 ALIGNMENT = 64
@@ -19,11 +20,19 @@ cdef object _local = threading.local()
 cdef object _source = None
 
 
+cdef uintptr_t address(object array) except *:
+    """Of the array's first element, as ``array.ctypes.data`` is, which takes microseconds."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
+    PyBuffer_Release(&view)
+    return <uintptr_t>view.buf
+
+
 cpdef object aligned(int64_t size_bytes):
     """New uint8 memory."""
     cdef int64_t all_bytes = size_bytes + <int64_t>ALIGNMENT + WORKSPACE_FENCE_BYTES
     raw = np.empty(all_bytes, np.uint8)
-    cdef uintptr_t begin = raw.ctypes.data
+    cdef uintptr_t begin = address(raw)
     cdef int64_t offset = -begin % <uintptr_t>ALIGNMENT
     workspace_fence(<void *>begin, offset)
     workspace_fence(<void *>(begin + offset + size_bytes), all_bytes - offset - size_bytes)

@@ -8,8 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -50,8 +49,7 @@ MAX_LISTED_TAPS = 1024
 """The taps of all channels of a group, up to this many, are listed one by one."""
 
 
-@dataclass(frozen=True)
-class Blocking:
+class Blocking(NamedTuple):
     """The fields of direct_job_t that do not name arrays, and the bytes of scratch that they amount to."""
 
     unit: int
@@ -227,7 +225,7 @@ def _with_blocks(c: Correlation, blocking: Blocking, itemsize: int) -> Blocking:
         )
         most = min(SMALL_MULTIPLY_ADDS // max(work, 1), SMALL_BYTES // data)
         block = max(1, min(most, _items(c, blocking) // MIN_ITEMS, parts))
-        return replace(blocking, block=block)
+        return blocking._replace(block=block)
     results = c.groups * c.filters
     filters = blocking.unit if blocking.unit > 1 else blocking.block
     parts = -(-results // filters) if blocking.unit > 1 else c.groups * -(-c.filters // filters)
@@ -236,7 +234,7 @@ def _with_blocks(c: Correlation, blocking: Blocking, itemsize: int) -> Blocking:
     enough = positions * work // MIN_MULTIPLY_ADDS
     partials = max(1, min(wanted, enough, positions, MAX_PARTIALS))
     size = partials * results * c.channels * math.prod(c.taps) * itemsize if partials > 1 else 0
-    return replace(blocking, partials=partials, partial_bytes=_up(size, 64))
+    return blocking._replace(partials=partials, partial_bytes=_up(size, 64))
 
 
 def _apart(columns: int, lanes: int, row_bytes: int) -> int:
@@ -265,9 +263,11 @@ def _advance(c: Correlation) -> Sizes:
 
 def _class_pixels(c: Correlation) -> Sizes:
     """Pixels of the largest class of each axis."""
-    return _three(-(-size // n) for size, n in zip(c.pixels, _spacing(c), strict=True))
+    (d, h, w), (every_d, every_h, _) = c.pixels, c.spacing
+    return -(-d // every_d), -(-h // every_h), w
 
 
 def _classes(c: Correlation) -> Sizes:
     """Classes of pixels that are not empty."""
-    return _three(min(n, size) for n, size in zip(_spacing(c), c.pixels, strict=True))
+    (d, h, w), (every_d, every_h, _) = c.pixels, c.spacing
+    return min(every_d, d), min(every_h, h), min(1, w)

@@ -29,8 +29,6 @@ from .blocking import (
 
 SHORTLIST = 5
 """Sizes of tiles, those of the least arithmetic, that are estimated."""
-STEPS_BETWEEN = 7
-"""Transposes and loads of a transform, in halvings."""
 CACHED_BYTES = 2**20
 """Spectra of a group's kernels that stay in L2."""
 SETS_BYTES = 4096
@@ -116,30 +114,14 @@ class FftFused(CompiledAlgorithm):
         return loops.FftFusedKernel(problem, blocking_of(problem, params["height"], params["width"]))
 
 
-HEIGHTS, WIDTHS = (sizes.ravel() for sizes in np.meshgrid(SIZES, SIZES, indexing="ij"))
-IS_LONG = (WIDTHS <= 2 * HEIGHTS) & (HEIGHTS <= 4 * WIDTHS)
-"""Shapes of tiles that a signal is cut into."""
-
-
 @functools.lru_cache(maxsize=1024)
 def _tiles(problem: ConvProblem) -> list[tuple[int, int]]:
-    """The sizes of tiles that take the least arithmetic: about 1 multiply-add for every halving of a point and step
-    between stages, and 4 for every product of spectra."""
+    """The sizes of tiles that take the least arithmetic."""
     kernels, item = math.prod(problem.weight_shape[:2]), np.dtype(problem.dtype).itemsize
     most = min(MAX_POINTS, MAX_PRODUCTS * problem.groups // kernels, SPECTRA_BYTES // (2 * item * kernels))
-    points, (below, behind), (rows, columns) = HEIGHTS * WIDTHS, reach(problem), pixels(problem)
-    if is_signal(problem):
-        results = points - behind
-        fits = (points <= most) & IS_LONG & (results > 0)
-        tiles = -(-columns // np.maximum(results, 1))
-    else:
-        fits = (points <= most) & (below < HEIGHTS) & (behind < WIDTHS)
-        tiles = -(-rows // np.maximum(HEIGHTS - below, 1)) * -(-columns // np.maximum(WIDTHS - behind, 1))
     channels, filters = problem.in_channels // problem.groups, problem.out_channels // problem.groups
-    pairs, halvings = problem.batch * -(-tiles // 2), np.log2(points) + STEPS_BETWEEN
-    work = points * (pairs * ((channels + filters) * halvings + 4 * channels * filters) + channels * filters * halvings)
-    order = np.argsort(np.where(fits, work, np.inf), kind="stable")[: min(SHORTLIST, int(fits.sum()))]
-    return [(int(HEIGHTS[place]), int(WIDTHS[place])) for place in order]
+    shape = is_signal(problem), reach(problem), pixels(problem)
+    return loops.cheapest_tiles(SIZES, *shape, problem.batch, channels, filters, most, SHORTLIST)
 
 
 def _error_bound(problem: ConvProblem) -> ErrorBound:

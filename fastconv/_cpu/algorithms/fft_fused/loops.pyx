@@ -2,14 +2,22 @@
 """Loops over the items of fft_fused.h and weight.h."""
 
 from cpython.buffer cimport PyBuffer_Release
-from libc.stdint cimport int64_t, uintptr_t
-from libc.string cimport memset
+from libc.stdint cimport int64_t
+from libc.math cimport log2
+from libc.string cimport memmove, memset
 
 from ...engine.correlation cimport ALL_IS_SPOILED, DONE, IMAGES_ARE_SPOILED, BoundProblem, CompiledCorrelation, Kernel, operands_t
 from ...engine.correlation cimport packed_memory, point_forward
 from ...engine.runtime cimport isa_level, real_type, run_job
-from ...engine.workspace cimport aligned
+from ...engine.workspace cimport address, aligned
 from ...engine.kernel_types cimport correlation_t, epilogue_t, item_fn
+
+
+cdef enum:
+    MAX_TILES = 16  # are put in order
+    STEPS_BETWEEN = 7  # transposes and loads of a transform, in halvings
+    LONG_WIDTH = 2  # a signal is cut into tiles of at most so many times their height ...
+    LONG_HEIGHT = 4  # ... and their width
 
 
 cdef extern from "job.h" nogil:
@@ -47,6 +55,54 @@ cdef extern from "job.h" nogil:
 
 COPIED_ROWS = FFT_FUSED_COPIES
 """Rows that a thread may copy at a time."""
+
+
+def cheapest_tiles(tuple sizes, bint is_signal, tuple reach, tuple pixels, int64_t batch, int64_t channels,
+                   int64_t filters, int64_t most_points, int64_t kept):
+    """At most ``kept`` (height, width) of tiles with both of ``sizes``, those of the least arithmetic first.
+
+    About 1 multiply-add for every halving of a point and step between stages, and 4 for every product of spectra.
+    """
+    cdef double work[MAX_TILES]
+    cdef double halvings, own
+    cdef int64_t height, width, points, pairs, place, tiles, found = 0
+    cdef int64_t below = reach[0], behind = reach[1], rows = pixels[0], columns = pixels[1]
+    cdef list chosen = []
+    if kept > MAX_TILES:
+        raise ValueError(f"kept: got {kept}; allowed: up to {MAX_TILES}")
+    for height in sizes:
+        for width in sizes:
+            points = height * width
+            if points > most_points:
+                break
+            if is_signal:
+                if points <= behind or width > LONG_WIDTH * height or height > LONG_HEIGHT * width:
+                    continue
+                tiles = _parts(columns, points - behind)
+            else:
+                if height <= below or width <= behind:
+                    continue
+                tiles = _parts(rows, height - below) * _parts(columns, width - behind)
+            pairs, halvings = batch * _parts(tiles, 2), log2(<double>points) + STEPS_BETWEEN
+            own = points * (pairs * ((channels + filters) * halvings + 4.0 * channels * filters)
+                            + channels * filters * halvings)
+            place = found
+            while place > 0 and own < work[place - 1]:
+                place -= 1
+            if place == kept:
+                continue
+            chosen.insert(place, (height, width))
+            if found == kept:
+                chosen.pop()
+            else:
+                found += 1
+            memmove(&work[place + 1], &work[place], (found - 1 - place) * sizeof(double))
+            work[place] = own
+    return chosen
+
+
+cdef int64_t _parts(int64_t size, int64_t part) noexcept:
+    return (size + part - 1) // part
 
 
 cdef void _set_transform(transform_t *t, made, const char *twiddles):
@@ -89,16 +145,16 @@ cdef class FftFusedKernel(Kernel):
     cdef const char *_memory(self, array) except? NULL:
         """The memory of an array that is kept as long as this kernel."""
         self.pinned.append(array)
-        return <const char *><uintptr_t>array.ctypes.data
+        return <const char *>address(array)
 
     def pack(self, operands, int threads):
         """The spectra of the weights; the data arrays are not read."""
         cdef BoundProblem bound = BoundProblem(self.correlation.problem, operands)
         packed, scratch = aligned(self.shared_bytes), aligned(self.thread_bytes * threads)
         cdef fft_fused_job_t job = self._job(&bound.operands)
-        job.spectra = <char *><uintptr_t>packed.ctypes.data
+        job.spectra = <char *>address(packed)
         run_job(self.kernels.pack, &job, fft_fused_kernels(&job), self.thread_bytes,
-                <char *><uintptr_t>scratch.ctypes.data, threads)
+                <char *>address(scratch), threads)
         packed.flags.writeable = False
         return packed
 

@@ -8,7 +8,7 @@ computed again by im2col, so that NaN and Inf come out where the definition puts
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -68,6 +68,12 @@ class Winograd(CompiledAlgorithm):
 
     def choices(self, problem: ConvProblem) -> Sequence[Params]:
         return _parameters(problem, BLOCK_TILES[:1], PASS_TILES)
+
+    def contending(self, choices: Sequence[Params], seconds: Callable[[Params], float]) -> Sequence[Params]:
+        """All blockings of the tile size that is best with the first one."""
+        firsts = {params["tile_size"]: params for params in reversed(choices)}
+        best = min(firsts.values(), key=seconds)["tile_size"]
+        return [params for params in choices if params["tile_size"] == best]
 
     def variations(self, problem: ConvProblem) -> Sequence[Params]:
         return _parameters(problem, BLOCK_TILES[1:], ())
@@ -141,17 +147,21 @@ def _error_bound(problem: ConvProblem, tile_size: int) -> ErrorBound:
 
 def _parameters(problem: ConvProblem, blocks: Sequence[int], passes: Sequence[int]) -> list[Params]:
     """Tile and block sizes that differ; items of panels beside blocks of the first size."""
-    found: list[Params] = []
+    found: dict[tuple[int, int, int], Params] = {}
     for tile_size in _tile_sizes(problem):
         total = tiles.count(problem, tile_size)
         if problem.direction == "backward_weight":
-            found += [{"tile_size": tile_size, "tiles": max(1, min(most, total)), "panels": 0} for most in passes]
+            sizes = [(max(1, min(most, total)), 0) for most in passes]
+        else:
+            sizes = [(max(1, min(most, -(-total * problem.groups // MIN_ITEMS))), 0) for most in blocks]
+        for size in sizes:
+            found[tile_size, *size] = {"tile_size": tile_size, "tiles": size[0], "panels": 0}
+        if problem.direction == "backward_weight" or BLOCK_TILES[0] not in blocks:
             continue
-        for most in blocks:
-            block = max(1, min(most, -(-total * problem.groups // MIN_ITEMS)))
-            found.append({"tile_size": tile_size, "tiles": block, "panels": 0})
-        for panels in ITEM_PANELS if BLOCK_TILES[0] in blocks else ():
-            params = {"tile_size": tile_size, "tiles": BLOCK_TILES[0], "panels": min(panels, tiles.panels(problem))}
-            if loops.memory(problem, params)[0] <= TRANSFORMED_BYTES:
-                found.append(params)
-    return [params for number, params in enumerate(found) if params not in found[:number]]
+        for most in ITEM_PANELS:
+            panels = min(most, tiles.panels(problem))
+            params = {"tile_size": tile_size, "tiles": BLOCK_TILES[0], "panels": panels}
+            key = tile_size, BLOCK_TILES[0], panels
+            if key not in found and loops.memory(problem, params)[0] <= TRANSFORMED_BYTES:
+                found[key] = params
+    return list(found.values())

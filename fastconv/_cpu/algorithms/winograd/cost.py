@@ -37,11 +37,12 @@ class _Tiles:
 
 
 @functools.lru_cache(maxsize=64)
-def _tiles_of(problem: ConvProblem, tile_size: int, needed_share: float) -> _Tiles:
+def _tiles_of(problem: ConvProblem, tile_size: int) -> _Tiles:
     points, _ = tiles.shape(problem, tile_size)
     reduction, filters = tiles.channels(problem)
     count, item, groups = tiles.count(problem, tile_size), ITEM_BYTES[problem.dtype], problem.groups
     products = groups * points * reduction * filters * count
+    needed_share = loops.needed_share(problem, {"tile_size": tile_size, "tiles": 1, "panels": 0})
     sources, results = groups * points * reduction * count * item, groups * points * filters * count * item
     weights = groups * points * reduction * filters * item
     found: dict[str, float] = {
@@ -62,7 +63,7 @@ def _tiles_of(problem: ConvProblem, tile_size: int, needed_share: float) -> _Til
 
 def counts(problem: ConvProblem, params: Params) -> Mapping[str, float]:
     """The counts of one tile size and blocking."""
-    t = _tiles_of(problem, params["tile_size"], loops.needed_share(problem, params))
+    t = _tiles_of(problem, params["tile_size"])
     found = _of_passes(problem, params, t) if problem.direction == "backward_weight" else _of_items(problem, params, t)
     found.update(t.counts)
     return found
