@@ -101,12 +101,21 @@ def test_sizes_of_few_pixels_are_estimated_one_by_one(monkeypatch: pytest.Monkey
     assert [text for text in asked if "x240 " not in text] == wanted
 
 
-def test_a_limit_that_the_shared_parameters_exceed_is_kept() -> None:
-    problem = ConvProblem.parse("backward_weight 3x16x300x300 16x16x3x3 p1 float32")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "backward_weight 3x16x{n}x{n} 16x16x3x3 p1 float32",
+        "forward 1x16x{n}x{n} 64x16x3x3 p1 float32",
+        "forward 1x1x{n}x{n} 1x1x31x31 float64",
+    ],
+)
+def test_parameters_that_need_more_scratch_memory_than_allowed_are_not_shared(text: str) -> None:
     limit = fastconv.get_workspace_limit()
+    largest, like = (ConvProblem.parse(text.format(n=n)) for n in (319, 288))
+    needed = select.estimated_plan(like, 1).workspace_bytes
     try:
-        for size in (2**27, 2**20, 2**16):
-            fastconv.set_workspace_limit(size)
-            assert select.estimated_plan(problem, 2).workspace_bytes <= size
+        for size in (needed, needed // 2, needed // 16):
+            fastconv.set_workspace_limit(max(size, 1))
+            assert select.estimated_plan(largest, 1).workspace_bytes <= size
     finally:
         fastconv.set_workspace_limit(limit)
