@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ._once import once
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -41,6 +43,10 @@ class Machine:
     """Fixed cost of one NumPy call on small arrays."""
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @once
+    def _hash(self) -> int:
         return hash((self.bytes_per_second, self.call_seconds, self.numpy_call_seconds))
 
     @classmethod

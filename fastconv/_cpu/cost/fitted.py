@@ -33,8 +33,14 @@ class Fitted(Algorithm):
 
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """The fitted estimate."""
-        alone = model.seconds(self.loop(problem, params), problem, self.counts(problem, params), machine)
+        known = _ranked(self, problem) if machine is model.machine() else ()
+        alone = next((seconds for one, seconds in known if seconds is not None and one == params), None)
+        if alone is None:
+            alone = self._alone(problem, params, machine)
         return alone if threads == 1 else _shared(alone, min(threads, self.items(problem, params)), machine)
+
+    def _alone(self, problem: ConvProblem, params: Params, machine: Machine) -> float:
+        return model.seconds(self.loop(problem, params), problem, self.counts(problem, params), machine)
 
     def least_seconds(self, problem: ConvProblem, threads: int, machine: Machine) -> float:
         alone = model.least_seconds(self.name, problem, machine)
@@ -58,12 +64,13 @@ class Fitted(Algorithm):
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
         """The choices, the lowest estimate on one thread first, then variations."""
-        able: list[Params] = [dict(one) for one in _ranked(self, problem) if self.is_able(problem, one)]
-        found = (able or [dict(one) for one in _ranked(self, problem)])[: self.max_candidates]
+        ranked = [params for params, _ in _ranked(self, problem)]
+        able = [dict(one) for one in ranked if self.is_able(problem, one)]
+        found: list[Params] = [*(able or map(dict, ranked))][: self.max_candidates]
         return found + [dict(one) for one in self.variations(problem) if dict(one) not in found]
 
     def fitting(self, problem: ConvProblem, limit_bytes: int) -> Params | None:
-        for params in _ranked(self, problem):
+        for params, _ in _ranked(self, problem):
             if self.is_able(problem, params) and self.workspace(problem, params, 1) <= limit_bytes:
                 return dict(params)
         return None
@@ -80,17 +87,18 @@ def _shared(seconds: float, threads: int, machine: Machine) -> float:
 
 
 @functools.lru_cache(maxsize=1024)
-def _ranked(algorithm: Fitted, problem: ConvProblem) -> Sequence[Params]:
+def _ranked(algorithm: Fitted, problem: ConvProblem) -> Sequence[tuple[Params, float | None]]:
+    """The choices, the best first, and what was estimated of them to find it."""
     # By the machine of the fit: defaults must not depend on measurements of another one.
     choices = algorithm.choices(problem)
     if len(choices) == 1:
-        return choices
+        return [(choices[0], None)]
     known: dict[int, float] = {}
 
     def seconds(params: Params) -> float:
         if id(params) not in known:
-            known[id(params)] = algorithm.cost(problem, params, 1, model.machine())
+            known[id(params)] = algorithm._alone(problem, params, model.machine())
         return known[id(params)]
 
-    best = algorithm.contending(choices, seconds)
-    return sorted(best, key=seconds) + [params for params in choices if params not in best]
+    best = sorted(algorithm.contending(choices, seconds), key=seconds)
+    return [(params, known.get(id(params))) for params in (*best, *(one for one in choices if one not in best))]

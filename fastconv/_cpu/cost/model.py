@@ -86,15 +86,15 @@ def _bounds(direction: str, units: Units) -> tuple[Mapping[str, int], np.ndarray
 
 
 @functools.lru_cache(maxsize=16)
-def _least(problem: ConvProblem, units: Units) -> Mapping[str, float]:
-    rows, weights = _bounds(problem.direction, units)
+def _least(problem: ConvProblem, machine: Machine) -> Mapping[str, float]:
+    rows, weights = _bounds(problem.direction, Units.of(machine, problem.dtype))
     seconds = (weights @ general(problem)).tolist()
     return {name: seconds[row] for name, row in rows.items()}
 
 
 def least_seconds(algorithm: str, problem: ConvProblem, machine: Machine) -> float:
     """What an algorithm hardly ever undercuts on one thread, whatever its parameters; 0 where that is not known."""
-    return _least(problem, Units.of(machine, problem.dtype)).get(algorithm, 0.0)
+    return _least(problem, machine).get(algorithm, 0.0)
 
 
 def seconds(loop: str, problem: ConvProblem, own: Mapping[str, float], machine: Machine) -> float:
