@@ -152,9 +152,9 @@ def _at_once(
 ) -> np.ndarray | None:
     """The result of arrays, of which those that kernels cannot read are copied, and aside where they cannot write to
     ``out``; None where copies would be over the limit."""
-    copied = {role for role, array in arrays.items() if not _is_readable(role, array)}
+    copied = [role for role, array in arrays.items() if not _is_readable(role, array)]
     fits = out is None or (type(out) is np.ndarray and writable_in_place(out, *arrays.values()))
-    size = sum(arrays[role].nbytes for role in copied) + (0 if fits or out is None else out.nbytes)
+    size = sum([arrays[role].nbytes for role in copied]) + (0 if fits or out is None else out.nbytes)
     if size and size + compiled.bytes > limit:
         return None
     compiled.at({role: place for place, role in enumerate(arrays)})

@@ -260,7 +260,7 @@ def passes_of(problem: ConvProblem, target: ConvProblem, call: Any, is_wide: boo
 def prepared(plan: Any, call: Any, passes: Passes) -> ConvolutionCall:
     """What computes calls like ``call`` with these passes."""
     problem = plan.problem
-    axes = dict(call.frame.axes)
+    axes = call.frame.axes
     return ConvolutionCall(
         plan,
         plan.kernel,

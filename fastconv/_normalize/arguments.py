@@ -22,6 +22,7 @@ WEIGHT_LETTERS = {
 }
 
 
+NO_EPILOGUE = Epilogue()
 MAX_BYTES = 2**47
 """What a process can address."""
 
@@ -74,7 +75,8 @@ def shape_of(argument: str, shape: Any) -> tuple[int, ...]:
 
 def check_addressable(argument: str, shape: Sequence[int]) -> None:
     """A ValueError where an array of ``shape``, which ``argument`` leads to, is larger than any memory."""
-    if math.prod(max(size, 1) for size in shape) * 16 > MAX_BYTES:
+    elements = math.prod(shape) or math.prod(max(size, 1) for size in shape)
+    if elements * 16 > MAX_BYTES:
         raise unfit(argument, f"a call with an array of shape {tuple(shape)}", f"arrays below {MAX_BYTES} bytes")
 
 
@@ -138,4 +140,6 @@ def epilogue_of(bias: Any, add: Any, activation: Any) -> Epilogue:
         activation, slope = name, _slope(slope)
     if activation is not None and (not isinstance(activation, str) or activation not in ACTIVATIONS):
         raise bad_value("activation", activation, "None, " + ", ".join(ACTIVATIONS) + ', ("leaky_relu", slope)')
+    if bias is None and add is None and activation is None:
+        return NO_EPILOGUE
     return Epilogue(bias is not None, add is not None, activation, slope)

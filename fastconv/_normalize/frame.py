@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ class Frame:
         letters = LAYOUT_LETTERS[rank][channels_last]
         if len(shape) not in (rank + 1, rank + 2):
             raise unfit(argument, f"shape {tuple(shape)}", f"{rank + 2} axes ({letters}) or {rank + 1} ({letters[1:]})")
-        return cls(rank, len(shape) == rank + 2, channels_last, weight_layout_name(w_layout, rank))
+        return _kept(rank, len(shape) == rank + 2, channels_last, weight_layout_name(w_layout, rank))
 
     def data(self, array: np.ndarray) -> np.ndarray:
         """(N, C, D, H, W) view of an input, output or gradient."""
@@ -55,7 +56,7 @@ class Frame:
         """The index that adds the missing spatial axes."""
         return (slice(None), slice(None), *(None,) * (3 - self.rank))
 
-    @property
+    @once
     def axes(self) -> dict[str, tuple[int, ...]]:
         """For the operands of each role, the axis of the user's array that each canonical axis is; -1: none."""
         sizes = (-1,) * (3 - self.rank)
@@ -103,3 +104,7 @@ class Frame:
     def first_spatial_axis(self) -> int:
         """Index of the first spatial axis of a data array."""
         return int(self.batched) + (not self.channels_last)
+
+
+_kept = functools.cache(Frame)
+"""There are few, and they keep what was worked out of them."""
