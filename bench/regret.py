@@ -15,6 +15,7 @@ import argparse
 import math
 import statistics
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastconv import ConvProblem, _config
@@ -33,8 +34,8 @@ from .timing import Entrant, contest
 
 SEED = 101
 """Not that of the problems that cost models are fitted to."""
-SECONDS = 0.6
-"""Of timing the choices of one problem in turn."""
+SECONDS = 0.3
+"""Of timing the choices of one problem in turn, twice."""
 JUDGED = {"model": "the cost model's choice", "tuned": "after autotune"}
 
 Choice = tuple[str, Params]
@@ -110,16 +111,24 @@ def judged(problem: ConvProblem, threads: int, effort: str, best_by: str) -> Row
 def seconds_in_turn(problem: ConvProblem, threads: int, choices: list[Choice]) -> list[float]:
     """The median times of choices, in turn; what is the same is timed once."""
     distinct = [choice for number, choice in enumerate(choices) if choice not in choices[:number]]
-    operands, entrants = sample(problem), []
-    for name, params in distinct:
-        compute = CPU.repeated(bind(problem, find_algorithm(name, CPU), params, threads, "forced"), operands)
-        begun = time.perf_counter()
-        compute()
-        entrants.append(Entrant(compute, time.perf_counter() - begun))
-    if len(entrants) > 1:
-        contest(entrants, SECONDS)
-    seconds = [entrant.seconds if entrant.samples else entrant.first_seconds for entrant in entrants]
+    operands = sample(problem)
+    calls = [
+        CPU.repeated(bind(problem, find_algorithm(name, CPU), params, threads, "forced"), operands)
+        for name, params in distinct
+    ]
+    # The lesser of two medians: a slow moment may last longer than one contest.
+    seconds = [min(medians) for medians in zip(*(_medians(calls) for _ in range(2)), strict=True)]
     return [seconds[distinct.index(choice)] for choice in choices]
+
+
+def _medians(calls: Sequence[Callable[[], object]]) -> list[float]:
+    entrants = []
+    for call in calls:
+        begun = time.perf_counter()
+        call()
+        entrants.append(Entrant(call, time.perf_counter() - begun))
+    contest(entrants, SECONDS)
+    return [entrant.seconds for entrant in entrants]
 
 
 def line(row: Row) -> str:

@@ -9,10 +9,10 @@ import signal
 import sys
 
 _MODULE = sys.orig_argv[-len(sys.argv)] if sys.argv[:1] == ["-m"] else ""
-"""What ``python -m`` is looking for now, ``-m`` itself in front of it where no blank is between."""
+"""The word that names what ``python -m`` is looking for now; options may be in front of it without a blank."""
 _IS_COMMAND = (
-    _MODULE.removeprefix("-m") == "fastconv" and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-)
+    _MODULE == "fastconv" or (_MODULE.startswith("-") and _MODULE.endswith("mfastconv"))
+) and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 if _IS_COMMAND:
     signal.signal(signal.SIGINT, signal.SIG_DFL)

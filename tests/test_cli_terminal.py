@@ -317,34 +317,3 @@ def test_a_warning_is_printed_above_the_bar() -> None:
     screen = on_terminal(60, python=("-c", code))
     assert screen.text == "careful"
     assert "two" in screen.shown(screen.received[: screen.received.rindex(b"two") + 3])
-
-
-INTERRUPTED_IMPORT = """
-import os, signal, sys
-class Interrupt:
-    def find_spec(self, name, *rest):
-        if name == "numpy": os.kill(os.getpid(), signal.SIGINT)
-sys.meta_path.insert(0, Interrupt())
-"""
-"""Raised by the import itself, so that it always comes at that moment."""
-
-
-@pytest.mark.parametrize("words", ["-c 'import fastconv_command; fastconv_command.main()'", "-m fastconv", "-mfastconv"])
-def test_interrupt_while_the_library_is_imported_is_quiet(words: str, tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(INTERRUPTED_IMPORT)
-    settings = environment()
-    settings["PYTHONPATH"] = os.pathsep.join([str(tmp_path), settings.get("PYTHONPATH", "")])
-    command = [sys.executable, *shlex.split(words), "info"]
-    found = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=60, check=False)
-    assert (found.returncode, found.stdout, found.stderr) == (-signal.SIGINT, "", "")
-
-
-def test_interrupt_while_another_program_imports_the_library_is_raised(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(INTERRUPTED_IMPORT)
-    (tmp_path / "program").mkdir()
-    (tmp_path / "program" / "__init__.py").write_text("import fastconv\n")
-    settings = environment()
-    settings["PYTHONPATH"] = os.pathsep.join([str(tmp_path), settings.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "program", "fastconv"]
-    found = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=60, check=False)
-    assert found.stderr.endswith("KeyboardInterrupt\n")

@@ -158,6 +158,8 @@ def winner_of(record: TuningRecord) -> Timing | None:
 def model_of(record: TuningRecord) -> Timing | None:
     """What was measured of the cost model's choice; None where a file does not say."""
     same = [t for t in record.timings if not t.packed and t.algorithm == record.default]
+    if record.default_params is not None:
+        same = [t for t in same if t.params == record.default_params]
     return min(same, key=lambda timing: timing.estimate_seconds, default=None)
 
 
