@@ -131,16 +131,17 @@ def read(path: Path) -> str | None:
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        opened = open(path, "rb", opener=lambda name, _: os.open(name, flags))  # an opener's is closed on errors
+        with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+            _check_owned(os.fstat(file.fileno()), stat.S_ISREG, "a regular file")
+            content = file.read(LIMIT_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except RefusedError:
+        raise
     except OSError as error:
         raise RefusedError(
             "is a symbolic link" if path.is_symlink() else f"cannot be read ({error.strerror})"
         ) from None
-    with opened as file:
-        _check_owned(os.fstat(file.fileno()), stat.S_ISREG, "a regular file")
-        content = file.read(LIMIT_BYTES + 1)
     if len(content) > LIMIT_BYTES:
         raise ValueError(f"larger than {LIMIT_BYTES} bytes")
     try:
