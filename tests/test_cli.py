@@ -175,7 +175,7 @@ def test_cache(run, tmp_path, cache_folder):
         rf"^{PROBLEM}  1 thread +\w+ +[\d.]+ +[\d.]+x  measure +\d{{4}}-", run("cache", "show")[1], re.MULTILINE
     )
     exported, merged = str(tmp_path / "exported.json"), str(tmp_path / "merged.json")
-    assert run("cache", "export", exported)[1].startswith("wrote 1 choices")
+    assert run("cache", "export", exported)[1].startswith("wrote 1 choice to")
     run("autotune", PROBLEM, "--threads", "2")
     assert run("cache", "merge", merged, exported, str(path))[1].startswith("wrote 2 choices")
     assert run("cache", "clear")[1] == "dropped 2 choices\n"

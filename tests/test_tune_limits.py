@@ -66,6 +66,14 @@ def test_a_restless_machine_asks_for_a_larger_gain(algorithms, clock, monkeypatc
     assert tune.tune_problem(PROBLEM, threads=1).algorithm == winner
 
 
+def test_a_restless_machine_is_sampled_for_longer(algorithms, clock, monkeypatch):
+    made = algorithms({"name": "a", "seconds": 10 * MILLISECOND}, {"name": "b", "seconds": 10 * MILLISECOND})
+    quiet = [timing.samples for timing in tune.tune_problem(PROBLEM, threads=1).timings[:2]]
+    disturb(made.values(), clock, monkeypatch, 0.4)
+    restless = [timing.samples for timing in tune.tune_problem(PROBLEM, threads=1).timings[:2]]
+    assert max(quiet) < 15 < 30 < min(restless)
+
+
 def test_needed_gain_has_bounds():
     assert needed_gain(None, 0) == needed_gain(0.0, 9) == 1.03
     assert needed_gain(0.05, 9) == pytest.approx(1 + 2 * 0.05 * 1.2533 * (2 / 9) ** 0.5)

@@ -26,7 +26,7 @@ from .._errors import UnusableAlgorithmError
 from .._plan import Plan
 from .._problem import ConvProblem, Epilogue
 from . import tuning_cache
-from .noise import needed_gain, noise
+from .noise import MOST_GAIN, needed_gain, noise
 from .sample import on_host, sample
 from .select import bind, candidates, forget_plans, usable_params
 from .tuning_record import Timing, TuningRecord
@@ -309,7 +309,8 @@ def _rounds(group: list[_Candidate], operands: Operands, settings: Effort, deadl
     """Sample the candidates in turn; every other round backwards, so that none always follows the same one."""
     alive, start = list(group), time.monotonic()
     for number in range(MAX_ROUNDS):
-        if number >= settings.rounds and (len(alive) == 1 or time.monotonic() - start > settings.min_seconds):
+        is_long = number >= settings.rounds and time.monotonic() - start > settings.min_seconds
+        if number >= settings.rounds and (len(alive) < 2 or (is_long and not _is_restless(alive))):
             return
         for candidate in alive if number % 2 == 0 else alive[::-1]:
             if time.monotonic() > deadline and candidate.samples:
@@ -321,6 +322,12 @@ def _rounds(group: list[_Candidate], operands: Operands, settings: Effort, deadl
                 if min(candidate.samples) > limit:
                     candidate.outcome = "slower"
             alive = [candidate for candidate in alive if candidate.outcome == "measured"]
+
+
+def _is_restless(alive: list[_Candidate]) -> bool:
+    """Whether the noise hides even gains of MOST_GAIN, so that more samples are worth the time."""
+    fewest = min(len(candidate.samples) for candidate in alive)
+    return needed_gain(noise(candidate.samples for candidate in alive), fewest) >= MOST_GAIN
 
 
 def _returned(found: list[_Candidate], contenders: list[_Candidate]) -> list[_Candidate]:
