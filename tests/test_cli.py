@@ -147,6 +147,8 @@ def test_bench_times_every_algorithm_and_stores_nothing(run):
     assert status == 0
     assert out.startswith(f"{PROBLEM}, 1 thread\n")
     assert all(re.search(rf"^  {name}", out, re.MULTILINE) for name in accepted(ConvProblem.parse(PROBLEM)))
+    kinds = re.findall(r"^  (\w+ +(?:packed)?)", out, re.MULTILINE)
+    assert len(set(kinds)) == len(kinds)
     assert run("cache", "show")[1] == ""
 
 
