@@ -2,8 +2,9 @@
 
 Takes files that ``fastconv cache export`` wrote, after ``fastconv autotune`` of the suites on quiet machines, and puts
 the choices for layers of the suites, in any batch and pass, into ``fastconv/_choose/bundled``: a file for each backend
-and level of instructions, in the place of the one that is there. Of two choices for one problem the one measured later
-stays. Files of one level are of one kind of machine.
+and level of instructions, in the place of the one that is there. Only choices that gain something over the cost
+model's: the others need no table. Of two choices for one problem the one measured later stays. Files of one level are
+of one kind of machine.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from fastconv import suites
 from fastconv._choose import bundled
 from fastconv._choose.tuning_cache import Content
 from fastconv._choose.tuning_record import TuningRecord
+from fastconv._cli.tuning_table import model_of
 from fastconv._normalize.tuning import tuning_file
 from fastconv._problem import ConvProblem
 from fastconv.suites.layers import PASSES, problem_of_pass
 
+LEAST_GAIN = 1.05
+"""How many times as fast as the cost model's choice is worth a line."""
 LEVEL_FIELDS = {"isa": "cpu", "architecture": "gpu"}
 """The field of a fingerprint that names the level, and whose it is."""
 
@@ -57,14 +61,21 @@ def table_of(file: str, content: Content) -> str:
 
 
 def worth_shipping(records: list[TuningRecord]) -> list[TuningRecord]:
-    """The measured choices for layers of the suites."""
+    """The measured choices for layers of the suites that the cost model does not make as well."""
     wanted = {
         _of_one_image(problem_of_pass(layer.problem, name))
         for suite in suites.NAMES
         for layer in suites.suite(suite).layers
         for name in PASSES
     }
-    return [each for each in records if each.seconds is not None and _of_one_image(each.problem) in wanted]
+    return [each for each in records if _gains(each) and _of_one_image(each.problem) in wanted]
+
+
+def _gains(record: TuningRecord) -> bool:
+    """Whether it was measured, and is not known to be as fast as the cost model's choice."""
+    model = model_of(record)
+    seconds = None if model is None else model.seconds
+    return record.seconds is not None and (seconds is None or seconds >= LEAST_GAIN * record.seconds)
 
 
 def _of_one_image(problem: ConvProblem) -> ConvProblem:

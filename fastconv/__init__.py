@@ -21,6 +21,9 @@ Start with ``conv2d``, ``conv2d_backward`` and ``plan``; ``show_runtime()`` prin
 
 from __future__ import annotations
 
+from . import _interrupt  # before all others
+
+# isort: split
 from typing import TYPE_CHECKING
 
 from . import grad

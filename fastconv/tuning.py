@@ -62,7 +62,8 @@ def autotune(
         What to tune of each layer: its result, the gradient for its input, that for its weight. Default: the forward
         pass of suites, and problems as they are.
     effort : {"measure", "exhaustive", "estimate"}, default "measure"
-        Time each algorithm with its default parameters, or with all of them; or measure nothing and report estimates.
+        Time each algorithm with its default parameters, and those that may be the fastest with a few others; or each
+        with all of them; or measure nothing and report estimates.
         On a GPU, "measure" times the eight algorithms and parameters that the cost model expects most of.
     threads : int, optional
         Default: that of ``get_num_threads``.

@@ -15,7 +15,10 @@ import pytest
 import array_modules
 import emulation
 import worst_errors
+from cli_cases import run as run
 from fastconv._backend import algorithm_names
+from tuner_cases import algorithms as algorithms
+from tuner_cases import clock as clock
 
 # A shell starts what runs in the background deaf to Ctrl-C, and so would be all processes of the tests.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import warnings
 from pathlib import Path
@@ -69,6 +70,13 @@ def test_exported_choices_become_a_table_that_is_the_last_resort(folder, tmp_pat
         plan_reason()
     tuning_cache.current().store([record(LAYER)])
     assert plan_reason() == "tuned"
+
+
+def test_what_the_cost_model_chooses_as_well_is_left_out(folder, tmp_path):
+    same = dataclasses.replace(record(LAYER), default="reference")
+    file = exported(tmp_path / "a.json", same, record(LAYER, threads=2))
+    assert bench(["bundle", file, "--folder", str(folder)]) == 0
+    assert list(bundled.parse(table(folder).read_text())) == [(str(LAYER), 2)]
 
 
 def test_a_table_of_another_level_is_not_used(folder, tmp_path, monkeypatch):

@@ -1,8 +1,7 @@
-"""The command and its surroundings: odd arguments, files that cannot be written, closed output, hostile text."""
+"""The command and its surroundings: odd arguments, files that cannot be written, closed output."""
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -10,33 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from fastconv._choose import tuning_cache
-from fastconv._cli import main, output
+from cli_cases import PROBLEM, is_plain
+from fastconv._cli import output
 from subprocesses import environment
-from tuning_cases import path, record, reread, stored_text
+from tuning_cases import path, record, stored_text
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
-PROBLEM = "forward 1x4x10x10 6x4x3x3 p1 float32"
 TINY = "forward 1x1x4 1x1x3 float32"
 HUGE = "forward 1000x1000x1000x1000 4x1000x3x3 float32"
-HOSTILE = ["\x1b[2J", "\r", "\u202e", "\x00", "\n", "\x9b2J", "\x07", "\udcff", "\u2028"]
-
-
-@pytest.fixture
-def run(capsys):
-    """Run the command in this process; (status, stdout, stderr)."""
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        reread()
-        try:
-            status = main(arguments)
-        except SystemExit as end:
-            status = end.code
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return command
 
 
 @pytest.fixture
@@ -282,119 +263,6 @@ def test_output_in_ascii_shows_other_characters_escaped(tmp_path):
     assert "t\\xfcn\\u20acd.json" in run.stdout
 
 
-def test_interrupt_is_one_line_and_status_130(run, monkeypatch):
-    def interrupted(*arguments, **settings):
-        raise KeyboardInterrupt
-
-    assert run("autotune", PROBLEM, "--threads", "1")[0] == 0
-    monkeypatch.setattr("fastconv._choose.tune.tune_problem", interrupted)
-    status, out, err = run("autotune", PROBLEM, "lenet", "--threads", "1")
-    assert (status, err) == (130, "fastconv autotune: interrupted; what was measured is stored\n")
-    assert out.count("stored") == 1
-    monkeypatch.setattr(tuning_cache.TuningCache, "is_saved", False)
-    assert run("autotune", "lenet", "--threads", "1")[2] == "fastconv autotune: interrupted\n"
-    assert run("bench", PROBLEM)[::2] == (130, "fastconv bench: interrupted\n")
-
-
-# Text that is not ours is shown, not obeyed.
-
-
-def test_printable():
-    assert output.printable("a \\ é €") == "a \\ é €"
-    for text in HOSTILE:
-        assert output.printable(text).isprintable()
-        assert output.printable(text).isascii()
-    assert output.printable("\x1b[2J") == "\\x1b[2J"
-
-
-def _is_plain(shown: str) -> bool:
-    return all(line.isprintable() for line in shown.split("\n"))
-
-
-@pytest.mark.parametrize("text", HOSTILE)
-def test_stored_text_is_shown_not_obeyed(run, text):
-    """In every text of a file at once, and in one at a time."""
-    tree = json.loads(stored_text())
-    choice = tree["choices"][str(record().problem)]["1"]
-    bad = [choice | {name: text} for name in ("effort", "algorithm", "default", "measured_at")]
-    bad += [choice | {"params": {text: 1}}, choice | {"params": {"a": text}}]
-    timing = choice["timings"][0]
-    bad += [choice | {"timings": [timing | change]} for change in ({"algorithm": text}, {"params": {text: text}})]
-    for number, value in enumerate(bad, 2):
-        tree["choices"][str(record().problem)][str(number)] = value
-    tree["choices"][f"{record().problem}{text}"] = {"1": choice}
-    tree["choices"][text] = {text: choice}
-    path().parent.mkdir(parents=True, exist_ok=True)
-    path().write_text(json.dumps(tree))
-    status, out, err = run("cache", "show")
-    assert (status, err, out.count("\n")) == (0, "", 2), out
-    for threads in range(1, len(bad) + 2):
-        status, out, err = run("explain", str(record().problem), "--threads", str(threads))
-        assert (status, err) == (0, "")
-        assert _is_plain(out)
-    tree["fingerprint"] |= {text: text, "model": text}
-    for content in (tree, {"format": text}, text):
-        path().write_text(json.dumps(content))
-        for arguments in (("cache", "show"), ("info",), ("cache", "import", str(path()))):
-            _, out, err = run(*arguments)
-            assert _is_plain(out)
-            assert _is_plain(err)
-            assert err.count("\n") <= 1
-
-
-@pytest.mark.parametrize("text", HOSTILE)
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["{}"],
-        ["info", "{}"],
-        ["explain", "{}"],
-        ["explain", "forward 1x1x8 1x1x3 {}"],
-        ["explain", PROBLEM, "--dtype", "{}"],
-        ["explain", PROBLEM, "--threads", "{}"],
-        ["explain", PROBLEM, "--{}"],
-        ["autotune", PROBLEM, "--effort", "{}"],
-        ["autotune", PROBLEM, "--passes", "{}"],
-        ["autotune", PROBLEM, "--json", "/no/such/folder/{}"],
-        ["verify", PROBLEM, "--algorithm", "{}"],
-        ["bench", PROBLEM, "--json", "/no/such/folder/{}"],
-        ["cache", "{}"],
-        ["cache", "clear", "{}"],
-        ["cache", "export", "/no/such/folder/{}"],
-        ["cache", "import", "/no/such/folder/{}"],
-        ["cache", "merge", "/no/such/folder/{}", "/no/such/{}"],
-    ],
-)
-def test_what_the_user_wrote_is_shown_not_obeyed(run, arguments, text):
-    status, out, err = run(*(argument.format(text) for argument in arguments))
-    assert status in (0, 1, 2)
-    assert (status, bool(err)) in ((0, False), (1, True), (2, True))
-    assert _is_plain(out)
-    assert _is_plain(err)
-
-
-def test_names_of_folders_are_shown_not_obeyed(run, tmp_path, monkeypatch):
-    for number, text in enumerate(["\x1b[2J", "\r", "\u202e", "\n", "\udcff"]):
-        folder = tmp_path / f"{number}{text}"
-        monkeypatch.setenv("FASTCONV_CACHE_DIR", str(folder))
-        exported = str(tmp_path / f"exported{text}.json")
-        for arguments in (
-            ("info",),
-            ("cache", "path"),
-            ("autotune", PROBLEM, "--threads", "1"),
-            ("cache", "export", exported),
-            ("cache", "merge", exported, exported),
-            ("cache", "import", exported),
-        ):
-            status, out, err = run(*arguments)
-            assert (status, err) == (0, ""), arguments
-            assert _is_plain(out)
-        path().write_text("{")
-        status, out, err = run("cache", "show")
-        assert (status, out, err.count("\n")) == (0, "", 1)
-        assert _is_plain(err)
-
-
 # Odd values of every option.
 
 ODD = [
@@ -434,10 +302,10 @@ def test_odd_values_of_every_option(run, monkeypatch, tmp_path, value):
             status, out, err = run(*arguments)
             assert status in (0, 1, 2), arguments
             assert (status == 0) == (not err) or arguments[-1] == "--json=-", (arguments, err)
-            assert _is_plain(out)
-            assert _is_plain(err)
+            assert is_plain(out)
+            assert is_plain(err)
     for action in ("clear", "export", "import", "merge", "show", "path"):
         for count in (1, 2):
             status, out, err = run("cache", action, *[value] * count)
             assert status in (0, 1, 2)
-            assert _is_plain(out + err)
+            assert is_plain(out + err)

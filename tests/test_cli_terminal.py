@@ -317,19 +317,3 @@ def test_a_warning_is_printed_above_the_bar() -> None:
     screen = on_terminal(60, python=("-c", code))
     assert screen.text == "careful"
     assert "two" in screen.shown(screen.received[: screen.received.rindex(b"two") + 3])
-
-
-def test_interrupt_while_the_library_is_imported_is_quiet() -> None:
-    """Raised by the import itself, so that it always comes at that moment."""
-    code = (
-        "import os, signal, sys, fastconv_command\n"
-        "class Interrupt:\n"
-        "    def find_spec(self, name, *rest):\n"
-        "        if name == 'numpy': os.kill(os.getpid(), signal.SIGINT)\n"
-        "sys.meta_path.insert(0, Interrupt())\n"
-        "sys.exit(fastconv_command.main())\n"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (found.returncode, found.stdout, found.stderr) == (-signal.SIGINT, "", "")

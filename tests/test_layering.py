@@ -25,6 +25,7 @@ PUBLIC = ("functional", "grad", "pooling")
 LAYERS = (
     (
         "_errors",
+        "_interrupt",
         "_late",
         "_once",
         "_scoped",

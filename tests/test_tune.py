@@ -2,107 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
-
 import numpy as np
 import pytest
 
 import fastconv
-from fastconv import ConvProblem, _timing
-from fastconv._algorithm import Algorithm, ErrorBound, definition_bound
+from fastconv import ConvProblem
+from fastconv._algorithm import ErrorBound
 from fastconv._choose import tune, tuning_cache
-from fastconv._choose.noise import needed_gain, noise_text
-from fastconv._cpu import backend
-from fastconv._cpu.algorithms.reference.algorithm import Reference
-from fastconv._problem import RESULT
+from fastconv._cli.tuning_table import model_of
+from tuner_cases import MILLISECOND
 from tuning_cases import PROBLEM, reread
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
-
-MILLISECOND = 1e-3
-
-
-class Clock:
-    """The tuner's ``time``, which passes only while algorithms execute."""
-
-    strftime, gmtime = staticmethod(time.strftime), staticmethod(time.gmtime)
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def perf_counter(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@dataclass(kw_only=True, eq=False)
-class Timed(Reference):
-    """The definition, taking ``seconds`` on the clock and claiming ``estimate``."""
-
-    name: str
-    clock: Clock
-    seconds: float
-    estimate: float | None = None
-    packed_seconds: float | None = None
-    wrong: bool = False
-    all_params: tuple[dict, ...] = ({},)
-    bound: ErrorBound | None = None
-    workspace_bytes: int = 0
-    raises: type[BaseException] | None = None
-    executions: list = field(default_factory=list)
-
-    fitting = Algorithm.fitting
-
-    def parameters(self, problem):
-        return list(self.all_params)
-
-    def cost(self, problem, params, threads, machine):
-        return self.seconds if self.estimate is None else self.estimate
-
-    def workspace(self, problem, params, threads):
-        return self.workspace_bytes
-
-    def error_bound(self, problem):
-        return self.bound or definition_bound(problem)
-
-    def pack(self, problem, params, weight, threads):
-        return None if self.packed_seconds is None else "packed"
-
-    def execute(self, problem, params, operands, resources):
-        self.executions.append((dict(params), operands.packed))
-        if self.raises is not None:
-            raise self.raises
-        self.clock.now += self.packed_seconds if operands.packed else self.seconds / params.get("speed", 1)
-        super().execute(problem, params, operands, resources)
-        if self.wrong:
-            getattr(operands, RESULT[problem.direction])[...] *= 2
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """The clock that the tuner reads."""
-    made = Clock()
-    for module in (tune, _timing):
-        monkeypatch.setattr(module, "time", made)
-    return made
-
-
-@pytest.fixture
-def algorithms(monkeypatch, clock):
-    """Put algorithms of these names and seconds in the registry, before the definition; returns them by name."""
-
-    def install(*described: dict) -> dict[str, Timed]:
-        made = {entry["name"]: Timed(clock=clock, **entry) for entry in described}
-        # Takes no time, since it also computes the exact values; is never a candidate, by its estimate.
-        last = Timed(name="reference", clock=clock, seconds=0.0, estimate=1e6)
-        monkeypatch.setattr(backend, "algorithms", (*made.values(), last))
-        reread()
-        return {**made, "reference": last}
-
-    return install
 
 
 def outcomes(record) -> dict[str, str]:
@@ -233,17 +144,35 @@ def test_packed_weights_are_timed_apart_and_do_not_decide(algorithms):
 
 
 def test_exhaustive_tries_all_parameters(algorithms):
-    choices = ({"speed": 1}, {"speed": 4}, {"speed": 2})
+    choices = tuple({"speed": speed} for speed in (1, 2, 2.5, 3, 4))
     algorithms({"name": "a", "seconds": MILLISECOND, "all_params": choices})
-    assert tune.tune_problem(PROBLEM, threads=1).params == {"speed": 1}
+    assert tune.tune_problem(PROBLEM, threads=1).params == {"speed": 3}
     record = tune.tune_problem(PROBLEM, threads=1, effort="exhaustive")
     assert record.params == {"speed": 4}
     assert outcomes(record) == {
         "a speed=1": "slower",
-        "a speed=4": "measured",
         "a speed=2": "slower",
+        "a speed=2.5": "slower",
+        "a speed=3": "slower",
+        "a speed=4": "measured",
         "reference": "skipped",
     }
+
+
+def test_what_may_be_the_fastest_is_tried_with_other_parameters(algorithms):
+    """And the gain over the model's choice is over its own parameters."""
+    choices = {"all_params": ({"speed": 1}, {"speed": 2})}
+    made = algorithms(
+        {"name": "a", "seconds": 10 * MILLISECOND, "estimate": MILLISECOND, **choices},
+        {"name": "b", "seconds": 12 * MILLISECOND, "estimate": 2 * MILLISECOND, **choices},
+        {"name": "c", "seconds": 16 * MILLISECOND, "estimate": 3 * MILLISECOND, **choices},
+    )
+    record = tune.tune_problem(PROBLEM, threads=1)
+    assert (record.algorithm, record.params, record.seconds) == ("a", {"speed": 2}, pytest.approx(5 * MILLISECOND))
+    assert [({"speed": 2}, None) in made[name].executions for name in "abc"] == [True, True, False]
+    assert (record.default, record.default_params) == ("a", {"speed": 1})
+    assert model_of(record).seconds == pytest.approx(10 * MILLISECOND)
+    assert model_of(type(record).from_json(*record.key, record.to_json())) == model_of(record)
 
 
 def test_estimate_runs_nothing_and_is_not_stored(algorithms):
@@ -273,13 +202,6 @@ def test_precision_and_workspace_limit_hold_for_candidates(algorithms):
     assert tune.tune_problem(PROBLEM, threads=1).algorithm == "fits"
     assert made["loose"].executions == made["large"].executions == []
     assert tune.tune_problem(PROBLEM.replace(precision="medium"), threads=1).algorithm == "loose"
-
-
-def test_time_of_a_problem_is_bounded(algorithms, clock):
-    algorithms({"name": "a", "seconds": 1.0}, {"name": "b", "seconds": 1.1})
-    start = clock.now
-    tune.tune_problem(PROBLEM, threads=1)
-    assert clock.now - start < 6
 
 
 def test_stored_problems_are_not_measured_again(algorithms):
@@ -322,30 +244,6 @@ def test_interrupted_run_keeps_what_it_measured(algorithms):
     assert {record.problem.batch for record in tuning_cache.current().content.records()} == {1, 2}
 
 
-def test_time_limit_begins_no_further_problem(algorithms, clock):
-    algorithms({"name": "a", "seconds": 100 * MILLISECOND})
-    problems = [PROBLEM.replace(batch=batch) for batch in range(1, 20)]
-    start = clock.now
-    steps = list(tune.tune(problems, 1, time_limit=3.0))
-    assert 1 < len(steps) < 19
-    assert clock.now - start < 5
-
-
-def test_time_limit_ends_the_first_runs_and_what_they_left_open_is_not_stored(algorithms, clock):
-    made = algorithms(*({"name": name, "seconds": 2.0 + n / 10} for n, name in enumerate("abcd")))
-    start = clock.now
-    assert list(tune.tune([PROBLEM], 1, time_limit=3.0)) == []
-    assert clock.now - start < 5
-    assert made["d"].executions == []
-    assert tuning_cache.current().content.records() == []
-
-
-def test_time_limit_leaves_packed_weights_out(algorithms, clock):
-    algorithms({"name": "a", "seconds": 1.0, "packed_seconds": 1.0})
-    (step,) = tune.tune([PROBLEM], 1, time_limit=1.5)
-    assert (step.record.algorithm, step.record.best_packed()) == ("a", None)
-
-
 def test_hopeless_by_the_model_is_never_called_and_by_the_clock_once(algorithms):
     made = algorithms(
         {"name": "a", "seconds": 10 * MILLISECOND},
@@ -358,47 +256,6 @@ def test_hopeless_by_the_model_is_never_called_and_by_the_clock_once(algorithms)
     assert made["far"].executions == []
     assert len(made["near"].executions) > 1
     assert len(made["slow"].executions) == 1
-
-
-@pytest.mark.parametrize(("noise", "expected"), [(0.0, 0.0), (0.02, 0.02), (0.05, 0.05)])
-def test_noise_is_estimated_and_kept(algorithms, clock, monkeypatch, noise, expected):
-    made = algorithms({"name": "a", "seconds": 10 * MILLISECOND}, {"name": "b", "seconds": 10 * MILLISECOND})
-    disturb(made.values(), clock, monkeypatch, noise)
-    record = tune.tune_problem(PROBLEM, threads=1, effort="exhaustive")
-    assert record.noise == pytest.approx(expected, rel=0.4, abs=1e-9)
-    kept = type(record).from_json(*record.key, record.to_json())
-    assert kept == record
-    assert f"noise of the machine: {record.noise:.1%} a sample" in noise_text([record])
-    assert noise_text([]) == ""
-
-
-@pytest.mark.parametrize(("noise", "winner"), [(0.0, "b"), (0.15, "a")])
-def test_a_restless_machine_asks_for_a_larger_gain(algorithms, clock, monkeypatch, noise, winner):
-    made = algorithms(
-        {"name": "a", "seconds": 10.4 * MILLISECOND, "estimate": 1 * MILLISECOND},
-        {"name": "b", "seconds": 10 * MILLISECOND, "estimate": 2 * MILLISECOND},
-    )
-    disturb(made.values(), clock, monkeypatch, noise)
-    assert tune.tune_problem(PROBLEM, threads=1).algorithm == winner
-
-
-def test_needed_gain_has_bounds():
-    assert needed_gain(None, 0) == needed_gain(0.0, 9) == 1.03
-    assert needed_gain(0.05, 9) == pytest.approx(1 + 2 * 0.05 * 1.2533 * (2 / 9) ** 0.5)
-    assert needed_gain(1.0, 9) == 1.10
-
-
-def disturb(algorithms, clock, monkeypatch, noise: float) -> None:
-    """Let each execution take a time of its own, normal and the same for both in every round."""
-    for algorithm in algorithms:
-        if algorithm.name != "reference":
-            plain, draws = algorithm.execute, np.random.default_rng(1)
-
-            def slower(*how, plain=plain, draws=draws, algorithm=algorithm):
-                plain(*how)
-                clock.now += algorithm.seconds * noise * float(draws.standard_normal())
-
-            monkeypatch.setattr(algorithm, "execute", slower)
 
 
 def test_explain_says_what_excludes_an_algorithm(algorithms):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fastconv._choose import select, tuning_cache
-from tuning_cases import PROBLEM, computes, path, record, reread, stored_text, write
+from tuning_cases import PROBLEM, computes, forget_memory, path, record, reread, stored_text, write
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
@@ -48,11 +48,21 @@ def test_pipe_is_refused_without_waiting_for_a_writer():
         computes()
 
 
+def test_directory_in_its_place_is_refused_and_none_is_left_open():
+    path().mkdir(parents=True)
+    opened = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        forget_memory()
+        with pytest.warns(RuntimeWarning, match=r"cannot be read \(Is a directory\)"):
+            computes()
+    assert len(os.listdir("/proc/self/fd")) == opened
+
+
 # Directories that cannot be written.
 
 
-def _storing_warns_once_and_lasts() -> None:
-    with pytest.warns(RuntimeWarning, match="cannot be written"):
+def _storing_warns_once_and_lasts(reason: str = "") -> None:
+    with pytest.warns(RuntimeWarning, match=f"cannot be written.*{reason}"):
         tuning_cache.current().store([record()])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -64,7 +74,7 @@ def _storing_warns_once_and_lasts() -> None:
 
 def test_directory_that_is_a_file(cache_folder):
     cache_folder.write_text("not a directory")
-    _storing_warns_once_and_lasts()
+    _storing_warns_once_and_lasts("Not a directory")
 
 
 def test_full_disk_leaves_the_old_file_and_no_temporary_one(monkeypatch):

@@ -186,7 +186,8 @@ def _good_file(seed: int) -> str:
     for problem, _ in CALLS:
         able = [a for a in backend.algorithms if a.supports(problem) and select.admitted(a, problem)]
         algorithm = rng.choice(able)
-        content.add([record(problem, algorithm.name, params=dict(rng.choice(algorithm.parameters(problem))))])
+        params = dict(rng.choice(algorithm.parameters(problem)))
+        content.add([dataclasses.replace(record(problem, algorithm.name, params=params), noise=0.1, default_params={})])
     return tuning_cache.render(content)
 
 

@@ -15,6 +15,8 @@ MEDIAN_ERROR = 1.2533
 """Standard error of the median of n normal samples, times the root of n over their standard deviation."""
 MAD_TO_DEVIATION = 1.4826
 """Standard deviation of normal samples over the median of their distances from the median."""
+RESTLESS = 0.1
+"""Noise above which choices are worth being measured again: gains of MOST_GAIN are lost in it."""
 LEAST_SAMPLES = 5
 """Fewer samples of a candidate say nothing about the noise."""
 
@@ -46,4 +48,6 @@ def noise_text(records: Iterable[TuningRecord]) -> str:
     found = [record.noise for record in records if record.noise is not None]
     if not found:
         return ""
-    return f"noise of the machine: {statistics.median(found):.1%} a sample, {max(found):.1%} on one problem at most"
+    middle = statistics.median(found)
+    text = f"noise of the machine: {middle:.1%} a sample, {max(found):.1%} on one problem at most"
+    return f"{text}; on a quieter one, --remeasure finds better choices" if middle > RESTLESS else text

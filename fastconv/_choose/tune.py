@@ -26,7 +26,7 @@ from .._errors import UnusableAlgorithmError
 from .._plan import Plan
 from .._problem import ConvProblem, Epilogue
 from . import tuning_cache
-from .noise import needed_gain, noise
+from .noise import MOST_GAIN, needed_gain, noise
 from .sample import on_host, sample
 from .select import bind, candidates, forget_plans, usable_params
 from .tuning_record import Timing, TuningRecord
@@ -60,6 +60,10 @@ LONG_RUN_SECONDS = 0.2
 DROP_RATIO = 1.25
 DROP_ROUNDS = 3
 """After so many rounds a candidate that was never below DROP_RATIO times the best median is dropped."""
+VARIED_RATIO = 1.5
+"""Algorithms whose first sample is within this of the best one are measured with other parameters, too."""
+VARIANTS = 3
+"""Of each so many, those that the cost model expects most of."""
 CHECKED_MULTIPLY_ADDS = 1e7
 """Work of the definition that the check of a winner may take; it decides how many channels are checked."""
 
@@ -178,7 +182,12 @@ def tune_problem(
     backend.load([candidate.plan for candidate in found if not _is_far(candidate, default)], operands)
     start = time.monotonic()
     deadline = start + max_seconds
-    _first_runs(found, operands, deadline, start + seconds if is_strict and seconds is not None else math.inf)
+    end = start + seconds if is_strict and seconds is not None else math.inf
+    _first_runs(found, operands, deadline, end)
+    if not settings.all_params and backend.max_candidates is None and time.monotonic() < deadline:
+        variants = _variants(found, bare, threads)
+        _first_runs(variants, operands, deadline, end, default)
+        found += variants
     contenders = [candidate for candidate in found if candidate.outcome == "measured"]
     packed = _packed(contenders, bare, operands, threads) if seconds is None or time.monotonic() < deadline else []
     _rounds(contenders, operands, settings, deadline)
@@ -246,13 +255,30 @@ def _packed(contenders: list[_Candidate], problem: ConvProblem, operands: Operan
     return found
 
 
-def _first_runs(found: list[_Candidate], operands: Operands, deadline: float, end: float) -> None:
+def _variants(found: list[_Candidate], problem: ConvProblem, threads: int) -> list[_Candidate]:
+    """The algorithms that may be the fastest, with other parameters than those that the cost model prefers."""
+    sampled = [candidate for candidate in found if candidate.samples]
+    best = min((candidate.samples[0] for candidate in sampled), default=0.0)
+    known = {
+        candidate.plan.algorithm.name: candidate for candidate in sampled if candidate.samples[0] <= VARIED_RATIO * best
+    }
+    variants: dict[str, list[_Candidate]] = {}
+    for candidate in _candidates(problem, threads, True, found[0].backend):
+        name = candidate.plan.algorithm.name
+        if name in known and candidate.plan.params != known[name].plan.params:
+            variants.setdefault(name, []).append(candidate)
+    return [one for listed in variants.values() for one in listed[:VARIANTS]]
+
+
+def _first_runs(
+    found: list[_Candidate], operands: Operands, deadline: float, end: float, known: _Candidate | None = None
+) -> None:
     """A warming run of each, and a first sample of those it leaves a chance; the baseline gets both in any case.
 
-    Behind ``deadline`` the warming run is the sample; at ``end`` everything ends.
+    Behind ``deadline`` the warming run is the sample; at ``end`` everything ends. ``known`` was run before.
     """
-    best: float | None = None
-    least = found[0].estimate
+    first = known or found[0]
+    best, least = first.samples[0] if first.samples else None, first.estimate
     for candidate in found:
         if candidate.outcome == "skipped":
             continue
@@ -283,7 +309,8 @@ def _rounds(group: list[_Candidate], operands: Operands, settings: Effort, deadl
     """Sample the candidates in turn; every other round backwards, so that none always follows the same one."""
     alive, start = list(group), time.monotonic()
     for number in range(MAX_ROUNDS):
-        if number >= settings.rounds and (len(alive) == 1 or time.monotonic() - start > settings.min_seconds):
+        is_long = number >= settings.rounds and time.monotonic() - start > settings.min_seconds
+        if number >= settings.rounds and (len(alive) < 2 or (is_long and not _is_restless(alive))):
             return
         for candidate in alive if number % 2 == 0 else alive[::-1]:
             if time.monotonic() > deadline and candidate.samples:
@@ -295,6 +322,12 @@ def _rounds(group: list[_Candidate], operands: Operands, settings: Effort, deadl
                 if min(candidate.samples) > limit:
                     candidate.outcome = "slower"
             alive = [candidate for candidate in alive if candidate.outcome == "measured"]
+
+
+def _is_restless(alive: list[_Candidate]) -> bool:
+    """Whether the noise hides even gains of MOST_GAIN, so that more samples are worth the time."""
+    fewest = min(len(candidate.samples) for candidate in alive)
+    return needed_gain(noise(candidate.samples for candidate in alive), fewest) >= MOST_GAIN
 
 
 def _returned(found: list[_Candidate], contenders: list[_Candidate]) -> list[_Candidate]:
@@ -360,4 +393,5 @@ def _record(
         tuple(timings),
         winner.backend.name,
         noise(candidate.samples for candidate in found),
+        dict(default.plan.params),
     )

@@ -102,6 +102,8 @@ def parse(text: str) -> Content:
     """The content of a file's text; ValueError where the text is not of that form. Bad choices are left out later."""
     try:
         value = json.loads(text, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON from line {error.lineno}, column {error.colno} on") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
     match value:

@@ -7,6 +7,7 @@ it under the lock, so that no update undoes another.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import stat
@@ -128,20 +129,25 @@ def read(path: Path) -> str | None:
     ValueError
         If it is larger than LIMIT_BYTES or not UTF-8.
     """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+            _check_owned(os.fstat(file.fileno()), stat.S_ISREG, "a regular file")
+            content = file.read(LIMIT_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except RefusedError:
+        raise
     except OSError as error:
         raise RefusedError(
             "is a symbolic link" if path.is_symlink() else f"cannot be read ({error.strerror})"
         ) from None
-    with os.fdopen(descriptor, "rb") as file:
-        _check_owned(os.fstat(descriptor), stat.S_ISREG, "a regular file")
-        content = file.read(LIMIT_BYTES + 1)
     if len(content) > LIMIT_BYTES:
         raise ValueError(f"larger than {LIMIT_BYTES} bytes")
-    return content.decode()
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise ValueError("not a text in UTF-8") from None
 
 
 def replace(path: Path, text: str, lock: Lock) -> None:
@@ -210,7 +216,7 @@ def _wait_for(lock: Lock, path: Path, patience_seconds: float) -> None:
     pause, longest_pause = RETRY_SECONDS
     last, looked, waited = (_stamp(path), lock.stamp()), time.monotonic(), 0.0
     while True:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(path.parent)
         if lock.try_take():
             return
         stamps, now = (_stamp(path), lock.stamp()), time.monotonic()
@@ -222,6 +228,13 @@ def _wait_for(lock: Lock, path: Path, patience_seconds: float) -> None:
             lock.break_created()
         time.sleep(pause)
         pause = min(2 * pause, longest_pause)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

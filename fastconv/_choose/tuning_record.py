@@ -136,6 +136,8 @@ class TuningRecord:
     """The name of the one that was measured."""
     noise: float | None = None
     """Robust standard deviation of one sample over its median: how restless the machine was; None: not known."""
+    default_params: Params | None = None
+    """The parameters that the cost model would have chosen; None: not known."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -180,6 +182,8 @@ class TuningRecord:
         }
         if self.noise is not None:
             plain["noise"] = self.noise
+        if self.default_params is not None:
+            plain["default_params"] = dict(self.default_params)
         return plain if self.backend == CPU.name else {**plain, "backend": self.backend}
 
     @classmethod
@@ -197,7 +201,6 @@ class TuningRecord:
             } if (
                 effort in EFFORTS
                 and _is_word(written)
-                and _is_word(default)
                 and re.fullmatch(MEASURED_AT, measured_at)
                 and _are_params(params)
                 and is_seconds(seconds)
@@ -205,8 +208,10 @@ class TuningRecord:
                 and 1 <= threads < 2**31
                 and value.get("backend", CPU.name) in BACKENDS
                 and (value.get("noise") is None or is_seconds(value["noise"]))
+                and _is_word(default)
+                and (value.get("default_params") is None or is_choice(default, value["default_params"]))
             ):
-                kind = value.get("backend", CPU.name)
+                kind, of_default = value.get("backend", CPU.name), value.get("default_params")
                 timings = tuple(Timing.from_json(entry, kind) for entry in listed)
                 try:
                     parsed = ConvProblem.parse(problem)
@@ -226,6 +231,7 @@ class TuningRecord:
                     timings,  # type: ignore[arg-type]
                     kind,
                     value.get("noise"),
+                    None if of_default is None else current_params(default, of_default, kind),
                 )
         return None
 

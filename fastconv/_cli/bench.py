@@ -49,15 +49,15 @@ def run(arguments: argparse.Namespace) -> int:
                     records[problem] = tune.tune_problem(problem, threads, arguments.effort, None, backend)
                 progress.advance()
                 progress.clear()
-                say_candidates(records[problem], backend, threads)
+                say_candidates(records[problem], backend, threads, arguments.effort == "exhaustive")
     finally:
         if arguments.json:
             report.write_json(arguments.json, jobs, records, backend)
     return 0
 
 
-def say_candidates(record: TuningRecord, backend: Backend, threads: int) -> None:
-    """Print every candidate's time, the fastest first."""
+def say_candidates(record: TuningRecord, backend: Backend, threads: int, all_params: bool) -> None:
+    """Print every candidate's time, the fastest first; only the best parameters of each unless ``all_params``."""
     terminal.say_text(f"{record.problem}, {backend.runs_on(threads)}", "bold", "  ")
     columns = {
         "algorithm": Column("algorithm"),
@@ -70,8 +70,12 @@ def say_candidates(record: TuningRecord, backend: Backend, threads: int) -> None
         "params": Column("parameters", least=LEAST_PARAMS),
     }
     rows: list[dict[str, Cell]] = []
+    shown: set[tuple[str, bool]] = set()
     for timing in record.timings:
-        seconds = timing.seconds
+        seconds, kind = timing.seconds, (timing.algorithm, timing.packed)
+        if kind in shown and not all_params:
+            continue
+        shown.add(kind)
         rows.append(
             {
                 "algorithm": timing.algorithm,

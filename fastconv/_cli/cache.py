@@ -73,7 +73,9 @@ def show(arguments: argparse.Namespace) -> int:
                 "params": " ".join(f"{name}={value}" for name, value in record.params.items()),
             }
         )
-    if rows:
+    if not rows:
+        output.complain("no tuned choices yet; fastconv autotune measures and keeps them")
+    else:
         say_table(COLUMNS | {"gain": Column(title_of_gain(backend.baseline), is_number=True)}, LAYOUTS, rows)
     return 0
 
@@ -89,7 +91,7 @@ def print_path(arguments: argparse.Namespace) -> int:
 
 def drop(arguments: argparse.Namespace) -> int:
     """Drop choices."""
-    output.say(f"dropped {tuning.forget_tuning(arguments.problem, backend=arguments.backend)} choices")
+    output.say(f"dropped {_counted(tuning.forget_tuning(arguments.problem, backend=arguments.backend))}")
     return options.saved_status(options.backend_of(arguments))
 
 
@@ -97,7 +99,7 @@ def write(arguments: argparse.Namespace) -> int:
     """Export."""
     with output.writing_to(arguments.file):
         count = tuning.export_tuning(arguments.file, backend=arguments.backend)
-    output.say(f"wrote {count} choices to {arguments.file}")
+    output.say(f"wrote {_counted(count)} to {arguments.file}")
     return 0
 
 
@@ -107,7 +109,7 @@ def take_over(arguments: argparse.Namespace) -> int:
     for file in arguments.files:
         tuning_file(file, backend=backend)
     for file in arguments.files:
-        output.say(f"took over {tuning.import_tuning(file, backend=backend.name)} choices from {file}")
+        output.say(f"took over {_counted(tuning.import_tuning(file, backend=backend.name))} from {file}")
     return options.saved_status(backend)
 
 
@@ -120,5 +122,9 @@ def join(arguments: argparse.Namespace) -> int:
             raise ValueError(f"{file} is of another machine than {arguments.files[0]}")
         first.add(content.records())
     output.write(arguments.output, tuning_cache.render(first))
-    output.say(f"wrote {len(first.records())} choices to {arguments.output}")
+    output.say(f"wrote {_counted(len(first.records()))} to {arguments.output}")
     return 0
+
+
+def _counted(choices: int) -> str:
+    return f"{choices} choice{'s' * (choices != 1)}"

@@ -18,7 +18,8 @@ def add_problems(parser: argparse.ArgumentParser, count: str = "+") -> None:
         "problems",
         nargs=count,
         metavar="SUITE|PROBLEM",
-        help=f"a suite ({', '.join(suites.NAMES)}) or the text of a problem, as in {PROBLEM_EXAMPLE!r}",
+        help=f"a suite ({', '.join(suites.NAMES)}) or the text of a problem, in quotes: direction, input, "
+        f"weight and settings, as in {PROBLEM_EXAMPLE!r}",
     )
     parser.add_argument(
         "--passes", metavar="PASS[,PASS]", help=f"passes of each layer, of {', '.join(PASSES)} (default: forward)"

@@ -90,13 +90,13 @@ class TuningTable:
             seconds = winner.estimate_seconds
             base = min((t.estimate_seconds for t in record.timings if t.algorithm == record.baseline), default=None)
         second = runner_up(record)
-        about = "~" if is_estimate else ""
-        time = "" if second is None else number(second.estimate_seconds if is_estimate else second.seconds)
+        about, digits = ("~", 2) if is_estimate else ("", 3)
+        time = "" if second is None else number(second.estimate_seconds if is_estimate else second.seconds, digits)
         algorithm = "" if second is None else second.algorithm
         cells: dict[str, Cell] = {
             **self._cells_of(job),
             "winner": (record.algorithm, "bold"),
-            "ms": about + number(seconds),
+            "ms": about + number(seconds, digits),
             "baseline": gain_cell(base, seconds, about),
             "model": gain_cell(before, seconds, about),
             "torch": gain_cell(against, seconds, about),
@@ -158,6 +158,8 @@ def winner_of(record: TuningRecord) -> Timing | None:
 def model_of(record: TuningRecord) -> Timing | None:
     """What was measured of the cost model's choice; None where a file does not say."""
     same = [t for t in record.timings if not t.packed and t.algorithm == record.default]
+    if record.default_params is not None:
+        same = [t for t in same if t.params == record.default_params]
     return min(same, key=lambda timing: timing.estimate_seconds, default=None)
 
 
@@ -169,14 +171,14 @@ def runner_up(record: TuningRecord) -> Timing | None:
     return min((t for t in others if t.seconds is not None), key=lambda t: t.seconds or 0.0, default=None)
 
 
-def number(seconds: float | None) -> str:
-    """Milliseconds with three digits; a dash where there are none."""
+def number(seconds: float | None, digits: int = 3) -> str:
+    """Milliseconds with so many digits; a dash where there are none."""
     if seconds is None:
         return "-"
     milliseconds = seconds * 1e3
     if milliseconds <= 0:
         return "0"
-    decimals = min(max(2 - math.floor(math.log10(milliseconds)), 0), 4)
+    decimals = min(max(digits - 1 - math.floor(math.log10(milliseconds)), 0), digits + 1)
     return f"{milliseconds:.{decimals}f}"
 
 

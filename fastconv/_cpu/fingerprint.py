@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from pathlib import Path
 
-from .._config import available_cores
 from .._version import __version__
 from . import registry
 from .engine import runtime
@@ -51,11 +51,11 @@ def _hardware() -> Fingerprint:
 
 
 def fingerprint() -> Fingerprint:
-    """The fingerprint of this process's machine."""
+    """The fingerprint of the machine, whatever part of it this process may use: threads are a choice's own."""
     return {
         **_hardware(),
         "isa": runtime.isa(),
-        "cores": str(available_cores()),
+        "cores": str(os.cpu_count()),
         "library": __version__,
         "algorithms": registry_hash(),
     }

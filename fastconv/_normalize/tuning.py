@@ -19,7 +19,7 @@ from .._choose import tuning_file as files
 from .._choose.sample import ITEM_BYTES, array_bytes
 from .._choose.tuning_record import EFFORTS
 from .._errors import ProblemTextError, bad_type, bad_value, unfit
-from .._problem import DTYPES, LAYOUTS, ConvProblem
+from .._problem import DIRECTIONS, DTYPES, LAYOUTS, ConvProblem
 from ..suites.layers import PASSES, problem_of_pass
 from .arguments import MAX_BYTES
 
@@ -76,20 +76,23 @@ def _jobs_of(item: Any, passes: Sequence[str] | None) -> list[Job]:
             for name in passes or ("forward",)
             for layer in suites.suite(item).layers
         ]
-    parsed = problem(item)
+    parsed = problem(item, or_suite=True)
     if passes is None:
         return [Job(parsed)]
     return [Job(problem_of_pass(parsed, name), pass_name=name) for name in passes]
 
 
-def problem(value: Any) -> ConvProblem:
-    """A ConvProblem or the text of one, as a ConvProblem with something to compute."""
+def problem(value: Any, or_suite: bool = False) -> ConvProblem:
+    """A ConvProblem or the text of one, as a ConvProblem with something to compute.
+
+    ``or_suite``: the name of a suite would have done as well, which messages say.
+    """
     if not isinstance(value, (str, ConvProblem)):
         raise bad_type("problem", value, f"a ConvProblem or its text, as in {PROBLEM_EXAMPLE!r}")
     if isinstance(value, str) and len(value.split()) < 3:
-        near = difflib.get_close_matches(value, suites.NAMES, 1)
-        meant = f" (meant: {near[0]}?)" if near else ""
-        raise bad_value("problem", value, f"{', '.join(suites.NAMES)}, or a text as {PROBLEM_EXAMPLE!r}{meant}")
+        names = f"{', '.join(suites.NAMES)}, or " if or_suite else ""
+        hint = _hint(value, suites.NAMES if or_suite else ())
+        raise bad_value("problem", value, f"{names}a text as {PROBLEM_EXAMPLE!r}{hint}")
     if not isinstance(value, str):
         return _computable(value)
     parsed = ConvProblem.parse(value)
@@ -101,6 +104,16 @@ def problem(value: Any) -> ConvProblem:
         if place and 0 not in parsed.weight_shape and min(parsed.output_size) > 0:
             raise  # nothing in particular
         raise ProblemTextError.marking(str(error), value, *shapes[place].span()) from None
+
+
+def _hint(value: str, names: Sequence[str]) -> str:
+    """What may have been meant by a text of too few words."""
+    near, first = difflib.get_close_matches(value, names, 1), [*value.split(), ""][0]
+    if near:
+        return f" (meant: {near[0]}?)"
+    if first in DIRECTIONS:
+        return " (on a command line the text stands in quotes)"
+    return f" (meant: 'forward {value}'?)" if re.fullmatch(r"\d+(x\d+)+", first) and " " in value else ""
 
 
 def _computable(problem: ConvProblem) -> ConvProblem:
