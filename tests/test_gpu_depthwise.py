@@ -38,6 +38,8 @@ SHAPES = (
     "1x2x10x12 2x1x9x11 p4x5 g2",
     "1x2x5x6x7 4x1x3x2x3 s1x2x1 p1x0x1 g2",
     "1x2x4x5x6 2x1x3x3x3 s2x1x2 p1 d1x2x1 g2",
+    "1x2x6x16 2x1x3x2 s1x4 p1x2:1 g2",
+    "1x2x7x16 2x1x3x5 s2 p1x2 g2",
 )
 """The cases that code differs for: tails, vectors, several filters, stride phases, taps in registers and in rows."""
 DIRECTIONS = ("forward", "backward_input", "backward_weight")
@@ -185,7 +187,9 @@ MUTATIONS = (
     ("forward", SHAPES[2], "__syncthreads();\n    const int size", "const int size"),
     ("forward", SHAPES[0], "if (WHOLE || u.top + i < c.pixels[1]) target", "target"),
     ("forward", SHAPES[16], "front + kd * c.delta[0]", "front"),
-    ("backward_input", SHAPES[3], "place % SW", "(place + 1) % SW"),
+    ("backward_input", SHAPES[2], "place % SW", "(place + 1) % SW"),
+    ("backward_input", SHAPES[3], "(PW + (j) - (kw)) % SW == 0", "(PW + (j) + 1 - (kw)) % SW == 0"),
+    ("backward_input", SHAPES[19], "u.column / SW + FIRST - LEAD", "u.column / SW + FIRST"),
     ("backward_input", SHAPES[3], "r = 1 - TAPS_H", "r = 2 - TAPS_H"),
     ("backward_weight", SHAPES[0], "distance = 16", "distance = 8"),
     ("backward_weight", SHAPES[0], "w < THREADS / 32; w++) total", "w < 1; w++) total"),

@@ -35,8 +35,10 @@ SHAPES = (
     "1x4x5x6x7 4x1x3x2x3 s1x2x1 p1x0x1 g4",
     "1x2x4x5x6 2x1x3x3x3 s2x1x2 p1 d1x2x1 g2",
     "1x4x9x9 4x1x1x1 s5 g4",
+    "1x8x70x7 8x1x3x3 p1 g8",
 )
-"""Tails, vectors, several filters, stride phases in one launch and in several, taps in registers, staged and packed."""
+"""Tails, bands whose last strips have no rows, vectors, several filters, stride phases in one launch and in several,
+taps in registers, staged and packed."""
 
 
 @pytest.fixture(autouse=True)
@@ -139,13 +141,18 @@ def test_subnormal_numbers_are_kept(cp: Any) -> None:
         np.testing.assert_array_equal(computed(cp, NHWC, problem, operands), exact.astype(np.float32))
 
 
-FEWEST_FOR = ("1x32x28x28 32x1x3x3 p1 g32", "1x32x28x28 32x1x3x3 s2 p1 g32", "1x64x14x14 64x1x5x5 p2 g64")
+FEWEST_FOR = (
+    "1x32x28x28 32x1x3x3 p1 g32",
+    "1x32x28x28 32x1x3x3 s2 p1 g32",
+    "1x32x14x14 32x1x5x5 p2 g32",
+    "1x16x28x28 16x1x7x7 p3 g16",
+)
 PARTS_OF_FEWEST = 1.1
 
 
 @pytest.mark.parametrize("shape", FEWEST_FOR)
 def test_few_more_sectors_than_there_must_be(shape: str) -> None:
-    """Both arrays once, what neighbouring blocks share twice; weights once for each block."""
+    """Both arrays once; weights, and what neighbouring blocks share, are the rest."""
     with emulated_cupy.pretend():
         for direction in DIRECTIONS:
             problem = parsed(f"{direction} {shape}")
@@ -153,13 +160,8 @@ def test_few_more_sectors_than_there_must_be(shape: str) -> None:
             computed(emulated_cupy, NHWC, problem, operands)
             made = NHWC.launches(Operation.contiguous(problem), NHWC.parameters(problem)[0])
             moved = traffic(emulated_cupy, made[:1])
-            blocks = math.prod(made[0].grid)
-            rows = 2 * problem.in_channels * max(problem.input_size[2], problem.output_size[2]) / 8
             least = (math.prod(problem.input_shape) + math.prod(problem.output_shape)) / 8
-            shared = blocks * (math.prod(problem.weight_shape) / 8 + rows * (problem.kernel_size[1] - 1) / 2)
-            if direction != "backward_weight":
-                assert moved.stored <= PARTS_OF_FEWEST * math.prod(problem.result_shape) / 8
-            assert moved.loaded + moved.stored <= PARTS_OF_FEWEST * least + shared, (direction, moved, least, shared)
+            assert moved.loaded + moved.stored <= PARTS_OF_FEWEST * least, (direction, moved, least)
 
 
 MUTATIONS = (
@@ -167,8 +169,10 @@ MUTATIONS = (
     ("forward", SHAPES[0], "(fc_u32)(first_row + b) < (fc_u32)c.source_size[1]", "true"),
     ("forward", SHAPES[0], "(fc_u32)(left + b) < (fc_u32)c.source_size[2]", "true"),
     ("forward", SHAPES[0], "if (!WHOLE_COLUMNS && u.column + j >= c.pixels[2]) break;", ""),
-    ("forward", SHAPES[0], "if (!WHOLE_ROWS && u.top + i >= c.pixels[1]) break;", ""),
+    ("forward", SHAPES[6], "if (!WHOLE_ROWS && u.top + i >= c.pixels[1]) break;", ""),
     ("forward", SHAPES[0], "__syncthreads();\n}", "}"),
+    ("forward", SHAPES[16], "if (STRIPS > 1 && u.top >= c.pixels[1]) return;", ""),
+    ("backward_input", SHAPES[16], "* STRIPS + index - stack * STRIPS", "* STRIPS"),
     ("forward", SHAPES[9], "|| t.channel >= units.results", ""),
     ("forward", SHAPES[3], "(channel - group * FILTERS) * c", "0 * c"),
     ("forward", SHAPES[13], "c.first[0] + kd * DD", "c.first[0]"),
@@ -179,9 +183,11 @@ MUTATIONS = (
     ("backward_weight", SHAPES[0], "__syncthreads(); // of all places", ""),
     ("backward_weight", "1x4x9x11 4x1x3x3 p1 g4", "__syncthreads(); // before the next row is written", ""),
     ("backward_weight", SHAPES[0], "place < PLACES; place++", "place < 1; place++"),
-    ("backward_weight", "1x64x17x16 64x1x3x3 p1 g64", "first = line; first", "first = 0; first"),
-    ("backward_weight", "1x64x17x16 64x1x3x3 p1 g64", "i < LINES; i++) sum", "i < 1; i++) sum"),
-    ("backward_weight", "1x64x17x16 64x1x3x3 p1 g64", "__syncthreads(); // of all lines", ""),
+    ("backward_weight", SHAPES[0], "SIZE, i) + a", "SIZE, 0) + a"),
+    ("backward_weight", SHAPES[1], "inside && (fc_u32)(row + b)", "inside && (fc_u32)(row)"),
+    ("backward_weight", "1x8x34x32 8x1x3x3 p1 g8", "first = line; first", "first = 0; first"),
+    ("backward_weight", "1x8x34x32 8x1x3x3 p1 g8", "i < LINES; i++) sum", "i < 1; i++) sum"),
+    ("backward_weight", "1x8x34x32 8x1x3x3 p1 g8", "__syncthreads(); // of all lines", ""),
 )  # fmt: skip
 
 

@@ -17,8 +17,9 @@ from fastconv._gpu import layout
 from fastconv._gpu.algorithm import Operation
 from fastconv._gpu.algorithms.few_channels import ALGORITHMS, launches
 from fastconv._gpu.algorithms.few_channels.phases import grid_of
+from fastconv._gpu.launch import Launch
 from fastconv._problem import RESULT
-from gpu_launches import layout_of, on_host, placed, start
+from gpu_launches import layout_of, on_host, placed, start, summed_up
 from operands import integer_operands, numpy_dtype
 from test_gpu_implicit_gemm_mma import expected
 
@@ -89,6 +90,22 @@ CASES = [
 @pytest.mark.parametrize(("text", "tile", "options"), CASES, ids=[f"{text} {tile}" for text, tile, _ in CASES])
 def test_exact(cp: Any, text: str, tile: str, options: dict[str, Any]) -> None:
     check(cp, text, tile, **options)
+
+
+@pytest.mark.parametrize(
+    "text", ["2x3x16x32 5x3x4x4 s4 bfloat16", "2x8x5x6 4x8x3x3 p1 float16 channels_last", "1x1x5 1x1x1 bfloat16"]
+)
+def test_input_gradients_that_are_summed_up_further(cp: Any, text: str) -> None:
+    """In float32, four of which are a vector; of the source's 16-bit floats eight are one."""
+    problem = ConvProblem.parse(f"backward_input {text}")
+    operands = {role: 7 * array for role, array in integer_operands(problem).items()}
+
+    def launches_of(operation: Operation) -> tuple[Launch, ...]:
+        assert NARROW.computes(operation)
+        return NARROW.launches(operation, NARROW.parameters(problem)[0])
+
+    found = summed_up(cp, problem, operands, launches_of)
+    np.testing.assert_array_equal(found, oracle.convolve(problem, operands))
 
 
 @pytest.mark.parametrize("text", [CASES[1][0], CASES[9][0]])

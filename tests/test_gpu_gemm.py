@@ -58,7 +58,11 @@ def test_pointwise_layers_are_one_product(text: str) -> None:
     assert check(text) == ["product"]
 
 
+OF_FEW_CHANNELS = ("forward 2x3x5x14 4x3x2x11 p0x2", "forward 2x4x3x7x6 4x2x2x3x2 s1x2x1 d2x1x2 p1 g2")
+"""Whole planes of taps are unfolded by a thread: longer rows in two parts, several planes."""
 OTHERS = {
+    OF_FEW_CHANNELS[0]: ["gemm_unfold", "product"],
+    OF_FEW_CHANNELS[1]: ["gemm_unfold", "product", "product"],
     "forward 3x8x5x6 6x4x1x1 g2": ["product"] * 2,
     "forward 3x8x5x6 7x8x1x1 +bias+add+relu": ["product", "gemm_fold"],
     "forward 3x8x5x6 7x8x1x1 bfloat16 +bias": ["product", "gemm_fold"],
@@ -211,8 +215,14 @@ def test_what_cublas_refuses_is_an_error(gpu: ArrayModule) -> None:
 # -- mutations
 MUTATIONS = (
     # problem, what is changed, into what: each must change the result or be reported
-    ("forward 2x3x7x8 5x3x3x3 p1", "(fc_u32)c.image_size[axis]", "(fc_u32)c.image_size[axis] + 1"),
-    ("forward 2x3x7x8 5x3x3x3 d2", "+ r.t[axis] * c.delta[axis]", "+ r.t[axis]"),
+    ("forward 2x9x7x8 5x9x3x3 p1", "(fc_u32)c.image_size[axis]", "(fc_u32)c.image_size[axis] + 1"),
+    ("forward 2x9x7x8 5x9x3x3 d2", "+ r.t[axis] * c.delta[axis]", "+ r.t[axis]"),
+    ("forward 2x3x7x8 5x3x3x3 p1", "(fc_u32)y < (fc_u32)c.image_size[1]", "true"),
+    ("forward 2x3x7x8 5x3x3x3 p1", "(fc_u32)at < (fc_u32)c.image_size[2]", "true"),
+    ("forward 2x3x7x8 5x3x3x3 d2", "line_step = c.delta[1] * c", "line_step = c"),
+    (OF_FEW_CHANNELS[0], "if (i >= left) break;", ""),
+    (OF_FEW_CHANNELS[1], "const bool is_plane = ", "const bool is_plane = true || "),
+    (OF_FEW_CHANNELS[1], "all = fc_quotient(unit, c.runs)", "all = unit"),
     ("forward 2x9x7x8 5x9x3x3 p1", "inside && i < count ? image", "inside ? image"),
     ("forward 2x9x7x8 5x9x3x3 p1", "FC_EACH_ROW(i) if (i < count) to[", "FC_EACH_ROW(i) to["),
     ("forward 3x3x7x9 5x3x3x3 p1 channels_last ODHWI", "inside && i < count ? image", "inside ? image"),

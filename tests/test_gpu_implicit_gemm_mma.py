@@ -25,7 +25,7 @@ from fastconv._gpu.parts import UNLIMITED, Limits
 from fastconv._gpu.phases import phases_of
 from fastconv._problem import RESULT
 from gpu_kernels.implicit_gemm_mma import launches
-from gpu_launches import layout_of, on_host, placed, start
+from gpu_launches import layout_of, on_host, placed, start, summed_up
 from operands import integer_operands, numpy_dtype
 
 NARROW, STRICT, TF32 = ALGORITHMS
@@ -77,16 +77,14 @@ def test_input_gradients_that_are_summed_up_further(cp: Any, text: str, splits: 
     """In float32: some are no 16-bit floats."""
     problem = ConvProblem.parse(f"backward_input {text}")
     operands = {role: 7 * array for role, array in integer_operands(problem).items()}
-    arrays, dtype = placed(cp, problem, operands), numpy_dtype(problem.dtype)
-    arrays["input"] = cp.full(problem.input_shape, 113, np.float32)
-    layouts = {role: layout_of(array, dtype) for role, array in arrays.items()}
-    layouts["input"] = layout_of(arrays["input"], np.dtype(np.float32))
-    operation = Operation(problem, layouts)
-    assert NARROW.computes(operation)
-    start(cp, launches(operation, {"tile": "64x64x32", "splits": splits}, "bf16", UNLIMITED), arrays)
+
+    def launches_of(operation: Operation) -> tuple[Launch, ...]:
+        assert NARROW.computes(operation)
+        return launches(operation, {"tile": "64x64x32", "splits": splits}, "bf16", UNLIMITED)
+
     plain = oracle.convolve(problem, operands)
-    np.testing.assert_array_equal(arrays["input"].get(), plain)
-    assert (plain.astype(dtype).astype(float) != plain).any()
+    np.testing.assert_array_equal(summed_up(cp, problem, operands, launches_of), plain)
+    assert (plain.astype(numpy_dtype(problem.dtype)).astype(float) != plain).any()
 
 
 CORRELATIONS = [

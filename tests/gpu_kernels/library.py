@@ -24,6 +24,7 @@ GEMM = (
     "backward_input 2x8x9x9 8x8x3x3 s2 p1",
     "backward_input 2x8x9x9 8x8x3x3 p1 channels_last float64",
     "backward_weight 2x8x40x40 8x8x3x3 float16",
+    "backward_weight 2x3x40x40 8x3x7x7 s2 p3 bfloat16",
 )
 
 

@@ -33,6 +33,8 @@ UNITS = np.dtype(
      ("count", np.uint32), ("per_split", np.uint32)]
 )  # fmt: skip
 """fc_units of kernels.cu."""
+MAX_GRADIENT_WEIGHTS = 64
+"""That units of several columns hold in registers."""
 PRODUCT_SHARE = 0.38
 """Of the multiply-adds' peak."""
 
@@ -51,7 +53,8 @@ class DepthwiseNchw(GpuAlgorithm):
         shape = problem.output_shape if problem.direction == "backward_weight" else problem.result_shape
         taps = math.prod(problem.kernel_size)
         size = ITEMSIZE[problem.dtype]
-        results = wanted_results(math.prod(shape), taps, problem.direction, size)
+        is_strided_gradient = problem.direction == "backward_input" and is_one_launch(problem)
+        results = wanted_results(math.prod(shape), taps, problem.direction, size, is_strided_gradient)
         widest = 16 // size
         default = {"results": results, "columns": widest}
         columns = [count for count in (1, 2, 4, 8) if count <= widest]
@@ -204,18 +207,34 @@ def _strided_gradient(problem: ConvProblem, params: Params, layouts: Mapping[str
     """All stride phases of an input gradient; the struct has the problem's own padding and weights."""
     phase = all_phases(problem, layouts)
     (depth, height, width), sh, top = problem.input_size, problem.stride[1], problem.padding[1][0]
-    rows = strided_rows(height, sh, top, params["results"])
-    defines = _defines(problem, layouts, Tile(rows, 1, True)) | _axes(phase, rows, 1) | {"GRADIENT": 1}
+    columns = _gradient_columns(problem, layouts, params["columns"])
+    rows = strided_rows(height, sh, top, params["results"] // columns)
+    defines = _defines(problem, layouts, Tile(rows, columns, True)) | _axes(phase, rows, columns)
+    sw, before, taps = problem.stride[2], problem.padding[2][0], problem.kernel_size[2]
+    first = -(-(before - taps + 1) // sw)
+    defines |= {"GRADIENT": 1, "PW": before, "FIRST": first, "LEAD": first % max(1, columns // sw)}
     defines["WHOLE"] = int(top % sh == 0 and height % rows == 0)
     strips = -(-(height + top % sh) // rows)
-    defines |= _block(problem, layouts["input"], problem.input_size, strips * width, width)
+    defines |= _block(problem, layouts["input"], problem.input_size, strips * width // columns, width)
     text = kernel_source(ROOM, defines, "vectors.cuh", "depthwise.cuh")
-    units = problem.in_channels * depth * strips * width
+    units = problem.in_channels * depth * strips * width // columns
     for begin, images in depthwise.batches(problem.batch, units):
         count = images * units
-        sizes = _units(problem, width, strips, depth, problem.in_channels, 1, count)
+        sizes = _units(problem, width // columns, strips, depth, problem.in_channels, 1, count)
         arguments = (*_pointers(problem), phase.packed(**phase.at_image(begin)), sizes)
         yield Launch("depthwise_strided_gradient", text, *_grid(count, defines), arguments)
+
+
+def _gradient_columns(problem: ConvProblem, layouts: Mapping[str, Layout], most: int) -> int:
+    """Columns of a unit, a multiple of the stride: vectors of the result, and of the output's gradient."""
+    width, source, sw = problem.input_size[2], problem.output_size[2], problem.stride[2]
+    results = [layouts[role] for role in ("input", "add") if role in layouts]
+    columns = vector_elements([width], results, min(most, 16 // ITEMSIZE[problem.dtype]))
+    if math.prod(problem.kernel_size) > MAX_GRADIENT_WEIGHTS:
+        return 1
+    while columns % sw == 0 and vector_elements([source], [layouts["output"]], columns // sw) < columns // sw:
+        columns //= 2
+    return columns if columns % sw == 0 else 1
 
 
 def _weight_gradient(

@@ -21,13 +21,25 @@ struct fc_units {
     fc_u32 count, per_split; // units; of a split of a weight gradient: those that one block visits
 };
 
-#if COLUMNS == 1
+// A row of the source in registers: VECTORS of EACH elements, APART from each other. Column j of the results reads, if
+// MEETS, element AT through tap kw.
+#if GRADIENT && COLUMNS > 1
+#define EACH (COLUMNS / SW)
+#define VECTORS ((LEAD + (COLUMNS - 1 + PW) / SW - FIRST) / EACH + 1)
+#define APART EACH
+#define MEETS(j, kw) ((PW + (j) - (kw)) % SW == 0)
+#define AT(j, kw) (LEAD + (PW + (j) - (kw)) / SW - FIRST)
+#elif COLUMNS == 1
+#define EACH 1
 #define VECTORS KW
 #define APART DW
+#define MEETS(j, kw) true
 #define AT(j, kw) (kw)
 #else
+#define EACH COLUMNS
 #define VECTORS ((LEAD + (COLUMNS - 1) * SW + (KW - 1) * DW) / COLUMNS + 1)
 #define APART COLUMNS
+#define MEETS(j, kw) true
 #define AT(j, kw) (LEAD + (j) * SW + (kw) * DW)
 #endif
 
@@ -58,23 +70,23 @@ struct fc_unit {
 static __device__ constexpr bool fc_is_read(int vector) {
     for (int j = 0; j < COLUMNS; j++)
         for (int kw = 0; kw < KW; kw++)
-            if (AT(j, kw) / COLUMNS == vector) return true;
+            if (MEETS(j, kw) && AT(j, kw) / EACH == vector) return true;
     return false;
 }
 
 // The elements of a source row that a unit reads, zeros outside of it; `from` is the place of column `left`.
 struct fc_row {
-    fc_sum v[VECTORS * COLUMNS];
+    fc_sum v[VECTORS * EACH];
     __device__ __forceinline__ void load(const fc_element *from, bool inside, int left, const fc_correlation &c) {
 #pragma unroll
         for (int i = 0; i < VECTORS; i++) {
             if (!fc_is_read(i)) continue;
-            fc_sum part[COLUMNS];
+            fc_sum part[EACH];
             const fc_element *at =
                 UNIT ? from + i * APART : fc_step(from, (fc_index)c.source_stride[4] * SIZE, i * APART);
-            fc_load_if<COLUMNS>(inside && (fc_u32)(left + i * APART) < (fc_u32)c.source_size[2], at, part);
+            fc_load_if<EACH>(inside && (fc_u32)(left + i * APART) < (fc_u32)c.source_size[2], at, part);
 #pragma unroll
-            for (int j = 0; j < COLUMNS; j++) v[i * COLUMNS + j] = part[j];
+            for (int j = 0; j < EACH; j++) v[i * EACH + j] = part[j];
         }
     }
 };
@@ -248,7 +260,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 // A unit of all stride phases of an input gradient at once, of taps that are neighbours. Element i is reached by the
 // taps t = u % S, u % S + S, ... with u = i + before, from output u / S - j through tap u % S + S j. Lanes of different
 // phases take different weights and the same way; a strip begins with an element of phase 0, which may lie before the
-// first one. Here `c` has the array of outputs as its source, `first` is `before`, ROWS is a multiple of SH.
+// first one. Here `c` has the array of outputs as its source, `first` is `before`, ROWS is a multiple of SH. Of COLUMNS > 1,
+// a multiple of SW, the compiler knows the phases: PW is `before`, FIRST the first output that a unit reads, by that of
+// its first column.
 #define TAPS_H ((KH + SH - 1) / SH)
 #define TAPS_W ((KW + SW - 1) / SW)
 static __device__ __forceinline__ void fc_gradient(const fc_element *__restrict__ source,
@@ -258,18 +272,24 @@ static __device__ __forceinline__ void fc_gradient(const fc_element *__restrict_
                                                    const fc_units &units, fc_u32 index) {
     const fc_unit u(index, units);
     const fc_element *taps = fc_taps_of(weight, c, units, u);
-    const fc_u32 place = u.column + c.first[2], right = place / SW, phase = place % SW; // division by a constant
     const int start = u.top + c.first[1] / SH * SH, bottom = start / SH, before = c.first[1];
-    fc_sum sum[ROWS][1] = {};
+    fc_sum sum[ROWS][COLUMNS] = {};
     for (int channel = 0; channel < SOURCE_CHANNELS; channel++) {
-        const fc_element *from =
-            fc_source(source, c, u.n, u.group * SOURCE_CHANNELS + channel, u.depth, bottom, (int)right);
         const fc_element *in_channel = taps + channel * c.weight_stride[1];
+#if COLUMNS > 1
+        const int left = u.column / SW + FIRST - LEAD; // division by a constant
+        fc_sum w[KH][KW];
+#pragma unroll
+        for (int i = 0; i < KH * KW; i++)
+            w[i / KW][i % KW] = fc_widen(in_channel[i / KW * WEIGHT_H + i % KW * WEIGHT_W]);
+#else
+        const fc_u32 place = u.column + c.first[2], phase = place % SW; // division by a constant
+        const int left = place / SW;
         fc_sum w[KH][TAPS_W];
         bool is_read[TAPS_W];
 #pragma unroll
         for (int j = 0; j < TAPS_W; j++) {
-            is_read[j] = phase + j * SW < KW && (fc_u32)((int)right - j) < (fc_u32)c.source_size[2];
+            is_read[j] = phase + j * SW < KW && (fc_u32)(left - j) < (fc_u32)c.source_size[2];
 #pragma unroll
             for (int kh = 0; kh < KH; kh++) {
                 fc_sum tap[1];
@@ -277,10 +297,16 @@ static __device__ __forceinline__ void fc_gradient(const fc_element *__restrict_
                 w[kh][j] = tap[0];
             }
         }
+#endif
+        const fc_element *from = fc_source(source, c, u.n, u.group * SOURCE_CHANNELS + channel, u.depth, bottom, left);
 #pragma unroll
         for (int r = 1 - TAPS_H; r < ROWS / SH; r++) {
             const bool inside = (fc_u32)(bottom + r) < (fc_u32)c.source_size[1];
             const fc_element *line = fc_step(from, (fc_index)c.source_stride[3] * SIZE, r);
+#if COLUMNS > 1
+            fc_row row;
+            row.load(line, inside, left, c);
+#else
             fc_sum row[TAPS_W];
 #pragma unroll
             for (int j = 0; j < TAPS_W; j++) {
@@ -289,33 +315,45 @@ static __device__ __forceinline__ void fc_gradient(const fc_element *__restrict_
                               read);
                 row[j] = read[0];
             }
+#endif
 #pragma unroll
             for (int i = 0; i < ROWS; i++) {
                 const int j = i / SH - r, kh = i % SH + j * SH;
                 if (j < 0 || kh >= KH) continue;
+#if COLUMNS > 1
+#pragma unroll
+                for (int kw = 0; kw < KW; kw++)
+#pragma unroll
+                    for (int x = 0; x < COLUMNS; x++)
+                        if (MEETS(x, kw)) sum[i][x] = fc_fma(row.v[AT(x, kw)], w[kh][kw], sum[i][x]);
+#else
 #pragma unroll
                 for (int k = 0; k < TAPS_W; k++) sum[i][0] = fc_fma(row[k], w[kh][k], sum[i][0]);
+#endif
             }
         }
     }
     const fc_target target(result, bias, add, c, u, start - before);
 #pragma unroll
     for (int i = 0; i < ROWS; i++)
-        if (WHOLE || (fc_u32)(start - before + i) < (fc_u32)c.pixels[1]) target.store<1>(c, i, 0, sum[i]);
-    fc_sum total = 0; // of all taps of this column
+        if (WHOLE || (fc_u32)(start - before + i) < (fc_u32)c.pixels[1]) target.store<COLUMNS>(c, i, 0, sum[i]);
+    fc_sum total = 0; // of all taps, or of all of this column
 #pragma unroll
-    for (int i = 0; i < SH; i++) total = fc_plus(total, sum[i][0]);
+    for (int i = 0; i < SH; i++)
+#pragma unroll
+        for (int x = 0; x < SW && x < COLUMNS; x++) total = fc_plus(total, sum[i][x]);
     if (fc_is_finite(total)) return;
     const fc_unit again(fc_index_anew(), units);
-    const int x = again.column + c.first[2], first = again.top + c.first[1] / SH * SH;
+    const int first = again.top + c.first[1] / SH * SH;
     const fc_target to(result, bias, add, c, again, first - c.first[1]);
 #pragma unroll 1
-    for (int i = 0; i < ROWS; i++) {
+    for (int i = 0; i < ROWS * COLUMNS; i++) {
+        const int y = i / COLUMNS, x = again.column + i % COLUMNS + c.first[2];
         const fc_taps d = {again.depth, 0, c.source_size[0], 0, 1, 1};
-        const fc_taps h = {first / SH + i / SH, -1, c.source_size[1], i % SH, SH, KH};
+        const fc_taps h = {first / SH + y / SH, -1, c.source_size[1], y % SH, SH, KH};
         const fc_taps w = {x / SW, -1, c.source_size[2], x % SW, SW, KW};
         fc_sum exact[1] = {fc_exact_sum(source, weight, c, units, again, d, h, w)};
-        if ((fc_u32)(first - c.first[1] + i) < (fc_u32)c.pixels[1]) to.store<1>(c, i, 0, exact);
+        if ((fc_u32)(first - c.first[1] + y) < (fc_u32)c.pixels[1]) to.store<1>(c, y, i % COLUMNS, exact);
     }
 }
 

@@ -39,16 +39,16 @@ def columns_for(wanted: int, taps: int, step: int, delta: int) -> int:
     return wanted
 
 
-def wanted_results(problem_results: int, taps: int, direction: str, itemsize: int) -> int:
+def wanted_results(problem_results: int, taps: int, direction: str, itemsize: int, is_strided_gradient: bool) -> int:
     """Results of a unit: more where each needs many taps, if registers suffice, fewer where units would be too few."""
     if taps > UNROLLED_TAPS:
         results = 8
     elif direction == "backward_weight":
         results = 32 if itemsize < 8 else 16
     elif taps < MANY_TAPS:
-        results = 16 if itemsize > 2 else 32
+        results = 16 if itemsize > 2 or is_strided_gradient else 32
     else:  # addresses for the exact sums of an input gradient take registers, too
-        results = 16 if direction == "backward_input" and taps > MANY_TAPS else 32
+        results = 16 if direction == "backward_input" and taps > MANY_TAPS and itemsize > 2 else 32
     while results > 4 and problem_results < results * WANTED_UNITS[direction]:
         results //= 2
     return results

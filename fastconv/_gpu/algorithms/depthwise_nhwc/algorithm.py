@@ -13,18 +13,31 @@ from ...._problem import ConvProblem
 from ... import depthwise
 from ...algorithm import GpuAlgorithm, Operation
 from ...depthwise import ITEMSIZE, MAX_STRIDE, SHARE, THREADS, splits_for
-from ...launch import MAX_THREADS, Launch, Workspace
+from ...launch import MAX_THREADS as FEWER_THREADS
+from ...launch import Launch, Workspace
 from ...layout import Layout, vector_elements
 from ...phases import PhaseStruct, all_phases, phases_of
 from ...source import DIVIDER, divider, kernel_source
-from .tiling import MANY_TAPS, MAX_SUMS, SHARED_BYTES, UNROLLED_WEIGHTS, Tile, block_for, gradient_tile, tile_for
+from .tiling import (
+    MANY_TAPS,
+    MAX_THREADS,
+    PIECES,
+    SHARED_BYTES,
+    UNROLLED_WEIGHTS,
+    Block,
+    Tile,
+    block_for,
+    gradient_tile,
+    lanes_for,
+    tile_for,
+)  # fmt: skip
 
 ROOM = "depthwise_nhwc"
 MAX_CHANNEL_BLOCKS = 65535
-WANTED_BLOCKS = 1024
+WANTED_BLOCKS = 528
 """Blocks of a weight gradient."""
 UNITS = np.dtype(
-    [*((name, DIVIDER) for name in ("columns", "strips", "depths")), ("count", np.uint32), ("per_split", np.uint32),
+    [*((name, DIVIDER) for name in ("columns", "bands", "depths")), ("count", np.uint32), ("per_split", np.uint32),
      ("results", np.int32)]
 )  # fmt: skip
 """fc_units of kernels.cu."""
@@ -40,20 +53,20 @@ class DepthwiseNhwc(GpuAlgorithm):
         return (
             depthwise.supports(problem, "channels_last")
             and problem.out_channels < MAX_CHANNEL_BLOCKS
-            and _most_units(problem) < MAX_THREADS
+            and _most_units(problem) < FEWER_THREADS
         )
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
         """The most channels and results of a thread."""
         widest = 16 // ITEMSIZE[problem.dtype]
-        counts = [min(widest, 4), *(count for count in (8, 2, 1) if count <= widest)]
-        found: list[Params] = [
-            {"channels": count, "results": results} for count in dict.fromkeys(counts) for results in (8, 4, 16)
-        ]
+        if problem.direction == "backward_weight":
+            return [{"channels": count, "results": 0} for count in (2, 4, 1, 8) if count <= widest]
         taps = math.prod(problem.kernel_size[1:])
-        if problem.direction != "backward_weight" and MANY_TAPS <= taps <= UNROLLED_WEIGHTS:
-            found.insert(0, {"channels": 1, "results": MAX_SUMS})  # all taps in registers, of one channel
-        return found
+        if MANY_TAPS <= taps <= UNROLLED_WEIGHTS:  # all in registers, of one channel
+            wanted = [(1, 56), (1, 32), (1, 16), (2, 16), (4, 8)]
+        else:
+            wanted = [(4 if ITEMSIZE[problem.dtype] == 2 else 2, 16), (4, 8), (2, 8), (1, 16), (1, 8), (1, 4), (8, 4)]
+        return [{"channels": count, "results": results} for count, results in wanted if count <= widest]
 
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
         return max(launch.workspace_bytes for launch in self.launches(Operation.contiguous(problem), params))
@@ -141,19 +154,21 @@ def _correlation(
     roles, results, size = _Roles.of(problem), problem.result_channels, ITEMSIZE[problem.dtype]
     lie = [layouts[role] for role in (roles.source, roles.result, "add") if role in layouts]
     taps = (phase.taps[0], max(phase.taps[1], 1), max(phase.taps[2], 1))
-    span = (taps[2] - 1) * phase.delta[2]
     steps = phase.step[1:] if is_whole else (1, 1)
+    reach = tuple((taps[i] - 1) * phase.delta[i] / (1 if is_whole else phase.step[i]) for i in (1, 2))
     positions = problem.batch * math.prod(phase.pixels)
     vector = _vector(problem, lie, params["channels"])
-    tile = tile_for(phase.pixels, taps, span, steps, vector, params["results"], positions * results // vector)
+    tile = tile_for(phase.pixels, taps, reach, steps, vector, params["results"], positions * results // vector,
+                    2 if problem.dtype == "float64" else 1)  # fmt: skip
     defines = _defines(problem, layouts, phase)
     weight = _Weight.of(defines, phase, layouts["weight"], tile, size)
     vectors = results // tile.vector
-    lanes, places, threads = block_for(vectors, weight.staged_bytes)
+    block = block_for(vectors, tile.vector * size, weight.staged_bytes, phase.pixels, tile, reach)
     defines |= {
-        "FORWARD": 1, "ROWS": tile.rows, "COLUMNS": tile.columns, "VECTOR": tile.vector, "LANES": lanes,
-        "PLACES": places, "THREADS": threads, "UNROLLED": int(tile.unrolled), "STAGED": int(weight.staged_bytes > 0),
-        "BLOCKS": 4 if tile.unrolled and (is_whole or max(phase.step) == 1) else 3,
+        "FORWARD": 1, "ROWS": tile.rows, "COLUMNS": tile.columns, "VECTOR": tile.vector, "LANES": block.lanes,
+        "PLACES": block.places, "STRIPS": block.strips, "THREADS": block.threads,
+        "UNROLLED": int(tile.unrolled), "STAGED": int(weight.staged_bytes > 0),
+        "BLOCKS": tile.blocks if tile.unrolled and (is_whole or max(phase.step) == 1) else 3,
         "EXACT": int(problem.direction == "backward_input"),
         "WHOLE_ROWS": int(phase.pixels[1] % tile.rows == 0), "WHOLE_COLUMNS": int(phase.pixels[2] % tile.columns == 0),
     }  # fmt: skip
@@ -162,15 +177,15 @@ def _correlation(
     if weight.is_packed:
         yield _pack(problem, defines, phase, weight, results)
     text = _source(defines)
-    counts = (-(-phase.pixels[2] // tile.columns), -(-phase.pixels[1] // tile.rows), phase.pixels[0])
-    units = math.prod(counts)
+    counts = (-(-phase.pixels[2] // tile.columns), -(-phase.pixels[1] // (tile.rows * block.strips)), phase.pixels[0])
+    units = math.prod(counts) * block.strips
     pointers = (roles.source, Workspace() if weight.is_packed else "weight", roles.result, "bias", "add")
     for begin, images in depthwise.batches(problem.batch, units * THREADS):
         count = images * units
         of_units = np.array([(*map(divider, counts), count, 0, results)], UNITS)
         struct = phase.packed(**phase.at_image(begin), **weight.fields)
-        grid = (-(-count // places), -(-vectors // lanes), 1)
-        yield Launch("depthwise_nhwc", text, grid, (threads, 1, 1), (*pointers, struct, of_units),
+        grid = (-(-count // block.places), -(-vectors // block.lanes), 1)
+        yield Launch("depthwise_nhwc", text, grid, (block.threads, 1, 1), (*pointers, struct, of_units),
                      workspace_bytes=weight.packed_bytes)  # fmt: skip
 
 
@@ -226,20 +241,21 @@ def _weight_gradient(
     """Sums of every split, and their sums."""
     filters = problem.out_channels
     vector = _vector(problem, [layouts["input"], layouts["output"]], params["channels"])
-    span = (phase.taps[2] - 1) * phase.delta[2]
-    columns, tap_rows, vector = gradient_tile(phase.pixels[2], phase.taps, span, vector)
-    lanes, places, threads = block_for(filters // vector, 0)
+    tile = gradient_tile(phase.pixels, phase.taps, phase.step, phase.delta, vector)
+    vector, size = tile.vector, ITEMSIZE[problem.dtype]
+    lanes = lanes_for(filters // vector, PIECES[1] // (vector * size))
+    block = Block(lanes, max(1, MAX_THREADS // lanes), 1)
     defines = _defines(problem, layouts, phase) | {
-        "ROWS": 1, "COLUMNS": columns, "VECTOR": vector, "LANES": lanes, "PLACES": places, "THREADS": threads,
-        "TAP_ROWS": tap_rows, "WEIGHT": 1,
+        "ROWS": tile.rows, "COLUMNS": tile.columns, "VECTOR": vector, "LANES": lanes, "PLACES": block.places,
+        "STRIPS": 1, "THREADS": block.threads, "TAP_ROWS": tile.tap_rows, "WEIGHT": 1,
     }  # fmt: skip
-    counts = (phase.pixels[2] // columns, phase.pixels[1], phase.pixels[0])
+    counts = (phase.pixels[2] // tile.columns, phase.pixels[1] // tile.rows, phase.pixels[0])
     units, chunks = problem.batch * math.prod(counts), -(-filters // (lanes * vector))
-    slices = phase.taps[0] * (phase.taps[1] // tap_rows)
-    splits, per_split = splits_for(chunks * slices, units, places, WANTED_BLOCKS)
+    slices = phase.taps[0] * (phase.taps[1] // tile.tap_rows)
+    splits, per_split = splits_for(chunks * slices, units, block.places, WANTED_BLOCKS)
     of_units = np.array([(*map(divider, counts), units, per_split, filters)], UNITS)
     first = Launch(
-        "depthwise_nhwc_weight_gradient", _source(defines), (splits, chunks, slices), (threads, 1, 1),
+        "depthwise_nhwc_weight_gradient", _source(defines), (splits, chunks, slices), (block.threads, 1, 1),
         ("input", "output", Workspace(), phase.packed(), of_units),
         workspace_bytes=depthwise.partial_bytes(problem, splits),
     )  # fmt: skip

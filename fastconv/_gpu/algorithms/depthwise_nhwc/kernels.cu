@@ -1,10 +1,12 @@
 // Depthwise correlations whose channels are neighbours in memory (NHWC), in the three directions. See correlation.cuh.
 //
 // A unit is ROWS x COLUMNS results of VECTOR channels, computed by one thread. A block has LANES vectors of channels
-// beside each other (blockIdx.y: which ones) and PLACES units of each; units are numbered along (image, depth, strip,
-// column block). An element of the source is loaded once for all results of a unit; neighbouring units read it again
-// from the first-level cache. VECTOR > 1 asks for one filter and one source channel in each group, and for arrays whose
-// vectors of channels are aligned.
+// beside each other (blockIdx.y: which ones) and PLACES units of each. Units are numbered along (image, depth, band,
+// column block, strip): a band is STRIPS strips of rows, so that the units of a block are a patch of few channels, with
+// few neighbours outside of it and few weights. An element of the source is loaded once for all results of a unit;
+// neighbouring units read it again from the first-level cache. The last strips of the last band may have no rows.
+// VECTOR > 1 asks for one filter and one source channel in each group, and for arrays whose vectors of channels are
+// aligned.
 //
 // KD, KH, KW: taps; CHANNELS: source channels of a group; FILTERS: results of a group; SD, SH, SW: steps; DD, DH, DW:
 // distances of taps, positive. With UNROLLED all taps of a plane are in registers; else those of one row are. With
@@ -17,9 +19,9 @@
 // t * D; S divides ROWS and COLUMNS, so that the compiler knows which. EXACT: weights that are not finite meet no
 // padding.
 
-// Numbers of column blocks, strips and result depths.
+// Numbers of column blocks, bands and result depths.
 struct fc_units {
-    fc_divider columns, strips, depths;
+    fc_divider columns, bands, depths;
     fc_u32 count, per_split; // units; of a split of a weight gradient
     int results;             // channels of the result
 };
@@ -28,9 +30,10 @@ struct fc_units {
 struct fc_unit {
     int n, depth, top, column;
     __device__ __forceinline__ fc_unit(fc_u32 index, const fc_units &u) {
-        const fc_u32 line = fc_quotient(index, u.columns), slab = fc_quotient(line, u.strips);
-        column = (index - line * u.columns.d) * COLUMNS;
-        top = (line - slab * u.strips.d) * ROWS;
+        const fc_u32 stack = index / STRIPS; // division by a constant
+        const fc_u32 band = fc_quotient(stack, u.columns), slab = fc_quotient(band, u.bands);
+        column = (stack - band * u.columns.d) * COLUMNS;
+        top = ((band - slab * u.bands.d) * STRIPS + index - stack * STRIPS) * ROWS;
         n = fc_quotient(slab, u.depths);
         depth = slab - n * u.depths.d;
     }
@@ -68,6 +71,21 @@ template <int UNITS, int TAPS, int STEP, int DISTANCE, int BEFORE> struct fc_axi
 typedef fc_axis<ROWS, KH, SH, DH, PH> fc_high;
 typedef fc_axis<COLUMNS, KW, SW, DW, PW> fc_wide;
 
+// Calls fold(element, column of results, tap) for a row of the source; column `left` lies at `line`.
+template <typename Fold>
+static __device__ __forceinline__ void fc_each(const fc_element *line, bool inside, int left, const fc_correlation &c,
+                                               Fold fold) {
+#pragma unroll
+    for (int b = fc_wide::first; b <= fc_wide::last; b++) {
+        if (!fc_wide::is_read(b)) continue;
+        fc_sum x[VECTOR];
+        fc_load_if<VECTOR>(inside && (fc_u32)(left + b) < (fc_u32)c.source_size[2], line + b * (long long)SOURCE_W, x);
+#pragma unroll
+        for (int a = 0; a < COLUMNS; a++)
+            if (fc_wide::tap(a, b) >= 0) fold(x, a, fc_wide::tap(a, b));
+    }
+}
+
 #if FORWARD
 // The place of a channel's taps.
 static __device__ __forceinline__ long long fc_weight_at(const fc_correlation &c, int channel) {
@@ -83,6 +101,7 @@ __shared__ __align__(16) fc_element fc_staged[(TAPS * LANES * VECTOR + 7) / 8 * 
 static __device__ __forceinline__ void fc_stage(const fc_element *__restrict__ weight, const fc_correlation &c,
                                                 const fc_units &u) {
     const int first = blockIdx.y * (LANES * VECTOR), count = min(LANES * VECTOR, u.results - first) * TAPS;
+#pragma unroll 1
     for (int i = threadIdx.x; i < count; i += THREADS) {
         const int channel = i / TAPS, tap = i - channel * TAPS, kw = tap % KW, kh = tap / KW % KH;
         const int kd = tap / (KW * KH) % KD, from = tap / (KW * KH * KD);
@@ -105,27 +124,6 @@ struct fc_weights {
         fc_load<VECTOR>(from + (channel * c.weight_stride[1] + kd * c.weight_stride[2] + kh * c.weight_stride[3] +
                                 kw * c.weight_stride[4]), to);
 #endif
-    }
-};
-
-// The sums of a unit.
-struct fc_sums {
-    fc_sum value[ROWS][COLUMNS][VECTOR];
-    // Adds the products of a row of the source: it lies b rows behind the unit's first one, at `line`. `fold` is called
-    // with (element, column of results, tap).
-    template <typename Fold>
-    static __device__ __forceinline__ void each(const fc_element *line, bool inside, int left, const fc_correlation &c,
-                                                Fold fold) {
-#pragma unroll
-        for (int b = fc_wide::first; b <= fc_wide::last; b++) {
-            if (!fc_wide::is_read(b)) continue;
-            fc_sum x[VECTOR];
-            fc_load_if<VECTOR>(inside && (fc_u32)(left + b) < (fc_u32)c.source_size[2], line + b * (long long)SOURCE_W,
-                               x);
-#pragma unroll
-            for (int a = 0; a < COLUMNS; a++)
-                if (fc_wide::tap(a, b) >= 0) fold(x, a, fc_wide::tap(a, b));
-        }
     }
 };
 
@@ -204,6 +202,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 #endif
     if (t.place >= PLACES || index >= units.count || t.channel >= units.results) return;
     const fc_unit u(index, units);
+    if (STRIPS > 1 && u.top >= c.pixels[1]) return;
 #if STAGED
     const fc_weights weights = {fc_staged + t.lane * VECTOR, c};
 #else
@@ -234,7 +233,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
             for (int b = fc_high::first; b <= fc_high::last; b++) {
                 if (!fc_high::is_read(b)) continue;
                 const bool is_row = inside && (fc_u32)(first_row + b) < (fc_u32)c.source_size[1];
-                fc_sums::each(fc_step(from, pitch, b), is_row, left, c, [&](const fc_sum(&x)[VECTOR], int a, int kw) {
+                fc_each(fc_step(from, pitch, b), is_row, left, c, [&](const fc_sum(&x)[VECTOR], int a, int kw) {
 #pragma unroll
                     for (int i = 0; i < ROWS; i++) {
                         if (fc_high::tap(i, b) < 0) continue;
@@ -256,7 +255,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
                     if (GRADIENT && distance % SH != 0) continue;
                     const int b = GRADIENT ? distance / SH : distance;
                     const bool is_row = inside && (fc_u32)(first_row + b) < (fc_u32)c.source_size[1];
-                    fc_sums::each(fc_step(from, pitch, b), is_row, left, c,
+                    fc_each(fc_step(from, pitch, b), is_row, left, c,
                                   [&](const fc_sum(&x)[VECTOR], int a, int kw) {
 #pragma unroll
                                       for (int v = 0; v < VECTOR; v++)
@@ -289,8 +288,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 
 #if WEIGHT
 // The gradient of TAP_ROWS rows of taps (blockIdx.x: split, y: vectors of channels, z: depth and rows of taps). A split
-// is a range of units of all images, of one row each; the block's places take them in turn. Partial sums go to `partial`
-// [split][tap][filter], to be added in order.
+// is a range of units of all images; the block's places take them in turn. Units divide the results, since a zero for a
+// result that does not exist would be multiplied by what may not be finite. Partial sums go to `partial` [split][tap]
+// [filter], to be added in order.
+typedef fc_axis<ROWS, TAP_ROWS, SH, DH, 0> fc_tap_rows;
 extern "C" __global__ void __launch_bounds__(THREADS, 4)
     depthwise_nhwc_weight_gradient(const fc_element *__restrict__ source, const fc_element *__restrict__ gradient,
                                    fc_sum *__restrict__ partial, const __grid_constant__ fc_correlation c,
@@ -306,31 +307,31 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4)
         const fc_unit u(index, units);
         const int depth = u.depth * SD + c.first[0] + kd * DD, row = u.top * SH + c.first[1] + first_kh * DH;
         const int left = u.column * SW + c.first[2];
+        const bool inside = (fc_u32)depth < (fc_u32)c.source_size[0];
         const fc_element *from = gradient + fc_place(c.result_at, c.result_stride, u.n, t.channel, u.depth, u.top, u.column);
-        fc_sum dy[COLUMNS][VECTOR];
-#pragma unroll
-        for (int a = 0; a < COLUMNS; a++)
-            fc_load<VECTOR>(from + a * (long long)RESULT_W, dy[a]);
         const fc_element *line = fc_source(source, c, u.n, t.channel / FILTERS, depth, row, left);
+        fc_sum dy[ROWS][COLUMNS][VECTOR];
 #pragma unroll
-        for (int i = 0; i < TAP_ROWS; i++) {
-            const bool inside = (fc_u32)depth < (fc_u32)c.source_size[0] &&
-                                (fc_u32)(row + i * DH) < (fc_u32)c.source_size[1];
+        for (int i = 0; i < ROWS; i++)
 #pragma unroll
-            for (int b = fc_wide::first; b <= fc_wide::last; b++) {
-                if (!fc_wide::is_read(b)) continue;
-                fc_sum x[VECTOR];
-                fc_load_if<VECTOR>(inside && (fc_u32)(left + b) < (fc_u32)c.source_size[2],
-                                   fc_step(line, (fc_index)c.source_stride[3] * SIZE, i * DH) + b * (long long)SOURCE_W,
-                                   x);
+            for (int a = 0; a < COLUMNS; a++)
+                fc_load<VECTOR>(fc_step(from, (fc_index)c.result_stride[3] * SIZE, i) + a * (long long)RESULT_W,
+                                dy[i][a]);
 #pragma unroll
-                for (int a = 0; a < COLUMNS; a++) {
-                    if (fc_wide::tap(a, b) < 0) continue;
+        for (int b = fc_tap_rows::first; b <= fc_tap_rows::last; b++) {
+            if (!fc_tap_rows::is_read(b)) continue;
+            fc_each(fc_step(line, (fc_index)c.source_stride[3] * SIZE, b),
+                    inside && (fc_u32)(row + b) < (fc_u32)c.source_size[1], left, c,
+                    [&](const fc_sum(&x)[VECTOR], int a, int kw) {
 #pragma unroll
-                    for (int v = 0; v < VECTOR; v++)
-                        sum[i][fc_wide::tap(a, b)][v] = fc_fma(x[v], dy[a][v], sum[i][fc_wide::tap(a, b)][v]);
-                }
-            }
+                        for (int i = 0; i < ROWS; i++) {
+                            if (fc_tap_rows::tap(i, b) < 0) continue;
+#pragma unroll
+                            for (int v = 0; v < VECTOR; v++)
+                                sum[fc_tap_rows::tap(i, b)][kw][v] =
+                                    fc_fma(x[v], dy[i][a][v], sum[fc_tap_rows::tap(i, b)][kw][v]);
+                        }
+                    });
         }
     }
     for (int i = 0; i < TAP_ROWS; i++) {

@@ -191,7 +191,7 @@ static __device__ __forceinline__ void fc_stage(fc_u32 *patch, const fc_element 
 
 // N results at neighbouring places.
 template <int N>
-static __device__ __forceinline__ void fc_finish_run(float (&z)[N], fc_element *to, const fc_element *add,
+static __device__ __forceinline__ void fc_finish_run(float (&z)[N], fc_result *to, const fc_element *add,
                                                      const float *bias, float slope) {
     float more[N];
     if (HAS_ADD) fc_load<N>(add, more);
@@ -201,12 +201,12 @@ static __device__ __forceinline__ void fc_finish_run(float (&z)[N], fc_element *
         if (HAS_ADD) z[e] = fc_plus(z[e], more[e]);
         z[e] = fc_activate(z[e], slope);
     }
-    fc_store<N>(to, z);
+    fc_put<N>(to, z);
 }
 
 // Where the results of a warp's first row and column lie; rows and pixels behind the last ones are not stored.
 struct fc_results {
-    fc_element *to;
+    fc_result *to;
     const fc_element *bias, *add;
     int row, rows, depth, top, left; // rows of the group
 };
@@ -214,7 +214,8 @@ struct fc_results {
 static __device__ __forceinline__ void fc_store_box(const float (&sum)[MT][NT][4], const fc_results &r, int first_pixel,
                                                     const fc_correlation &c) {
     const int t = threadIdx.x % 4;
-    constexpr int LINE = STORED == COLUMNS ? RUN * PW : 1, VECTOR = LINE * SIZE > 16 ? 16 / SIZE : LINE;
+    constexpr int LINE = STORED == COLUMNS ? RUN * PW : 1, WIDEST = 16 / sizeof(fc_result);
+    constexpr int VECTOR = LINE > WIDEST ? WIDEST : LINE;
     constexpr int ROWS_AT_ONCE = STORED == ROWS ? 4 : STORED == COLUMNS ? PW : 1;
     float bias[2 * MT];
 #pragma unroll
@@ -234,7 +235,7 @@ static __device__ __forceinline__ void fc_store_box(const float (&sum)[MT][NT][4
                 const int d = r.depth * PD + phase / (PH * PW), h = line * PH + phase / PW % PH,
                           w = column * PW + phase % PW;
                 if (PHASES > 1 && (d >= c.pixels[0] || h >= c.pixels[1] || w >= c.pixels[2])) continue;
-                fc_element *to = r.to + (filter * (offset_t)c.result_stride[1] + d * (offset_t)c.result_stride[2] +
+                fc_result *to = r.to + (filter * (offset_t)c.result_stride[1] + d * (offset_t)c.result_stride[2] +
                                          h * (offset_t)c.result_stride[3] + w * (offset_t)c.result_stride[4]);
                 const fc_element *add = r.add;
                 if (HAS_ADD)
@@ -259,7 +260,7 @@ static __device__ __forceinline__ void fc_store_box(const float (&sum)[MT][NT][4
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
-    few_channels(const fc_element *__restrict__ source, const uint4 *__restrict__ packed, fc_element *result,
+    few_channels(const fc_element *__restrict__ source, const uint4 *__restrict__ packed, fc_result *result,
                  const fc_element *__restrict__ bias, const fc_element *add, unsigned char *marks,
                  const __grid_constant__ fc_correlation c, const __grid_constant__ fc_tiles tiles) {
     FC_DYNAMIC_SHARED(shared);

@@ -52,7 +52,6 @@ class Correlations:
         self.operation, self.layouts = operation, operation.layouts
         self.source = source_role(problem)
         self.result = "input" if self.source == "output" else "output"
-        self.itemsize = self.layouts[self.result].dtype.itemsize
         self.grid = grid_of(problem)
         self.tile = next(tile for tile in TILES[arithmetic] if tile.name == params["tile"])
         self.pieces, self.per_word = PIECES[arithmetic], PER_WORD[arithmetic]
@@ -66,7 +65,7 @@ class Correlations:
 
     def _vector(self) -> int:
         """Elements of a source row that are loaded at once."""
-        lies, most = self.layouts[self.source], 16 // self.itemsize
+        lies, most = self.layouts[self.source], 16 // self.layouts[self.source].dtype.itemsize
         width = (self.problem.output_size if self.source == "output" else self.problem.input_size)[2]
         return most if vector_elements((width,), [lies], most) == most else 1
 
@@ -140,9 +139,10 @@ class Correlations:
     def _stored(self) -> dict[str, int | str]:
         """What vectors of results lie along: pixels (columns), channels (rows) or nothing."""
         epilogue, phases = self.problem.epilogue, self.grid.phases
-        run = run_of(self.grid, self.itemsize)
+        itemsize = self.layouts[self.result].dtype.itemsize
+        run = run_of(self.grid, itemsize)
         lie = [self.layouts[role] for role in (self.result, *(["add"] if epilogue.add else []))]
-        most = min(run * phases[2], 16 // self.itemsize)
+        most = min(run * phases[2], 16 // itemsize)
         width = self.problem.result_shape[4]
         whole = width % (run * phases[2]) == 0 and (2 * self.tile.mt) % phases[2] == 0
         if whole and most & (most - 1) == 0 and vector_elements((width,), lie, most) == most:
@@ -160,7 +160,8 @@ class Correlations:
         ]  # fmt: skip
         head: dict[str, int | str] = {
             "PACK": 0, "CORRELATE": 1, "ELEMENT": ELEMENTS[problem.dtype], "PRODUCTS": self.products,
-            **self.tile.defines(), "FLOAT_RESULT": 0, "STORED": "SINGLY", "MARKED": 0, "RUN": 4,
+            **self.tile.defines(), "STORED": "SINGLY", "MARKED": 0, "RUN": 4,
+            "FLOAT_RESULT": int(self.operation.is_of_sums),
             "WIDE": int(any(is_wide(sizes, lies.strides[1:], lies.dtype.itemsize) for sizes, lies in images)),
             "HEIGHT": box.height, "WIDTH": box.width, "PART": box.part, "CHANNEL_WORDS": box.channel_words,
             "CHUNKS": box.chunks, "CHANNELS": grid.channels, "LOAD": box.vector, "SHIFT": box.shift,

@@ -16,6 +16,7 @@ from ...algorithm import GpuAlgorithm, Operation, places_fit
 from ...cublas import Product
 from ...launch import Launch, Step
 from ...machine import with_units
+from .columns import elements
 from .products import Builder
 
 MAX_PIXELS = 2**31 - 2**16
@@ -78,10 +79,10 @@ class Gemm(GpuAlgorithm):
             if isinstance(step, Product):
                 seconds += max(step.work(here.multiprocessors) / rate, step.moved_bytes() / machine.bytes_per_second)
             else:
-                elements, read = math.prod(step.grid[:2]) * 256 * 8, float(itemsize)
+                moved, read = elements(step), float(itemsize)
                 if step.kernel == "gemm_fold" and problem.direction == "backward_input":
                     read = 4 * max(math.prod(problem.kernel_size) / math.prod(problem.stride), 1)
-                seconds += elements * (read + itemsize) / machine.bytes_per_second
+                seconds += moved * (read + itemsize) / machine.bytes_per_second
         return seconds
 
     def launches(self, operation: Operation, params: Params) -> tuple[Step, ...]:

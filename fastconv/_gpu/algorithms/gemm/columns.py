@@ -14,6 +14,8 @@ from ...launch import Launch, Workspace
 from ...source import divider, kernel_source
 
 THREADS = 256
+RUN = 8
+"""Elements of a thread, at most."""
 MAX_GRID_HEIGHT = 65535
 COLUMNS = np.dtype(
     [
@@ -117,7 +119,9 @@ def unfold(image: Image, columns: Columns, windows: Windows) -> Launch:
     size = image.count * math.prod(windows.pixels)
     c = _struct(image, columns, windows, windows.pixels, columns.taps, size)
     c["rows"] = columns.groups * columns.channels * columns.taps
-    defines: dict[str, int | str] = {"KERNEL": "UNFOLD", "ROWS": 8}
+    row = _tap_runs(c)
+    defines: dict[str, int | str] = {"KERNEL": "UNFOLD", "ROWS": -(-row // -(-row // RUN)) if row else RUN,
+                                     "TAP_RUNS": row}  # fmt: skip
     assert columns.pixel == 1 or columns.image == math.prod(windows.pixels) * columns.pixel or image.count == 1
     return _launch("gemm_unfold", image.dtype, defines, columns.pixel == 1, c, (image.role, columns.place))
 
@@ -141,6 +145,19 @@ def fold(columns: Columns, image: Image, windows: Windows | None, finish: Finish
     }
     roles = (columns.place, image.role, bias, add)
     return _launch("gemm_fold", image.dtype, defines, along, c, roles)
+
+
+def _tap_runs(c: np.ndarray) -> int:
+    """Taps of a row, where channels are so few that a thread unfolds all of a plane's taps; else 0."""
+    is_along, row = c["column_stride"][0, 4] == 1, int(c["tap_row"][0, 0])
+    return row if is_along and row > 1 and c["channels"][0, 0] < RUN else 0
+
+
+def elements(launch: Launch) -> int:
+    """What takes a launch of these as long as it takes: elements that threads may move, or the work beside these."""
+    c = launch.arguments[-1]
+    of_thread = RUN + int(c["tap_plane"][0, 0]) if launch.kernel == "gemm_unfold" and _tap_runs(c) else RUN
+    return math.prod(launch.grid[:2]) * THREADS * of_thread
 
 
 def _struct(
@@ -168,6 +185,9 @@ def _launch(kernel: str, dtype: np.dtype, defines: dict[str, int | str], along_p
     if along_pixels:
         c["runs"] = divider(-(-channels // of_thread))
         runs = rows // channels * -(-channels // of_thread)
+        if defines.get("TAP_RUNS"):
+            runs = rows // int(c["tap_plane"][0, 0])
+            c["runs"] = divider(runs // (rows // int(c["tap_count"][0, 0])))
     c["units"] = runs
     element = {"float32": "FLOAT32", "float64": "FLOAT64", "float16": "FLOAT16", "bfloat16": "BFLOAT16"}[dtype.name]
     text = kernel_source("gemm", {"ELEMENT": element, "ALONG": "PIXELS" if along_pixels else "CHANNELS", **defines},

@@ -9,7 +9,8 @@
 //
 // Layout. Images have any strides, columns those of `column_stride`. Threads lie side by side along the pixels
 // (ALONG == PIXELS) or along the channels, where these are side by side in memory. A thread's ROWS elements are of
-// consecutive channels of a pixel, or of consecutive pixels of a channel: what is common to them is worked out once.
+// consecutive channels of a pixel, or of consecutive pixels of a channel, or, where channels are few, of consecutive
+// taps of one of the rows of TAP_RUNS taps: what is common to them is worked out once.
 // Preconditions. Fewer than 2^31 pixels of all images, and fewer than 2^31 channels times taps.
 // Numerics. Sums run over the taps in ascending order, in fc_sum (vectors.cuh), and are rounded once.
 #define PIXELS 0
@@ -29,7 +30,7 @@ struct fc_columns {
     fc_divider image, plane, row;             // elements of `columns` of an image, of its plane, of its row
     fc_divider channels, tap_count, tap_plane, tap_row; // channels of a group, taps, taps of a plane, of a row
     fc_divider steps[3];
-    fc_divider runs; // of ROWS channels, of a group
+    fc_divider runs; // of ROWS channels, of a group; TAP_RUNS: planes of taps
     double slope;    // of leaky_relu
 };
 
@@ -94,7 +95,7 @@ static __device__ __forceinline__ long long fc_column_at(const fc_row &r, const 
     return r.group * c.column_stride[1] + r.channel * c.column_stride[2] + r.tap * c.column_stride[3];
 }
 
-extern "C" __global__ void __launch_bounds__(256, 6)
+extern "C" __global__ void __launch_bounds__(256, TAP_RUNS ? 5 : 6)
     gemm_unfold(const fc_element *__restrict__ image, fc_element *__restrict__ columns,
                 const __grid_constant__ fc_columns c) {
     const int thread = blockIdx.x * blockDim.x + threadIdx.x;
@@ -104,6 +105,38 @@ extern "C" __global__ void __launch_bounds__(256, 6)
     if (thread >= c.columns) return;
     const fc_place p = fc_pixel(thread, c);
     columns += p.n * c.column_stride[0] + (thread - p.n * (int)c.image.d) * c.column_stride[4];
+#if TAP_RUNS
+    const long long tap_step = c.delta[2] * c.image_stride[4], line_step = c.delta[1] * c.image_stride[3];
+    FC_EACH_UNIT(unit) { // of a plane of taps of a channel
+        const int all = fc_quotient(unit, c.runs), group = fc_quotient(all, c.channels);
+        const int depth = unit - all * (int)c.runs.d;
+        const fc_row r = {group, all - group * (int)c.channels.d, {depth, 0, 0}, depth * (int)c.tap_plane.d};
+        const bool is_plane = (fc_u32)(p.at[0] * c.step[0] + depth * c.delta[0] - c.before[0]) < (fc_u32)c.image_size[0];
+        long long line;
+        fc_find(p, r, c, line);
+        fc_element *to = columns + fc_column_at(r, c);
+        int y = p.at[1] * c.step[1] - c.before[1];
+#pragma unroll 1
+        for (int h = 0; h < c.taps[1]; h++, y += c.delta[1], line += line_step) {
+            const bool is_line = is_plane && (fc_u32)y < (fc_u32)c.image_size[1];
+            const fc_element *from = image + line;
+            int at = p.at[2] * c.step[2] - c.before[2];
+#pragma unroll
+            for (int left = TAP_RUNS; left > 0; left -= ROWS) {
+                FC_EACH_ROW(i) {
+                    if (i >= left) break;
+                    x[i] = is_line && (fc_u32)at < (fc_u32)c.image_size[2] ? *from : fc_element(0);
+                    at += c.delta[2], from += tap_step;
+                }
+                FC_EACH_ROW(i) {
+                    if (i >= left) break;
+                    *to = x[i];
+                    to += c.column_stride[3];
+                }
+            }
+        }
+    }
+#else
     FC_EACH_UNIT(unit) {
         const int group_tap = fc_quotient(unit, c.runs), channel = (unit - group_tap * (int)c.runs.d) * ROWS;
         const int count = c.channels.d - channel;
@@ -114,6 +147,7 @@ extern "C" __global__ void __launch_bounds__(256, 6)
         fc_element *to = columns + fc_column_at(r, c);
         FC_EACH_ROW(i) if (i < count) to[i * c.column_stride[2]] = x[i];
     }
+#endif
 #else
     if (thread >= c.rows) return;
     const int group_tap = fc_quotient(thread, c.channels);
