@@ -135,6 +135,23 @@ def test_backward_weight(cp: Any, text: str, splits: int) -> None:
     check(cp, text, splits=splits)
 
 
+POINTWISE = [
+    ("backward_weight 3x130x5x5 70x130x1x1", "128x128x16-8x16", {"splits": 2}),
+    ("backward_weight 2x9x9x6 140x9x1x1 s2x3", "128x64x16-16x8", {"limits": Limits(wide=True)}),
+    ("backward_weight 2x12x7x4 24x4x1x1 g3 p-1x0", "64x128x16-8x16", {"how": "odd"}),
+    ("backward_weight 2x5x4x6 9x5x1x1 p1", "64x128x16-8x16", {}),
+    ("backward_weight 2x5x4x6 9x5x1x1 float64", "64x64x8", {"splits": 2}),
+    ("backward_weight 3x9x14x16 20x9x1x1", "64x64x8", {"splits": 30}),
+    ("backward_weight 5x6x8x16 3x2x1x1 g3", "64x64x8", {"splits": 70, "limits": Limits(pixels=300)}),
+]
+
+
+@pytest.mark.parametrize(("text", "tile", "options"), POINTWISE)
+def test_weight_gradients_of_one_tap(cp: Any, text: str, tile: str, options: dict[str, Any]) -> None:
+    first = check(cp, text, tile, **options)[0]
+    assert ("ROW_STEP (THREADS / BK)" in first.source) == ("p1" not in text)
+
+
 SPLIT = [
     "forward 1x40x6x5 70x40x3x3 p1 +bias+add+relu",
     "forward 2x64x4x4 68x64x1x1 channels_last +bias",
@@ -227,6 +244,15 @@ def test_subnormal_numbers_are_kept(cp: Any) -> None:
     np.testing.assert_array_equal(arrays["output"].get(), x * np.float32(0.5))
 
 
+MANY_SPLITS = "backward_weight 1x2x16x16 1030x2x1x1"
+
+
+def test_lines_of_threads_add_many_splits(cp: Any) -> None:
+    added = check(cp, MANY_SPLITS, "64x64x8", splits=16)[-1]
+    assert "#define LINES 4" in added.source
+    assert added.grid[1] < 1030
+
+
 ALGORITHM = ALGORITHMS[0]
 
 
@@ -288,11 +314,15 @@ MUTATIONS = [
     ({"channel + i * CHANNEL_STEP < c.channels": "true"}, FORWARD[0]),
     ({"a_inside = false;": ""}, FORWARD[0]),
     ({"bias[y + down]": "bias[y]"}, "forward 2x8x7x9 72x8x3x3 p1 channels_last DHWIO +bias+add"),
-    ({"at == 2 * CHUNK ? 0": "at == CHUNK ? 0", "3 * CHUNK": "2 * CHUNK"}, "backward_weight 1x4x20x20 9x4x1x1"),
-    ({"make_tables(at_pixel + CHUNK": "make_tables(at_pixel"}, "backward_weight 1x4x20x20 9x4x1x1"),
+    ({"at == 2 * CHUNK ? 0": "at == CHUNK ? 0", "3 * CHUNK": "2 * CHUNK"}, "backward_weight 1x4x20x20 9x4x1x2"),
+    ({"make_tables(at_pixel + CHUNK": "make_tables(at_pixel"}, "backward_weight 1x4x20x20 9x4x1x2"),
     ({"j * ROW_STEP < a_rows": "true"}, BACKWARD_WEIGHT[0]),
     ({"min(b_row + i * ROW_STEP, columns - VECTOR)": "b_row"}, BACKWARD_WEIGHT[0]),
-    ({"int s = 1; s < gemm.splits": "int s = 2; s < gemm.splits"}, SPLIT[0]),
+    ({"int s = line + LINES;": "int s = line + 2 * LINES;"}, SPLIT[0]),
+    ({"__syncthreads(); // of all lines": ""}, MANY_SPLITS),
+    ({"__syncthreads(); // nobody reads": "// nobody reads"}, MANY_SPLITS),
+    ({"pixel < end;": "true;"}, "backward_weight 2x5x4x6 9x5x1x1"),
+    ({"i * ROW_STEP < a_rows": "true"}, "backward_weight 3x66x5x5 9x66x1x1"),
     ({"|| first_n + x >= columns": ""}, SPLIT[0]),
     ({"first += AT_ONCE": "first += taps"}, "forward 2x4x5x6x7 9x4x2x3x2 p1x0x1 s1x2x1"),
     ({"first + i - d * gemm.plane_taps.d": "first + i"}, "forward 2x4x5x6x7 9x4x2x3x2 p1x0x1 s1x2x1"),
@@ -317,5 +347,5 @@ def test_what_is_changed_is_found(changes: dict[str, str], text: str) -> None:
         return source
 
     with cp.pretend(seed=12345), pytest.raises((AssertionError, cp.KernelError)):
-        check(cp, text, splits=3 if text in SPLIT else 1, edit=edit)
+        check(cp, text, splits=3 if text in SPLIT else 16 if text == MANY_SPLITS else 1, edit=edit)
     assert changed == set(changes)

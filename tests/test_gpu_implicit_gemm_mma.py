@@ -90,7 +90,7 @@ def test_input_gradients_that_are_summed_up_further(cp: Any, text: str, splits: 
 CORRELATIONS = [
     ("forward 2x5x9x11 70x5x3x3 p1 bfloat16", {}),
     ("forward 2x40x9x11 70x40x3x3 p1 float16 channels_last +bias", {}),
-    ("forward 2x36x6x8 68x36x1x1 bfloat16 +bias+add+relu", {}),
+    ("forward 2x36x6x16 68x36x1x1 s1x2 bfloat16 +bias+add+relu", {}),
     ("forward 1x7x13x10 20x7x3x2 s2x3 p1:2x0 d1x2 float16", {"limits": Limits(wide=True)}),
     ("forward 3x12x6x5 24x4x3x3 p1 g3 +add bfloat16", {"limits": Limits(pixels=37)}),
     ("forward 2x4x5x6x7 9x4x2x3x2 p1x0x1 s1x2x1 bfloat16", {"gaps": True}),
@@ -127,6 +127,20 @@ GRADIENTS = [
 ]
 
 
+POINTWISE = [
+    ("forward 3x24x4x6 70x24x1x1 bfloat16 +bias+add+relu", {}),
+    ("forward 2x72x5x4 140x36x1x1 g2 float16", {"tile": "128x128x32"}),
+    ("forward 5x10x3x6 9x10x1x1 float16 +bias", {"limits": Limits(wide=True)}),
+    ("forward 2x136x2x8 66x136x1x1 bfloat16 +add", {"splits": 3}),
+    ("backward_input 3x20x4x6 70x20x1x1 bfloat16 +bias", {"tile": "128x128x32"}),
+    ("backward_input 2x144x5x4 36x72x1x1 g2 float16 +add", {}),
+    ("backward_input 1x6x150 138x6x1 bfloat16", {"splits": 2}),
+    ("backward_weight 3x70x4x6 140x70x1x1 bfloat16", {"tile": "128x128x32", "splits": 2}),
+    ("backward_weight 2x9x5x4 20x9x1x1 float16", {}),
+    ("backward_weight 2x20x6x3 24x10x1x1 g2 bfloat16", {"tile": "64x256x32", "limits": Limits(pixels=20)}),
+]
+
+
 RINGS = [
     ("backward_weight 2x16x14x14 70x16x3x3 p1 bfloat16", {"tile": "ring128x144", "splits": 3}),
     ("backward_weight 3x20x7x7 40x20x3x3 p1 float16", {"tile": "ring128x144", "splits": 2}),
@@ -145,6 +159,13 @@ RINGS = [
 @pytest.mark.parametrize(("text", "options"), GRADIENTS + RINGS, ids=lambda value: value if type(value) is str else "")
 def test_weight_gradients(cp: Any, text: str, options: dict[str, Any]) -> None:
     check(cp, text, **options)
+
+
+@pytest.mark.parametrize(("text", "options"), POINTWISE, ids=lambda value: value if type(value) is str else "")
+def test_planes_in_one_piece(cp: Any, text: str, options: dict[str, Any]) -> None:
+    made = check(cp, text, **options)
+    assert made[0].kernel != "pack_weights"
+    assert "A_VECTOR" in made[0].source
 
 
 def test_a_patch_is_read_once_for_all_taps() -> None:
@@ -173,6 +194,9 @@ def test_shared_memory_has_no_bank_conflicts() -> None:
     with cp.pretend(devices=("H200",)):
         for text, tile in (("forward 1x32x8x16 64x32x3x3 p1 bfloat16", "64x64x32"),
                            ("forward 1x16x8x16 64x16x3x3 p1", "64x64x16"),
+                           ("forward 1x32x8x16 64x32x1x1 bfloat16", "128x128x32"),
+                           ("backward_input 1x64x8x16 64x64x1x1 bfloat16", "128x64x32"),
+                           ("backward_weight 1x64x8x16 64x64x1x1 bfloat16", "64x256x32"),
                            ("backward_weight 1x16x8x16 64x16x3x3 p1 bfloat16", "64x64x32"),
                            ("backward_weight 1x16x8x16 64x16x3x3 p1", "64x64x16")):  # fmt: skip
             made = check(cp, text, "bf16" if text.endswith("16") else "3xtf32", tile)
@@ -272,7 +296,7 @@ def test_large_numbers_are_not_lost(cp: Any) -> None:
 
 
 # -- plans
-@pytest.mark.parametrize("text", [text for text, _ in CORRELATIONS + GRADIENTS + RINGS])
+@pytest.mark.parametrize("text", [text for text, _ in CORRELATIONS + GRADIENTS + POINTWISE + RINGS])
 def test_what_a_plan_asks_for(text: str) -> None:
     problem = ConvProblem.parse(text)
     for algorithm in ALGORITHMS:
@@ -306,13 +330,20 @@ MUTATIONS = [
     ("passed * (int)(box.reach.d - box.width.d)", "0", CORRELATIONS[15]),
     ("row / STEPS * (int)c.weight_stride[3]", "0", CORRELATIONS[16]),
     ("inside &= plane < box.planes;", "", CORRELATIONS[16]),
-    ("if (f >= rows) break;", "", CORRELATIONS[0]),
+    ("if (f * ROWS_APART >= rows) break;", "", CORRELATIONS[0]),
     ("patch == 0 ? PATCHES - 1 : patch - 1", "patch", CORRELATIONS[8]),
     ("fc_add_step(sum, part);", "", CORRELATIONS[12]),
     ("__syncthreads(); // everyone's units", "// everyone's units", GRADIENTS[0]),
     ("next < end", "true", GRADIENTS[1]),
     ("lane / 16 * 8 + lane % 8", "lane % 8", GRADIENTS[0]),
     ("e < left", "true", GRADIENTS[0]),
+    ("__syncthreads(); // everyone's copies", "// everyone's copies", POINTWISE[0]),
+    ("fc_copy_wait<STAGES - 2>();", "fc_copy_wait<STAGES - 1>();", POINTWISE[7]),
+    ("a.rows = A_DEEP ? gemm.rows - first_m - a_row", "a.rows = A_DEEP ? BM", POINTWISE[9]),
+    ("b_k < end : b_pixel < gemm.columns", "true : true", POINTWISE[8]),
+    (": end - b_k", ": BK", POINTWISE[2]),
+    ("fc_quotient(pixel, gemm.image)", "0", POINTWISE[5]),
+    ("there && i * STEP < rows", "there", POINTWISE[1]),
     ("__syncthreads(); // everyone's rows", "// everyone's rows", RINGS[0]),
     ("min(min(moved, moved - held_units), held_units)", "min(moved, held_units)", RINGS[0]),
     ("ring.before : 0", "0 : 0", RINGS[0]),

@@ -25,6 +25,8 @@ GEMM = np.dtype(
 MAX_GRID_HEIGHT = 65535
 SUMMING_BLOCKS = 1024
 """About as many as a large device holds at a time: each decodes its columns once for all of its rows."""
+MAX_LINES = 8
+"""Threads that add the splits of one sum, where there are few sums and many splits: the bits are those of the shape."""
 ALIGNED_BYTES = 256
 """Places in the workspace are multiples of it."""
 ELEMENTS = {"float32": "FLOAT32", "float64": "FLOAT64", "float16": "FLOAT16", "bfloat16": "BFLOAT16"}
@@ -90,8 +92,10 @@ def add_partials(problem: ConvProblem, gemm: np.ndarray, arguments: tuple[Any, .
         "OF_SUMS": int(sums),
         **(NOT_FINISHED if is_gradient else finishing(problem.epilogue)),
     }  # fmt: skip
-    source = source_of("csrc/add_partials.cu", defines, *SHARED, "vectors.cuh", "gemm.cuh")
-    rows = problem.groups * int(gemm["rows"])
-    blocks = -(-int(gemm["columns"]) // 256)
+    rows, columns, lines = problem.groups * int(gemm["rows"]), int(gemm["columns"]), 1
+    while lines < MAX_LINES and 8 * lines <= gemm["splits"] and 2 * lines * rows * columns <= 256 * SUMMING_BLOCKS:
+        lines *= 2
+    source = source_of("csrc/add_partials.cu", {**defines, "LINES": lines}, *SHARED, "vectors.cuh", "gemm.cuh")
+    blocks = -(-columns * lines // 256)
     grid = (blocks, min(rows, max(SUMMING_BLOCKS // blocks, 1)), 1)
     return Launch("add_partials", source, grid, (256, 1, 1), arguments, workspace_bytes=workspace_bytes)

@@ -41,12 +41,17 @@ GATED = (
     ("weight_gradient", "3x3", "backward_weight 8x128x28x28 128x128x3x3 p1", "128x128x16", 4, False),
     ("weight_gradient", "3x3", "backward_weight 8x64x28x28 64x64x3x3 p1", "64x128x16", 4, False),
     ("weight_gradient", "3x3", "backward_weight 8x64x28x28 64x64x3x3 p1", "64x64x16", 4, False),
+    ("weight_gradient", "1x1", "backward_weight 8x128x28x28 128x128x1x1", "128x128x16-8x16", 4, False),
+    ("weight_gradient", "1x1", "backward_weight 8x64x28x28 64x64x1x1", "64x128x16-8x16", 4, False),
+    ("weight_gradient", "1x1,s2", "backward_weight 8x60x28x28 60x60x1x1 s2", "128x64x16-16x8", 1, False),
+    ("weight_gradient", "1x1,p1", "backward_weight 8x60x28x28 60x60x1x1 p1", "128x128x16-8x16", 1, False),
     ("weight_gradient", "nhwc", "backward_weight 8x60x28x28 60x60x3x3 p1 channels_last DHWIO", "128x128x16", 1, False),
     ("weight_gradient", "3-D,wide", "backward_weight 2x60x9x9x9 60x60x3x3x3 p1", "128x128x16", 1, True),
     ("weight_gradient", "float64", "backward_weight 8x64x28x28 64x64x3x3 p1 float64", "64x64x8", 4, False),
     ("pack_weights", "", "forward 8x64x28x28 64x64x3x3 p1", "64x64x16", 1, False),
     ("add_partials", "pixels", "forward 2x60x9x9 60x60x3x3 p1 +bias+add+silu", "128x128x16", 4, False),
     ("add_partials", "weights", "backward_weight 8x64x28x28 64x64x3x3 p1", "64x64x16", 4, False),
+    ("add_partials", "many", "backward_weight 8x64x28x28 64x64x1x1", "64x64x16", 64, False),
 )
 """What is compiled for every architecture: of each kernel what differs most."""
 

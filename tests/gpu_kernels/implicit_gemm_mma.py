@@ -41,6 +41,9 @@ GATED = (
     ("weight_gradient", "backward_weight 8x128x28x28 128x128x3x3 p1 bfloat16", "bf16", "ring128x144", 4, False),
     ("weight_gradient", "backward_weight 2x60x9x9x9 60x60x3x4x2 s2 p1 float16", "bf16", "ring64x256", 4, True),
     ("weight_gradient", "backward_weight 8x64x56x56 64x64x3x3 s2 p1 bfloat16", "bf16", "ring64x288", 4, False),
+    ("correlate", "forward 8x128x28x28 128x128x1x1 bfloat16 +bias+relu", "bf16", "128x128x32", 1, False),
+    ("correlate", "backward_input 2x60x9x6 60x60x1x1 float16 +add+gelu", "bf16", "128x64x32", 1, True),
+    ("weight_gradient", "backward_weight 8x128x28x28 128x128x1x1 bfloat16", "bf16", "64x256x32", 4, False),
     ("lay_pixels", "backward_weight 8x128x7x7 128x128x3x3 p1 bfloat16", "bf16", "ring128x144", 4, False),
     ("add_partials", "backward_weight 8x128x7x7 128x128x3x3 p1 bfloat16", "bf16", "ring128x144", 4, False),
 )
@@ -50,7 +53,7 @@ GATED = (
 def launches(operation: Operation, params: Mapping[str, Any], arithmetic: str,
              limits: Limits = UNLIMITED) -> tuple[Launch, ...]:  # fmt: skip
     """What the algorithm of the arithmetic launches."""
-    return builder(operation.problem, params)(operation, params, arithmetic, limits).launches()
+    return builder(operation, params, arithmetic, limits).launches()
 
 
 def _variants() -> tuple[Variant, ...]:
@@ -59,7 +62,8 @@ def _variants() -> tuple[Variant, ...]:
         operation = Operation.contiguous(ConvProblem.parse(text))
         of = launches(operation, {"tile": tile, "splits": splits}, arithmetic, Limits(wide=wide))
         source = next(launch.source for launch in of if launch.kernel == kernel)
-        made.append(Variant(f"{kernel},{arithmetic},{tile}", kernel, source, from_architecture(80)))
+        name = f"{kernel},{arithmetic},{tile}{',1x1' if 'x1x1 ' in text else ''}"
+        made.append(Variant(name, kernel, source, from_architecture(80)))
     return tuple(made)
 
 

@@ -2,7 +2,7 @@
 //
 // A warp computes 16 MT rows x 8 NT columns. Lane l, g = l / 4, t = l % 4, C = LANE_COLUMNS: its sums of rows
 // g 2 MT + (0 .. 2 MT - 1) and of columns (4 j + t) C + (0 .. C - 1) are neighbours; that of row 2 i + f and column p
-// is sum[i][j C / 2 + p / 2][2 f + p % 2].
+// is sum[i][j C / 2 + p / 2][2 f + p % 2]. ROWS_APART 8: rows are g + 8 (2 i + f) instead, as products have them.
 #define SINGLY 0
 #define COLUMNS 1
 #define ROWS 2
@@ -12,6 +12,9 @@
 #define PIECES (PRODUCTS == 3 ? 2 : 1)
 #ifndef LANE_COLUMNS
 #define LANE_COLUMNS 4
+#endif
+#ifndef ROWS_APART
+#define ROWS_APART 1 // a lane's
 #endif
 #define OUTSIDE ((offset_t)1 << (8 * sizeof(offset_t) - 1)) // an offset that no element has
 
@@ -154,7 +157,7 @@ static __device__ __forceinline__ void fc_store_tile(float (&sum)[MT][NT][4], co
     constexpr int ALONG_ROWS = STORED == ROWS ? 4 : 1, ALONG_COLUMNS = STORED == COLUMNS ? LANE_COLUMNS : 1;
     float bias[2 * MT];
 #pragma unroll
-    for (int f = 0; f < 2 * MT; f++) bias[f] = HAS_BIAS && f < rows ? fc_widen(place.bias[f]) : 0;
+    for (int f = 0; f < 2 * MT; f++) bias[f] = HAS_BIAS && f * ROWS_APART < rows ? fc_widen(place.bias[f * ROWS_APART]) : 0;
 #pragma unroll
     for (int j = 0; j < 2 * NT / LANE_COLUMNS; j++)
 #pragma unroll
@@ -164,14 +167,14 @@ static __device__ __forceinline__ void fc_store_tile(float (&sum)[MT][NT][4], co
             if (at == OUTSIDE) continue;
 #pragma unroll
             for (int f = 0; f < 2 * MT; f += ALONG_ROWS) {
-                if (f >= rows) break;
+                if (f * ROWS_APART >= rows) break;
                 float z[ALONG_ROWS * ALONG_COLUMNS];
 #pragma unroll
                 for (int e = 0; e < ALONG_ROWS * ALONG_COLUMNS; e++) {
                     const int y = f + e % ALONG_ROWS, x = p + e / ALONG_ROWS;
                     z[e] = sum[y / 2][LANE_COLUMNS / 2 * j + x / 2][y % 2 * 2 + x % 2];
                 }
-                fc_finish(z, place, f, at, more_at, bias + f);
+                fc_finish(z, place, f * ROWS_APART, at, more_at, bias + f);
             }
         }
 }

@@ -17,7 +17,7 @@ from ...layout import Layout, alignment_of
 from ...machine import LARGE, GpuMachine, with_units
 from ...parts import UNLIMITED
 from .launches import launches, pack_launch, packed_bytes, partial_bytes
-from .tiles import TILES, Tile, mean_depth, tile_of
+from .tiles import Tile, mean_depth, tile_of, tiles_for
 
 LAUNCH_CYCLES = 4500
 OUTSIDE_CYCLES = {False: 1800, True: 4600}
@@ -54,8 +54,9 @@ class ImplicitGemm(GpuAlgorithm):
     def parameters(self, problem: ConvProblem) -> list[Params]:
         """Of every tile the best two numbers of splits, the best of all first."""
         found: list[tuple[float, Params]] = []
-        for tile in TILES[problem.dtype]:
-            splits = [n for n in SPLITS if n == 1 or self._may_split(problem, tile, n)]
+        for tile in tiles_for(problem):
+            wanted = {*SPLITS, *self._whole_waves(problem, tile)}
+            splits = [n for n in sorted(wanted) if n == 1 or self._may_split(problem, tile, n)]
             of_tile = [(self._cycles(problem, tile, n), {"tile": tile.name, "splits": n}) for n in splits]
             found += sorted(of_tile, key=lambda one: one[0])[:2]
         return [params for _, params in sorted(found, key=lambda one: one[0])]
@@ -76,6 +77,14 @@ class ImplicitGemm(GpuAlgorithm):
 
     def launches(self, operation: Operation, params: Params) -> tuple[Launch, ...]:
         return launches(operation, params)
+
+    def _whole_waves(self, problem: ConvProblem, tile: Tile) -> list[int]:
+        """Splits of weight gradients, whose depth is large, that just fill a large device."""
+        if problem.direction != "backward_weight":
+            return []
+        rows, columns = matrix(problem)
+        tiles = problem.groups * -(-rows // tile.bm) * -(-columns // tile.bn)
+        return [n for n in (waves * LARGE.multiprocessors * tile.resident // max(tiles, 1) for waves in (1, 2)) if n]
 
     def _may_split(self, problem: ConvProblem, tile: Tile, splits: int) -> bool:
         rows, columns = matrix(problem)

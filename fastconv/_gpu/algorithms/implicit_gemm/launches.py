@@ -20,10 +20,12 @@ from ...launch import Launch, Workspace
 from ...layout import Layout
 from ...nonfinite import computed_again
 from ...parts import UNLIMITED, Limits, checked_axes, cut, extent, folded
-from ...source import CORRELATION, kernel_source
+from ...source import CORRELATION, SHARED, source_of
 from .tiles import Tile, tile_of
 
 VECTOR_BYTES = 16
+TAPS_AT_ONCE = 9
+"""Of weights that a thread packs."""
 
 
 def launches(operation: Operation, params: Params, limits: Limits = UNLIMITED) -> tuple[Launch, ...]:
@@ -192,9 +194,10 @@ class _Builder:
         c["weight_stride"], c["weight_group_stride"] = weight, group
         gemm = self._gemm(c, 1, 1, 1, 1)
         grid = _pack_grid(problem, int(gemm["padded_channels"]), int(gemm["padded_filters"]))
+        at_once = TAPS_AT_ONCE if math.prod(problem.kernel_size) > 1 else 1
         return Launch(
-            "pack_weights", self._source("PACK", MARKED=int(self.is_input_gradient)), grid, (256, 1, 1),
-            ("weight", to, by_value(c), by_value(gemm)),
+            "pack_weights", self._source("PACK", MARKED=int(self.is_input_gradient), AT_ONCE=at_once),
+            grid, (256, 1, 1), ("weight", to, by_value(c), by_value(gemm)),
             workspace_bytes=0 if to == "packed" else packed_bytes(problem, self.params),
         )  # fmt: skip
 
@@ -269,7 +272,7 @@ class _Builder:
         group = problem.out_channels // problem.groups * self._strides("weight")[0]
         c = self._phase((0, 0, 0), self._weight_strides(), group)
         checked = checked_axes(c)
-        inside = int(self._taps_inside(c))
+        inside = self._taps_inside(c)
         parts = list(cut(folded(c, checked), self.limits, self.common.is_gradient))
         rows, columns = matrix(problem)
         sequence, splits = [], 0
@@ -280,14 +283,7 @@ class _Builder:
             wanted = max(min(self.params["splits"] // len(parts), -(-depth // tile.bk)), 1)
             gemm = self._gemm(part, rows, columns, depth, wanted)
             gemm["splits"] = of_part = max(-(-depth // max(int(gemm["depth_of_split"]), 1)), 1)
-            along = self._along(part)
-            vector = along == "CHANNELS" and columns % self.vector == 0 and not inside and self._by_channels(part)
-            source = self._source(
-                "GRADIENT", WIDE=int(self.limits.wide or extent(part, is_gradient=True) > self.limits.elements),
-                ALONG=along, VECTOR="VEC" if vector else 1, CHECKED=checked, SPLIT=int(is_split), TAPS_INSIDE=inside,
-                WHOLE_ROWS=int(rows % tile.bm == 0), WHOLE_COLUMNS=int(columns % tile.bn == 0),
-                STORED="COLUMNS" if is_split and columns % self.vector == 0 else "SINGLY",
-            )  # fmt: skip
+            source = self._gradient_source(part, rows, columns, checked, is_split)
             grid = (int(gemm["filter_tiles"]["d"]) * -(-columns // tile.bn), problem.groups, of_part)
             to: str | Workspace = Workspace(splits * size) if is_split else "weight"
             structs = by_value(part), by_value(gemm)
@@ -297,8 +293,22 @@ class _Builder:
         if is_split:
             gemm["splits"] = splits
             arguments = (Workspace(0), "weight", None, None, by_value(c), by_value(gemm))
-            sequence.append(add_partials(problem, gemm, arguments, splits * size, bool(inside)))
+            sequence.append(add_partials(problem, gemm, arguments, splits * size, inside))
         return tuple(sequence)
+
+    def _gradient_source(self, c: np.ndarray, rows: int, columns: int, checked: int, is_split: bool) -> str:
+        tile, along, inside = self.tile, self._along(c), self._taps_inside(c)
+        common: dict[str, int | str] = {
+            "WIDE": int(self.limits.wide or extent(c, is_gradient=True) > self.limits.elements),
+            "SPLIT": int(is_split), "WHOLE_ROWS": int(rows % tile.bm == 0),
+            "WHOLE_COLUMNS": int(columns % tile.bn == 0),
+            "STORED": "COLUMNS" if is_split and columns % self.vector == 0 else "SINGLY",
+        }  # fmt: skip
+        if along == "PIXELS" and not checked and math.prod(c["taps"].tolist()) == 1:
+            return self._source("POINTWISE", FLAT=int(math.prod(c["pixels"].tolist()) == c["pixels"][2]), **common)
+        is_vector = along == "CHANNELS" and columns % self.vector == 0 and not inside and self._by_channels(c)
+        return self._source("GRADIENT", ALONG=along, VECTOR="VEC" if is_vector else 1, CHECKED=checked,
+                            TAPS_INSIDE=int(inside), **common)  # fmt: skip
 
 
 _DEFINES: dict[str, int | str] = {
@@ -313,4 +323,6 @@ def _text(kernel: str, real: str, tile: Tile, defines: tuple[tuple[str, int | st
     chosen = {**_DEFINES, **dict(defines)}
     if chosen["WIDE"] or (chosen["ALONG"] == "CHANNELS" and kernel == "CORRELATE" and not chosen["WHOLE_BLOCKS"]):
         tile = replace(tile, resident=max(tile.resident * 3 // 4, 1))  # more registers, where some would be spilled
-    return kernel_source("implicit_gemm", {"KERNEL": kernel, "REAL": real, **tile.defines(), **chosen}, "gemm.cuh")
+    file = "pointwise.cu" if kernel == "POINTWISE" else "kernels.cu"
+    head = {"KERNEL": kernel, "REAL": real, **tile.defines(), **chosen}
+    return source_of(f"algorithms/implicit_gemm/{file}", head, *SHARED, "gemm.cuh", "fma.cuh")

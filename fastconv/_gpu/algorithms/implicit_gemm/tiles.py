@@ -38,7 +38,8 @@ class Tile:
     @property
     def name(self) -> str:
         """What a plan keeps of it."""
-        return f"{self.bm}x{self.bn}x{self.bk}"
+        of_thread = "" if self.tm * self.tn <= 64 else f"-{self.tm}x{self.tn}"
+        return f"{self.bm}x{self.bn}x{self.bk}{of_thread}"
 
     def defines(self) -> dict[str, int | str]:
         """For the kernels' text."""
@@ -56,11 +57,24 @@ TILES: Mapping[str, tuple[Tile, ...]] = {
     ),
     "float64": (Tile(64, 64, 8, 8, 4, 2, 3, 0.75, 0.65),),
 }
+POINTWISE_TILES = (
+    Tile(128, 128, 16, 8, 16, 2, 2, 0.0, 0.87),
+    Tile(64, 128, 16, 8, 16, 2, 4, 0.0, 0.87),
+    Tile(128, 64, 16, 16, 8, 2, 4, 0.0, 0.87),
+)
+"""Of weight gradients of one tap: with so few other registers a thread has twice the results, and so reads less."""
+
+
+def tiles_for(problem: ConvProblem) -> tuple[Tile, ...]:
+    """Those that a problem may take."""
+    is_one = math.prod(problem.kernel_size) == 1 and problem.direction == "backward_weight"
+    is_wide = is_one and problem.dtype == "float32" and problem.layout == "channels_first"
+    return TILES[problem.dtype] + (POINTWISE_TILES if is_wide else ())
 
 
 def tile_of(problem: ConvProblem, params: Params) -> Tile:
     """The tile that ``params`` name."""
-    return next(tile for tile in TILES[problem.dtype] if tile.name == params["tile"])
+    return next(tile for tile in tiles_for(problem) if tile.name == params["tile"])
 
 
 def mean_depth(problem: ConvProblem, tile: Tile) -> float:

@@ -14,11 +14,12 @@ from ...algorithm import GpuAlgorithm, Operation, places_fit
 from ...gemm import MAX_GRID_HEIGHT
 from ...launch import Launch, run
 from ...layout import Layout, alignment_of
-from ...parts import UNLIMITED
+from ...parts import UNLIMITED, Limits
 from .correlations import Correlations
-from .cost import may_split, seconds, whole_waves
+from .cost import is_pointwise, may_split, seconds, whole_waves
 from .gradient import Gradient
-from .ring import RingGradient, RingTile, ring_tiles
+from .pointwise import PointwiseCorrelations, PointwiseGradient
+from .ring import RingGradient, ring_tiles
 from .tiles import Tile, tiles_for
 
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
@@ -31,11 +32,16 @@ SUM_ROUNDOFF = 2.0**-23
 """Of tensor cores, which round towards zero."""
 
 
-def builder(problem: ConvProblem, params: Params) -> type[Correlations | Gradient]:
-    """What makes launches of a problem with such a tile."""
+def builder(
+    operation: Operation, params: Params, arithmetic: str, limits: Limits = UNLIMITED
+) -> Correlations | Gradient:
+    """What makes launches of an operation with such a tile."""
+    problem = operation.problem
     if problem.direction != "backward_weight":
-        return Correlations
-    return RingGradient if params["tile"] in {tile.name for tile in ring_tiles(problem)} else Gradient
+        pointwise = PointwiseCorrelations(operation, params, arithmetic, limits)
+        return pointwise if pointwise.is_possible() else Correlations(operation, params, arithmetic, limits)
+    is_ring = params["tile"] in {tile.name for tile in ring_tiles(problem)}
+    return (RingGradient if is_ring else PointwiseGradient)(operation, params, arithmetic, limits)
 
 
 class TensorCoreGemm(GpuAlgorithm):
@@ -62,13 +68,14 @@ class TensorCoreGemm(GpuAlgorithm):
 
     def _tiles(self, problem: ConvProblem) -> tuple[Tile, ...]:
         more = ring_tiles(problem) if self.arithmetic == "bf16" else ()
-        return tiles_for(self.arithmetic, problem.direction) + more
+        all_of = tiles_for(self.arithmetic, problem.direction) + more
+        return tuple(tile for tile in all_of if not tile.is_pointwise or math.prod(problem.kernel_size) == 1)
 
     def parameters(self, problem: ConvProblem) -> list[Params]:
         """Of every tile the best two numbers of splits, the best of all first."""
         found: list[tuple[float, Params]] = []
         for tile in self._tiles(problem):
-            wanted = {*SPLITS, *(whole_waves(problem, tile) if isinstance(tile, RingTile) else ())}
+            wanted = {*SPLITS, *whole_waves(problem, tile)}
             splits = [n for n in sorted(wanted) if n == 1 or may_split(problem, tile, n)]
             of_tile = [(seconds(problem, tile, n, self.arithmetic), {"tile": tile.name, "splits": n}) for n in splits]
             found += sorted(of_tile, key=lambda one: one[0])[:2]
@@ -84,7 +91,8 @@ class TensorCoreGemm(GpuAlgorithm):
         shapes = (problem.input_shape, problem.weight_shape, problem.output_shape)
         moved = sum(map(math.prod, shapes)) * (4 if problem.dtype == "float32" else 2)
         computed = seconds(problem, tile, params["splits"], self.arithmetic, machine)
-        extra = (problem.direction != "backward_weight") + (self.arithmetic == "3xtf32")
+        is_packed = problem.direction != "backward_weight" and not is_pointwise(problem, tile)
+        extra = is_packed + (self.arithmetic == "3xtf32")
         return max(computed, moved / machine.bytes_per_second) + extra * machine.call_seconds
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
@@ -113,4 +121,4 @@ class TensorCoreGemm(GpuAlgorithm):
         return packed
 
     def launches(self, operation: Operation, params: Params) -> tuple[Launch, ...]:
-        return builder(operation.problem, params)(operation, params, self.arithmetic).launches()
+        return builder(operation, params, self.arithmetic).launches()

@@ -31,7 +31,7 @@ MAX_PACKED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class _Product:
+class Product:
     """A part of a stride phase: a launch, or as many as its splits and their sum."""
 
     c: np.ndarray
@@ -109,7 +109,7 @@ class Correlations(Builder):
             c["weight_at"] += padded(self.pack_marks, ALIGNED_BYTES) // self.itemsize
             yield c
 
-    def _products(self, phase: np.ndarray) -> Iterator[_Product]:
+    def _products(self, phase: np.ndarray) -> Iterator[Product]:
         checked, tile = checked_axes(phase), self.tile
         for c in cut(folded(phase, checked), self.limits, False):
             box = box_of(c, tile, MAX_POSITIONS, self.max_taps)
@@ -119,7 +119,7 @@ class Correlations(Builder):
             splits = min(self.params["splits"], max(depth, 1))
             planes, columns = int(c["batch"]) * int(c["pixels"][0]), int(c["batch"]) * math.prod(c["pixels"].tolist())
             across = box.boxes(planes, *c["pixels"][1:].tolist()) if box else -(-columns // tile.bn)
-            yield _Product(c, checked, box, depth, -(-depth // splits), (self.filters // tile.bm, across))
+            yield Product(c, checked, box, depth, -(-depth // splits), (self.filters // tile.bm, across))
 
     def pack(self, to: str | Workspace) -> Launch:
         """All taps of the problem, whatever phase they belong to."""
@@ -140,7 +140,7 @@ class Correlations(Builder):
             workspace_bytes=0 if to == "packed" else self.packed_bytes,
         )  # fmt: skip
 
-    def _gemm(self, product: _Product) -> np.ndarray:
+    def _gemm(self, product: Product) -> np.ndarray:
         c, taps = product.c, product.c["taps"].tolist()
         return gemm_struct(
             c, (1, 1) if product.box else (taps[1] * taps[2], taps[2]),
@@ -149,7 +149,7 @@ class Correlations(Builder):
             splits=product.splits, padded_channels=self.channels, padded_filters=self.filters,
         )  # fmt: skip
 
-    def _stored(self, product: _Product, vector: int) -> str:
+    def _stored(self, product: Product, vector: int) -> str:
         """What vectors of results lie along: so many pixels (columns), channels (rows) or nothing."""
         c, box = product.c, product.box
         whole = c["pixels"][2] % vector == 0
@@ -162,7 +162,7 @@ class Correlations(Builder):
             return "ROWS"
         return "SINGLY"
 
-    def _launched(self, product: _Product, packed: str | Workspace, partials: Workspace, mark: Workspace | None,
+    def _launched(self, product: Product, packed: str | Workspace, partials: Workspace, mark: Workspace | None,
                   workspace_bytes: int) -> Iterator[Launch]:  # fmt: skip
         c, epilogue, is_split = product.c, self.problem.epilogue, product.splits > 1
         source, result = self.roles

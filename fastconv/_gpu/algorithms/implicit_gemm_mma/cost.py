@@ -54,6 +54,18 @@ def seconds(problem: ConvProblem, tile: Tile, splits: int, arithmetic: str, mach
     return _correlations(problem, here_tile, splits, arithmetic, here) / here.hertz
 
 
+def is_pointwise(problem: ConvProblem, tile: Tile) -> bool:
+    """Whether rows of arrays without gaps are copied as they lie."""
+    return bool(
+        tile.pointwise
+        and problem.layout == "channels_first"
+        and math.prod((*problem.kernel_size, *problem.stride)) == 1
+        and not any(map(any, problem.padding))
+        and math.prod(problem.output_size) % 2 == 0
+        and (problem.direction == "backward_weight" or problem.in_channels // problem.groups % 2 == 0)
+    )
+
+
 def _product_cycles(tile: Tile, arithmetic: str, machine: GpuMachine) -> float:
     """What the tensor cores take for a step."""
     return tile.bm * tile.bn * tile.bk * PRODUCTS[arithmetic] / machine.tensor_products
@@ -94,15 +106,23 @@ def _correlations(problem: ConvProblem, tile: Tile, splits: int, arithmetic: str
         fetched = patch.units / box.taps / box.turns if box else patch.units
         of_tap = tile.shared if patch.taps > 1 else tile.cycles
         of_step = of_tap + SPREAD_LOADS * _unit_cycles(problem, 16 // itemsize) * fetched
-        total += _rounds(tile, blocks, steps * of_step + OUTSIDE_CYCLES, machine) + LAUNCH_CYCLES
+        of_block = steps * of_step + OUTSIDE_CYCLES
+        if tile.pointwise and is_pointwise(problem, tile):
+            of_block = steps * tile.pointwise[0] + tile.pointwise[1]
+        total += _rounds(tile, blocks, of_block, machine) + LAUNCH_CYCLES
         total += _sum_of_splits(problem, splits, machine)
     return total * len(phases) / max(len(phases[:: max(len(phases) // 4, 1)]), 1)
 
 
-def whole_waves(problem: ConvProblem, tile: RingTile) -> list[int]:
-    """Numbers of splits that just fill a large device some times."""
-    tiles = _ring_blocks(problem, tile)
-    return [n for n in (waves * LARGE.multiprocessors * tile.resident // tiles for waves in (1, 2, 3, 4)) if n]
+def whole_waves(problem: ConvProblem, tile: Tile) -> list[int]:
+    """Numbers of splits of a weight gradient that just fill a large device some times."""
+    if isinstance(tile, RingTile):
+        tiles = _ring_blocks(problem, tile)
+    elif problem.direction == "backward_weight" and is_pointwise(problem, tile):
+        tiles = _gradient_blocks(problem, tile)
+    else:
+        return []
+    return [n for n in (waves * LARGE.multiprocessors * tile.resident // max(tiles, 1) for waves in (1, 2, 3, 4)) if n]
 
 
 @functools.lru_cache(64)
@@ -126,10 +146,18 @@ def _ring(problem: ConvProblem, tile: RingTile, splits: int, machine: GpuMachine
 def _gradient(problem: ConvProblem, tile: Tile, splits: int, machine: GpuMachine) -> float:
     if isinstance(tile, RingTile):
         return _ring(problem, tile, splits, machine)
+    chunk = 4 if problem.dtype == "float32" else 8
+    units = (tile.bm + tile.bn) // chunk * tile.bk // tile.threads
+    of_step, outside = tile.cycles + _unit_cycles(problem, chunk) * units, float(OUTSIDE_CYCLES)
+    if tile.pointwise and is_pointwise(problem, tile):
+        of_step, outside = tile.pointwise
+    of_block = depth(problem, tile.bk) / splits * of_step + outside
+    cycles = _rounds(tile, _gradient_blocks(problem, tile) * splits, of_block, machine) + LAUNCH_CYCLES
+    return cycles + _sum_of_splits(problem, splits, machine)
+
+
+def _gradient_blocks(problem: ConvProblem, tile: Tile) -> int:
+    """Of a split."""
     c, chunk = Correlation.of(problem), 4 if problem.dtype == "float32" else 8
     columns = math.prod(problem.kernel_size) * -(-c.channels // chunk) * chunk
-    blocks = problem.groups * -(-c.filters // tile.bm) * -(-columns // tile.bn) * splits
-    units = (tile.bm + tile.bn) // chunk * tile.bk // tile.threads
-    of_step = tile.cycles + _unit_cycles(problem, chunk) * units
-    cycles = _rounds(tile, blocks, depth(problem, tile.bk) / splits * of_step + OUTSIDE_CYCLES, machine) + LAUNCH_CYCLES
-    return cycles + _sum_of_splits(problem, splits, machine)
+    return problem.groups * -(-c.filters // tile.bm) * -(-columns // tile.bn)

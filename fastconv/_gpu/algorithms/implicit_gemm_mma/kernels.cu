@@ -6,6 +6,8 @@
 //   pack_weights   weights as (group, tap, 2 CHUNK channels, 16 filters) in the order of fragments, see `fc_unit`
 //   correlate      forward and input gradients; a launch for every stride phase
 //
+// Kernels of one tap on planes in one piece have pointwise.cu, which reads weights as they lie.
+//
 // A patch is BK channels of the source positions that a block's pixels read, (chunk, position) in shared memory.
 //   BOX 0: BN pixels in a row, whatever images they are of; a patch serves one tap.
 //   BOX 1: a box of pixels, height x width; a patch has all that its taps (h, w) read, columns sorted by their

@@ -31,6 +31,11 @@ class Tile:
     """What a step takes where but one block runs, over that."""
     shared: float = 0.0
     """Cycles of a tap whose pixels are read with those of the taps above and below it."""
+    pointwise: tuple[float, float] | None = None
+    """Cycles of a step and of the rest of a block, of one tap on planes in one piece; None: threads do not copy whole
+    rows of such tiles."""
+    is_pointwise: bool = False
+    """For kernels of one tap alone."""
 
     @property
     def bm(self) -> int:
@@ -61,9 +66,10 @@ class Tile:
 TILES: Mapping[str, tuple[Tile, ...]] = {
     "bf16": (
         Tile(2, 2, 4, 7, 32, 3, 2, 500, 1.5, 354),
-        Tile(2, 2, 4, 8, 32, 3, 2, 380, 1.5, 454),
+        Tile(2, 2, 4, 8, 32, 3, 2, 380, 1.5, 454, (560, 2520)),
         Tile(1, 4, 4, 7, 32, 3, 2, 450, 1.5, 383),
-        Tile(2, 2, 2, 4, 32, 3, 4, 140, 3.2, 110),
+        Tile(2, 2, 2, 4, 32, 3, 4, 140, 3.2, 110, (200, 670)),
+        Tile(2, 2, 4, 4, 32, 3, 4, 230, 2.4, 230, (288, 1040), is_pointwise=True),
     ),
     "tf32": (Tile(2, 2, 4, 7, 16, 3, 2, 545, 1.4, 474), Tile(2, 2, 2, 4, 16, 3, 4, 240, 3.0, 210)),
     "3xtf32": (Tile(2, 2, 2, 7, 16, 3, 2, 745, 1.2), Tile(2, 2, 2, 4, 16, 3, 3, 340, 2.0)),
@@ -71,9 +77,9 @@ TILES: Mapping[str, tuple[Tile, ...]] = {
 """Of forward problems and input gradients, by the arithmetic."""
 GRADIENT_TILES: Mapping[str, tuple[Tile, ...]] = {
     "bf16": (
-        Tile(2, 2, 4, 8, 32, 3, 2, 528, 1.7),
-        Tile(1, 4, 4, 8, 32, 3, 2, 570, 1.7),
-        Tile(2, 2, 2, 4, 32, 3, 4, 285, 3.2),
+        Tile(2, 2, 4, 8, 32, 3, 2, 528, 1.7, pointwise=(680, 2520)),
+        Tile(1, 4, 4, 8, 32, 3, 2, 570, 1.7, pointwise=(645, 2070)),
+        Tile(2, 2, 2, 4, 32, 3, 4, 285, 3.2, pointwise=(250, 620)),
     ),
     "tf32": (Tile(2, 2, 4, 8, 16, 3, 2, 645, 1.4), Tile(2, 2, 2, 4, 16, 3, 4, 285, 3.0)),
     "3xtf32": (Tile(2, 2, 2, 8, 16, 3, 2, 900, 1.2), Tile(2, 2, 2, 4, 16, 3, 3, 393, 2.0)),
