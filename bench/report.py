@@ -22,9 +22,9 @@ HEADS = {TORCH_OTHER: "torch any"}
 LAYER_WIDTH, GROUP_WIDTH = 26, 12
 LEGEND = (
     "Columns of peers: their time / that of the plain call; best: of the best in this layout; torch any: of torch "
-    "in its better layout.\npacked, tuned: times faster than the plain call. roof: share of what the machine's "
-    "multiply-add peak and copy bandwidth allow the definition.\nerror: largest error / largest exact result, ours "
-    "and the best peer's."
+    "in its better layout.\npacked, tuned, +bias+relu: times faster than the plain call. roof: share of what the "
+    "machine's multiply-add peak and copy bandwidth allow the definition.\nerror: largest error / largest exact "
+    "result, ours and the best peer's."
 )
 
 

@@ -154,11 +154,12 @@ def test_long_calls_are_sampled_once() -> None:
 def test_own_forms_compute_the_case_and_are_compared(text: str, pass_name: str) -> None:
     row = comparison.compare(layer(text, pass_name), 1, OWN, SECONDS)
     cells = row["contestants"]
-    assert set(cells) == {"fastconv", "packed", "tuned"}
+    assert set(cells) == {"fastconv", "packed", "tuned", "+bias+relu"}
     assert cells["fastconv"]["ratio"] == 1
     assert cells["tuned"]["error"] < 1e-5
     assert cells["fastconv"]["note"].split()[0] in algorithm_names()
     assert cells["packed"].get("reason") == ("no weights to pack" if pass_name == "weight" else None)
+    assert ("ratio" in cells["+bias+relu"]) == (pass_name == "forward" and "+" not in text)
     assert row["best"] is None
     assert row["problem"] == str(layer(text, pass_name).problem)
     assert row["roofline"]["share"] == ROOFLINE.seconds(layer(text).problem) / cells["fastconv"]["seconds"]
@@ -278,7 +279,7 @@ def test_command_runs_with_the_peers_that_are_installed(tmp_path: Path, monkeypa
     assert {"numpy", "scipy"} <= set(value["facts"]["versions"])
     (row,) = value["rows"]
     installed = {peer.name for peer in PEERS if peer.is_installed()}
-    assert set(row["contestants"]) == {"fastconv", "packed", *installed}
+    assert set(row["contestants"]) == {"fastconv", "packed", "+bias+relu", *installed}
     # Every installed peer that takes sums over channels computes this one.
     assert {name for name, cell in row["contestants"].items() if "reason" in cell} <= {"scipy", "opencv"}
     assert row["roofline"]["multiply_adds_per_second"] > 1e8

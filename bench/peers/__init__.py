@@ -3,7 +3,7 @@
 A new peer is one file with a subclass of ``Peer`` and one line below.
 """
 
-from .fastconv import Fastconv, FastconvPacked, FastconvTuned
+from .fastconv import Fastconv, FastconvBiasRelu, FastconvPacked, FastconvTuned
 from .jax import Jax
 from .ncnn import Ncnn
 from .onnxruntime import Onnxruntime
@@ -13,7 +13,7 @@ from .peer import Peer, Prepared
 from .scipy import SciPy
 from .torch import Torch
 
-OWN: tuple[Peer, ...] = (Fastconv(), FastconvPacked(), FastconvTuned())
+OWN: tuple[Peer, ...] = (Fastconv(), FastconvPacked(), FastconvTuned(), FastconvBiasRelu())
 """The first is what all others are compared with."""
 
 PEERS: tuple[Peer, ...] = (

@@ -1,4 +1,4 @@
-"""fastconv in three forms: the plain call, weights packed once, and the tuner's choice."""
+"""fastconv in four forms: the plain call, weights packed once, the tuner's choice, and with bias and relu."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import fastconv
 from fastconv import grad
 from fastconv._choose import tune
 from fastconv._choose.select import plan_for
+from fastconv._problem import Epilogue
 from fastconv.planning import PlannedConvolution
 
 from ..case import Case
@@ -80,6 +81,22 @@ class FastconvTuned(FastconvPacked):
         plan = planned(case)
         choice = plan_for(plan.choice.problem, record.algorithm, case.threads, record.params)
         return self._of(case, PlannedConvolution(plan._signature, choice))
+
+
+class FastconvBiasRelu(Fastconv):
+    """The plain call with a bias and relu, as networks call it: what these cost."""
+
+    name = "+bias+relu"
+    is_same_problem = False
+
+    def refusal(self, case: Case) -> str:
+        if case.problem.epilogue or case.problem.direction != "forward":
+            return "has no epilogue, or its own"
+        return ""
+
+    def prepare(self, case: Case) -> Prepared:
+        problem = case.problem.replace(epilogue=Epilogue.parse(self.name))
+        return super().prepare(Case.of(problem, case.threads))
 
 
 def settings_of(case: Case, algorithm: str) -> dict[str, Any]:

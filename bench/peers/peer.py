@@ -39,6 +39,9 @@ class Peer:
     has_epilogues: bool = False
     """Whether it computes a bias and relu as well."""
 
+    is_same_problem: bool = True
+    """Whether its result is the case's; only then it is checked."""
+
     def is_installed(self) -> bool:
         """Without importing anything."""
         return all(importlib.util.find_spec(name) is not None for name in self.modules)

@@ -21,11 +21,11 @@ ALWAYS_INLINE NAMED(vector) NAMED(activated)(const activation_t activation, NAME
     switch (activation) {
     case ACTIVATION_RELU: return NAMED(at_least)(zero, v);
     case ACTIVATION_RELU6: return NAMED(at_most)(NAMED(splat)(6), NAMED(at_least)(zero, v));
-    case ACTIVATION_LEAKY_RELU: return NAMED(where)(v < 0, v * slope, v);
-    case ACTIVATION_SILU: return NAMED(times_logistic)(v, v);
-    case ACTIVATION_GELU: return NAMED(times_normal)(v, v);
+    case ACTIVATION_LEAKY_RELU: return NAMED(where_less)(v, zero, v * slope, v);
+    case ACTIVATION_SILU: return NAMED(silu)(v);
+    case ACTIVATION_GELU: return NAMED(gelu)(v);
     case ACTIVATION_TANH: return NAMED(tanh)(v);
-    case ACTIVATION_SIGMOID: return NAMED(times_logistic)(NAMED(splat)(1), v);
+    case ACTIVATION_SIGMOID: return NAMED(sigmoid)(v);
     default: return v;
     }
 }
@@ -78,25 +78,30 @@ ALWAYS_INLINE void NAMED(finish_any)(const activation_t activation, const NAMED(
         NAMED(finish_neighbours)(activation, 0, 0, r, slope);
 }
 
-/* Rows of neighbours. The long activations have no code of their own for every kind of bias and addend. */
+ONE_COPY void NAMED(finish_sums)(const NAMED(finish_t) *r) { NAMED(finish_any)(ACTIVATION_NONE, r, 0); }
+
+/* The long activations have code of their own only for a bias that a row shares; what else is added is so before. */
+ALWAYS_INLINE void NAMED(finish_long)(const activation_t activation, const NAMED(finish_t) *rows) {
+    NAMED(finish_t) r = *rows;
+    if (r.add != NULL || (r.bias != NULL && r.bias_stride != 0)) {
+        NAMED(finish_sums)(rows);
+        r.bias = r.add = NULL;
+    }
+    NAMED(finish_neighbours)(activation, 0, 0, &r, 0);
+}
+
+/* Rows of neighbours. */
 ONE_COPY void NAMED(finish_vectors)(const epilogue_t *e, const NAMED(finish_t) *r) {
     const REAL slope = (REAL)e->slope;
     switch (e->activation) {
-    case ACTIVATION_RELU: NAMED(finish_any)(ACTIVATION_RELU, r, slope); return;
-    case ACTIVATION_RELU6: NAMED(finish_any)(ACTIVATION_RELU6, r, slope); return;
-    case ACTIVATION_LEAKY_RELU: NAMED(finish_any)(ACTIVATION_LEAKY_RELU, r, slope); return;
-    default: break;
-    }
-    if (r->bias != NULL || r->add != NULL) NAMED(finish_any)(ACTIVATION_NONE, r, slope);
-    if (e->activation == ACTIVATION_NONE) return;
-    NAMED(finish_t) sums = *r;
-    sums.bias = sums.add = NULL;
-    switch (e->activation) {
-    case ACTIVATION_SILU: NAMED(finish_neighbours)(ACTIVATION_SILU, 0, 0, &sums, slope); break;
-    case ACTIVATION_GELU: NAMED(finish_neighbours)(ACTIVATION_GELU, 0, 0, &sums, slope); break;
-    case ACTIVATION_TANH: NAMED(finish_neighbours)(ACTIVATION_TANH, 0, 0, &sums, slope); break;
-    case ACTIVATION_SIGMOID: NAMED(finish_neighbours)(ACTIVATION_SIGMOID, 0, 0, &sums, slope); break;
-    default: break;
+    case ACTIVATION_NONE: NAMED(finish_sums)(r); break;
+    case ACTIVATION_RELU: NAMED(finish_any)(ACTIVATION_RELU, r, slope); break;
+    case ACTIVATION_RELU6: NAMED(finish_any)(ACTIVATION_RELU6, r, slope); break;
+    case ACTIVATION_LEAKY_RELU: NAMED(finish_any)(ACTIVATION_LEAKY_RELU, r, slope); break;
+    case ACTIVATION_SILU: NAMED(finish_long)(ACTIVATION_SILU, r); break;
+    case ACTIVATION_GELU: NAMED(finish_long)(ACTIVATION_GELU, r); break;
+    case ACTIVATION_TANH: NAMED(finish_long)(ACTIVATION_TANH, r); break;
+    case ACTIVATION_SIGMOID: NAMED(finish_long)(ACTIVATION_SIGMOID, r); break;
     }
 }
 

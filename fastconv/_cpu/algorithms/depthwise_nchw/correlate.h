@@ -102,27 +102,30 @@ typedef struct {
     const REAL *factors;
 } NAMED(side_t);
 
-/* An epilogue short enough for sums that are still in registers: min(max(sum + bias, low), high). */
+/* An epilogue short enough for sums that are still in registers: sum + bias, or min(max(sum + bias, 0), high). */
 typedef struct {
     int is_all; /* of the epilogue */
-    int is_none;
-    REAL bias, low, high;
+    int is_none, limits;
+    REAL bias, high;
 } NAMED(clamp_t);
 
 static NAMED(clamp_t) NAMED(clamp_of)(const epilogue_t *e, int64_t channel) {
     const int limits = e->activation == ACTIVATION_RELU || e->activation == ACTIVATION_RELU6;
     return (NAMED(clamp_t)){.is_all = e->add == NULL && (limits || e->activation == ACTIVATION_NONE),
                             .is_none = NAMED(epilogue_is_empty)(e),
+                            .limits = limits,
                             .bias = e->bias == NULL ? (REAL)-0.0 : ((const REAL *)e->bias)[channel],
-                            .low = limits ? 0 : -(REAL)INFINITY,
                             .high = e->activation == ACTIVATION_RELU6 ? 6 : (REAL)INFINITY};
 }
 
 ALWAYS_INLINE void NAMED(clamp_vectors)(const NAMED(clamp_t) *clamp, NAMED(vector) *v, const int count) {
-    const NAMED(vector) low = NAMED(splat)(clamp->low), high = NAMED(splat)(clamp->high);
+    const NAMED(vector) low = {0}, high = NAMED(splat)(clamp->high);
     if (clamp->is_none || !clamp->is_all) return;
 #pragma GCC unroll 16
-    for (int i = 0; i < count; i++) v[i] = NAMED(at_most)(high, NAMED(at_least)(low, v[i] + clamp->bias));
+    for (int i = 0; i < count; i++) v[i] += clamp->bias;
+    if (!clamp->limits) return;
+#pragma GCC unroll 16
+    for (int i = 0; i < count; i++) v[i] = NAMED(at_most)(high, NAMED(at_least)(low, v[i]));
 }
 
 typedef struct {

@@ -108,6 +108,34 @@ static void NAMED(finish_row)(const NAMED(turn_t) *t, REAL *run, int64_t a, int6
     }
 }
 
+/* Whether the channels of `add` are no neighbours, as the lanes are: then it is added to the result. */
+static inline int NAMED(added_late)(const NAMED(turn_t) *t) {
+    return t->epilogue->add != NULL && t->job->unit != 1 && !t->in_place && t->epilogue->add_stride[1] != 1;
+}
+
+/* The epilogue of slice d of all lanes' channels, in the result. */
+static void NAMED(finish_channels)(const NAMED(turn_t) *t, REAL *result, int64_t d) {
+    const epilogue_t *e = t->epilogue;
+    const correlation_t *c = t->correlation;
+    const direct_region_t *r = &t->region;
+    const int64_t spacing = t->job->spacing[1];
+    const REAL *add = (const REAL *)e->add + t->image * e->add_stride[0] + t->filter * e->add_stride[1] +
+                      (r->first[0] + d * t->job->spacing[0]) * e->add_stride[2] + r->first[1] * e->add_stride[3] +
+                      r->first[2] * e->add_stride[4];
+    for (int64_t l = 0; l < t->results.filled; l++) {
+        const NAMED(finish_t) rows = {.rows = r->count[1],
+                                      .count = r->count[2],
+                                      .result = result + t->results.offset[l],
+                                      .row_stride = spacing * c->result_stride[3],
+                                      .stride = c->result_stride[4],
+                                      .bias = e->bias == NULL ? NULL : (const REAL *)e->bias + t->filter + l,
+                                      .add = add + l * e->add_stride[1],
+                                      .add_row_stride = spacing * e->add_stride[3],
+                                      .add_stride = e->add_stride[4]};
+        NAMED(finish_rows)(e, &rows);
+    }
+}
+
 /* A finished row into the result. */
 static void NAMED(store_row)(const NAMED(turn_t) *t, REAL *result, const REAL *run) {
     const int64_t stride = t->correlation->result_stride[4], count = t->region.count[2];
@@ -172,15 +200,16 @@ static void NAMED(sum_slice)(NAMED(turn_t) *t, int64_t d) {
         sweep.source += t->sources.pitch;
         sweep.target += t->in_place ? LANES : t->results.pitch;
     }
-    const int finished = NAMED(epilogue_is_empty)(t->epilogue);
-    for (int64_t a = 0; !finished && a < t->filters; a++)
+    const int is_plain = NAMED(epilogue_is_empty)(t->epilogue), is_late = NAMED(added_late)(t);
+    for (int64_t a = 0; !is_plain && !is_late && a < t->filters; a++)
         for (int64_t h = 0; h < r->count[1]; h++)
             NAMED(finish_row)(t, sums + a * filter_step + h * sweep.target_row, a, d, h);
-    if (t->in_place || NAMED(store_transposed)(t, result)) return;
-    for (int64_t a = 0; a < t->filters; a++)
-        for (int64_t h = 0; h < r->count[1]; h++)
-            NAMED(store_row)(t, result + a * c->result_stride[1] + h * job->spacing[1] * c->result_stride[3],
-                             t->out + (a * job->band[1] + h) * job->out_pitch);
+    if (!t->in_place && !NAMED(store_transposed)(t, result))
+        for (int64_t a = 0; a < t->filters; a++)
+            for (int64_t h = 0; h < r->count[1]; h++)
+                NAMED(store_row)(t, result + a * c->result_stride[1] + h * job->spacing[1] * c->result_stride[3],
+                                 t->out + (a * job->band[1] + h) * job->out_pitch);
+    if (is_late) NAMED(finish_channels)(t, result, d);
 }
 
 /* All taps of all channels as one row of the product. */

@@ -1,0 +1,35 @@
+/* Choices between vectors of REAL lane by lane, included once per type behind vector.h. Their instructions have to be
+ * named: of what can be said with masks the compiler makes three or four. */
+#include <immintrin.h>
+
+#if VECTOR_BYTES == 16
+#define VECTOR_CALL(operation, suffix) JOIN(_mm_, JOIN(operation, suffix))
+#elif VECTOR_BYTES == 32
+#define VECTOR_CALL(operation, suffix) JOIN(_mm256_, JOIN(operation, suffix))
+#else
+#define VECTOR_CALL(operation, suffix) JOIN(_mm512_, JOIN(operation, suffix))
+#endif
+#if REAL_BYTES == 4
+#define ON_REALS(operation) VECTOR_CALL(operation, _ps)
+#else
+#define ON_REALS(operation) VECTOR_CALL(operation, _pd)
+#endif
+
+/* The same in all lanes; of -0 it is -0. */
+ALWAYS_INLINE NAMED(vector) NAMED(splat)(REAL x) { return x - (NAMED(vector)){0}; }
+
+/* The larger, the smaller number; NaN stays NaN, and -0 beside a limit of 0 stays -0. */
+ALWAYS_INLINE NAMED(vector) NAMED(at_least)(NAMED(vector) low, NAMED(vector) x) { return ON_REALS(max)(low, x); }
+ALWAYS_INLINE NAMED(vector) NAMED(at_most)(NAMED(vector) high, NAMED(vector) x) { return ON_REALS(min)(high, x); }
+
+/* a < b ? yes : no */
+ALWAYS_INLINE NAMED(vector) NAMED(where_less)(NAMED(vector) a, NAMED(vector) b, NAMED(vector) yes, NAMED(vector) no) {
+#if VECTOR_BYTES == 64
+    return ON_REALS(mask_blend)(JOIN(ON_REALS(cmp), _mask)(a, b, _CMP_LT_OQ), no, yes);
+#else
+    return ON_REALS(blendv)(no, yes, (NAMED(vector))(a < b));
+#endif
+}
+
+#undef VECTOR_CALL
+#undef ON_REALS
