@@ -17,7 +17,7 @@ from fastconv._gpu import layout
 from fastconv._gpu import source as source_text
 from fastconv._gpu.layout import Layout
 from fastconv._gpu.pooling import gather as algorithm
-from fastconv._gpu.pooling import tiles
+from fastconv._gpu.pooling import planes, tiles
 from fastconv._normalize.pooling import MAXIMUM_DTYPES, MEAN_DTYPES, AdaptiveSettings, PoolSettings, forward
 from fastconv._problem import DATA_AXES
 from fastconv._windows import WindowAxis, Windows
@@ -40,7 +40,8 @@ CASES: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
                                                  "dilation": (5, 1)}),
     "a warp each": ("max_pool", (1, 3, 19, 17), {"kernel_size": (7, 6), "stride": (3, 5), "padding": (3, 2)}),
     "adaptive": ("adaptive_max_pool", (2, 3, 11, 7), {"output_size": (4, 3)}),
-    "global": ("adaptive_max_pool", (2, 5, 9, 13), {"output_size": (1, 1)}),
+    "global": ("adaptive_max_pool", (2, 6, 9, 13), {"output_size": (1, 1)}),
+    "global large": ("adaptive_max_pool", (1, 2, 40, 41), {"output_size": (1, 1)}),
     "adaptive to more": ("adaptive_max_pool", (1, 2, 3, 5, 4), {"output_size": (5, 2, None)}),
 }  # fmt: skip
 
@@ -63,14 +64,15 @@ def lifted(array: np.ndarray) -> np.ndarray:
 
 
 def run(cp: Any, case: PoolCase, kind: algorithm.Kind, channels_last: bool = False,
-        edit: Callable[[str], str] = lambda text: text, **given: np.ndarray) -> dict[str, np.ndarray]:  # fmt: skip
+        edit: Callable[[str], str] = lambda text: text, has_places: bool = True,
+        **given: np.ndarray) -> dict[str, np.ndarray]:  # fmt: skip
     """The arrays by their roles after a run; those that are not given are poisoned."""
     dtype = case.x.dtype
     if "gradient" not in kind:
         given["source"] = case.x
     shapes = {"source": case.x.shape, "result": case.result_shape}
     dtypes = {"source": dtype, "result": dtype}
-    if "maximum" in kind:
+    if "maximum" in kind and has_places:
         shapes["index"], dtypes["index"] = case.result_shape, np.dtype(np.int64)
     arrays = {}
     for role, shape in shapes.items():
@@ -91,6 +93,7 @@ def run(cp: Any, case: PoolCase, kind: algorithm.Kind, channels_last: bool = Fal
 def _large_units(monkeypatch: pytest.MonkeyPatch) -> None:
     """As of large arrays."""
     monkeypatch.setattr(tiles, "WANTED_UNITS", 1)
+    monkeypatch.setattr(planes, "WANTED_THREADS", 1)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -103,6 +106,43 @@ def test_maxima_and_their_gradient(cp: Any, name: str, channels_last: bool) -> N
     gradient = integer_values(3, one.result_shape, "float32")
     found = run(cp, one, "maximum_gradient", channels_last, result=gradient, index=places)
     np.testing.assert_array_equal(found["source"], one.scatter(places, gradient))
+
+
+PAIRS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
+    "overlapping": ((1, 4, 9, 8), {"kernel_size": (3, 3), "stride": (1, 1), "padding": (1, 1)}),
+    "steps of 2": ((1, 6, 7, 12), {"kernel_size": (3, 3), "stride": (2, 2), "padding": (1, 0), "ceil_mode": True}),
+    "dilated": ((1, 4, 8, 18), {"kernel_size": (2, 3), "stride": (1, 1), "padding": (0, 1), "dilation": (1, 2)}),
+    "large steps": ((1, 4, 13, 20), {"kernel_size": (3, 2), "stride": (6, 5), "padding": (1, 0)}),
+    "odd": ((1, 3, 5, 7), {"kernel_size": (3, 3), "stride": (1, 1), "padding": (1, 1)}),
+}
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_maxima_without_places(cp: Any, dtype: str, channels_last: bool) -> None:
+    """Half floats are compared in pairs; of zeros the first one's sign stays."""
+    for shape, settings in PAIRS.values():
+        one = PoolCase("max_pool", real_values(5, shape, dtype), settings)
+        zeros = np.random.default_rng(1).random(shape)
+        one.x[zeros < 0.6], one.x[zeros < 0.3] = 0, -np.zeros((), one.x.dtype)
+        values = one.maxima()[0]
+        found = run(cp, one, "maximum", channels_last, has_places=False)["result"]
+        np.testing.assert_array_equal(found.astype(np.float64), values.astype(np.float64))
+        np.testing.assert_array_equal(np.signbit(found[values == 0]), np.signbit(values[values == 0]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_averages_that_are_very_small(cp: Any, dtype: str) -> None:
+    """Quotients are rounded once, whether they are normal numbers or not."""
+    for unit in (2.0**-132, 2.0**-90, 2.0**3):
+        one = case("3x3 s2", dtype, True, count_include_pad=True)
+        expected = (one.sums().astype(np.float32) * np.float32(unit) / np.float32(9)).astype(one.x.dtype)
+        one.x = (one.x * np.float32(unit)).astype(one.x.dtype)
+        np.testing.assert_array_equal(run(cp, one, "average")["result"], expected)
+        gradient = (integer_values(3, one.result_shape, dtype) * np.float32(unit)).astype(one.x.dtype)
+        shares = gradient.astype(np.float32) / np.float32(9)
+        found = run(cp, one, "average_gradient", result=gradient)["source"]
+        np.testing.assert_array_equal(found, one.spread(shares).astype(one.x.dtype))
 
 
 @pytest.mark.parametrize("padded", [False, True])
@@ -263,22 +303,30 @@ MUTATIONS = (
     # kind, case, channels last, what is changed, into what: each must change a result or be reported
     ("maximum", "2x2", False, "if (index >= p.count) return;", ""),
     ("maximum", "3x3 s2", False, "(fc_u32)j < (fc_u32)p.axis[1].size", "true"),
-    ("maximum", "3x3 s2", False, "(fc_u32)k < (fc_u32)p.axis[2].size", "true"),
+    ("maximum", "3x3 s2", False, "(fc_u32)(left + i * LOADED) < (fc_u32)p.axis[2].size", "true"),
+    ("maximum", "3x3 s2", False, "is_odd = found.has_nan;", ""),
+    ("maximum", "3x3", False, "best[r].take(best[r + 1])", ""),
     ("maximum", "3x3", True, ", u.channel *= VECTOR;", ";"),
     ("maximum", "3x3", False, "if (!WHOLE && u.h + r >= p.axis[1].outputs) break;", ""),
-    ("maximum", "empty windows", False, "place = -1;", "place += 0;"),
-    ("maximum", "dilated lowest", False, "first + below(0) * shape::dilation", "first + below(0)"),
-    ("maximum", "a warp each lowest", False, "where < 0 || larger", "larger"),
-    ("maximum", "a warp each", False, "later || !fc_is_nan(best)", "true"),
+    ("maximum", "empty windows", False, "int where = -1;", "int where = 0;"),
+    ("maximum", "dilated lowest", False, "is_odd |= !(I0", "is_odd |= false && !(I0"),
+    ("maximum", "a warp each lowest", False, "(where < 0) | larger", "larger"),
+    ("maximum", "a warp each", False, "later == fc_is_nan(best)", "true"),
     ("maximum", "a warp each", False, "distance = 16", "distance = 8"),
     ("maximum", "a warp each", True, "k >= w.end", "false"),
+    ("maximum", "global", False, "if (upper) number += half;", ""),
+    ("maximum", "global", False, "first + number >= p.count", "false"),
+    ("average", "global", False, "lane < SIZE && first", "lane < SIZE + 1 && first"),
+    ("average", "global", False, " || begin + AT_ONCE >= LOADS", ""),
     ("average", "a warp each", False, "total += sum, sum = 0;\n#pragma", "sum = 0;\n#pragma"),
     ("average", "ceil", False, "a.size + a.after", "a.size"),
     ("average", "adaptive", False, "+ a.outputs - 1, a.by_outputs", ", a.by_outputs"),
     ("maximum_gradient", "3x3 s2", False, ": late / shape::step", ": late / shape::step + 1"),
     ("maximum_gradient", "3x3 s2", False, "(size - 1 + shape::before)", "(size - 2 + shape::before)"),
-    ("maximum_gradient", "3x3", False, "if (!WHOLE && (u.d + a", "if (false && (u.d + a"),
-    ("maximum_gradient", "3x3", True, "if (place[v] == own", "if (place[0] == own"),
+    ("maximum_gradient", "3x3 s2", False, "if (!WHOLE && (u.d + a", "if (false && (u.d + a"),
+    ("maximum_gradient", "3x3", True, "if (place[at] -", "if (place[0] -"),
+    ("maximum_gradient", "global", False, "element + v < SIZE ?", "true ?"),
+    ("maximum_gradient", "global", True, "u.w * RUN + i", "u.w + i"),
     (
         "maximum_gradient",
         "large steps",
@@ -306,7 +354,7 @@ def test_what_is_changed_in_a_kernel_is_found(
         return text.replace(old, new)
 
     is_average = kind.startswith("average")
-    more = {"count_include_pad": True} if is_average and not name.startswith("adaptive") else {}
+    more = {"count_include_pad": True} if is_average and not name.startswith(("adaptive", "global")) else {}
     one = case(name.replace("strays", "3x3 s2").removesuffix(" lowest"), "float32", is_average, not is_average, **more)
     if name.endswith("lowest"):
         one.x[...] = -np.inf

@@ -109,11 +109,13 @@ def _first_maximum_gradient(
         return indices
 
     def compute(dy: np.ndarray, x: np.ndarray | None, indices: np.ndarray | None) -> np.ndarray:
+        are_given = indices is not None
         if indices is None:
             assert x is not None
             indices = places_in(x)
         dx = _new_gradient(call, dy.dtype)
-        backend.pooling.maximum_gradient(call.windows, frame.data(dy), frame.data(indices), frame.data(dx), threads)
+        arrays = (frame.data(array) for array in (dy, indices, dx))
+        backend.pooling.maximum_gradient(call.windows, *arrays, threads, any_strays=are_given)
         return _gradient(call, dx, dy.dtype, threads)
 
     def again(arrays: Arrays, out: None) -> np.ndarray | None:

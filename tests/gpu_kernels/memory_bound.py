@@ -97,6 +97,9 @@ POOLS = {
 }
 POOL_KINDS: tuple[gather.Kind, ...] = ("maximum", "average", "maximum_gradient", "average_gradient")
 
+POOLED_HALVES: tuple[gather.Kind, ...] = ("maximum", "average_gradient")
+"""Kinds that are compiled for bfloat16, channels last, too."""
+
 
 def pool(axis: WindowAxis, kind: gather.Kind, dtype: str, channels_last: bool) -> tuple[Launch, ...]:
     """The launches of a pooling with the same windows on two axes; maxima without their places."""
@@ -120,6 +123,8 @@ def pooling() -> Iterator[Variant]:
                     row = "strays" if launch.kernel == "pool_strays" else kind
                     yield _pool_variant(f"{row} {name} {dtype}", launch)
         yield _pool_variant(f"average {name} NHWC", pool(axis, "average", "float32", True)[0])
+    for kind in POOLED_HALVES:
+        yield _pool_variant(f"{kind} 3x3 bfloat16 NHWC", pool(POOLS["3x3"], kind, "bfloat16", True)[0])
 
 
 def _pool_variant(row: str, launch: Launch) -> Variant:

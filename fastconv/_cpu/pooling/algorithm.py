@@ -50,8 +50,11 @@ def average_gradient(windows: Windows, dy: np.ndarray, dx: np.ndarray, threads: 
             loops.average_gradient(windows, part_dx, part_dy, pool_threads(windows, dy.size, threads))
 
 
-def maximum_gradient(windows: Windows, dy: np.ndarray, indices: np.ndarray, dx: np.ndarray, threads: int) -> None:
-    """Add ``dy`` to the places that ``indices`` name in ``dx``, contiguous zeros of ``computing_dtype``."""
+def maximum_gradient(
+    windows: Windows, dy: np.ndarray, indices: np.ndarray, dx: np.ndarray, threads: int, any_strays: bool = True
+) -> None:
+    """Add ``dy`` to the places that ``indices`` name in ``dx``, contiguous zeros of ``computing_dtype``. Whether there
+    are strays, places outside of their windows, does not matter."""
     if dy.size:
         source = _widened(native(dy), threads)
         loops.maximum_gradient(windows, dx, source, native(indices), pool_threads(windows, dy.size, threads))

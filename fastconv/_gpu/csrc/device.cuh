@@ -82,6 +82,53 @@ static __device__ __forceinline__ double fc_ratio(double x, double y) { return x
 FC_IS_LARGER(float, "f32", "f")
 FC_IS_LARGER(double, "f64", "d")
 
+// Takes x for `best` if it is larger, and its place with it, likewise; neither is NaN.
+#define FC_TAKE(real, type, constraint)                                                                                \
+    static __device__ __forceinline__ void fc_take(real &best, real x) {                                               \
+        asm("{ .reg .pred p; setp.gt." type " p, %1, %0; selp." type " %0, %1, %0, p; }"                               \
+            : "+" constraint(best)                                                                                     \
+            : constraint(x));                                                                                          \
+    }                                                                                                                  \
+    static __device__ __forceinline__ void fc_take(real &best, int &where, real x, int place) {                        \
+        asm("{ .reg .pred p; setp.gt." type " p, %2, %0; selp." type " %0, %2, %0, p; selp.b32 %1, %3, %1, p; }"       \
+            : "+" constraint(best), "+r"(where)                                                                        \
+            : constraint(x), "r"(place));                                                                              \
+    }
+FC_TAKE(float, "f32", "f")
+FC_TAKE(double, "f64", "d")
+
+// Sets `found` to 1 if one of four numbers is NaN.
+#define FC_NOTE_NAN(real, type, constraint)                                                                            \
+    static __device__ __forceinline__ void fc_note_nan(fc_u32 &found, real a, real b, real c, real d) {                \
+        asm("{ .reg .pred p, q; setp.nan." type " p, %1, %2; setp.nan.or." type " q, %3, %4, p; @q mov.u32 %0, 1; }"   \
+            : "+r"(found)                                                                                              \
+            : constraint(a), constraint(b), constraint(c), constraint(d));                                             \
+    }
+FC_NOTE_NAN(float, "f32", "f")
+FC_NOTE_NAN(double, "f64", "d")
+
+// Masks of those of a pair of half floats that are larger than others, and of those that are NaN, or the others are.
+// (bfloat16: sm_90)
+#define FC_COMPARE_PAIR(name, compared)                                                                                \
+    template <bool IS_BFLOAT16> static __device__ __forceinline__ fc_u32 name(fc_u32 x, fc_u32 y) {                    \
+        fc_u32 mask;                                                                                                   \
+        if constexpr (IS_BFLOAT16)                                                                                     \
+            asm("set." compared ".u32.bf16x2 %0, %1, %2;" : "=r"(mask) : "r"(x), "r"(y));                              \
+        else                                                                                                           \
+            asm("set." compared ".u32.f16x2 %0, %1, %2;" : "=r"(mask) : "r"(x), "r"(y));                               \
+        return mask;                                                                                                   \
+    }
+FC_COMPARE_PAIR(fc_are_larger, "gt")
+FC_COMPARE_PAIR(fc_are_nan, "nan")
+
+// x y, subnormal numbers and all.
+static __device__ __forceinline__ float fc_times(float x, float y) {
+    float product;
+    asm("mul.rn.f32 %0, %1, %2;" : "=f"(product) : "f"(x), "f"(y));
+    return product;
+}
+static __device__ __forceinline__ double fc_times(double x, double y) { return x * y; }
+
 // The element of 2 or 4 bytes that lies there, in the low bits of a register; 0 where it is not there. Nothing is
 // looked at that is not there, and nothing waits for it but its use.
 template <int BYTES> static __device__ __forceinline__ fc_u32 fc_load_bits(const void *from, bool there) {
@@ -112,6 +159,18 @@ static __device__ __forceinline__ void fc_store_shared_four(void *to, uint4 x) {
     asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(fc_shared_address(to)), "r"(x.x), "r"(x.y), "r"(x.z),
                  "r"(x.w)
                  : "memory");
+}
+
+// W words to global memory, likewise.
+template <int W> static __device__ __forceinline__ void fc_store_words(void *to, const fc_u32 (&x)[W]) {
+    static_assert(W == 1 || W == 2 || W == 4, "vectors of up to 16 bytes");
+    if constexpr (W == 4)
+        asm volatile("st.global.v4.b32 [%0], {%1,%2,%3,%4};" ::"l"(to), "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3])
+                     : "memory");
+    else if constexpr (W == 2)
+        asm volatile("st.global.v2.b32 [%0], {%1,%2};" ::"l"(to), "r"(x[0]), "r"(x[1]) : "memory");
+    else
+        asm volatile("st.global.b32 [%0], %1;" ::"l"(to), "r"(x[0]) : "memory");
 }
 
 // Asynchronous copy of BYTES (4, 8 or 16) to shared memory; the bytes from `valid` on are zeros. Before sm_80: a copy

@@ -50,11 +50,13 @@ def average_gradient(windows: Windows, dy: Any, dx: Any, threads: int) -> None:
         plain.average_gradient(windows, dy, dx)
 
 
-def maximum_gradient(windows: Windows, dy: Any, indices: Any, dx: Any, threads: int) -> None:
-    """Write the sums of ``dy`` at the places that ``indices`` name to ``dx``."""
+def maximum_gradient(windows: Windows, dy: Any, indices: Any, dx: Any, threads: int, any_strays: bool = True) -> None:
+    """Write the sums of ``dy`` at the places that ``indices`` name to ``dx``; ``any_strays``: they may lie outside of
+    their windows."""
+    given = {"source": dx, "result": dy, "index": indices}
     if not dy.size:
         dx[...] = 0
-    elif dx.size and not _gathered(windows, "maximum_gradient", {"source": dx, "result": dy, "index": indices}):
+    elif dx.size and not _gathered(windows, "maximum_gradient", given, any_strays):
         is_half = dx.dtype.itemsize == 2
         sums = memory.zeros(dx.shape, np.dtype(np.float32) if is_half else dx.dtype)
         plain.maximum_gradient(windows, dy, indices, sums)
@@ -131,7 +133,7 @@ def _is_written(out: Any, x: Any, shape: tuple[int, ...], dtype: np.dtype) -> bo
     )
 
 
-def _gathered(windows: Windows, kind: gather.Kind, arrays: dict[str, Any]) -> bool:
+def _gathered(windows: Windows, kind: gather.Kind, arrays: dict[str, Any], any_strays: bool = False) -> bool:
     """Start the gathering kernels; False where there are none."""
     source = arrays["source"]
     dtype = source.dtype.name
@@ -140,16 +142,17 @@ def _gathered(windows: Windows, kind: gather.Kind, arrays: dict[str, Any]) -> bo
     lie = tuple(
         (role, Layout.of(array.dtype, array.strides, range(5), alignment_of(array))) for role, array in arrays.items()
     )
-    for launch in _launches(windows, kind, dtype, *source.shape[:2], lie):
+    for launch in _launches(windows, kind, dtype, *source.shape[:2], lie, any_strays):
         launch.bind()(arrays)
     return True
 
 
 @functools.lru_cache(KEPT)
 def _launches(
-    windows: Windows, kind: gather.Kind, dtype: str, batch: int, channels: int, lie: tuple[tuple[str, Layout], ...]
-) -> tuple[Launch, ...]:
-    return gather.launches(windows, kind, dtype, batch, channels, dict(lie))
+    windows: Windows, kind: gather.Kind, dtype: str, batch: int, channels: int, lie: tuple[tuple[str, Layout], ...],
+    any_strays: bool = False,
+) -> tuple[Launch, ...]:  # fmt: skip
+    return gather.launches(windows, kind, dtype, batch, channels, dict(lie), any_strays)
 
 
 def _target(result: Any, source: Any) -> Any:

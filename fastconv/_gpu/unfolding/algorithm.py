@@ -81,7 +81,7 @@ def fold_launches(blocks: Blocks, dtype: np.dtype, strides: Strides) -> tuple[La
     """Of columns with these strides (n, row, 0, 0, column); what they write is contiguous."""
     kernel, steps, sizes = three(blocks.kernel, 1), three(blocks.stride, 1), three(blocks.sizes, 1)
     most = _run_elements(sizes[2], dtype)
-    vector = steps[2] if steps[2] <= MAX_STEP and most % steps[2] == 0 else 1
+    vector = most if steps[2] <= MAX_STEP and most % steps[2] == 0 else 1
     if steps[2] == 1:
         vector = min(2, most)
     rows = steps[1] if steps[1] <= MAX_STEP and sizes[2] * dtype.itemsize % SECTOR == 0 else 1
