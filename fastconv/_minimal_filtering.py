@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-PAIRS = {4: (1.0,), 5: (0.375, 1.25), 6: (0.5**0.5, 2**0.5)}
+PAIRS = {4: (1.0,), 5: (0.375, 1.25), 6: (0.5**0.5, 2**0.5), 8: (0.5, 1.0, 2.0)}
 """By tile size, the points of interpolation with both signs; with them infinity and, for even sizes, 0."""
 
 ROUNDOFFS = {
@@ -23,6 +23,8 @@ ROUNDOFFS = {
     (6, 3): (10.0, 4.6),
     (6, 4): (10.0, 4.6),
     (6, 5): (10.0, 4.6),
+    (8, 6): (12.0, 5.5),
+    (8, 7): (12.0, 5.5),
 }
 """By (tile size, taps): the usual error is a + b sqrt(reduction) roundoffs; measured, with a factor of 1.5 to spare."""
 

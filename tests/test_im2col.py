@@ -18,6 +18,7 @@ from operands import RESULT, check_exact, compute, placed, shapes
 from problems import NARROW, conv_problems, describe, problems
 
 BLOCKED = ("2x6x19x17 10x3x3x3 p1 g2", "3x5x40 7x5x9 s2 p4", "1x8x6x7x9 6x8x3x2x3 p1 d1x2x1", "5x16x8x9 12x16x1x1")
+PATCHES = ("2x6x13x15 10x3x3x4 s3x4 g2", "3x5x41 7x5x5 s5", "1x8x6x7x9 6x8x3x2x1 s3x2x1 d1x1x4", "2x8x9x9 6x8x4x4 s4")
 COMPLEX = ("complex64", "complex128")
 
 
@@ -53,6 +54,18 @@ def real_operands(problem: ConvProblem) -> dict[str, np.ndarray]:
 def test_many_blocks_are_exact(problem: ConvProblem, layout: str) -> None:
     problem = problem.replace(layout=layout)
     assert blocking.blocking_of(problem).task_count == len(blocking.blocking_of(problem).tasks()) >= 3
+    check_exact(problem, "im2col", 1)
+    check_exact(problem, "im2col", 3)
+
+
+@pytest.mark.usefixtures("tiny_blocks")
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+@pytest.mark.parametrize("problem", [*problems(PATCHES), *problems(PATCHES, "complex64")], ids=describe)
+def test_patches_side_by_side_are_copied_at_once(
+    problem: ConvProblem, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(im2col._Execution, "_windows", None)  # tap by tap
+    problem = problem.replace(layout=layout)
     check_exact(problem, "im2col", 1)
     check_exact(problem, "im2col", 3)
 

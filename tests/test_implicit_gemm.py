@@ -1,4 +1,5 @@
-"""implicit_gemm with weights looked up where they lie: all blocks and widths of panels, and nothing outside is read."""
+"""implicit_gemm where weights are read where they lie, or gradients written: all blocks and widths of panels, and
+nothing outside is read."""
 
 from __future__ import annotations
 
@@ -61,6 +62,57 @@ def test_weights_in_place(problem: ConvProblem, in_place: None) -> None:
     check(problem, "implicit_gemm", "end", threads=3)
     check(problem, "implicit_gemm", "start")
     assert GEMM.pack(problem, GEMM.parameters(problem)[0], None, 1) is None  # type: ignore[arg-type]
+
+
+FILTER_LINES = (
+    "backward_input 1x40x7x7 33x40x1x1",
+    "backward_input 1x70x5x3 37x70x1x1 float64",
+    "backward_input 1x130x1x1 21x130x1x1",
+    "backward_input 2x96x4x5 30x48x1x1 g2",
+    "backward_input 1x64x9x8 19x64x1x1 s2",
+    "backward_input 1x40x7x7 33x40x1x1 channels_last",
+    "forward 1x33x7x7 67x33x1x1 +bias+add+relu",
+)
+
+
+@pytest.mark.parametrize("depth", [4096, 24, 7])
+@pytest.mark.parametrize("text", FILTER_LINES)
+def test_first_tile_packs_lines_of_filters(text: str, depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One block of all pixels, whose items pack the weights that they alone use."""
+    problem = ConvProblem.parse(text)
+    if problem.direction == "forward":
+        problem = problem.replace(weight_layout="DHWIO")
+    params = {"columns": "filters", "weights": "packed", "depth": depth, "span": 4096, "filters": 64, "splits": 1}
+    monkeypatch.setattr(type(GEMM), "parameters", lambda self, problem: [params])
+    select.forget_plans()
+    check(problem, "implicit_gemm", "end", threads=3)
+    check(problem, "implicit_gemm", "start")
+    select.forget_plans()
+
+
+@pytest.mark.parametrize("blocks", [(4096, 4096), (40, 32), (7, 16)], ids=str)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2x5x7x9 37x5x3x3 p1",
+        "1x3x24x32 40x3x8x8 s8",
+        "3x6x5x4 18x3x2x3 s2x1 g2 float64",
+        "1x4x3x5x6 33x4x2x1x3 d1x1x2",
+        "2x19x6x6 20x19x1x1 p1",
+    ],
+)
+def test_gradients_of_one_block_of_pixels_are_stored_panel_by_panel(
+    text: str, blocks: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    span, filters = blocks
+    params = {"columns": "filters", "depth": 4096, "span": span, "filters": filters, "splits": 1}
+    monkeypatch.setattr(type(GEMM), "parameters", lambda self, problem: [params])
+    for weight_layout in ("OIDHW", "ODHWI", "DHWIO"):
+        problem = ConvProblem.parse(f"backward_weight {text}").replace(weight_layout=weight_layout)
+        select.forget_plans()
+        check(problem, "implicit_gemm", "end", threads=3)
+        check(problem, "implicit_gemm", "start")
+    select.forget_plans()
 
 
 @pytest.mark.parametrize(

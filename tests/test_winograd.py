@@ -29,6 +29,10 @@ SHAPES = (
     "2x6x30 18x6x3 p1",
     "2x6x30 18x6x5",
     "2x10x9x8 6x10x3x1",
+    "2x9x8x17 20x9x1x7 p0x3",
+    "1x20x17x6 9x20x7x1 p1:4x0",
+    "2x6x31 18x6x6 p3 d2",
+    "1x4x5x9x23 6x2x3x1x7 p1x0x3 g2",
     "1x8x5x9x10 12x8x3x3x3 p1",
     "1x8x6x9x10 12x8x2x1x5 d2x1x1",
     "2x12x10x9 8x6x3x3 p1 g2",
@@ -104,7 +108,7 @@ def test_all_blocks_and_threads_give_the_same_bits(problem: ConvProblem) -> None
     assert WINOGRAD.supports(problem)
     operands = integer_operands(problem)
     scale = np.abs(expected(problem)).max()
-    for tile_size in (4, 5, 6):
+    for tile_size in (4, 5, 6, 8):
         results = {
             (params["tiles"], params["panels"], threads): run(problem, params, operands, threads)
             for params in parameters(problem)
@@ -156,6 +160,16 @@ def test_precision_decides_the_tile_size() -> None:
     assert not select.admitted(WINOGRAD, problem.replace(precision="ieee"))
     five = ConvProblem.parse("forward 1x64x14x14 64x64x5x5 p2 highest")
     assert not select.admitted(WINOGRAD, five)
+
+
+def test_seven_taps_are_for_one_axis_without_stride() -> None:
+    line, deep = "forward 1x64x14x14 64x64x1x7 p0x3", "forward 1x1024x14x14 64x1024x7x1 p3x0"
+    assert {params["tile_size"] for params in WINOGRAD.parameters(ConvProblem.parse(line))} == {8}
+    assert select.admitted(WINOGRAD, ConvProblem.parse(line))
+    for less_exact in (f"{line} highest", deep):
+        assert not select.admitted(WINOGRAD, ConvProblem.parse(less_exact))
+    for other in ("64x64x7x7 p3", "64x64x1x8 p0x4", "64x64x1x7 s1x2 p0x3", "64x64x6x7 p3"):
+        assert not WINOGRAD.supports(ConvProblem.parse(f"forward 1x64x14x14 {other}"))
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward_input"])

@@ -274,9 +274,15 @@ def prepared(plan: Any, call: Any, passes: Passes) -> ConvolutionCall:
         tuple(passes.before),
         tuple(passes.after),
         passes.is_folded_by_views,
-        plan.algorithm.reads_padding and problem.direction == "backward_input",
+        plan.algorithm.reads_padding and _reads_beyond(problem),
         Views(plan, axes, call.border, passes.bytes),
     )
+
+
+def _reads_beyond(problem: ConvProblem) -> bool:
+    """Whether weights may be multiplied by zeros beside the output gradient, which the definition does not have."""
+    is_point = problem.kernel_size == (1, 1, 1) and problem.padding == ((0, 0),) * 3
+    return problem.direction == "backward_input" and not is_point
 
 
 def _operand(

@@ -151,6 +151,9 @@ class _Execution:
         if self.blocking.is_pointwise:
             pixels[...] = columns[:, 0]
             return
+        if _are_patches(self.problem):
+            self._patches(dx, box)[...] = self._by_taps(columns)
+            return
         for tap, inside, source in self._windows(box):
             pixels = cut(dx, source)
             pixels += cut(columns[:, tap], inside)
@@ -213,6 +216,9 @@ class _Execution:
             if matrices is not None:
                 return matrices
         columns = self._column_array(slot, box, images.shape[1])
+        if _are_patches(self.problem):
+            self._by_taps(columns)[...] = self._patches(images, box)
+            return self._column_matrices(columns)
         if any(map(any, self.problem.padding)):
             columns[...] = 0
         for tap, inside, source in self._windows(box):
@@ -228,6 +234,27 @@ class _Execution:
         else:
             rows = memory.reshape(self.groups, self.taps * channels, *pixels)
         return rows.reshape(self.groups, self.taps, channels, *pixels)
+
+    def _by_taps(self, columns: np.ndarray) -> np.ndarray:
+        """(group, tap d, h, w, c, n, d, h, w) view of columns."""
+        (_, height, width), step = self.problem.kernel_size, columns.strides[1]
+        return np.lib.stride_tricks.as_strided(
+            columns,
+            (columns.shape[0], *self.problem.kernel_size, *columns.shape[2:]),
+            (columns.strides[0], height * width * step, width * step, step, *columns.strides[2:]),
+        )
+
+    def _patches(self, images: np.ndarray, box: Box) -> np.ndarray:
+        """The same of the elements that the pixels of ``box`` see; pixels share none."""
+        kernel, pixels = self.problem.kernel_size, tuple(run.stop - run.start for run in box[1:])
+        seen = tuple(slice(run.start * size, run.stop * size) for run, size in zip(box[1:], kernel, strict=True))
+        images = cut(images, seen)
+        group, channel, image, *steps = images.strides
+        return np.lib.stride_tricks.as_strided(
+            images,
+            (images.shape[0], *kernel, *images.shape[1:3], *pixels),
+            (group, *steps, channel, image, *(step * size for step, size in zip(steps, kernel, strict=True))),
+        )
 
     def _column_matrices(self, columns: np.ndarray) -> np.ndarray:
         rows = columns.reshape(self.groups, self.taps * columns.shape[2], *columns.shape[3:])
@@ -272,6 +299,12 @@ class _Execution:
         for tap, window in enumerate(product(*(tap_windows(*axis) for axis in axes))):
             if all(window):
                 yield tap, tuple(pair[0] for pair in window), tuple(pair[1] for pair in window)  # type: ignore[index]
+
+
+def _are_patches(problem: ConvProblem) -> bool:
+    """Whether pixels lie side by side: all of them see elements of their own, and none of the padding."""
+    is_close = all(d == 1 or size == 1 for d, size in zip(problem.dilation, problem.kernel_size, strict=True))
+    return is_close and problem.kernel_size == problem.stride and not any(map(any, problem.padding))
 
 
 def _by_group(array: np.ndarray, groups: int) -> np.ndarray:

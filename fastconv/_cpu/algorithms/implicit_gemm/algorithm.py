@@ -30,6 +30,14 @@ IN_PLACE_DEEPER = 4
 """Where weights are looked up in place, panels of this many times the depth stay in L2 while all weights pass."""
 IN_PLACE_FILTERS = 256
 """The fewest filters of an item that packs all of its pixels' panels."""
+COPIED_PIXELS, COPIED_ITEMS = 64, 4
+"""The fewest pixels of an item that copies them and looks weights up, all of which are read again for every item. With
+so many such items filters are not shared out, too: their pixels would be copied again."""
+NEAR_BYTES = 2**15
+"""Pixels of one block, where all are one block, that vectors of filters are multiplied by again and again: they stay in
+a first-level cache ..."""
+NEAR_PANELS = 5
+"""... and an item has so many panels of filters at least, for each of which they are looked up anew."""
 COLUMN_FILTERS = 10
 """Filters whose products take as long as packing a panel of pixels."""
 PACKING_PRODUCTS = 1.25
@@ -85,12 +93,15 @@ class _Gradient:
         return min(by_channels, by_filters, key=lambda product: product.copied(problem))
 
     def copied(self, problem: ConvProblem) -> float:
-        """Elements copied, about: columns into panels, and sums that are not where they are stored."""
+        """Elements copied, about: columns into panels, which are filled up (a vector of products takes as long as one
+        copy), and sums that are not where they are stored."""
+        lanes, _, columns = runtime.tile_sizes(problem.dtype)
         panels: float = self.width * -(-self.rows // GRADIENT_ENTRIES)
+        filled_up = (_round_up(self.width, columns) - self.width) * self.rows / lanes
         if problem.layout == "channels_last":  # columns are copied by vectors, rows looked up many lines apart
             panels = panels / 4 + self.rows
         stored = 0 if self.is_stored else STORED_COPIES * self.rows * self.width
-        return problem.batch * math.prod(problem.output_size) * panels + stored
+        return problem.batch * math.prod(problem.output_size) * (panels + filled_up) + stored
 
 
 def _is_in_place(problem: ConvProblem) -> bool:
@@ -114,6 +125,8 @@ class _Product:
     is_copied: bool
     """Whether vectors along filters have pixels copied for no other reason than how far apart they lie
     (``gemm_is_in_place``)."""
+    has_filter_lines: bool
+    """Whether the weights of an entry are a line of all filters: the first register tile packs them."""
     tile: tuple[int, int, int]
 
     @classmethod
@@ -131,6 +144,8 @@ class _Product:
             problem.direction == "forward" and problem.weight_layout == "OIDHW",
             is_in_place,
             is_channels_last and is_in_place and pixel_step * np.dtype(problem.dtype).itemsize % 4096 == 0,
+            math.prod(problem.kernel_size) == 1
+            and (problem.direction == "backward_input") != (problem.weight_layout == "DHWIO"),
             runtime.tile_sizes(problem.dtype),
         )
 
@@ -218,19 +233,31 @@ class ImplicitGemm(CompiledAlgorithm):
         size = _Product.of(problem)
         vectors, weights = size.operands(depth)
         is_copied = size.is_copied and vectors == "filters"
+        is_near = vectors == "filters" and size.is_in_place and not size.is_channels_last
+        is_near = is_near and size.pixels * depth <= block_bytes // itemsize
         if weights == "in_place":
             depth *= IN_PLACE_DEEPER
         elif is_copied:
             depth = depth * COPIED_DEPTH // PANEL_DEPTH
+        elif is_near:
+            depth = max(min(depth, NEAR_BYTES // (size.pixels * itemsize)), depth // 2)
         if problem.reduction <= DEEPER * depth:
             depth = max(problem.reduction, 1)
         most = max(block_bytes // itemsize // depth, 1)
         if weights == "in_place":  # every item packs its pixels
             most = max(most // columns * columns, columns)
             span = self._span(size.pixels, most, columns, MIN_ITEMS // problem.groups)
+            is_copied = not size.is_in_place or problem.stride[2] > 1
+            if is_copied:
+                span = max(span, min(COPIED_PIXELS, most))
             items = problem.groups * -(-size.pixels // span)
-            fewest = IN_PLACE_FILTERS if size.is_in_place and problem.stride[2] == 1 else 2 * IN_PLACE_FILTERS
+            fewest = 2 * IN_PLACE_FILTERS if is_copied else IN_PLACE_FILTERS
             filters = max(-(-size.filters // -(-MIN_ITEMS // items)), min(fewest, size.filters))
+            parts = -(-size.filters // filters)
+            if items == 1 and parts > 1:  # a number that two threads share evenly
+                filters = -(-size.filters // (parts + parts % 2))
+            if is_copied and items >= COPIED_ITEMS:
+                filters = size.filters
         elif not size.is_in_place:  # every item copies its part of the source
             span = self._span(size.pixels, most, columns, MIN_ITEMS // problem.groups)
             filters = size.filters
@@ -243,7 +270,8 @@ class ImplicitGemm(CompiledAlgorithm):
             if is_copied:  # the fewer items of the same pixels, the better
                 span = min(span, max(-(-size.pixels * problem.groups // MIN_ITEMS), COPIED_TILES * size.tile[1]))
             items = problem.groups * -(-size.pixels // span)
-            fewest = (COPIED_PANELS if is_copied else 2) * columns
+            panels = COPIED_PANELS if is_copied else NEAR_PANELS if is_near else 2
+            fewest = panels * columns
             filters = _round_up(max(-(-size.filters // -(-MIN_ITEMS // items)), fewest), columns)
         return {
             "columns": vectors,
@@ -300,6 +328,7 @@ class ImplicitGemm(CompiledAlgorithm):
             _round_up(filters, columns) * depth * matrices,
         )
         sums = blocks * pixels * filters * matrices
+        is_packed_by_tile = params["columns"] == "filters" and size.has_filter_lines
         return {
             "column_tile_products": by_pixels * filters,
             "tile_products": by_pixels * _round_up(filters, rows),
@@ -309,7 +338,7 @@ class ImplicitGemm(CompiledAlgorithm):
             "summed_bytes": sums * item,
             "crossing_bytes": sums * item * min(1.0, columns / size.plane),
             "packed_bytes": pixels * depth * matrices * item * parts,
-            "packed_weight_bytes": filters * depth * matrices * item,
+            "packed_weight_bytes": 0 if spans == 1 and is_packed_by_tile else filters * depth * matrices * item,
             "read_weight_bytes": filters * depth * matrices * item * spans,
             "tile_steps": blocks * matrices * -(-pixels // columns) * -(-filters // rows),
             "item_steps": matrices * spans * parts,

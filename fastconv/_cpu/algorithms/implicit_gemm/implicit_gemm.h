@@ -289,7 +289,12 @@ static void NAMED(multiply_by_filters)(const NAMED(block_t) *b, const NAMED(targ
         if (weights != NULL) {
             panel.panel = (REAL *)weights + column * depth;
         } else {
-            NAMED(pack_weights)(b->job, b->group, column, b->first, next, b->parts.panels);
+            if (tap_count(c) == 1 && c->weight_stride[0] == 1 && columns == TILE_COLUMNS && b->pixels > 0) {
+                panel.source = NAMED(weight_lines)(c, b->group, column, b->first, depth).base;
+                panel.step = c->weight_stride[1];
+            } else {
+                NAMED(pack_weights)(b->job, b->group, column, b->first, next, b->parts.panels);
+            }
             if (column + TILE_COLUMNS < b->filter_end)
                 panel.ahead = NAMED(weight_lines)(c, b->group, column + TILE_COLUMNS, b->first, depth);
             else if (!b->last)
@@ -396,6 +401,63 @@ static NAMED(lines_t)
     return (NAMED(lines_t)){base, NULL, filter_step, count, run};
 }
 
+/* Where the weight of an entry lies. */
+static inline int64_t NAMED(entry_offset)(const correlation_t *c, int64_t entry) {
+    const int64_t taps = tap_count(c), tap = entry % taps, *stride = c->weight_stride;
+    return entry / taps * stride[1] + tap / (c->taps[1] * c->taps[2]) * stride[2] +
+           tap / c->taps[2] % c->taps[1] * stride[3] + tap % c->taps[2] * stride[4];
+}
+
+/* Adds the splits in order and stores the gradients of entries [begin, end) and of `filters` neighbours in memory. */
+static void NAMED(store_filters)(const gemm_job_t *job, const REAL *sums, int64_t width, int64_t begin, int64_t end,
+                                 int64_t filters, REAL *weight) {
+    const correlation_t *c = &job->correlation;
+    const int64_t entries = entry_count(c);
+    for (int64_t entry = begin; entry < end; entry++, sums += width) {
+        NAMED(vector) sum[TILE_VECTORS];
+        for (int v = 0; v < TILE_VECTORS; v++) {
+            sum[v] = NAMED(load)(sums + v * LANES);
+            for (int64_t split = 1; split < job->splits; split++)
+                sum[v] += NAMED(load)(sums + v * LANES + split * c->groups * entries * width);
+        }
+        NAMED(copy_line)(weight + NAMED(entry_offset)(c, entry), (const REAL *)sum, 1, filters);
+    }
+}
+
+/* Adds the splits in order and stores the gradients of a panel of filters and of `length` entries from `begin` on, at
+ * the weight's own strides. */
+static void NAMED(store_gradient)(const gemm_job_t *job, int64_t group, int64_t filter, int64_t begin, int64_t length,
+                                  const REAL *sums, int64_t width) {
+    const correlation_t *c = &job->correlation;
+    const int64_t entries = entry_count(c), taps = tap_count(c), end = begin + length, *stride = c->weight_stride;
+    REAL *weight = (REAL *)c->weight + group * c->weight_group_stride + filter * stride[0];
+    const int is_line = taps_are_dense(c) && stride[1] == taps;
+    if (stride[0] == 1) {
+        NAMED(store_filters)(job, sums, width, begin, end, min64(TILE_COLUMNS, c->filters - filter), weight);
+        return;
+    }
+    for (int64_t first = begin; first < end; first += LANES)
+        for (int v = 0; v < TILE_VECTORS && filter + v * LANES < c->filters; v++) {
+            const int64_t count = min64(LANES, end - first), filters = min64(LANES, c->filters - filter - v * LANES);
+            NAMED(vector) square[LANES];
+            for (int64_t i = 0; i < LANES; i++) {
+                const REAL *source = sums + (first - begin + min64(i, count - 1)) * width + v * LANES;
+                square[i] = *(const NAMED(unaligned) *)source;
+                for (int64_t split = 1; split < job->splits; split++)
+                    square[i] += *(const NAMED(unaligned) *)(source + split * c->groups * entries * width);
+            }
+            NAMED(transpose)(square);
+            for (int64_t i = 0; i < filters; i++) {
+                REAL *line = weight + (v * LANES + i) * stride[0];
+                if (is_line && count == LANES) {
+                    *(NAMED(unaligned) *)(line + first) = square[i];
+                    continue;
+                }
+                for (int64_t j = 0; j < count; j++) line[NAMED(entry_offset)(c, first + j)] = square[i][j];
+            }
+        }
+}
+
 /* backward_weight: one block of entries and filters of one group over one pass of one split of the pixels. */
 static void NAMED(weight_gradient)(const void *data, int64_t item, void *scratch) {
     const gemm_job_t *job = (const gemm_job_t *)data;
@@ -428,6 +490,8 @@ static void NAMED(weight_gradient)(const void *data, int64_t item, void *scratch
         const band_t band = NAMED(gather)(job, group, &box, first, count, &parts, &base);
         pixel_offsets(c, &band, pixel, pixels, parts.pixel);
         const NAMED(row_operand_t) rows = {base, count, panel_height(count, TILE_ROWS), parts.entry, parts.pixel};
+        const int is_aside = gemm_stores_panels(job);
+        if (is_aside) target = (NAMED(target_t)){.base = parts.sums, .row_stride = TILE_COLUMNS, .column_stride = 1};
         for (int64_t column = filter_begin; column < filter_end; column += TILE_COLUMNS) {
             const int64_t columns = in_place ? min64(TILE_COLUMNS, c->filters - column) : TILE_COLUMNS;
             NAMED(pack_gradient)(c, group, pixel, pixels, column, parts.panels);
@@ -439,69 +503,20 @@ static void NAMED(weight_gradient)(const void *data, int64_t item, void *scratch
                 const int64_t pixel_ahead = pixel_block(c, job->block_pixels, block + 1, &count_ahead);
                 panel.ahead = NAMED(gradient_lines)(c, group, pixel_ahead, count_ahead, filter_begin);
             }
-            NAMED(multiply_panel)(&target, &rows, panel, pixels, 0, count, column, columns, block > begin, 0);
+            NAMED(multiply_panel)(&target, &rows, panel, pixels, 0, count, is_aside ? 0 : column, columns,
+                                  block > begin, 0);
+            if (is_aside) NAMED(store_gradient)(job, group, column, first, count, parts.sums, TILE_COLUMNS);
         }
     }
 }
 
-/* Where the weight of an entry lies. */
-static inline int64_t NAMED(entry_offset)(const correlation_t *c, int64_t entry) {
-    const int64_t taps = tap_count(c), tap = entry % taps, *stride = c->weight_stride;
-    return entry / taps * stride[1] + tap / (c->taps[1] * c->taps[2]) * stride[2] +
-           tap / c->taps[2] % c->taps[1] * stride[3] + tap % c->taps[2] * stride[4];
-}
-
-/* Adds the splits in order and stores the gradients of `filters` neighbours in memory. */
-static void NAMED(store_filters)(const gemm_job_t *job, const REAL *sums, int64_t width, int64_t filters,
-                                 REAL *weight) {
-    const correlation_t *c = &job->correlation;
-    const int64_t entries = entry_count(c);
-    for (int64_t entry = 0; entry < entries; entry++, sums += width) {
-        NAMED(vector) sum[TILE_VECTORS];
-        for (int v = 0; v < TILE_VECTORS; v++) {
-            sum[v] = NAMED(load)(sums + v * LANES);
-            for (int64_t split = 1; split < job->splits; split++)
-                sum[v] += NAMED(load)(sums + v * LANES + split * c->groups * entries * width);
-        }
-        NAMED(copy_line)(weight + NAMED(entry_offset)(c, entry), (const REAL *)sum, 1, filters);
-    }
-}
-
-/* Adds the splits in order and stores the gradients of one panel of filters at the weight's own strides. */
+/* One panel of filters, all entries. */
 static void NAMED(weight_reduce)(const void *data, int64_t item, void *scratch) {
     const gemm_job_t *job = (const gemm_job_t *)data;
     const correlation_t *c = &job->correlation;
-    const int64_t panels = div_up(c->filters, TILE_COLUMNS), group = item / panels,
-                  filter = item % panels * TILE_COLUMNS;
-    const int64_t entries = entry_count(c), taps = tap_count(c), width = panels * TILE_COLUMNS,
-                  *stride = c->weight_stride;
-    const REAL *sums = (const REAL *)job->partial + group * entries * width + filter;
-    REAL *weight = (REAL *)c->weight + group * c->weight_group_stride + filter * stride[0];
-    const int is_line = taps_are_dense(c) && stride[1] == taps;
+    const int64_t panels = div_up(c->filters, TILE_COLUMNS), group = item / panels, entries = entry_count(c);
+    const int64_t filter = item % panels * TILE_COLUMNS, width = panels * TILE_COLUMNS;
     (void)scratch;
-    if (stride[0] == 1) {
-        NAMED(store_filters)(job, sums, width, min64(TILE_COLUMNS, c->filters - filter), weight);
-        return;
-    }
-    for (int64_t first = 0; first < entries; first += LANES)
-        for (int v = 0; v < TILE_VECTORS && filter + v * LANES < c->filters; v++) {
-            const int64_t count = min64(LANES, entries - first),
-                          filters = min64(LANES, c->filters - filter - v * LANES);
-            NAMED(vector) square[LANES];
-            for (int64_t i = 0; i < LANES; i++) {
-                const REAL *source = sums + (first + min64(i, count - 1)) * width + v * LANES;
-                square[i] = *(const NAMED(unaligned) *)source;
-                for (int64_t split = 1; split < job->splits; split++)
-                    square[i] += *(const NAMED(unaligned) *)(source + split * c->groups * entries * width);
-            }
-            NAMED(transpose)(square);
-            for (int64_t i = 0; i < filters; i++) {
-                REAL *line = weight + (v * LANES + i) * stride[0];
-                if (is_line && count == LANES) {
-                    *(NAMED(unaligned) *)(line + first) = square[i];
-                    continue;
-                }
-                for (int64_t j = 0; j < count; j++) line[NAMED(entry_offset)(c, first + j)] = square[i][j];
-            }
-        }
+    NAMED(store_gradient)(job, group, filter, 0, entries, (const REAL *)job->partial + group * entries * width + filter,
+                          width);
 }

@@ -93,9 +93,15 @@ static inline int64_t gemm_reduce_items(const gemm_job_t *job, int64_t tile_colu
 static inline int gemm_sums_in_place(const gemm_job_t *job) {
     return job->splits == 1 && tap_count(&job->correlation) == 1 && job->correlation.weight_stride[0] == 1;
 }
+/* Or panel by panel: there is but one block of pixels, so that a panel's sums are complete where they are made. */
+static inline int gemm_stores_panels(const gemm_job_t *job) {
+    const int64_t pixels = pixel_count(&job->correlation);
+    return job->is_weight_gradient && pixels > 0 && pixels <= job->block_pixels && !gemm_sums_in_place(job);
+}
 /* Elements of all partial sums. */
 static inline int64_t gemm_partial_size(const gemm_job_t *job, int64_t tile_columns) {
     const correlation_t *c = &job->correlation;
+    if (gemm_stores_panels(job)) return 0;
     return job->splits * c->groups * entry_count(c) * round_up(c->filters, tile_columns);
 }
 
@@ -137,6 +143,7 @@ static inline gemm_scratch_t gemm_scratch(const gemm_job_t *job, int64_t tile_co
         const int64_t panels = entries < entry_count(c) ? job->block_filters : tile_columns;
         s.bytes += round_up((pixels * panels + lanes * tile_columns) * element_bytes, 64);
     }
+    if (gemm_stores_panels(job)) s.bytes += round_up(entries * tile_columns * element_bytes, 64);
     return s;
 }
 

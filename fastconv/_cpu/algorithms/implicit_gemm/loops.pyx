@@ -36,6 +36,7 @@ cdef extern from "job.h" nogil:
     int64_t pixel_count(const correlation_t *c)
     bint gemm_is_in_place(const gemm_job_t *job, int64_t element_bytes)
     bint gemm_sums_in_place(const gemm_job_t *job)
+    bint gemm_stores_panels(const gemm_job_t *job)
     bint gemm_packs_weights(const gemm_job_t *job)
     int64_t gemm_filter_rows(const gemm_job_t *job, int64_t tile_rows)
     int64_t packed_weight_size(const gemm_job_t *job, int64_t tile_columns)
@@ -265,7 +266,7 @@ cdef class GemmKernel(Kernel):
             job.pass_first = first
             run_job(self.kernels.weight_gradient, &job, gemm_weight_items(&job), self.thread_bytes,
                     workspace + self.shared_bytes, threads)
-        if gemm_sums_in_place(&job):
+        if gemm_sums_in_place(&job) or gemm_stores_panels(&job):
             return 0
         return run_job(self.kernels.weight_reduce, &job, gemm_reduce_items(&job, self.kernels.tile_columns), 0, NULL,
                        threads)

@@ -48,12 +48,14 @@ typedef struct {
 
 /* The columns of a product: one packed panel of TILE_COLUMNS; beside rows that are looked up one of LANES, too, or of
  * `width` < LANES dot products with rows that run along the reduction (dot.h). Where `source` is set, row r of it
- * lies at source + offset[r] and is packed while the first rows of the product are computed. */
+ * lies at source + offset[r], beside rows that are looked up at source + r * step, and is packed while the first rows
+ * of the product are computed. */
 typedef struct {
     REAL *panel;
     int64_t width;
     const REAL *source;
     const int64_t *offset;
+    int64_t step;
     int asks_for_rows;    /* those of the next tile, which are read for the first time: they come closer meanwhile */
     NAMED(lines_t) ahead; /* what the next panel is packed from: it comes closer meanwhile */
 } NAMED(column_operand_t);
@@ -165,12 +167,13 @@ static inline void NAMED(run_tile)(const NAMED(row_operand_t) *a, const NAMED(co
         NAMED(dots)(rows, b->width, depth, a->base + *a->entry, a->row + row, b->panel, c, ldc, accumulate);
     else if (b->width == LANES)
         NAMED(narrow_tiles)[rows](depth, a->base, a->row + row, a->entry, ahead, b->panel, c, ldc, accumulate);
+    else if (a->row != NULL && b->source != NULL)
+        NAMED(packing_lookup_tiles)
+    [rows](depth, a->base, a->row + row, a->entry, ahead, b->source, b->step, b->panel, c, ldc, accumulate);
     else if (a->row != NULL)
         NAMED(lookup_tiles)[rows](depth, a->base, a->row + row, a->entry, ahead, b->panel, c, ldc, accumulate);
-    else if (b->source == NULL)
-        NAMED(tiles)[rows](depth, a->base + row * depth, b->panel, c, ldc, accumulate);
-    else
-        NAMED(packing_tiles)[rows](depth, a->base + row * depth, b->source, b->offset, b->panel, c, ldc, accumulate);
+    else if (b->source == NULL) NAMED(tiles)[rows](depth, a->base + row * depth, b->panel, c, ldc, accumulate);
+    else NAMED(packing_tiles)[rows](depth, a->base + row * depth, b->source, b->offset, b->panel, c, ldc, accumulate);
 }
 
 /* The part of `lines` on its way into L2 that rows [begin, end) of `all` are multiplied meanwhile. */

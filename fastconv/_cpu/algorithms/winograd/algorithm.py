@@ -1,4 +1,5 @@
-"""winograd: minimal filtering F(m, r), r = 2 to 5 taps by tiles of m + r - 1 = 4 to 6 points, 1-D and 2-D, strided too.
+"""winograd: minimal filtering F(m, r), r = 2 to 5 taps by tiles of m + r - 1 = 4 to 6 points, 1-D and 2-D, strided too;
+along one axis up to 7 taps, by tiles of 8.
 
 Winograd, Arithmetic Complexity of Computations, SIAM 1980; Lavin and Gray, Fast Algorithms for Convolutional Neural
 Networks, arXiv:1509.09308. Transforms spread non-finite elements over a tile: an image whose result is not finite is
@@ -18,6 +19,9 @@ from ...._problem import ConvProblem
 from ...compiled import CompiledAlgorithm
 from . import cost, loops, tiles
 
+MAX_TAPS = 5
+MAX_LINE_TAPS = 7
+"""Of one axis alone, without stride: the error of a tile of 8 is not that of two axes."""
 MAX_STRIDE = 4
 """The largest stride where channels are fewer than lanes, so that a vector holds several phases; else 2."""
 MAX_STRIDED_TAPS = 6
@@ -35,8 +39,8 @@ TRANSFORMED_BYTES = 2**26
 
 
 class Winograd(CompiledAlgorithm):
-    """Kernels of 2 to 5 taps on h, w or both, in all directions; at stride 2 of 3 to 6 taps, and with fewer channels
-    than a vector has lanes, of s + 1 to 5 s taps at strides s up to 4.
+    """Kernels of 2 to 5 taps on h, w or both, of up to 7 on one of them, in all directions; at stride 2 of 3 to 6 taps,
+    and with fewer channels than a vector has lanes, of s + 1 to 5 s taps at strides s up to 4.
 
     With dilation d, pixels d apart form planes of their own, on which the taps are neighbours. With stride s, elements
     s apart form channels of their own (in ``backward_input`` filters), each with every s-th tap.
@@ -55,8 +59,8 @@ class Winograd(CompiledAlgorithm):
             return False
         taps = set(tiles.taps_of_phase(problem)) - {1}
         is_narrow = loops.phases_are_lanes(problem)
-        max_stride, limit = (MAX_STRIDE, MAX_STRIDE * 5) if is_narrow else (2, MAX_STRIDED_TAPS)
-        if len(taps) != 1 or not taps <= {2, 3, 4, 5}:
+        max_stride, limit = (MAX_STRIDE, MAX_STRIDE * MAX_TAPS) if is_narrow else (2, MAX_STRIDED_TAPS)
+        if len(taps) != 1 or max(taps) > (MAX_LINE_TAPS if _is_line(problem) else MAX_TAPS):
             return False
         axes = zip(problem.kernel_size[1:], problem.stride[1:], problem.dilation[1:], strict=True)
         for size, stride, dilation in axes:
@@ -84,7 +88,7 @@ class Winograd(CompiledAlgorithm):
 
     def loop(self, problem: ConvProblem, params: Params) -> str:
         kind = " panels" if params["panels"] else ""
-        return f"{self.name} {params['tile_size']}{kind}"
+        return f"{self.name} {min(params['tile_size'], 6)}{kind}"  # tiles of 8 take as long as those of 6, by counts
 
     def counts(self, problem: ConvProblem, params: Params) -> Mapping[str, float]:
         return cost.counts(problem, params)
@@ -109,9 +113,17 @@ class Winograd(CompiledAlgorithm):
         return loops.WinogradKernel(problem, params)
 
 
+def _is_line(problem: ConvProblem) -> bool:
+    """Whether all taps lie on one axis, without stride."""
+    return min(problem.kernel_size[1:]) == 1 and problem.stride[1:] == (1, 1)
+
+
 def _tile_sizes(problem: ConvProblem) -> list[int]:
     """Tile sizes m + r - 1 that the precision level admits, those with the largest error first."""
-    if max(tiles.taps_of_phase(problem)) > 3:
+    taps = max(tiles.taps_of_phase(problem))
+    if taps > MAX_TAPS:
+        return [8]
+    if taps > 3:
         return [6]
     if problem.dtype == "float32" and problem.precision in ("ieee", "highest"):
         return [4]

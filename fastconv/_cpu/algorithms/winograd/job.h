@@ -28,7 +28,7 @@ typedef struct {
     int64_t result_lanes[2];
     int64_t origin[2];    /* index of the result of phase 0 of tile 0: 0 or less, by less than the phases */
     int64_t lead[2];      /* taps that the result's phases lack at the beginning */
-    int64_t tile_size[2]; /* on h and w: 4 to 6, or 1 on an axis without taps */
+    int64_t tile_size[2]; /* on h and w: 4 to 8, or 1 on an axis without taps */
     int64_t outputs[2];   /* results of a tile on h and w: tile_size - taps + 1 of every phase; the same unless 1 */
     int64_t spacing[2];   /* of the taps on h and w: pixels this far apart form a plane of their own */
     int64_t classes[2];   /* such planes on h and w, those that hold a pixel */

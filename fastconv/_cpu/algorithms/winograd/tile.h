@@ -29,21 +29,21 @@ ALWAYS_INLINE void NAMED(transform_tile)(const transform_kind_t kind, const int 
     const int h_in = kind == TRANSFORM_WEIGHT ? h_size : h_tile, h_out = kind == TRANSFORM_RESULT ? h_size : h_tile;
     const int w_in = kind == TRANSFORM_WEIGHT ? w_size : w_tile, w_out = kind == TRANSFORM_RESULT ? w_size : w_tile;
     NAMED(vector) half[WINOGRAD_MAX_TILE_SIZE][WINOGRAD_MAX_TILE_SIZE];
-#pragma GCC unroll 6
+#pragma GCC unroll 8
     for (int w = 0; w < w_in; w++) {
         NAMED(vector) in[WINOGRAD_MAX_TILE_SIZE], out[WINOGRAD_MAX_TILE_SIZE];
-#pragma GCC unroll 6
+#pragma GCC unroll 8
         for (int h = 0; h < h_in; h++)
             in[h] = *(const NAMED(vector) *)(source.base + h * source.line + w * source.step);
         NAMED(transform_line)(kind, h_tile, h_size, in, out);
-#pragma GCC unroll 6
+#pragma GCC unroll 8
         for (int h = 0; h < h_out; h++) half[h][w] = out[h];
     }
-#pragma GCC unroll 6
+#pragma GCC unroll 8
     for (int h = 0; h < h_out; h++) {
         NAMED(vector) out[WINOGRAD_MAX_TILE_SIZE];
         NAMED(transform_line)(kind, w_tile, w_size, half[h], out);
-#pragma GCC unroll 6
+#pragma GCC unroll 8
         for (int w = 0; w < w_out; w++) {
             *(NAMED(vector) *)(target.base + h * target.line + w * target.step) = out[w];
             if (kind == TRANSFORM_RESULT) *check += out[w] * 0;
@@ -58,7 +58,8 @@ ALWAYS_INLINE void NAMED(transform_tile)(const transform_kind_t kind, const int 
         for (; count > 0; count--, source.base += source.next, target.base += target.next)                             \
             NAMED(transform_tile)(TRANSFORM_##kind, h, w, size, source, target, check);                                \
     }
-#define FORMS(X, kind, tile, size) X(kind, tile, tile, size) X(kind, 1, tile, size) X(kind, tile, 1, size)
+#define LINES(X, kind, tile, size) X(kind, 1, tile, size) X(kind, tile, 1, size)
+#define FORMS(X, kind, tile, size) X(kind, tile, tile, size) LINES(X, kind, tile, size)
 #define SIZES(X, kind)                                                                                                 \
     FORMS(X, kind, 4, 2)                                                                                               \
     FORMS(X, kind, 4, 3)                                                                                               \
@@ -68,8 +69,14 @@ ALWAYS_INLINE void NAMED(transform_tile)(const transform_kind_t kind, const int 
     FORMS(X, kind, 6, 2)                                                                                               \
     FORMS(X, kind, 6, 3)                                                                                               \
     FORMS(X, kind, 6, 4)                                                                                               \
-    FORMS(X, kind, 6, 5)
-#define SOURCE_SIZES(X) FORMS(X, SOURCE, 4, 1) FORMS(X, SOURCE, 5, 1) FORMS(X, SOURCE, 6, 1)
+    FORMS(X, kind, 6, 5)                                                                                               \
+    LINES(X, kind, 8, 2)                                                                                               \
+    LINES(X, kind, 8, 3)                                                                                               \
+    LINES(X, kind, 8, 4)                                                                                               \
+    LINES(X, kind, 8, 5)                                                                                               \
+    LINES(X, kind, 8, 6)                                                                                               \
+    LINES(X, kind, 8, 7)
+#define SOURCE_SIZES(X) FORMS(X, SOURCE, 4, 1) FORMS(X, SOURCE, 5, 1) FORMS(X, SOURCE, 6, 1) LINES(X, SOURCE, 8, 1)
 SOURCE_SIZES(TILE)
 SIZES(TILE, WEIGHT)
 SIZES(TILE, RESULT)
@@ -89,6 +96,7 @@ static NAMED(tile_transform_fn)
 #undef TILE
     return NULL;
 }
+#undef LINES
 #undef FORMS
 #undef SIZES
 #undef SOURCE_SIZES
