@@ -213,7 +213,7 @@ def _with_odd_values(rng: random.Random, text: str) -> bytes:
             case 2:
                 other, place = rng.choice(_places(tree))
                 holder[key] = json.loads(json.dumps(other[place]))
-            case 3 if type(holder[key]) in (int, float):
+            case 3 if type(holder[key]) in (int, float) and abs(holder[key]) < 1e300:
                 holder[key] *= rng.choice([-1, 0, 1e-30, 1e30, 2**40])
             case 4:
                 holder[key] = RAW

@@ -293,7 +293,8 @@ def estimated_plan(
     """The plan of the cost model, of a machine with these constants."""
     of_threads = 1 if _config.get_deterministic() else threads
     constants = constants or machine(backend)
-    shared = _choice_of_alike(problem, of_threads, backend, constants)
+    is_there = backend.missing() is None  # where it is not, a choice is explained, not shared
+    shared = _choice_of_alike(problem, of_threads, backend, constants) if is_there else None
     if shared is not None:
         return bind(problem, *shared, threads, "cost model", backend=backend)
     ranked = _contenders(problem, of_threads, backend, constants)
