@@ -211,9 +211,12 @@ def products_of_axis(c: Correlation, problem: ConvProblem, axis: int) -> float:
 def inside_share(c: Correlation, axis: int) -> float:
     """The share of an axis' products that find their element inside the source, about, and not in the padding."""
     a = c.axes[axis]
-    pixels, taps, step, apart = max(a.pixels, 1), max(a.taps, 1), a.step, max(abs(a.delta), 1)
-    before = max(-a.origin, 0)
-    behind = max((pixels - 1) * step + a.origin + (taps - 1) * apart - a.source_size + 1, 0)
+    pixels, taps, step, apart = max(c.pixels[axis], 1), max(c.taps[axis], 1), a.step, max(abs(a.delta), 1)
+    origin = c.origin[axis]
+    before = max(-origin, 0)
+    behind = max((pixels - 1) * step + origin + (taps - 1) * apart - a.source_size + 1, 0)
+    if before == behind == 0:
+        return 1.0
     lost = 0.0
     for over in (before, behind):
         # From the outermost tap inwards: `none` that find nothing, then up to `some` each some pixels more.
