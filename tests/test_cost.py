@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from fastconv import ConvProblem
 from fastconv._backend import CPU, find_algorithm
 from fastconv._choose import select
+from fastconv._correlation import Correlation
 from fastconv._cpu.cost import counts, model
 from fastconv._cpu.cost.fitted import Fitted
 from fastconv._cpu.engine import runtime
@@ -21,8 +23,8 @@ from fastconv._problem import DIRECTIONS
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT))  # last: an installed fastconv goes before the sources
 
-from bench.costs import command, fit, table  # noqa: E402
-from bench.costs.realistic import long_kernels, realistic  # noqa: E402
+from bench.costs import command, decide, fit, table  # noqa: E402
+from bench.costs.realistic import long_kernels, rare, realistic  # noqa: E402
 from bench.costs.table import Measured  # noqa: E402
 
 LEVELS = [level for level, _ in runtime.isa_levels()]
@@ -41,6 +43,37 @@ def test_general_counts_are_named_once_and_are_of_whole_phases():
     assert counts.count(problem, "result_bytes") == 4 * math.prod(problem.input_shape)
 
 
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_no_algorithm_counts_what_all_have_in_common_under_the_same_name(direction):
+    for forward in (*realistic(3, 20), *long_kernels(3, 5)):
+        problem = forward.replace(direction=direction)
+        for algorithm, params, _ in select.candidates(problem, 1):
+            assert not set(algorithm.counts(problem, params)) & set(counts.GENERAL), algorithm.name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "forward 1x1x5x9 1x1x3x3 p1",
+        "forward 1x1x12x7 1x1x5x4 s2x3 p2x1 d2x1",
+        "forward 1x1x3x3 1x1x9x9 p4",
+        "forward 1x1x8x8 1x1x8x8",
+        "backward_input 1x1x9x11 1x1x4x3 p2x1",
+        "backward_input 1x1x6x6 1x1x6x5",
+    ],
+)
+def test_shares_of_products_inside_are_about_those_of_the_definition(text):
+    problem = ConvProblem.parse(text)
+    c = Correlation.of(problem)
+    for axis, a in enumerate(c.axes):
+        inside = [
+            0 <= pixel * a.step + a.origin + tap * abs(a.delta) < a.source_size
+            for pixel in range(a.pixels)
+            for tap in range(a.taps)
+        ]
+        assert counts.inside_share(c, axis) == pytest.approx(np.mean(inside), abs=0.05), axis
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_every_level_has_coefficients_of_every_loop(level):
     """Of all algorithms but those whose instructions it lacks."""
@@ -57,7 +90,7 @@ def test_every_level_has_coefficients_of_every_loop(level):
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_estimates_are_positive_and_finite(direction):
-    for forward in (*realistic(3, 40), *long_kernels(3, 10)):
+    for forward in (*realistic(3, 40), *long_kernels(3, 10), *rare(3, 16)):
         problem = forward.replace(direction=direction)
         for algorithm, params, seconds in select.candidates(problem, 1, all_params=True):
             assert 0 < seconds < math.inf, (problem, algorithm.name, params)
@@ -95,7 +128,7 @@ def test_estimates_scale_with_the_machine():
 def test_realistic_problems_are_those_of_their_seed():
     assert realistic(4, 30) == realistic(4, 40)[:30] != realistic(5, 30)
     assert {problem.direction for problem in realistic(4, 80)} == set(DIRECTIONS)
-    assert all(problem.multiply_adds for problem in long_kernels(4, 30))
+    assert all(problem.multiply_adds for problem in (*long_kernels(4, 30), *rare(4, 30)))
 
 
 def synthetic(problems: list[ConvProblem], loop_seconds: float) -> list[Measured]:
@@ -111,7 +144,8 @@ def synthetic(problems: list[ConvProblem], loop_seconds: float) -> list[Measured
     return rows
 
 
-def test_fit_finds_what_times_were_made_of():
+def test_fit_finds_what_times_were_made_of(monkeypatch):
+    monkeypatch.setattr(fit, "decided", lambda *_: None)  # which gives up some of it
     rows = synthetic(realistic(6, 60), 5e-6)
     fits = fit.fitted(rows, CPU.default_machine())
     assert {loop for loop, _ in fits} == {"direct width", "im2col"}
@@ -122,6 +156,33 @@ def test_fit_finds_what_times_were_made_of():
             units = model.Units.of(CPU.default_machine(), row.problem.dtype)
             least = sum(weight * counts.count(row.problem, name) * units.per(name) for name, weight in bound.items())
             assert least <= 1.01 * row.seconds
+
+
+def test_decisions_are_better_than_those_of_the_best_estimates():
+    """Times that are no sums of counts, nearly alike, of two algorithms."""
+    rows = []
+    for row in synthetic(realistic(6, 240), 5e-6):
+        size = math.log10(row.problem.multiply_adds)
+        factor = math.exp(0.4 * math.sin(2 * size)) / 1.5 if row.algorithm == "im2col" else 1.0
+        rows.append(replace(row, seconds=row.seconds * factor))
+    machine, regrets = CPU.default_machine(), []
+    for decided in (lambda *_: None, decide.decided):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fit, "decided", decided)
+            fits = fit.fitted(rows, machine)
+        regrets.append(mean_log_regret(rows, fits))
+    assert regrets[1] < 0.7 * regrets[0]
+
+
+def mean_log_regret(rows: list[Measured], fits: dict[fit.Loop, fit.Fit]) -> float:
+    """Of the lowest estimates by these coefficients."""
+    by_problem: dict[ConvProblem, list[tuple[float, float]]] = {}
+    for row in rows:
+        loop = fit.algorithm_of(row).loop(row.problem, row.params), row.problem.direction
+        found = fit.counts_of(row, CPU.default_machine())
+        estimate = sum(weight * found.get(name, 0.0) for name, weight in fits[loop].coefficients.items())
+        by_problem.setdefault(row.problem, []).append((estimate, row.seconds))
+    return float(np.mean([math.log(min(pairs)[1] / min(t for _, t in pairs)) for pairs in by_problem.values()]))
 
 
 def test_measured_times_are_kept_as_they_are(tmp_path):

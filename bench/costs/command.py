@@ -26,11 +26,11 @@ from fastconv._cpu.engine import runtime
 from ..regret import percentile
 from . import fit, table
 from .measure import all_measured
-from .realistic import long_kernels, realistic
+from .realistic import long_kernels, rare, realistic
 from .table import Measured
 
-SEED, COUNT, LONG_SHARE = 1, 2220, 0.12
-"""The realistic problems that are fitted to, and how many more have long kernels."""
+SEED, COUNT, LONG_SHARE, RARE_SHARE = 1, 2220, 0.12, 0.27
+"""The realistic problems that are fitted to, how many more have long kernels and how many are of rare shapes."""
 JUDGED = 8
 """Every so many problems one is left out of the fit."""
 MAX_SECONDS = 3000.0
@@ -71,7 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _measure(path: Path, count: int, seconds: float) -> None:
     known = {row.problem for row in table.read(path)}
-    problems = long_kernels(SEED, int(LONG_SHARE * count)) + realistic(SEED, count)
+    problems = (
+        long_kernels(SEED, int(LONG_SHARE * count)) + rare(SEED, int(RARE_SHARE * count)) + realistic(SEED, count)
+    )
     missing = [problem for problem in problems if problem not in known]
     for number, rows in enumerate(all_measured(missing, 1, seconds), 1):
         table.append(path, rows)

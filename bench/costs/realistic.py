@@ -13,6 +13,7 @@ Kind = Callable[[random.Random], str]
 MAX_MULTIPLY_ADDS, MIN_MULTIPLY_ADDS = 1.5e9, 2e3
 MAX_LONG_MULTIPLY_ADDS = 1e12
 """Of kernels so long that nobody computes the definition."""
+MAX_RARE_MULTIPLY_ADDS = 3e8
 MAX_ELEMENTS = 2**25
 """Of input and output together."""
 USUAL_SIZES = (7, 8, 13, 14, 16, 17, 19, 20, 26, 28, 32, 35, 38, 40, 52, 56, 64, 80, 112, 128, 224, 256)
@@ -26,6 +27,11 @@ def realistic(seed: int, count: int) -> list[ConvProblem]:
 def long_kernels(seed: int, count: int) -> list[ConvProblem]:
     """``count`` problems of kernels that are long or large, with strides, channels or three axes."""
     return _problems(seed, count, LONG_KINDS, MAX_LONG_MULTIPLY_ADDS)
+
+
+def rare(seed: int, count: int) -> list[ConvProblem]:
+    """``count`` problems of shapes that are realistic, seldom met, and unlike the others."""
+    return _problems(seed, count, RARE_KINDS, MAX_RARE_MULTIPLY_ADDS)
 
 
 def _problems(seed: int, count: int, kinds: Sequence[Kind], most: float) -> list[ConvProblem]:
@@ -254,3 +260,69 @@ LONG_KINDS: tuple[Kind, ...] = (
     _large_between_channels,
 )
 """Kernels that transforms are made for."""
+
+
+def _whole_input(rng: random.Random) -> str:
+    """Kernels as large as their input, or nearly."""
+    k, c = rng.choice((2, 3, 4, 5, 6, 7, 8)), _channels(rng, 8, 700)
+    side = k + rng.choice((0, 0, 0, 1, 2))
+    return f"{rng.choice((1, 1, 4, 8, 32, 64))}x{c}x{side}x{side} {_channels(rng, 8, 700)}x{c}x{k}x{k}"
+
+
+def _few_depthwise(rng: random.Random) -> str:
+    """Depthwise on fewer channels than a vector or two has lanes: colours, features of small networks."""
+    c, k, stride = rng.choice((2, 3, 3, 4, 6, 10, 12, 20, 24)), rng.choice((3, 3, 5, 7, 9)), rng.choice((1, 1, 2))
+    return f"{_batch(rng)}x{c}x{_sides(rng, 7, 200)} {c}x1x{k}x{k} s{stride} p{k // 2} g{c}"
+
+
+def _thin_pointwise(rng: random.Random) -> str:
+    """1x1 to or from few channels, on maps and volumes."""
+    few, many = rng.choice((1, 1, 2, 3, 4, 6)), _channels(rng, 8, 512)
+    c, filters = rng.choice(((few, many), (many, few)))
+    depth = rng.choice(("", "", "", "4x", "16x"))
+    kernel = "1x1x1" if depth else "1x1"
+    return (
+        f"{rng.choice((1, 1, 4, 16))}x{c}x{depth}{_sides(rng, 7, 80)} {filters}x{c}x{kernel} s{rng.choice((1, 1, 2))}"
+    )
+
+
+def _small_map(rng: random.Random) -> str:
+    c, k, stride = _channels(rng, 4, 320), rng.choice((2, 3, 3, 3, 4, 5)), rng.choice((1, 1, 2))
+    return f"{_batch(rng)}x{c}x{_sides(rng, 3, 11)} {_channels(rng, 4, 320)}x{c}x{k}x{k} s{stride} p{k // 2}"
+
+
+def _few_in_a_group(rng: random.Random) -> str:
+    own, groups, factor = rng.choice((1, 2, 2, 3, 4, 8)), rng.choice((2, 3, 4, 8, 16, 64)), rng.choice((1, 1, 2, 4))
+    c, k, stride = own * groups, rng.choice((1, 3, 3, 5)), rng.choice((1, 1, 2))
+    return f"{_batch(rng)}x{c}x{_sides(rng, 7, 80)} {c * factor}x{own}x{k}x{k} s{stride} p{k // 2} g{groups}"
+
+
+def _small_patches(rng: random.Random) -> str:
+    k, c = rng.choice((2, 3, 4, 5, 8, 12, 16)), rng.choice((1, 2, 3, 4, 16, 32, 64, 96))
+    height, width = (k * rng.choice((3, 4, 7, 8, 14)) for _ in "hw")
+    return f"{rng.choice((1, 1, 4))}x{c}x{height}x{width} {_channels(rng, 8, 256)}x{c}x{k}x{k} s{k}"
+
+
+def _depthwise_line(rng: random.Random) -> str:
+    """1-D depthwise of any length and number of channels."""
+    c, k, stride = _log(rng, 2, 800), rng.choice((2, 3, 3, 4, 5, 7, 15, 31)), rng.choice((1, 1, 1, 2))
+    return f"{rng.choice((1, 1, 4))}x{c}x{_log(rng, 40, 6000)} {c}x1x{k} s{stride} p{k // 2} g{c}"
+
+
+def _few_channel_volume(rng: random.Random) -> str:
+    c, filters, k = rng.choice((1, 2, 3, 4, 16)), rng.choice((1, 2, 4, 8, 16, 32)), rng.choice((1, 2, 3, 3, 5))
+    depth, side, stride = rng.choice((4, 8, 16)), rng.choice((7, 12, 16, 24, 40)), rng.choice((1, 1, 2))
+    return f"{rng.choice((1, 1, 2))}x{c}x{depth}x{side}x{side} {filters}x{c}x{k}x{k}x{k} s{stride} p{k // 2}"
+
+
+RARE_KINDS: tuple[Kind, ...] = (
+    _whole_input,
+    _few_depthwise,
+    _thin_pointwise,
+    _small_map,
+    _few_in_a_group,
+    _small_patches,
+    _depthwise_line,
+    _few_channel_volume,
+)
+"""What choices went wrong on where only realistic problems had been fitted to."""

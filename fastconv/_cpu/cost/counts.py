@@ -46,6 +46,11 @@ GENERAL = (
     "row_products",
     "tap_line_products",
     "narrow_products",
+    "inside_products",
+    "row_inside_products",
+    "row_inside_width_products",
+    "row_inside_filter_products",
+    "pointwise_products",
     # Sums that are started and stored, one by one and in whole vectors.
     "results",
     "width_results",
@@ -70,6 +75,8 @@ GENERAL = (
     "volume_source_bytes",
     "line_source_bytes",
     "scattered_source_bytes",
+    "pointwise_input_bytes",
+    "pointwise_output_bytes",
     "replicated_bytes",
     "slot_bytes",
     "spread_result_bytes",
@@ -116,13 +123,14 @@ def general(problem: ConvProblem) -> np.ndarray:
     lines = p.batch * planes * rows * phases
     products = lines * width * groups * filters * channels * taps
     results = weights // item if c.is_gradient else result // item
-    by_width = whole(width, lanes)
+    by_width, by_group = whole(width, lanes), whole(groups * filters, lanes)
+    by_row = products * inside_share(c, 0) * inside_share(c, 1)
     total = source + result + weights
     beyond = [float(max(0, total - size)) for size in CACHED_BYTES]
     column, row = products / filters * item, products / channels * item
     is_last, is_strided = p.layout == "channels_last", max(p.stride) > 1
     is_sparse, is_copied = p.stride[2] > COPIED_STRIDES[-1], p.stride[2] in COPIED_STRIDES
-    is_line = p.kernel_size[0] == p.kernel_size[1] == 1
+    is_line, is_point = p.kernel_size[0] == p.kernel_size[1] == 1, p.kernel_size == (1, 1, 1)
     is_dilated, is_volume = max(p.dilation) > 1, p.kernel_size[0] > 1 or p.input_size[0] > 1
     counts = (
         p.multiply_adds,
@@ -131,7 +139,7 @@ def general(problem: ConvProblem) -> np.ndarray:
         products * whole(filters, lanes),
         products * whole(filters, columns),
         products * whole(channels, lanes),
-        products * whole(groups * filters, lanes),
+        products * by_group,
         products if groups * filters < lanes else 0,
         products if is_strided else 0,
         products * by_width if is_strided else 0,
@@ -141,6 +149,11 @@ def general(problem: ConvProblem) -> np.ndarray:
         p.multiply_adds * products_of_axis(c, p, 2),
         products * by_width / max(c.taps[2], 1),
         products * by_width if width < lanes else 0,
+        by_row * inside_share(c, 2),
+        by_row,
+        by_row * by_width,
+        by_row * by_group,
+        products if is_point else 0,
         results,
         results * by_width,
         results if is_last and groups * filters > 1 else 0,
@@ -161,6 +174,8 @@ def general(problem: ConvProblem) -> np.ndarray:
         source if is_volume else 0,
         source if is_line else 0,
         source if is_last and groups > 1 and channels < lanes else 0,
+        inputs if is_point else 0,
+        outputs if is_point else 0,
         source * filters,
         source * min(p.stride[2], p.kernel_size[2]),
         result * min(p.stride[2], CACHE_LINE) if phases > 1 else 0,
@@ -191,6 +206,25 @@ def products_of_axis(c: Correlation, problem: ConvProblem, axis: int) -> float:
     if problem.direction != "backward_input":
         return 1.0
     return c.pixels[axis] * c.taps[axis] * c.phases[axis] / defined
+
+
+def inside_share(c: Correlation, axis: int) -> float:
+    """The share of an axis' products that find their element inside the source, about, and not in the padding."""
+    a = c.axes[axis]
+    pixels, taps, step, apart = max(c.pixels[axis], 1), max(c.taps[axis], 1), a.step, max(abs(a.delta), 1)
+    origin = c.origin[axis]
+    before = max(-origin, 0)
+    behind = max((pixels - 1) * step + origin + (taps - 1) * apart - a.source_size + 1, 0)
+    if before == behind == 0:
+        return 1.0
+    lost = 0.0
+    for over in (before, behind):
+        # From the outermost tap inwards: `none` that find nothing, then up to `some` each some pixels more.
+        some = min(taps, -(-over // apart))
+        none = min(max((over - pixels * step) // apart + 1, 0), some)
+        most, least = -(-(over - none * apart) // step), -(-(over - (some - 1) * apart) // step)
+        lost += none * pixels + (some - none) * (most + least) / 2
+    return max(1 - lost / (pixels * taps), 0)
 
 
 _PLACES = {name: place for place, name in enumerate(GENERAL)}
