@@ -40,6 +40,8 @@ class Block:
     scale: np.ndarray
     """The largest share of each count."""
     coefficients: np.ndarray
+    is_fixed: bool = False
+    """Whether the coefficients stay as they are: of what is hardly ever chosen, choices say nothing."""
 
 
 def decided(blocks: Sequence[Block], problems: np.ndarray, seconds: np.ndarray, nearness: np.ndarray) -> None:
@@ -73,7 +75,11 @@ def decided(blocks: Sequence[Block], problems: np.ndarray, seconds: np.ndarray, 
         total = float(regrets.mean()) + ERRORS * of_errors + MOVES * float(moves @ moves) / len(blocks)
         return total, gradient
 
-    limits = [(0.0, None if scale > 0 else 0.0) for scale in scales]
+    is_fixed = np.concatenate([np.full(len(block.scale), block.is_fixed) for block in blocks])
+    limits = [
+        (value, value) if fixed else (0.0, None if scale > 0 else 0.0)
+        for value, scale, fixed in zip(start, scales, is_fixed, strict=True)
+    ]
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits, options={"maxiter": MAX_ITERATIONS})
     for block, part in zip(blocks, parts, strict=True):
         block.coefficients = found.x[part] / safe[part]

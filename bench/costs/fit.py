@@ -39,6 +39,9 @@ OUTLIERS = 0.005
 MIN_SHARE = 0.002
 """Coefficients whose counts nowhere make up this share of the time are left out."""
 
+FALLBACK = "reference"
+"""What computes any problem, slower than all others."""
+
 Loop = tuple[str, str]
 """Name and direction."""
 Coefficients = dict[str, float]
@@ -136,7 +139,9 @@ def _blocks(rows: Sequence[Measured], seconds: np.ndarray, nearness: np.ndarray,
                 chosen = np.array([loop == (name, direction) for loop in loops])
                 found = _balanced(matrix[chosen], weights[chosen], of_loop, scale)
                 here = np.array(places)[chosen]
-                blocks.append(Block((name, direction), here, tuple(names), matrix[chosen], scale, found))
+                block = Block((name, direction), here, tuple(names), matrix[chosen], scale, found)
+                block.is_fixed = name == FALLBACK
+                blocks.append(block)
     return blocks
 
 
