@@ -27,7 +27,7 @@ SUMMING_BLOCKS = 1024
 """About as many as a large device holds at a time: each decodes its columns once for all of its rows."""
 ALIGNED_BYTES = 256
 """Places in the workspace are multiples of it."""
-ELEMENTS = {"float32": "FLOAT32", "float64": "FLOAT64", "float16": "FLOAT16", "bfloat16": "BFLOAT16"}
+ELEMENTS = {"float32": "FLOAT32", "float64": "FLOAT64", "float16": "FLOAT16", "bfloat16": "BFLOAT16", "int8": "INT8"}
 """What csrc/vectors.cuh calls them."""
 
 

@@ -160,7 +160,7 @@ class Correlations:
         ]  # fmt: skip
         head: dict[str, int | str] = {
             "PACK": 0, "CORRELATE": 1, "ELEMENT": ELEMENTS[problem.dtype], "PRODUCTS": self.products,
-            **self.tile.defines(), "FLOAT_RESULT": 0, "STORED": "SINGLY", "MARKED": 0, "RUN": 4,
+            **self.tile.defines(), "OF_SUMS": 0, "STORED": "SINGLY", "MARKED": 0, "RUN": 4,
             "WIDE": int(any(is_wide(sizes, lies.strides[1:], lies.dtype.itemsize) for sizes, lies in images)),
             "HEIGHT": box.height, "WIDTH": box.width, "PART": box.part, "CHANNEL_WORDS": box.channel_words,
             "CHUNKS": box.chunks, "CHANNELS": grid.channels, "LOAD": box.vector, "SHIFT": box.shift,

@@ -67,6 +67,12 @@ TILES: Mapping[str, tuple[Tile, ...]] = {
     ),
     "tf32": (Tile(2, 2, 4, 7, 16, 3, 2, 545, 1.4, 474), Tile(2, 2, 2, 4, 16, 3, 4, 240, 3.0, 210)),
     "3xtf32": (Tile(2, 2, 2, 7, 16, 3, 2, 745, 1.2), Tile(2, 2, 2, 4, 16, 3, 3, 340, 2.0)),
+    "int8": (
+        Tile(2, 2, 4, 7, 64, 3, 2, 360, 1.5, 320),
+        Tile(2, 2, 2, 7, 64, 3, 2, 180, 1.5, 180),
+        Tile(2, 2, 2, 4, 64, 3, 3, 140, 1.5, 140),
+        Tile(2, 2, 2, 4, 32, 3, 4, 70, 2.0, 60),
+    ),
 }
 """Of forward problems and input gradients, by the arithmetic."""
 GRADIENT_TILES: Mapping[str, tuple[Tile, ...]] = {
