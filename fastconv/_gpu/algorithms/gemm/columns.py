@@ -14,6 +14,8 @@ from ...launch import Launch, Workspace
 from ...source import divider, kernel_source
 
 THREADS = 256
+MAX_ROWS = 8
+"""Elements of a thread."""
 MAX_GRID_HEIGHT = 65535
 COLUMNS = np.dtype(
     [
@@ -117,9 +119,20 @@ def unfold(image: Image, columns: Columns, windows: Windows) -> Launch:
     size = image.count * math.prod(windows.pixels)
     c = _struct(image, columns, windows, windows.pixels, columns.taps, size)
     c["rows"] = columns.groups * columns.channels * columns.taps
-    defines: dict[str, int | str] = {"KERNEL": "UNFOLD", "ROWS": 8}
+    defines: dict[str, int | str] = {"KERNEL": "UNFOLD", "ROWS": MAX_ROWS}
     assert columns.pixel == 1 or columns.image == math.prod(windows.pixels) * columns.pixel or image.count == 1
     return _launch("gemm_unfold", image.dtype, defines, columns.pixel == 1, c, (image.role, columns.place))
+
+
+def rows_of_fold(channels: int) -> int:
+    """Channels of a group that a thread sums up, where pixels lie side by side."""
+    return min(1 << max(channels - 1, 0).bit_length(), MAX_ROWS)
+
+
+def elements_of(launch: Launch) -> int:
+    """That a launch of ``unfold`` or ``fold`` writes."""
+    c = launch.arguments[-1]
+    return int(c["rows"][0]) * int(c["columns"][0])
 
 
 def fold(columns: Columns, image: Image, windows: Windows | None, finish: Finish) -> Launch:
@@ -136,7 +149,7 @@ def fold(columns: Columns, image: Image, windows: Windows | None, finish: Finish
     along = image.strides[1] != 1 or columns.groups * columns.channels == 1
     defines: dict[str, int | str] = {
         "KERNEL": "FOLD" if windows else "FINISH",
-        "ROWS": 8 if along or windows is None else 2,
+        "ROWS": rows_of_fold(columns.channels) if along else MAX_ROWS if windows is None else 2,
         "ACTIVATION": 0 if activation is None else 1 + ACTIVATIONS.index(activation),
     }
     roles = (columns.place, image.role, bias, add)
