@@ -226,7 +226,7 @@ MUTATIONS = (
     ("forward 2x9x7x8 5x9x3x3 p1", "inside && i < count ? image", "inside ? image"),
     ("forward 2x9x7x8 5x9x3x3 p1", "FC_EACH_ROW(i) if (i < count) to[", "FC_EACH_ROW(i) to["),
     ("forward 3x3x7x9 5x3x3x3 p1 channels_last ODHWI", "inside && i < count ? image", "inside ? image"),
-    ("backward_input 2x3x7x8 5x3x3x3 s2 p1", "p < c.pixels[axis];", "true;"),
+    ("backward_input 2x3x7x8 5x3x3x3 s2 p1", "p < c.pixels[axis] ?", "true ?"),
     ("backward_input 2x3x7x8 5x3x3x3 s2 p1", "there == p * c.step[axis]", "there >= 0"),
     ("backward_input 2x3x7x8 5x3x3x3 s2 p1 +bias", "if (bias)", "if (false)"),
     ("backward_weight 3x3x7x8 5x3x2x2", "t < c.tap_count.d", "t < 1"),

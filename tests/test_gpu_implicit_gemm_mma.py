@@ -28,7 +28,7 @@ from gpu_kernels.implicit_gemm_mma import launches
 from gpu_launches import layout_of, on_host, placed, start, summed_up
 from operands import integer_operands, numpy_dtype
 
-NARROW, STRICT, TF32 = ALGORITHMS
+NARROW, STRICT, TF32, _ = ALGORITHMS
 SMALL = {"bf16": "64x64x32", "tf32": "64x64x16", "3xtf32": "64x64x16"}
 """Tiles that most is tested with."""
 

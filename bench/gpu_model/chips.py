@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from .sass import Instruction
 
@@ -24,6 +25,8 @@ class Chip:
     """One on the pipe of float64."""
     mma_cycles: float = 8.0
     """HMMA.16816.F32: 2,048 multiply-adds of 16 bits."""
+    byte_mma_cycles: float = 8.0
+    """IMMA.16832: 4,096 multiply-adds of 8 bits."""
     l2_bytes_per_cycle: float = 64.0
     """Into one multiprocessor."""
     shared_bytes: int = 227 << 10
@@ -39,17 +42,20 @@ class Chip:
         return self.multiprocessors * 4 * 64 / self.fma_cycles * self.ghz * 1e9
 
     def tensor_peak(self, instruction: str = "HMMA") -> float:
-        """FLOP/s of 16-bit products with float32 sums, by mma.sync ("HMMA") or by wgmma ("HGMMA"); TF32: half."""
-        multiply_adds = 512 * 2 if instruction == "HGMMA" else 2048 / self.mma_cycles * 2
+        """FLOP/s of 16-bit products with float32 sums, by mma.sync ("HMMA") or by wgmma ("HGMMA"); TF32: half. "IMMA":
+        those of bytes."""
+        by_mma = {"HMMA": 2048 / self.mma_cycles, "IMMA": 4096 / self.byte_mma_cycles}
+        multiply_adds = 512 * 2 if instruction == "HGMMA" else by_mma[instruction] * 2
         return self.multiprocessors * 4 * multiply_adds * self.ghz * 1e9
 
 
-_SMALL: dict[str, int] = {"shared_bytes": 99 << 10, "l1_bytes": 128 << 10, "threads": 1536}
+_SMALL: dict[str, Any] = {"shared_bytes": 99 << 10, "l1_bytes": 128 << 10, "threads": 1536, "byte_mma_cycles": 16.0}
 # mma.sync on Hopper reaches 63 % of wgmma's 512 multiply-adds a cycle and scheduler: 2048 / 512 / 0.63 cycles.
+_HOPPER: dict[str, Any] = {"mma_cycles": 6.35, "byte_mma_cycles": 6.35}
 CHIPS = {
-    "H200": Chip("H200", "sm_90", 132, 1.83, 4.3e12, double_cycles=2, mma_cycles=6.35, l2_bytes=60 << 20),
-    "H100": Chip("H100", "sm_90", 132, 1.755, 2.9e12, double_cycles=2, mma_cycles=6.35),
-    "H100PCIe": Chip("H100PCIe", "sm_90", 114, 1.395, 1.7e12, double_cycles=2, mma_cycles=6.35),
+    "H200": Chip("H200", "sm_90", 132, 1.83, 4.3e12, double_cycles=2, **_HOPPER, l2_bytes=60 << 20),
+    "H100": Chip("H100", "sm_90", 132, 1.755, 2.9e12, double_cycles=2, **_HOPPER),
+    "H100PCIe": Chip("H100PCIe", "sm_90", 114, 1.395, 1.7e12, double_cycles=2, **_HOPPER),
     "A100": Chip("A100", "sm_80", 108, 1.41, 1.7e12, fma_cycles=2, double_cycles=4, shared_bytes=163 << 10,
                  l1_bytes=192 << 10, l2_bytes=40 << 20),
     "A6000": Chip("A6000", "sm_86", 84, 1.80, 0.68e12, mma_cycles=16, l2_bytes=6 << 20, **_SMALL),
@@ -66,7 +72,7 @@ SHORT_LATENCY = 20
 LATENCY = {"LDS": 29, "LDSM": 33, "LDC": 38, "S2R": 25, "MUFU": 22, "SHFL": 25, "LDL": 35, "ULDC": 12}
 FROM_MEMORY = ("LDG", "LDGSTS", "ATOMG")
 FROM_SHARED = ("LDS", "STS", "LDSM", "STSM", "ATOMS")
-MATH = ("FFMA", "DFMA", "HMMA", "HGMMA")
+MATH = ("FFMA", "DFMA", "HMMA", "HGMMA", "IMMA")
 
 _PIPES = {
     "fma": ("FFMA", "FADD", "FMUL"),
@@ -109,6 +115,8 @@ def cost(chip: Chip, instruction: Instruction, wavefronts: float = 1.0) -> tuple
         return pipe, chip.fma_cycles
     if name == "HGMMA" and (shape := re.search(r"64x(\d+)x\d+", op)):  # a warp's quarter at the full rate
         return pipe, int(shape[1]) / 2
+    if name == "IMMA":
+        return pipe, chip.byte_mma_cycles * (1.0 if "16832" in op else 0.5)
     if pipe == "tensor":
         return pipe, chip.mma_cycles * (1.0 if "16816" in op or "1688.F32.TF32" in op else 0.5)
     if pipe == "double":

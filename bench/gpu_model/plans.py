@@ -89,6 +89,8 @@ def peak(chip: Chip, problem: ConvProblem) -> float:
     """FLOP/s of the units that compute a problem's type at its precision; mma.sync is what tensor units do."""
     if problem.dtype in ("float16", "bfloat16"):
         return chip.tensor_peak()
+    if problem.dtype == "int8":
+        return chip.tensor_peak("IMMA")
     if problem.dtype == "float64":
         return chip.float32_peak() * chip.fma_cycles / chip.double_cycles
     return chip.tensor_peak() / 2 if problem.precision == "medium" else chip.float32_peak()

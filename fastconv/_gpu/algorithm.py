@@ -27,14 +27,15 @@ class Operation:
     input_zero: int = 0
     """Subtracted from the elements of an 8-bit input."""
     filter_zeros: Any = None
-    """Subtracted from 8-bit weights: an int16 for every filter, on the device."""
+    """Subtracted from 8-bit weights: an int16 for every filter, on the device; None: nothing is."""
     is_packed: bool = False
     """Whether there is an array "packed", what ``pack`` has made of the weight."""
 
     @classmethod
     def contiguous(cls, problem: ConvProblem) -> Operation:
         """On new arrays of the problem's layouts."""
-        dtype, data = numpy_dtype(problem.dtype), DATA_AXES[problem.layout]
+        dtype = np.dtype(np.int8) if problem.dtype == "int8" else numpy_dtype(problem.dtype)
+        data = DATA_AXES[problem.layout]
         result = RESULT[problem.direction]
         layouts = {
             "input": Layout.packed(dtype, problem.input_shape, data),
@@ -59,6 +60,14 @@ class Operation:
         others = {layout.dtype for role, layout in self.layouts.items() if role != result}
         is_wide = self.layouts[result].dtype == np.float32 and self.problem.dtype.endswith("16")
         return self._is_plain and is_wide and others == {numpy_dtype(self.problem.dtype)}
+
+    @property
+    def is_of_bytes(self) -> bool:
+        """Whether the operands of an int8 problem are bytes, with or without zero points."""
+        result = RESULT[self.problem.direction]
+        others = [layout.dtype for role, layout in self.layouts.items() if role != result]
+        is_wide = self.layouts[result].dtype == np.int32 and self.problem.dtype == "int8"
+        return is_wide and all(dtype.kind in "iu" and dtype.itemsize == 1 for dtype in others)
 
     @property
     def _is_plain(self) -> bool:

@@ -29,7 +29,7 @@ MAX_LINES = 8
 """Threads that add the splits of one sum, where there are few sums and many splits: the bits are those of the shape."""
 ALIGNED_BYTES = 256
 """Places in the workspace are multiples of it."""
-ELEMENTS = {"float32": "FLOAT32", "float64": "FLOAT64", "float16": "FLOAT16", "bfloat16": "BFLOAT16"}
+ELEMENTS = {"float32": "FLOAT32", "float64": "FLOAT64", "float16": "FLOAT16", "bfloat16": "BFLOAT16", "int8": "INT8"}
 """What csrc/vectors.cuh calls them."""
 
 

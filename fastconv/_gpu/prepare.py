@@ -263,14 +263,12 @@ class _OnPadded:
 
 
 def _zero_points(call: Any) -> tuple[int, Any]:
-    """Those of the input and of the filters, on the device where there are any."""
+    """That of the input and those of the filters, on the device where there are any."""
     zeros = {role: array for role, array in call.subtracted.items() if array.size and array.any()}
-    if not zeros:
-        return 0, None
     of_input = int(zeros["input"].flat[0]) if "input" in zeros else 0
-    filters = call.problem.out_channels
-    of_filters = zeros["weight"][:, 0, 0, 0, 0] if "weight" in zeros else np.zeros(filters, np.int16)
-    return of_input, memory.upload(np.ascontiguousarray(of_filters))
+    if "weight" not in zeros:
+        return of_input, None
+    return of_input, memory.upload(np.ascontiguousarray(zeros["weight"][:, 0, 0, 0, 0]))
 
 
 def result_dtype(call: Any) -> np.dtype:

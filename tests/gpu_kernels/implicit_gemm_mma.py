@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ GATED = (
         True,
     ),
     ("correlate", "forward 8x128x28x28 128x128x3x3 p1", "3xtf32", "64x112x16", 1, False),
+    ("correlate", "forward 8x128x28x28 128x128x3x3 p1 int8", "int8", "128x112x64", 1, False),
+    ("correlate", "forward 2x60x9x9 60x60x3x3 s2 p1 int8", "int8 zeros", "64x112x64", 1, True),
     ("weight_gradient", "backward_weight 8x128x28x28 128x128x3x3 p1 bfloat16", "bf16", "128x128x32", 4, False),
     (
         "weight_gradient",
@@ -60,9 +63,12 @@ def _variants() -> tuple[Variant, ...]:
     made = []
     for kernel, text, arithmetic, tile, splits, wide in GATED:
         operation = Operation.contiguous(ConvProblem.parse(text))
-        of = launches(operation, {"tile": tile, "splits": splits}, arithmetic, Limits(wide=wide))
+        name, *zeros = arithmetic.split()
+        if zeros:
+            operation = replace(operation, input_zero=1, filter_zeros="zeros")
+        of = launches(operation, {"tile": tile, "splits": splits}, name, Limits(wide=wide))
         source = next(launch.source for launch in of if launch.kernel == kernel)
-        name = f"{kernel},{arithmetic},{tile}{',1x1' if 'x1x1 ' in text else ''}"
+        name = f"{kernel},{'_'.join((name, *zeros))},{tile}{',1x1' if 'x1x1 ' in text else ''}"
         made.append(Variant(name, kernel, source, from_architecture(80)))
     return tuple(made)
 

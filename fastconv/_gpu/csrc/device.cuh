@@ -63,6 +63,10 @@ static __device__ __forceinline__ double fc_fma(double x, double y, double z) { 
 static __device__ __forceinline__ float fc_plus(float x, float y) { return __fmaf_ieee_rn(x, 1.f, y); }
 static __device__ __forceinline__ double fc_plus(double x, double y) { return x + y; }
 
+// x y + z and x + y modulo 2^32.
+static __device__ __forceinline__ int fc_fma(int x, int y, int z) { return (fc_u32)x * (fc_u32)y + (fc_u32)z; }
+static __device__ __forceinline__ int fc_plus(int x, int y) { return (fc_u32)x + (fc_u32)y; }
+
 // x / y, and whether x is larger than y or NaN, likewise.
 static __device__ __forceinline__ float fc_ratio(float x, float y) {
     float ratio;
@@ -129,11 +133,15 @@ static __device__ __forceinline__ float fc_times(float x, float y) {
 }
 static __device__ __forceinline__ double fc_times(double x, double y) { return x * y; }
 
-// The element of 2 or 4 bytes that lies there, in the low bits of a register; 0 where it is not there. Nothing is
+// The element of 1, 2 or 4 bytes that lies there, in the low bits of a register; 0 where it is not there. Nothing is
 // looked at that is not there, and nothing waits for it but its use.
 template <int BYTES> static __device__ __forceinline__ fc_u32 fc_load_bits(const void *from, bool there) {
     fc_u32 bits;
-    if (BYTES == 2)
+    if (BYTES == 1)
+        asm volatile("{ .reg .pred p; setp.ne.b32 p, %2, 0; mov.b32 %0, 0; @p ld.global.nc.u8 %0, [%1]; }"
+                     : "=r"(bits)
+                     : "l"(from), "r"((int)there));
+    else if (BYTES == 2)
         asm volatile("{ .reg .pred p; setp.ne.b32 p, %2, 0; mov.b32 %0, 0; @p ld.global.nc.u16 %0, [%1]; }"
                      : "=r"(bits)
                      : "l"(from), "r"((int)there));
@@ -264,6 +272,35 @@ static __device__ __forceinline__ void fc_mma_tf32(float (&c)[4], const fc_u32 (
         "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// c += a b modulo 2^32, 16x8x32, bytes in, int32 out: a: (g, 4t..) (g+8, 4t..) (g, 4t+16..) (g+8, 4t+16..); b: (4t..,
+// g) (4t+16.., g); c as above.
+template <bool A_SIGNED, bool B_SIGNED>
+static __device__ __forceinline__ void fc_mma_bytes(int (&c)[4], const fc_u32 (&a)[4], fc_u32 b0, fc_u32 b1) {
+#define FC_MMA_BYTES(a_type, b_type)                                                                                   \
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32." a_type "." b_type                                            \
+                 ".s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                                          \
+                 : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])                                                      \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1))
+    if constexpr (A_SIGNED && B_SIGNED)
+        FC_MMA_BYTES("s8", "s8");
+    else if constexpr (A_SIGNED)
+        FC_MMA_BYTES("s8", "u8");
+    else if constexpr (B_SIGNED)
+        FC_MMA_BYTES("u8", "s8");
+    else
+        FC_MMA_BYTES("u8", "u8");
+}
+
+// z plus the four bytes of a word.
+template <bool SIGNED> static __device__ __forceinline__ int fc_add_bytes(fc_u32 word, int z) {
+    int sum;
+    if (SIGNED)
+        asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(sum) : "r"(word), "r"(0x01010101), "r"(z));
+    else
+        asm("dp4a.u32.s32 %0, %1, %2, %3;" : "=r"(sum) : "r"(word), "r"(0x01010101), "r"(z));
+    return sum;
 }
 
 // n / d and n % d for 0 <= n < 2^31 by one multiplication: multiplier and shift from the host (`divider` in Python).

@@ -1,11 +1,13 @@
 // What arrays hold (fc_element), what is summed (fc_sum), and the conversions between them.
 //
-// ELEMENT is FLOAT32, FLOAT64, FLOAT16 or BFLOAT16; those of 16 bits are summed in float. A vector is V elements that
+// ELEMENT is FLOAT32, FLOAT64, FLOAT16, BFLOAT16 or INT8, bytes with or without sign; those of 16 bits are summed in
+// float, bytes in int modulo 2^32, and neither widened nor narrowed here. A vector is V elements that
 // one instruction loads or stores; its address is a multiple of its size. WIDE makes offsets inside an image 64-bit.
 #define FLOAT32 0
 #define FLOAT64 1
 #define FLOAT16 2
 #define BFLOAT16 3
+#define INT8 4
 #ifndef ELEMENT
 #define ELEMENT FLOAT32
 #endif
@@ -23,6 +25,9 @@ typedef int fc_index;
 typedef double fc_element, fc_sum;
 #elif ELEMENT == FLOAT32
 typedef float fc_element, fc_sum;
+#elif ELEMENT == INT8
+typedef fc_u8 fc_element;
+typedef int fc_sum;
 #else
 typedef fc_u16 fc_element;
 typedef float fc_sum;

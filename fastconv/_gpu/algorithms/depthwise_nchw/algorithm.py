@@ -15,6 +15,7 @@ from ...algorithm import GpuAlgorithm, Operation
 from ...depthwise import ITEMSIZE, MAX_STRIDE, SHARE, THREADS, splits_for
 from ...launch import MAX_THREADS, Launch, Workspace
 from ...layout import Layout, vector_elements
+from ...machine import with_units
 from ...phases import PhaseStruct, all_phases, phases_of, source_role
 from ...source import DIVIDER, divider, kernel_source
 from .tiling import MANY_TAPS, UNROLLED_TAPS, Tile, strided_rows, tile_for, wanted_results
@@ -37,6 +38,8 @@ MAX_GRADIENT_WEIGHTS = 64
 """That units of several columns hold in registers."""
 PRODUCT_SHARE = 0.38
 """Of the multiply-adds' peak."""
+UNIT_CYCLES, LOAD_CYCLES = 125, 10
+"""Of a scheduler: what a unit of every lane takes beside its products, and each of its loads."""
 
 
 class DepthwiseNchw(GpuAlgorithm):
@@ -76,7 +79,11 @@ class DepthwiseNchw(GpuAlgorithm):
             launches = problem.phases
             elements += math.prod(problem.input_shape) * min(problem.stride[2] - 1, 32 // size)
         moved, computed = elements * size / machine.bytes_per_second, problem.multiply_adds / rate
-        return launches * machine.call_seconds + max(moved / SHARE, computed / PRODUCT_SHARE)
+        issued = 0.0
+        if problem.direction == "forward" or launches > 1:
+            here = with_units(machine)
+            issued = launches * _cycles(problem, params) / (4 * here.multiprocessors) / here.hertz
+        return launches * machine.call_seconds + max(moved / SHARE, computed / PRODUCT_SHARE, issued)
 
     def launches(self, operation: Operation, params: Params) -> tuple[Launch, ...]:
         problem, layouts = operation.problem, operation.layouts
@@ -88,6 +95,23 @@ class DepthwiseNchw(GpuAlgorithm):
         return tuple(
             launch for phase in phases_of(problem, layouts) for launch in _forward(problem, params, layouts, phase)
         )
+
+
+def _cycles(problem: ConvProblem, params: Params) -> float:
+    """Of one scheduler, for all units of a correlation: where rows are no whole vectors there are many of them, each
+    with loads of its own."""
+    (phase, *_) = phases_of(problem, Operation.contiguous(problem).layouts)
+    (kd, kh, kw), (_, sh, sw), (_, dh, dw) = phase.taps, phase.step, phase.delta
+    depths, height, width = phase.pixels
+    whole = math.gcd(width, problem.input_size[2] if problem.direction == "forward" else width)
+    columns = math.gcd(whole, min(params["columns"], 16 // ITEMSIZE[problem.dtype]))
+    tile = tile_for(phase.pixels, phase.taps, phase.step, phase.delta, columns, params["results"])
+    lines = (tile.rows - 1) * sh + (kh - 1) * dh + 1 if tile.unrolled else tile.rows * kh
+    read = phase.first[2] % tile.columns + (tile.columns - 1) * sw + (kw - 1) * dw
+    loads = lines * (kw if tile.columns == 1 else read // tile.columns + 1)
+    of_channel = kd * (loads * LOAD_CYCLES + kh * kw * tile.rows * tile.columns)
+    units = problem.batch * problem.result_channels * depths * -(-height // tile.rows) * width // tile.columns
+    return units / WARP * (UNIT_CYCLES + int(phase.fields["channels"]) * of_channel)  # type: ignore[call-overload]
 
 
 def _most_units(problem: ConvProblem) -> int:

@@ -161,7 +161,7 @@ class Correlations:
         head: dict[str, int | str] = {
             "PACK": 0, "CORRELATE": 1, "ELEMENT": ELEMENTS[problem.dtype], "PRODUCTS": self.products,
             **self.tile.defines(), "STORED": "SINGLY", "MARKED": 0, "RUN": 4,
-            "FLOAT_RESULT": int(self.operation.is_of_sums),
+            "OF_SUMS": int(self.operation.is_of_sums),
             "WIDE": int(any(is_wide(sizes, lies.strides[1:], lies.dtype.itemsize) for sizes, lies in images)),
             "HEIGHT": box.height, "WIDTH": box.width, "PART": box.part, "CHANNEL_WORDS": box.channel_words,
             "CHUNKS": box.chunks, "CHANNELS": grid.channels, "LOAD": box.vector, "SHIFT": box.shift,

@@ -16,7 +16,7 @@ from ...algorithm import GpuAlgorithm, Operation, places_fit
 from ...cublas import Product
 from ...launch import Launch, Step
 from ...machine import with_units
-from .columns import elements
+from .columns import elements_of, rows_of_fold
 from .products import Builder
 
 MAX_PIXELS = 2**31 - 2**16
@@ -29,6 +29,12 @@ MAX_PRODUCTS = 64
 # Predicted for an H200; by element type, of the machine's float32 or float64 multiply-adds.
 RATES: Mapping[str, float] = {"float32": 0.78, "float64": 1.9, "float16": 11.0, "bfloat16": 11.0}
 TF32_RATE = 6.2
+TAP_CYCLES = 28
+"""Of a scheduler, for an element of every lane and a tap that is looked at."""
+TAP_LATENCY = 1000
+"""From a tap to the next one."""
+SCHEDULER_WARPS = 8
+"""That run at a time."""
 TF32_ROUNDOFF = 2.0**-10
 
 
@@ -79,10 +85,11 @@ class Gemm(GpuAlgorithm):
             if isinstance(step, Product):
                 seconds += max(step.work(here.multiprocessors) / rate, step.moved_bytes() / machine.bytes_per_second)
             else:
-                moved, read = elements(step), float(itemsize)
+                elements, read, computed = elements_of(step), float(itemsize), 0.0
                 if step.kernel == "gemm_fold" and problem.direction == "backward_input":
                     read = 4 * max(math.prod(problem.kernel_size) / math.prod(problem.stride), 1)
-                seconds += moved * (read + itemsize) / machine.bytes_per_second
+                    computed = _fold_cycles(problem, elements, here.multiprocessors) / here.hertz
+                seconds += max(elements * (read + itemsize) / machine.bytes_per_second, computed)
         return seconds
 
     def launches(self, operation: Operation, params: Params) -> tuple[Step, ...]:
@@ -102,6 +109,16 @@ class GemmTf32(Gemm):
         plain = definition_bound(problem)
         rounded = 2 * TF32_ROUNDOFF + TF32_ROUNDOFF**2
         return ErrorBound(None, plain.normwise + rounded, plain.relative + rounded)
+
+
+def _fold_cycles(problem: ConvProblem, elements: int, multiprocessors: int) -> float:
+    """What summing columns up takes beside bytes. Lanes side by side are of all stride phases of a row, so that taps
+    that do not reach their own element pass, too."""
+    channels, along_pixels = problem.in_channels // problem.groups, problem.layout == "channels_first"
+    at_once = rows_of_fold(channels) if along_pixels else 1
+    warps = elements / at_once / (32 * 4 * multiprocessors)
+    looked_at = math.prod(problem.kernel_size) / math.prod(problem.stride[:2])
+    return looked_at * max(max(warps / SCHEDULER_WARPS, 1) * TAP_LATENCY, warps * at_once * TAP_CYCLES)
 
 
 def _image_bytes(problem: ConvProblem) -> int:

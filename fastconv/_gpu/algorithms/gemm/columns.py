@@ -14,8 +14,8 @@ from ...launch import Launch, Workspace
 from ...source import divider, kernel_source
 
 THREADS = 256
-RUN = 8
-"""Elements of a thread, at most."""
+MAX_ROWS = 8
+"""Elements of a thread that are handled at a time, at most."""
 MAX_GRID_HEIGHT = 65535
 COLUMNS = np.dtype(
     [
@@ -120,10 +120,24 @@ def unfold(image: Image, columns: Columns, windows: Windows) -> Launch:
     c = _struct(image, columns, windows, windows.pixels, columns.taps, size)
     c["rows"] = columns.groups * columns.channels * columns.taps
     row = _tap_runs(c)
-    defines: dict[str, int | str] = {"KERNEL": "UNFOLD", "ROWS": -(-row // -(-row // RUN)) if row else RUN,
-                                     "TAP_RUNS": row}  # fmt: skip
+    of_thread = -(-row // -(-row // MAX_ROWS)) if row else MAX_ROWS
+    defines: dict[str, int | str] = {"KERNEL": "UNFOLD", "ROWS": of_thread, "TAP_RUNS": row}
     assert columns.pixel == 1 or columns.image == math.prod(windows.pixels) * columns.pixel or image.count == 1
     return _launch("gemm_unfold", image.dtype, defines, columns.pixel == 1, c, (image.role, columns.place))
+
+
+def rows_of_fold(channels: int) -> int:
+    """Channels of a group that a thread sums up, where pixels lie side by side."""
+    return min(1 << max(channels - 1, 0).bit_length(), MAX_ROWS)
+
+
+def elements_of(launch: Launch) -> int:
+    """That a launch of ``unfold`` or ``fold`` writes; whole planes of taps take as long as some more."""
+    c = launch.arguments[-1]
+    elements = int(c["rows"][0]) * int(c["columns"][0])
+    if launch.kernel == "gemm_unfold" and _tap_runs(c):
+        elements += elements // int(c["tap_plane"][0, 0]) * MAX_ROWS
+    return elements
 
 
 def fold(columns: Columns, image: Image, windows: Windows | None, finish: Finish) -> Launch:
@@ -140,7 +154,7 @@ def fold(columns: Columns, image: Image, windows: Windows | None, finish: Finish
     along = image.strides[1] != 1 or columns.groups * columns.channels == 1
     defines: dict[str, int | str] = {
         "KERNEL": "FOLD" if windows else "FINISH",
-        "ROWS": 8 if along or windows is None else 2,
+        "ROWS": rows_of_fold(columns.channels) if along else MAX_ROWS if windows is None else 2,
         "ACTIVATION": 0 if activation is None else 1 + ACTIVATIONS.index(activation),
     }
     roles = (columns.place, image.role, bias, add)
@@ -150,14 +164,7 @@ def fold(columns: Columns, image: Image, windows: Windows | None, finish: Finish
 def _tap_runs(c: np.ndarray) -> int:
     """Taps of a row, where channels are so few that a thread unfolds all of a plane's taps; else 0."""
     is_along, row = c["column_stride"][0, 4] == 1, int(c["tap_row"][0, 0])
-    return row if is_along and row > 1 and c["channels"][0, 0] < RUN else 0
-
-
-def elements(launch: Launch) -> int:
-    """What takes a launch of these as long as it takes: elements that threads may move, or the work beside these."""
-    c = launch.arguments[-1]
-    of_thread = RUN + int(c["tap_plane"][0, 0]) if launch.kernel == "gemm_unfold" and _tap_runs(c) else RUN
-    return math.prod(launch.grid[:2]) * THREADS * of_thread
+    return row if is_along and row > 1 and c["channels"][0, 0] < MAX_ROWS else 0
 
 
 def _struct(

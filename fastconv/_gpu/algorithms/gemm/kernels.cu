@@ -186,24 +186,29 @@ static __device__ __forceinline__ void fc_add_columns(fc_sum (&sum)[N], const fc
         for (int i = 0; i < N; i++)
             if (i < count) sum[i] = fc_plus(sum[i], from[i * c.column_stride[2]]);
 #else
-    int t[3], tap = 0;
-    for (t[0] = 0; t[0] < c.taps[0]; t[0]++)
-        for (t[1] = 0; t[1] < c.taps[1]; t[1]++)
-            for (t[2] = 0; t[2] < c.taps[2]; t[2]++, tap++) {
-                int pixel = 0;
-                bool inside = true;
-#pragma unroll
-                for (int axis = 0; axis < 3; axis++) {
-                    const int there = place.at[axis] + c.before[axis] - t[axis] * c.delta[axis];
-                    const int p = there < 0 ? 0 : fc_quotient(there, c.steps[axis]);
-                    inside &= there == p * c.step[axis] && p < c.pixels[axis];
-                    pixel = pixel * c.pixels[axis] + p;
-                }
+    auto pixel_of = [&](int axis, int tap) { // that reads the element through the tap, or -1
+        const int there = place.at[axis] + c.before[axis] - tap * c.delta[axis];
+        const int p = there < 0 ? 0 : fc_quotient(there, c.steps[axis]);
+        return there == p * c.step[axis] && p < c.pixels[axis] ? p : -1;
+    };
+    for (int i = 0; i < c.taps[0]; i++) {
+        const int d = pixel_of(0, i);
+        if (d < 0) continue;
+        for (int j = 0; j < c.taps[1]; j++) {
+            const int h = pixel_of(1, j);
+            if (h < 0) continue;
+            for (int k = 0; k < c.taps[2]; k++) {
+                const int w = pixel_of(2, k), tap = (i * c.taps[1] + j) * c.taps[2] + k;
+                const int pixel = (d * c.pixels[1] + h) * c.pixels[2] + w;
                 const fc_sum *column = from + tap * c.column_stride[3] + pixel * c.column_stride[4];
+                fc_sum x[N];
 #pragma unroll
-                for (int i = 0; i < N; i++)
-                    if (inside && i < count) sum[i] = fc_plus(sum[i], column[i * c.column_stride[2]]);
+                for (int e = 0; e < N; e++) x[e] = w >= 0 && e < count ? column[e * c.column_stride[2]] : fc_sum(0);
+#pragma unroll
+                for (int e = 0; e < N; e++) sum[e] = fc_plus(sum[e], x[e]);
             }
+        }
+    }
 #endif
 }
 

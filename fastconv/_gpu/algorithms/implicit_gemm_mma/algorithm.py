@@ -1,4 +1,4 @@
-"""implicit_gemm on tensor cores by mma.sync: 16-bit floats, and float32 as tf32 or as sums of two of them."""
+"""implicit_gemm on tensor cores by mma.sync: bytes, 16-bit floats, and float32 as tf32 or as sums of two of them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ...gemm import MAX_GRID_HEIGHT
 from ...launch import Launch, run
 from ...layout import Layout, alignment_of
 from ...parts import UNLIMITED, Limits
+from .builder import ITEM_BYTES
 from .correlations import Correlations
 from .cost import is_pointwise, may_split, seconds, whole_waves
 from .gradient import Gradient
@@ -54,8 +55,10 @@ class TensorCoreGemm(GpuAlgorithm):
 
     def supports(self, problem: ConvProblem) -> bool:
         channels, filters = (size // problem.groups for size in (problem.in_channels, problem.out_channels))
+        is_computed = self.arithmetic != "int8" or (problem.direction == "forward" and not problem.epilogue)
         return (
-            problem.phases <= MAX_PHASES
+            is_computed
+            and problem.phases <= MAX_PHASES
             and problem.groups <= MAX_GRID_HEIGHT
             and max(channels, filters) < MAX_GRID_HEIGHT * 8
             and math.prod(problem.weight_shape) < UNLIMITED.elements // 4
@@ -64,6 +67,8 @@ class TensorCoreGemm(GpuAlgorithm):
 
     def computes(self, operation: Operation) -> bool:
         """Also input gradients of float32 of 16-bit operands, which are summed up further."""
+        if self.arithmetic == "int8":
+            return operation.is_of_bytes
         return operation.is_uniform or (operation.is_of_sums and operation.problem.direction == "backward_input")
 
     def _tiles(self, problem: ConvProblem) -> tuple[Tile, ...]:
@@ -89,7 +94,9 @@ class TensorCoreGemm(GpuAlgorithm):
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         tile = next(tile for tile in self._tiles(problem) if tile.name == params["tile"])
         shapes = (problem.input_shape, problem.weight_shape, problem.output_shape)
-        moved = sum(map(math.prod, shapes)) * (4 if problem.dtype == "float32" else 2)
+        moved = sum(map(math.prod, shapes)) * ITEM_BYTES[self.arithmetic]
+        if self.arithmetic == "int8":
+            moved += 3 * math.prod(problem.output_shape)
         computed = seconds(problem, tile, params["splits"], self.arithmetic, machine)
         is_packed = problem.direction != "backward_weight" and not is_pointwise(problem, tile)
         extra = is_packed + (self.arithmetic == "3xtf32")
@@ -97,6 +104,8 @@ class TensorCoreGemm(GpuAlgorithm):
 
     def error_bound(self, problem: ConvProblem) -> ErrorBound:
         """The errors of products, and of sums: by tensor cores, of all steps; or of one and then in float32."""
+        if self.arithmetic == "int8":
+            return super().error_bound(problem)
         tile = tiles_for(self.arithmetic, problem.direction)[0]
         depth = problem.reduction + 4
         gamma = SUM_ROUNDOFF * depth / max(1 - SUM_ROUNDOFF * depth, 0.5)
@@ -112,8 +121,8 @@ class TensorCoreGemm(GpuAlgorithm):
 
     def pack(self, problem: ConvProblem, params: Params, weight: Any, threads: int) -> Any:
         """An array of bytes on the device, for all problems of the direction with such weights and the same tile."""
-        if problem.direction == "backward_weight":
-            return None
+        if problem.direction == "backward_weight" or self.arithmetic == "int8":
+            return None  # in front of packed bytes lies the input's zero point
         lies = Layout.of(weight.dtype, weight.strides, range(5), alignment_of(weight))
         build = Correlations(Operation(problem, {"weight": lies}), params, self.arithmetic)
         packed = memory.empty((build.packed_bytes,), np.dtype(np.uint8))

@@ -16,8 +16,11 @@ from ...phases import source_role
 from ...source import SHARED, source_of
 from .tiles import UNIT_BYTES, Tile, tile_of
 
-PRODUCTS = {"bf16": 1, "tf32": 1, "3xtf32": 3}
+PRODUCTS = {"bf16": 1, "tf32": 1, "3xtf32": 3, "int8": 1}
 """Products of tensor cores for one of the definition, by the arithmetic."""
+
+ITEM_BYTES = {"bf16": 2, "tf32": 4, "3xtf32": 4, "int8": 1}
+"""Of operands."""
 
 
 class Builder:
@@ -28,7 +31,7 @@ class Builder:
         self.operation, self.params, self.limits = operation, params, limits
         self.tile, self.common = self.tile_of(arithmetic), Correlation.of(problem)
         self.products = PRODUCTS[arithmetic]
-        self.itemsize = 4 if problem.dtype == "float32" else 2
+        self.itemsize = ITEM_BYTES[arithmetic]
         self.chunk = UNIT_BYTES // self.itemsize
         source = source_role(problem)
         self.roles = source, "input" if source == "output" else "output"
@@ -71,8 +74,12 @@ _DEFINES: dict[str, int | str] = {
     "WIDE": 0,
     "SPLIT": 0,
     "MARKED": 0,
-    "FLOAT_RESULT": 0,
+    "OF_SUMS": 0,
     "STORED": "SINGLY",
+    "SOURCE_ZERO": 0,
+    "FILTER_ZEROS": 0,
+    "SOURCE_SIGNED": 1,
+    "WEIGHT_SIGNED": 1,
     **NOT_FINISHED,
 }
 

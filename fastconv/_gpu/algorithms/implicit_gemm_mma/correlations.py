@@ -67,18 +67,22 @@ class Correlations(Builder):
         self.matrix = self.channels * self.filters * (2 if self.products == 3 else 1)
         """Elements of a tap's packed weights."""
         self.max_taps = max_taps(arithmetic)
+        self.is_of_sums = arithmetic == "int8" or operation.is_of_sums
+        """Whether the result is of the type of sums."""
         units = self.channels // (2 * self.chunk) * self.filters // 16 * 32
         taps = math.prod(self.problem.kernel_size)
         self.pack_grid = -(-units // PACK_THREADS), self.problem.groups, min(taps, MAX_PACKED_AT_ONCE)
         is_marked = self.problem.direction == "backward_input" and self.products == 1
         self.pack_marks = math.prod(self.pack_grid) if is_marked else 0
         """Bytes in front of packed weights that say which blocks have met some that are not finite."""
+        self.front_bytes = ALIGNED_BYTES if arithmetic == "int8" else padded(self.pack_marks, ALIGNED_BYTES)
+        """These, or the zero point of bytes."""
 
     @functools.cached_property
     def packed_bytes(self) -> int:
         """Of the packed weights, and of the marks in front of them."""
         size = self.problem.groups * math.prod(self.problem.kernel_size) * self.matrix * self.itemsize
-        return padded(self.pack_marks, ALIGNED_BYTES) + padded(size, ALIGNED_BYTES)
+        return self.front_bytes + padded(size, ALIGNED_BYTES)
 
     def launches(self) -> tuple[Launch, ...]:
         """All of them, the packing of weights first."""
@@ -106,7 +110,7 @@ class Correlations(Builder):
         group = math.prod(self.problem.kernel_size) * self.matrix
         for phase in phases_of(self.problem, {**self.layouts, "weight": weight}):
             c = phase.packed(weight_group_stride=group).reshape(())
-            c["weight_at"] += padded(self.pack_marks, ALIGNED_BYTES) // self.itemsize
+            c["weight_at"] += self.front_bytes // self.itemsize
             yield c
 
     def _products(self, phase: np.ndarray) -> Iterator[Product]:
@@ -136,9 +140,26 @@ class Correlations(Builder):
         )
         return Launch(
             "pack_weights", self.text("kernels.cu", KERNEL="PACK", MARKED=int(self.pack_marks > 0)),
-            self.pack_grid, (PACK_THREADS, 1, 1), ("weight", to, by_value(struct), by_value(gemm)),
+            self.pack_grid, (PACK_THREADS, 1, 1),
+            ("weight", to, by_value(struct), by_value(gemm), *self._zero_points()),
             workspace_bytes=0 if to == "packed" else self.packed_bytes,
         )  # fmt: skip
+
+    def _zero_points(self) -> tuple[Any, ...]:
+        """Arguments of the kernels for bytes."""
+        if self.problem.dtype != "int8":
+            return ()
+        return np.int32(self.operation.input_zero), self.operation.filter_zeros
+
+    def _of_bytes(self) -> dict[str, int | str]:
+        """#defines of the kernels for bytes."""
+        if self.problem.dtype != "int8":
+            return {}
+        signed = {f"{name}_SIGNED": int(self.layouts[role].dtype == np.int8)
+                  for name, role in (("SOURCE", self.roles[0]), ("WEIGHT", "weight"))}  # fmt: skip
+        operation = self.operation
+        return {**signed, "SOURCE_ZERO": int(operation.input_zero != 0),
+                "FILTER_ZEROS": int(operation.filter_zeros is not None)}  # fmt: skip
 
     def _gemm(self, product: Product) -> np.ndarray:
         c, taps = product.c, product.c["taps"].tolist()
@@ -171,11 +192,11 @@ class Correlations(Builder):
         wide = int(self.limits.wide or extent(c, is_gradient=False) > self.limits.elements)
         defines: dict[str, int | str] = {
             "KERNEL": "CORRELATE", "WIDE": wide, "CHECKED": product.checked & (1 if product.box else 7),
-            "SPLIT": int(is_split), "FLOAT_RESULT": int(is_split or self.operation.is_of_sums),
+            "SPLIT": int(is_split), "OF_SUMS": int(is_split or self.is_of_sums),
             "MARKED": int(mark is not None), "STORED": self._stored(product, patch.lane_columns),
             "WHOLE_BLOCKS": int(self.common.channels % self.tile.bk == 0), **patch.defines(),
             "SEVERAL": int(product.depth > self.channels // self.tile.bk),
-            **(NOT_FINISHED if is_split else finishing(epilogue)),
+            **(NOT_FINISHED if is_split else finishing(epilogue)), **self._of_bytes(),
         }  # fmt: skip
         bias, add = ("bias" if epilogue.bias else None), ("add" if epilogue.add else None)
         ends: tuple[Any, ...] = (partials, None, None) if is_split else (result, bias, add)
@@ -184,12 +205,13 @@ class Correlations(Builder):
         yield Launch(
             "correlate", self.text("kernels.cu", **defines),
             (math.prod(product.tiles), self.problem.groups, product.splits), (self.tile.threads, 1, 1),
-            (source, packed, *ends, mark, *structs, by_value(box_struct(c, product.box))), shared, workspace_bytes,
+            (source, packed, *ends, mark, *structs, by_value(box_struct(c, product.box)),
+             *self._zero_points()), shared, workspace_bytes,
         )  # fmt: skip
         if is_split:
             arguments = (partials, result, bias, add, *structs)
             yield add_partials(self.problem, self._gemm(product), arguments, workspace_bytes,
-                               sums=self.operation.is_of_sums)  # fmt: skip
+                               sums=self.is_of_sums)  # fmt: skip
 
     def _shared_bytes(self, patch: Patch, wide: int, has_add: bool) -> int:
         tile, pieces = self.tile, 2 if self.products == 3 else 1

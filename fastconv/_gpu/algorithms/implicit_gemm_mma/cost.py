@@ -13,15 +13,17 @@ from ...algorithm import Operation
 from ...gemm import depth, matrix
 from ...machine import LARGE, GpuMachine, with_units
 from ...phases import phases_of
+from .builder import ITEM_BYTES
 from .patches import MAX_POSITIONS, Patch, box_of, max_taps
 from .ring import MIN_VECTOR, RingTile, correlation_of
 from .tiles import Tile
 
-PRODUCTS = {"bf16": 1, "tf32": 2, "3xtf32": 6}
+PRODUCTS = {"int8": 0.5, "bf16": 1, "tf32": 2, "3xtf32": 6}
 """Of a multiply-add, in those of 16-bit floats."""
 LAUNCH_CYCLES = 4500
 OUTSIDE_CYCLES = 3500
-"""What a block does before its first step and after its last one."""
+OUTSIDE_AREA = 128 * 112
+"""What a block of so many results does before its first step and after its last one."""
 LOAD_CYCLES = 15
 """What a load of every thread adds to a step."""
 COPY_CYCLES = 20
@@ -91,7 +93,7 @@ def _sum_of_splits(problem: ConvProblem, splits: int, machine: GpuMachine) -> fl
 
 def _correlations(problem: ConvProblem, tile: Tile, splits: int, arithmetic: str, machine: GpuMachine) -> float:
     operation, total = Operation.contiguous(problem), 0.0
-    itemsize = 4 if problem.dtype == "float32" else 2
+    itemsize = ITEM_BYTES[arithmetic]
     along = "CHANNELS" if problem.layout == "channels_last" else "PIXELS"
     phases = list(phases_of(problem, operation.layouts))
     for phase in phases[:: max(len(phases) // 4, 1)]:
@@ -106,7 +108,7 @@ def _correlations(problem: ConvProblem, tile: Tile, splits: int, arithmetic: str
         fetched = patch.units / box.taps / box.turns if box else patch.units
         of_tap = tile.shared if patch.taps > 1 else tile.cycles
         of_step = of_tap + SPREAD_LOADS * _unit_cycles(problem, 16 // itemsize) * fetched
-        of_block = steps * of_step + OUTSIDE_CYCLES
+        of_block = steps * of_step + OUTSIDE_CYCLES * tile.bm * tile.bn / OUTSIDE_AREA
         if tile.pointwise and is_pointwise(problem, tile):
             of_block = steps * tile.pointwise[0] + tile.pointwise[1]
         total += _rounds(tile, blocks, of_block, machine) + LAUNCH_CYCLES

@@ -105,7 +105,7 @@ class Gradient(Builder):
     def _source(self, c: np.ndarray, checked: int, is_split: bool, is_marked: bool) -> str:
         return self.text(
             "gradient.cu", WIDE=int(self._is_wide(c)), CHECKED=checked, SPLIT=int(is_split),
-            MARKED=int(is_marked), FLOAT_RESULT=int(is_split),
+            MARKED=int(is_marked), OF_SUMS=int(is_split),
             A_ALONG=self.by_channels(c, "result", "output", int(c["filters"])),
             B_ALONG=self.by_channels(c, "source", "input", int(c["channels"])),
             WHOLE_A=int(c["filters"] % self.chunk == 0), WHOLE_B=int(c["channels"] % self.chunk == 0),

@@ -24,6 +24,12 @@
 // no such sum, and MARKED says whether the results of a block have to be computed again. Subnormal parts and results of
 // float32 may be zeros.
 //
+// Bytes (INT8) are multiplied as they are, each operand with or without a sign, and summed modulo 2^32; results are
+// int32. With zero points x and w, of which `w` has one for each filter,
+//     sum (a - x) (b - w) = sum a b - x sum b - w (sum a - count x),
+// where the sums go over all taps, padding too, of which the elements are x. Each lane adds up the bytes of its
+// fragments. In front of packed weights lie 256 bytes of x, which padding is copied from.
+//
 // Preconditions. Unless WIDE, all offsets of elements from the first one of a launch's arrays fit in 32 bits.
 struct fc_box {
     fc_divider columns;      // of tiles, eight pixels each, side by side in a box
@@ -38,6 +44,13 @@ struct fc_box {
     int planes, rows;        // all of them; of a plane
     int turns;               // steps of a patch, 1 without boxes
 };
+#if ELEMENT == INT8
+#define ZERO_POINTS , int source_zero, const short *__restrict__ filter_zeros
+#define FRONT_BYTES 256 // in front of packed weights
+#else
+#define ZERO_POINTS
+#define FRONT_BYTES 0
+#endif
 #define PACK 0
 #define CORRELATE 1
 #define PIXELS 0
@@ -62,7 +75,12 @@ struct fc_box {
 // of them: whether one of its weights is not finite.
 extern "C" __global__ void __launch_bounds__(128)
     pack_weights(const fc_element *__restrict__ weight, fc_element *packed, const __grid_constant__ fc_correlation c,
-                 const __grid_constant__ fc_gemm gemm) {
+                 const __grid_constant__ fc_gemm gemm ZERO_POINTS) {
+#if ELEMENT == INT8
+    if (blockIdx.x + blockIdx.y + blockIdx.z == 0)
+        for (int i = threadIdx.x; i < FRONT_BYTES; i += 128) packed[i] = source_zero;
+    packed += FRONT_BYTES;
+#endif
     const int unit = blockIdx.x * 128 + threadIdx.x, lane = unit % 32, tiles = gemm.padded_filters / 16;
     const int tile = unit / 32 % tiles, k0 = unit / 32 / tiles * DEPTH, group = blockIdx.y;
     const bool stored = k0 < gemm.padded_channels;
@@ -115,7 +133,9 @@ extern "C" __global__ void __launch_bounds__(128)
 #define HELD (SPREAD ? UNITS : UNITS / CHUNKS)                        // positions of a thread
 #define STRIP (TAPS > 1 ? NT : 1)                                     // tiles of a warp that are below each other
 #define FRAGMENTS (NT + TAPS - 1)                                     // of the patch, eight pixels each
-#define AT_ONCE (UNITS < 8 ? UNITS : 8)                               // units that a thread fetches of the first patch
+#define PADDING (SOURCE_ZERO ? packed : source)                       // where units are copied from
+#define FEW_UNITS (CHUNK > 8 ? 4 : 8)
+#define AT_ONCE (UNITS < FEW_UNITS ? UNITS : FEW_UNITS) // units that a thread fetches of the first patch
 
 #if BOX
 // The first column of the block's box: a plane and the column in it.
@@ -154,6 +174,14 @@ static __device__ __forceinline__ fc_pixel fc_tile_pixel(int column, int tile, c
     return at;
 }
 
+#if SOURCE_ZERO || FILTER_ZEROS
+// The sum over the four lanes that share a row of A or a column of B.
+static __device__ __forceinline__ int fc_four_lanes(int z) {
+    z = fc_plus(z, __shfl_xor_sync(~0u, z, 1));
+    return fc_plus(z, __shfl_xor_sync(~0u, z, 2));
+}
+#endif
+
 // A position's place in its plane: eight pixels of a fragment, two neighbours out of every four, in different banks.
 static __device__ __forceinline__ int fc_slot(int position) {
     return LANE_COLUMNS == 4 ? position ^ (position >> 2 & 2) : position;
@@ -163,7 +191,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     correlate(const fc_element *__restrict__ source, const fc_element *__restrict__ packed, void *result,
               const fc_element *__restrict__ bias, const fc_element *add, unsigned char *marks,
               const __grid_constant__ fc_correlation c, const __grid_constant__ fc_gemm gemm,
-              const __grid_constant__ fc_box box) {
+              const __grid_constant__ fc_box box ZERO_POINTS) {
     FC_DYNAMIC_SHARED(shared);
     unsigned char *patches = shared + STAGES * STAGE_BYTES;
     offset_t *result_at = (offset_t *)(patches + PATCHES * PATCH_BYTES), *add_at = result_at + BN;
@@ -306,12 +334,18 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
             const int position = position_of(unit), left = min(max(c.channels - channel, 0), CHUNK);
             fc_copy_async_if(fetches && unit < UNITS && position < POSITIONS,
                              patches + patch * PATCH_BYTES + (chunk * PLANE + fc_slot(position)) * 16,
-                             inside && left ? b_from + (at + channel) : source, inside ? left * SIZE : 0);
+                             inside && left ? b_from + (at + channel) : PADDING,
+                             inside || SOURCE_ZERO ? left * SIZE : 0);
 #else
             const char *from = (const char *)(b_from + (at + channel * channel_stride));
 #pragma unroll
-            for (int e = 0; e < CHUNK; e++, from += channel_bytes)
-                held[j][e] = fc_load_bits<SIZE>(from, inside && (WHOLE_BLOCKS || channel + e < c.channels));
+            for (int e = 0; e < CHUNK; e++, from += channel_bytes) {
+                const bool there = WHOLE_BLOCKS || channel + e < c.channels;
+                held[j][e] = fc_load_bits<SIZE>(from, inside && there);
+#if SOURCE_ZERO
+                if (there && !inside) held[j][e] = source_zero & 0xff;
+#endif
+            }
 #endif
         }
     };
@@ -353,7 +387,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
 #endif
     }
     const int b_lane = (lane / 8 & 1) * PLANE * 16, a_lane = warp / WARPS_N * MT * TILE_BYTES + lane * 16;
-    float sum[MT][NT][4] = {};
+    fc_sum sum[MT][NT][4] = {};
     auto load_weights = [&](fc_u32(&x)[PIECES][MT][4], int row, int stage) {
 #pragma unroll
         for (int i = 0; i < MT * PIECES; i++) {
@@ -373,6 +407,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
         }
         if (FRAGMENTS % 2) fc_ldmatrix2(x[FRAGMENTS - 1], from + fc_slot(pixels_at[FRAGMENTS / 2] + shift) * 16);
     };
+
+#if SOURCE_ZERO
+    int weight_sum[MT][2] = {}; // of a row, what the lane has of it
+#endif
+#if FILTER_ZEROS
+    int pixel_sum[NT] = {}; // of column lane / 4, likewise
+#endif
 
     // -- the steps
     if (steps > 0) {
@@ -409,14 +450,25 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
 #pragma unroll
                 for (int t = 0; t < TAPS; t++) {
 #if PRODUCTS == 3
-                    float part[MT][NT][4] = {};
+                    fc_sum part[MT][NT][4] = {};
 #else
-                    float (&part)[MT][NT][4] = sum;
+                    fc_sum(&part)[MT][NT][4] = sum;
 #endif
                     load_weights(x, t * STEPS + k, stage);
+#if SOURCE_ZERO
+#pragma unroll
+                    for (int e = 0; e < 4 * MT; e++) // of row g, of row g + 8
+                        weight_sum[e / 4][e % 2] =
+                            fc_add_bytes<WEIGHT_SIGNED>(x[0][e / 4][e % 4], weight_sum[e / 4][e % 2]);
+#endif
 #pragma unroll
                     for (int j = 0; j < NT; j++) {
                         fc_multiply(part, j, x, y[j + t]);
+#if FILTER_ZEROS
+#pragma unroll
+                        for (int e = 0; e < 2; e++)
+                            pixel_sum[j] = fc_add_bytes<SOURCE_SIGNED>(y[j + t][e], pixel_sum[j]);
+#endif
                         if (k == 0 && t == 0 && j == 0) fetch_units(held, turn * PARTS, to, fetches);
                         if (k == 0 && t == 0 && j == NT - 1) fetch_weights(stage == 0 ? STAGES - 1 : stage - 1);
                     }
@@ -440,7 +492,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     const int row = first_m + warp / WARPS_N * (16 * MT) + lane / 4 * (2 * MT);
     const int column = warp % WARPS_N * (8 * NT) + lane % 4 * LANE_COLUMNS;
     fc_place place = {(fc_result *)result, (offset_t)c.result_stride[1], bias, add, (offset_t)c.add_stride[1],
-                      (float)c.slope};
+                      (fc_sum)c.slope};
     if (SPLIT) { // (split, group, row, column)
         place.to += ((long long)(blockIdx.z * c.groups + blockIdx.y) * gemm.rows + row) * gemm.columns;
         place.stride = gemm.columns;
@@ -448,6 +500,39 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
         place.to += c.result_at + ((long long)blockIdx.y * c.filters + row) * c.result_stride[1];
     if (HAS_BIAS) place.bias += blockIdx.y * c.filters + row;
     if (HAS_ADD) place.add += c.add_at + ((long long)blockIdx.y * c.filters + row) * c.add_stride[1];
+#if SOURCE_ZERO
+#pragma unroll
+    for (int f = 0; f < 2 * MT; f++) {
+        const int of_row = fc_four_lanes(weight_sum[f / 2][f % 2]);
+#pragma unroll
+        for (int j = 0; j < NT; j++)
+#pragma unroll
+            for (int e = 0; e < 2; e++) {
+                fc_sum &z = sum[f / 2][j][f % 2 * 2 + e];
+                z = fc_fma(-source_zero, of_row, z);
+            }
+    }
+#endif
+#if FILTER_ZEROS
+    const int all = SPLIT && blockIdx.z ? 0 : c.channels * c.taps[0] * c.taps[1] * c.taps[2] * source_zero;
+    int zeros[2 * MT];
+#pragma unroll
+    for (int f = 0; f < 2 * MT; f++)
+        zeros[f] = row + f < gemm.rows ? filter_zeros[blockIdx.y * c.filters + row + f] : 0;
+#pragma unroll
+    for (int j = 0; j < NT; j++) {
+        const int of_column = fc_plus(fc_four_lanes(pixel_sum[j]), -all);
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            const int there = __shfl_sync(~0u, of_column, lane % 4 * 8 + e * 4);
+#pragma unroll
+            for (int f = 0; f < 2 * MT; f++) {
+                fc_sum &z = sum[f / 2][j][f % 2 * 2 + e];
+                z = fc_fma(-zeros[f], there, z);
+            }
+        }
+    }
+#endif
     fc_store_tile(sum, place, gemm.rows - row, result_at + column, add_at + column);
 }
 #endif

@@ -81,7 +81,7 @@ class PointwiseCorrelations(Correlations):
         wide, stored = self._is_wide(c), self._stored(product, LANE_COLUMNS)
         source = _text(
             self, wide, GRADIENT=0, A_DEEP=int(is_deep), B_DEEP=0, A_VECTOR=a, B_VECTOR=b, SPLIT=int(is_split),
-            FLOAT_RESULT=int(is_split or self.operation.is_of_sums), STORED="SINGLY" if stored == "ROWS" else stored,
+            OF_SUMS=int(is_split or self.operation.is_of_sums), STORED="SINGLY" if stored == "ROWS" else stored,
             **(NOT_FINISHED if is_split else finishing(epilogue)),
         )  # fmt: skip
         bias, add = ("bias" if epilogue.bias else None), ("add" if epilogue.add else None)
@@ -120,7 +120,7 @@ class PointwiseGradient(Gradient):
             return super()._source(c, checked, is_split, is_marked)
         stored = "COLUMNS" if is_split or _weight_vector(self, c, 1) > 1 else "SINGLY"
         return _text(self, int(self._is_wide(c)), GRADIENT=1, A_DEEP=1, B_DEEP=1, A_VECTOR=a, B_VECTOR=b,
-                     SPLIT=int(is_split), FLOAT_RESULT=int(is_split), STORED=stored)  # fmt: skip
+                     SPLIT=int(is_split), OF_SUMS=int(is_split), STORED=stored)  # fmt: skip
 
     def _shared_bytes(self, c: np.ndarray) -> int:
         if min(self._vectors(c)) == 1:

@@ -229,7 +229,7 @@ class RingGradient(Gradient):
         divided = high, wide, ring.source_lines, ring.loads, ring.rows
         groups = 0 if self._is_wide(c) else ring.groups(tile, c)  # 64-bit offsets take the registers of what is held
         return self.text(
-            "ring.cu", WIDE=int(self._is_wide(c)), SPLIT=int(is_split), FLOAT_RESULT=int(is_split),
+            "ring.cu", WIDE=int(self._is_wide(c)), SPLIT=int(is_split), OF_SUMS=int(is_split),
             TAP_ROWS=ring.tap_rows, TAP_COLUMNS=taps[2], TAP_DISTANCE=int(c["delta"][2]),
             SOURCE_VECTOR=ring.vector, RESULT_VECTOR=vector, FLAT=int(run == depth * high * wide),
             GROUPS=groups, SIDE_BY_SIDE=int(c["step"][2] == 1), ALL_DIVIDE=int(min(divided) > 1),

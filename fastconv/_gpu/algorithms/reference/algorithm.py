@@ -84,7 +84,7 @@ def _source(operation: Operation) -> str:
     defines: dict[str, int | str] = {name: C_TYPES[layouts[role].dtype.name] for name, role in types.items()}
     if problem.epilogue.activation is not None:
         defines["ACTIVATION"] = 1 + ACTIVATIONS.index(problem.epilogue.activation)
-    if operation.filter_zeros is not None:
+    if operation.input_zero or operation.filter_zeros is not None:
         defines["HAS_ZERO_POINTS"] = 1
     return kernel_source("reference", defines, "elements.cuh")
 

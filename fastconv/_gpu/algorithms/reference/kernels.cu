@@ -44,7 +44,7 @@ static __device__ __forceinline__ SUM weight_at(const WEIGHT *weight, const shor
     const long long at[5] = {k, channel, tap[0], tap[1], tap[2]};
     SUM w = fc_widen(weight[fc_dot(at, c.weight_stride)]);
 #ifdef HAS_ZERO_POINTS
-    w -= weight_zero[k];
+    if (weight_zero) w -= weight_zero[k];
 #endif
     return c.conjugated == CONJUGATES_WEIGHT ? fc_conjugate(w) : w;
 }
