@@ -22,6 +22,8 @@ class GpuMachine(Machine):
     tensor_products: int = 1290
     """Of 16-bit floats in a cycle, with sums of float32, by mma.sync; half as many of TF32."""
 
+    __hash__ = Machine.__hash__
+
     @property
     def hertz(self) -> float:
         """Cycles in a second."""

@@ -130,17 +130,18 @@ ALWAYS_INLINE NAMED(vector) NAMED(sigmoid)(NAMED(vector) x) {
     return 1 / NAMED(logistic_divisor)(NAMED(at_least)(low, NAMED(at_most)(high, x))) * SCALED_ONE;
 }
 
-/* x / (1 + exp(-x)) */
+/* x / (1 + exp(-x)); of minus infinity NaN, as that product is: the difference is 0 of all other numbers. */
 ALWAYS_INLINE NAMED(vector) NAMED(silu)(NAMED(vector) x) {
     const NAMED(vector) low = NAMED(splat)(LOGISTIC_IS_0), high = NAMED(splat)(LOGISTIC_IS_1);
     const NAMED(vector) inner = NAMED(at_least)(low, NAMED(at_most)(high, x));
-    return NAMED(where_less)(high, x, x, inner / NAMED(logistic_divisor)(inner) * SCALED_ONE);
+    return NAMED(where_less)(high, x, x, inner / NAMED(logistic_divisor)(inner) * SCALED_ONE - (x - x));
 }
 
 /* x times the normal distribution at x, which is max(x, 0) - t times the distribution at -t, t = |x|.
  *
  * Below 1: x / 2 + x^2 / sqrt(2 pi) + x^4 q(x^2), of which x / 2 + 13/32 high^2 is exact but for one rounding. From 1
- * on it is exp(-t^2 / 2) times a function of s = (t - 3) / (t + 3), computed as the sum of two numbers. */
+ * on it is exp(-t^2 / 2) times a function of s = (t - 3) / (t + 3), computed as the sum of two numbers. Of minus
+ * infinity it is NaN, as silu is. */
 ALWAYS_INLINE NAMED(vector) NAMED(gelu)(NAMED(vector) x) {
     const NAMED(vector) size = NAMED(magnitude)(x), t = NAMED(at_most)(NAMED(splat)(NORMAL_IS_1), size);
     const NAMED(vector) high = (NAMED(vector))((NAMED(lane_index))t & -((LANE)1 << SPLIT_BITS));
@@ -159,7 +160,8 @@ ALWAYS_INLINE NAMED(vector) NAMED(gelu)(NAMED(vector) x) {
     const NAMED(vector) small = NAMED(polynomial)(NAMED(tail_terms) + 1, TERMS(NAMED(tail_terms)) - 1, s);
     const NAMED(vector) sum = most + small, lost = small - (sum - most);
     const NAMED(vector) tail = (sum + (sum * part + (lost * part + lost))) * power * SCALED_ONE;
-    const NAMED(vector) far = NAMED(at_least)((NAMED(vector)){0}, x) - tail;
+    const NAMED(vector) zero = {0}, negative = NAMED(at_most)(zero, x);
+    const NAMED(vector) far = NAMED(at_least)(zero, x) - tail - (negative - negative);
     return NAMED(signed_as)(x, NAMED(where_less)(size, NAMED(splat)(1), middle, far));
 }
 
