@@ -47,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     together = Results({})
     for name in arguments.names:
         results = Results.read(path_of(name))
+        if not all("contestants" in row for row in results.rows):
+            raise ValueError(f"{name} compares nobody; its rows are those of {results.commands[0]}")
         print(results.heading())
         for row in results.rows:
             together.add(row)

@@ -319,3 +319,8 @@ def test_epilogues_are_computed_and_checked() -> None:
     case = Case.of(one.problem, 1)
     assert (OWN[0].prepare(case).run() == 0).any()
     assert main(["peers", TINY, "--epilogue", "+bias", "--passes", "input"]) != 0
+
+
+def test_results_that_compare_nobody_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "regret_avx2_one_thread"]) != 0
+    assert "its rows are those of python -m bench regret" in capsys.readouterr().err
