@@ -55,10 +55,12 @@ class Operation:
 
     @property
     def is_of_sums(self) -> bool:
-        """The same, but that the result of 16-bit operands is one of float32."""
+        """The same, but that the result of 16-bit operands is one of float32; where weights are packed there is none."""
         result = RESULT[self.problem.direction]
+        if result not in self.layouts or not self.problem.dtype.endswith("16"):
+            return False
         others = {layout.dtype for role, layout in self.layouts.items() if role != result}
-        is_wide = self.layouts[result].dtype == np.float32 and self.problem.dtype.endswith("16")
+        is_wide = self.layouts[result].dtype == np.float32
         return self._is_plain and is_wide and others == {numpy_dtype(self.problem.dtype)}
 
     @property
