@@ -55,7 +55,7 @@ class Operation:
 
     @property
     def is_of_sums(self) -> bool:
-        """The same, but that the result of 16-bit operands is one of float32; where weights are packed there is none."""
+        """The same, but that the result of 16-bit operands is of float32; where weights are packed there is none."""
         result = RESULT[self.problem.direction]
         if result not in self.layouts or not self.problem.dtype.endswith("16"):
             return False
