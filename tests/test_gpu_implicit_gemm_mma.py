@@ -386,3 +386,15 @@ def test_gradients_through_padding_modes_run_on_tensor_cores() -> None:
         found = fastconv.conv2d_backward(*gpu.to((dy, x, w)), algorithm="implicit_gemm_mma", **options)[0]
         np.testing.assert_array_equal(found.get(), expected)
         assert "correlate" in gpu.module.system.last_launch
+
+
+@pytest.mark.parametrize("function", ["conv2d", "conv_transpose2d"])
+def test_weights_of_gradients_are_packed_before_there_is_a_result(function: str) -> None:
+    draw = np.random.default_rng(5)
+    dy, w = (draw.integers(-3, 4, shape).astype(np.float32) for shape in ((1, 16, 5, 5), (16, 16, 1, 1)))
+    how: dict[str, Any] = {"direction": "backward_input", "algorithm": STRICT.name, "backend": "gpu"}
+    with array_module("emulated") as gpu:
+        planned = fastconv.plan(function, dy.shape, w.shape, "float32", **how)
+        dx = planned(gpu.to(dy), planned.pack(gpu.to(w)))
+        terms = "nkhw,kc->nchw" if function == "conv2d" else "nkhw,ck->nchw"
+        np.testing.assert_array_equal(dx.get(), np.einsum(terms, dy, w[:, :, 0, 0]))
