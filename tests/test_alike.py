@@ -54,6 +54,7 @@ def test_shared_choices_are_about_as_cheap_as_a_problems_own(family: str) -> Non
     constants = select.machine()
     for problem in problems(family, 2):
         plan = select.estimated_plan(problem, 1)
+        assert plan.candidates[0][0] == plan.algorithm.name
         assert CPU.accepts(plan.algorithm, problem)
         assert select.admitted(plan.algorithm, problem)
         shared = plan.algorithm.cost(plan.target, plan.params, 1, constants)

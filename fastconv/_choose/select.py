@@ -296,7 +296,8 @@ def estimated_plan(
     is_there = backend.missing() is None  # where it is not, a choice is explained, not shared
     shared = _choice_of_alike(problem, of_threads, backend, constants) if is_there else None
     if shared is not None:
-        return bind(problem, *shared, threads, "cost model", backend=backend)
+        algorithm, params, considered = shared
+        return bind(problem, algorithm, params, threads, "cost model", considered, backend)
     ranked = _contenders(problem, of_threads, backend, constants)
     best, params, _ = ranked[0]
     considered = [(algorithm.name, seconds) for algorithm, _, seconds in ranked]
@@ -305,8 +306,8 @@ def estimated_plan(
 
 def _choice_of_alike(
     problem: ConvProblem, threads: int, backend: Backend, constants: Machine
-) -> tuple[Algorithm, Params] | None:
-    """What is chosen for all problems like this one, if it may compute this one too."""
+) -> tuple[Algorithm, Params, Sequence[tuple[str, float]]] | None:
+    """What is chosen for all problems like this one, if it may compute this one too, and what was considered."""
 
     def estimates(like: ConvProblem, margin: float) -> list[tuple[Algorithm, Params, float]]:
         return _contenders(like, threads, backend, constants, margin)
@@ -320,7 +321,9 @@ def _choice_of_alike(
     if target is None or not algorithm.supports(target) or not admitted(algorithm, problem):
         return None
     params = algorithm.fitting_like(target, found.params, limit)
-    return None if params is None or not backend.is_usable(algorithm) else (algorithm, params)
+    if params is None or not backend.is_usable(algorithm):
+        return None
+    return algorithm, params, found.considered
 
 
 def bind(
