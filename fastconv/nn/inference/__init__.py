@@ -1,0 +1,1 @@
+"""Compiled networks: a graph of operators, made simpler, with its memory planned beforehand."""
