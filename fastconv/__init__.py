@@ -41,6 +41,7 @@ from ._config import (
 )
 from ._problem import ConvProblem
 from ._version import __version__
+from .functional.activation import activate, activate_backward
 from .functional.backward import (
     conv1d_backward,
     conv2d_backward,
@@ -60,6 +61,14 @@ from .functional.depthwise import (
     depthwise_conv3d_backward,
 )
 from .functional.integer import conv1d_integer, conv2d_integer, conv3d_integer
+from .functional.normalization import (
+    batch_norm,
+    batch_norm_backward,
+    group_norm,
+    group_norm_backward,
+    layer_norm,
+    layer_norm_backward,
+)
 from .functional.separable import (
     separable_conv1d,
     separable_conv1d_backward,

@@ -134,6 +134,9 @@ class Backend(Protocol):
     pooling: Any
     """Maxima and averages of windows, and their gradients: ``_cpu/pooling/algorithm.py``."""
 
+    normalization: Any
+    """Normalizations, activations of whole arrays, and their gradients: ``_cpu/normalization/algorithm.py``."""
+
     def unfolding(self, blocks: Blocks) -> Any:
         """What has ``unfold`` and ``fold`` for images with these blocks."""
 

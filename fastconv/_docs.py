@@ -136,6 +136,28 @@ stride : int or one int per axis, default 1
 out : array, optional
     Array to write the result to, of its shape and dtype, with any strides. It may overlap the inputs.
 """,
+    "normalized": """
+eps : float, default 1e-5
+    Added to variances.
+activation : str or ("leaky_relu", slope), optional
+    Applied last: "relu", "relu6", "leaky_relu" (slope 0.01), "silu", "gelu" (exact), "tanh" or "sigmoid".
+add : array, optional
+    A residual of the shape and dtype of x, added before the activation.
+{threads}
+{out}
+""",
+    "normalized_gradient": """
+eps : float, default 1e-5
+activation : str or ("leaky_relu", slope), optional
+    As in the forward function; what it was applied to is computed again from x.
+""",
+    "normalized_needs": """
+needs : three bools, default (True, True, True)
+    Which of dx, dweight and dbias to compute.
+{threads}
+out : array, optional
+    Array to write dx to, of its shape and dtype, with any strides. It may overlap the inputs; dy itself will do.
+""",
     "needs": """
 needs : three bools, default (True, True, True)
     Which of dx, dw and db to compute.

@@ -33,6 +33,7 @@ LAYERS = (
         "_docs",
         "_windows",
         "_blocks",
+        "_sets",
         "_problem",
         "_correlation",
         "_border",

@@ -72,6 +72,7 @@ ROOMS = {
     "engine": "engine",
     "fft_fused": "algorithms/fft_fused",
     "implicit_gemm": "algorithms/implicit_gemm",
+    "normalization": "normalization",
     "pooling": "pooling",
     "small_groups": "algorithms/small_groups",
     "split_bf16": "algorithms/split_bf16",

@@ -23,6 +23,7 @@ from .elementwise import loops as elementwise
 from .elementwise.loops import cast
 from .engine import pages, runtime
 from .engine.workspace import aligned, watched
+from .normalization import algorithm as normalization_algorithm
 from .pooling import algorithm as pooling_algorithm
 from .prepare import prepare as prepare_convolution
 from .registry import ALGORITHMS
@@ -56,6 +57,7 @@ compute = execution.compute
 execute = execution.execute
 repeated = execution.repeated
 pooling: Any = pooling_algorithm
+normalization: Any = normalization_algorithm
 unfolding = Unfolding
 zeros: Any = np.zeros
 writable_in_place = _arrays.writable_in_place

@@ -15,6 +15,7 @@ from .._plan import Plan
 from .._problem import RESULT, ConvProblem
 from .._version import __version__
 from . import calibration, compile, complex_numbers, cupy, device, memory
+from . import normalization as normalization
 from . import timing as timing
 from .algorithm import GpuAlgorithm
 from .elementwise import algorithm as elementwise

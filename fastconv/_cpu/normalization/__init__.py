@@ -1,0 +1,1 @@
+"""Normalizations by the statistics of sets of elements, and activations of whole arrays."""
