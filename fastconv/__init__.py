@@ -110,6 +110,7 @@ from .pooling import (
     max_pool3d_backward,
 )
 from .runtime import show_runtime
+from .tiling import tiled
 from .tuning import autotune, explain, export_tuning, forget_tuning, import_tuning
 
 if TYPE_CHECKING:

@@ -51,7 +51,7 @@ LAYERS = (
     ("_choose",),
     ("_normalize",),
     ("_execute",),
-    (*PUBLIC, "planning", "tuning", "runtime"),
+    (*PUBLIC, "planning", "tiling", "tuning", "runtime"),
     ("compat", "nn"),
     ("_cli", "__main__", ""),
 )
