@@ -113,7 +113,7 @@ def test_what_is_refused() -> None:
     x = np.zeros((3, 4), np.float32)
     with pytest.raises(ValueError, match="reduction: 'max' is none of 'mean', 'sum', 'none'"):
         nn.MSELoss("max")
-    with pytest.raises(ValueError, match="label_smoothing: 1.5 is not between 0 and 1"):
+    with pytest.raises(ValueError, match=r"label_smoothing: 1.5 is not between 0 and 1"):
         nn.CrossEntropyLoss(label_smoothing=1.5)
     with pytest.raises(ValueError, match=r"target: shape \(3,\); that of the prediction is \(3, 4\)"):
         nn.MSELoss()(x, np.zeros(3, np.float32))
