@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from .module import Module
 KEY = "fastconv"
 """Of the file's metadata: the tree of what is no tensor."""
 NUMBERS = itertools.count()
-"""So that threads that write one file at a time each have a partial one of their own."""
+"""So that threads that write one file at a time each have a folder of their own for it."""
 
 
 def save(model: Module, path: str | os.PathLike[str]) -> None:
@@ -162,19 +163,21 @@ def _on_host(array: Any) -> np.ndarray:
 def _write(path: str | os.PathLike[str], tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
     safetensors = _package()
     target = Path(path)
+    # A folder: safetensors itself may write beside the file that it is given, under a name of its own.
     partial = target.with_name(f".{target.name}.{os.getpid()}-{next(NUMBERS)}.partial")
     _remove_leftovers(target)
+    partial.mkdir()
     try:
+        written = partial / "tensors"
         try:
-            safetensors.numpy.save_file(tensors, partial, metadata or None)
+            safetensors.numpy.save_file(tensors, written, metadata or None)
         except safetensors.SafetensorError as error:
             raise _of_the_system(error, target) from error
-        with open(partial, "r+b") as file:
+        with open(written, "r+b") as file:
             os.fsync(file.fileno())
-        os.replace(partial, target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        os.replace(written, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     _sync_folder(target.parent)
 
 
@@ -194,7 +197,7 @@ def _remove_leftovers(target: Path) -> None:
         for name in os.listdir(target.parent):
             found = pattern.fullmatch(name)
             if found and not _is_alive(int(found[1])):
-                (target.parent / name).unlink(missing_ok=True)
+                shutil.rmtree(target.parent / name, ignore_errors=True)
 
 
 def _is_alive(process: int) -> bool:
