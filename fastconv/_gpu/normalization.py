@@ -37,7 +37,7 @@ def gradient(call: Any, threads: int) -> tuple[Any, Any, Any]:
     axes: Any = {"batch": (1, 2), "group": 2, "layer": 1}[call.sets.kind]
     weight, bias = (call.sets.gathered(each.sum(axes)) for each in (g * y, g))
     if call.weight is not None:
-        g *= call.sets.spread(call.weight.astype(g.dtype))
+        g = g * call.sets.spread(call.weight.astype(g.dtype, copy=False))
     if call.uses_own:
         g = g - g.mean((1, 2), keepdims=True) - y * (g * y).mean((1, 2), keepdims=True)
     return _stored(call, call.sets.back(g * inverse)), weight, bias
@@ -72,7 +72,7 @@ def activated(activation: Epilogue, z: Any) -> Any:
         case "gelu":
             # The slope is the normal distribution plus z times its density.
             density = xp.exp(z * z * -0.5) * z.dtype.type((2 * np.pi) ** -0.5)
-            return z * (_sloped(activation, xp.ones_like(z), z.copy()) - z * density)
+            return z * (_sloped(activation, xp.ones(z.shape, z.dtype), z.copy()) - z * density)
         case "tanh":
             return xp.tanh(z)
         case "sigmoid":
