@@ -45,6 +45,8 @@ def test_networks_are_written_and_read(tmp_path: Path) -> None:
     nn.load(two, str(path))
     assert_same(one, two)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    (tmp_path / "other").touch()
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_torch_reads_and_writes_the_same_files(tmp_path: Path) -> None:

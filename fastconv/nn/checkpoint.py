@@ -173,6 +173,9 @@ def _write(path: str | os.PathLike[str], tensors: dict[str, np.ndarray], metadat
             safetensors.numpy.save_file(tensors, written, metadata or None)
         except safetensors.SafetensorError as error:
             raise _of_the_system(error, target) from error
+        # safetensors lets nobody else read it; whoever creates a file expects what the umask allows.
+        (partial / "other").touch()
+        shutil.copymode(partial / "other", written)
         with open(written, "r+b") as file:
             os.fsync(file.fileno())
         os.replace(written, target)

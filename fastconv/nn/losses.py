@@ -62,7 +62,9 @@ class Loss:
             gradient *= self._spread(scale)
         elif scale != 1.0:
             gradient *= scale
-        return gradient.astype(self._dtype, copy=False)
+        # A scale may be too large for half floats: nn.MixedPrecision sees to that.
+        with np.errstate(over="ignore"):
+            return gradient.astype(self._dtype, copy=False)
 
     def _terms(self, prediction: Array, target: Array) -> tuple[Array, Array, float]:
         """The losses, the gradient of their sum in a new array, and what the sum is divided by for a mean."""

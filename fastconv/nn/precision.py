@@ -106,7 +106,8 @@ class MixedPrecision:
             gradient *= 1 / self.scale
             copy.grad = gradient
             # The sum of finite numbers of single precision, in double precision, is finite.
-            sums.append(gradient.sum(dtype=np.float64))
+            with np.errstate(invalid="ignore"):
+                sums.append(gradient.sum(dtype=np.float64))
         is_finite = not sums or bool(array_module(sums[0]).isfinite(array_module(sums[0]).stack(sums)).all())
         if not is_finite:
             self.scale, self.good_steps = self.scale / 2, 0

@@ -137,18 +137,19 @@ def fit(
     training = Training(model, loss, optimizer, mixed, data, metrics or {}, schedule, stopping, list(callbacks))
     training.penalty, training.max_norm, training.max_value = penalty, max_norm, max_value
     training.steps_schedule = schedule_by == "step"
-    if resume and checkpoint is not None and Path(checkpoint).exists():
-        training.load(checkpoint)
-    batches = len(data) if isinstance(data, Sized) else None
-    with Progress(epochs, batches, progress) as shown:
-        while training.epoch < epochs and not training.should_stop:
-            training.run_epoch(validation, shown)
-            if checkpoint is not None and (
-                training.epoch % checkpoint_every == 0 or training.epoch == epochs or training.should_stop
-            ):
-                training.save(checkpoint)
-    if isinstance(precision, str) and mixed is not None:
-        mixed.finish()
+    try:
+        if resume and checkpoint is not None and Path(checkpoint).exists():
+            training.load(checkpoint)
+        with Progress(epochs, len(data) if isinstance(data, Sized) else None, progress) as shown:
+            while training.epoch < epochs and not training.should_stop:
+                training.run_epoch(validation, shown)
+                if checkpoint is not None and (
+                    training.epoch % checkpoint_every == 0 or training.epoch == epochs or training.should_stop
+                ):
+                    training.save(checkpoint)
+    finally:
+        if isinstance(precision, str) and mixed is not None:
+            mixed.finish()
     if stopping is not None:
         stopping.restore(model)
     model.eval()
