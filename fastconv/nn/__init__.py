@@ -12,7 +12,7 @@ from .containers import Concatenate, Identity, Residual, Sequential
 from .data import Batches
 from .generator import seed
 from .history import History
-from .losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, SmoothL1Loss
+from .losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, Loss, MSELoss, SmoothL1Loss
 from .module import Composite, Module, gradients
 from .optimizers import SGD, Adam, AdamW, Optimizer
 from .parameter import Buffer, Parameter

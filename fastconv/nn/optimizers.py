@@ -166,7 +166,7 @@ class Optimizer:
         parameters = self.parameters()
         for number, entry in states.items():
             for key, value in entry.items():
-                shape = tuple(np.shape(value))
+                shape = tuple(getattr(value, "shape", ()))
                 if key != "step" and shape and shape != parameters[number].shape:
                     wanted = parameters[number].shape
                     raise ValueError(

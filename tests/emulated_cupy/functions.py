@@ -136,7 +136,21 @@ def _served(function: Any) -> Any:
 
 _UFUNCS = (
     *("add", "subtract", "multiply", "divide", "true_divide", "floor_divide", "remainder", "power", "negative", "conj"),
-    *("conjugate", "absolute", "abs", "maximum", "minimum", "fmax", "fmin", "exp", "log", "sqrt", "square", "sign"),
+    *(
+        "conjugate",
+        "absolute",
+        "abs",
+        "maximum",
+        "minimum",
+        "fmax",
+        "fmin",
+        "exp",
+        "log",
+        "log1p",
+        "sqrt",
+        "square",
+        "sign",
+    ),
     *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isnan", "isinf", "isfinite", "tanh"),
     *(
         "hypot",
@@ -172,6 +186,7 @@ _FUNCTIONS = (
         "pad",
     ),
     *("einsum", "tensordot", "dot", "reshape", "ravel", "copyto", "array_equal", "repeat", "tile", "roll", "split"),
+    *("take_along_axis", "put_along_axis"),
     *("angle", "quantile", "argmax", "argmin", "atleast_1d", "diff", "cumsum", "outer"),
 )
 SERVED = {name: _served(getattr(np, name)) for name in (*_UFUNCS, *_FUNCTIONS)} | {"matmul": matmul}
