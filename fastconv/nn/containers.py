@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..functional.activation import activate
+from .activation import Activation, ReLU, ReLU6
 from .module import Array, Module
+from .normalization import Normalization
 from .parameter import array_module
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ class Sequential(Module):
                 raise TypeError(f"Sequential's {name!r} is {module!r}, which is not a Module")
             setattr(self, name, module)
         self._modules = tuple(named.values())
+        self._steps = tuple(_steps(self._modules))
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self._modules)
@@ -50,18 +54,26 @@ class Sequential(Module):
         return self._modules[index]
 
     def forward(self, x: Array) -> Array:
-        for module in self._modules:
-            x = module(x)
+        for module, activation in self._steps:
+            if activation is None:
+                x = module(x)
+            elif self.training:
+                x = module.then(activation.activation, x)  # type: ignore[attr-defined]
+            else:
+                x = activation(module(x))
         return x
 
     def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
-        # The modules from here on take part: before the first that is trained, there is nothing to compute.
-        trained = [number for number, module in enumerate(self._modules) if module.is_trained()]
-        first = 0 if wants_dx else min(trained, default=len(self._modules))
+        # The steps from here on take part: before the first that is trained, there is nothing to compute.
+        trained = [number for number, (module, _) in enumerate(self._steps) if module.is_trained()]
+        first = 0 if wants_dx else min(trained, default=len(self._steps))
         gradient: Array | None = dy
-        for number in range(len(self._modules) - 1, first - 1, -1):
-            gradient = self._modules[number].backward(gradient, wants_dx or number > first)
-        for module in self._modules[:first]:
+        for number in range(len(self._steps) - 1, first - 1, -1):
+            module, activation = self._steps[number]
+            if activation is not None and not self.training:
+                gradient = activation.backward(gradient)
+            gradient = module.backward(gradient, wants_dx or number > first)
+        for module, _ in self._steps[:first]:
             module.forget()
         return gradient if wants_dx else None
 
@@ -69,6 +81,23 @@ class Sequential(Module):
         for module in self._modules:
             x = module.lower(graph, x)
         return x
+
+
+def _steps(modules: Sequence[Module]) -> Iterator[tuple[Module, Activation | None]]:
+    """Modules, each with the activation that follows it where both are one pass in training."""
+    following = (*modules[1:], None)
+    is_taken = False
+    for module, after in zip(modules, following, strict=False):
+        if is_taken:
+            is_taken = False
+            continue
+        is_taken = isinstance(module, Normalization) and _is_known(after)
+        yield module, after if is_taken else None  # type: ignore[misc]
+
+
+def _is_known(module: Module | None) -> bool:
+    """Whether a module is one of the library's activations, not one that computes otherwise."""
+    return isinstance(module, Activation) and type(module).forward is Activation.forward
 
 
 class Identity(Module):
@@ -104,6 +133,11 @@ class Residual(Module):
         passed = x if self.shortcut is None else self.shortcut(x)
         if y.shape != passed.shape:
             raise ValueError(f"the body returns shape {y.shape}, the shortcut {passed.shape}; they are added")
+        # The gradient of such an activation is found from its result; the sum is kept nowhere.
+        if self.training and isinstance(self.activation, (ReLU, ReLU6)) and _is_known(self.activation):
+            y = activate(y, self.activation.activation, add=passed)
+            self.activation.keep(y)
+            return y
         y = y + passed
         return y if self.activation is None else self.activation(y)
 

@@ -138,7 +138,9 @@ class Module:
 
     def modules(self) -> Iterator[Module]:
         """This module and all within it."""
-        return (module for _, module in self.named_modules())
+        yield self
+        for _, child in self.named_children():
+            yield from child.modules()
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Parameters and buffers by their names, each once, those of a module before those within it."""
