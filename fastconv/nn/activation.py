@@ -6,6 +6,7 @@ from typing import Any
 
 from ..functional.activation import activate, activate_backward
 from .module import Array, Module
+from .parameter import array_module, overwritable
 
 
 class Activation(Module):
@@ -25,7 +26,7 @@ class Activation(Module):
 
     def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
         kept = self.kept()
-        return activate_backward(dy, kept, self.activation, out=dy if dy.flags.c_contiguous else None)
+        return activate_backward(dy, kept, self.activation, out=overwritable(dy)) if wants_dx else None
 
 
 class ReLU(Activation):
@@ -77,19 +78,44 @@ class SiLU(Activation):
 
 
 class GELU(Activation):
-    """x times the normal distribution function at x; exactly, not by tanh.
+    """``x`` times the normal distribution's share below it.
 
     Parameters
     ----------
-    approximate : "none"
-        As ``torch.nn`` has it; "tanh" is not offered.
+    approximate : {"none", "tanh"}, default "none"
+        Exact, or by ``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))`` (Hendrycks and Gimpel, 2016).
     """
 
     activation = "gelu"
+    SCALE = 0.7978845608028654
+    CUBIC = 0.044715
 
     def __init__(self, approximate: str = "none") -> None:
-        if approximate != "none":
-            raise ValueError(f"approximate: got {approximate!r}; allowed: 'none'")
+        if approximate not in ("none", "tanh"):
+            raise ValueError(f"approximate: got {approximate!r}; allowed: 'none', 'tanh'")
+        self.approximate = approximate
+
+    def forward(self, x: Array) -> Array:
+        if self.approximate == "none":
+            return super().forward(x)
+        self.keep(x)
+        return x * (activate(self._inner(x), "tanh") + 1) / 2
+
+    def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
+        if self.approximate == "none":
+            return super().backward(dy, wants_dx)
+        x = self.kept()
+        if not wants_dx:
+            return None
+        t = activate(self._inner(x), "tanh")
+        slope = (1 - t * t) * x * self.SCALE * (1 + 3 * self.CUBIC * x * x)
+        return dy * (1 + t + slope) / 2
+
+    def _inner(self, x: Array) -> Array:
+        return self.SCALE * (x + self.CUBIC * x * x * x)
+
+    def describe(self) -> str:
+        return f"approximate={self.approximate!r}"
 
 
 class Tanh(Activation):
@@ -102,3 +128,63 @@ class Sigmoid(Activation):
     """``1 / (1 + exp(-x))``."""
 
     activation = "sigmoid"
+
+
+class Hardsigmoid(Module):
+    """``min(max(x + 3, 0), 6) / 6``."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        pass
+
+    def forward(self, x: Array) -> Array:
+        self.keep(x)
+        return activate(x + 3, "relu6") / 6
+
+    def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
+        x = self.kept()
+        return activate_backward(dy, x + 3, "relu6") / 6 if wants_dx else None
+
+
+class Hardswish(Module):
+    """``x * min(max(x + 3, 0), 6) / 6``."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        pass
+
+    def forward(self, x: Array) -> Array:
+        self.keep(x)
+        return x * activate(x + 3, "relu6") / 6
+
+    def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
+        x = self.kept()
+        if not wants_dx:
+            return None
+        return (activate(x + 3, "relu6") * dy + activate_backward(x * dy, x + 3, "relu6")) / 6
+
+
+class Softmax(Module):
+    """``exp(x) / sum(exp(x))`` on an axis.
+
+    Parameters
+    ----------
+    dim : int, default 1
+    """
+
+    def __init__(self, dim: int = 1) -> None:
+        self.dim = dim
+
+    def forward(self, x: Array) -> Array:
+        xp = array_module(x)
+        y = xp.exp(x - x.max(axis=self.dim, keepdims=True))
+        y /= y.sum(axis=self.dim, keepdims=True)
+        self.keep(y)
+        return y
+
+    def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
+        y = self.kept()
+        if not wants_dx:
+            return None
+        return y * (dy - (dy * y).sum(axis=self.dim, keepdims=True))
+
+    def describe(self) -> str:
+        return f"dim={self.dim}"

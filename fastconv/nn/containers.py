@@ -160,7 +160,80 @@ class Residual(Module):
         return y if self.activation is None else self.activation.lower(graph, y)
 
 
-class Concatenate(Module):
+class Branches(Module):
+    """Several modules that get one input."""
+
+    def __init__(self, *branches: Module) -> None:
+        for number, branch in enumerate(branches):
+            if not isinstance(branch, Module):
+                raise TypeError(f"{type(self).__name__}'s branch {number} is {branch!r}, which is not a Module")
+            setattr(self, str(number), branch)
+        self._branches = branches
+
+    def gradient(self, parts: list[Array], wants_dx: bool) -> Array | None:
+        """That of the input, from those of the branches' results, which the branches may overwrite."""
+        total: Any = None
+        for branch, part in zip(reversed(self._branches), reversed(parts), strict=True):
+            dx = branch.backward(part, wants_dx)
+            if wants_dx:
+                total = dx if total is None else total + dx
+        return total
+
+
+class Add(Branches):
+    """The sum of what several modules make of one input.
+
+    Parameters
+    ----------
+    *branches : Module
+    """
+
+    def forward(self, x: Array) -> Array:
+        first, *others = (branch(x) for branch in self._branches)
+        for part in others:
+            if part.shape != first.shape:
+                raise ValueError(f"the branches return shapes {first.shape} and {part.shape}; they are added")
+            first = first + part
+        return first
+
+    def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
+        return self.gradient([dy, *(dy.copy() for _ in self._branches[1:])], wants_dx)
+
+    def lower(self, graph: Graph, x: Value) -> Value:
+        first, *others = (branch.lower(graph, x) for branch in self._branches)
+        for part in others:
+            first = graph.add(first, part)
+        return first
+
+
+class Multiply(Branches):
+    """The product of what two modules make of one input; the second may have size 1 where the first has more.
+
+    Parameters
+    ----------
+    first, second : Module
+    """
+
+    def __init__(self, first: Module, second: Module) -> None:
+        super().__init__(first, second)
+
+    def forward(self, x: Array) -> Array:
+        first, second = (branch(x) for branch in self._branches)
+        pairs = zip(first.shape, second.shape, strict=False)
+        if first.ndim != second.ndim or any(size not in (1, whole) for whole, size in pairs):
+            raise ValueError(f"the branches return shapes {first.shape} and {second.shape}; they are multiplied")
+        self.keep((first, second))
+        return first * second
+
+    def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
+        first, second = self.kept()
+        summed = tuple(axis for axis in range(dy.ndim) if second.shape[axis] < dy.shape[axis])
+        of_second = (dy * first).sum(axis=summed, keepdims=True)
+        dy = dy * second
+        return self.gradient([dy, of_second], wants_dx)
+
+
+class Concatenate(Branches):
     """What several modules make of one input, one behind another on an axis; ``Identity`` is a skip connection.
 
     Parameters
@@ -171,9 +244,8 @@ class Concatenate(Module):
     """
 
     def __init__(self, *branches: Module, axis: int = 1) -> None:
-        for number, branch in enumerate(branches):
-            setattr(self, str(number), branch)
-        self._branches, self.axis = branches, axis
+        super().__init__(*branches)
+        self.axis = axis
 
     def forward(self, x: Array) -> Array:
         parts = [branch(x) for branch in self._branches]
@@ -181,14 +253,12 @@ class Concatenate(Module):
         return array_module(x).concatenate(parts, axis=self.axis)
 
     def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
-        end, total = dy.shape[self.axis], None
-        for branch, size in zip(reversed(self._branches), reversed(self.kept()), strict=True):
-            part = dy[(slice(None),) * (self.axis % dy.ndim) + (slice(end - size, end),)]
-            end -= size
-            dx = branch.backward(part.copy(), wants_dx)
-            if wants_dx:
-                total = dx if total is None else total + dx
-        return total
+        parts, begin = [], 0
+        for size in self.kept():
+            taken = (slice(None),) * (self.axis % dy.ndim) + (slice(begin, begin + size),)
+            parts.append(dy[taken].copy())
+            begin += size
+        return self.gradient(parts, wants_dx)
 
     def lower(self, graph: Graph, x: Value) -> Value:
         return graph.concatenate([branch.lower(graph, x) for branch in self._branches], self.axis)

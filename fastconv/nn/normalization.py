@@ -15,8 +15,9 @@ from ..functional.normalization import (
     layer_norm,
     layer_norm_backward,
 )
+from . import initial
 from .module import Array, Module
-from .parameter import Buffer, Parameter
+from .parameter import Buffer, Parameter, overwritable
 
 
 class Normalization(Module):
@@ -26,9 +27,9 @@ class Normalization(Module):
     bias: Parameter | None
     _then: Any = None
 
-    def _affine(self, shape: Any, has_weight: bool, has_bias: bool) -> None:
-        self.weight = Parameter(np.ones(shape, np.float32)) if has_weight else None
-        self.bias = Parameter(np.zeros(shape, np.float32)) if has_bias else None
+    def _affine(self, shape: Any, has_weight: bool, has_bias: bool, dtype: Any) -> None:
+        self.weight = initial.ones(shape, dtype) if has_weight else None
+        self.bias = initial.zeros(shape, dtype) if has_bias else None
 
     def then(self, activation: Any, x: Array) -> Array:
         """``activation(self(x))`` in one pass; ``backward`` goes through both then."""
@@ -63,12 +64,6 @@ def _add(parameter: Parameter, gradient: Array) -> None:
     parameter.add_gradient(compute)
 
 
-def _place(dy: Array) -> Any:
-    """Where the gradient of the input is written: over that of the result, if that is possible."""
-    is_read_only = isinstance(dy, np.ndarray) and not dy.flags.writeable
-    return None if is_read_only or not dy.flags.c_contiguous else dy
-
-
 class BatchNorm(Normalization):
     """Normalizes every channel by its mean and variance in the batch, in evaluation mode by the running ones.
 
@@ -84,6 +79,7 @@ class BatchNorm(Normalization):
         Whether there are a weight and a bias.
     track_running_stats : bool, default True
         Whether there are running statistics; without them, those of the batch are used in evaluation mode too.
+    dtype : dtype or its name, default "float32"
     """
 
     _axes: tuple[int, ...] = ()
@@ -96,24 +92,25 @@ class BatchNorm(Normalization):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        dtype: Any = "float32",
     ) -> None:
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        self._affine((num_features,), affine, affine)
+        self._affine((num_features,), affine, affine, dtype)
         if track_running_stats:
-            self.running_mean = Buffer(np.zeros(num_features, np.float32))
-            self.running_var = Buffer(np.ones(num_features, np.float32))
+            self.running_mean = Buffer(np.zeros(num_features, dtype))
+            self.running_var = Buffer(np.ones(num_features, dtype))
             self.num_batches_tracked = Buffer(np.zeros((), np.int64))
 
     def forward(self, x: Array) -> Array:
         if x.ndim not in self._axes or x.shape[1] != self.num_features:
             axes = " or ".join(map(str, self._axes))
-            raise ValueError(f"got an input of shape {x.shape}; allowed: {axes} axes, {self.num_features} channels")
+            raise ValueError(f"x: got shape {x.shape}; allowed: {axes} axes, {self.num_features} channels")
         uses_batch = self.training or not self.track_running_stats
         given = {} if uses_batch else {"mean": self.running_mean.data, "variance": self.running_var.data}
         count = x.size // max(self.num_features, 1)
         if self.training and count < 2:
-            raise ValueError(f"got an input of shape {x.shape}; allowed in training: two or more values of a channel")
+            raise ValueError(f"x: got shape {x.shape}; allowed in training: two or more values of a channel")
         y, mean, variance = batch_norm(x, *self._numbers(), **given, eps=self.eps, activation=self._then)
         if self.training and self.track_running_stats:
             self._track(mean, variance, count)
@@ -131,7 +128,7 @@ class BatchNorm(Normalization):
     def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
         x, mean, variance, activation, uses_batch = self.kept()
         more: dict[str, Any] = {"eps": self.eps, "activation": activation, "batch_statistics": uses_batch}
-        more |= {"needs": self._needs(wants_dx), "out": _place(dy)}
+        more |= {"needs": self._needs(wants_dx), "out": overwritable(dy)}
         dx, *gradients = batch_norm_backward(dy, x, mean, variance, *self._numbers(), **more)
         self._add(*gradients)
         return dx
@@ -179,17 +176,20 @@ class GroupNorm(Normalization):
     num_groups, num_channels : int
     eps : float, default 1e-5
     affine : bool, default True
+    dtype : dtype or its name, default "float32"
     """
 
-    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True) -> None:
+    def __init__(
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, dtype: Any = "float32"
+    ) -> None:
         if num_groups < 1 or num_channels % num_groups:
             raise ValueError(f"num_groups: got {num_groups}; allowed: a divisor of the {num_channels} channels")
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
-        self._affine((num_channels,), affine, affine)
+        self._affine((num_channels,), affine, affine, dtype)
 
     def forward(self, x: Array) -> Array:
         if x.ndim < 2 or x.shape[1] != self.num_channels:
-            raise ValueError(f"got an input of shape {x.shape}; allowed: {self.num_channels} channels")
+            raise ValueError(f"x: got shape {x.shape}; allowed: {self.num_channels} channels")
         y, mean, variance = group_norm(x, self.num_groups, *self._numbers(), eps=self.eps, activation=self._then)
         self.keep((x, mean, variance, self._then))
         return y
@@ -197,7 +197,7 @@ class GroupNorm(Normalization):
     def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
         x, mean, variance, activation = self.kept()
         more: dict[str, Any] = {"eps": self.eps, "activation": activation}
-        more |= {"needs": self._needs(wants_dx), "out": _place(dy)}
+        more |= {"needs": self._needs(wants_dx), "out": overwritable(dy)}
         dx, *gradients = group_norm_backward(dy, x, self.num_groups, mean, variance, *self._numbers(), **more)
         self._add(*gradients)
         return dx
@@ -218,6 +218,7 @@ class LayerNorm(Normalization):
         Whether every element has a weight.
     bias : bool, default True
         Whether it has a bias, too.
+    dtype : dtype or its name, default "float32"
     """
 
     def __init__(
@@ -226,16 +227,17 @@ class LayerNorm(Normalization):
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
+        dtype: Any = "float32",
     ) -> None:
         shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
-        self._affine(shape, elementwise_affine, elementwise_affine and bias)
+        self._affine(shape, elementwise_affine, elementwise_affine and bias, dtype)
 
     def _axis(self, x: Array) -> tuple[int, ...]:
         """The normalized axes."""
         count = len(self.normalized_shape)
         if x.shape[x.ndim - count :] != self.normalized_shape or x.ndim < count:
-            raise ValueError(f"got an input of shape {x.shape}; allowed: the last axes {self.normalized_shape}")
+            raise ValueError(f"x: got shape {x.shape}; allowed: the last axes {self.normalized_shape}")
         return tuple(range(x.ndim - count, x.ndim))
 
     def forward(self, x: Array) -> Array:
@@ -247,7 +249,7 @@ class LayerNorm(Normalization):
     def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
         x, mean, variance, activation = self.kept()
         more: dict[str, Any] = {"axis": self._axis(x), "eps": self.eps, "activation": activation}
-        more |= {"needs": self._needs(wants_dx), "out": _place(dy)}
+        more |= {"needs": self._needs(wants_dx), "out": overwritable(dy)}
         dx, *gradients = layer_norm_backward(dy, x, mean, variance, *self._numbers(), **more)
         self._add(*gradients)
         return dx
@@ -261,5 +263,5 @@ class LayerNorm2d(LayerNorm):
 
     def _axis(self, x: Array) -> tuple[int, ...]:
         if x.ndim < 2 or x.shape[1:2] != self.normalized_shape:
-            raise ValueError(f"got an input of shape {x.shape}; allowed: {self.normalized_shape[0]} channels")
+            raise ValueError(f"x: got shape {x.shape}; allowed: {self.normalized_shape[0]} channels")
         return (1,)

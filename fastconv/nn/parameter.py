@@ -126,6 +126,12 @@ def array_module(array: Any) -> Any:
     return sys.modules[type(array).__module__.partition(".")[0]]
 
 
+def overwritable(dy: Any) -> Any:
+    """Where the gradient of an input is written: over that of the result, if that is possible; else None."""
+    is_read_only = isinstance(dy, np.ndarray) and not dy.flags.writeable
+    return None if is_read_only or not dy.flags.c_contiguous else dy
+
+
 def _moved(data: Any, array_module: Any) -> Any:
     if isinstance(data, np.ndarray) or array_module is not np:
         return array_module.asarray(data)

@@ -1,0 +1,76 @@
+"""Embedding: rows of a table by their numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import initial
+from .module import Array, Module
+from .parameter import array_module
+
+
+class Embedding(Module):
+    """Rows of ``weight`` in place of their numbers, as ``torch.nn.Embedding``: (N, L) to (N, L, D).
+
+    Parameters
+    ----------
+    num_embeddings, embedding_dim : int
+        Rows of the table, and their length.
+    padding_idx : int, optional
+        The row that stands for padding: it begins as zeros and takes no gradient.
+    dtype : dtype or its name, default "float32"
+
+    Raises
+    ------
+    TypeError, ValueError
+        When called: if the numbers are not integers, or none of a row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.Embedding(10, 4)(np.array([[1, 2, 9]])).shape
+    (1, 3, 4)
+    """
+
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, dtype: Any = "float32"
+    ) -> None:
+        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
+            raise ValueError(f"padding_idx: got {padding_idx}; allowed: a row of {num_embeddings}")
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        self.weight = initial.normal((num_embeddings, embedding_dim), dtype)
+        if self.padding_idx is not None:
+            self.weight.data[self.padding_idx] = 0
+
+    def forward(self, x: Array) -> Array:
+        if x.dtype.kind not in "iu":
+            raise TypeError(f"x: got dtype {x.dtype}; allowed: integers, the numbers of rows")
+        # Where it would make the host wait for a device, the range is not checked.
+        if isinstance(x, np.ndarray) and x.size and not 0 <= x.min() <= x.max() < self.num_embeddings:
+            raise ValueError(f"x: got numbers from {x.min()} to {x.max()}; allowed: 0 to {self.num_embeddings - 1}")
+        self.keep(x)
+        return self.weight.data[x]
+
+    def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
+        x = self.kept()
+        self.weight.add_gradient(lambda out: self._gradient(dy, x, out))
+        return None
+
+    def _gradient(self, dy: Array, x: Array, out: Array | None) -> Array:
+        xp = array_module(dy)
+        result = xp.zeros(self.weight.shape, "float32" if dy.dtype.itemsize == 2 else dy.dtype)
+        xp.add.at(result, x.reshape(-1), dy.reshape(-1, self.embedding_dim))
+        if self.padding_idx is not None:
+            result[self.padding_idx] = 0
+        if out is None:
+            return result.astype(self.weight.dtype, copy=False)
+        out[...] = result
+        return out
+
+    def describe(self) -> str:
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
