@@ -98,10 +98,13 @@ def test_going_on_from_a_state_is_going_on(name: str, options: dict[str, Any]) -
     for parameter, other in zip(second, first, strict=True):
         parameter.data[...] = other.data
     before = [parameter.data.copy() for parameter in first]
+    loaded = [(array, array.copy()) for entry in state["state"].values() for array in entry.values() if np.ndim(array)]
     run(going_on, range(4, 10))
     for one, two, three, kept in zip(whole, second, first, before, strict=True):
         np.testing.assert_array_equal(one.data, two.data)
         np.testing.assert_array_equal(three.data, kept)
+    for array, was in loaded:
+        np.testing.assert_array_equal(array, was)
 
 
 def test_parameters_without_gradient_or_frozen_stay() -> None:

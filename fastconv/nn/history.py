@@ -55,12 +55,13 @@ class History(dict[str, list[float]]):
         checked = self.get(f"validation_{name}")
         if checked:
             axes.plot(epochs, checked, color="#d9622b", marker=marker, label="validation")
-            best = (min if name.endswith("loss") else max)(range(len(checked)), key=checked.__getitem__)
-            axes.plot(best + 1, checked[best], "o", color="#d9622b", markersize=8, fillstyle="none")
-            place = (0, 8) if checked[best] < sum(axes.get_ylim()) / 2 else (0, -14)
-            axes.annotate(
-                f"{checked[best]:.4g}", (best + 1, checked[best]), place, textcoords="offset points", ha="center"
-            )
+            is_loss = name.endswith("loss")
+            best = (min if is_loss else max)(range(len(checked)), key=checked.__getitem__)
+            where = best + 1, checked[best]
+            axes.plot(*where, "o", color="#d9622b", markersize=8, fillstyle="none")
+            # On the side that the curve is not on.
+            place = (0, -14 if is_loss else 8)
+            axes.annotate(f"{checked[best]:.4g}", where, place, textcoords="offset points", ha="center")
             axes.legend(frameon=False)
         every = [value for value in (*values, *(checked or ())) if value > 0]
         if (name.endswith("loss") or name == "lr") and every and max(every) > 20 * min(every):
