@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from ..functional.activation import activate, activate_backward
 from .module import Array, Module
 from .parameter import array_module, overwritable
+
+if TYPE_CHECKING:
+    from .inference.graph import Graph, Value
 
 
 class Activation(Module):
@@ -23,6 +26,9 @@ class Activation(Module):
         y = activate(x, self.activation)
         self.keep(y if self._keeps_result else x)
         return y
+
+    def lower(self, graph: Graph, x: Value) -> Value:
+        return graph.activation(x, self.activation)
 
     def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
         kept = self.kept()
@@ -114,6 +120,11 @@ class GELU(Activation):
     def _inner(self, x: Array) -> Array:
         return self.SCALE * (x + self.CUBIC * x * x * x)
 
+    def lower(self, graph: Graph, x: Value) -> Value:
+        if self.approximate == "none":
+            return super().lower(graph, x)
+        return graph.elementwise("gelu_tanh", x)
+
     def describe(self) -> str:
         return f"approximate={self.approximate!r}"
 
@@ -144,6 +155,9 @@ class Hardsigmoid(Module):
         x = self.kept()
         return activate_backward(dy, x + 3, "relu6") / 6 if wants_dx else None
 
+    def lower(self, graph: Graph, x: Value) -> Value:
+        return graph.elementwise("hardsigmoid", x, slope=1 / 6, offset=0.5)
+
 
 class Hardswish(Module):
     """``x * min(max(x + 3, 0), 6) / 6``."""
@@ -160,6 +174,9 @@ class Hardswish(Module):
         if not wants_dx:
             return None
         return (activate(x + 3, "relu6") * dy + activate_backward(x * dy, x + 3, "relu6")) / 6
+
+    def lower(self, graph: Graph, x: Value) -> Value:
+        return graph.elementwise("hardswish", x)
 
 
 class Softmax(Module):
@@ -179,6 +196,9 @@ class Softmax(Module):
         y /= y.sum(axis=self.dim, keepdims=True)
         self.keep(y)
         return y
+
+    def lower(self, graph: Graph, x: Value) -> Value:
+        return graph.softmax(x, self.dim)
 
     def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
         y = self.kept()

@@ -79,7 +79,7 @@ class Sequential(Module):
 
     def lower(self, graph: Graph, x: Value) -> Value:
         for module in self._modules:
-            x = module.lower(graph, x)
+            x = graph.lower(module, x)
         return x
 
 
@@ -154,10 +154,10 @@ class Residual(Module):
         return passed
 
     def lower(self, graph: Graph, x: Value) -> Value:
-        y = self.body.lower(graph, x)
-        passed = x if self.shortcut is None else self.shortcut.lower(graph, x)
+        y = graph.lower(self.body, x)
+        passed = x if self.shortcut is None else graph.lower(self.shortcut, x)
         y = graph.add(y, passed)
-        return y if self.activation is None else self.activation.lower(graph, y)
+        return y if self.activation is None else graph.lower(self.activation, y)
 
 
 class Branches(Module):
@@ -200,7 +200,7 @@ class Add(Branches):
         return self.gradient([dy, *(dy.copy() for _ in self._branches[1:])], wants_dx)
 
     def lower(self, graph: Graph, x: Value) -> Value:
-        first, *others = (branch.lower(graph, x) for branch in self._branches)
+        first, *others = (graph.lower(branch, x) for branch in self._branches)
         for part in others:
             first = graph.add(first, part)
         return first
@@ -224,6 +224,10 @@ class Multiply(Branches):
             raise ValueError(f"the branches return shapes {first.shape} and {second.shape}; they are multiplied")
         self.keep((first, second))
         return first * second
+
+    def lower(self, graph: Graph, x: Value) -> Value:
+        first, second = (graph.lower(branch, x) for branch in self._branches)
+        return graph.multiply(first, second)
 
     def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
         first, second = self.kept()
@@ -261,4 +265,4 @@ class Concatenate(Branches):
         return self.gradient(parts, wants_dx)
 
     def lower(self, graph: Graph, x: Value) -> Value:
-        return graph.concatenate([branch.lower(graph, x) for branch in self._branches], self.axis)
+        return graph.concatenate([graph.lower(branch, x) for branch in self._branches], self.axis)

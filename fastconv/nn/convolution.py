@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from .. import grad
 from ..functional import backward, convolution
@@ -12,6 +12,9 @@ from . import initial
 from .containers import Sequential
 from .module import Array, Composite, Module
 from .parameter import array_module
+
+if TYPE_CHECKING:
+    from .inference.graph import Graph, Value
 
 Sizes = int | Sequence[int]
 
@@ -58,7 +61,7 @@ class Convolution(Module):
         """Of the public functions."""
         return f"conv{'_transpose' if self.is_transposed else ''}{self.dimensions}d"
 
-    def check(self, x: Array) -> None:
+    def check(self, x: Array | Value) -> None:
         """Whether x has the channels that the weight is for."""
         if (
             x.ndim not in (self.dimensions + 1, self.dimensions + 2)
@@ -86,6 +89,12 @@ class Convolution(Module):
         if self.bias is not None:
             self.bias.add_gradient(lambda out: db)
         return dx  # type: ignore[no-any-return]
+
+    def lower(self, graph: Graph, x: Value) -> Value:
+        self.check(x)
+        function = f"conv{'_transpose' * self.is_transposed}{self.dimensions}d"
+        bias = None if self.bias is None else self.bias.data
+        return graph.convolution(function, x, self.weight.data, bias, **self.settings())
 
     def describe(self) -> str:
         told = [str(self.in_channels), str(self.out_channels), f"kernel_size={self.kernel_size}"]

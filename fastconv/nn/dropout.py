@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .generator import GENERATOR
 from .module import Array, Module
 from .parameter import array_module
+
+if TYPE_CHECKING:
+    from .inference.graph import Graph, Value
 
 
 class Dropping(Module):
@@ -37,6 +42,9 @@ class Dropping(Module):
     def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
         scale = self.kept()
         return dy if scale is None else dy * scale
+
+    def lower(self, graph: Graph, x: Value) -> Value:
+        return x
 
     def describe(self) -> str:
         return f"p={self.p}"

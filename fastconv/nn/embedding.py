@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
 from . import initial
 from .module import Array, Module
 from .parameter import array_module
+
+if TYPE_CHECKING:
+    from .inference.graph import Graph, Value
 
 
 class Embedding(Module):
@@ -70,6 +73,11 @@ class Embedding(Module):
             return result.astype(self.weight.dtype, copy=False)
         out[...] = result
         return out
+
+    def lower(self, graph: Graph, x: Value) -> Value:
+        if x.dtype.kind not in "iu":
+            raise TypeError(f"x: got dtype {x.dtype}; allowed: integers, the numbers of rows")
+        return graph.rows(x, self.weight.data)
 
     def describe(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from . import initial
 from .module import Array, Module
 from .parameter import array_module
+
+if TYPE_CHECKING:
+    from .inference.graph import Graph, Value
 
 
 class Linear(Module):
@@ -48,6 +51,9 @@ class Linear(Module):
         if self.bias is not None:
             self.bias.add_gradient(lambda out: flat_dy.sum(axis=0, dtype=_wide(dy)).astype(dy.dtype, copy=False))
         return product(dy, weight.data) if wants_dx else None
+
+    def lower(self, graph: Graph, x: Value) -> Value:
+        return graph.linear(x, self.weight.data, None if self.bias is None else self.bias.data)
 
     def describe(self) -> str:
         return f"{self.in_features}, {self.out_features}" + ", bias=False" * (self.bias is None)
@@ -101,6 +107,9 @@ class Flatten(Module):
     def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
         return dy.reshape(self.kept())
 
+    def lower(self, graph: Graph, x: Value) -> Value:
+        return graph.reshape(x, self.shape(x.shape))
+
     def describe(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
@@ -125,6 +134,9 @@ class Permute(Module):
     def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
         order = [axis % len(self.dims) for axis in self.dims]
         return dy.transpose(sorted(range(len(order)), key=order.__getitem__))
+
+    def lower(self, graph: Graph, x: Value) -> Value:
+        return graph.transpose(x, self.dims)
 
     def describe(self) -> str:
         return f"{self.dims}"

@@ -274,7 +274,7 @@ class Composite(Module):
         return self._route.backward(dy, wants_dx)
 
     def lower(self, graph: Graph, x: Value) -> Value:
-        return self._route.lower(graph, x)
+        return graph.lower(self._route, x)
 
     def modules(self) -> Iterator[Module]:
         """The layers, and the containers of the route, which have no names."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from ..functional.normalization import (
 from . import initial
 from .module import Array, Module
 from .parameter import Buffer, Parameter, overwritable
+
+if TYPE_CHECKING:
+    from .inference.graph import Graph, Value
 
 
 class Normalization(Module):
@@ -102,10 +105,14 @@ class BatchNorm(Normalization):
             self.running_var = Buffer(np.ones(num_features, dtype))
             self.num_batches_tracked = Buffer(np.zeros((), np.int64))
 
-    def forward(self, x: Array) -> Array:
+    def check(self, x: Array | Value) -> None:
+        """Whether x has the axes and the channels that are allowed."""
         if x.ndim not in self._axes or x.shape[1] != self.num_features:
             axes = " or ".join(map(str, self._axes))
             raise ValueError(f"x: got shape {x.shape}; allowed: {axes} axes, {self.num_features} channels")
+
+    def forward(self, x: Array) -> Array:
+        self.check(x)
         uses_batch = self.training or not self.track_running_stats
         given = {} if uses_batch else {"mean": self.running_mean.data, "variance": self.running_var.data}
         count = x.size // max(self.num_features, 1)
@@ -132,6 +139,17 @@ class BatchNorm(Normalization):
         dx, *gradients = batch_norm_backward(dy, x, mean, variance, *self._numbers(), **more)
         self._add(*gradients)
         return dx
+
+    def lower(self, graph: Graph, x: Value) -> Value:
+        self.check(x)
+        weight, bias = self._numbers()
+        if not self.track_running_stats:
+            raise NotImplementedError("without running statistics, it cannot be compiled")
+        wide = "float64"
+        scale = (self.running_var.data.astype(wide) + self.eps) ** -0.5
+        scale = scale if weight is None else scale * weight.astype(wide)
+        shift = -self.running_mean.data.astype(wide) * scale
+        return graph.scale(x, scale, shift if bias is None else shift + bias.astype(wide))
 
     def describe(self) -> str:
         return (
@@ -187,9 +205,13 @@ class GroupNorm(Normalization):
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
         self._affine((num_channels,), affine, affine, dtype)
 
-    def forward(self, x: Array) -> Array:
+    def check(self, x: Array | Value) -> None:
+        """Whether x has the channels that are normalized."""
         if x.ndim < 2 or x.shape[1] != self.num_channels:
             raise ValueError(f"x: got shape {x.shape}; allowed: {self.num_channels} channels")
+
+    def forward(self, x: Array) -> Array:
+        self.check(x)
         y, mean, variance = group_norm(x, self.num_groups, *self._numbers(), eps=self.eps, activation=self._then)
         self.keep((x, mean, variance, self._then))
         return y
@@ -201,6 +223,10 @@ class GroupNorm(Normalization):
         dx, *gradients = group_norm_backward(dy, x, self.num_groups, mean, variance, *self._numbers(), **more)
         self._add(*gradients)
         return dx
+
+    def lower(self, graph: Graph, x: Value) -> Value:
+        self.check(x)
+        return graph.group_norm(x, self.num_groups, *self._numbers(), self.eps)
 
     def describe(self) -> str:
         return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
@@ -233,7 +259,7 @@ class LayerNorm(Normalization):
         self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
         self._affine(shape, elementwise_affine, elementwise_affine and bias, dtype)
 
-    def _axis(self, x: Array) -> tuple[int, ...]:
+    def _axis(self, x: Array | Value) -> tuple[int, ...]:
         """The normalized axes."""
         count = len(self.normalized_shape)
         if x.shape[x.ndim - count :] != self.normalized_shape or x.ndim < count:
@@ -254,6 +280,9 @@ class LayerNorm(Normalization):
         self._add(*gradients)
         return dx
 
+    def lower(self, graph: Graph, x: Value) -> Value:
+        return graph.layer_norm(x, self._axis(x), *self._numbers(), self.eps)
+
     def describe(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
@@ -261,7 +290,7 @@ class LayerNorm(Normalization):
 class LayerNorm2d(LayerNorm):
     """Normalizes over the channels of (N, C, ...), by a mean and a variance for every pixel; as ``LayerNorm`` else."""
 
-    def _axis(self, x: Array) -> tuple[int, ...]:
+    def _axis(self, x: Array | Value) -> tuple[int, ...]:
         if x.ndim < 2 or x.shape[1:2] != self.normalized_shape:
             raise ValueError(f"x: got shape {x.shape}; allowed: {self.normalized_shape[0]} channels")
         return (1,)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from .. import pooling
 from .module import Array, Module
 from .parameter import array_module
+
+if TYPE_CHECKING:
+    from .inference.graph import Graph, Value
 
 Sizes = int | Sequence[int]
 
@@ -42,6 +45,9 @@ class Pooling(Module):
     def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
         x = self.kept()
         return self.function("_backward")(dy, x, **self.settings()) if wants_dx else None
+
+    def lower(self, graph: Graph, x: Value) -> Value:
+        return graph.pool(self.function().__name__, x, **self.settings())
 
     def describe(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.settings().items())

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
 from .linear import product
 from .module import Array, Module
 from .parameter import array_module
+
+if TYPE_CHECKING:
+    from .inference.graph import Graph, Value
 
 LINEAR = {"linear": 1, "bilinear": 2, "trilinear": 3}
 
@@ -107,6 +110,10 @@ class Upsample(Module):
             moved = xp.moveaxis(dy, axis, -1)
             dy = xp.moveaxis(product(moved, xp.asarray(matrix).astype(dy.dtype)), -1, axis)
         return xp.ascontiguousarray(dy)
+
+    def lower(self, graph: Graph, x: Value) -> Value:
+        places = [self.places(*each) for each in self.resizings(x.shape)]
+        return graph.resize(x, places, self.mode == "nearest")
 
     def describe(self) -> str:
         told = f"size={self.size}" if self.scale_factor is None else f"scale_factor={self.scale_factor}"
