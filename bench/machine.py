@@ -26,7 +26,15 @@ COPIED_BYTES = 2**26
 COPIES = 3
 PEAK_RUNS = 5
 CPU_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")
-ENVIRONMENT = (*shown.ENVIRONMENT, "ONEDNN_MAX_CPU_ISA", "OMP_WAIT_POLICY", "XLA_FLAGS", "ATEN_CPU_CAPABILITY")
+ENVIRONMENT = (
+    *shown.ENVIRONMENT,
+    "ATEN_CPU_CAPABILITY",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "OMP_WAIT_POLICY",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+    "XLA_FLAGS",
+)
 
 
 @dataclass(frozen=True)
