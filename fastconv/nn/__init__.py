@@ -62,6 +62,7 @@ from .pooling import (
     MaxPool3d,
 )
 from .precision import MixedPrecision
+from .recomputed import Recomputed
 from .schedules import (
     CosineAnnealingLR,
     EarlyStopping,
