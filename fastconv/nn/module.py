@@ -92,7 +92,7 @@ class Module:
         """The error with the path of the layer that it comes from."""
         layer = error.module  # type: ignore[attr-defined]
         path = next((name for name, module in self.named_modules() if module is layer), "")
-        where = f"{path} ({layer!r})" if path else repr(layer)
+        where = f"{path} ({layer.brief()})" if path else layer.brief()
         return type(error)(f"{where}: {error} (the network's input has shape {getattr(x, 'shape', None)})")
 
     # What backward needs.
@@ -239,6 +239,10 @@ class Module:
     def describe(self) -> str:
         """The arguments, for repr."""
         return ""
+
+    def brief(self) -> str:
+        """``repr`` in one line: of a module with others within, only its class."""
+        return type(self).__name__ if any(True for _ in self.named_children()) else repr(self)
 
     def __repr__(self) -> str:
         children = list(self.named_children())

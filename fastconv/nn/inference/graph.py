@@ -104,7 +104,7 @@ class Graph:
         except (ValueError, TypeError, NotImplementedError) as error:
             if hasattr(error, "is_located"):
                 raise
-            where = f"{self.path} ({module!r})" if self.path else repr(module)
+            where = f"{self.path} ({module.brief()})" if self.path else module.brief()
             located = type(error)(f"{where}: {error} (the network's input has shape {self.input.shape})")
             located.is_located = True  # type: ignore[union-attr]
             raise located from error

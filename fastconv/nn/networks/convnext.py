@@ -13,7 +13,7 @@ from ..dropout import StochasticDepth
 from ..linear import Flatten, Linear, Permute
 from ..module import Array, Composite, Module
 from ..normalization import LayerNorm, LayerNorm2d
-from ..parameter import Parameter
+from ..parameter import Parameter, array_module
 from ..pooling import AdaptiveAvgPool2d
 from .weights import truncated_normal, zero
 
@@ -47,7 +47,8 @@ class Scale(Module):
         return dy * self.weight.data if wants_dx else None
 
     def lower(self, graph: Graph, x: Value) -> Value:
-        return graph.append("multiply", (x,), x.shape, by=self.weight.data)
+        scale = self.weight.data.reshape(-1)
+        return graph.scale(x, scale, array_module(scale).zeros_like(scale))
 
 
 class ConvNeXtBlock(Composite):

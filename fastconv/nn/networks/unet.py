@@ -46,11 +46,9 @@ class Skip(Module):
         return dx
 
     def lower(self, graph: Graph, x: Value) -> Value:
-        y = self.inner.lower(graph, x)
-        window = _middle(x.shape, y.shape)
+        y = graph.lower(self.inner, x)
         if x.shape[2:] != y.shape[2:]:
-            starts = tuple(part.start or 0 for part in window)
-            x = graph.append("crop", (x,), (*x.shape[:2], *y.shape[2:]), starts=starts)
+            x = graph.part(x, _middle(x.shape, y.shape))
         return graph.concatenate([x, y], 1)
 
 
@@ -121,10 +119,17 @@ class UNet(Composite):
         draw_kaiming(self)
 
     def forward(self, x: Array) -> Array:
-        step = 2**self.depth
-        if self.padding == "same" and any(size % step or not size for size in x.shape[2:]):
-            raise ValueError(f"got an input of shape {x.shape}; allowed: spatial sizes that are multiples of {step}")
+        self._check(x.shape)
         return super().forward(x)
+
+    def lower(self, graph: Graph, x: Value) -> Value:
+        self._check(x.shape)
+        return super().lower(graph, x)
+
+    def _check(self, shape: tuple[int, ...]) -> None:
+        step = 2**self.depth
+        if self.padding == "same" and any(size % step or not size for size in shape[2:]):
+            raise ValueError(f"x: got shape {shape}; allowed: spatial sizes that are multiples of {step}")
 
 
 def unet(

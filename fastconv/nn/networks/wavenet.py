@@ -32,8 +32,10 @@ class Gate(Module):
         return array_module(dy).concatenate((of_signal, of_gate), axis=1)
 
     def lower(self, graph: Graph, x: Value) -> Value:
-        batch, channels, *size = x.shape
-        return graph.append("gate", (x,), (batch, channels // 2, *size))
+        every, half = slice(None), x.shape[1] // 2
+        signal = graph.activation(graph.part(x, (every, slice(half), every)), "tanh")
+        gate = graph.activation(graph.part(x, (every, slice(half, None), every)), "sigmoid")
+        return graph.multiply(signal, gate)
 
 
 class WaveNetLayer(Module):
@@ -85,15 +87,15 @@ class WaveNet(Module):
         return self.embed.backward(dx, wants_dx)
 
     def lower(self, graph: Graph, x: Value) -> Value:
-        x, total = self.embed.lower(graph, x), None
+        x, total = graph.lower(self.embed, x), None
         for layer in self._layers:
-            y = layer.gate.lower(graph, layer.gated.lower(graph, x))
-            skipped = layer.skip.lower(graph, y)
+            y = graph.lower(layer.gate, graph.lower(layer.gated, x))
+            skipped = graph.lower(layer.skip, y)
             total = skipped if total is None else graph.add(total, skipped)
             if layer.residual is not None:
-                x = graph.add(x, layer.residual.lower(graph, y))
+                x = graph.add(x, graph.lower(layer.residual, y))
         assert total is not None
-        return self.post.lower(graph, total)
+        return graph.lower(self.post, total)
 
 
 def wavenet(
