@@ -13,6 +13,9 @@ from .parameter import array_module
 if TYPE_CHECKING:
     from .inference.graph import Graph, Value
 
+MATRIX_ELEMENTS = 2**24
+"""Of the matrices of ones and zeros by which gradients are summed on a GPU."""
+
 
 class Embedding(Module):
     """Rows of ``weight`` in place of their numbers, as ``torch.nn.Embedding``: (N, L) to (N, L, D).
@@ -64,9 +67,14 @@ class Embedding(Module):
         return None
 
     def _gradient(self, dy: Array, x: Array, out: Array | None) -> Array:
-        xp = array_module(dy)
-        result = xp.zeros(self.weight.shape, "float32" if dy.dtype.itemsize == 2 else dy.dtype)
-        xp.add.at(result, x.reshape(-1), dy.reshape(-1, self.embedding_dim))
+        rows, numbers = dy.reshape(-1, self.embedding_dim), x.reshape(-1)
+        if dy.dtype.itemsize == 2:
+            rows = rows.astype("float32")
+        if isinstance(dy, np.ndarray):
+            result = np.zeros(self.weight.shape, rows.dtype)
+            np.add.at(result, numbers, rows)
+        else:
+            result = _summed_by_products(rows, numbers, self.num_embeddings)
         if self.padding_idx is not None:
             result[self.padding_idx] = 0
         if out is None:
@@ -74,11 +82,19 @@ class Embedding(Module):
         out[...] = result
         return out
 
-    def lower(self, graph: Graph, x: Value) -> Value:
-        if x.dtype.kind not in "iu":
-            raise TypeError(f"x: got dtype {x.dtype}; allowed: integers, the numbers of rows")
-        return graph.rows(x, self.weight.data)
-
     def describe(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+
+
+def _summed_by_products(rows: Array, numbers: Array, count: int) -> Array:
+    """The sum of all rows of each number, by a matrix of ones and zeros: in an order that is the same each time, which
+    atomic additions of a device are not in."""
+    xp = array_module(rows)
+    result = xp.empty((count, rows.shape[1]), rows.dtype)
+    step = max(1, MATRIX_ELEMENTS // max(len(numbers), 1))
+    for begin in range(0, count, step):
+        end = min(begin + step, count)
+        is_row = xp.arange(begin, end).reshape(-1, 1) == numbers.reshape(1, -1)
+        result[begin:end] = is_row.astype(rows.dtype) @ rows
+    return result

@@ -187,9 +187,7 @@ class Graph:
 
     def pool(self, function: str, x: Value, **settings: Any) -> Value:
         """A public pooling by its name."""
-        return self.append(
-            "pool", (x,), shape_of_result(function, x, settings), function=function, call=settings
-        )
+        return self.append("pool", (x,), shape_of_result(function, x, settings), function=function, call=settings)
 
     def reshape(self, x: Value, shape: Iterable[int]) -> Value:
         shape = tuple(int(size) for size in shape)
@@ -229,7 +227,7 @@ class Graph:
         return self.append("softmax", (x,), x.shape, axis=axis % x.ndim)
 
     def reduce(self, function: str, x: Value, axes: Sequence[int], keepdims: bool) -> Value:
-        """"mean", "sum" or "max" over axes."""
+        """ "mean", "sum" or "max" over axes."""
         axes = tuple(sorted(axis % x.ndim for axis in axes))
         kept = [1 if axis in axes else size for axis, size in enumerate(x.shape)]
         shape = kept if keepdims else [size for axis, size in enumerate(x.shape) if axis not in axes]
