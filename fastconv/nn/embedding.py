@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from . import initial
 from .module import Array, Module
 from .parameter import array_module
-
-if TYPE_CHECKING:
-    from .inference.graph import Graph, Value
 
 MATRIX_ELEMENTS = 2**24
 """Of the matrices of ones and zeros by which gradients are summed on a GPU."""
