@@ -5,7 +5,7 @@ Names, arguments, defaults and state dicts are those of ``torch.nn``. Start with
 
 from __future__ import annotations
 
-from . import networks
+from . import looking, networks
 from .activation import (
     GELU,
     Hardsigmoid,
