@@ -10,13 +10,14 @@ from .costs import command as fit
 from .fuzz import command as fuzz
 from .gpu import command as gpu
 from .gpu_model import command as gpu_model
+from .networks import command as networks
 
 
 def main(words: list[str] | None = None) -> int:
     """Run a subcommand; what the user got wrong is one line on stderr."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements of fastconv.")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (comparison, calls, report, errors, peak, fit, regret, bundle, fuzz, gpu, gpu_model):
+    for module in (comparison, calls, report, errors, peak, fit, regret, bundle, fuzz, gpu, gpu_model, networks):
         module.add_to(subparsers)
     arguments = parser.parse_args(words)
     try:
