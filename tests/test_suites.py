@@ -1,10 +1,16 @@
-"""Suites: the layer lists are those of the published networks, by their multiply-adds and their weights."""
+"""Suites: the layer lists are those of the published networks, by multiply-adds and weights, and of ``nn.networks``."""
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
+import numpy as np
 import pytest
 
-from fastconv import ConvProblem, suites
+import fastconv
+from fastconv import ConvProblem, nn, suites
+from fastconv.nn.inference.graph import Graph, Node
 from fastconv.suites.layers import PASSES, problem_of_pass
 
 GIGA = 1e9
@@ -39,6 +45,25 @@ PARAMETERS = {
 }
 
 
+PHOTO = (1, 3, 224, 224)
+# What each suite is called in nn.networks, its arguments there, and the shape of what it is given.
+NETWORKS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
+    "lenet": ("lenet5", {}, (1, 1, 32, 32)),
+    "alexnet": ("alexnet", {"hidden": 8}, PHOTO),
+    "vgg16": ("vgg16", {"hidden": 8}, PHOTO),
+    "resnet18": ("resnet18", {}, PHOTO),
+    "resnet50": ("resnet50", {}, PHOTO),
+    "resnext50": ("resnext50_32x4d", {}, PHOTO),
+    "mobilenet_v2": ("mobilenet_v2", {}, PHOTO),
+    "efficientnet_b0": ("efficientnet_b0", {}, PHOTO),
+    "convnext_tiny": ("convnext_tiny", {}, PHOTO),
+    "unet": ("unet", {"padding": "valid"}, (1, 1, 572, 572)),
+    "unet3d": ("unet3d", {"padding": "valid"}, (1, 3, 116, 132, 132)),
+    "textcnn": ("textcnn", {}, (1, 56)),
+    "wavenet": ("wavenet", {}, (1, 256, 16000)),
+}
+
+
 @pytest.mark.parametrize("name", MULTIPLY_ADDS)
 def test_multiply_adds_are_the_published_ones(name):
     total, linear = MULTIPLY_ADDS[name]
@@ -67,7 +92,33 @@ def test_counts_add_up_to_the_layers_of_the_network():
     counts = {name: sum(layer.count for layer in suites.suite(name).layers) for name in suites.NAMES}
     # ResNet-50: 1 + 16 blocks of 3 + 4 shortcuts; VGG-16: 13 of its 16 layers; U-Net: "23 convolutional layers".
     assert (counts["resnet50"], counts["vgg16"], counts["unet"]) == (53, 13, 23)
-    assert (counts["resnet18"], counts["mobilenet_v2"], counts["wavenet"]) == (20, 52, 93)
+    assert (counts["resnet18"], counts["mobilenet_v2"], counts["wavenet"]) == (20, 52, 92)
+
+
+def problem_of(node: Node) -> ConvProblem | None:
+    """The convolution that an operator of a network is; linear layers on every pixel are 1x1 convolutions."""
+    x, settings = node.inputs[0] if node.inputs else None, node.settings
+    if node.operator == "convolution":
+        function, shape, call = settings["function"], settings["weight"].shape, settings["call"]
+        return fastconv.plan(function, x.shape, shape, **call).choice.problem
+    if node.operator == "linear" and x.ndim == 4:
+        batch, height, width, channels = x.shape
+        shape = (*settings["weight"].shape, 1, 1)
+        return fastconv.plan("conv2d", (batch, channels, height, width), shape).choice.problem
+    return None
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_layers_are_those_of_the_network(name):
+    network, arguments, shape = NETWORKS[name]
+    dtype = np.int64 if network == "textcnn" else np.float32
+    graph = Graph(shape, dtype, np.float32).of(nn.networks.build(network, **arguments).eval())
+    performed = Counter(problem for node in graph.nodes if (problem := problem_of(node)) is not None)
+    assert performed == {layer.problem: layer.count for layer in suites.suite(name).layers}
+
+
+def test_every_suite_of_a_network_is_held_to_it():
+    assert set(suites.NAMES) - NETWORKS.keys() == {"image_filters"}
 
 
 def test_unet3d_has_the_published_output():

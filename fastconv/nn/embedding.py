@@ -79,6 +79,11 @@ class Embedding(Module):
         out[...] = result
         return out
 
+    def lower(self, graph: Graph, x: Value) -> Value:
+        if x.dtype.kind not in "iu":
+            raise TypeError(f"x: got dtype {x.dtype}; allowed: integers, the numbers of rows")
+        return graph.rows(x, self.weight.data)
+
     def describe(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"

@@ -14,14 +14,16 @@ def textcnn(net: Network) -> None:
 def wavenet(net: Network) -> None:
     """WaveNet (van den Oord et al., 2016) on a second of 16 kHz sound: 3 times the dilations 1 to 512.
 
-    The paper leaves the widths open; these are 256 levels in and out, 64 residual and 256 skip channels.
+    The paper leaves the widths open; these are 256 levels in and out, 64 residual and 256 skip channels. Nothing uses
+    what the last layer would hand on.
     """
     x = net.conv("embed", Feature(256, (16000,)), 64, 2, padding=(1, 0))
-    for block in range(3):
-        for dilation in (2**power for power in range(10)):
-            name = f"block{block}.dilation{dilation}"
-            net.conv(f"{name}.gated", x, 2 * 64, 2, padding=(dilation, 0), dilation=dilation)
-            net.conv(f"{name}.skip", x, 256, 1)
+    layers = [(block, 2**power) for block in range(3) for power in range(10)]
+    for block, dilation in layers:
+        name = f"block{block}.dilation{dilation}"
+        net.conv(f"{name}.gated", x, 2 * 64, 2, padding=(dilation, 0), dilation=dilation)
+        net.conv(f"{name}.skip", x, 256, 1)
+        if (block, dilation) != layers[-1]:
             net.conv(f"{name}.residual", x, 64, 1)
     y = Feature(256, x.size)
     net.conv("post1", y, 256, 1)
