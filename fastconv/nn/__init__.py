@@ -39,6 +39,7 @@ from .dropout import Dropout, Dropout1d, Dropout2d, Dropout3d, StochasticDepth
 from .embedding import Embedding
 from .generator import seed
 from .history import History
+from .inference import Compiled, compile
 from .linear import Flatten, Linear, Permute
 from .losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, Loss, MSELoss, SmoothL1Loss
 from .module import Composite, Module, gradients

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import initial
 from .module import Array, Module
 from .parameter import array_module
+
+if TYPE_CHECKING:
+    pass
 
 MATRIX_ELEMENTS = 2**24
 """Of the matrices of ones and zeros by which gradients are summed on a GPU."""
