@@ -46,7 +46,9 @@ def remove_unused(graph: Graph) -> bool:
     """Drop nodes whose values nobody uses, and reshapes and transposes that change nothing."""
     before = len(graph.nodes)
     for node in list(graph.nodes):
-        source = node.inputs[0] if node.inputs else None
+        if not node.inputs:
+            continue
+        source = node.inputs[0]
         while node.operator == "reshape" and source.node is not None and source.node.operator == "reshape":
             source = source.node.inputs[0]
             node.inputs = (source,)

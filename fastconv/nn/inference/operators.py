@@ -18,7 +18,7 @@ from .graph import Node, Value
 Array = Any
 Slots = list[Array]
 """Arrays as they lie in memory, by the numbers of the values."""
-Step = Callable[[], None]
+Step = Callable[[], Any]
 
 
 @dataclass
