@@ -11,6 +11,9 @@ from .module import Array, Module
 from .parameter import array_module
 
 if TYPE_CHECKING:
+    from .inference.graph import Graph, Value
+
+if TYPE_CHECKING:
     pass
 
 MATRIX_ELEMENTS = 2**24
