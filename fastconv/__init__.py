@@ -2,7 +2,9 @@
 
 One way through the code; everything above an arrow may use what is below it, and nothing else::
 
-    functional  grad  pooling  planning
+    nn            networks: layers, training, inference; imported by its name alone
+        |
+    functional  grad  pooling  planning  tiling
         |
     _normalize    what users pass, checked, as a ConvProblem (what is computed) and arrays by their roles
         |
