@@ -21,6 +21,7 @@ def network(seed: int = 0, dropout: float = 0.3) -> nn.Sequential:
     nn.seed(seed)
     return nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
         nn.ReLU(),
         nn.Flatten(),
         nn.Dropout(dropout),
@@ -63,6 +64,7 @@ def test_steps_are_torch_s() -> None:
     model = network(dropout=0.0).astype(np.float64)
     other = torch.nn.Sequential(
         torch.nn.Conv2d(1, 4, 3, padding=1),
+        torch.nn.BatchNorm2d(4),
         torch.nn.ReLU(),
         torch.nn.Flatten(),
         torch.nn.Dropout(0.0),
@@ -184,7 +186,7 @@ def test_what_goes_on_must_fit(tmp_path: Path) -> None:
         nn.fit(model, optimizer=optimizer, epochs=2, checkpoint=path, resume=True, **{**arguments, **options})
 
     other = nn.Sequential(nn.Linear(3, 2))
-    with pytest.raises(ValueError, match="checkpoint, model: the state does not fit Sequential: unknown: 4"):
+    with pytest.raises(ValueError, match="checkpoint, model: the state does not fit Sequential: unknown: 1"):
         go_on(other, nn.AdamW(other.parameters()))
     with pytest.raises(ValueError, match="checkpoint, optimizer: the state does not fit SGD"):
         go_on(model, nn.SGD(model.parameters()), schedule=None)
@@ -234,7 +236,7 @@ def test_a_loss_that_is_nan_stops_with_step_and_layer(tmp_path: Path) -> None:
     class Poison(nn.Callback):
         def after_step(self, training: nn.Training) -> None:
             if training.step == 8:
-                model[4].weight.data[1, 5] = np.nan  # type: ignore[attr-defined]
+                model[5].weight.data[1, 5] = np.nan  # type: ignore[attr-defined]
 
     with pytest.raises(FloatingPointError) as caught:
         nn.fit(
@@ -248,7 +250,7 @@ def test_a_loss_that_is_nan_stops_with_step_and_layer(tmp_path: Path) -> None:
             progress=False,
         )
     assert str(caught.value) == (
-        "the loss is nan at step 9, in epoch 2: the first output that is not finite is that of 4 (Linear); its weight "
+        "the loss is nan at step 9, in epoch 2: the first output that is not finite is that of 5 (Linear); its weight "
         "is not finite, either"
     )
     caught = None  # type: ignore[assignment]
@@ -335,9 +337,9 @@ def test_callbacks_may_stop_it_and_see_gradients() -> None:
 
 def test_evaluation_leaves_every_layer_in_its_mode() -> None:
     model = network().train()
-    model[3].eval()
+    model[4].eval()
     nn.evaluate(model, [(X, Y)])
-    assert [module.training for module in model] == [True, True, True, False, True]
+    assert [module.training for module in model] == [True, True, True, True, False, True]
 
 
 def test_what_fit_refuses() -> None:
