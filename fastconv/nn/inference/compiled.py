@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..._config import thread_count
+from ...planning import PlannedConvolution
 from ..module import Module
-from . import fusion, layout
+from . import fusion, layout, trial
 from .graph import Graph, Node, Value
 from .memory import ALIGNMENT, Block, arrange
 from .operators import Place, Step, bind, planned, shape_in_memory
@@ -35,24 +36,21 @@ class Compiled:
         Memory for all that is computed between input and output.
     """
 
-    def __init__(self, graph: Graph, threads: int | None, effort: str | None, wanted: str | None) -> None:
-        self.threads = thread_count(threads)
-        fusion.fuse(graph)
-        if graph.output.node is None or graph.output.node.operator == "constant":
-            graph.output = graph.append("lay", (graph.output,), graph.output.shape)
-        last = layout.choose(graph, self.threads, effort, wanted)
+    def __init__(
+        self, graph: Graph, threads: int, effort: str | None, last: frozenset[int], algorithms: dict[int, str]
+    ) -> None:
+        self.threads = threads
         self.input_shape, self.output_shape = graph.input.shape, graph.output.shape
         self.dtype, self._result_dtype = graph.input.dtype, graph.output.dtype
-        self._graph, self._views = graph, Views(graph, last)
-        self._plans = {}
+        self._graph, self._views, self._last = graph, Views(graph, last), last
+        self._plans: dict[int, tuple[PlannedConvolution, Any]] = {}
         for node in graph.nodes:
             if node.operator in ("convolution", "linear"):
-                plan = planned(node, id(node.output) in last, self.threads, effort)
+                algorithm = algorithms.get(id(node), "auto")
+                plan = planned(node, id(node.output) in last, threads, effort, algorithm)
                 weight = node.settings["weight"]
-                self._plans[id(node)] = plan, plan.pack(weight if node.operator == "convolution" else weight[..., None])
-                bias = node.settings["bias"]
-                node.settings["bias"] = None if bias is None else np.ascontiguousarray(bias, weight.dtype)
-        self._last = last
+                packed = plan.pack(weight if node.operator == "convolution" else weight[..., None])
+                self._plans[id(node)] = plan, packed
         self.arena_bytes = self._arrange()
         self._idle: list[Arena] = [Arena(self)]
 
@@ -210,7 +208,8 @@ def compile(
     threads : int, optional
         That one call uses. Default: ``fastconv.get_num_threads()``.
     effort : {"estimate", "measure", "exhaustive", "pinned"}, optional
-        How algorithms are chosen, as in ``fastconv.plan``; "measure" takes seconds for each layer, once.
+        How algorithms are chosen: as in ``fastconv.plan``; but with "measure", the network is computed some times with
+        every layer's best candidates, which are timed where they are used. It takes seconds, and nothing is stored.
     layout : {"channels_first", "channels_last"}, optional
         How arrays between the layers lie. Default: as the cost of layers and of moves between them asks for.
 
@@ -244,7 +243,36 @@ def compile(
     if not shape or min(shape) < 1:
         raise ValueError(f"example_shape: got {example_shape!r}; allowed: sizes of 1 or more")
     graph = Graph(shape, dtype, None if np.dtype(dtype).kind == "f" else _dtype_of(model)).of(model)
-    return Compiled(graph, threads, effort, layout)
+    return ready(graph, thread_count(threads), effort, layout)
+
+
+def ready(graph: Graph, threads: int, effort: str | None, wanted: str | None) -> Compiled:
+    """A graph as it was described, made simpler and ready to be computed."""
+    fusion.fuse(graph)
+    if graph.output.node is None or graph.output.node.operator == "constant":
+        graph.output = graph.append("lay", (graph.output,), graph.output.shape)
+    for node in graph.nodes:
+        bias = node.settings.get("bias")
+        if bias is not None:
+            node.settings["bias"] = np.ascontiguousarray(bias, node.output.dtype)
+    algorithms: dict[tuple[int, bool], str] = {}
+    if effort == "measure":
+        costs, algorithms = trial.measured(graph, threads, _trial)
+        effort = None
+    else:
+        costs = layout.estimates(graph, threads, effort) if wanted is None else {}
+    last = layout.choose(graph, costs, wanted)
+    chosen = {}
+    for node in graph.nodes:
+        name = algorithms.get((id(node), id(node.output) in last))
+        if name is not None:
+            chosen[id(node)] = name
+    return Compiled(graph, threads, effort, last, chosen)
+
+
+def _trial(graph: Graph, threads: int, wanted: str, algorithms: dict[int, str]) -> Compiled:
+    """A graph all of whose channels lie one way."""
+    return Compiled(graph, threads, None, layout.choose(graph, {}, wanted), algorithms)
 
 
 def _dtype_of(model: Module) -> Any:

@@ -111,6 +111,17 @@ class Graph:
         finally:
             self.path = before
 
+    def copy(self) -> Graph:
+        """The same nodes in the same order, on values of their own; settings are shared."""
+        made = Graph(self.input.shape, self.input.dtype, self.precise)
+        values = {id(self.input): made.input}
+        for node in self.nodes:
+            other = Node(node.operator, tuple(values[id(value)] for value in node.inputs), node.settings, node.path)
+            other.output = values[id(node.output)] = Value(node.output.shape, node.output.dtype, other)
+            made.nodes.append(other)
+        made.output = values[id(self.output)]
+        return made
+
     # Operators.
 
     def append(self, operator: str, inputs: Sequence[Value], shape: Iterable[int], **settings: Any) -> Value:

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from .graph import Graph, Node, Value
 from .operators import planned
 
-BYTES_PER_SECOND = 2.0e9
+BYTES_PER_SECOND = 5.0e9
 """At which channels are moved from first to last, or back, in one thread."""
 FLEXIBLE = ("convolution", "pool", "activation", "add", "scale", "layer_norm", "multiply", "concatenate", "resize")
 """Operators that compute either way."""
+STARTS = 4
+"""Choices from which a better one is looked for."""
 LONGEST = 24
 """Operators in a row that are changed together when a better choice is looked for."""
 
 
-def choose(graph: Graph, threads: int, effort: str | None, layout: str | None) -> frozenset[int]:
-    """The values whose channels come last in memory, after nodes that move them were put in where needed."""
+def choose(graph: Graph, costs: dict[int, tuple[float, float]], layout: str | None) -> frozenset[int]:
+    """The values whose channels come last in memory, after nodes that move them were put in where needed.
+
+    Parameters
+    ----------
+    graph : Graph
+        It is changed.
+    costs : dict
+        By node for which it matters: seconds with channels first and last.
+    layout : {"channels_first", "channels_last"}, optional
+        Of all operators that compute either way. Default: what costs least.
+    """
     flexible = [node for node in graph.nodes if is_flexible(node)]
     is_last = dict.fromkeys(map(id, graph.nodes), False)
     if layout == "channels_last":
         is_last |= dict.fromkeys(map(id, flexible), True)
     elif layout is None:
-        is_last |= _best(graph, flexible, _costs(flexible, threads, effort))
+        is_last |= _best(graph, flexible, costs)
     return _moved(graph, is_last)
 
 
@@ -44,15 +55,12 @@ def is_same_memory(value: Value) -> bool:
     return value.size == 0 or value.size in (value.shape[0] * value.shape[1], value.size // max(value.shape[1], 1))
 
 
-Cost = Callable[[Node, bool], float]
-
-
-def _costs(nodes: list[Node], threads: int, effort: str | None) -> dict[int, tuple[float, float]]:
-    """Seconds with channels first and last, of nodes for which it matters."""
+def estimates(graph: Graph, threads: int, effort: str | None) -> dict[int, tuple[float, float]]:
+    """What the choices of algorithms go by: seconds with channels first and last, of convolutions."""
     costs = {}
     known: dict[str, float] = {}
-    for node in nodes:
-        if node.operator == "convolution":
+    for node in graph.nodes:
+        if node.operator == "convolution" and is_flexible(node):
             pair = []
             for last in (False, True):
                 choice = planned(node, last, threads, effort).choice
@@ -67,7 +75,14 @@ def _costs(nodes: list[Node], threads: int, effort: str | None) -> dict[int, tup
 
 def _best(graph: Graph, flexible: list[Node], costs: dict[int, tuple[float, float]]) -> dict[int, bool]:
     """The cheapest choice that changes of one operator, or of several in a row, lead to."""
-    options = [dict.fromkeys(map(id, flexible), last) for last in (False, True)]
+    costs = {id(node): costs[id(node)] for node in flexible if id(node) in costs}
+    # All one way, or the other way from some operator on; the best of these are where changes begin.
+    numbers = [id(node) for node in flexible]
+    options = [dict.fromkeys(numbers, last) for last in (False, True)]
+    for place in range(1, len(numbers)):
+        for last in (False, True):
+            options.append({number: (at < place) == last for at, number in enumerate(numbers)})
+    options.append({number: number in costs and costs[number][1] < costs[number][0] for number in numbers})
     edges = [(value, node) for node in graph.nodes for value in node.inputs]
     uses: dict[int, list[tuple[Value, Node]]] = {}
     for value, node in edges:
@@ -98,6 +113,7 @@ def _best(graph: Graph, flexible: list[Node], costs: dict[int, tuple[float, floa
             after += _moving(graph.output) * (1 if other[id(graph.output.node)] else -1)
         return after
 
+    options = sorted(options, key=total)[:STARTS]
     for choice in options:
         is_better = True
         while is_better:
