@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -381,3 +383,38 @@ def test_cupy(gpu: str) -> None:
             result = call(arrays.to(x), arrays.to(target))
             assert isinstance(result, arrays.module.ndarray)
             np.testing.assert_allclose(result.get(), value, rtol=1e-4, atol=1e-6)
+
+
+# The example.
+
+
+def test_sheets_of_the_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("sklearn", reason='needs pip install ".[examples]"')
+    pytest.importorskip("PIL", reason='needs pip install ".[examples]"')
+    from PIL import Image
+
+    path = Path(__file__).parent.parent / "examples" / "looking_in.py"
+    spec = importlib.util.spec_from_file_location("looking_in", path)
+    assert spec is not None
+    assert spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    digits = example.load()
+    assert digits.x.shape[1:] == (1, 16, 16)
+    assert 0 <= digits.x.min() < digits.x.max() <= 1
+    few = example.Digits(digits.x[:128], digits.y[:128], digits.test_x[:48], digits.test_y[:48])
+    monkeypatch.setattr(example, "load", lambda: few)
+    monkeypatch.setattr(example, "RADII", (0.0, 0.05, 0.1, 0.15))
+    example.main(["--output", str(tmp_path / "sheets"), "--epochs", "1"])
+    assert "trained on attacked ones: " in capsys.readouterr().out
+    names = {"filters", "feature_maps", "saliency", "grad_cam", "adversarial"}
+    assert {file.stem for file in (tmp_path / "sheets").iterdir()} == names
+    for name in names:
+        page = np.asarray(Image.open(tmp_path / "sheets" / f"{name}.png"))
+        lower = page[example.TOP :]
+        assert lower.std() > 20, name
+        # Captions stay clear of the border, and nothing is cut off by it.
+        assert (page[:, -example.MARGIN // 2 :] == example.PAPER).all(), name
+        assert (page[-example.MARGIN // 2 :] == example.PAPER).all(), name
