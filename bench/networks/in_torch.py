@@ -67,5 +67,5 @@ LAYERS: dict[str, Make] = {
     "Flatten": lambda module: torch.nn.Flatten(),
     "Dropout": lambda module: torch.nn.Dropout(module.p),
     "Identity": lambda module: torch.nn.Identity(),
-    "Linear": lambda module: torch.nn.Linear(*module.weight.shape[::-1], module.bias is not None),
+    "Linear": lambda module: torch.nn.Linear(module.weight.shape[1], module.weight.shape[0], module.bias is not None),
 }

@@ -31,8 +31,8 @@ typedef struct {
     int64_t affine_period;     /* weight and bias of set i and row r: (i % period) * set_step + r * row_step */
     int64_t affine_set_step, affine_row_step;
     int64_t affine_is_vector;
-    int64_t measures;    /* mean and variance are those of the sets: computed forward, differentiated backward */
-    int64_t sums_of;     /* what the gradients for weight and bias are one number of */
+    int64_t measures; /* mean and variance are those of the sets: computed forward, differentiated backward */
+    int64_t sums_of;  /* what the gradients for weight and bias are one number of */
     double *bias_sums, *weight_sums;
     double eps, slope;
     activation_t activation;
@@ -49,9 +49,7 @@ typedef struct {
 
 #define ACTIVATED_PER_ITEM 16384
 
-static inline int64_t normalization_items(const normalization_t *job) {
-    return div_up(job->sets, job->sets_per_item);
-}
+static inline int64_t normalization_items(const normalization_t *job) { return div_up(job->sets, job->sets_per_item); }
 static inline int64_t activation_items(const activation_job_t *job) { return div_up(job->count, ACTIVATED_PER_ITEM); }
 
 #define ROOM normalization

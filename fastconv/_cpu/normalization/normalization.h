@@ -65,8 +65,7 @@ static void NAMED(measure)(const normalization_t *job, int64_t set) {
             NAMED(add_block)(&total, x + row * job->x.row_stride + i, min64(NORMAL_BLOCK, job->count - i));
     const REAL mean = (REAL)(NAMED(total_of)(total) / size);
     for (int64_t row = 0; row < job->rows; row++)
-        for (int64_t i = 0; i < job->count; i += NORMAL_BLOCK)
-            NAMED(add_products)
+        for (int64_t i = 0; i < job->count; i += NORMAL_BLOCK) NAMED(add_products)
     (&rest, &squares, NULL, x + row * job->x.row_stride + i, mean, min64(NORMAL_BLOCK, job->count - i));
     const double away = NAMED(total_of)(rest) / size, variance = NAMED(total_of)(squares) / size - away * away;
     ((REAL *)job->mean)[set] = (REAL)(mean + away);

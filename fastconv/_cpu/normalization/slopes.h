@@ -34,8 +34,8 @@ ALWAYS_INLINE NAMED(vector)
         return dy * (gate * (1 + z * (1 - gate)));
     }
     case ACTIVATION_GELU: {
-        const NAMED(vector) below = NAMED(where_less)(NAMED(magnitude)(z), NAMED(splat)(LINEAR_BELOW), half,
-                                                      NAMED(gelu)(z) / z);
+        const NAMED(vector) below =
+            NAMED(where_less)(NAMED(magnitude)(z), NAMED(splat)(LINEAR_BELOW), half, NAMED(gelu)(z) / z);
         return dy * (below + z * NAMED(normal_density)(z));
     }
     case ACTIVATION_TANH: {

@@ -71,10 +71,63 @@ static void NAMED(pool_wide_maximum)(const pool_job_t *job, const pool_run_t *ru
     if (job->index != NULL) job->index[run->index] = at;
 }
 
+/* Whole chunks of lanes, those behind the run's last with whatever is there; places are steps from the windows' first
+ * elements, in lanes as wide as the elements'. */
+typedef __typeof__(__builtin_choose_expr(sizeof(ELEMENT) == 8, (int64_t)0, (int32_t)0)) NAMED(pool_step);
+
+static inline __attribute__((always_inline)) void NAMED(pool_fold_chunks)(ELEMENT *restrict best,
+                                                                          NAMED(pool_step) *restrict where,
+                                                                          const ELEMENT *restrict row,
+                                                                          NAMED(pool_step) from_first, int64_t count) {
+    for (int64_t i = 0; i < count; i += POOL_CHUNK)
+        for (int64_t l = i; l < i + POOL_CHUNK; l++) {
+            ELEMENT value = row[l];
+            int taken = (value > best[l]) | IS_NAN(value);
+            best[l] = taken ? value : best[l];
+            where[l] = taken ? from_first : where[l];
+        }
+}
+
+/* Maxima and their places of a run along rows of neighbours, by way of copies of them, one for the even and one for the
+ * odd elements where the step is 2: lines of neighbours without a rest. */
+static void NAMED(pool_maximum_of_rows)(const pool_job_t *job, const pool_run_t *run) {
+    ELEMENT best[POOL_LANES], rows[2][POOL_ROW];
+    NAMED(pool_step) where[POOL_LANES];
+    const int64_t step = run->source_lane, dilation = job->axis[2].dilation, span = pool_span(job, run);
+    for (int64_t i = 0; i < POOL_LANES; i++) best[i] = LOWEST, where[i] = 0;
+    for (int64_t i = span / step; i < POOL_ROW; i++) rows[0][i] = rows[1][i] = 0;
+    for (int64_t d = 0; d < run->taps[0]; d++)
+        for (int64_t h = 0; h < run->taps[1]; h++) {
+            const ELEMENT *source = (const ELEMENT *)job->source + run->source;
+            source += d * job->axis[0].dilation * job->source_stride[2];
+            source += h * job->axis[1].dilation * job->source_stride[3];
+            const int64_t row = d * job->axis[0].dilation * job->axis[1].size + h * job->axis[1].dilation;
+            if (step == 1) {
+                memcpy(rows[0], source, span * sizeof *source);
+            } else {
+                for (int64_t i = 0; i < span / 2; i++) rows[0][i] = source[2 * i], rows[1][i] = source[2 * i + 1];
+                if (span % 2) rows[0][span / 2] = source[span - 1];
+            }
+            for (int64_t w = 0; w < run->taps[2]; w++) {
+                const ELEMENT *line = rows[w * dilation % step] + w * dilation / step;
+                const int64_t from_first = row * job->axis[2].size + w * dilation;
+                NAMED(pool_fold_chunks)(best, where, line, (NAMED(pool_step))from_first, run->count);
+            }
+        }
+    NAMED(pool_store)((ELEMENT *)job->result + run->result, best, run->result_lane, run->count);
+    int64_t *index = job->index + run->index;
+    for (int64_t i = 0; i < run->count; i++)
+        index[i * run->index_lane] = run->position + i * run->position_lane + where[i];
+}
+
 static inline __attribute__((always_inline)) void NAMED(pool_maximum_run)(const pool_job_t *job, const pool_run_t *run,
                                                                           int indices) {
     if (pool_is_wide(job, run)) {
         NAMED(pool_wide_maximum)(job, run);
+        return;
+    }
+    if (indices && pool_is_of_rows(job, run)) {
+        NAMED(pool_maximum_of_rows)(job, run);
         return;
     }
     ELEMENT best[POOL_LANES], *result = (ELEMENT *)job->result + run->result;

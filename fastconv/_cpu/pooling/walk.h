@@ -122,5 +122,22 @@ static inline int pool_is_wide(const pool_job_t *job, const pool_run_t *run) {
     return run->count == 1 && !job->lanes_along_channels && run->taps[2] >= 16 && pool_tap_count(run) != 0;
 }
 
+/* Lanes that are taken together, and the longest row that is copied for a run. */
+enum { POOL_CHUNK = 16, POOL_ROW = 3 * POOL_LANES };
+
+/* Elements of a row from the first tap of a run's first output to the last tap of its last. */
+static inline int64_t pool_span(const pool_job_t *job, const pool_run_t *run) {
+    return (run->count - 1) * run->source_lane + (run->taps[2] - 1) * job->axis[2].dilation + 1;
+}
+
+/* Whether to take a run's maxima from copies of its rows: steps of 1 or 2 along neighbours, windows of several elements
+ * that do not reach too far for places of 32 bits. */
+static inline int pool_is_of_rows(const pool_job_t *job, const pool_run_t *run) {
+    if (job->lanes_along_channels || job->source_stride[4] != 1 || job->axis[2].step > 2) return 0;
+    if (run->count < POOL_CHUNK || run->taps[2] < 2 || pool_tap_count(run) == 0) return 0;
+    const int64_t plane = job->axis[0].size * job->axis[1].size * job->axis[2].size;
+    return plane <= INT32_MAX && pool_span(job, run) <= 2 * POOL_LANES;
+}
+
 /* Terms that are added in the element type before their sum goes to a double. */
 enum { POOL_GROUP = 32 };
