@@ -69,6 +69,18 @@ class MaxPool(Pooling):
         names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
         return {name: getattr(self, name) for name in names}
 
+    def forward(self, x: Array) -> Array:
+        if not self._keeps:
+            return super().forward(x)
+        # The places of the maxima are less than x, and need not be looked for again.
+        y, indices = self.function()(x, **self.settings(), return_indices=True)
+        self.keep((x.shape, indices))
+        return y
+
+    def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
+        shape, indices = self.kept()
+        return self.function("_backward")(dy, shape, **self.settings(), indices=indices) if wants_dx else None
+
 
 class AvgPool(Pooling):
     """Averages of windows, of any dimension."""
