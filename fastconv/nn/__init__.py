@@ -44,6 +44,7 @@ from .linear import Flatten, Linear, Permute
 from .losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, Loss, MSELoss, SmoothL1Loss
 from .module import Composite, Module, gradients
 from .normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d, GroupNorm, LayerNorm, LayerNorm2d
+from .onnx import load_onnx
 from .optimizers import SGD, Adam, AdamW, Optimizer
 from .parameter import Buffer, Parameter
 from .pooling import (

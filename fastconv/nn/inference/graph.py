@@ -188,12 +188,14 @@ class Graph:
 
     def add(self, x: Value, y: Value) -> Value:
         """The sum."""
-        if x.shape == y.shape:
+        if x.shape == y.shape and x.dtype.kind not in "iub":
             return self.append("add", (x, y), x.shape, activation=None)
         return self.elementwise("add", x, y)
 
     def multiply(self, x: Value, y: Value) -> Value:
         """The product; one may be of an element for every channel."""
+        if x.dtype.kind in "iub":
+            return self.elementwise("multiply", x, y)
         return self.append("multiply", (x, y), broadcast_shape(x, y))
 
     def pool(self, function: str, x: Value, **settings: Any) -> Value:

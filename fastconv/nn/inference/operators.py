@@ -341,6 +341,19 @@ def _clip(x: Array, out: Array, low: float | None, high: float | None) -> None:
     np.clip(x, low, high, out=out)
 
 
+def _local_response(x: Array, out: Array, size: int, alpha: float, beta: float, bias: float) -> None:
+    """Divided by a power of the mean square of neighbouring channels (Krizhevsky et al., 2012)."""
+    channels = x.shape[1]
+    square = x * x
+    for channel in range(channels):
+        first, end = max(channel - (size - 1) // 2, 0), min(channel + size // 2 + 1, channels)
+        np.sum(square[:, first:end], axis=1, out=out[:, channel])
+    out *= out.dtype.type(alpha / size)
+    out += out.dtype.type(bias)
+    np.power(out, out.dtype.type(-beta), out=out)
+    out *= x
+
+
 ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "add": np.add,
     "subtract": np.subtract,
@@ -360,6 +373,7 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "hardsigmoid": _hardsigmoid,
     "hardswish": _hardswish,
     "gelu_tanh": _gelu_tanh,
+    "local_response": _local_response,
 }
 """Functions of arrays that fit together, of the name, with the result in ``out``."""
 
