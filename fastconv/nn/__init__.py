@@ -5,7 +5,7 @@ Names, arguments, defaults and state dicts are those of ``torch.nn``. Start with
 
 from __future__ import annotations
 
-from . import looking, networks
+from . import looking, networks, parallel
 from .activation import (
     GELU,
     Hardsigmoid,
