@@ -102,7 +102,7 @@ def test_numbers_of_rows() -> None:
     x = RNG.integers(0, 20000, (3, 20))
     compiled = nn.compile(model, x.shape, dtype="int64")
     np.testing.assert_allclose(compiled(x), model(x), rtol=0, atol=1e-5)
-    with pytest.raises(ValueError, match="20000"):
+    with pytest.raises(ValueError, match="0 to 19999"):
         compiled(x + 20000)
 
 
@@ -192,12 +192,10 @@ def test_nothing_to_compute(model: nn.Module) -> None:
 
 
 def test_shapes_that_do_not_fit() -> None:
-    with pytest.raises(ValueError, match=r"layer1\.0\.conv2.*64"):
-        model = networks.resnet18()
-        model.layer1[0].conv2 = nn.Conv2d(32, 64, 3)
-        model.layer1[0]._route.body._modules = (*model.layer1[0]._route.body._modules[:3], model.layer1[0].conv2)
-        nn.compile(model, (1, 3, 64, 64))
-    with pytest.raises(ValueError, match="conv1.*3"):
+    inner = nn.Sequential(nn.Conv2d(4, 8, 3), nn.ReLU(), nn.Conv2d(9, 8, 1))
+    with pytest.raises(ValueError, match=r"1\.body\.2 \(Conv2d\(9.*shape \(1, 8, 4, 4\); allowed: \(N, 9"):
+        nn.compile(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Residual(inner)), (1, 3, 8, 8))
+    with pytest.raises(ValueError, match=r"conv1 .*allowed: \(N, 3"):
         nn.compile(networks.resnet18(), (1, 4, 64, 64))
     with pytest.raises(ValueError, match="example_shape"):
         nn.compile(nn.ReLU(), (1, 0))

@@ -252,9 +252,11 @@ def ready(graph: Graph, threads: int, effort: str | None, wanted: str | None) ->
     if graph.output.node is None or graph.output.node.operator == "constant":
         graph.output = graph.append("lay", (graph.output,), graph.output.shape)
     for node in graph.nodes:
-        bias = node.settings.get("bias")
-        if bias is not None:
-            node.settings["bias"] = np.ascontiguousarray(bias, node.output.dtype)
+        for name in ("bias", "table", "weight"):
+            # Weights of convolutions are copied where they are packed.
+            array = node.settings.get(name)
+            if array is not None and (name != "weight" or node.operator.endswith("norm")):
+                node.settings[name] = np.array(array, node.output.dtype, order="C")
     algorithms: dict[tuple[int, bool], str] = {}
     if effort == "measure":
         costs, algorithms = trial.measured(graph, threads, _trial)
