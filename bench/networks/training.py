@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fastconv
 from fastconv._cpu.engine import runtime
 
 from ..timing import Entrant, contest, ratio
@@ -33,6 +34,7 @@ MEGABYTE = 1e6
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the part."""
     parser.add_argument("--profile", action="store_true", help="with --training: where the time of a step goes")
+    parser.add_argument("--tune", action="store_true", help="with --training: measure fastconv's choices before")
     parser.add_argument("--no-memory", action="store_true", help="with --training: times alone")
 
 
@@ -44,7 +46,7 @@ def run(names: list[str], threads: list[int], count: int, arguments: argparse.Na
     print("|---|---|---|---|---|---|---|---|")
     for name in names or DEFAULT:
         for each in threads:
-            row = measure(name, each, count)
+            row = measure(name, each, count, arguments.tune)
             if not arguments.no_memory:
                 row["peak_bytes"] = {who: peak_bytes(name, who, each, count) for who in CONTESTANTS}
             rows.append(row)
@@ -57,8 +59,12 @@ def run(names: list[str], threads: list[int], count: int, arguments: argparse.Na
     return 0
 
 
-def measure(name: str, threads: int, count: int) -> dict[str, Any]:
+def measure(name: str, threads: int, count: int, tunes: bool = False) -> dict[str, Any]:
     """Times of all contestants in turn. ValueError where they do not compute the same."""
+    set_threads(threads)
+    if tunes:
+        with fastconv.tuning("measure"):
+            step_of(name, "fastconv", count)()
     steps = {who: step_of(name, who, count) for who in CONTESTANTS}
     set_threads(threads)
     losses = {who: [step(), step()] for who, step in steps.items()}
@@ -75,6 +81,7 @@ def measure(name: str, threads: int, count: int) -> dict[str, Any]:
         "threads": threads,
         "batch": count,
         "isa": runtime.isa(),
+        "tuned": tunes,
         "seconds": {who: entrant.seconds for who, entrant in entrants.items()},
         "ratio": min(ratios.values()),
         "rounds": own.rounds,
