@@ -14,6 +14,7 @@ import pytest
 
 import fastconv
 from array_modules import array_module
+from fastconv import nn
 from subprocesses import output_of
 
 RNG = np.random.default_rng(0)
@@ -155,6 +156,7 @@ LARGER_THAN_MEMORY = """
 import resource
 import numpy as np
 import fastconv
+from fastconv import nn
 fastconv.set_num_threads(1)
 side, folder = 9000, FOLDER
 image = np.memmap(folder + "/in", np.float32, "r", shape=(1, 1, side, side))
@@ -362,3 +364,59 @@ def test_dask_refuses_what_is_not_for_it() -> None:
             fastconv.tiled(lambda x: x, image, 8, 1, **arguments)
     with pytest.raises(ValueError, match="tile: got 4 for axis 2; allowed for Dask: 5"):
         fastconv.tiled(lambda x: x, image, 4, 5)
+
+
+# -- Networks
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "chain": lambda: nn.Sequential(
+        nn.Conv2d(1, 4, 5, padding=(2, 1)),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 4, 3, dilation=2),
+    ),
+    "strided": lambda: nn.Sequential(
+        nn.Conv2d(1, 4, 7, 2, 3), nn.MaxPool2d(3, 2, 1), nn.Conv2d(4, 4, 3, padding="same"), nn.SiLU()
+    ),
+    "up": lambda: nn.Sequential(
+        nn.ConvTranspose2d(1, 3, 4, 2, 1), nn.Upsample(scale_factor=2), nn.Conv2d(3, 2, 3, padding=1)
+    ),
+    "bilinear": lambda: nn.Sequential(
+        nn.AvgPool2d(2),
+        nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
+        nn.Conv2d(1, 2, 3, padding=1),
+    ),
+    "residual": lambda: nn.Residual(
+        nn.Sequential(nn.Conv2d(1, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 2, 5, padding=2)), nn.Conv2d(1, 2, 1, 2)
+    ),
+    "branches": lambda: nn.Concatenate(nn.Identity(), nn.Conv2d(1, 2, 9, padding=4)),
+    "unet": lambda: nn.networks.unet(width=4, depth=2, batch_norm=True),
+    "valid unet": lambda: nn.networks.unet(width=4, depth=2, padding="valid"),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_receptive_fields_are_enough_and_no_less(name: str) -> None:
+    model = NETWORKS[name]().astype(np.float64).eval()
+    x = np.random.default_rng(0).random((1, 1, 152, 184))
+    whole, field = model(x), nn.receptive_field(model)
+    y = fastconv.tiled(model, x, 32, **field._asdict())
+    np.testing.assert_allclose(y, whole, rtol=1e-10, atol=1e-12)
+    # The result depends on nothing that lies further away.
+    changed = x.copy()
+    changed[0, 0, 76, 92] += 5
+    # Other elements of a block may be rounded otherwise.
+    places = np.argwhere((np.abs(model(changed) - whole) > 1e-11)[0].any(axis=0))
+    for axis, (centre, (before, after)) in enumerate(zip((76, 92), field.halo, strict=True)):
+        positions = places[:, axis] / float(field.scale[axis])
+        assert positions.min() >= centre - after - 1
+        assert positions.max() <= centre + before + 1
+
+
+def test_networks_that_look_at_everything_are_refused() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.SqueezeExcite(2, 1))
+    with pytest.raises(ValueError, match="tiles are not possible"):
+        nn.receptive_field(model)
+    with pytest.raises(ValueError, match="dimensions: got 0"):
+        nn.receptive_field(model, 0)
+    assert nn.receptive_field(nn.Conv3d(1, 1, (1, 3, 5), padding=(0, 1, 2)), 3).halo == ((0, 0), (1, 1), (2, 2))

@@ -64,6 +64,7 @@ from .pooling import (
     MaxPool3d,
 )
 from .precision import MixedPrecision
+from .receptive_field import receptive_field
 from .recomputed import Recomputed
 from .schedules import (
     CosineAnnealingLR,
