@@ -288,6 +288,20 @@ def test_the_first_layer_is_named() -> None:
     assert "it is the loss itself, or its target" in stop(network(), loss=nn.MSELoss(), target=target)
 
 
+def test_a_gradient_that_is_nan_stops_where_it_is_clipped() -> None:
+    class Broken(nn.ReLU):
+        def backward(self, dy: Any, wants_dx: bool = True) -> Any:
+            dy = super().backward(dy, wants_dx)
+            dy.flat[0] = np.inf
+            return dy
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), Broken(), nn.Linear(8, 2))
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    with pytest.raises(FloatingPointError, match=r"gradients is inf at step 1, in epoch 1: those of 1.bias, 1.weight"):
+        nn.fit(model, data(), nn.CrossEntropyLoss(), nn.SGD(model.parameters()), max_norm=1.0, progress=False)
+    assert_same(model.state_dict(), before)
+
+
 def test_early_stopping_gives_back_the_best(tmp_path: Path) -> None:
     model = network()
     optimizer = nn.SGD(model.parameters(), lr=0.05)

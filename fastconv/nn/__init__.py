@@ -37,6 +37,7 @@ from .convolution import (
 from .data import Batches
 from .dropout import Dropout, Dropout1d, Dropout2d, Dropout3d, StochasticDepth
 from .embedding import Embedding
+from .evaluation import accuracy, evaluate, predict
 from .generator import seed
 from .history import History
 from .inference import Compiled, compile
@@ -78,5 +79,5 @@ from .schedules import (
     warmup_cosine,
 )
 from .squeeze_excite import SqueezeExcite
-from .training import Callback, Training, accuracy, evaluate, fit, predict
+from .training import Callback, Training, fit
 from .upsample import Upsample

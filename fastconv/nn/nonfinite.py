@@ -66,6 +66,13 @@ def first_nonfinite(model: Module, x: Array) -> str:
     return f"the first output that is not finite is that of {where}; {reason}"
 
 
+def nonfinite_gradients(model: Module) -> str:
+    """Say which parameters have gradients that are not finite; those of the last layers come first, as in backward."""
+    named = [(name, parameter.grad) for name, parameter in model.named_parameters()]
+    found = [name for name, gradient in reversed(named) if gradient is not None and not is_finite(gradient)]
+    return f"those of {', '.join(found[:4])}{' and others' * (len(found) > 4)} are not finite"
+
+
 def _watching(module: Module, found: list[tuple[Module, bool]]) -> Any:
     """The module's forward, which reports itself where its output is the first that is not finite."""
     forward = type(module).forward

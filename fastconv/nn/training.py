@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .checkpoint import load_checkpoint, save_checkpoint
 from .clipping import Penalty, clip_grad_norm_, clip_grad_value_
+from .evaluation import Means, Metric, evaluate, iterated, measured, placed_like
 from .generator import generator_state, set_generator_state
 from .history import History
 from .losses import Loss
 from .module import Array, Module
-from .nonfinite import first_nonfinite
+from .nonfinite import first_nonfinite, nonfinite_gradients
 from .optimizers import Optimizer
-from .parameter import array_module
 from .precision import MixedPrecision
 from .progress import Progress
 from .schedules import EarlyStopping, ReduceLROnPlateau, Schedule
-
-Metric = Callable[[Array, Array], float]
-
-
-def accuracy(prediction: Array, target: Array) -> float:
-    """The part of targets, numbers of classes, whose class has the largest logit."""
-    return float((prediction.argmax(axis=1) == target).mean())
 
 
 class Callback:
@@ -110,8 +100,8 @@ def fit(
     Raises
     ------
     FloatingPointError
-        When the loss is not finite: with the step, and the first layer whose output is not. The parameters are those
-        before the step, and the last checkpoint is as it was.
+        When the loss is not finite: with the step, and the first layer whose output is not; or when gradients that
+        are clipped by their norm are not. The parameters are those before the step, the last checkpoint is as it was.
 
     Examples
     --------
@@ -260,7 +250,12 @@ class Training:
         if self.max_value is not None:
             clip_grad_value_(parameters, self.max_value)
         if self.max_norm is not None:
-            clip_grad_norm_(parameters, self.max_norm)
+            norm = clip_grad_norm_(parameters, self.max_norm)
+            if not math.isfinite(norm):
+                raise FloatingPointError(
+                    f"the norm of the gradients is {norm} at step {self.step + 1}, in epoch {self.epoch + 1}: "
+                    f"{nonfinite_gradients(self.model)}"
+                )
         if self.precision is None:
             self.optimizer.step()
         else:
@@ -303,94 +298,3 @@ class Training:
             set_generator_state(states["generator"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)}: this checkpoint is not one of nn.fit") from error
-
-
-def evaluate(
-    model: Module,
-    data: Iterable[tuple[Array, Array]],
-    loss: Loss | None = None,
-    metrics: Mapping[str, Metric] | None = None,
-    precision: MixedPrecision | None = None,
-) -> dict[str, float]:
-    """Means of the loss and the metrics over data, in evaluation mode; the network is in its mode again afterwards.
-
-    Parameters
-    ----------
-    model : Module
-    data : iterable of pairs (x, target)
-    loss : Loss, optional
-    metrics : mapping of names to functions, optional
-    precision : MixedPrecision, optional
-        Where the network computes in half floats.
-    """
-    means = Means()
-    with evaluating(model), iterated(data) as batches:
-        for x, target in batches:
-            x, target = placed_like(model, x), placed_like(model, target)
-            prediction = model(x if precision is None else precision.cast(x))
-            values = {} if loss is None else {"loss": loss(prediction, target)}
-            means.add(len(x), {**values, **measured(metrics or {}, prediction, target)})
-    return means.values()
-
-
-def predict(model: Module, x: Array, batch_size: int = 64) -> Array:
-    """What a network says of an array, in evaluation mode, a batch at a time."""
-    if not len(x):
-        raise ValueError("x: it is empty")
-    with evaluating(model):
-        parts = [model(placed_like(model, x[first : first + batch_size])) for first in range(0, len(x), batch_size)]
-    return array_module(parts[0]).concatenate(parts)
-
-
-class Means:
-    """Means of values over batches of different sizes."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._sums: dict[str, float] = {}
-
-    def add(self, count: int, values: Mapping[str, float]) -> None:
-        """Add the means of a batch."""
-        self.count += count
-        for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + count * value
-
-    def values(self) -> dict[str, float]:
-        """The means of all."""
-        return {name: total / self.count for name, total in self._sums.items()}
-
-
-def measured(metrics: Mapping[str, Metric], prediction: Array, target: Array) -> dict[str, float]:
-    """All metrics of a batch."""
-    return {name: float(metric(prediction, target)) for name, metric in metrics.items()}
-
-
-def placed_like(model: Module, x: Array) -> Array:
-    """The array, of the module that the network's parameters are arrays of."""
-    parameter = next(model.parameters(), None)
-    xp: Any = np if parameter is None else array_module(parameter.data)
-    return x if array_module(x) is xp else xp.asarray(x)
-
-
-@contextmanager
-def evaluating(model: Module) -> Iterator[None]:
-    """Evaluation mode for the time of a block."""
-    before = [(module, module.training, module._keeps) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training, keeps in before:
-            module.training, module._keeps = training, keeps
-
-
-@contextmanager
-def iterated(data: Iterable[tuple[Array, Array]]) -> Iterator[Iterator[tuple[Array, Array]]]:
-    """An iterator that is closed at the end, with the thread that may be behind it."""
-    batches = iter(data)
-    try:
-        yield batches
-    finally:
-        close = getattr(batches, "close", None)
-        if close is not None:
-            close()

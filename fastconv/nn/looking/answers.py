@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..evaluation import evaluating
 from ..module import Array, Module
 from ..parameter import array_module
-from ..training import evaluating
 from ..upsample import Upsample
 from .watching import asked, watched
 

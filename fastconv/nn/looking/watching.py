@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..evaluation import evaluating
 from ..module import Array, Module, gradients
-from ..training import evaluating
 
 
 def named(model: Module, layer: str) -> Module:
