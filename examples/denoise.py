@@ -1,6 +1,6 @@
 """A U-Net learns to take noise off photographs; prints its PSNR on one that it has not seen, and draws it.
 
-    python examples/denoise.py [--output denoise.png] [--steps 700] [--seed 0]
+    python examples/denoise.py [--output denoise.png] [--steps 1600] [--seed 0]
 
 It learns from pieces of four photographs that lie in the package scikit-image, and is tested on a fifth, computed tile
 by tile with `fastconv.tiled`. Needs `pip install ".[examples]"`.
@@ -98,7 +98,7 @@ def main(words: list[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", default="denoise.png")
-    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(words)
     learned, clean = photographs()

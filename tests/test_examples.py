@@ -131,3 +131,37 @@ def test_readme_code_runs() -> None:
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
+
+
+# -- networks
+def program(name: str, *packages: str) -> types.ModuleType:
+    """An example; the test is skipped where a package that it needs is not there."""
+    for package in ("matplotlib", *packages):
+        pytest.importorskip(package, reason='needs pip install ".[examples]"')
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_photograph_without_noise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a short training; the whole one comes to 29.9 dB."""
+    program("denoise", "skimage").main(["--output", str(tmp_path / "sheet.png"), "--steps", "40"])
+    found = re.search(
+        r"PSNR ([\d.]+) dB with noise, [\d.]+ dB by total variation, ([\d.]+) dB by the network",
+        capsys.readouterr().out,
+    )
+    assert found is not None
+    assert 19 < float(found[1]) < float(found[2]) - 1.5
+    assert (tmp_path / "sheet.png").stat().st_size > 100_000
+
+
+def test_tissues_of_a_volume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a short training."""
+    program("volume", "skimage", "nilearn", "nibabel").main(["--output", str(tmp_path / "cuts.png"), "--steps", "20"])
+    scores = [float(score) for score in re.findall(r"([\d.]+) by the network", capsys.readouterr().out)]
+    assert len(scores) == 2
+    assert min(scores) > 0.5
+    assert (tmp_path / "cuts.png").stat().st_size > 50_000
