@@ -1,6 +1,6 @@
 """A 3-D U-Net learns the tissues of a brain; prints Dice on a part that it has not seen, and draws it.
 
-    python examples/volume.py [--output volume.png] [--steps 200] [--seed 0]
+    python examples/volume.py [--output volume.png] [--steps 800] [--seed 0]
 
 The magnetic resonance volume and its maps of grey and white matter are those of the average of 152 people (ICBM 2009a)
 that the package nilearn ships. Noise is added, so that brightness alone does not tell tissues apart. The network learns
@@ -113,7 +113,7 @@ def dice(labels: np.ndarray, found: np.ndarray) -> list[float]:
 
 def draw(path: str, volume: np.ndarray, panels: dict[str, np.ndarray]) -> None:
     """Three cuts through the part of the test: the volume, and tissues."""
-    figure = Figure(figsize=(3 * (len(panels) + 1), 7.6), layout="constrained")
+    figure = Figure(figsize=(3.4 * (len(panels) + 1), 4.9), layout="constrained")
     levels = [volume.shape[2] * part // 20 for part in (7, 10, 13)]
     for row, level in zip(figure.subplots(len(levels), len(panels) + 1), levels, strict=True):
         row[0].imshow(volume[:, :, level].T, cmap="gray", origin="lower", vmin=0, vmax=1)
@@ -130,7 +130,7 @@ def main(words: list[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", default="volume.png")
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(words)
     volume, labels = load()
