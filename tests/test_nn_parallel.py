@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import itertools
 import os
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -271,3 +273,39 @@ def test_shards_are_views_of_one_length() -> None:
         nn.parallel.shard(x, x[:3])
     with pytest.raises(ValueError, match="got 0 elements"):
         nn.parallel.shard(x[:0])
+
+
+# -- Arrays on GPUs: no test of these has run on one
+def test_what_nccl_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums wait for what is computed, go over a stream of their own, and are done when their event is."""
+    from fastconv.nn.parallel.ranks import DeviceLinks, broadcast
+
+    asked: list[Any] = []
+    stream = SimpleNamespace(
+        wait_event=lambda event: asked.append(("waits for", event)), record=lambda: SimpleNamespace(done=True)
+    )
+    current = SimpleNamespace(record=lambda: "what is computed")
+    cuda = SimpleNamespace(Stream=lambda non_blocking: stream, get_current_stream=lambda: current)
+    nccl = SimpleNamespace(
+        all_reduce=lambda *words: asked.append(words), broadcast=lambda flat, root: asked.append((flat.dtype, root))
+    )
+    started = SimpleNamespace(init_process_group=lambda *words, use_mpi: asked.append((*words, use_mpi)) or nccl)
+    monkeypatch.setitem(sys.modules, "pretended_cupyx.distributed", started)
+    links = DeviceLinks(SimpleNamespace(__name__="pretended_cupy", cuda=cuda))
+    flat = np.ones(3)
+    assert links.is_done(links.start_sum(flat))
+    broadcast(links, [nn.Parameter(np.ones((2, 3)))])
+    assert asked[0] == (nn.parallel.size(), nn.parallel.rank(), True)
+    assert asked[1] == ("waits for", "what is computed")
+    assert asked[2][0] is asked[2][1] is flat
+    assert asked[2][2:] == ("sum", stream)
+    assert asked[3] == (np.uint8, 0)
+
+
+def test_names_are_those_of_cupyx() -> None:
+    """Where CuPy is installed; no driver is needed."""
+    distributed = pytest.importorskip("cupyx.distributed", exc_type=ImportError)
+    assert {"n_devices", "rank", "use_mpi"} <= inspect.signature(distributed.init_process_group).parameters.keys()
+    backend = distributed.NCCLBackend
+    assert list(inspect.signature(backend.all_reduce).parameters) == ["self", "in_array", "out_array", "op", "stream"]
+    assert list(inspect.signature(backend.broadcast).parameters)[:3] == ["self", "in_out_array", "root"]
