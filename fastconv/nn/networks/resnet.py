@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ..activation import ReLU
@@ -85,6 +86,9 @@ class ResNet(Composite):
         groups: int = 1,
         group_width: int = 64,
     ) -> None:
+        if width * group_width % 64:
+            step = 64 // math.gcd(64, group_width)
+            raise ValueError(f"width: got {width} with groups {group_width} wide; allowed: multiples of {step}")
         self.conv1 = Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = BatchNorm2d(width)
         self.relu = ReLU()
