@@ -174,5 +174,4 @@ def test_float32_rounds_as_torch_does(case: NetworkCase, is_training: bool) -> N
         scale = np.abs(wanted).max() or 1.0
         errors += [np.abs(each - wanted).max() / scale for each in (got, tensor.detach().numpy())]
     ours, theirs = errors / len(single)
-    print(case, is_training, ours, theirs)
     assert ours <= 4 * theirs + 1e-6
