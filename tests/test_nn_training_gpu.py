@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,3 +95,41 @@ def test_accuracy_and_what_is_finite(arrays: ArrayModule) -> None:
 
     assert is_finite(arrays.to(LOGITS))
     assert not is_finite(arrays.to(np.array([1, np.inf], np.float32)))
+
+
+def test_a_training_goes_on_from_its_checkpoint(arrays: ArrayModule, tmp_path: Path) -> None:
+    """Data lie on the host; parameters, states and what is kept of the best epoch on the device."""
+    pytest.importorskip("safetensors", reason='needs pip install ".[nn]"')
+    x = RNG.standard_normal((24, 5)).astype(np.float32)
+    y = (x[:, 0] > 0).astype(np.int64)
+
+    def train(epochs: int, path: Path, place: Any, resume: bool = False) -> tuple[nn.Module, nn.History]:
+        nn.seed(3)
+        model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2))
+        if place is not np:
+            model.to(place)
+        history = nn.fit(
+            model,
+            nn.Batches(x, y, batch_size=8, shuffle=True),
+            nn.CrossEntropyLoss(),
+            nn.Adam(model.parameters(), lr=0.05),
+            epochs=epochs,
+            validation=[(x, y)],
+            metrics={"accuracy": nn.accuracy},
+            stopping=nn.EarlyStopping(),
+            max_norm=1.0,
+            checkpoint=path,
+            resume=resume,
+            progress=False,
+        )
+        return model, history
+
+    _, wanted = train(4, tmp_path / "host", np)
+    train(2, tmp_path / "device", arrays.module)
+    model, history = train(4, tmp_path / "device", arrays.module, resume=True)
+    assert all(isinstance(parameter.data, arrays.module.ndarray) for parameter in model.parameters())
+    for name, values in wanted.items():
+        np.testing.assert_allclose(history[name], values, rtol=1e-4, atol=1e-6)
+    next(model.parameters()).data[...] = float("nan")
+    with pytest.raises(FloatingPointError, match=r"the first output that is not finite is that of 0 \(Linear\)"):
+        nn.fit(model, [(x, y)], nn.CrossEntropyLoss(), nn.SGD(model.parameters()), progress=False)

@@ -226,7 +226,8 @@ class Module:
             faults += [f"missing: {', '.join(sorted(own.keys() - state.keys()))}"] * bool(own.keys() - state.keys())
             faults += [f"unknown: {', '.join(sorted(state.keys() - own.keys()))}"] * bool(state.keys() - own.keys())
         for name in own.keys() & state.keys():
-            shape, wanted = tuple(np.shape(state[name])), own[name].data.shape
+            values, wanted = state[name], own[name].data.shape
+            shape = tuple(values.shape if hasattr(values, "shape") else np.shape(values))
             if shape != wanted:
                 faults.append(f"{name} has shape {shape}, the network's is {wanted}")
         if faults:
