@@ -77,8 +77,7 @@ def exported(model: nn.Module, path: Path, x: np.ndarray) -> str:
 
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        how = {"dynamo": False, "opset_version": 17}
-        torch.onnx.export(in_torch(model).eval(), (torch.from_numpy(x),), str(partial), **how)
+        torch.onnx.export(in_torch(model).eval(), (torch.from_numpy(x),), str(partial), dynamo=False, opset_version=17)
         partial.rename(path)
     return str(path)
 

@@ -29,7 +29,7 @@ NETWORKS = {
     "efficientnet_b0": ((3, 224, 224), 1.0, 1.2),
     "convnext_tiny": ((3, 224, 224), 1.0, 1.2),
 }
-"""The shape of an image, and the targets: times of the best other engine over fastconv's, for one image and for eight."""
+"""The shape of an image, and the targets for one and for eight: times of the best other engine over fastconv's."""
 CALLS = 4
 """In a row, besides the first."""
 ROUNDS = 40
