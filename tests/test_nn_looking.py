@@ -215,6 +215,23 @@ def test_nothing_is_left_behind() -> None:
     assert all((array == state[name]).all() for name, array in model.state_dict().items())
 
 
+class InPlace(nn.Module):
+    """Overwrites what it is given."""
+
+    def forward(self, x: Any) -> Any:
+        x *= 0
+        return x
+
+    def backward(self, dy: Any, wants_dx: bool = True) -> Any:
+        return dy
+
+
+def test_a_layer_that_computes_in_place_changes_no_map() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), InPlace(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).astype(np.float64)
+    assert abs(looking.feature_maps(model, X, "0")).min() > 0
+    assert looking.grad_cam(model, X, "0", 1).shape == (5, 9, 8)
+
+
 def test_logits_of_every_pixel_are_summed() -> None:
     nn.seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1)).astype(np.float64)
