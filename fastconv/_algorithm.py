@@ -189,6 +189,10 @@ class Algorithm:
         """The same where a problem of other sizes takes ``params``: those, if they fit here too."""
         return self.fitting(problem, limit_bytes)
 
+    def packed_params(self, problem: ConvProblem) -> Params | None:
+        """Those for a weight that is packed once, before all calls; None: the same as for any other."""
+        return None
+
     def cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
         """Estimated seconds."""
         raise NotImplementedError

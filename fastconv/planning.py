@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._backend import CallCache, CompiledCall, array_key, find_backend
-from ._choose.select import bind, plan_for
+from ._choose.select import bind, packed_plan, plan_for
 from ._config import thread_count
 from ._docs import documented
 from ._execute.convolution import Prepared, pack
@@ -162,6 +162,7 @@ def plan(
     direction: str = "forward",
     effort: str | None = None,
     backend: str = "cpu",
+    packed: bool = False,
 ) -> PlannedConvolution:
     """Choose the algorithm of a convolution once, for arrays of given shapes, and keep its weights packed.
 
@@ -184,6 +185,9 @@ def plan(
         alone. Default: that of the innermost ``with fastconv.tuning(...)`` block, else "estimate".
     backend : {"cpu", "gpu"}, default "cpu"
         What the plan is for: NumPy arrays, or CuPy arrays on a device like the current one, which is then timed.
+    packed : bool, default False
+        Whether w will be what ``pack`` has returned. What packing costs does not count then, and other parameters may
+        be chosen; weights that are not packed are taken all the same, but may be slower.
 
     Returns
     -------
@@ -209,7 +213,7 @@ def plan(
     signature = normalize.signature(function, x_shape, w_shape, dtype, settings, *how)
     chosen = find_backend(backend)
     choice = plan_for(signature.problem, algorithm, threads, backend=chosen, effort=effort)
-    return PlannedConvolution(signature, choice, threads)
+    return PlannedConvolution(signature, packed_plan(choice) if packed else choice, threads)
 
 
 def _carried(arguments: tuple[Any, ...], choice: Plan, threads: int | None) -> PlannedConvolution:

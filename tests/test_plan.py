@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -11,10 +12,11 @@ import pytest
 
 import fastconv
 from definitions import integers
+from fastconv import ConvProblem
 from fastconv._backend import find_algorithm
 from fastconv._choose import tune
 from fastconv._cpu import backend
-from operands import ALGORITHMS
+from operands import ALGORITHMS, integer_operands
 
 FUNCTIONS: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "conv1d": ("conv1d", (2, 4, 19), (6, 2, 3), {"stride": 2, "padding": "same", "groups": 2}),
@@ -294,3 +296,22 @@ def test_packed_weights_of_complex_gradients_every_time(algorithm: str) -> None:
     for _ in range(3):
         np.testing.assert_allclose(planned(dy, w), expected, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(planned(dy, packed), expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+@pytest.mark.parametrize("shape", ["1x64x7x7 96x64x1x1", "1x24x14x15 40x24x3x3 p1 s2", "2x6x9x9 8x3x3x3 g2"])
+def test_parameters_for_weights_that_are_packed(shape: str, layout: str) -> None:
+    """Other ones may be chosen; the results are the same, with the weight packed and as it is."""
+    problem = ConvProblem.parse(f"forward {shape} {layout}")
+    operands = integer_operands(problem)
+    axes = (0, 2, 3, 4, 1) if layout == "channels_last" else (0, 1, 2, 3, 4)
+    x, w = np.ascontiguousarray(operands["input"].transpose(axes), np.float32), operands["weight"].astype(np.float32)
+    settings = {"stride": problem.stride, "groups": problem.groups, "layout": layout}
+    settings["padding"] = problem.padding
+    expected = fastconv.conv3d(x, w, **settings)
+    for algorithm in ("auto", "implicit_gemm"):
+        planned = fastconv.plan("conv3d", x.shape, w.shape, x.dtype, algorithm=algorithm, packed=True, **settings)
+        np.testing.assert_array_equal(planned(x, planned.pack(w)), expected)
+        np.testing.assert_array_equal(planned(x, w), expected)
+        again = pickle.loads(pickle.dumps(planned))
+        assert again.choice.params == planned.choice.params

@@ -326,6 +326,18 @@ def _choice_of_alike(
     return algorithm, params, found.considered
 
 
+def packed_plan(plan: Plan) -> Plan:
+    """The plan for weights that are packed once: other parameters may be better then, if none were measured."""
+    backend = find_backend(plan.backend)
+    target = backend.target(plan.algorithm, plan.problem)
+    if plan.reason not in ("cost model", "forced") or target is None or plan.problem.is_empty:
+        return plan
+    params = plan.algorithm.packed_params(target)
+    if params is None or backend.workspace_bytes(plan.algorithm, target, params, 1) > _config.get_workspace_limit():
+        return plan
+    return bind(plan.problem, plan.algorithm, params, plan.threads, plan.reason, plan.candidates, backend)
+
+
 def bind(
     problem: ConvProblem,
     algorithm: Algorithm,

@@ -56,7 +56,8 @@ def shape_in_memory(value: Value, is_last: bool) -> tuple[int, ...]:
 def planned(node: Node, is_last: bool, threads: int, effort: str | None, algorithm: str = "auto") -> PlannedConvolution:
     """The plan of a convolution or a linear map, with channels first or last."""
     weight, activation, x = node.settings["weight"], node.settings["activation"], node.inputs[0]
-    more: dict[str, Any] = {"activation": activation, "threads": threads, "effort": effort, "algorithm": algorithm}
+    more: dict[str, Any] = {"activation": activation, "effort": effort, "algorithm": algorithm}
+    more |= {"threads": threads, "packed": True}
     if node.operator == "linear":
         # Every row is an element of a signal, whose channels come last.
         shape = (1, x.size // x.shape[-1], x.shape[-1])

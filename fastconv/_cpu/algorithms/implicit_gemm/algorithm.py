@@ -149,14 +149,14 @@ class _Product:
             runtime.tile_sizes(problem.dtype),
         )
 
-    def operands(self, depth: int) -> tuple[str, str]:
-        """What vectors run along, and whether weights are packed or looked up in place."""
+    def operands(self, depth: int, is_packed: bool) -> tuple[str, str]:
+        """What vectors run along, and whether weights are packed, by each call if not before, or looked up in place."""
         lanes, _, _ = self.tile
         if self.is_channels_last:
-            if self.is_in_place and self.has_lines and self.pixels <= MAX_TRANSPOSED_VECTORS * lanes:
+            if not is_packed and self.is_in_place and self.has_lines and self.pixels <= MAX_TRANSPOSED_VECTORS * lanes:
                 return "pixels", "in_place"
             return "filters" if self.filters >= lanes else "pixels", "packed"
-        packing = PACKING_PRODUCTS * lanes * self.filters * self.reduction
+        packing = 0.0 if is_packed else PACKING_PRODUCTS * lanes * self.filters * self.reduction
         costs = {(along, "packed"): self.cost(along, "packed", depth) + packing for along in ("pixels", "filters")}
         if self.has_lines:
             costs["pixels", "in_place"] = self.cost("pixels", "in_place", IN_PLACE_DEEPER * depth)
@@ -197,6 +197,12 @@ class ImplicitGemm(CompiledAlgorithm):
                 found.append(other)
         return found
 
+    def packed_params(self, problem: ConvProblem) -> Params | None:
+        if problem.direction == "backward_weight":
+            return None
+        is_deeper = problem.layout == "channels_last"
+        return self._blocking(problem, PANEL_DEPTH * (1 + is_deeper), BLOCK_BYTES, is_packed=True)
+
     def fitting(self, problem: ConvProblem, limit_bytes: int) -> Params | None:
         """A weight gradient is cut into fewer partial sums, and blocks become smaller, until they fit."""
         params, least = dict(self._blocking(problem, PANEL_DEPTH, BLOCK_BYTES)), runtime.tile_sizes(problem.dtype)[2]
@@ -209,7 +215,7 @@ class ImplicitGemm(CompiledAlgorithm):
                 return None
         return params
 
-    def _blocking(self, problem: ConvProblem, depth: int, block_bytes: int) -> Params:
+    def _blocking(self, problem: ConvProblem, depth: int, block_bytes: int, is_packed: bool = False) -> Params:
         """Block sizes: at most ``depth`` reduction indices by ``span`` pixels (rows of the weight gradient)."""
         _, _, columns = runtime.tile_sizes(problem.dtype)
         itemsize = np.dtype(problem.dtype).itemsize
@@ -231,7 +237,7 @@ class ImplicitGemm(CompiledAlgorithm):
                 span = min(span, max(total, 1), max(block_bytes // itemsize // depth * 4, GRADIENT_ENTRIES))
             return {"columns": product.columns, "depth": depth, "span": span, "filters": filters, "splits": splits}
         size = _Product.of(problem)
-        vectors, weights = size.operands(depth)
+        vectors, weights = size.operands(depth, is_packed)
         is_copied = size.is_copied and vectors == "filters"
         is_near = vectors == "filters" and size.is_in_place and not size.is_channels_last
         is_near = is_near and size.pixels * depth <= block_bytes // itemsize
