@@ -266,9 +266,9 @@ def ready(graph: Graph, threads: int, effort: str | None, wanted: str | None) ->
     last = layout.choose(graph, costs, wanted)
     chosen = {}
     for node in graph.nodes:
-        name = algorithms.get((id(node), id(node.output) in last))
-        if name is not None:
-            chosen[id(node)] = name
+        algorithm = algorithms.get((id(node), id(node.output) in last))
+        if algorithm is not None:
+            chosen[id(node)] = algorithm
     return Compiled(graph, threads, effort, last, chosen)
 
 
