@@ -207,7 +207,8 @@ def _able_params(name: str, params: Params, problem: ConvProblem, backend: Backe
     target = backend.target(algorithm, problem)
     if target is None or problem.is_empty or not algorithm.supports(target):
         return None
-    return next(((algorithm, known) for known in algorithm.parameters(target) if dict(known) == current), None)
+    able = [*algorithm.parameters(target), algorithm.packed_params(target)]
+    return next(((algorithm, known) for known in able if known is not None and dict(known) == current), None)
 
 
 def carried_plan(
