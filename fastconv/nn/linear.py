@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from .. import grad
+from ..functional.convolution import conv2d
 from . import initial
 from .module import Array, Module
 from .parameter import array_module
@@ -38,19 +42,17 @@ class Linear(Module):
     def forward(self, x: Array) -> Array:
         if x.ndim < 1 or x.shape[-1] != self.in_features:
             raise ValueError(f"x: got shape {x.shape}; allowed: (..., {self.in_features})")
-        y = product(x, self.weight.data.T)
-        if self.bias is not None:
-            y += self.bias.data
+        y = multiplied(x.reshape(-1, self.in_features), self.weight.data, None if self.bias is None else self.bias.data)
         self.keep(x)
-        return y
+        return y.reshape(*x.shape[:-1], self.out_features)
 
     def backward(self, dy: Array, wants_dx: bool = True) -> Array | None:
         x, weight = self.kept(), self.weight
         flat_dy, flat_x = dy.reshape(-1, self.out_features), x.reshape(-1, self.in_features)
-        weight.add_gradient(lambda out: product(flat_dy.T, flat_x, out))
+        weight.add_gradient(lambda out: weight_gradient(flat_x, flat_dy, out))
         if self.bias is not None:
             self.bias.add_gradient(lambda out: flat_dy.sum(axis=0, dtype=_wide(dy)).astype(dy.dtype, copy=False))
-        return product(dy, weight.data) if wants_dx else None
+        return input_gradient(flat_dy, weight.data).reshape(x.shape) if wants_dx else None
 
     def lower(self, graph: Graph, x: Value) -> Value:
         return graph.linear(x, self.weight.data, None if self.bias is None else self.bias.data)
@@ -62,6 +64,45 @@ class Linear(Module):
 def _wide(array: Array) -> Any:
     """What sums of an array are computed in."""
     return "float32" if array.dtype.itemsize == 2 else array.dtype
+
+
+# Products of NumPy arrays are convolutions of single pixels: a BLAS has threads of its own, which go on spinning where
+# the next layer's want to compute. On a GPU they are cuBLAS's.
+
+
+def multiplied(x: Array, weight: Array, bias: Array | None) -> Array:
+    """``x @ weight.T + bias``"""
+    if isinstance(x, np.ndarray):
+        y = conv2d(_pixels(x), _pixels(weight), bias)
+        return y.reshape(y.shape[:2])
+    y = product(x, weight.T)
+    if bias is not None:
+        y += bias
+    return y
+
+
+def input_gradient(dy: Array, weight: Array) -> Array:
+    """``dy @ weight``"""
+    if isinstance(dy, np.ndarray):
+        shape = (dy.shape[0], weight.shape[1])
+        return grad.conv2d_input((*shape, 1, 1), _pixels(weight), _pixels(dy)).reshape(shape)
+    return product(dy, weight)
+
+
+def weight_gradient(x: Array, dy: Array, out: Array | None) -> Array:
+    """``dy.T @ x``"""
+    if isinstance(x, np.ndarray):
+        shape = (dy.shape[1], x.shape[1])
+        if out is not None:
+            grad.conv2d_weight(_pixels(x), (*shape, 1, 1), _pixels(dy), out=_pixels(out))
+            return out
+        return grad.conv2d_weight(_pixels(x), (*shape, 1, 1), _pixels(dy)).reshape(shape)
+    return product(dy.T, x, out)
+
+
+def _pixels(matrix: Array) -> Array:
+    """A matrix as images, or weights, of single pixels."""
+    return matrix.reshape(*matrix.shape, 1, 1)
 
 
 def product(a: Array, b: Array, out: Array | None = None) -> Array:
