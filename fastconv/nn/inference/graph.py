@@ -183,7 +183,7 @@ class Graph:
         return self.append("activation", (x,), x.shape, activation=activation)
 
     def elementwise(self, function: str, *inputs: Value, **settings: Any) -> Value:
-        """A function of ``operators.ELEMENTWISE``, element by element."""
+        """A function of ``elementwise.ELEMENTWISE``, element by element."""
         return self.append("elementwise", inputs, broadcast_shape(*inputs), function=function, **settings)
 
     def add(self, x: Value, y: Value) -> Value:

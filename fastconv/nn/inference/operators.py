@@ -13,6 +13,7 @@ from ... import pooling
 from ...functional.activation import activate
 from ...functional.normalization import batch_norm, group_norm, layer_norm
 from ...planning import PlannedConvolution, plan
+from .elementwise import ELEMENTWISE
 from .graph import Node, Value
 
 Array = Any
@@ -307,76 +308,6 @@ def _pad(node: Node, place: Place) -> Step:
         result[index] = x()
 
     return zeros if mode == "constant" else lambda: np.copyto(y(), np.pad(x(), widths, mode=mode))
-
-
-def _erf(x: Array, out: Array) -> None:
-    out[...] = np.vectorize(math.erf, otypes=[out.dtype])(x)
-
-
-def _hardsigmoid(x: Array, out: Array, slope: float, offset: float) -> None:
-    np.multiply(x, x.dtype.type(slope), out=out)
-    out += out.dtype.type(offset)
-    np.clip(out, 0, 1, out=out)
-
-
-def _hardswish(x: Array, out: Array) -> None:
-    np.add(x, x.dtype.type(3), out=out)
-    np.clip(out, 0, 6, out=out)
-    out /= out.dtype.type(6)
-    out *= x
-
-
-def _gelu_tanh(x: Array, out: Array) -> None:
-    np.multiply(x, x, out=out)
-    out *= out.dtype.type(0.044715)
-    out += out.dtype.type(1)
-    out *= x
-    out *= out.dtype.type(math.sqrt(2 / math.pi))
-    np.tanh(out, out=out)
-    out += out.dtype.type(1)
-    out *= x
-    out *= out.dtype.type(0.5)
-
-
-def _clip(x: Array, out: Array, low: float | None, high: float | None) -> None:
-    np.clip(x, low, high, out=out)
-
-
-def _local_response(x: Array, out: Array, size: int, alpha: float, beta: float, bias: float) -> None:
-    """Divided by a power of the mean square of neighbouring channels (Krizhevsky et al., 2012)."""
-    channels = x.shape[1]
-    square = x * x
-    for channel in range(channels):
-        first, end = max(channel - (size - 1) // 2, 0), min(channel + size // 2 + 1, channels)
-        np.sum(square[:, first:end], axis=1, out=out[:, channel])
-    out *= out.dtype.type(alpha / size)
-    out += out.dtype.type(bias)
-    np.power(out, out.dtype.type(-beta), out=out)
-    out *= x
-
-
-ELEMENTWISE: dict[str, Callable[..., Any]] = {
-    "add": np.add,
-    "subtract": np.subtract,
-    "multiply": np.multiply,
-    "divide": np.divide,
-    "power": np.power,
-    "minimum": np.minimum,
-    "maximum": np.maximum,
-    "sqrt": np.sqrt,
-    "exp": np.exp,
-    "log": np.log,
-    "negative": np.negative,
-    "abs": np.abs,
-    "reciprocal": np.reciprocal,
-    "clip": _clip,
-    "erf": _erf,
-    "hardsigmoid": _hardsigmoid,
-    "hardswish": _hardswish,
-    "gelu_tanh": _gelu_tanh,
-    "local_response": _local_response,
-}
-"""Functions of arrays that fit together, of the name, with the result in ``out``."""
 
 
 def _elementwise(node: Node, place: Place) -> Step:
