@@ -175,3 +175,22 @@ def test_what_drops_out_does_so_in_training_alone(name: str) -> None:
     assert not np.array_equal(model(x), model(x))
     model.eval()
     assert np.array_equal(model(x), model(x))
+
+
+def test_widths_are_rounded_to_eights_but_not_below_nine_tenths() -> None:
+    """11.2 would be 8, and becomes 16; 5.6 is 8."""
+    model = nn.networks.mobilenet_v2(width_mult=0.35)
+    shapes = {name: tensor.shape for name, tensor in model.named_parameters()}
+    assert shapes["features.0.0.weight"][0] == 16
+    assert shapes["features.1.conv.1.weight"][0] == 8
+
+
+def test_initial_weights_keep_the_size_of_gradients() -> None:
+    """Convolutions before ReLUs by the number of their outputs; transposed ones begin as those of ``torch.nn``."""
+    nn.seed(0)
+    shallow = nn.networks.unet(width=32, depth=1)
+    deviation = shallow.down1.conv2.weight.data.std()
+    assert deviation == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.03)
+    assert not shallow.down1.conv2.bias.data.any()
+    assert shallow.grow0.weight.data.std() == pytest.approx((1 / (32 * 4)) ** 0.5 / 3**0.5, rel=0.05)
+    assert shallow.grow0.bias.data.any()
