@@ -83,7 +83,8 @@ def in_torch(module: nn.Module) -> Any:
         return Residual(in_torch(module.body), *others)
     name = type(module).__name__
     if isinstance(module, nn.Multiply):
-        return Joined(*map(in_torch, module._branches), _times)
+        first, second = map(in_torch, module._branches)
+        return Joined(first, second, _times)
     if name == "Skip":
         return Joined(torch.nn.Identity(), in_torch(module.inner), _side_by_side)  # type: ignore[attr-defined]
     if name == "Scale":
