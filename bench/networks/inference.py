@@ -32,6 +32,8 @@ NETWORKS = {
 """The shape of an image, and the targets for one and for eight: times of the best other engine over fastconv's."""
 CALLS = 4
 """In a row, besides the first."""
+SETTLE_SECONDS = 0.1
+"""Before an engine's turn: threads of the one before wait busily for more work, and would hold a core."""
 ROUNDS = 40
 SAME = 1e-3
 """Results that differ by more of the largest are of two networks."""
@@ -113,6 +115,7 @@ def contest(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
     end = time.perf_counter() + seconds
     for number in range(ROUNDS):
         for engine, run in sorted(runs.items(), reverse=number % 2 == 1):
+            time.sleep(SETTLE_SECONDS)
             run()
             for _ in range(CALLS):
                 start = time.perf_counter()
