@@ -23,7 +23,7 @@ from .layers import LAYOUTS, LISTS, REAL_DTYPES, Layer, layers
 from .peers import OWN, PEERS, Peer
 from .peers.fastconv import FastconvTuned
 from .results import Results
-from .timing import Entrant, contest, ratio
+from .timing import Entrant, contest, ratio, settling
 
 SECONDS = 1.5
 CHECKED_MULTIPLY_ADDS = 2e8
@@ -120,7 +120,7 @@ def compare(layer: Layer, threads: int, peers: Sequence[Peer], seconds: float, e
         raise ArithmeticError(f"{base_name} on {case.problem}: {cells[base_name]['reason']}")
     base = entrants[base_name]
     roofline = machine.measure_roofline(case.problem.dtype, threads)
-    contest(list(entrants.values()), seconds)
+    contest(list(entrants.values()), seconds, settling(threads))
     for name, entrant in entrants.items():
         cells[name] |= {"seconds": entrant.seconds, "ratio": ratio(entrant, base), "samples": entrant.rounds}
     rivals = [peer.name for peer in peers if peer.is_rival and peer.name in entrants]

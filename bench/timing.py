@@ -18,6 +18,9 @@ LONG_SECONDS = 1.0
 """A call as long as this may do with a single sample, where there is no time for more."""
 MAX_SAMPLES = 101
 
+SETTLE_SECONDS = 0.02
+"""See ``settling``."""
+
 
 @dataclass
 class Entrant:
@@ -58,9 +61,11 @@ class Entrant:
         seconds = max(time.perf_counter() - start, 1e-9)
         self.repeats = max(1, min(MAX_REPEATS, math.ceil(SAMPLE_SECONDS / seconds)))
 
-    def sample(self) -> None:
-        """One more sample."""
-        if self.repeats > 1:
+    def sample(self, settle_seconds: float = 0.0) -> None:
+        """One more sample, ``settle_seconds`` after the one before."""
+        if settle_seconds:
+            time.sleep(settle_seconds)
+        if self.repeats > 1 or settle_seconds:
             self.run()
         start = time.perf_counter()
         for _ in range(self.repeats):
@@ -68,7 +73,13 @@ class Entrant:
         self.samples.append((time.perf_counter() - start) / self.repeats)
 
 
-def contest(entrants: list[Entrant], seconds: float) -> None:
+def settling(threads: int) -> float:
+    """Seconds to leave between samples on so many threads: those of the libraries that wait busily for more work would
+    hold a core of whoever comes next."""
+    return SETTLE_SECONDS if threads > 1 else 0.0
+
+
+def contest(entrants: list[Entrant], seconds: float, settle_seconds: float = 0.0) -> None:
     """Sample all in rounds, every other one backwards, for about ``seconds``, in equal shares of it.
 
     Who has used up its share sits out, but for the first, which all others are compared with.
@@ -86,7 +97,7 @@ def contest(entrants: list[Entrant], seconds: float) -> None:
             if entrants[0] not in active:
                 active.insert(0, entrants[0])
             for entrant in active if number % 2 == 0 else active[::-1]:
-                entrant.sample()
+                entrant.sample(settle_seconds)
             for entrant in entrants:
                 if entrant not in active:
                     entrant.samples.append(math.nan)

@@ -324,3 +324,15 @@ def test_epilogues_are_computed_and_checked() -> None:
 def test_results_that_compare_nobody_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "regret_avx2_one_thread"]) != 0
     assert "its rows are those of python -m bench regret" in capsys.readouterr().err
+
+
+def test_several_threads_come_to_rest_between_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits busily for more work has gone to sleep, and each sample has a call before it that wakes its own up."""
+    slept: list[float] = []
+    monkeypatch.setattr(timing.time, "sleep", slept.append)
+    calls: list[int] = []
+    entrant = timing.Entrant(lambda: calls.append(1))
+    entrant.sample(timing.settling(1))
+    assert (len(calls), slept) == (1, [])
+    entrant.sample(timing.settling(2))
+    assert (len(calls), slept) == (3, [timing.SETTLE_SECONDS])

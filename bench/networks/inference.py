@@ -19,6 +19,7 @@ import numpy as np
 from fastconv import nn
 from fastconv._cpu.engine import runtime
 
+from ..timing import settling
 from .engines import ENGINES, Run, versions
 
 NETWORKS = {
@@ -32,8 +33,6 @@ NETWORKS = {
 """The shape of an image, and the targets for one and for eight: times of the best other engine over fastconv's."""
 CALLS = 4
 """In a row, besides the first."""
-SETTLE_SECONDS = 0.1
-"""Before an engine's turn: threads of the one before wait busily for more work, and would hold a core."""
 ROUNDS = 40
 SAME = 1e-3
 """Results that differ by more of the largest are of two networks."""
@@ -80,7 +79,7 @@ def measure(name: str, batch: int, threads: int, arguments: argparse.Namespace) 
     path = Path(arguments.models) / f"{name}_{batch}.onnx"
     runs = {engine: ENGINES[engine](model, path, x, threads) for engine in arguments.engines}
     check(name, runs)
-    samples = contest(runs, arguments.seconds)
+    samples = contest(runs, arguments.seconds, threads)
     seconds = {engine: statistics.median(each) for engine, each in samples.items()}
     others = {engine: each for engine, each in seconds.items() if engine != "fastconv"}
     best = min(others, key=lambda engine: others[engine]) if others else None
@@ -109,13 +108,13 @@ def check(name: str, runs: dict[str, Run]) -> None:
             raise ValueError(f"{name}: the results of {engine} and {first} differ by {off:.1e} of the largest")
 
 
-def contest(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
+def contest(runs: dict[str, Run], seconds: float, threads: int) -> dict[str, list[float]]:
     """Samples of all, in rounds, every other one backwards; three at least of each."""
     samples: dict[str, list[float]] = {engine: [] for engine in runs}
     end = time.perf_counter() + seconds
     for number in range(ROUNDS):
         for engine, run in sorted(runs.items(), reverse=number % 2 == 1):
-            time.sleep(SETTLE_SECONDS)
+            time.sleep(settling(threads))
             run()
             for _ in range(CALLS):
                 start = time.perf_counter()

@@ -18,7 +18,7 @@ from typing import Any
 import fastconv
 from fastconv._cpu.engine import runtime
 
-from ..timing import Entrant, contest, ratio
+from ..timing import Entrant, contest, ratio, settling
 from .profile import profile, rows_of
 from .step import FORMATS, set_threads, step_of
 
@@ -73,7 +73,7 @@ def measure(name: str, threads: int, count: int, tunes: bool = False) -> dict[st
             if not abs(ours - theirs) <= SAME_LOSS * abs(ours):
                 raise ValueError(f"{name}: the losses of fastconv and torch ({who}) differ: {losses}")
     entrants = {who: Entrant(step) for who, step in steps.items()}
-    contest(list(entrants.values()), SECONDS)
+    contest(list(entrants.values()), SECONDS, settling(threads))
     own = entrants["fastconv"]
     ratios = {who: ratio(entrants[who], own) for who in FORMATS}
     return {
