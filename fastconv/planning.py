@@ -15,6 +15,7 @@ from ._docs import documented
 from ._execute.convolution import Prepared, pack
 from ._execute.entry import entry
 from ._normalize import signature as normalize
+from ._normalize.pooling import boolean
 from ._normalize.settings import Settings
 from ._normalize.signature import PackedWeight, Signature
 from ._plan import Immutable, Plan
@@ -209,11 +210,12 @@ def plan(
     settings = Settings(
         stride, padding, dilation, groups, padding_mode, layout, w_layout, precision, output_padding, output_size
     )
+    is_packed = boolean("packed", packed)
     how = activation, direction, "estimate" if effort is None else effort, backend
     signature = normalize.signature(function, x_shape, w_shape, dtype, settings, *how)
     chosen = find_backend(backend)
     choice = plan_for(signature.problem, algorithm, threads, backend=chosen, effort=effort)
-    return PlannedConvolution(signature, packed_plan(choice) if packed else choice, threads)
+    return PlannedConvolution(signature, packed_plan(choice) if is_packed else choice, threads)
 
 
 def _carried(arguments: tuple[Any, ...], choice: Plan, threads: int | None) -> PlannedConvolution:

@@ -71,8 +71,11 @@ def test_nothing_is_found_on_the_gpu(capsys: pytest.CaptureFixture[str], monkeyp
 
 
 def test_every_public_function_is_drawn() -> None:
-    """All that computes: what is in no module of settings, and the single gradients."""
-    settings = ("_config", "tuning", "runtime")
+    """All that convolves or pools: what is in no module of settings, and the single gradients.
+
+    Normalizations, activations and tiles have tests of their own: test_normalization, test_nn_random, test_tiling.
+    """
+    settings = ("_config", "tuning", "runtime", "functional.normalization", "functional.activation", "tiling")
     public = {
         name
         for name, function in vars(fastconv).items()

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from fastconv import nn
+from subprocesses import environment, output_of
 
 pytest.importorskip("safetensors", reason='needs pip install ".[nn]"')
 
@@ -178,9 +179,9 @@ def test_a_disk_that_fills_leaves_the_earlier_file(tmp_path: Path) -> None:
     path = tmp_path / "model"
     nn.save(Weights(0), path)
     program = f"""
-import resource, signal, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+import resource, signal
 from fastconv import nn
+from subprocesses import environment, output_of
 from test_nn_checkpoint import Weights
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
@@ -190,10 +191,7 @@ for save in (nn.save, lambda model, path: nn.save_checkpoint(path, model=model))
     except OSError as error:
         print(type(error).__name__, error.errno, error.filename)
 """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    output = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
-    ).stdout
+    output = output_of(program)
     assert output.split("\n")[:2] == [f"OSError 27 {path}"] * 2
     model = Weights(2)
     nn.load(model, path)
@@ -224,10 +222,10 @@ def test_a_small_disk(tmp_path: Path) -> None:
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
-WRITER = f"""
+WRITER = """
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
 from fastconv import nn
+from subprocesses import environment, output_of
 from test_nn_checkpoint import Weights
 models = [Weights(seed, size=300_000) for seed in range(3)]
 print("ready", flush=True)
@@ -238,12 +236,11 @@ for number in range(10_000):
 
 def kill_writers(path: Path, count: int) -> int:
     """Kill so many at a moment of chance; how many of them left a partial file."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     possible = [Weights(seed, size=300_000) for seed in range(3)]
     unfinished = 0
     for number in range(count):
         writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(path)], env=environment, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", WRITER, str(path)], env=environment(), stdout=subprocess.PIPE, text=True
         )
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"

@@ -87,6 +87,6 @@ class DeviceEntrant(Entrant):
     def begin(self) -> None:
         """Nothing: it is known how many calls a run is."""
 
-    def sample(self) -> None:
+    def sample(self, settle_seconds: float = 0.0) -> None:
         assert self.clock is not None
         self.samples.append(self.clock.seconds(self.run) / self.repeats)

@@ -11,8 +11,6 @@ import numpy as np
 
 from fastconv import nn
 
-from .in_torch import in_torch
-
 Run = Callable[[], np.ndarray]
 
 
@@ -23,6 +21,8 @@ def fastconv(model: nn.Module, path: Path, x: np.ndarray, threads: int) -> Run:
 
 def _torch(model: nn.Module, x: np.ndarray, threads: int, last: bool, is_compiled: bool) -> Run:
     import torch
+
+    from .in_torch import in_torch
 
     torch.set_num_threads(threads)
     module, images = in_torch(model).eval(), torch.from_numpy(x)
@@ -74,6 +74,8 @@ def exported(model: nn.Module, path: Path, x: np.ndarray) -> str:
     """The model as an ONNX file that torch writes, once."""
     if not path.exists():
         import torch
+
+        from .in_torch import in_torch
 
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
