@@ -17,6 +17,7 @@ from fastconv._algorithm import Operands, Params
 from fastconv._backend import find_algorithm
 from fastconv._choose import select
 from fastconv._cpu import backend
+from fastconv._cpu.engine import workspace
 from fastconv._problem import DIRECTIONS
 from operands import RESULT, compute, exact_case, place, result_dtype, shapes
 from problems import describe
@@ -43,6 +44,7 @@ SHAPES = (
     "17x16x3x3 16x16x3x3 p1",
     "1x16x1x300 16x16x1x7 p0x3",
     "1x16x1x1 40x16x1x1",
+    "1x16x3x13 18x16x1x3 p0x10",
 )
 CASES = [
     ConvProblem.parse(f"{direction} {shape} {layout}".strip())
@@ -199,3 +201,24 @@ def test_matrix_tiles_in_software(tmp_path: Path) -> None:
     options = ("-x", "-p", "no:cacheprovider", "-k", "split_bf16 or nonfinite")
     outcome = python("-m", "pytest", *options, *files, timeout=900, **{emulation.LIBRARY: str(library)})
     assert outcome.returncode == 0, outcome.stdout[-6000:] + outcome.stderr[-2000:]
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("shape", ["1x16x2x29 17x16x1x3", "1x3x3x13 3x3x1x3", "3x16x3x9 16x16x3x4", "1x16x4x1 16x16x2x16"])
+def test_padding_wider_than_the_kernel(shape: str, direction: str) -> None:
+    """Rows share the zeros between them, and each pixel's sums are there when it is stored; scratch memory is NaN."""
+
+    def full_of_nan(size: int) -> np.ndarray:
+        memory: np.ndarray = workspace.aligned(size)
+        memory.fill(0xFF)
+        return memory
+
+    for padding in range(16):
+        try:
+            problem = ConvProblem.parse(f"{direction} {shape} p0x{padding}")
+        except ValueError:
+            continue  # a kernel that is wider than the image
+        operands, expected = exact_case(problem)
+        with workspace.watched(full_of_nan, lambda memory: None):
+            result = compute(problem, "split_bf16", operands, 1)
+        np.testing.assert_array_equal(result, expected, err_msg=str(padding))

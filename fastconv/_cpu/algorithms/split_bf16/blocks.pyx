@@ -116,11 +116,12 @@ cdef class SplitBlocks:
                     axis.reach = max(axis.reach, (c.first[a] - axis.origin + (c.taps[a] - 1) * c.delta[a]) // axis.step)
 
     cdef _set_shared(self):
-        """Zeros that rows share: as many as there are before the first pixel and after the last."""
+        """Zeros that rows share: as many as there are before the first pixel and after the last, but no more than what
+        rows reach beyond their pixels, or the lines of a row's pixels would begin before the last row's end."""
         cdef split_axis_t *axis = &self.job.axis[2]
         cdef int64_t after = axis.origin + self.job.pixels[2] + axis.reach - self.phases[0].correlation.source_size[2]
         if axis.step == 1:
-            axis.shared = max(min(-axis.origin, after), 0)
+            axis.shared = max(min(-axis.origin, after, axis.reach), 0)
 
     cdef _set_halves(self):
         """An odd number of images: the pairs are the halves of each."""
