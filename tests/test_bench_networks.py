@@ -25,8 +25,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
 def test_both_compute_the_same_steps(name: str) -> None:
-    """The losses of two of them, the second after a change of all weights."""
-    own, theirs = step.step_of(name, "fastconv", 4), step.step_of(name, "channels_last", 4)
+    """The losses of two of them, the second after a change of all weights. Of few images, statistics of the last maps,
+    2 x 2 pixels each, would multiply rounding."""
+    own, theirs = step.step_of(name, "fastconv", 16), step.step_of(name, "channels_last", 16)
     np.testing.assert_allclose([own(), own()], [theirs(), theirs()], rtol=1e-3)
 
 
