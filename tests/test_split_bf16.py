@@ -204,7 +204,9 @@ def test_matrix_tiles_in_software(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("shape", ["1x16x2x29 17x16x1x3", "1x3x3x13 3x3x1x3", "3x16x3x9 16x16x3x4", "1x16x4x1 16x16x2x16"])
+@pytest.mark.parametrize(
+    "shape", ["1x16x2x29 17x16x1x3", "1x3x3x13 3x3x1x3", "3x16x3x9 16x16x3x4", "1x16x4x1 16x16x2x16"]
+)
 def test_padding_wider_than_the_kernel(shape: str, direction: str) -> None:
     """Rows share the zeros between them, and each pixel's sums are there when it is stored; scratch memory is NaN."""
 
