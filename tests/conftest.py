@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from cli_cases import run as run
 from fastconv._backend import algorithm_names
 from tuner_cases import algorithms as algorithms
 from tuner_cases import clock as clock
+
+# ``bench`` is not installed. Last: an installed fastconv goes before the sources.
+sys.path.append(str(Path(__file__).parent.parent))
 
 # A shell starts what runs in the background deaf to Ctrl-C, and so would be all processes of the tests.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

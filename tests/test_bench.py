@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,16 @@ import numpy as np
 import pytest
 
 import subprocesses
+from bench import comparison, errors, layers, machine, report, timing
+from bench.__main__ import main
+from bench.case import Case
+from bench.peers import OWN, PEERS, Peer, Prepared
+from bench.results import Results
 from fastconv import ConvProblem
 from fastconv._backend import algorithm_names, find_algorithm
 from fastconv._cpu import backend
 
 ROOT = Path(__file__).parent.parent
-sys.path.append(str(ROOT))  # last: an installed fastconv goes before the sources
-
-from bench import comparison, errors, layers, machine, report, timing  # noqa: E402
-from bench.__main__ import main  # noqa: E402
-from bench.case import Case  # noqa: E402
-from bench.peers import OWN, PEERS, Peer, Prepared  # noqa: E402
-from bench.results import Results  # noqa: E402
 
 TINY = "forward 1x2x5x5 2x2x3x3 p1"
 SECONDS = 0.01

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-sys.path.append(str(Path(__file__).parent.parent))  # last: an installed fastconv goes before the sources
-
 from array_modules import array_module, forget_gpu
 from bench.__main__ import main
 from bench.gpu import calibration, ceilings, clock, command, device, matrix, overhead, pooling, rows, summary

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench.costs import command, decide, fit, table
+from bench.costs.realistic import long_kernels, rare, realistic
+from bench.costs.table import Measured
 from fastconv import ConvProblem
 from fastconv._backend import CPU, find_algorithm
 from fastconv._choose import select
@@ -21,11 +23,6 @@ from fastconv._cpu.engine import runtime
 from fastconv._problem import DIRECTIONS
 
 ROOT = Path(__file__).parent.parent
-sys.path.append(str(ROOT))  # last: an installed fastconv goes before the sources
-
-from bench.costs import command, decide, fit, table  # noqa: E402
-from bench.costs.realistic import long_kernels, rare, realistic  # noqa: E402
-from bench.costs.table import Measured  # noqa: E402
 
 LEVELS = [level for level, _ in runtime.isa_levels()]
 FOLDER = Path(model.__file__).parent

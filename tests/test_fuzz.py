@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import inspect
 import os
-import sys
 import textwrap
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from fastconv._cpu.algorithms.im2col.algorithm import Im2col
 ROOT = Path(__file__).parent.parent
 if not (ROOT / "bench").is_dir():
     pytest.skip("installed without bench", allow_module_level=True)
-sys.path.insert(0, str(ROOT))
 
 from bench.fuzz import coverage, device  # noqa: E402
 from bench.fuzz.campaign import Campaign, fuzz  # noqa: E402

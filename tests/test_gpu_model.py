@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).parent.parent))  # last: an installed fastconv goes before the sources
 
 from bench.__main__ import main
 from bench.gpu_model import regions, sass
