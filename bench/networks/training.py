@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -102,7 +103,9 @@ def shown(row: dict[str, Any]) -> str:
 def peak_bytes(name: str, contestant: str, threads: int, count: int) -> int:
     """Peak memory of the first two steps, in a process of its own."""
     words = [sys.executable, "-m", __name__, name, contestant, str(threads), str(count)]
-    return int(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    # The modules of this process: an installed fastconv is found before sources that are not built.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
+    return int(subprocess.run(words, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
 def _resident(field: str) -> int:
