@@ -1,0 +1,1 @@
+"""fastconv in the place of other libraries: one module for each, imported by its name."""
