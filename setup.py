@@ -1,9 +1,9 @@
 """Builds what pyproject.toml cannot say: the C kernels, every room's unit once per ISA level with its own flags."""
 
 import os
-import platform
 import re
 import shlex
+import subprocess
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from glob import glob
@@ -18,15 +18,18 @@ CSRC = os.path.join(CPU, "csrc")
 LEVELS = os.path.join(CSRC, "isa", "levels.h")
 
 
-def isa_levels() -> dict[str, list[str]]:
-    """The compiler's flags by ISA level, from the one list of levels."""
-    with open(LEVELS, encoding="ascii") as file:
-        rows = re.findall(r'^LEVEL\((\w+),\s*"[^"]*",\s*((?:"[^"]*"\s*)+),', file.read(), re.MULTILINE)
+def isa_levels(compiler: list[str]) -> dict[str, list[str]]:
+    """The flags by ISA level of the CPU that ``compiler`` compiles for, from the one list of levels."""
+    command = [*compiler, "-E", "-P", "-x", "c", LEVELS]
+    text = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+    rows = re.findall(r'^LEVEL\((\w+),\s*"[^"]*",\s*((?:"[^"]*"\s*)+),', text, re.MULTILINE)
     return {identifier: shlex.split("".join(re.findall(r'"([^"]*)"', strings))) for identifier, strings in rows}
 
 
-ISA_LEVELS = isa_levels()
-BASELINE = ["-march=x86-64-v2"]
+def baseline(levels: dict[str, list[str]]) -> list[str]:
+    """The flags of what is not a kernel: on x86-64 those of NumPy's own wheels."""
+    return ["-march=x86-64-v2"] if "x86_64_v2" in levels else []
+
 
 # No -ffast-math: at link time it would change the floating-point mode of the whole process.
 C_FLAGS = [
@@ -66,6 +69,8 @@ DIRECTIVES = {
     "wraparound": False,
     "embedsignature": True,
     "initializedcheck": False,
+    # What threads share is behind locks of its own, or does not change: with the GIL or without.
+    "freethreading_compatible": True,
 }
 
 
@@ -107,27 +112,26 @@ class BuildKernels(build_ext):
     """build_ext that also compiles every unit once per ISA level, all side by side."""
 
     def build_extensions(self) -> None:
-        if platform.machine().lower() not in ("x86_64", "amd64"):
-            raise SystemExit(f"fastconv: no kernels for {platform.machine()} yet; x86-64 is supported")
+        levels = isa_levels(self.compiler.compiler_so)
         program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
         openmp = [OPENMP_FLAG] if self.builds(program, [OPENMP_FLAG]) else []
         if not openmp:
             print("fastconv: the compiler has no OpenMP; what limits its threads from outside will not be seen")
-        for identifier, flags in ISA_LEVELS.items():
+        for identifier, flags in levels.items():
             if not self.builds("int main(void) { return 0; }\n", flags):
                 print(
                     f"fastconv: the compiler does not know {' '.join(flags)}; building without the level {identifier}"
                 )
-                ISA_LEVELS[identifier] = [*BASELINE, "-DNOT_COMPILED"]
+                levels[identifier] = [*baseline(levels), "-DNOT_COMPILED"]
         with ThreadPoolExecutor(self.parallel if self.parallel not in (None, True) else os.cpu_count()) as pool:
             # The largest first, so that no core waits for one at the end; modules wait for the objects they link.
             units: dict[str, list[Future[str]]] = {os.path.dirname(unit): [] for unit in UNITS}
             for unit in sorted(UNITS, key=lambda unit: -sum(map(os.path.getsize, sources_of(os.path.dirname(unit))))):
-                for identifier, flags in reversed(ISA_LEVELS.items()):
+                for identifier, flags in reversed(levels.items()):
                     units[os.path.dirname(unit)].append(pool.submit(self.compile_unit, unit, identifier, flags))
             modules = []
             for extension in self.extensions:
-                extension.extra_compile_args = [*BASELINE, *CYTHON_FLAGS]
+                extension.extra_compile_args = [*baseline(levels), *CYTHON_FLAGS]
                 if len(extension.sources) == 1 and ".engine." not in extension.name:
                     extension.extra_compile_args.append(LOOPS_FLAG)
                 extension.extra_link_args = list(SANITIZE_FLAGS if SANITIZERS else [])

@@ -16,6 +16,8 @@ from .counts import GENERAL, REAL_OF, general
 
 UNFITTED = {"call_steps": 10.0, "products": 10.0, "source_bytes": 10.0, "result_bytes": 10.0}
 """Coefficients of what no measurement is known of: as slow as can be."""
+MEASURED_AT = {"portable": "x86-64-v2", "neon": "x86-64-v2"}
+"""Levels that nothing was measured at, and those with vectors of the same size, whose coefficients they take."""
 Coefficients = Mapping[str, float]
 
 
@@ -54,7 +56,7 @@ def level() -> Mapping[str, Any]:
     """The file of the ISA level in use: "machine", "loops" and "bounds" by name and direction; {} if there is none."""
     import json  # not while fastconv is imported
 
-    file = Path(__file__).with_name(f"{runtime.isa()}.json")
+    file = Path(__file__).with_name(f"{MEASURED_AT.get(runtime.isa(), runtime.isa())}.json")
     return json.loads(file.read_text()) if file.is_file() else {}  # type: ignore[no-any-return]
 
 

@@ -1,5 +1,6 @@
-/* Choices between vectors of REAL lane by lane, included once per type behind vector.h. Their instructions have to be
- * named: of what can be said with masks the compiler makes three or four. */
+/* Choices between vectors of REAL lane by lane, included once per type behind vector.h. On x86 their instructions have
+ * to be named: of what can be said with masks the compiler makes three or four. */
+#ifdef __SSE4_1__
 #include <immintrin.h>
 
 #if VECTOR_BYTES == 16
@@ -14,17 +15,36 @@
 #else
 #define ON_REALS(operation) VECTOR_CALL(operation, _pd)
 #endif
+#else
+ALWAYS_INLINE NAMED(vector) NAMED(where)(NAMED(lane_index) mask, NAMED(vector) yes, NAMED(vector) no) {
+    return (NAMED(vector))(((NAMED(lane_index))yes & mask) | ((NAMED(lane_index))no & ~mask));
+}
+#endif
 
 /* The same in all lanes; of -0 it is -0. */
 ALWAYS_INLINE NAMED(vector) NAMED(splat)(REAL x) { return x - (NAMED(vector)){0}; }
 
 /* The larger, the smaller number; NaN stays NaN, and -0 beside a limit of 0 stays -0. */
-ALWAYS_INLINE NAMED(vector) NAMED(at_least)(NAMED(vector) low, NAMED(vector) x) { return ON_REALS(max)(low, x); }
-ALWAYS_INLINE NAMED(vector) NAMED(at_most)(NAMED(vector) high, NAMED(vector) x) { return ON_REALS(min)(high, x); }
+ALWAYS_INLINE NAMED(vector) NAMED(at_least)(NAMED(vector) low, NAMED(vector) x) {
+#ifdef __SSE4_1__
+    return ON_REALS(max)(low, x);
+#else
+    return NAMED(where)(low > x, low, x);
+#endif
+}
+ALWAYS_INLINE NAMED(vector) NAMED(at_most)(NAMED(vector) high, NAMED(vector) x) {
+#ifdef __SSE4_1__
+    return ON_REALS(min)(high, x);
+#else
+    return NAMED(where)(high < x, high, x);
+#endif
+}
 
 /* a < b ? yes : no */
 ALWAYS_INLINE NAMED(vector) NAMED(where_less)(NAMED(vector) a, NAMED(vector) b, NAMED(vector) yes, NAMED(vector) no) {
-#if VECTOR_BYTES == 64
+#ifndef __SSE4_1__
+    return NAMED(where)(a < b, yes, no);
+#elif VECTOR_BYTES == 64
     return ON_REALS(mask_blend)(JOIN(ON_REALS(cmp), _mask)(a, b, _CMP_LT_OQ), no, yes);
 #else
     return ON_REALS(blendv)(no, yes, (NAMED(vector))(a < b));

@@ -14,7 +14,13 @@
 #include "prefetch.h"
 
 /* A vector used twice is loaded once: the compiler would rather read it from memory in both instructions. */
+#if defined(__x86_64__)
 #define LOADED_ONCE(vector) __asm__("" : "+v"(vector))
+#elif defined(__aarch64__)
+#define LOADED_ONCE(vector) __asm__("" : "+w"(vector))
+#else
+#define LOADED_ONCE(vector) (void)(vector)
+#endif
 /* X of every number of rows that a register tile has. */
 /* clang-format off */
 #if TILE_ROWS == 14
@@ -26,7 +32,11 @@
 /* For functions that are specialised by constant arguments. */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 /* For what many such functions share and seldom run, or run long: code that exists once. */
+#ifdef __clang__
+#define ONE_COPY static __attribute__((noinline))
+#else
 #define ONE_COPY static __attribute__((noinline, noclone))
+#endif
 
 #ifdef NOT_COMPILED
 #define UNIT_IS_COMPILED 0

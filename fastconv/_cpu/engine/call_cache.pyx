@@ -2,6 +2,7 @@
 
 import numpy as np
 
+cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.dict cimport PyDict_Values
 from cpython.list cimport PyList_AsTuple
@@ -35,6 +36,7 @@ cdef class CallCache:
     """
 
     cdef dict _known
+    cdef int64_t _forgotten  # how often
     cdef object _array_key
     cdef readonly int64_t most
 
@@ -48,7 +50,18 @@ cdef class CallCache:
 
     def forget(self):
         """Drop all calls, also those that are under way and about to be kept."""
-        self._known = {}
+        with cython.critical_section(self):
+            self._forgotten += 1
+            self._known.clear()
+
+    cdef int keep(self, key, launch, int64_t forgotten) except -1:
+        """Know one more call, unless calls were dropped since ``forgotten`` was read."""
+        with cython.critical_section(self):
+            if forgotten == self._forgotten:
+                if len(self._known) >= self.most:
+                    self._known.pop(list(self._known)[0], None)
+                self._known[key] = launch
+        return 0
 
 
 cdef class Dispatcher:
@@ -70,6 +83,7 @@ cdef class Dispatcher:
         """``normalise(*arguments, *arrays, out)``, planned as ``how`` = (algorithm, threads) says, and executed."""
         cdef pins_t pins
         cdef dict known = self._repeats._known
+        cdef int64_t forgotten = self._repeats._forgotten
         pins.count, pins.packed = 0, NULL
         try:
             key = _key(normalise, arguments, how, arrays, self._packed_type, self._repeats._array_key, &pins)
@@ -85,9 +99,7 @@ cdef class Dispatcher:
             launch = make()
             # Not if the settings changed meanwhile.
             if launch is not None and key[0] == _settings():
-                if len(known) >= self._repeats.most:
-                    known.pop(list(known)[0], None)
-                known[key] = launch
+                self._repeats.keep(key, launch, forgotten)
         return result
 
 

@@ -18,7 +18,9 @@ const char *isa_level_name(int64_t level) {
 int isa_level_is_usable(int64_t level) {
     int64_t index = 0;
     if (isa_level_name(level) == NULL || kernels_at(level, 0) == NULL) return 0;
+#ifdef __x86_64__
     __builtin_cpu_init();
+#endif
 #define LEVEL(identifier, name, flags, test)                                                                           \
     if (index++ == level) return (test) != 0;
 #include "isa/levels.h"

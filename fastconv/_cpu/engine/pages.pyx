@@ -16,6 +16,7 @@ from libc.stdint cimport int64_t, uintptr_t
 
 cdef extern from *:
     """
+    #include <stdatomic.h>
     #include <stddef.h>
     #include <sys/mman.h>
     #ifndef MAP_ANONYMOUS
@@ -29,7 +30,15 @@ cdef extern from *:
     #endif
         return memory;
     }
+
+    /* Whoever finds the kept blocks in use by another thread does without them: nobody waits, not even a child process
+     * that was forked meanwhile. */
+    static atomic_flag kept_in_use = ATOMIC_FLAG_INIT;
+    static int try_kept(void) { return !atomic_flag_test_and_set_explicit(&kept_in_use, memory_order_acquire); }
+    static void leave_kept(void) { atomic_flag_clear_explicit(&kept_in_use, memory_order_release); }
     """
+    int try_kept() nogil
+    void leave_kept() nogil
     void *map_pages(size_t size) nogil
     int munmap(void *memory, size_t size) nogil
 
@@ -49,7 +58,7 @@ ctypedef struct block_t:
     char *memory
     int64_t size
 
-# The newest last. The GIL is held wherever it changes.
+# The newest last. Looked at and changed between try_kept and leave_kept, where nothing of Python's runs.
 cdef block_t _kept[MAX_BLOCKS]
 cdef int _count = 0
 cdef int64_t _kept_bytes = 0
@@ -79,9 +88,15 @@ cdef block_t _take(int64_t size) noexcept:
     """A block of ``size`` bytes and not much more; without memory where there is none to be had."""
     cdef block_t block
     cdef int i
-    for i in range(_count - 1, -1, -1):
-        if size <= _kept[i].size <= size + size // 4:
-            return _remove(i)
+    block.memory = NULL
+    if try_kept():
+        for i in range(_count - 1, -1, -1):
+            if size <= _kept[i].size <= size + size // 4:
+                block = _remove(i)
+                break
+        leave_kept()
+    if block.memory != NULL:
+        return block
     block.size = size
     block.memory = <char *>map_pages(size)
     if block.memory == NULL:
@@ -92,7 +107,7 @@ cdef block_t _take(int64_t size) noexcept:
 
 cdef void _give_back(block_t block) noexcept:
     global _count, _kept_bytes
-    if block.size > _max_kept_bytes:
+    if block.size > _max_kept_bytes or not try_kept():
         _unmap(block)
         return
     while _count == MAX_BLOCKS or _kept_bytes + block.size > _max_kept_bytes:
@@ -100,6 +115,7 @@ cdef void _give_back(block_t block) noexcept:
     _kept[_count] = block
     _count += 1
     _kept_bytes += block.size
+    leave_kept()
 
 
 cdef class _Pages:
@@ -143,8 +159,11 @@ cpdef object empty(tuple shape, object dtype):
 
 cpdef release():
     """Give the pages that no array uses back to the system."""
+    if not try_kept():
+        return
     while _count > 0:
         _unmap(_remove(0))
+    leave_kept()
 
 
 def kept_bytes() -> int:

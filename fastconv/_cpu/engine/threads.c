@@ -48,7 +48,13 @@ static double seconds(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-static void relax(void) { __builtin_ia32_pause(); }
+static void relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
 
 /* Waits, busily and not for long, until *value is (not) 0. */
 static void spin_until(_Atomic int64_t *value, int nonzero) {

@@ -8,7 +8,7 @@
  * only products of spectra are formed of them. Twiddles are rounded from float64. Numerics: a stage of radix r adds
  * about log2(r) + 1 roundings to every element, none larger than the norm of the sequence. */
 #define COMPLEX NAMED(complex)
-#ifdef __FMA__
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
 #define FUSES 1
 #else
 #define FUSES 0

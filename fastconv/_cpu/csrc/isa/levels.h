@@ -1,4 +1,5 @@
-/* THE list of ISA levels, lowest first: LEVEL(identifier, name, flags, test). setup.py reads it, too.
+/* THE list of ISA levels, lowest first: LEVEL(identifier, name, flags, test). setup.py reads it through the compiler,
+ * so that the levels are those of the CPU that it compiles for.
  *
  * `name` is what FASTCONV_MAX_ISA and show_runtime() call it. `flags` are those that every room's unit is compiled with
  * at this level: instructions, vector and register tile (TILE_ROWS x TILE_VECTORS vectors of sums); ISA_BASE names the
@@ -8,7 +9,12 @@
  * Tiles: SSE4.2 has 16 registers of 16 bytes and no fused multiply-add, AVX2 16 of 32 bytes: 12 sums, 2 vectors of
  * columns, a broadcast. AVX-512 has 32 of 64 bytes: 28 sums, 2 vectors, broadcasts from memory. The last two multiply
  * bfloat16: AVX512_BF16 with 2 x 7 lines by 2 vectors of filters, AMX with 2 x 16 lines by 2 x 16 filters. AMX takes
- * the kernel's permission, which is asked for once and lasts for the process. */
+ * the kernel's permission, which is asked for once and lasts for the process. NEON has 32 registers of 16 bytes, and is
+ * part of every 64-bit ARM. The portable level leaves the compiler's own choice of instructions: any CPU runs it. */
+LEVEL(portable, "portable", "-DVECTOR_BYTES=16 -DTILE_ROWS=6 -DTILE_VECTORS=2", 1)
+#if defined(__aarch64__)
+LEVEL(neon, "neon", "-DVECTOR_BYTES=16 -DTILE_ROWS=14 -DTILE_VECTORS=2", 1)
+#elif defined(__x86_64__)
 LEVEL(x86_64_v2, "x86-64-v2", "-march=x86-64-v2 -DVECTOR_BYTES=16 -DTILE_ROWS=6 -DTILE_VECTORS=2",
       __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"))
 LEVEL(x86_64_v3, "x86-64-v3", "-march=x86-64-v3 -DVECTOR_BYTES=32 -DTILE_ROWS=6 -DTILE_VECTORS=2",
@@ -27,3 +33,4 @@ LEVEL(amx, "amx",
       "-DSPLIT_TILES=tiles_amx.h",
       tiles_are_usable() && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq"))
+#endif

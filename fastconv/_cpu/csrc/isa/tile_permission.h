@@ -2,12 +2,13 @@
 #ifndef FASTCONV_TILE_PERMISSION_H
 #define FASTCONV_TILE_PERMISSION_H
 
-#ifdef __linux__
+#if defined(__linux__) && defined(__x86_64__)
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
 
+#ifdef __x86_64__
 /* Whether the CPU has AMX-TILE and AMX-BF16 and the kernel lets this process use the tile registers. */
 static int tiles_are_usable(void) {
 #if defined(__linux__) && defined(SYS_arch_prctl)
@@ -19,5 +20,6 @@ static int tiles_are_usable(void) {
     return 0;
 #endif
 }
+#endif
 
 #endif
