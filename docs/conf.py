@@ -33,7 +33,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
 ]
-exclude_patterns = ["generate", "_static"]
+exclude_patterns = ["generate", "_static", "generated/algorithms", "generated/compat"]  # the last two are included
 suppress_warnings = ["myst.header"]  # included pieces begin at the level of where they go
 myst_enable_extensions = ["colon_fence", "dollarmath", "attrs_block", "attrs_inline"]
 myst_heading_anchors = 3
