@@ -110,7 +110,7 @@ def layers(folder: Folder, name: str, facts: Row, rows: Sequence[Row]) -> tuple[
     ]
     level = facts["fingerprint"]["isa"]
     overall = mean([report.best_ratio(row) for row in rows])
-    title = f"{name.replace('_', ' ')}"
+    title = f"Layers: {name.replace('_', ' ')}"
     return title, f"{len(rows)} layers and passes at `{level}`; {overall} x the best peer of each", "\n".join(text)
 
 
@@ -139,21 +139,32 @@ def every(groups: dict[str, list[Row]], peers: Sequence[str]) -> list[list[str]]
 
 def ratios(groups: dict[str, list[Row]], peers: Sequence[str]) -> Figure:
     """A strip of dots for every pass: a dot is a layer and a peer."""
-    figure = Figure(figsize=(7, 0.9 + 0.36 * len(peers) * len(groups)), layout="constrained")
-    panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
+    shown = {
+        group: [peer for peer in peers if any(report.ratio(row, peer) for row in found)]
+        for group, found in groups.items()
+    }
+    heights = [len(names) + 0.6 for names in shown.values()]
+    figure = Figure(figsize=(7, 0.7 + 0.34 * sum(heights)), layout="constrained")
+    panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     rng = np.random.default_rng(0)
     for axes, (group, found) in zip(panels, groups.items(), strict=True):
-        for place, peer in enumerate(peers):
+        for place, peer in enumerate(shown[group]):
             values = [ratio for row in found if (ratio := report.ratio(row, peer)) is not None]
-            heights = place + rng.uniform(-0.22, 0.22, len(values))
+            jitter = place + rng.uniform(-0.22, 0.22, len(values))
             axes.plot(
-                values, heights, "o", markersize=4, alpha=0.6, color=COLORS[place % len(COLORS)], markeredgewidth=0
+                values,
+                jitter,
+                "o",
+                markersize=4,
+                alpha=0.6,
+                color=COLORS[peers.index(peer) % len(COLORS)],
+                markeredgewidth=0,
             )
             if values:
                 centre = statistics.geometric_mean(values)
                 axes.plot([centre, centre], [place - 0.35, place + 0.35], color=INK, linewidth=1.6)
-        axes.set_yticks(range(len(peers)), [named(peer) for peer in peers], fontsize=7.5)
-        axes.set_ylim(len(peers) - 0.5, -0.5)
+        axes.set_yticks(range(len(shown[group])), [named(peer) for peer in shown[group]], fontsize=7.5)
+        axes.set_ylim(len(shown[group]) - 0.5, -0.5)
         axes.axvline(1, color=INK, linewidth=0.8)
         axes.set_xscale("log")
         axes.grid(axis="x", color=FAINT, alpha=0.3)
@@ -254,7 +265,7 @@ def choices(folder: Folder, name: str, facts: Row, rows: Sequence[Row]) -> tuple
     ]
     level = facts["fingerprint"]["isa"]
     short = f"at `{level}`: median {lines[0][2]}, 95th percentile {lines[0][3]}" if lines else ""
-    return name.replace("_", " "), short, "\n".join(text)
+    return f"Choices: {name.removeprefix('regret_').replace('_', ' ')}", short, "\n".join(text)
 
 
 def curves(drawn: dict[str, list[float]]) -> Figure:

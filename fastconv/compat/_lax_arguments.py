@@ -13,7 +13,7 @@ from ._general import Window, dilated, is_float, is_integer
 
 
 class ConvDimensionNumbers(NamedTuple):
-    """Which axis is what: (batch, channels, *spatial) of lhs and of the result, (out, in, *spatial) of rhs."""
+    """Which axis is what: ``(batch, channels, *spatial)`` of lhs and the result, ``(out, in, *spatial)`` of rhs."""
 
     lhs_spec: Sequence[int]
     rhs_spec: Sequence[int]
