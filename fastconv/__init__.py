@@ -2,7 +2,7 @@
 
 One way through the code; everything above an arrow may use what is below it, and nothing else::
 
-    nn            networks: layers, training, inference; imported by its name alone
+    nn  compat    networks: layers, training, inference; in the place of other libraries; both imported when asked for
         |
     functional  grad  pooling  planning  tiling
         |
@@ -26,6 +26,8 @@ from __future__ import annotations
 from . import _interrupt  # before all others
 
 # isort: split
+import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from . import grad
@@ -116,6 +118,13 @@ from .tiling import tiled
 from .tuning import autotune, explain, export_tuning, forget_tuning, import_tuning
 
 if TYPE_CHECKING:
+    from . import compat
     from .tuning import TuningModule
 
     tuning: TuningModule
+else:
+
+    def __getattr__(name: str) -> ModuleType:
+        if name == "compat":
+            return importlib.import_module(f"{__name__}.compat")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
