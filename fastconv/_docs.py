@@ -20,7 +20,8 @@ padding : int, one int per axis, one (before, after) pair per axis, or a word, d
     Elements added on each side of the input, zeros by default; a negative number in a pair crops. Words: "valid"
     (none), "same" (result size = ceil(input size / stride); of an odd number, one more at the end), "same_lower" (one
     more at the start), "full" (``dilation * (k - 1)`` on both sides) and, for 1-D, "causal" (the same at the start
-    only). A flat list of before and after numbers is refused, because libraries disagree on its order.
+    only), in upper or lower case. A flat list of before and after numbers is refused, because libraries disagree on its
+    order.
 dilation : int or one int per axis, default 1
     Distance between neighbouring elements of the kernel.
 """,
@@ -34,12 +35,13 @@ groups : int, default 1
 """,
     "layouts": """
 {data_layout}
-w_layout : {"OIHW", "HWIO", "OHWI"}, optional
+w_layout : {"OIHW", "HWIO", "OHWI", "IOHW"}, optional
     Order of the weight's axes; default "OIHW".
 """,
     "padding_mode": """
-padding_mode : {"zeros", "reflect", "replicate", "circular"}, default "zeros"
-    What the padding is filled with. NumPy's names "constant", "edge" and "wrap" are accepted too.
+padding_mode : {"zeros", "constant", "reflect", "replicate", "circular", "symmetric"}, or one per axis, default "zeros"
+    What the padding is filled with, as in ``np.pad``, whose names "edge" and "wrap" are accepted too: zeros,
+    ``padding_value``, or elements of x, which are repeated as often as the padding is wide.
 """,
     "epilogue": """
 activation : str or ("leaky_relu", slope), optional
@@ -136,6 +138,39 @@ stride : int or one int per axis, default 1
 out : array, optional
     Array to write the result to, of its shape and dtype, with any strides. It may overlap the inputs.
 """,
+    "outs": """
+out : tuple of three arrays or None, optional
+    Arrays to write the gradients to, of their shapes and dtype, with any strides; None in it: a new array. They may
+    overlap the inputs.
+""",
+    "four_outs": """
+out : tuple of four arrays or None, optional
+    Arrays to write the results to, of their shapes and dtypes, with any strides; None in it: a new array.
+""",
+    "options": """
+**options
+    padding_value : number, default 0
+        Of the padding on axes of ``padding_mode`` "constant"; in corners beyond an axis padded with zeros, too, zeros.
+    input_dilation : int or one int per axis, default 1
+        Distance between neighbouring elements of x, with zeros between, before padding; ``lhs_dilation`` of XLA.
+    batch_group_count : int, default 1
+        The batch and the output channels are split into this many groups, and each group of channels is computed from
+        its group of images: the result's batch is that much smaller. As in XLA; with ``groups=1`` alone.
+{plain_cast_options}
+""",
+    "cast_options": """
+**options
+{plain_cast_options}
+""",
+    "plain_cast_options": """
+    promote : bool, default False
+        Whether arrays of several dtypes are cast to the one that NumPy promotes them to, which all results then have.
+    accumulate_dtype : str or dtype, optional
+        "float64": compute in double precision, and round the results. Half floats are summed in "float32" anyway.
+    allow_empty : bool, default False
+        Whether a kernel that reaches over more than the padded input gives a result without elements, and gradients of
+        zeros, instead of a ValueError.
+""",
     "normalized": """
 eps : float, default 1e-5
     Added to variances.
@@ -209,6 +244,10 @@ dy : array
 {groups}
 {padding_mode}
 {layouts}
+{how}
+{out}
+{options}
+
 {one_gradient}
 """,
     "of_transposed_forward": """
@@ -219,12 +258,13 @@ output_padding : int or one int per axis, default 0
 output_size : one int per axis, optional
     As in the forward function. This or ``output_padding`` determines the shape of dy.
 {layouts}
+{how}
+{out}
+{cast_options}
+
 {one_gradient}
 """,
     "one_gradient": """
-{how}
-{out}
-
 Returns
 -------
 array of the shape asked for and the dtype of dy

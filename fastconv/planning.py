@@ -153,7 +153,7 @@ def plan(
     groups: int | None = None,
     output_padding: Any = None,
     output_size: Any = None,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     activation: Any = None,

@@ -15,6 +15,7 @@ from .convolution import Arguments, Arrays, Gradient, How, Make, Prepared, Prepa
 from .entry import entry
 
 FourGradients = tuple[Gradient, Gradient, Gradient, Gradient]
+FourOuts = FourGradients | None
 
 
 def _first_separable(

@@ -32,6 +32,7 @@ How = tuple[Any, ...]
 Make = Callable[[], CompiledCall | None]
 Gradient = np.ndarray | None
 Gradients = tuple[Gradient, Gradient, Gradient]
+Outs = tuple[Gradient, Gradient, Gradient] | None
 
 
 class Prepared:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .._backend import CompiledCall, PythonCall
 from .._config import thread_count
+from .._normalize.arrays import check_out
 from .._normalize.pooling import PoolCall, boolean
 from .entry import entry
 
@@ -90,7 +91,7 @@ def _placed(
 
 
 def _first_maximum_gradient(
-    normalise: Normalise, arguments: Arguments, how: How, arrays: Arrays, out: None
+    normalise: Normalise, arguments: Arguments, how: How, arrays: Arrays, out: Any
 ) -> tuple[np.ndarray, MakeCall]:
     call = normalise(*arguments, *arrays)
     threads, frame, backend = thread_count(how[0]), call.frame, call.backend
@@ -118,15 +119,17 @@ def _first_maximum_gradient(
         backend.pooling.maximum_gradient(call.windows, *arrays, threads, any_strays=are_given)
         return _gradient(call, dx, dy.dtype, threads)
 
-    def again(arrays: Arrays, out: None) -> np.ndarray | None:
+    def again(arrays: Arrays, out: Any) -> np.ndarray | None:
+        _check_gradient_out(call, out)
         dy, x, indices = (*arrays, None)[:3]
         x = None if given is None else x.reshape(given.shape)
         if indices is not None and not call.has(indices):
             return None
-        return compute(dy.reshape(shape), x, indices)
+        return _written(out, compute(dy.reshape(shape), x, indices))
 
     assert call.output_gradient is not None
-    return compute(call.output_gradient, given, call.indices), lambda: PythonCall(again)
+    _check_gradient_out(call, out)
+    return _written(out, compute(call.output_gradient, given, call.indices)), lambda: PythonCall(again)
 
 
 maximum_gradient = entry(_first_maximum_gradient)
@@ -135,7 +138,7 @@ whose places are found again where they are not given."""
 
 
 def _first_average_gradient(
-    normalise: Normalise, arguments: Arguments, how: How, arrays: Arrays, out: None
+    normalise: Normalise, arguments: Arguments, how: How, arrays: Arrays, out: Any
 ) -> tuple[np.ndarray, MakeCall]:
     call = normalise(*arguments, *arrays)
     threads, frame, backend = thread_count(how[0]), call.frame, call.backend
@@ -145,13 +148,32 @@ def _first_average_gradient(
         backend.pooling.average_gradient(call.windows, frame.data(dy), frame.data(dx), threads)
         return _gradient(call, dx, dy.dtype, threads)
 
+    def again(arrays: Arrays, out: Any) -> np.ndarray:
+        _check_gradient_out(call, out)
+        return _written(out, compute(arrays[0].reshape(call.result_shape)))
+
     assert call.output_gradient is not None
-    again = PythonCall(lambda arrays, out: compute(arrays[0].reshape(call.result_shape)))
-    return compute(call.output_gradient), lambda: again
+    _check_gradient_out(call, out)
+    return _written(out, compute(call.output_gradient)), lambda: PythonCall(again)
 
 
 average_gradient = entry(_first_average_gradient)
 """``average_gradient(normalise, arguments, (threads,), (dy, x))``: the gradient for the input of ``average``."""
+
+
+def _check_gradient_out(call: PoolCall, out: Any) -> None:
+    if out is not None:
+        dy = call.output_gradient
+        assert dy is not None
+        check_out(out, call.gradient_shape or call.input_shape, dy.dtype, dy)
+
+
+def _written(out: Any, dx: np.ndarray) -> np.ndarray:
+    if out is None:
+        return dx
+    out[...] = dx
+    written: np.ndarray = out
+    return written
 
 
 def _new_gradient(call: PoolCall, dtype: np.dtype) -> np.ndarray:

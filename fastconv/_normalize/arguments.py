@@ -16,9 +16,9 @@ from .._problem import ACTIVATIONS, Epilogue
 
 LAYOUT_LETTERS = {1: ("NCW", "NWC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
 WEIGHT_LETTERS = {
-    1: {"OIW": "OIDHW", "WIO": "DHWIO", "OWI": "ODHWI"},
-    2: {"OIHW": "OIDHW", "HWIO": "DHWIO", "OHWI": "ODHWI"},
-    3: {"OIDHW": "OIDHW", "DHWIO": "DHWIO", "ODHWI": "ODHWI"},
+    1: {"OIW": "OIDHW", "WIO": "DHWIO", "OWI": "ODHWI", "IOW": "IODHW"},
+    2: {"OIHW": "OIDHW", "HWIO": "DHWIO", "OHWI": "ODHWI", "IOHW": "IODHW"},
+    3: {"OIDHW": "OIDHW", "DHWIO": "DHWIO", "ODHWI": "ODHWI", "IODHW": "IODHW"},
 }
 
 
@@ -99,9 +99,9 @@ def groups_count(value: Any) -> int:
 def is_channels_last(layout: Any, rank: int) -> bool:
     """Whether ``layout`` names channels-last arrays; None is channels first."""
     first, last = LAYOUT_LETTERS[rank]
-    if layout is None or (isinstance(layout, str) and layout in (first, "channels_first")):
+    if layout is None or (isinstance(layout, str) and layout.upper() in (first, "CHANNELS_FIRST")):
         return False
-    if isinstance(layout, str) and layout in (last, "channels_last"):
+    if isinstance(layout, str) and layout.upper() in (last, "CHANNELS_LAST"):
         return True
     raise bad_value("layout", layout, f"{first} (default) or {last}")
 
@@ -111,9 +111,9 @@ def weight_layout_name(w_layout: Any, rank: int) -> str:
     letters = WEIGHT_LETTERS[rank]
     if w_layout is None:
         return "OIDHW"
-    if not isinstance(w_layout, str) or w_layout not in letters:
+    if not isinstance(w_layout, str) or w_layout.upper() not in letters:
         raise bad_value("w_layout", w_layout, ", ".join(letters))
-    return letters[w_layout]
+    return letters[w_layout.upper()]
 
 
 def _slope(value: Any) -> float:

@@ -44,6 +44,8 @@ class Frame:
             array = array.transpose(self.rank + 1, self.rank, *range(self.rank))
         elif self.weight_layout == "ODHWI":
             array = array.transpose(0, self.rank + 1, *range(1, self.rank + 1))
+        elif self.weight_layout == "IODHW":
+            array = array.swapaxes(0, 1)
         return array[self._with_all_axes]
 
     @once
@@ -64,9 +66,14 @@ class Frame:
         batch, last = (0 if self.batched else -1), first + self.rank
         inside = tuple(range(first, last)) if self.channels_last else tuple(range(first + 1, last + 1))
         data = (batch, last if self.channels_last else first, *sizes, *inside)
-        start = {"OIDHW": 2, "DHWIO": 0, "ODHWI": 1}[self.weight_layout]
-        ends = {"OIDHW": (0, 1), "DHWIO": (self.rank + 1, self.rank), "ODHWI": (0, self.rank + 1)}[self.weight_layout]
-        weight = (*ends, *sizes, *range(start, start + self.rank))
+        rank = self.rank
+        (*ends, start) = {
+            "OIDHW": (0, 1, 2),
+            "IODHW": (1, 0, 2),
+            "DHWIO": (rank + 1, rank, 0),
+            "ODHWI": (0, rank + 1, 1),
+        }[self.weight_layout]
+        weight = (*ends, *sizes, *range(start, start + rank))
         return {"input": data, "weight": weight, "output": data, "add": data}
 
     def data_sizes(self, shape: Sequence[int]) -> tuple[int, int, tuple[int, ...]]:
@@ -81,6 +88,8 @@ class Frame:
             return shape[-1], shape[-2], shape[:-2]
         if self.weight_layout == "ODHWI":
             return shape[0], shape[-1], shape[1:-1]
+        if self.weight_layout == "IODHW":
+            return shape[1], shape[0], shape[2:]
         return shape[0], shape[1], shape[2:]
 
     def data_shape(self, canonical: Sequence[int]) -> tuple[int, ...]:
@@ -98,6 +107,8 @@ class Frame:
             return (*kernel, channels, filters)
         if self.weight_layout == "ODHWI":
             return (filters, *kernel, channels)
+        if self.weight_layout == "IODHW":
+            return (channels, filters, *kernel)
         return (filters, channels, *kernel)
 
     @property

@@ -10,9 +10,10 @@ import numpy as np
 
 from .._arrays import as_array
 from .._backend import Backend, backend_of
-from .._errors import bad_type, bad_value
+from .._errors import bad_type, bad_value, unfit
 from .._problem import Epilogue
 from .arguments import shape_of
+from .arrays import check_out
 from .call import ConvCall, check_shape, forward_call, input_gradient_call, weight_gradient_call
 from .convolution import FLOAT_DTYPES, check_arguments, check_dtypes
 from .frame import Frame
@@ -104,6 +105,30 @@ def bias_gradient(rank: int, layout: Any, dy: Any) -> tuple[Frame, np.ndarray]:
     dy = as_array("dy", dy)
     check_dtypes(FLOAT_DTYPES, dy=dy)
     return Frame.of(rank, "dy", dy.shape, layout, None), dy
+
+
+def check_outs(
+    outs: Any,
+    results: Sequence[str],
+    needs: Sequence[bool],
+    shapes: Sequence[tuple[int, ...]],
+    dtype: np.dtype,
+    like: Any,
+) -> tuple[Any, ...]:
+    """``out`` of several gradients: None, or for each that is needed None or an array that it can be written to."""
+    if outs is None:
+        return (None,) * len(results)
+    allowed = f"None or a tuple for {', '.join(results)}, each None or an array"
+    if not isinstance(outs, (tuple, list)):
+        raise bad_type("out", type(outs).__name__, allowed)
+    if len(outs) != len(results):
+        raise unfit("out", f"{len(outs)} of them", allowed)
+    for array, result, is_needed, shape in zip(outs, results, needs, shapes, strict=True):
+        if array is not None and not is_needed:
+            raise unfit("out", f"an array for {result}, which is not needed", allowed)
+        if array is not None:
+            check_out(array, shape, dtype, like)
+    return tuple(outs)
 
 
 def check_needs(needs: Any, results: Sequence[str]) -> tuple[bool, ...]:

@@ -13,15 +13,20 @@ from .arguments import integer, is_sequence
 Pair = tuple[int, int]
 
 WORDS = ("valid", "same", "same_lower", "full")
+WORD_NAMES = {"same_upper": "same"}
+"""ONNX's word."""
 MODES = {
     "zeros": "zeros",
-    "constant": "zeros",
+    "constant": "constant",
     "reflect": "reflect",
     "replicate": "replicate",
     "edge": "replicate",
     "circular": "circular",
     "wrap": "circular",
+    "symmetric": "symmetric",
 }
+BLANK = ("zeros", "constant")
+"""Modes that repeat no elements: the problem pads."""
 
 
 def _word_pair(word: str, size: int, kernel: int, stride: int, dilation: int) -> Pair:
@@ -53,9 +58,11 @@ def padding_pairs(
         else f"an int (0 or more), one (before, after) pair in a list, or one of {', '.join(words)}"
     )
     if isinstance(padding, str):
-        if padding not in words:
+        word = padding.lower()
+        word = WORD_NAMES.get(word, word)
+        if word not in words:
             raise bad_value("padding", padding, allowed)
-        return [_word_pair(padding, *axis) for axis in zip(sizes, kernel, stride, dilation, strict=True)]
+        return [_word_pair(word, *axis) for axis in zip(sizes, kernel, stride, dilation, strict=True)]
     items = list(padding) if is_sequence(padding) else [padding]
     if len(items) not in (1, rank):
         raise bad_value("padding", padding, allowed)
@@ -77,27 +84,32 @@ def _pair(item: Any, padding: Any, allowed: str) -> Pair:
     return (before, after)
 
 
-def mode_name(padding_mode: Any) -> str:
-    """The canonical name of a padding mode; NumPy's words for the same modes are taken."""
-    if not isinstance(padding_mode, str) or padding_mode not in MODES:
-        raise bad_value("padding_mode", padding_mode, "zeros, reflect, replicate (edge), circular (wrap)")
-    return MODES[padding_mode]
+def mode_names(padding_mode: Any, rank: int) -> tuple[str, ...]:
+    """The canonical name of each axis' padding mode; NumPy's words for the same modes are taken."""
+    allowed = "zeros, constant, reflect, replicate (edge), circular (wrap), symmetric"
+    items = list(padding_mode) if isinstance(padding_mode, (tuple, list)) else [padding_mode] * rank
+    if not all(isinstance(item, str) and item.lower() in MODES for item in items) or len(items) != rank:
+        raise bad_value("padding_mode", padding_mode, allowed + (f", or a tuple of {rank} of them" if rank > 1 else ""))
+    return tuple(MODES[item.lower()] for item in items)
 
 
 def check_mode_padding(mode: str, size: int, pair: Pair) -> None:
-    """A ValueError for more padding than a mode has elements to repeat."""
-    most = {"reflect": max(size - 1, 0), "circular": size, "replicate": 2**62 if size else 0}[mode]
-    if max(pair) > most:
-        raise bad_value("padding", pair, f"at most {most} with padding_mode {mode!r} and an axis of {size}")
+    """A ValueError where a mode has no elements to repeat."""
+    if size == 0 and max(pair) > 0:
+        raise bad_value("padding", pair, f"at most 0 with padding_mode {mode!r} and an axis without elements")
 
 
 def axis_indices(mode: str, size: int, pair: Pair) -> np.ndarray:
-    """For each element of a padded axis, the index of the element it repeats; a negative pair crops."""
+    """For each element of a padded axis, the index of the element it repeats; a negative pair crops.
+
+    Where there is more padding than elements, the axis is repeated again and again, as by ``np.pad``.
+    """
     before, after = pair
     index = np.arange(-before, size + after)
     if mode == "replicate":
         return index.clip(0, size - 1)
     if mode == "circular":
         return index % max(size, 1)
-    index = np.abs(index)
-    return np.minimum(index, 2 * (size - 1) - index)
+    period, turn = (2 * size, 2 * size - 1) if mode == "symmetric" else (2 * (size - 1), 2 * (size - 1))
+    index %= max(period, 1)
+    return np.minimum(index, turn - index)

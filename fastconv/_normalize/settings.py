@@ -11,10 +11,10 @@ from .._border import Border
 from .._config import check_precision, get_precision
 from .._errors import bad_value, unfit
 from .._once import once
-from .._problem import ConvProblem, Direction, Epilogue
+from .._problem import WEIGHT_LAYOUTS, ConvProblem, Direction, Epilogue
 from .arguments import check_addressable, groups_count, per_axis
 from .frame import Frame
-from .padding import Pair, axis_indices, check_mode_padding, mode_name, padding_pairs
+from .padding import BLANK, Pair, axis_indices, check_mode_padding, mode_names, padding_pairs
 from .transposed import transposed_sizes
 
 
@@ -34,6 +34,8 @@ class Settings(NamedTuple):
     transposed: bool = False
     depthwise: bool = False
     """The number of groups is that of x's channels; ``groups`` is not read."""
+    allow_empty: bool = False
+    """A kernel that reaches over more than the padded input gives a result without elements."""
 
 
 GivenSettings = tuple[Any, ...]
@@ -51,13 +53,13 @@ _known: dict[object, Described] = {}
 class Described:
     """A forward problem of the shapes given, before any direction; of a transposed convolution, its adjoint's.
 
-    ``pads`` are those of a padding mode, and ``sizes`` the spatial sizes before it.
+    ``modes`` and ``pads`` are those of each spatial axis, and ``sizes`` the spatial sizes before modes have padded.
     """
 
     problem: ConvProblem
     frame: Frame
     transposed: bool
-    mode: str
+    modes: tuple[str, ...]
     pads: tuple[Pair, ...]
     sizes: tuple[int, ...]
     _problems: dict[object, ConvProblem] = field(default_factory=dict, compare=False, repr=False)
@@ -102,13 +104,13 @@ class Described:
 
     @once
     def border(self) -> Border | None:
-        """The padding mode's padding; None for zeros, which the problem pads."""
-        if self.mode == "zeros":
+        """The padding modes' padding; None where there are only zeros, which the problem pads."""
+        if all(mode in BLANK for mode in self.modes):
             return None
         lead = 3 - self.frame.rank
         indices = [
-            None if pair == (0, 0) else axis_indices(self.mode, size, pair)
-            for size, pair in zip(self.sizes, self.pads, strict=True)
+            None if pair == (0, 0) or mode in BLANK else axis_indices(mode, size, pair)
+            for mode, size, pair in zip(self.modes, self.sizes, self.pads, strict=True)
         ]
         return Border((*(1,) * lead, *self.sizes), (*(None,) * lead, *indices))  # type: ignore[arg-type]
 
@@ -146,7 +148,7 @@ class _Checked(NamedTuple):
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
     precision: str
-    mode: str
+    modes: tuple[str, ...]
     pads: Sequence[Pair] | None
     """None where they depend on sizes."""
 
@@ -155,11 +157,11 @@ class _Checked(NamedTuple):
         groups = 1 if s.depthwise else groups_count(s.groups)
         stride = per_axis("stride", s.stride, rank, 1)
         dilation = per_axis("dilation", s.dilation, rank, 1)
-        precision, mode = check_precision("precision", s.precision), mode_name(s.padding_mode)
+        precision, modes = check_precision("precision", s.precision), mode_names(s.padding_mode, rank)
         if s.transposed or isinstance(s.padding, str):
-            return cls(groups, stride, dilation, precision, mode, None)
+            return cls(groups, stride, dilation, precision, modes, None)
         blank = (1,) * rank
-        return cls(groups, stride, dilation, precision, mode, padding_pairs(s.padding, blank, blank, stride, dilation))
+        return cls(groups, stride, dilation, precision, modes, padding_pairs(s.padding, blank, blank, stride, dilation))
 
 
 def _checked(rank: int, s: Settings, key: object) -> _Checked:
@@ -192,7 +194,7 @@ def _describe(
     filters, per_group, kernel = frame.weight_sizes(w_shape)
     if min(kernel) < 1:
         raise unfit(w_name, f"kernel size {kernel}", "1 or more on every axis")
-    groups, stride, dilation, precision, mode, fixed_pads = _checked(rank, s, key)
+    groups, stride, dilation, precision, modes, fixed_pads = _checked(rank, s, key)
     if s.depthwise:
         groups = _depthwise_groups(channels, filters, per_group, w_shape, w_name)
     if filters % groups:
@@ -203,20 +205,18 @@ def _describe(
         raise unfit(x_name, f"{channels} channels in shape {tuple(x_shape)}", allowed)
     pads: Sequence[Pair]
     if s.transposed:
-        if mode != "zeros":
+        if any(mode != "zeros" for mode in modes):
             raise bad_value("padding_mode", s.padding_mode, "zeros for a transposed convolution")
-        resize = (s.padding, s.output_padding, s.output_size)
+        resize = (s.padding, s.output_padding, s.output_size, s.allow_empty)
         sizes, pads = transposed_sizes(sizes, kernel, stride, dilation, *resize, x_name)
         channels = per_group * groups
     else:
         pads = padding_pairs(s.padding, sizes, kernel, stride, dilation) if fixed_pads is None else fixed_pads
-        _check_reach(sizes, pads, kernel, dilation, w_name)
+        if not s.allow_empty:
+            _check_reach(sizes, pads, kernel, dilation, w_name)
     user_sizes, user_pads = tuple(sizes), tuple(pads)
-    if mode != "zeros":
-        for size, pair in zip(sizes, pads, strict=True):
-            check_mode_padding(mode, size, pair)
-        sizes = tuple(size + before + after for size, (before, after) in zip(sizes, pads, strict=True))
-        pads = [(0, 0)] * rank
+    if any(mode not in BLANK for mode in modes):
+        sizes, pads = _padded(modes, sizes, pads)
     lead = 3 - rank
     problem = ConvProblem(
         direction="forward",
@@ -231,12 +231,23 @@ def _describe(
         groups=groups,
         dtype=dtype,
         layout="channels_last" if frame.channels_last else "channels_first",
-        weight_layout=frame.weight_layout,  # type: ignore[arg-type]
+        weight_layout=frame.weight_layout if frame.weight_layout in WEIGHT_LAYOUTS else "OIDHW",  # type: ignore[arg-type]
         precision=precision if dtype == "float32" else "high",
     )
     for shape in (problem.input_shape, problem.output_shape):
         check_addressable(x_name, shape)
-    return Described(problem, frame, s.transposed, mode, user_pads, user_sizes)
+    return Described(problem, frame, s.transposed, modes, user_pads, user_sizes)
+
+
+def _padded(modes: Sequence[str], sizes: Sequence[int], pads: Sequence[Pair]) -> tuple[tuple[int, ...], list[Pair]]:
+    """The sizes after the modes that repeat elements have padded, and the padding that is left to the problem."""
+    padded, left = [], []
+    for mode, size, pair in zip(modes, sizes, pads, strict=True):
+        if mode not in BLANK:
+            check_mode_padding(mode, size, pair)
+        padded.append(size if mode in BLANK else max(size + sum(pair), 0))
+        left.append(pair if mode in BLANK else (0, 0))
+    return tuple(padded), left
 
 
 def _depthwise_groups(channels: int, filters: int, per_group: int, w_shape: Sequence[int], w_name: str) -> int:

@@ -74,24 +74,25 @@ def fold(output_size: Any, settings: BlockSettings, columns: Any, out: Any = Non
     )
 
 
-def unfold_gradient(settings: BlockSettings, dy: Any, x: Any, out: None = None) -> BlockCall:
+def unfold_gradient(settings: BlockSettings, dy: Any, x: Any, out: Any = None) -> BlockCall:
     """The call that sums the columns ``dy`` into an array of the shape of ``x``, an array or a shape."""
     dy = as_array("dy", dy)
     shape, given = shape_and_array("x", x)
     check_dtypes(SUMMED_DTYPES, dy=dy, x=given)
     blocks = blocks_of("x", shape, settings)
     check_shape("dy", dy, blocks.columns_shape)
-    return BlockCall(blocks, dy)
+    return BlockCall(blocks, dy, None if out is None else check_out(out, blocks.image_shape, dy.dtype, dy))
 
 
-def fold_gradient(output_size: Any, settings: BlockSettings, dy: Any, out: None = None) -> BlockCall:
+def fold_gradient(output_size: Any, settings: BlockSettings, dy: Any, out: Any = None) -> BlockCall:
     """The call that copies the blocks of ``dy``, an image of ``output_size``, into columns."""
     dy = as_array("dy", dy)
     check_dtypes(SUMMED_DTYPES, dy=dy)
     sizes = output_sizes(output_size, settings.kernel_size)
     if dy.shape[-len(sizes) :] != sizes:
         raise unfit("dy", f"shape {dy.shape}", f"spatial sizes {sizes}, those of output_size")
-    return BlockCall(blocks_of("dy", dy.shape, settings, len(sizes)), dy)
+    blocks = blocks_of("dy", dy.shape, settings, len(sizes))
+    return BlockCall(blocks, dy, None if out is None else check_out(out, blocks.columns_shape, dy.dtype, dy))
 
 
 def output_sizes(output_size: Any, kernel_size: Any) -> tuple[int, ...]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from .._docs import documented
-from .._execute.convolution import Gradients, run_backward
+from .._execute import options as with_options
+from .._execute.convolution import Gradients, Outs, run_backward
 from .._normalize import gradients as normalize
+from .._normalize.options import CastOptions, ConvOptions
 
 
 @documented
@@ -21,7 +23,7 @@ def conv1d_backward(
     dilation: Any = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     activation: Any = None,
@@ -30,6 +32,8 @@ def conv1d_backward(
     algorithm: str = "auto",
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
+    out: Outs = None,
+    **options: Unpack[ConvOptions],
 ) -> Gradients:
     """Gradients of ``conv1d`` with respect to x, w and bias.
 
@@ -45,8 +49,10 @@ def conv1d_backward(
     (True, True, (4,))
     """
     settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    arguments = (1, settings, activation, needs)
-    return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
+    how, arrays = (algorithm, threads), (dy, x, w, bias, add)
+    if options or out is not None:
+        return with_options.backward(1, settings, activation, needs, how, arrays, out, options)
+    return run_backward(normalize.backward, (1, settings, activation, needs), how, arrays)
 
 
 @documented
@@ -60,7 +66,7 @@ def conv2d_backward(
     dilation: Any = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     activation: Any = None,
@@ -69,6 +75,8 @@ def conv2d_backward(
     algorithm: str = "auto",
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
+    out: Outs = None,
+    **options: Unpack[ConvOptions],
 ) -> Gradients:
     """Gradients of ``conv2d`` with respect to x, w and bias.
 
@@ -80,6 +88,8 @@ def conv2d_backward(
         As given to ``conv2d``.
     {how}
     {needs}
+    {outs}
+    {options}
 
     Returns
     -------
@@ -97,8 +107,10 @@ def conv2d_backward(
     (True, True, (4,))
     """
     settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    arguments = (2, settings, activation, needs)
-    return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
+    how, arrays = (algorithm, threads), (dy, x, w, bias, add)
+    if options or out is not None:
+        return with_options.backward(2, settings, activation, needs, how, arrays, out, options)
+    return run_backward(normalize.backward, (2, settings, activation, needs), how, arrays)
 
 
 @documented
@@ -112,7 +124,7 @@ def conv3d_backward(
     dilation: Any = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     activation: Any = None,
@@ -121,6 +133,8 @@ def conv3d_backward(
     algorithm: str = "auto",
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
+    out: Outs = None,
+    **options: Unpack[ConvOptions],
 ) -> Gradients:
     """Gradients of ``conv3d`` with respect to x, w and bias.
 
@@ -136,8 +150,10 @@ def conv3d_backward(
     (True, True, (4,))
     """
     settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
-    arguments = (3, settings, activation, needs)
-    return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
+    how, arrays = (algorithm, threads), (dy, x, w, bias, add)
+    if options or out is not None:
+        return with_options.backward(3, settings, activation, needs, how, arrays, out, options)
+    return run_backward(normalize.backward, (3, settings, activation, needs), how, arrays)
 
 
 @documented
@@ -161,6 +177,8 @@ def conv_transpose1d_backward(
     algorithm: str = "auto",
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
+    out: Outs = None,
+    **options: Unpack[CastOptions],
 ) -> Gradients:
     """Gradients of ``conv_transpose1d`` with respect to x, w and bias.
 
@@ -188,8 +206,10 @@ def conv_transpose1d_backward(
         output_size,
         True,
     )
-    arguments = (1, settings, activation, needs)
-    return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
+    how, arrays = (algorithm, threads), (dy, x, w, bias, add)
+    if options or out is not None:
+        return with_options.backward(1, settings, activation, needs, how, arrays, out, options)
+    return run_backward(normalize.backward, (1, settings, activation, needs), how, arrays)
 
 
 @documented
@@ -213,6 +233,8 @@ def conv_transpose2d_backward(
     algorithm: str = "auto",
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
+    out: Outs = None,
+    **options: Unpack[CastOptions],
 ) -> Gradients:
     """Gradients of ``conv_transpose2d`` with respect to x, w and bias.
 
@@ -224,6 +246,8 @@ def conv_transpose2d_backward(
         As given to ``conv_transpose2d``.
     {how}
     {needs}
+    {outs}
+    {cast_options}
 
     Returns
     -------
@@ -253,8 +277,10 @@ def conv_transpose2d_backward(
         output_size,
         True,
     )
-    arguments = (2, settings, activation, needs)
-    return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
+    how, arrays = (algorithm, threads), (dy, x, w, bias, add)
+    if options or out is not None:
+        return with_options.backward(2, settings, activation, needs, how, arrays, out, options)
+    return run_backward(normalize.backward, (2, settings, activation, needs), how, arrays)
 
 
 @documented
@@ -278,6 +304,8 @@ def conv_transpose3d_backward(
     algorithm: str = "auto",
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
+    out: Outs = None,
+    **options: Unpack[CastOptions],
 ) -> Gradients:
     """Gradients of ``conv_transpose3d`` with respect to x, w and bias.
 
@@ -305,5 +333,7 @@ def conv_transpose3d_backward(
         output_size,
         True,
     )
-    arguments = (3, settings, activation, needs)
-    return run_backward(normalize.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
+    how, arrays = (algorithm, threads), (dy, x, w, bias, add)
+    if options or out is not None:
+        return with_options.backward(3, settings, activation, needs, how, arrays, out, options)
+    return run_backward(normalize.backward, (3, settings, activation, needs), how, arrays)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from .._docs import documented
-from .._execute.composed import FourGradients, run_causal, run_causal_backward
+from .._execute.composed import FourGradients, FourOuts, run_causal, run_causal_backward
+from .._execute.options import written
 from .._normalize import causal as normalize
 
 Array = np.ndarray
@@ -88,6 +89,7 @@ def causal_conv1d_backward(
     algorithm: str = "auto",
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True, True),
+    out: FourOuts = None,
 ) -> FourGradients:
     """Gradients of ``causal_conv1d`` with respect to x, w, bias and state.
 
@@ -102,6 +104,7 @@ def causal_conv1d_backward(
         to the first, it is the dstate that the call for the following piece returned.
     {how}
     {four_needs}
+    {four_outs}
 
     Returns
     -------
@@ -120,4 +123,4 @@ def causal_conv1d_backward(
     (array([6., 6., 5., 3.]), array([1., 3.]))
     """
     arguments, arrays = (dilation, layout, precision, activation, needs), (dy, x, w, bias, state, dstate, add)
-    return run_causal_backward(normalize.backward, arguments, (algorithm, threads), arrays)
+    return written(out, run_causal_backward(normalize.backward, arguments, (algorithm, threads), arrays))

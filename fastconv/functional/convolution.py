@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from .._docs import documented
+from .._execute import options as with_options
 from .._execute.convolution import run
 from .._normalize import convolution as normalize
+from .._normalize.options import CastOptions, ConvOptions
 
 Array = np.ndarray
 
@@ -23,7 +25,7 @@ def conv1d(
     dilation: Any = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     activation: Any = None,
@@ -32,6 +34,7 @@ def conv1d(
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[ConvOptions],
 ) -> Array:
     """1-D convolution as in neural networks: a cross-correlation over all channels; the kernel is not flipped.
 
@@ -45,6 +48,8 @@ def conv1d(
     (2, 8, 16)
     """
     settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    if options:
+        return with_options.forward(1, settings, activation, (algorithm, threads), (x, w, bias, add), out, options)
     return run(normalize.forward, (1, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
 
@@ -58,7 +63,7 @@ def conv2d(
     dilation: Any = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     activation: Any = None,
@@ -67,6 +72,7 @@ def conv2d(
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[ConvOptions],
 ) -> Array:
     """2-D convolution as in neural networks: a cross-correlation over all channels; the kernel is not flipped.
 
@@ -83,6 +89,7 @@ def conv2d(
     {epilogue}
     {how}
     {out}
+    {options}
 
     Returns
     -------
@@ -99,6 +106,8 @@ def conv2d(
     (2, 4, 8, 8)
     """
     settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    if options:
+        return with_options.forward(2, settings, activation, (algorithm, threads), (x, w, bias, add), out, options)
     return run(normalize.forward, (2, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
 
@@ -112,7 +121,7 @@ def conv3d(
     dilation: Any = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     activation: Any = None,
@@ -121,6 +130,7 @@ def conv3d(
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[ConvOptions],
 ) -> Array:
     """3-D convolution as in neural networks: a cross-correlation over all channels; the kernel is not flipped.
 
@@ -134,6 +144,8 @@ def conv3d(
     (1, 3, 4, 4, 4)
     """
     settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    if options:
+        return with_options.forward(3, settings, activation, (algorithm, threads), (x, w, bias, add), out, options)
     return run(normalize.forward, (3, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
 
@@ -157,6 +169,7 @@ def conv_transpose1d(
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[CastOptions],
 ) -> Array:
     """1-D transposed convolution: the adjoint of the convolution with the same weight and settings.
 
@@ -182,6 +195,8 @@ def conv_transpose1d(
         output_size,
         True,
     )
+    if options:
+        return with_options.forward(1, settings, activation, (algorithm, threads), (x, w, bias, add), out, options)
     return run(normalize.forward, (1, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
 
@@ -205,6 +220,7 @@ def conv_transpose2d(
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[CastOptions],
 ) -> Array:
     """2-D transposed convolution: the adjoint of the convolution with the same weight and settings.
 
@@ -217,7 +233,7 @@ def conv_transpose2d(
     bias : array, (C,), optional
     {transposed_stride}
     output_padding : int or one int per axis, default 0
-        Elements added at the end of the result, fewer than the stride or the dilation.
+        Elements added at the end of the result.
     {groups}
     output_size : one int per axis, optional
         Spatial size of the result, instead of ``output_padding``. Without either, padding "same" gives size * stride.
@@ -225,6 +241,7 @@ def conv_transpose2d(
     {epilogue}
     {how}
     {out}
+    {cast_options}
 
     Returns
     -------
@@ -253,6 +270,8 @@ def conv_transpose2d(
         output_size,
         True,
     )
+    if options:
+        return with_options.forward(2, settings, activation, (algorithm, threads), (x, w, bias, add), out, options)
     return run(normalize.forward, (2, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
 
@@ -276,6 +295,7 @@ def conv_transpose3d(
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[CastOptions],
 ) -> Array:
     """3-D transposed convolution: the adjoint of the convolution with the same weight and settings.
 
@@ -301,4 +321,6 @@ def conv_transpose3d(
         output_size,
         True,
     )
+    if options:
+        return with_options.forward(3, settings, activation, (algorithm, threads), (x, w, bias, add), out, options)
     return run(normalize.forward, (3, settings, activation), (algorithm, threads), (x, w, bias, add), out)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from .._docs import documented
-from .._execute.convolution import Gradients, run, run_backward
+from .._execute import options as with_options
+from .._execute.convolution import Gradients, Outs, run, run_backward
 from .._normalize import convolution, gradients
+from .._normalize.options import ConvOptions
 
 Array = np.ndarray
 
@@ -30,7 +32,7 @@ def depthwise_conv1d(
     padding: Any = 0,
     dilation: Any = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     activation: Any = None,
@@ -39,6 +41,7 @@ def depthwise_conv1d(
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[ConvOptions],
 ) -> Array:
     """Depthwise 1-D convolution: every channel of x has kernels of its own.
 
@@ -52,6 +55,8 @@ def depthwise_conv1d(
     (2, 6, 16)
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
+    if options:
+        return with_options.forward(1, settings, activation, (algorithm, threads), (x, w, bias, add), out, options)
     return run(convolution.forward, (1, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
 
@@ -64,7 +69,7 @@ def depthwise_conv2d(
     padding: Any = 0,
     dilation: Any = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     activation: Any = None,
@@ -73,6 +78,7 @@ def depthwise_conv2d(
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[ConvOptions],
 ) -> Array:
     """Depthwise 2-D convolution: every channel of x has kernels of its own.
 
@@ -87,6 +93,7 @@ def depthwise_conv2d(
     {epilogue}
     {how}
     {out}
+    {options}
 
     Returns
     -------
@@ -102,6 +109,8 @@ def depthwise_conv2d(
     (2, 6, 8, 8)
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
+    if options:
+        return with_options.forward(2, settings, activation, (algorithm, threads), (x, w, bias, add), out, options)
     return run(convolution.forward, (2, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
 
@@ -114,7 +123,7 @@ def depthwise_conv3d(
     padding: Any = 0,
     dilation: Any = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     activation: Any = None,
@@ -123,6 +132,7 @@ def depthwise_conv3d(
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[ConvOptions],
 ) -> Array:
     """Depthwise 3-D convolution: every channel of x has kernels of its own.
 
@@ -136,6 +146,8 @@ def depthwise_conv3d(
     (2, 6, 4, 4, 4)
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
+    if options:
+        return with_options.forward(3, settings, activation, (algorithm, threads), (x, w, bias, add), out, options)
     return run(convolution.forward, (3, settings, activation), (algorithm, threads), (x, w, bias, add), out)
 
 
@@ -149,7 +161,7 @@ def depthwise_conv1d_backward(
     padding: Any = 0,
     dilation: Any = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     activation: Any = None,
@@ -158,6 +170,8 @@ def depthwise_conv1d_backward(
     algorithm: str = "auto",
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
+    out: Outs = None,
+    **options: Unpack[ConvOptions],
 ) -> Gradients:
     """Gradients of ``depthwise_conv1d`` with respect to x, w and bias.
 
@@ -173,8 +187,10 @@ def depthwise_conv1d_backward(
     (True, True, (6,))
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
-    arguments = (1, settings, activation, needs)
-    return run_backward(gradients.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
+    how, arrays = (algorithm, threads), (dy, x, w, bias, add)
+    if options or out is not None:
+        return with_options.backward(1, settings, activation, needs, how, arrays, out, options)
+    return run_backward(gradients.backward, (1, settings, activation, needs), how, arrays)
 
 
 @documented
@@ -187,7 +203,7 @@ def depthwise_conv2d_backward(
     padding: Any = 0,
     dilation: Any = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     activation: Any = None,
@@ -196,6 +212,8 @@ def depthwise_conv2d_backward(
     algorithm: str = "auto",
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
+    out: Outs = None,
+    **options: Unpack[ConvOptions],
 ) -> Gradients:
     """Gradients of ``depthwise_conv2d`` with respect to x, w and bias.
 
@@ -207,6 +225,8 @@ def depthwise_conv2d_backward(
         As given to ``depthwise_conv2d``.
     {how}
     {needs}
+    {outs}
+    {options}
 
     Returns
     -------
@@ -224,8 +244,10 @@ def depthwise_conv2d_backward(
     (True, True, (6,))
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
-    arguments = (2, settings, activation, needs)
-    return run_backward(gradients.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
+    how, arrays = (algorithm, threads), (dy, x, w, bias, add)
+    if options or out is not None:
+        return with_options.backward(2, settings, activation, needs, how, arrays, out, options)
+    return run_backward(gradients.backward, (2, settings, activation, needs), how, arrays)
 
 
 @documented
@@ -238,7 +260,7 @@ def depthwise_conv3d_backward(
     padding: Any = 0,
     dilation: Any = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     activation: Any = None,
@@ -247,6 +269,8 @@ def depthwise_conv3d_backward(
     algorithm: str = "auto",
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True),
+    out: Outs = None,
+    **options: Unpack[ConvOptions],
 ) -> Gradients:
     """Gradients of ``depthwise_conv3d`` with respect to x, w and bias.
 
@@ -262,5 +286,7 @@ def depthwise_conv3d_backward(
     (True, True, (6,))
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
-    arguments = (3, settings, activation, needs)
-    return run_backward(gradients.backward, arguments, (algorithm, threads), (dy, x, w, bias, add))
+    how, arrays = (algorithm, threads), (dy, x, w, bias, add)
+    if options or out is not None:
+        return with_options.backward(3, settings, activation, needs, how, arrays, out, options)
+    return run_backward(gradients.backward, (3, settings, activation, needs), how, arrays)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from .._docs import documented
-from .._execute.composed import FourGradients, run_separable, run_separable_backward
+from .._execute.composed import FourGradients, FourOuts, run_separable, run_separable_backward
+from .._execute.options import written
 from .._normalize import separable as normalize
 from .._normalize.settings import Settings
 
@@ -31,7 +32,7 @@ def separable_conv1d(
     padding: Any = 0,
     dilation: Any = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     activation: Any = None,
@@ -68,7 +69,7 @@ def separable_conv2d(
     padding: Any = 0,
     dilation: Any = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     activation: Any = None,
@@ -124,7 +125,7 @@ def separable_conv3d(
     padding: Any = 0,
     dilation: Any = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     activation: Any = None,
@@ -162,7 +163,7 @@ def separable_conv1d_backward(
     padding: Any = 0,
     dilation: Any = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     activation: Any = None,
@@ -171,6 +172,7 @@ def separable_conv1d_backward(
     algorithm: str = "auto",
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True, True),
+    out: FourOuts = None,
 ) -> FourGradients:
     """Gradients of ``separable_conv1d`` with respect to x, the two weights and bias.
 
@@ -187,7 +189,7 @@ def separable_conv1d_backward(
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
     arguments, arrays = (1, settings, activation, needs), (dy, x, w_depthwise, w_pointwise, bias, add)
-    return run_separable_backward(normalize.backward, arguments, (algorithm, threads), arrays)
+    return written(out, run_separable_backward(normalize.backward, arguments, (algorithm, threads), arrays))
 
 
 @documented
@@ -201,7 +203,7 @@ def separable_conv2d_backward(
     padding: Any = 0,
     dilation: Any = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     activation: Any = None,
@@ -210,6 +212,7 @@ def separable_conv2d_backward(
     algorithm: str = "auto",
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True, True),
+    out: FourOuts = None,
 ) -> FourGradients:
     """Gradients of ``separable_conv2d`` with respect to x, the two weights and bias.
 
@@ -221,6 +224,7 @@ def separable_conv2d_backward(
         As given to ``separable_conv2d``.
     {how}
     {four_needs}
+    {four_outs}
 
     Returns
     -------
@@ -239,7 +243,7 @@ def separable_conv2d_backward(
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
     arguments, arrays = (2, settings, activation, needs), (dy, x, w_depthwise, w_pointwise, bias, add)
-    return run_separable_backward(normalize.backward, arguments, (algorithm, threads), arrays)
+    return written(out, run_separable_backward(normalize.backward, arguments, (algorithm, threads), arrays))
 
 
 @documented
@@ -253,7 +257,7 @@ def separable_conv3d_backward(
     padding: Any = 0,
     dilation: Any = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     activation: Any = None,
@@ -262,6 +266,7 @@ def separable_conv3d_backward(
     algorithm: str = "auto",
     threads: int | None = None,
     needs: Sequence[bool] = (True, True, True, True),
+    out: FourOuts = None,
 ) -> FourGradients:
     """Gradients of ``separable_conv3d`` with respect to x, the two weights and bias.
 
@@ -278,4 +283,4 @@ def separable_conv3d_backward(
     """
     settings = _settings(stride, padding, dilation, padding_mode, layout, w_layout, precision)
     arguments, arrays = (3, settings, activation, needs), (dy, x, w_depthwise, w_pointwise, bias, add)
-    return run_separable_backward(normalize.backward, arguments, (algorithm, threads), arrays)
+    return written(out, run_separable_backward(normalize.backward, arguments, (algorithm, threads), arrays))

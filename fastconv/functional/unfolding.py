@@ -96,7 +96,9 @@ def fold(
 
 
 @documented
-def unfold_backward(dy: Any, x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Array:
+def unfold_backward(
+    dy: Any, x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1, *, out: Array | None = None
+) -> Array:
     """Gradient of ``unfold`` with respect to its input: ``fold`` to the size of x.
 
     Parameters
@@ -107,6 +109,7 @@ def unfold_backward(dy: Any, x: Any, kernel_size: Any, dilation: Any = 1, paddin
         The forward function's input.
     {block_kernel}
     {blocks}
+    {out}
 
     Returns
     -------
@@ -121,12 +124,19 @@ def unfold_backward(dy: Any, x: Any, kernel_size: Any, dilation: Any = 1, paddin
     (1, 3, 3)
     """
     settings = BlockSettings(kernel_size, dilation, padding, stride)
-    return run.fold(normalize.unfold_gradient, (settings,), (), (dy, x))
+    return run.fold(normalize.unfold_gradient, (settings,), (), (dy, x), out)
 
 
 @documented
 def fold_backward(
-    dy: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+    dy: Any,
+    output_size: Any,
+    kernel_size: Any,
+    dilation: Any = 1,
+    padding: Any = 0,
+    stride: Any = 1,
+    *,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of ``fold`` with respect to its input: ``unfold``.
 
@@ -137,6 +147,7 @@ def fold_backward(
     output_size : int or one int per axis
     kernel_size : int or one int per axis
     {blocks}
+    {out}
 
     Returns
     -------
@@ -151,4 +162,4 @@ def fold_backward(
     (4, 4)
     """
     settings = BlockSettings(kernel_size, dilation, padding, stride)
-    return run.unfold(normalize.fold_gradient, (output_size, settings), (), (dy,))
+    return run.unfold(normalize.fold_gradient, (output_size, settings), (), (dy,), out)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from .._docs import documented
+from .._execute import options as with_options
 from .._execute.convolution import run, run_sums
 from .._normalize import gradients as normalize
+from .._normalize.options import ConvOptions
 
 Array = np.ndarray
 
@@ -24,13 +26,14 @@ def conv1d_input(
     dilation: Any = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     precision: str | None = None,
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[ConvOptions],
 ) -> Array:
     """Gradient of ``conv1d`` with respect to its input, an array of ``input_shape``.
 
@@ -44,6 +47,8 @@ def conv1d_input(
     (2, 3, 16)
     """
     settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    if options:
+        return with_options.input_gradient(1, settings, input_shape, (algorithm, threads), w, dy, out, options)
     return run(normalize.input_gradient, (1, settings, input_shape), (algorithm, threads), (w, dy), out)
 
 
@@ -57,13 +62,14 @@ def conv1d_weight(
     dilation: Any = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     precision: str | None = None,
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[ConvOptions],
 ) -> Array:
     """Gradient of ``conv1d`` with respect to its weight, an array of ``weight_shape``.
 
@@ -77,6 +83,8 @@ def conv1d_weight(
     (4, 3, 3)
     """
     settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    if options:
+        return with_options.weight_gradient(1, settings, weight_shape, (algorithm, threads), x, dy, out, options)
     return run(normalize.weight_gradient, (1, settings, weight_shape), (algorithm, threads), (x, dy), out)
 
 
@@ -105,13 +113,14 @@ def conv2d_input(
     dilation: Any = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     precision: str | None = None,
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[ConvOptions],
 ) -> Array:
     """Gradient of ``conv2d`` with respect to its input, an array of ``input_shape``.
 
@@ -126,6 +135,8 @@ def conv2d_input(
     (2, 3, 8, 8)
     """
     settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    if options:
+        return with_options.input_gradient(2, settings, input_shape, (algorithm, threads), w, dy, out, options)
     return run(normalize.input_gradient, (2, settings, input_shape), (algorithm, threads), (w, dy), out)
 
 
@@ -139,13 +150,14 @@ def conv2d_weight(
     dilation: Any = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     precision: str | None = None,
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[ConvOptions],
 ) -> Array:
     """Gradient of ``conv2d`` with respect to its weight, an array of ``weight_shape``.
 
@@ -160,6 +172,8 @@ def conv2d_weight(
     (4, 3, 3, 3)
     """
     settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    if options:
+        return with_options.weight_gradient(2, settings, weight_shape, (algorithm, threads), x, dy, out, options)
     return run(normalize.weight_gradient, (2, settings, weight_shape), (algorithm, threads), (x, dy), out)
 
 
@@ -199,13 +213,14 @@ def conv3d_input(
     dilation: Any = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     precision: str | None = None,
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[ConvOptions],
 ) -> Array:
     """Gradient of ``conv3d`` with respect to its input, an array of ``input_shape``.
 
@@ -219,6 +234,8 @@ def conv3d_input(
     (2, 3, 4, 4, 4)
     """
     settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    if options:
+        return with_options.input_gradient(3, settings, input_shape, (algorithm, threads), w, dy, out, options)
     return run(normalize.input_gradient, (3, settings, input_shape), (algorithm, threads), (w, dy), out)
 
 
@@ -232,13 +249,14 @@ def conv3d_weight(
     dilation: Any = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: str | tuple[str, ...] = "zeros",
     layout: str | None = None,
     w_layout: str | None = None,
     precision: str | None = None,
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[ConvOptions],
 ) -> Array:
     """Gradient of ``conv3d`` with respect to its weight, an array of ``weight_shape``.
 
@@ -252,6 +270,8 @@ def conv3d_weight(
     (4, 3, 3, 3, 3)
     """
     settings = (stride, padding, dilation, groups, padding_mode, layout, w_layout, precision)
+    if options:
+        return with_options.weight_gradient(3, settings, weight_shape, (algorithm, threads), x, dy, out, options)
     return run(normalize.weight_gradient, (3, settings, weight_shape), (algorithm, threads), (x, dy), out)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from .._docs import documented
+from .._execute import options as with_options
 from .._execute.convolution import run
 from .._normalize import gradients as normalize
+from .._normalize.options import CastOptions
 
 Array = np.ndarray
 
@@ -32,6 +34,7 @@ def conv_transpose1d_input(
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[CastOptions],
 ) -> Array:
     """Gradient of ``conv_transpose1d`` with respect to its input, an array of ``input_shape``.
 
@@ -57,6 +60,8 @@ def conv_transpose1d_input(
         output_size,
         True,
     )
+    if options:
+        return with_options.input_gradient(1, settings, input_shape, (algorithm, threads), w, dy, out, options)
     return run(normalize.input_gradient, (1, settings, input_shape), (algorithm, threads), (w, dy), out)
 
 
@@ -78,6 +83,7 @@ def conv_transpose1d_weight(
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[CastOptions],
 ) -> Array:
     """Gradient of ``conv_transpose1d`` with respect to its weight, an array of ``weight_shape``.
 
@@ -103,6 +109,8 @@ def conv_transpose1d_weight(
         output_size,
         True,
     )
+    if options:
+        return with_options.weight_gradient(1, settings, weight_shape, (algorithm, threads), x, dy, out, options)
     return run(normalize.weight_gradient, (1, settings, weight_shape), (algorithm, threads), (x, dy), out)
 
 
@@ -124,6 +132,7 @@ def conv_transpose2d_input(
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[CastOptions],
 ) -> Array:
     """Gradient of ``conv_transpose2d`` with respect to its input, an array of ``input_shape``.
 
@@ -150,6 +159,8 @@ def conv_transpose2d_input(
         output_size,
         True,
     )
+    if options:
+        return with_options.input_gradient(2, settings, input_shape, (algorithm, threads), w, dy, out, options)
     return run(normalize.input_gradient, (2, settings, input_shape), (algorithm, threads), (w, dy), out)
 
 
@@ -171,6 +182,7 @@ def conv_transpose2d_weight(
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[CastOptions],
 ) -> Array:
     """Gradient of ``conv_transpose2d`` with respect to its weight, an array of ``weight_shape``.
 
@@ -197,6 +209,8 @@ def conv_transpose2d_weight(
         output_size,
         True,
     )
+    if options:
+        return with_options.weight_gradient(2, settings, weight_shape, (algorithm, threads), x, dy, out, options)
     return run(normalize.weight_gradient, (2, settings, weight_shape), (algorithm, threads), (x, dy), out)
 
 
@@ -218,6 +232,7 @@ def conv_transpose3d_input(
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[CastOptions],
 ) -> Array:
     """Gradient of ``conv_transpose3d`` with respect to its input, an array of ``input_shape``.
 
@@ -243,6 +258,8 @@ def conv_transpose3d_input(
         output_size,
         True,
     )
+    if options:
+        return with_options.input_gradient(3, settings, input_shape, (algorithm, threads), w, dy, out, options)
     return run(normalize.input_gradient, (3, settings, input_shape), (algorithm, threads), (w, dy), out)
 
 
@@ -264,6 +281,7 @@ def conv_transpose3d_weight(
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
+    **options: Unpack[CastOptions],
 ) -> Array:
     """Gradient of ``conv_transpose3d`` with respect to its weight, an array of ``weight_shape``.
 
@@ -289,4 +307,6 @@ def conv_transpose3d_weight(
         output_size,
         True,
     )
+    if options:
+        return with_options.weight_gradient(3, settings, weight_shape, (algorithm, threads), x, dy, out, options)
     return run(normalize.weight_gradient, (3, settings, weight_shape), (algorithm, threads), (x, dy), out)

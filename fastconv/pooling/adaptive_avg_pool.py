@@ -103,7 +103,13 @@ def adaptive_avg_pool3d(
 
 @documented
 def adaptive_avg_pool1d_backward(
-    dy: Any, x: Any, output_size: Any, *, layout: str | None = None, threads: int | None = None
+    dy: Any,
+    x: Any,
+    output_size: Any,
+    *,
+    layout: str | None = None,
+    threads: int | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of ``adaptive_avg_pool1d`` with respect to its input.
 
@@ -117,12 +123,19 @@ def adaptive_avg_pool1d_backward(
     (2, 3, 8)
     """
     settings = AdaptiveSettings(output_size, layout)
-    return run.average_gradient(normalize.average_gradient, (1, settings, normalize.MEAN_DTYPES), (threads,), (dy, x))
+    arguments = (1, settings, normalize.MEAN_DTYPES)
+    return run.average_gradient(normalize.average_gradient, arguments, (threads,), (dy, x), out)
 
 
 @documented
 def adaptive_avg_pool2d_backward(
-    dy: Any, x: Any, output_size: Any, *, layout: str | None = None, threads: int | None = None
+    dy: Any,
+    x: Any,
+    output_size: Any,
+    *,
+    layout: str | None = None,
+    threads: int | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of ``adaptive_avg_pool2d`` with respect to its input.
 
@@ -134,6 +147,7 @@ def adaptive_avg_pool2d_backward(
     {output_size}
     {data_layout}
     {threads}
+    {out}
 
     Returns
     -------
@@ -149,12 +163,19 @@ def adaptive_avg_pool2d_backward(
     (2, 3, 8, 8)
     """
     settings = AdaptiveSettings(output_size, layout)
-    return run.average_gradient(normalize.average_gradient, (2, settings, normalize.MEAN_DTYPES), (threads,), (dy, x))
+    arguments = (2, settings, normalize.MEAN_DTYPES)
+    return run.average_gradient(normalize.average_gradient, arguments, (threads,), (dy, x), out)
 
 
 @documented
 def adaptive_avg_pool3d_backward(
-    dy: Any, x: Any, output_size: Any, *, layout: str | None = None, threads: int | None = None
+    dy: Any,
+    x: Any,
+    output_size: Any,
+    *,
+    layout: str | None = None,
+    threads: int | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of ``adaptive_avg_pool3d`` with respect to its input.
 
@@ -168,4 +189,5 @@ def adaptive_avg_pool3d_backward(
     (2, 3, 8, 8, 8)
     """
     settings = AdaptiveSettings(output_size, layout)
-    return run.average_gradient(normalize.average_gradient, (3, settings, normalize.MEAN_DTYPES), (threads,), (dy, x))
+    arguments = (3, settings, normalize.MEAN_DTYPES)
+    return run.average_gradient(normalize.average_gradient, arguments, (threads,), (dy, x), out)

@@ -115,6 +115,7 @@ def adaptive_max_pool1d_backward(
     indices: Any = None,
     layout: str | None = None,
     threads: int | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of ``adaptive_max_pool1d`` with respect to its input.
 
@@ -128,7 +129,7 @@ def adaptive_max_pool1d_backward(
     (2, 3, 8)
     """
     settings = AdaptiveSettings(output_size, layout)
-    return run.maximum_gradient(normalize.maximum_gradient, (1, settings), (threads,), (dy, x, indices))
+    return run.maximum_gradient(normalize.maximum_gradient, (1, settings), (threads,), (dy, x, indices), out)
 
 
 @documented
@@ -140,6 +141,7 @@ def adaptive_max_pool2d_backward(
     indices: Any = None,
     layout: str | None = None,
     threads: int | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of ``adaptive_max_pool2d`` with respect to its input.
 
@@ -151,6 +153,7 @@ def adaptive_max_pool2d_backward(
     {output_size}
     {data_layout}
     {threads}
+    {out}
 
     Returns
     -------
@@ -166,7 +169,7 @@ def adaptive_max_pool2d_backward(
     (2, 3, 8, 8)
     """
     settings = AdaptiveSettings(output_size, layout)
-    return run.maximum_gradient(normalize.maximum_gradient, (2, settings), (threads,), (dy, x, indices))
+    return run.maximum_gradient(normalize.maximum_gradient, (2, settings), (threads,), (dy, x, indices), out)
 
 
 @documented
@@ -178,6 +181,7 @@ def adaptive_max_pool3d_backward(
     indices: Any = None,
     layout: str | None = None,
     threads: int | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of ``adaptive_max_pool3d`` with respect to its input.
 
@@ -191,4 +195,4 @@ def adaptive_max_pool3d_backward(
     (2, 3, 8, 8, 8)
     """
     settings = AdaptiveSettings(output_size, layout)
-    return run.maximum_gradient(normalize.maximum_gradient, (3, settings), (threads,), (dy, x, indices))
+    return run.maximum_gradient(normalize.maximum_gradient, (3, settings), (threads,), (dy, x, indices), out)

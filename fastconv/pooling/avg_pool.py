@@ -143,6 +143,7 @@ def avg_pool1d_backward(
     dilation: Any = 1,
     layout: str | None = None,
     threads: int | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of ``avg_pool1d`` with respect to its input: every element of dy is spread evenly over its window.
 
@@ -158,7 +159,9 @@ def avg_pool1d_backward(
     settings = PoolSettings(
         kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override, layout
     )
-    return run.average_gradient(normalize.average_gradient, (1, settings, normalize.MEAN_DTYPES), (threads,), (dy, x))
+    return run.average_gradient(
+        normalize.average_gradient, (1, settings, normalize.MEAN_DTYPES), (threads,), (dy, x), out
+    )
 
 
 @documented
@@ -175,6 +178,7 @@ def avg_pool2d_backward(
     dilation: Any = 1,
     layout: str | None = None,
     threads: int | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of ``avg_pool2d`` with respect to its input: every element of dy is spread evenly over its window.
 
@@ -189,6 +193,7 @@ def avg_pool2d_backward(
     {pool_dilation}
     {data_layout}
     {threads}
+    {out}
 
     Returns
     -------
@@ -206,7 +211,9 @@ def avg_pool2d_backward(
     settings = PoolSettings(
         kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override, layout
     )
-    return run.average_gradient(normalize.average_gradient, (2, settings, normalize.MEAN_DTYPES), (threads,), (dy, x))
+    return run.average_gradient(
+        normalize.average_gradient, (2, settings, normalize.MEAN_DTYPES), (threads,), (dy, x), out
+    )
 
 
 @documented
@@ -223,6 +230,7 @@ def avg_pool3d_backward(
     dilation: Any = 1,
     layout: str | None = None,
     threads: int | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of ``avg_pool3d`` with respect to its input: every element of dy is spread evenly over its window.
 
@@ -238,4 +246,6 @@ def avg_pool3d_backward(
     settings = PoolSettings(
         kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override, layout
     )
-    return run.average_gradient(normalize.average_gradient, (3, settings, normalize.MEAN_DTYPES), (threads,), (dy, x))
+    return run.average_gradient(
+        normalize.average_gradient, (3, settings, normalize.MEAN_DTYPES), (threads,), (dy, x), out
+    )

@@ -46,7 +46,13 @@ def global_avg_pool(
 
 @documented
 def global_avg_pool_backward(
-    dy: Any, x: Any, *, keepdims: bool = True, layout: str | None = None, threads: int | None = None
+    dy: Any,
+    x: Any,
+    *,
+    keepdims: bool = True,
+    layout: str | None = None,
+    threads: int | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of ``global_avg_pool`` with respect to its input: every element of dy is spread evenly over its channel.
 
@@ -58,6 +64,7 @@ def global_avg_pool_backward(
     {keepdims}
     {global_layout}
     {threads}
+    {out}
 
     Returns
     -------
@@ -71,7 +78,7 @@ def global_avg_pool_backward(
     >>> fastconv.global_avg_pool_backward(np.ones((2, 3, 1, 1), np.float32), (2, 3, 8, 8)).shape
     (2, 3, 8, 8)
     """
-    return run.average_gradient(normalize.average_gradient, (layout, keepdims), (threads,), (dy, x))
+    return run.average_gradient(normalize.average_gradient, (layout, keepdims), (threads,), (dy, x), out)
 
 
 @documented
@@ -106,7 +113,13 @@ def global_max_pool(
 
 @documented
 def global_max_pool_backward(
-    dy: Any, x: Any, *, keepdims: bool = True, layout: str | None = None, threads: int | None = None
+    dy: Any,
+    x: Any,
+    *,
+    keepdims: bool = True,
+    layout: str | None = None,
+    threads: int | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of ``global_max_pool`` with respect to its input: every element of dy goes to the first maximum.
 
@@ -119,6 +132,7 @@ def global_max_pool_backward(
     {keepdims}
     {global_layout}
     {threads}
+    {out}
 
     Returns
     -------
@@ -133,4 +147,4 @@ def global_max_pool_backward(
     >>> fastconv.global_max_pool_backward(dy, x)
     array([[[0., 0., 0., 1.]]])
     """
-    return run.maximum_gradient(normalize.maximum_gradient, (layout, keepdims), (threads,), (dy, x))
+    return run.maximum_gradient(normalize.maximum_gradient, (layout, keepdims), (threads,), (dy, x), out)

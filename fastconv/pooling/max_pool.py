@@ -137,6 +137,7 @@ def max_pool1d_backward(
     indices: Any = None,
     layout: str | None = None,
     threads: int | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of ``max_pool1d`` with respect to its input: every element of dy goes to the maximum of its window.
 
@@ -151,7 +152,7 @@ def max_pool1d_backward(
     (2, 3, 8)
     """
     settings = PoolSettings(kernel_size, stride, padding, dilation, ceil_mode, layout=layout)
-    return run.maximum_gradient(normalize.maximum_gradient, (1, settings), (threads,), (dy, x, indices))
+    return run.maximum_gradient(normalize.maximum_gradient, (1, settings), (threads,), (dy, x, indices), out)
 
 
 @documented
@@ -167,6 +168,7 @@ def max_pool2d_backward(
     indices: Any = None,
     layout: str | None = None,
     threads: int | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of ``max_pool2d`` with respect to its input: every element of dy goes to the maximum of its window.
 
@@ -180,6 +182,7 @@ def max_pool2d_backward(
     {ceil_mode}
     {data_layout}
     {threads}
+    {out}
 
     Returns
     -------
@@ -196,7 +199,7 @@ def max_pool2d_backward(
     (2, 3, 8, 8)
     """
     settings = PoolSettings(kernel_size, stride, padding, dilation, ceil_mode, layout=layout)
-    return run.maximum_gradient(normalize.maximum_gradient, (2, settings), (threads,), (dy, x, indices))
+    return run.maximum_gradient(normalize.maximum_gradient, (2, settings), (threads,), (dy, x, indices), out)
 
 
 @documented
@@ -212,6 +215,7 @@ def max_pool3d_backward(
     indices: Any = None,
     layout: str | None = None,
     threads: int | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Gradient of ``max_pool3d`` with respect to its input: every element of dy goes to the maximum of its window.
 
@@ -226,4 +230,4 @@ def max_pool3d_backward(
     (2, 3, 8, 8, 8)
     """
     settings = PoolSettings(kernel_size, stride, padding, dilation, ceil_mode, layout=layout)
-    return run.maximum_gradient(normalize.maximum_gradient, (3, settings), (threads,), (dy, x, indices))
+    return run.maximum_gradient(normalize.maximum_gradient, (3, settings), (threads,), (dy, x, indices), out)
