@@ -44,7 +44,6 @@ autodoc_member_order = "bysource"
 autodoc_mock_imports = names.absent_peers()
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
-maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 add_module_names = False
 toc_object_entries_show_parents = "hide"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import Counter, defaultdict
 
+import matplotlib
 import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
@@ -40,7 +41,7 @@ def write(folder: Folder) -> None:
     names = [algorithm.name for algorithm in CPU.algorithms]
     for layout in ("NCHW", "NHWC"):
         folder.draw(f"pictures/choices_{layout.lower()}", choices(layout, names))
-    folder.write("algorithms/where.md", f"at `{CPU.fingerprint()['isa']}`, on one thread, with nothing tuned\n")
+    folder.write("algorithms/where.md", f"at `{CPU.fingerprint()['isa']}`, on one thread, with nothing tuned.\n")
 
 
 def chosen_layers() -> dict[str, list[str]]:
@@ -84,16 +85,16 @@ def choices(layout: str, names: list[str]) -> Figure:
     """A map: the kernel's size along, channels up, coloured by what the cost model chooses."""
     grid = np.array([[names.index(choice(channels, kernel, layout)) for kernel in KERNELS] for channels in CHANNELS])
     used = sorted(set(grid.ravel()))
-    palette = ListedColormap([f"C{number}" for number in range(len(used))])
+    palette = ListedColormap([matplotlib.colormaps["tab20"](number) for number in range(len(names))])
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()
-    axes.pcolormesh(np.searchsorted(used, grid), cmap=palette, edgecolors="white", vmin=-0.5, vmax=len(used) - 0.5)
+    axes.pcolormesh(grid, cmap=palette, edgecolors="white", vmin=-0.5, vmax=len(names) - 0.5)
     axes.set_xticks(np.arange(len(KERNELS)) + 0.5, [f"{k}" for k in KERNELS])
     axes.set_yticks(np.arange(len(CHANNELS)) + 0.5, [str(c) for c in CHANNELS])
     axes.set_xlabel("k, of a kernel of k x k")
     axes.set_ylabel("channels, and filters")
     axes.set_title(f"{layout}, one image of 128 x 128, float32, at {CPU.fingerprint()['isa']}")
-    legend = [Patch(color=f"C{number}", label=names[index]) for number, index in enumerate(used)]
+    legend = [Patch(color=palette(index), label=names[index]) for index in used]
     figure.legend(handles=legend, loc="outside right center", frameon=False, fontsize=8)
     return figure
 

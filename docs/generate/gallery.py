@@ -54,7 +54,7 @@ def write(folder: Folder, examples: Path, pictures: Path) -> None:
             f"```{{grid-item-card}} {heading}",
             f":link: {name}",
             ":link-type: doc",
-            f":img-bottom: {file}",
+            f":img-top: {file}",
             "",
             words,
             "```",

@@ -6,10 +6,10 @@ import importlib
 import inspect
 from types import ModuleType
 
-from .files import Folder
+from .files import Folder, table
 
 PUBLIC = (
-    ("fastconv", "Functions"),
+    ("fastconv", "fastconv"),
     ("fastconv.grad", "fastconv.grad"),
     ("fastconv.suites", "fastconv.suites"),
     ("fastconv.nn", "fastconv.nn"),
@@ -24,24 +24,38 @@ TITLES = {
     "fastconv._normalize": "Packed weights",
     "fastconv.tuning": "Tuning",
     "fastconv.runtime": "Runtime",
+    "fastconv.functional.backward": "Gradients",
+    "fastconv.functional.causal": "Causal convolution",
+    "fastconv.functional.depthwise": "Depthwise convolution",
+    "fastconv.functional.integer": "Integer convolution",
+    "fastconv.functional.separable": "Separable convolution",
+    "fastconv.pooling.avg": "Average pooling",
+    "fastconv.pooling.max": "Max pooling",
+    "fastconv.pooling.global": "Global pooling",
+    "fastconv.pooling.adaptive_avg": "Adaptive average pooling",
+    "fastconv.pooling.adaptive_max": "Adaptive max pooling",
+    "fastconv.nn.onnx": "ONNX",
 }
 
 
 def write(folder: Folder) -> None:
-    """`reference/MODULE.md` for every module, and `reference/index.md`."""
-    lines = ["# Reference", "", "Every public name, by the module that it is written in.", ""]
+    """`reference/MODULE.md` for every module that names are written in, and for every one that users import."""
     for name, heading in PUBLIC:
         module = importlib.import_module(name)
-        pages = []
+        pages, rows = [], []
         for source, names in by_source(module).items():
             title = title_of(source)
             page = f"{name}-{source.rpartition('.')[2].strip('_')}"
             folder.write(f"reference/{page}.md", reference(module, source, title, names))
-            pages.append(f"{title} <{page}>")
+            pages.append(page)
+            rows.append((f"[{title}]({page}.md)", ", ".join(f"`{name}.{each}`" for each in names)))
         first = (inspect.getdoc(module) or "").partition("\n")[0]
-        lines += [f"## {heading}", "", "" if name == "fastconv" else first, "", "```{toctree}", ":maxdepth: 1", ""]
-        lines += [*pages, "```", ""]
-    folder.write("reference/index.md", "\n".join(lines))
+        listing = "\n".join(pages)
+        text = f"# {heading}\n\n{first}\n\n{table(('page', 'names'), rows, 2)}\n"
+        folder.write(f"reference/{name}.md", f"{text}```{{toctree}}\n:hidden:\n\n{listing}\n```\n")
+    listing = "\n".join(name for name, _ in PUBLIC)
+    head = "# Reference\n\nEvery public name; those of the adapters are on {doc}`their pages <../../compat/index>`.\n"
+    folder.write("reference/index.md", f"{head}\n```{{toctree}}\n:maxdepth: 2\n\n{listing}\n```\n")
 
 
 def by_source(module: ModuleType) -> dict[str, list[str]]:
