@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from .files import Folder
+from fastconv.compat import CLIENTS
 
-CLIENTS = ("keras", "torch", "autograd", "onnx", "lax", "scipy_signal", "ndimage", "sigpy", "dask_array")
+from .files import Folder
 
 
 def write(folder: Folder) -> None:
@@ -17,6 +17,6 @@ def write(folder: Folder) -> None:
 
 def reference(name: str) -> str:
     """A module's own words and names, as far as it can be imported here."""
-    if find_spec("fastconv.compat") is None or find_spec(name) is None:
+    if find_spec(name) is None:
         return f"`{name}` is not part of this version.\n"
     return f"```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n"

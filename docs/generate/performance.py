@@ -23,10 +23,10 @@ PEERS = ("torch", "torch other layout", "onnxruntime", "openvino", "ncnn", "jax"
 INTRODUCTION = f"""\
 # Performance
 
-Every figure here is a ratio of times that were taken side by side, in turn, warm, in one process: **above 1, fastconv
-is faster**. The pages are made, when the site is built, of the files in `{REPOSITORY_FOLDER}`; each names the
-machine, the level of instructions, the threads and the versions. A peer that is missing from a table was not installed
-or does not compute the problem. `python -m bench` takes the measurements again on your machine.
+Every figure here is a ratio of times that were taken side by side, in turn, warm: **above 1, fastconv is faster**. The
+pages are made, when the site is built, of the files in `{REPOSITORY_FOLDER}`; each says what its file knows of the machine,
+the level of instructions, the threads and the versions. A peer that is missing from a table was not installed or does not
+compute the problem. `python -m bench` takes the measurements again on your machine.
 """
 
 
@@ -66,7 +66,9 @@ def machine(content: Row) -> str:
     """Where and with what the rows were measured."""
     facts = content.get("facts")
     if not facts or "fingerprint" not in facts:
-        return "Levels of instructions, threads and versions stand beside the rows."
+        return (
+            "The file does not name the processor; level of instructions, threads and versions stand beside the rows."
+        )
     here = facts["fingerprint"]
     versions = ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items())
     variables = ", ".join(f"`{name}={value}`" for name, value in facts.get("environment", {}).items()) or "none"
@@ -111,7 +113,11 @@ def layers(folder: Folder, name: str, facts: Row, rows: Sequence[Row]) -> tuple[
     level = facts["fingerprint"]["isa"]
     overall = mean([report.best_ratio(row) for row in rows])
     title = f"Layers: {name.replace('_', ' ')}"
-    return title, f"{len(rows)} layers and passes at `{level}`; {overall} x the best peer of each", "\n".join(text)
+    return (
+        title,
+        f"{len(rows)} layers and passes at `{level}`; {overall} times as fast as the best peer",
+        "\n".join(text),
+    )
 
 
 def named(peer: str) -> str:
@@ -194,7 +200,8 @@ def networks(folder: Folder, name: str, rows: Sequence[Row]) -> tuple[str, str, 
     )
     best = max(rows, key=lambda row: row["ratio"])
     worst = min(rows, key=lambda row: row["ratio"])
-    short = f"{best['network']} {best['ratio']:.2f} to {worst['network']} {worst['ratio']:.2f} x the best peer"
+    ends = [f"{row['network']} {row['ratio']:.2f}" for row in (best, worst)]
+    short = f"{' to '.join(ends)} times as fast as the best peer"
     return "Whole networks: inference", short, text
 
 
@@ -231,7 +238,7 @@ def training(rows: Sequence[Row]) -> tuple[str, str, str]:
         share = f"{memory['fastconv'] / theirs:.0%}" if memory else ""
         lines.append([row["network"], row["batch"], row["threads"], f"{row['ratio']:.2f}", share])
     ratios_found = [row["ratio"] for row in rows]
-    short = f"{min(ratios_found):.2f} to {max(ratios_found):.2f} x PyTorch's faster layout"
+    short = f"{min(ratios_found):.2f} to {max(ratios_found):.2f} times as fast as PyTorch's faster layout"
     text = f"One step: forward, backward, optimizer; tuned.\n\n{table(heads, lines)}\n{versions(rows)}"
     return "Whole networks: training", short, text
 
