@@ -311,20 +311,42 @@ CLANGS = sorted(
 )
 
 
+def check_sources(compiler: list[str]) -> str:
+    """What a compiler says of all kernels at every level of its CPU, and of what is not a kernel."""
+    settings = build_settings()
+    cpu = SETUP.parent / settings["CPU"]
+    with contextlib.chdir(SETUP.parent):
+        levels = settings["isa_levels"](compiler)
+    command = [*compiler, "-fsyntax-only", "-Werror", f"-I{cpu / 'csrc'}", *settings["C_FLAGS"]]
+    commands = [
+        [*command, *flags, f"-DISA_LEVEL={level}", f"-I{cpu / path}", str(cpu / path / "unit.c")]
+        for level, flags in levels.items()
+        for path in ROOMS.values()
+    ]
+    own = [*settings["baseline"](levels), *settings["CYTHON_FLAGS"]]
+    for source in ("engine/dispatch.c", "engine/threads.c", "algorithms/reference/reference.c"):
+        commands.append([*command, *own, f"-I{(cpu / source).parent}", str(cpu / source)])
+    return run_all(commands)
+
+
 @pytest.mark.parametrize("clang", CLANGS or [None])
 def test_clang_compiles_all_kernels(clang: str | None) -> None:
     """Without a warning; what GCC alone knows is kept to places that have another way beside it."""
     if clang is None:
         pytest.skip("clang is not installed")
-    settings = build_settings()
-    cpu = SETUP.parent / settings["CPU"]
-    command = [clang, "-fsyntax-only", "-Werror", f"-I{cpu / 'csrc'}", *settings["C_FLAGS"]]
-    commands = [
-        [*command, *flags, f"-DISA_LEVEL={level}", f"-I{cpu / path}", str(cpu / path / "unit.c")]
-        for level, flags in settings["ISA_LEVELS"].items()
-        for path in ROOMS.values()
-    ]
-    own = [*settings["baseline"](settings["ISA_LEVELS"]), *settings["CYTHON_FLAGS"]]
-    for source in ("engine/dispatch.c", "engine/threads.c", "algorithms/reference/reference.c"):
-        commands.append([*command, *own, f"-I{(cpu / source).parent}", str(cpu / source)])
-    assert not run_all(commands)
+    assert not check_sources([clang])
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "arm64-apple-macos11",
+        *(pytest.param(target, marks=pytest.mark.full) for target in ("x86_64-apple-macos11", "riscv64-linux-gnu")),
+    ],
+)
+def test_clang_compiles_all_kernels_for_other_systems(target: str) -> None:
+    """On no more than declarations of what the sources take from the system (tests/headers)."""
+    if not CLANGS:
+        pytest.skip("clang is not installed")
+    headers = Path(__file__).parent / "headers"
+    assert not check_sources([CLANGS[0], f"--target={target}", "-nostdlibinc", f"-isystem{headers}"])
