@@ -23,10 +23,10 @@ PEERS = ("torch", "torch other layout", "onnxruntime", "openvino", "ncnn", "jax"
 INTRODUCTION = f"""\
 # Performance
 
-Every figure here is a ratio of times that were taken side by side, in turn, warm: **above 1, fastconv is faster**. The
-pages are made, when the site is built, of the files in `{REPOSITORY_FOLDER}`; each says what its file knows of the machine,
-the level of instructions, the threads and the versions. A peer that is missing from a table was not installed or does not
-compute the problem. `python -m bench` takes the measurements again on your machine.
+Every figure here is a ratio of times that were taken side by side, in turn, warm: **above 1, fastconv is faster**.
+The pages are made, when the site is built, of the files in `{REPOSITORY_FOLDER}`; each says what its file knows of the
+machine, the level of instructions, the threads and the versions. A peer that is missing from a table was not installed
+or does not compute the problem. `python -m bench` takes the measurements again on your machine.
 """
 
 
