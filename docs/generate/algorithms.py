@@ -74,7 +74,7 @@ def facts(algorithm: Algorithm, layers: list[str]) -> str:
         ("error bound", f"{kind}; on usual data {bound.relative:.1e} of the largest result"),
         ("for", f"`{problem}`"),
         ("precision levels", ", ".join(levels)),
-        ("parameters that are tuned", f"{names}; {len(parameters)} sets here"),
+        ("parameters that are tuned", f"{names}; {len(parameters)} sets here" if parameters[0] else names),
         ("chosen for layers of the suites", spread),
     ]
     summary = " ".join((inspect.getdoc(type(algorithm)) or "").partition("\n\n")[0].split())

@@ -46,6 +46,7 @@ def write(folder: Folder, examples: Path, pictures: Path) -> None:
             markdown(rest),
             "",
             "```{literalinclude} " + relative(path),
+            ":start-at: from __future__",
             "```",
             "",
         ]
