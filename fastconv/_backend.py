@@ -19,6 +19,7 @@ from ._cpu import backend as _cpu
 from ._cpu.engine.call_cache import CallCache, Dispatcher, exact
 from ._cpu.engine.compiled_call import CompiledCall, GradientsCall, PythonCall
 from ._cpu.engine.convolution_call import ConvolutionCall
+from ._cpu.engine.runtime import borrow_team
 from ._late import late
 from ._problem import ConvProblem
 
@@ -35,6 +36,7 @@ __all__ = [
     "algorithm_names",
     "array_key",
     "backend_of",
+    "borrow_team",
     "exact",
     "find_algorithm",
     "find_backend",

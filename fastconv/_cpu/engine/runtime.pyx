@@ -75,6 +75,9 @@ cdef extern from "threads.h" nogil:
     int threads_loop(item_fn fn, const void *job, int64_t items, char *scratch, int64_t scratch_bytes, int64_t threads,
                      int (*look)(void *) noexcept nogil, void *about)
     int64_t threads_kept()
+    ctypedef void (*team_fn)(void (*fn)(void *) noexcept nogil, void *about, unsigned threads,
+                             unsigned flags) noexcept nogil
+    void threads_borrow(team_fn team)
 
 cdef extern from "dispatch.h" nogil:
     const char *isa_level_name(int64_t level)
@@ -156,6 +159,11 @@ cpdef int thread_limit() noexcept:
 def kept_threads() -> int:
     """Threads that wait for work, or do it, beside those that call."""
     return threads_kept()
+
+
+def borrow_team(int64_t address) -> None:
+    """Run loops on the threads of another library, by its function at ``address``, as threads.h has it; 0: on own ones."""
+    threads_borrow(<team_fn><void *>address)
 
 
 def tile_sizes(str dtype) -> tuple:

@@ -3,6 +3,7 @@
 #include "threads.h"
 
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -29,6 +30,14 @@ typedef struct loop {
     _Atomic int64_t inside; /* kept threads that are in the loop; changed under the lock */
     pthread_t owner;
     struct loop *below; /* loops under way, the newest first */
+    /* Of a loop on a borrowed team: */
+    int is_borrowed;
+    _Atomic int64_t next_slot; /* the first that no thread of the team has */
+    int is_orphan;             /* in a child: the team has stayed with the parent */
+    look_fn look;              /* the caller's, as in threads_loop */
+    void *about;
+    int was_stopped;
+    jmp_buf way_out;
 } loop_t;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -40,6 +49,8 @@ static _Atomic int64_t kept;   /* threads; changed under the lock */
 static int64_t sleeping;       /* of them, on `work` */
 static int64_t entered;        /* loops under way, those of one thread included */
 static double refused_at = -REFUSED_SECONDS;
+static _Atomic(team_fn) team; /* that is borrowed */
+static int is_child;          /* of a fork: no team came along */
 static _Thread_local int64_t own_depth; /* of `entered`, loops of this thread */
 
 static double seconds(void) {
@@ -167,7 +178,7 @@ static void after_fork_in_parent(void) {
     for (loop_t *loop = loops; loop != NULL; loop = loop->below)
         if (pthread_equal(loop->owner, pthread_self())) {
             atomic_fetch_sub_explicit(&loop->stopped, 1, memory_order_relaxed);
-            open_to_others(loop);
+            if (!loop->is_borrowed) open_to_others(loop);
         }
     pthread_mutex_unlock(&lock);
 }
@@ -182,12 +193,45 @@ static void after_fork_in_child(void) {
             continue;
         }
         atomic_fetch_sub_explicit(&loop->stopped, 1, memory_order_relaxed);
+        loop->is_orphan = loop->is_borrowed;
         link = &loop->below;
     }
+    atomic_store_explicit(&team, NULL, memory_order_relaxed);
+    is_child = 1;
     wanted = kept = sleeping = 0;
     entered = own_depth;
     work = left = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
     pthread_mutex_unlock(&lock);
+}
+
+/* The caller's part of a loop; whether `look` stopped it. */
+static int compute_as_caller(loop_t *loop, look_fn look, void *about) {
+    int stopped = 0;
+    while (!stopped && compute_next(loop, 0)) stopped = look(about);
+    if (stopped) atomic_fetch_add_explicit(&loop->stopped, 1, memory_order_relaxed);
+    return stopped;
+}
+
+/* What each thread of a borrowed team does. A child whose team stayed behind leaves the region without waiting for it. */
+static void take_part(void *shared) {
+    loop_t *loop = shared;
+    if (pthread_equal(loop->owner, pthread_self())) {
+        loop->was_stopped = compute_as_caller(loop, loop->look, loop->about);
+        if (loop->is_orphan) longjmp(loop->way_out, 1);
+        return;
+    }
+    const int64_t slot = atomic_fetch_add_explicit(&loop->next_slot, 1, memory_order_relaxed);
+    pthread_mutex_lock(&lock);
+    atomic_fetch_add_explicit(&loop->inside, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&lock);
+    while (slot < loop->slots && compute_next(loop, slot)) continue;
+    pthread_mutex_lock(&lock);
+    if (atomic_fetch_sub_explicit(&loop->inside, 1, memory_order_release) == 1) pthread_cond_broadcast(&left);
+    pthread_mutex_unlock(&lock);
+}
+
+void threads_borrow(team_fn other) {
+    if (!is_child) atomic_store_explicit(&team, other, memory_order_relaxed);
 }
 
 static void handle_forks(void) { pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child); }
@@ -196,17 +240,24 @@ int threads_loop(item_fn fn, const void *job, int64_t items, char *scratch, int6
                  look_fn look, void *about) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, handle_forks);
-    loop_t loop = {fn, job, items, scratch, scratch_bytes, .owner = pthread_self()};
+    loop_t loop = {fn, job, items, scratch, scratch_bytes, .owner = pthread_self(), .look = look, .about = about};
     int stopped = 0;
     pthread_mutex_lock(&lock);
+    const team_fn borrowed = atomic_load_explicit(&team, memory_order_relaxed);
     own_depth++;
     loop.slots = loop.used_slots = max64(min64(threads / ++entered, items), 1);
     loop.below = loops;
     loops = &loop;
-    if (loop.slots > 1) open_to_others(&loop);
+    loop.is_borrowed = borrowed != NULL && loop.slots > 1;
+    atomic_init(&loop.next_slot, 1);
+    if (loop.slots > 1 && !loop.is_borrowed) open_to_others(&loop);
     pthread_mutex_unlock(&lock);
-    while (!stopped && compute_next(&loop, 0)) stopped = look(about);
-    if (stopped) atomic_fetch_add_explicit(&loop.stopped, 1, memory_order_relaxed);
+    if (!loop.is_borrowed)
+        stopped = compute_as_caller(&loop, look, about);
+    else {
+        if (!setjmp(loop.way_out)) borrowed(take_part, &loop, (unsigned)loop.slots, 0);
+        stopped = loop.was_stopped;
+    }
     pthread_mutex_lock(&lock);
     set_wanted(&loop, 0);
     if (atomic_load_explicit(&loop.inside, memory_order_relaxed) > 0) {

@@ -21,6 +21,15 @@ typedef int (*look_fn)(void *about);
 int threads_loop(item_fn fn, const void *job, int64_t items, char *scratch, int64_t scratch_bytes, int64_t threads,
                  look_fn look, void *about);
 
+/* Calls fn(about) on so many threads at most, the caller being one, and returns when all have: libgomp's GOMP_parallel,
+ * whose flags are 0. */
+typedef void (*team_fn)(void (*fn)(void *), void *about, unsigned threads, unsigned flags);
+
+/* Has loops run on the team of another library, NULL: on own threads again. For a process whose other library keeps its
+ * threads busy between its own loops: beside them, ours would get half a core each. A child has no team, and own
+ * threads. */
+void threads_borrow(team_fn team);
+
 /* Threads that are kept, without those that call. */
 int64_t threads_kept(void);
 
