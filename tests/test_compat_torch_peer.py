@@ -24,6 +24,23 @@ SAMPLES = 6
 """Of each dtype, for what takes many evaluations; the others take all."""
 
 
+LOW = (torch.float16, torch.bfloat16, torch.complex32)
+
+
+def assert_near(found: list[Any], expected: list[Any], tolerance: float, name: str) -> None:
+    """Each tensor within ``tolerance`` of its largest element, as convolutions promise it."""
+    for one, other in zip(found, expected, strict=True):
+        assert one.shape == other.shape, name
+        assert one.dtype is other.dtype, name
+        if one.numel():
+            one, other = (each.to(torch.complex128) for each in (one, other))
+            is_finite = other.isfinite()
+            assert torch.equal(one.isfinite(), is_finite), name
+            one, other = one[is_finite], other[is_finite]
+            if one.numel():
+                assert float((one - other).abs().max()) <= tolerance * max(1, float(other.abs().max())), name
+
+
 @pytest.fixture(scope="module")
 def operators() -> list[Any]:
     with warnings.catch_warnings():
@@ -73,9 +90,7 @@ def test_values_and_gradients_are_torchs(operators: list[Any]) -> None:
                     found = seeded(run)
                 for one, other in zip(expected, found, strict=True):
                     count += 1
-                    low = dtype in (torch.float16, torch.bfloat16, torch.complex32)
-                    tolerance = {"rtol": 2e-2, "atol": 2e-2} if low else {"rtol": 1e-4, "atol": 1e-4}
-                    torch.testing.assert_close(other, one, **tolerance, msg=lambda m, o=operator: f"{o.name}: {m}")
+                    assert_near(other, one, 2e-2 if dtype in LOW else 5e-5, operator.name)
     assert count > 2000
 
 
@@ -107,7 +122,9 @@ def test_numerical_gradients(operators: list[Any], check: str) -> None:
                 for dtype in (torch.float64, torch.complex128):
                     if not operator.supports_dtype(dtype, "cpu"):
                         continue
-                    for sample, _ in zip(seeded(lambda o=operator, d=dtype: samples(o, d)), range(SAMPLES), strict=False):
+                    for sample, _ in zip(
+                        seeded(lambda o=operator, d=dtype: samples(o, d)), range(SAMPLES), strict=False
+                    ):
                         count += checks(operator, sample, check)
         return count
 
@@ -123,7 +140,9 @@ def checks(operator: Any, sample: Any, check: str) -> bool:
         full = list(arguments)
         for number, each in zip(at, inputs, strict=True):
             full[number] = each
-        return tuple(each for each in tensors(operator(*full, **sample.kwargs)) if each.is_floating_point() or each.is_complex())
+        return tuple(
+            each for each in tensors(operator(*full, **sample.kwargs)) if each.is_floating_point() or each.is_complex()
+        )
 
     inputs = tuple(arguments[number] for number in at)
     return bool(getattr(torch.autograd, check)(function, inputs, fast_mode=True, raise_exception=False))

@@ -34,7 +34,7 @@ def _gradients_of_aten(dy: Tensor, x: Tensor, w: Tensor, *settings: Any) -> Grad
     return found
 
 
-# dx, dw and db are bilinear in (dy, w), (x, dy) and (1, dy): their gradients are three convolutions again. --------------
+# dx, dw and db are bilinear in (dy, w), (x, dy) and (1, dy): their gradients are three convolutions again. ------------
 
 
 def _keep(ctx: Any, inputs: Any, output: Any) -> None:
@@ -71,7 +71,7 @@ def _differentiate_gradients(ctx: Any, grads: Sequence[Tensor | None], forward: 
     return (sum(of_dy[1:], of_dy[0]) if of_dy else None, of_x, of_w, *[None] * 7)
 
 
-# vmap: what is mapped over becomes groups, or, of the images alone, more of them. ---------------------------------------
+# vmap: what is mapped over becomes groups, or, of the images alone, more of them. -------------------------------------
 
 
 def _as_groups(tensor: Tensor, axis: int | None, size: int, channels: int) -> Tensor:
@@ -91,7 +91,7 @@ class Convolution(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        return _differentiate(ctx, *grads, ConvolutionGradients.apply if torch.is_grad_enabled() else _gradients)
+        return _differentiate(ctx, grads[0], ConvolutionGradients.apply if torch.is_grad_enabled() else _gradients)
 
     @staticmethod
     def vmap(info: Any, axes: Any, x: Tensor, w: Tensor, bias: Tensor | None, *settings: Any) -> Any:
@@ -141,9 +141,11 @@ class ConvolutionGradients(torch.autograd.Function):
         return tuple(split), tuple(places)
 
 
-# The operators. They return tensors only: an empty one for a gradient that is not needed. -------------------------------
+# The operators. They return tensors only: an empty one for a gradient that is not needed. -----------------------------
 
-_SETTINGS = "SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool transposed, SymInt[] output_padding, SymInt groups"
+_SETTINGS = (
+    "SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool transposed, SymInt[] output_padding, SymInt groups"
+)
 _library = torch.library.Library("fastconv", "DEF")
 _library.define(f"convolution(Tensor x, Tensor w, Tensor? bias, {_SETTINGS}) -> Tensor")
 _library.define(

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.nn import functional as F
+from torch.nn import functional
 
 from .convolution import convolve
 from .functions import Convolution, EagerConvolution, operator
 from .pooling import ADAPTIVE_AVG, ADAPTIVE_MAX, AVG, MAX, EagerPooling, Kind
+from .threads import share_threads
 
 _C = torch._C
 Model = TypeVar("Model", bound=nn.Module)
@@ -65,15 +66,15 @@ def _lowered(tensor: Tensor) -> Tensor:
 class _Convolution:
     """``forward`` of ConvNd; that of ConvTransposeNd takes a size."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self: Any, x: Tensor) -> Tensor:
         y = self._computed(x, self.output_padding)
-        return super().forward(x) if y is None else y
+        return super().forward(x) if y is None else y  # type: ignore[misc]
 
     def _computed(self: Any, x: Any, output_padding: Any) -> Tensor | None:
         """The result; None where it is left to torch."""
         parameters = self._parameters  # quicker than nn.Module.__getattr__
-        w = parameters["weight"] if "weight" in parameters else self.weight
-        bias = parameters["bias"] if "bias" in parameters else self.bias
+        has_both = "weight" in parameters and "bias" in parameters  # else what parametrizes them has made attributes
+        w, bias = (parameters["weight"], parameters["bias"]) if has_both else (self.weight, self.bias)
         if not (_is_plain(x) and _is_plain(w) and (bias is None or _is_plain(bias))):
             return None
         if x.dim() == w.dim() - 1:
@@ -98,7 +99,7 @@ class _Convolution:
         if self.padding_mode == "zeros" and sides[::2] == sides[1::2]:
             return x, tuple(sides[::-2])
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
-        return F.pad(x, sides, mode=mode), (0,) * len(self.kernel_size)
+        return functional.pad(x, sides, mode=mode), (0,) * len(self.kernel_size)
 
 
 class _Transposed(_Convolution):
@@ -108,7 +109,7 @@ class _Transposed(_Convolution):
             sizes = self.stride, self.padding, self.kernel_size, len(self.kernel_size), self.dilation
             output_padding = self._output_padding(x, output_size, *sizes)
         y = self._computed(x, output_padding)
-        return super().forward(x, output_size) if y is None else y
+        return super().forward(x, output_size) if y is None else y  # type: ignore[call-arg]
 
 
 class _Pooling:
@@ -130,9 +131,7 @@ class _Pooling:
         if axes == 1:
             x, axes = x.unsqueeze(-2), 2
             ones = self.kind.of_one
-            arguments = tuple(
-                each if one is None else (one, *each) for each, one in zip(arguments, ones, strict=False)
-            )
+            arguments = tuple(each if one is None else (one, *each) for each, one in zip(arguments, ones, strict=False))
         if torch.is_grad_enabled() and x.requires_grad:
             found = EagerPooling.apply(self.kind, axes, x, *arguments)
         else:
@@ -211,8 +210,8 @@ def accelerate(model: Model) -> Model:
     """Have fastconv compute the convolutions and pooling of a model on the CPU, forward and backward.
 
     Modules of torch's classes ``ConvNd``, ``ConvTransposeNd``, ``MaxPoolNd``, ``AvgPoolNd``, ``AdaptiveAvgPoolNd`` and
-    ``AdaptiveMaxPoolNd`` are changed where they are, those of classes derived from them are not. Parameters, buffers, hooks
-    and the state dict stay. What fastconv does not take, as tensors of other devices, is computed by torch as before.
+    ``AdaptiveMaxPoolNd`` are changed where they are, those of classes derived from them are not. Parameters, buffers,
+    hooks and the state dict stay. What fastconv does not take, as tensors of other devices, torch computes as before.
 
     Parameters
     ----------
@@ -237,7 +236,9 @@ def accelerate(model: Model) -> Model:
     >>> torch.allclose(compat.accelerate(model)(x), y, atol=1e-4)
     True
     """
-    return _changed(model, ACCELERATED)
+    _changed(model, ACCELERATED)
+    share_threads()
+    return model
 
 
 def restore(model: Model) -> Model:

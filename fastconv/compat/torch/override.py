@@ -12,6 +12,7 @@ import torch
 
 from . import pooling
 from .convolution import convolve, gradients
+from .threads import share_threads
 
 Kernel = Callable[..., Any]
 
@@ -65,6 +66,7 @@ def install() -> None:
             for name, compute in KERNELS.items():
                 library.impl(name, _kernel(name, compute), "CPU", with_keyset=True, allow_override=True)
             _library = library
+    share_threads()
 
 
 def uninstall() -> None:

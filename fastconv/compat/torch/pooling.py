@@ -108,9 +108,7 @@ def avg_pool(
     windows = _windows(axes, kernel_size, stride, padding)
     if windows is None or (divisor_override is not None and divisor_override < 1):
         return None
-    found: Tensor | None = _apply(
-        "avg_pool{}d", axes, (x,), (*windows, ceil_mode, count_include_pad, divisor_override)
-    )
+    found: Tensor | None = _apply("avg_pool{}d", axes, (x,), (*windows, ceil_mode, count_include_pad, divisor_override))
     return found
 
 

@@ -1,7 +1,7 @@
 """fastconv's loops on torch's threads.
 
-torch's OpenMP keeps its threads busy for milliseconds after each of its loops. Threads of fastconv beside them would get
-half a core each, so that two threads compute a network of both libraries no faster than one.
+torch's OpenMP keeps its threads busy for milliseconds after each of its loops. Threads of fastconv beside them would
+get half a core each, so that two threads compute a network of both libraries no faster than one.
 """
 
 from __future__ import annotations
