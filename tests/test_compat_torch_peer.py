@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -20,8 +21,8 @@ compat = pytest.importorskip("fastconv.compat.torch")
 pytestmark = pytest.mark.full
 
 OPERATORS = re.compile(r"nn\.functional\.(conv(_transpose)?\dd|(adaptive_)?(max|avg)_pool\dd)|convolution")
-SAMPLES = 6
-"""Of each dtype, for what takes many evaluations; the others take all."""
+MOST, SAMPLES = 12, 3
+"""Of each operator and dtype: for values and gradients, and for what takes many evaluations."""
 
 
 LOW = (torch.float16, torch.bfloat16, torch.complex32)
@@ -80,10 +81,13 @@ def test_values_and_gradients_are_torchs(operators: list[Any]) -> None:
     count = 0
     for operator in operators:
         for dtype in sorted(operator.supported_dtypes("cpu"), key=str):
-            for noncontiguous in (False, True):
+            for noncontiguous in (False, True)[: 2 if dtype is torch.float32 else 1]:
 
                 def run(operator: Any = operator, dtype: Any = dtype, is_strided: bool = noncontiguous) -> list[Any]:
-                    return [value_and_gradients(operator, each) for each in samples(operator, dtype, is_strided)]
+                    return [
+                        value_and_gradients(operator, each)
+                        for each in islice(samples(operator, dtype, is_strided), MOST)
+                    ]
 
                 expected = seeded(run)
                 with compat.installed():
@@ -91,7 +95,7 @@ def test_values_and_gradients_are_torchs(operators: list[Any]) -> None:
                 for one, other in zip(expected, found, strict=True):
                     count += 1
                     assert_near(other, one, 2e-2 if dtype in LOW else 5e-5, operator.name)
-    assert count > 2000
+    assert count > 500
 
 
 def test_errors_are_torchs(operators: list[Any]) -> None:
@@ -129,7 +133,7 @@ def test_numerical_gradients(operators: list[Any], check: str) -> None:
         return count
 
     expected, found = passed(nullcontext()), passed(compat.installed())
-    assert found == expected >= 120
+    assert found == expected >= 60
 
 
 def checks(operator: Any, sample: Any, check: str) -> bool:
