@@ -8,19 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ... import (
-    conv1d,
+from ...functional.backward import (
     conv1d_backward,
-    conv2d,
     conv2d_backward,
-    conv3d,
     conv3d_backward,
-    conv_transpose1d,
     conv_transpose1d_backward,
-    conv_transpose2d,
     conv_transpose2d_backward,
-    conv_transpose3d,
     conv_transpose3d_backward,
+)
+from ...functional.convolution import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
 )
 from .tensors import FLOATING, LAYOUTS, W_LAYOUTS, array_of, first_to_last, is_channels_last, last_to_first, tensor_of
 
