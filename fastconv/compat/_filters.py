@@ -50,19 +50,15 @@ def filtered(
         raise UnservedError("mode, cval, or an empty array")
     pads = _pads(w.shape, origins)
     border = (pads, MODES[mode], cval)
-    if is_complex:
-        narrow = dtype == np.complex64 and x.dtype.itemsize <= 8 and x.dtype.kind in "fc"
-        y = _bordered(x, w, np.complex64 if narrow else np.complex128, border, {"precision": "highest"})
-    elif x.dtype.kind in "iub" and _is_whole(w) and _is_whole(cval):
+    if not is_complex and x.dtype.kind in "iub" and _is_whole(w) and _is_whole(cval):
         y = _whole(x, w.astype(np.float64), border)
     else:
-        narrow = x.dtype == dtype == np.float32
-        y = _bordered(x, w, np.float32 if narrow else np.float64, border, {"precision": "highest"})
+        y = _bordered(x, w, np.complex128 if is_complex else np.float64, border, {})
         if dtype.kind in "iu":
             _check_rounding(y, x, w, cval)
     if skips_zeros and not np.isfinite(y).all() and (np.abs(w) <= np.finfo(float).eps).any():
         raise UnservedError("zero times what is not finite")
-    return _stored(y if divisor == 1 else _divided(y, divisor, dtype), output, dtype)
+    return _stored(y if divisor == 1 else y / np.float64(divisor), output, dtype)
 
 
 def _output_dtype(output: Any, x: Array, is_complex: bool) -> np.dtype:
@@ -132,10 +128,6 @@ def _check_rounding(y: Array, x: Array, w: Array, cval: Any) -> None:
     near = 8 * w.size * np.finfo(np.float64).eps * _largest(x, w, cval)
     if not (np.abs(y - np.rint(y)) > near).all():
         raise UnservedError("results next to integers")
-
-
-def _divided(y: Array, divisor: int, dtype: np.dtype) -> Array:
-    return y / (np.float32(divisor) if dtype == np.float32 == y.dtype else np.float64(divisor))
 
 
 def _stored(y: Array, output: Any, dtype: np.dtype) -> Array:

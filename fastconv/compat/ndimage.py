@@ -1,8 +1,8 @@
 """``scipy.ndimage``'s linear filters, with its signatures and results, computed by fastconv.
 
-Sums are exact for integers and otherwise of float64, but for float32 that comes and goes, which is summed at precision
-"highest". Integer results are cut off as SciPy's are: where rounding could decide which integer comes out, SciPy has
-the word. So it has on what fastconv does not compute (kernels over more than three axes, other dtypes) and on errors.
+Sums are exact for integers and otherwise of float64, as SciPy's are. Integer results are cut off as SciPy's: where
+rounding could decide which integer comes out, SciPy has the word. So it has on what fastconv does not compute (kernels
+over more than three axes, other dtypes) and on errors.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,18 @@ from ._planes import UnservedError
 
 Array = Any
 
-_scipy: Any = ndimage
+FUNCTIONS = (
+    "correlate",
+    "convolve",
+    "correlate1d",
+    "convolve1d",
+    "uniform_filter1d",
+    "uniform_filter",
+    "gaussian_filter1d",
+    "gaussian_filter",
+)
+_scipy: Any = SimpleNamespace(**{name: getattr(ndimage, name) for name in FUNCTIONS})
+"""SciPy's own, whatever ``install`` has put in their places."""
 
 
 def correlate(
@@ -273,6 +285,12 @@ def gaussian_filter(
         return _scipy.gaussian_filter(input, sigma, order, output, mode, cval, truncate, radius=radius, **more)
 
 
+def install() -> None:
+    """Put these functions in the place of those in ``scipy.ndimage``."""
+    for name in FUNCTIONS:
+        setattr(ndimage, name, globals()[name])
+
+
 MAX_UNIFORM = 64
 """SciPy keeps a running sum, whose time does not depend on the size."""
 
@@ -281,7 +299,9 @@ MAX_UNIFORM = 64
 def _gaussian(sigma: float, order: int, truncate: float, radius: int | None) -> Array:
     """Weights for ``correlate1d``: SciPy's answer to an impulse."""
     reach = int(truncate * sigma + 0.5) if radius is None else radius
-    impulse = np.zeros(2 * max(operator.index(reach), 0) + 1)
+    if not isinstance(reach, (int, np.integer)):
+        raise ValueError(f"radius: got {radius!r}; allowed: ints of 0 or more")
+    impulse = np.zeros(2 * max(reach, 0) + 1)
     impulse[impulse.size // 2] = 1
     answer = _scipy.gaussian_filter1d(impulse, sigma, order=order, mode="constant", truncate=truncate, radius=radius)
     answer[::-1].setflags(write=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,9 @@ from ._planes import correlate as correlate_planes
 
 Array = np.ndarray
 
-_scipy: Any = signal
-"""Its types know no mode but a literal."""
+FUNCTIONS = ("convolve", "correlate", "convolve2d", "correlate2d", "fftconvolve", "oaconvolve")
+_scipy: Any = SimpleNamespace(**{name: getattr(signal, name) for name in FUNCTIONS})
+"""SciPy's own, whatever ``install`` has put in their places."""
 
 MODES = ("full", "same", "valid")
 BOUNDARIES = {"fill": "constant", "pad": "constant", "wrap": "wrap", "circular": "wrap", "symm": "symmetric"}
@@ -180,6 +182,12 @@ def oaconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Arra
     """
     y = _along(in1, in2, mode, axes)
     return _scipy.oaconvolve(in1, in2, mode, axes) if y is None else y
+
+
+def install() -> None:
+    """Put these functions in the place of those in ``scipy.signal``."""
+    for name in FUNCTIONS:
+        setattr(signal, name, globals()[name])
 
 
 def _check_empty(in1: Any, in2: Any, boundary: str) -> None:
