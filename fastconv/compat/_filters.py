@@ -17,16 +17,13 @@ MODES = {
     "reflect": "symmetric",
     "grid-mirror": "symmetric",
     "mirror": "reflect",
-    "nearest": "edge",
-    "wrap": "wrap",
-    "grid-wrap": "wrap",
-    "constant": "constant",
-    "grid-constant": "constant",
+    "nearest": "replicate",
+    "wrap": "circular",
+    "grid-wrap": "circular",
+    "constant": "zeros",
+    "grid-constant": "zeros",
 }
-"""SciPy's words, and NumPy's."""
-
-OWN = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
-"""NumPy's words, and fastconv's."""
+"""SciPy's words, and fastconv's."""
 
 
 def filtered(
@@ -91,15 +88,12 @@ def _pads(kernel: Sequence[int], origins: Sequence[Any]) -> Pads:
 
 
 def _bordered(x: Array, w: Array, dtype: Any, border: tuple[Pads, str, Any], how: dict[str, Any]) -> Array:
-    """x correlated with w in ``dtype``, padded by fastconv where that can, and else before."""
+    """x correlated with w in ``dtype``."""
     pads, mode, cval = border
     x, w = x.astype(dtype, copy=False), w.astype(dtype, copy=False)
-    if mode == "constant" and cval == 0:
-        return correlate_floats(x, w, pads, "zeros", how)
-    if mode in OWN and all(max(pad) < size for pad, size in zip(pads, x.shape, strict=True)):
-        return correlate_floats(x, w, pads, OWN[mode], how)
-    pad: Any = np.pad  # its types know no mode but a literal
-    padded = pad(x, pads, mode, **({"constant_values": cval} if mode == "constant" else {}))
+    if mode != "zeros" or cval == 0:
+        return correlate_floats(x, w, pads, mode, how)
+    padded = np.pad(x, pads, constant_values=cval)
     return correlate_floats(padded, w, [(0, 0)] * x.ndim, "zeros", how)
 
 

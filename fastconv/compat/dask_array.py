@@ -19,6 +19,7 @@ from .. import functional
 from .._config import num_threads
 from .._normalize.padding import padding_pairs
 from . import ndimage
+from ._wanted import wanted
 
 Array = Any
 
@@ -60,7 +61,8 @@ def map_overlap(
     >>> dask_array.map_overlap(ndimage.uniform_filter, image, [(2, 2), (2, 2)], size=5).sum().compute().round()
     np.float64(10000.0)
     """
-    from dask import array
+    with wanted("dask_array", "dask"):
+        from dask import array
 
     _check_dask("image", image)
     if len(halo) != image.ndim:
@@ -237,7 +239,8 @@ MODES = ("reflect", "constant", "nearest", "mirror", "wrap", "grid-mirror", "gri
 
 
 def _convolved(rank: int, x: Array, w: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Array:
-    from dask import array
+    with wanted("dask_array", "dask"):
+        from dask import array
 
     _check_dask("x", x)
     if x.ndim != rank + 2:

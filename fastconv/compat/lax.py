@@ -15,6 +15,7 @@ import numpy as np
 
 from ._general import convolve, dilated
 from ._lax_arguments import ConvDimensionNumbers, arguments, conv_dimension_numbers, result_dtype, transposed_pads
+from ._wanted import wanted
 
 __all__ = [
     "ConvDimensionNumbers",
@@ -216,7 +217,8 @@ def conv_transpose(
 
 def install() -> None:
     """Have ``jax.lax``'s convolutions, called by anybody, computed by this module; JAX must be installed."""
-    from . import _jax_primitive
+    with wanted("lax"):
+        from . import _jax_primitive
 
     _jax_primitive.install()
 

@@ -27,8 +27,15 @@ _scipy: Any = SimpleNamespace(**{name: getattr(signal, name) for name in FUNCTIO
 """SciPy's own, whatever ``install`` has put in their places."""
 
 MODES = ("full", "same", "valid")
-BOUNDARIES = {"fill": "constant", "pad": "constant", "wrap": "wrap", "circular": "wrap", "symm": "symmetric"}
-BOUNDARIES["symmetric"] = "symmetric"
+BOUNDARIES = {
+    "fill": "zeros",
+    "pad": "zeros",
+    "wrap": "circular",
+    "circular": "circular",
+    "symm": "symmetric",
+    "symmetric": "symmetric",
+}
+"""SciPy's words, and fastconv's."""
 
 
 def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Array:
@@ -257,12 +264,9 @@ def _bounded(a: Array, b: Array, mode: str, boundary: str, fillvalue: Any, is_co
         raise UnservedError(boundary)
     a, b = _typed(a, b)
     pads, how = _pads(b.shape, mode, is_correlation), BOUNDARIES[boundary]
-    if how == "constant" and fillvalue == 0:
-        return correlate_planes(a, _reversed(b), pads)
-    if how == "wrap" and all(max(pad) <= size for pad, size in zip(pads, a.shape, strict=True)):
-        return correlate_planes(a, _reversed(b), pads, "circular")
-    padded = np.pad(a, pads, how, **({"constant_values": fillvalue} if how == "constant" else {}))  # type: ignore[call-overload]
-    return correlate_planes(padded, _reversed(b), [(0, 0)] * 2)
+    if how != "zeros" or fillvalue == 0:
+        return correlate_planes(a, _reversed(b), pads, how)
+    return correlate_planes(np.pad(a, pads, constant_values=fillvalue), _reversed(b), [(0, 0)] * 2)
 
 
 def _along(in1: Any, in2: Any, mode: str, axes: Any) -> Array | None:

@@ -15,6 +15,7 @@ import numpy as np
 from .. import functional, grad
 from ._general import Window
 from ._general import convolve as convolve_general
+from ._wanted import wanted
 
 Array = Any
 Sizes = tuple[int, ...]
@@ -129,7 +130,8 @@ def convolve_filter_adjoint(
 
 def install() -> None:
     """Put these functions in the place of sigpy's."""
-    import sigpy
+    with wanted("sigpy"):
+        import sigpy
 
     for function in (convolve, convolve_data_adjoint, convolve_filter_adjoint):
         setattr(sigpy.conv, function.__name__, function)
