@@ -16,7 +16,11 @@ import fastconv
 from fastconv import _docs
 from subprocesses import output_of
 
-FUNCTIONS = {name: value for name, value in vars(fastconv).items() if isinstance(value, types.FunctionType)}
+FUNCTIONS = {
+    name: value
+    for name, value in vars(fastconv).items()
+    if isinstance(value, types.FunctionType) and not name.startswith("_")
+}
 GRAD_FUNCTIONS = {f"grad.{name}": getattr(fastconv.grad, name) for name in fastconv.grad.__all__}
 PUBLIC = {**FUNCTIONS, **GRAD_FUNCTIONS}
 
