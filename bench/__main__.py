@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from . import bundle, calls, comparison, errors, peak, regret, report
+from .compat import command as compat
 from .costs import command as fit
 from .fuzz import command as fuzz
 from .gpu import command as gpu
@@ -17,7 +18,21 @@ def main(words: list[str] | None = None) -> int:
     """Run a subcommand; what the user got wrong is one line on stderr."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements of fastconv.")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (comparison, calls, report, errors, peak, fit, regret, bundle, fuzz, gpu, gpu_model, networks):
+    for module in (
+        comparison,
+        calls,
+        report,
+        errors,
+        peak,
+        fit,
+        regret,
+        bundle,
+        fuzz,
+        gpu,
+        gpu_model,
+        networks,
+        compat,
+    ):
         module.add_to(subparsers)
     arguments = parser.parse_args(words)
     try:

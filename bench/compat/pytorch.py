@@ -16,7 +16,7 @@ from ..timing import Entrant, contest, ratio, settling
 
 NETWORKS = {"inference": ("mobilenet_v2", "resnet18"), "training": ("resnet18", "mobilenet_v2")}
 BATCHES = {"inference": (1, 8), "training": (8,)}
-SECONDS = {"inference": 3.0, "training": 8.0}
+SECONDS = {"inference": 1.5, "training": 4.0}
 SIDE = 224
 CLASSES = 1000
 SAME = 1e-3

@@ -1,0 +1,1 @@
+"""Adapters of ``fastconv.compat`` beside the libraries that they are for."""
