@@ -81,6 +81,7 @@ from .functional.separable import (
     separable_conv3d,
     separable_conv3d_backward,
 )
+from .functional.shapes import output_shape
 from .functional.unfolding import fold, fold_backward, unfold, unfold_backward
 from .planning import PackedWeight, PlannedConvolution, plan
 from .pooling import (

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 
 from .._arrays import as_array, dtype_name
+from .._backend import exact
+from .._config import get_precision
 from .._errors import bad_type, bad_value, unfit
 from .arguments import integer, per_axis
 from .call import check_shape
@@ -20,7 +22,7 @@ from .convolution import FLOAT_DTYPES
 from .frame import Frame
 from .lowering import BatchGroups, Spread, Step, Transposed, zero_spread
 from .padding import MODES, Pair, padding_pairs
-from .settings import Described, GivenSettings, Settings, describe
+from .settings import KEPT_DESCRIBED, Described, GivenSettings, Settings, describe
 
 
 class CastOptions(TypedDict, total=False):
@@ -98,6 +100,10 @@ class Lowering:
         return _undone(self.w_steps, dw, self.w_shape)
 
 
+_known: dict[object, Lowering] = {}
+"""What was lowered before."""
+
+
 def lowering(
     rank: int,
     settings: GivenSettings,
@@ -108,6 +114,27 @@ def lowering(
     names: tuple[str, str] = ("x", "w"),
 ) -> Lowering:
     """The Lowering of a call with x and w of these shapes and with arrays of these ``dtypes``, by their arguments."""
+    of_dtypes = tuple((name, None if dtype is None else dtype_name(dtype)) for name, dtype in dtypes.items())
+    key = exact((rank, tuple(settings), tuple(options.items()), tuple(x), tuple(w), of_dtypes, names, get_precision()))
+    found = None if key is None else _known.get(key)
+    if found is None:
+        found = _lowering(rank, settings, options, x, w, dtypes, names)
+        if key is not None:
+            if len(_known) >= KEPT_DESCRIBED:
+                _known.clear()
+            _known[key] = found
+    return found
+
+
+def _lowering(
+    rank: int,
+    settings: GivenSettings,
+    options: Mapping[str, Any],
+    x: Any,
+    w: Any,
+    dtypes: Mapping[str, Any],
+    names: tuple[str, str],
+) -> Lowering:
     s = Settings(*settings)
     o = check_options(rank, s, options)
     dtype, wide = _dtypes(o, dtypes)

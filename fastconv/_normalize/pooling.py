@@ -134,19 +134,28 @@ def _checked_indices(indices: Any, call: PoolCall) -> np.ndarray:
     return array
 
 
-def _describe(rank: int, shape: Sequence[int], settings: PoolSettings | AdaptiveSettings) -> PoolCall:
-    frame = Frame.of(rank, "x", shape, settings.layout, None)
+def result_shape(
+    rank: int, shape: Sequence[int], settings: PoolSettings | AdaptiveSettings, argument: str
+) -> tuple[int, ...]:
+    """The shape of a pooling of an array of ``shape``, which ``argument`` gave."""
+    return _describe(rank, shape, settings, argument).result_shape
+
+
+def _describe(
+    rank: int, shape: Sequence[int], settings: PoolSettings | AdaptiveSettings, argument: str = "x"
+) -> PoolCall:
+    frame = Frame.of(rank, argument, shape, settings.layout, None)
     batch, channels, sizes = frame.data_sizes(shape)
     if min(sizes) < 1:
-        raise unfit("x", f"shape {tuple(shape)}", "spatial sizes of 1 or more")
+        raise unfit(argument, f"shape {tuple(shape)}", "spatial sizes of 1 or more")
     if isinstance(settings, AdaptiveSettings):
         blamed, windows = "output_size", _lifted(_adaptive_axes(sizes, settings.output_size))
     else:
         blamed, windows = "padding", _lifted(_sliding_axes(sizes, settings), **_divisor(settings))
-    check_addressable("x", shape)
-    result_shape = frame.data_shape((batch, channels, *windows.output_size))
-    check_addressable(blamed, result_shape)
-    return PoolCall(windows, frame, tuple(shape), result_shape)
+    check_addressable(argument, shape)
+    result = frame.data_shape((batch, channels, *windows.output_size))
+    check_addressable(blamed, result)
+    return PoolCall(windows, frame, tuple(shape), result)
 
 
 def _lifted(axes: Sequence[WindowAxis], divisor: int = 0, count_padding: bool = True) -> Windows:
