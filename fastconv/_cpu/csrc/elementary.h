@@ -110,7 +110,7 @@ ALWAYS_INLINE NAMED(vector) NAMED(tanh)(NAMED(vector) x) {
     NAMED(vector) power;
     const NAMED(vector) n = NAMED(nearest_power)(twice, 0, &power);
     const NAMED(vector) part = NAMED(exp_minus_1)(twice - n * (REAL)0.69314718055994530942);
-    const NAMED(vector) far = 1 - 2 / (power * part + (power + 1));
+    const NAMED(vector) far = 1 - NAMED(quotient)(NAMED(splat)(2), power * part + (power + 1));
     return NAMED(signed_as)(x, NAMED(where_less)(size, NAMED(splat)((REAL)0.55), near, far));
 }
 
@@ -127,14 +127,15 @@ ALWAYS_INLINE NAMED(vector) NAMED(logistic_divisor)(NAMED(vector) x) {
 /* 1 / (1 + exp(-x)) */
 ALWAYS_INLINE NAMED(vector) NAMED(sigmoid)(NAMED(vector) x) {
     const NAMED(vector) low = NAMED(splat)(LOGISTIC_IS_0), high = NAMED(splat)(LOGISTIC_IS_1);
-    return 1 / NAMED(logistic_divisor)(NAMED(at_least)(low, NAMED(at_most)(high, x))) * SCALED_ONE;
+    const NAMED(vector) divisor = NAMED(logistic_divisor)(NAMED(at_least)(low, NAMED(at_most)(high, x)));
+    return NAMED(quotient)(NAMED(splat)(1), divisor) * SCALED_ONE;
 }
 
 /* x / (1 + exp(-x)); of minus infinity NaN, as that product is: the difference is 0 of all other numbers. */
 ALWAYS_INLINE NAMED(vector) NAMED(silu)(NAMED(vector) x) {
     const NAMED(vector) low = NAMED(splat)(LOGISTIC_IS_0), high = NAMED(splat)(LOGISTIC_IS_1);
     const NAMED(vector) inner = NAMED(at_least)(low, NAMED(at_most)(high, x));
-    return NAMED(where_less)(high, x, x, inner / NAMED(logistic_divisor)(inner) * SCALED_ONE - (x - x));
+    return NAMED(where_less)(high, x, x, NAMED(quotient)(inner, NAMED(logistic_divisor)(inner)) * SCALED_ONE - (x - x));
 }
 
 /* x times the normal distribution at x, which is max(x, 0) - t times the distribution at -t, t = |x|.
@@ -155,7 +156,7 @@ ALWAYS_INLINE NAMED(vector) NAMED(gelu)(NAMED(vector) x) {
     const NAMED(vector) n = NAMED(nearest_power)((high_square + low_square) * (REAL)-0.5, SCALE, &power);
     const NAMED(vector) part =
         NAMED(exp_minus_1)(NAMED(reduced)(high_square * (REAL)-0.5, n) + low_square * (REAL)-0.5);
-    const NAMED(vector) s = (t - 3) / (t + 3);
+    const NAMED(vector) s = NAMED(quotient)(t - 3, t + 3);
     const NAMED(vector) most = NAMED(splat)(*NAMED(tail_terms));
     const NAMED(vector) small = NAMED(polynomial)(NAMED(tail_terms) + 1, TERMS(NAMED(tail_terms)) - 1, s);
     const NAMED(vector) sum = most + small, lost = small - (sum - most);

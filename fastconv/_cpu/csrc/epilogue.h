@@ -16,6 +16,13 @@ typedef struct {
     int64_t add_row_stride, add_stride;
 } NAMED(finish_t);
 
+/* Whether an activation is min(max(x, low), high), as vectors of sums in registers are given. */
+static inline int NAMED(is_clamp)(activation_t activation, REAL *low, REAL *high) {
+    *low = activation == ACTIVATION_NONE ? -(REAL)INFINITY : 0;
+    *high = activation == ACTIVATION_RELU6 ? 6 : (REAL)INFINITY;
+    return activation == ACTIVATION_NONE || activation == ACTIVATION_RELU || activation == ACTIVATION_RELU6;
+}
+
 ALWAYS_INLINE NAMED(vector) NAMED(activated)(const activation_t activation, NAMED(vector) v, REAL slope) {
     const NAMED(vector) zero = {0};
     switch (activation) {

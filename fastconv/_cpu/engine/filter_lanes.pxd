@@ -25,7 +25,7 @@ cdef class PhasesKernel(Kernel):
     cdef readonly int64_t shared_bytes, thread_bytes
 
     cdef int64_t _weight_bytes(self)
-    cdef int _pack(self, packed_phase_t *phases, const operands_t *operands, char *workspace) except -1
+    cdef int _lay(self, packed_phase_t *phases, const operands_t *operands, char *factors, bint packs) except -1
     cdef int64_t _factors(self, const correlation_t *c) noexcept
     cdef int _pack_phase(self, const packed_phase_t *phase) except -1
     cdef int _correlate(self, const packed_phase_t *phases, char *scratch, int threads) except -1

@@ -1,12 +1,14 @@
 # cython: cdivision=True
 """Kernels with the filters of all groups as lanes: a pass over all correlations, or a weight gradient in splits."""
 
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from .correlation cimport ALL_IS_SPOILED, DONE, Kernel, operands_t, point_forward
+from .correlation cimport ALL_IS_SPOILED, DONE, BoundProblem, Kernel, operands_t, packed_memory, point_forward
 from .kernel_types cimport correlation_t, epilogue_t, tap_count
+from .workspace cimport aligned
 
 
 cdef extern from "integers.h" nogil:
@@ -39,20 +41,49 @@ cdef class PhasesKernel(Kernel):
     cdef int run(self, const operands_t *operands, object packed, char *workspace, int64_t workspace_bytes,
                  int threads, unsigned char *marks) except -1:
         cdef packed_phase_t *phases
+        cdef Py_buffer view
         if self.shared_bytes + self.thread_bytes * threads > workspace_bytes:
             raise MemoryError("workspace smaller than the algorithm asked for")
         phases = <packed_phase_t *>PyMem_Malloc(self.correlation.phase_count * sizeof(packed_phase_t))
         if phases == NULL:
             raise MemoryError
         try:
-            if self._pack(phases, operands, workspace) and self.is_forward:
-                return ALL_IS_SPOILED
-            return self._correlate(phases, workspace + self.shared_bytes, threads)
+            if packed is None:
+                if self._lay(phases, operands, workspace, True) and self.is_forward:
+                    return ALL_IS_SPOILED
+                return self._correlate(phases, workspace + self.shared_bytes, threads)
+            self._lay(phases, operands, packed_memory(packed, self.shared_bytes, &view), False)
+            try:
+                return self._correlate(phases, workspace + self.shared_bytes, threads)
+            finally:
+                PyBuffer_Release(&view)
         finally:
             PyMem_Free(phases)
 
-    cdef int _pack(self, packed_phase_t *phases, const operands_t *operands, char *workspace) except -1:
-        """The phases with their weights, of which no two share a tap; whether a weight is not finite."""
+    def pack(self, operands):
+        """The weights of all phases, one behind the other; None where one is not finite: then every call packs them."""
+        cdef BoundProblem bound = BoundProblem(self.correlation.problem, operands)
+        cdef packed_phase_t *phases
+        cdef Py_buffer view
+        cdef int spoiled
+        packed = aligned(self.shared_bytes)
+        phases = <packed_phase_t *>PyMem_Malloc(self.correlation.phase_count * sizeof(packed_phase_t))
+        if phases == NULL:
+            raise MemoryError
+        try:
+            PyObject_GetBuffer(packed, &view, PyBUF_WRITABLE)
+            try:
+                spoiled = self._lay(phases, &bound.operands, <char *>view.buf, True)
+            finally:
+                PyBuffer_Release(&view)
+        finally:
+            PyMem_Free(phases)
+        packed.flags.writeable = False
+        return None if spoiled else packed
+
+    cdef int _lay(self, packed_phase_t *phases, const operands_t *operands, char *factors, bint packs) except -1:
+        """The phases, of which no two share a tap, with their weights at ``factors``, packed now if they are not there
+        yet; whether one of these is not finite."""
         cdef packed_phase_t *phase
         cdef int64_t index
         cdef char spoiled = 0
@@ -60,9 +91,10 @@ cdef class PhasesKernel(Kernel):
             phase = &phases[index]
             phase.correlation = self.correlation.phase(operands, index, &phase.epilogue)
             point_forward(&phase.correlation, operands.itemsize)
-            phase.factors, phase.spoiled = workspace, &spoiled
-            self._pack_phase(phase)
-            workspace += self._factors(&phase.correlation) * operands.itemsize
+            phase.factors, phase.spoiled = factors, &spoiled
+            if packs:
+                self._pack_phase(phase)
+            factors += self._factors(&phase.correlation) * operands.itemsize
         return spoiled
 
     cdef int64_t _factors(self, const correlation_t *c) noexcept:

@@ -10,10 +10,10 @@ import numpy as np
 from ..._config import thread_count
 from ...planning import PlannedConvolution
 from ..module import Module
-from . import fusion, layout, trial
+from . import bands, fusion, layout, trial
 from .graph import Graph, Node, Value
 from .memory import ALIGNMENT, Block, arrange
-from .operators import Place, Step, bind, planned, shape_in_memory
+from .operators import Place, Step, planned, shape_in_memory
 from .views import Views
 
 Array = Any
@@ -45,12 +45,13 @@ class Compiled:
         self._graph, self._views, self._last = graph, Views(graph, last), last
         self._plans: dict[int, tuple[PlannedConvolution, Any]] = {}
         for node in graph.nodes:
-            if node.operator in ("convolution", "linear"):
-                algorithm = algorithms.get(id(node), "auto")
-                plan = planned(node, id(node.output) in last, threads, effort, algorithm)
-                weight = node.settings["weight"]
-                packed = plan.pack(weight if node.operator == "convolution" else weight[..., None])
-                self._plans[id(node)] = plan, packed
+            for each in bands.convolutions(node):
+                algorithm = algorithms.get(id(each), "auto")
+                plan = planned(each, id(node.output) in last, threads, effort, algorithm)
+                weight = each.settings["weight"]
+                if each.operator == "linear":
+                    weight = weight[..., None]
+                self._plans[id(each)] = plan, None if each.operator == "gated_convolution" else plan.pack(weight)
         self.arena_bytes = self._arrange()
         self._idle: list[Arena] = [Arena(self)]
 
@@ -59,7 +60,7 @@ class Compiled:
         views, graph = self._views, self._graph
         self._blocks: dict[int, Block] = {}
         for step, node in enumerate(graph.nodes):
-            for value in (*node.inputs, node.output):
+            for value in (*node.inputs, node.output, *node.settings.get("scratch", ())):
                 root = views.root(value)
                 if views.is_outside(root):
                     continue
@@ -129,12 +130,14 @@ class Compiled:
         """One line for each operator: its layer's path, what it computes and how, and where channels lie."""
         lines = []
         for node in self._graph.nodes:
-            plan = self._plans.get(id(node))
-            how = f", {plan[0].choice.algorithm.name}" if plan else ""
-            lies = ", channels last" if id(node.output) in self._last else ""
-            fused = f" + {node.settings['activation']}" if node.settings.get("activation") else ""
-            fused = " + add" * (len(node.inputs) > 1 and plan is not None) + fused
-            lines.append(f"{node.path or '-'}: {node.operator}{fused} {node.output.shape}{how}{lies}")
+            for each, part in bands.members(node):
+                plan, inputs = self._plans.get(id(part)), len(each.inputs) - (each.operator == "gated_convolution")
+                how = f", {plan[0].choice.algorithm.name}" if plan else ""
+                how += ", in bands" if each is not part else ""
+                lies = ", channels last" if id(node.output) in self._last else ""
+                fused = f" + {each.settings['activation']}" if each.settings.get("activation") else ""
+                fused = " + add" * (inputs > 1 and plan is not None) + fused
+                lines.append(f"{each.path or '-'}: {each.operator}{fused} {each.output.shape}{how}{lies}")
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -152,6 +155,7 @@ class Arena:
         self.memory = np.empty(compiled.arena_bytes + ALIGNMENT, np.uint8)
         self.start = -self.memory.ctypes.data % ALIGNMENT
         values = [graph.input, *(node.output for node in graph.nodes)]
+        values += [value for node in graph.nodes for value in node.settings.get("scratch", ())]
         numbers = {id(value): number for number, value in enumerate(values)}
         self.slots: list[Array] = [None] * len(values)
         self.input, self.output = numbers[id(graph.input)], numbers[id(graph.output)]
@@ -164,7 +168,7 @@ class Arena:
                 if block is not None:
                     self.slots[number] = views.view(value, self._at(root, block, id(root) in compiled._last))
         place = Place(self.slots, numbers, compiled._last, compiled.threads, compiled._plans)
-        self.steps: list[Step] = [bind(node, place) for node in graph.nodes if not views.is_free(node)]
+        self.steps: list[Step] = [bands.bind(node, place) for node in graph.nodes if not views.is_free(node)]
         self.nodes: list[Node] = [node for node in graph.nodes if not views.is_free(node)]
 
     def _at(self, root: Value, block: Block, is_last: bool) -> Array:
@@ -249,6 +253,7 @@ def compile(
 def ready(graph: Graph, threads: int, effort: str | None, wanted: str | None) -> Compiled:
     """A graph as it was described, made simpler and ready to be computed."""
     fusion.fuse(graph)
+    fusion.gate(graph)
     if graph.output.node is None or graph.output.node.operator == "constant":
         graph.output = graph.append("lay", (graph.output,), graph.output.shape)
     for node in graph.nodes:
@@ -269,6 +274,7 @@ def ready(graph: Graph, threads: int, effort: str | None, wanted: str | None) ->
         algorithm = algorithms.get((id(node), id(node.output) in last))
         if algorithm is not None:
             chosen[id(node)] = algorithm
+    last = bands.join(graph, last)
     return Compiled(graph, threads, effort, last, chosen)
 
 

@@ -229,3 +229,20 @@ def _add(node: Node, uses: Uses) -> Node | None:
 
 
 FOLDINGS: dict[str, Callable[[Node, Uses], Node | None]] = {"scale": _scale, "activation": _activation, "add": _add}
+
+
+def gate(graph: Graph) -> None:
+    """Multiply weights in the place of channels, where there are fewer of them: the last pass, for one image only."""
+    uses = Uses(graph)
+    for node in graph.nodes:
+        product = node.inputs[0].node if node.operator == "convolution" else None
+        if product is None or product.operator != "multiply" or not uses.once(product.output):
+            continue
+        whole, factor = sorted(product.inputs, key=lambda value: -value.size)
+        is_gate = whole.shape[0] == 1 and factor.shape == (*whole.shape[:2], *(1,) * (whole.ndim - 2))
+        is_plain = node.settings["function"].startswith("conv") and "transpose" not in node.settings["function"]
+        is_dense = is_plain and node.settings["call"].get("groups", 1) == 1
+        if is_gate and is_dense and 2 * node.settings["weight"].size <= whole.size:
+            node.operator = "gated_convolution"
+            node.inputs = (whole, factor, *node.inputs[1:])
+    remove_unused(graph)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 from .graph import Graph, Node, Value
-from .operators import planned
+from .operators import CONVOLUTIONS, planned
 
 BYTES_PER_SECOND = 5.0e9
 """At which channels are moved from first to last, or back, in one thread."""
-FLEXIBLE = ("convolution", "pool", "activation", "add", "scale", "layer_norm", "multiply", "concatenate", "resize")
+FLEXIBLE = (*CONVOLUTIONS, "pool", "activation", "add", "scale", "layer_norm", "multiply", "concatenate", "resize")
 """Operators that compute either way."""
 STARTS = 4
 """Choices from which a better one is looked for."""
@@ -60,7 +60,7 @@ def estimates(graph: Graph, threads: int, effort: str | None) -> dict[int, tuple
     costs = {}
     known: dict[str, float] = {}
     for node in graph.nodes:
-        if node.operator == "convolution" and is_flexible(node):
+        if node.operator in CONVOLUTIONS and is_flexible(node):
             pair = []
             for last in (False, True):
                 choice = planned(node, last, threads, effort).choice

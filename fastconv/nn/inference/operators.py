@@ -20,6 +20,9 @@ Array = Any
 Slots = list[Array]
 """Arrays as they lie in memory, by the numbers of the values."""
 Step = Callable[[], Any]
+CONVOLUTIONS = ("convolution", "gated_convolution")
+PLANNED = (*CONVOLUTIONS, "linear")
+"""Operators that have plans."""
 
 
 @dataclass
@@ -58,7 +61,7 @@ def planned(node: Node, is_last: bool, threads: int, effort: str | None, algorit
     """The plan of a convolution or a linear map, with channels first or last."""
     weight, activation, x = node.settings["weight"], node.settings["activation"], node.inputs[0]
     more: dict[str, Any] = {"activation": activation, "effort": effort, "algorithm": algorithm}
-    more |= {"threads": threads, "packed": True}
+    more |= {"threads": threads, "packed": node.operator != "gated_convolution"}
     if node.operator == "linear":
         # Every row is an element of a signal, whose channels come last.
         shape = (1, x.size // x.shape[-1], x.shape[-1])
@@ -81,6 +84,20 @@ def _convolution(node: Node, place: Place) -> Step:
         return lambda: planned(slots[x], weight, bias, None, slots[y])
     add = place.number(node.inputs[1])
     return lambda: planned(slots[x], weight, bias, slots[add], slots[y])
+
+
+def _gated_convolution(node: Node, place: Place) -> Step:
+    """A convolution whose weights are multiplied by an element for every channel before."""
+    planned, weight = place.plans[id(node)][0], np.ascontiguousarray(node.settings["weight"])
+    bias, slots, scaled = node.settings["bias"], place.slots, np.empty_like(weight)
+    x, factor, *added = map(place.number, node.inputs)
+    y, shape = place.number(node.output), (1, -1, *(1,) * (weight.ndim - 2))
+
+    def step() -> None:
+        np.multiply(weight, slots[factor].reshape(shape), out=scaled)
+        planned(slots[x], scaled, bias, slots[added[0]] if added else None, slots[y])
+
+    return step
 
 
 def _linear(node: Node, place: Place) -> Step:
@@ -322,6 +339,7 @@ def _elementwise_of(function: Callable[..., Any], node: Node, place: Place, **se
 
 OPERATORS: dict[str, Callable[[Node, Place], Step]] = {
     "convolution": _convolution,
+    "gated_convolution": _gated_convolution,
     "linear": _linear,
     "scale": _scale,
     "multiply": _multiply,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .graph import Graph, Node
-from .operators import planned
+from .operators import PLANNED, planned
 
 CANDIDATES = 3
 """Algorithms that are tried of every convolution, channels first and last."""
@@ -39,7 +39,7 @@ def measured(graph: Graph, threads: int, make: Make) -> tuple[Costs, dict[tuple[
         candidates = {
             number: _candidates(node, is_last, threads)
             for number, node in enumerate(graph.nodes)
-            if node.operator in ("convolution", "linear")
+            if node.operator in PLANNED
         }
         for rank in range(CANDIDATES):
             copy = graph.copy()

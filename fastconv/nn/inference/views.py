@@ -7,10 +7,10 @@ from typing import Any
 
 from .graph import Graph, Node, Value
 from .layout import is_same_memory
-from .operators import shape_in_memory
+from .operators import CONVOLUTIONS, shape_in_memory
 
 Array = Any
-WRITES_ANYWHERE = ("convolution", "pool", "activation", "add", "resize", "pad", "elementwise")
+WRITES_ANYWHERE = (*CONVOLUTIONS, "bands", "pool", "activation", "add", "resize", "pad", "elementwise")
 """Operators whose results need not be contiguous."""
 READS_ANYWHERE = (*WRITES_ANYWHERE, "concatenate", "lay", "transpose", "part", "reduce", "layer_norm")
 

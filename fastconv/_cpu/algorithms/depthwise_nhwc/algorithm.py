@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ...._algorithm import MAX_PHASES, Params
 from ...._problem import ConvProblem
-from ...compiled import CompiledAlgorithm
+from ...compiled import CompiledAlgorithm, beside_weight
 from ...engine import runtime
+from ...engine.filter_lanes import PhasesKernel
 from . import loops
 
 MIN_ITEMS = 32
@@ -34,6 +37,10 @@ class DepthwiseNhwc(CompiledAlgorithm):
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
         kernel = self.bind(problem, params)
         return kernel.shared_bytes + threads * kernel.thread_bytes
+
+    def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
+        kernel = self.bind(problem, params)
+        return kernel.pack(beside_weight(problem, weight)) if isinstance(kernel, PhasesKernel) else None
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.NhwcKernel | loops.NhwcGradient:
         if problem.direction == "backward_weight":

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ...._algorithm import ErrorBound, Operands, Params, unit_roundoff
+from ...._algorithm import ErrorBound, Params, unit_roundoff
 from ...._problem import ConvProblem
-from ...compiled import CompiledAlgorithm
+from ...compiled import CompiledAlgorithm, beside_weight
 from ...engine import runtime
 from . import loops
 from .blocking import (
@@ -106,13 +106,7 @@ class FftFused(CompiledAlgorithm):
     def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
         if problem.direction == "backward_weight":
             return None
-        # Packing reads the weights alone; the data arrays only have to have their shapes.
-        blank = np.zeros(1, problem.dtype)
-        data, output = (
-            np.lib.stride_tricks.as_strided(blank, shape, (0,) * 5, writeable=True)
-            for shape in (problem.input_shape, problem.output_shape)
-        )
-        return self.bind(problem, params).pack(Operands(data, weight, output), threads)
+        return self.bind(problem, params).pack(beside_weight(problem, weight), threads)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.FftFusedKernel:
         return loops.FftFusedKernel(problem, blocking_of(problem, params["height"], params["width"]))

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...._algorithm import MAX_PHASES, Operands, Params
+from ...._algorithm import MAX_PHASES, Params
 from ...._correlation import Correlation
 from ...._problem import ConvProblem
-from ...compiled import CompiledAlgorithm
+from ...compiled import CompiledAlgorithm, beside_weight
 from ...engine import runtime
 from . import loops
 
@@ -353,11 +353,7 @@ class ImplicitGemm(CompiledAlgorithm):
     def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
         if problem.direction == "backward_weight" or params["weights"] == "in_place":
             return None
-        # Packing reads the weights alone; the data arrays only have to have their shapes.
-        blank = np.zeros(1, problem.dtype)
-        shapes = (problem.input_shape, problem.output_shape)
-        data, output = (np.lib.stride_tricks.as_strided(blank, shape, (0,) * 5) for shape in shapes)
-        return self.bind(problem, params).pack(Operands(data, weight, output), threads)
+        return self.bind(problem, params).pack(beside_weight(problem, weight), threads)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.GemmKernel:
         return loops.GemmKernel(problem, params)

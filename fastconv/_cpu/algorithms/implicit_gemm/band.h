@@ -166,6 +166,11 @@ static inline band_t own_band(const correlation_t *c, const pixel_box_t *box, in
     return b;
 }
 
+/* Whether all pixels of a block are neighbours in such a band, one plane long. */
+static inline int pixels_are_line(const correlation_t *c, const band_t *b) {
+    return b->box.segments == 1 && b->stride[2] == 1 && b->stride[1] == c->pixels[2];
+}
+
 /* Offsets of entries [first, first + count), of which the band holds the channels from that of `first` on. */
 static inline void entry_offsets(const correlation_t *c, const band_t *b, int64_t first, int64_t count,
                                  int64_t *offset) {

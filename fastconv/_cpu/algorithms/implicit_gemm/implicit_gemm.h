@@ -152,9 +152,10 @@ static NAMED(room_t) NAMED(room_of)(const gemm_job_t *job) {
     return job->in_place ? NAMED(source_room)(&job->correlation) : (NAMED(room_t)){0, UINTPTR_MAX};
 }
 
-/* Pixels from number `pixel` on that lie `result_stride[4]` apart, at most `most`; *offset is that of the first. */
-static int64_t NAMED(result_run)(const correlation_t *c, int64_t pixel, int64_t most, int64_t *offset) {
-    const int64_t *stride = c->result_stride;
+/* Pixels from number `pixel` on that lie `stride[4]` apart, at most `most`, in an array of the result's shape; *offset
+ * is that of the first. */
+static int64_t NAMED(pixel_run)(const correlation_t *c, const int64_t *stride, int64_t pixel, int64_t most,
+                                int64_t *offset) {
     int64_t n, position[3], length = c->pixels[2];
     NAMED(split_pixel)(c, pixel, &n, position);
     *offset = n * stride[0] + position[0] * stride[2] + position[1] * stride[3] + position[2] * stride[4];
@@ -163,6 +164,19 @@ static int64_t NAMED(result_run)(const correlation_t *c, int64_t pixel, int64_t 
         if (stride[2] == length * stride[4]) length *= c->pixels[0];
     }
     return min64(most, length - pixel % length);
+}
+
+static int64_t NAMED(result_run)(const correlation_t *c, int64_t pixel, int64_t most, int64_t *offset) {
+    return NAMED(pixel_run)(c, c->result_stride, pixel, most, offset);
+}
+
+/* Where all pixels of an item lie evenly, NULL and the offset of the first; else a table of offsets, and 0. */
+static const int64_t *NAMED(pixel_table)(const correlation_t *c, const int64_t *stride, int64_t pixel, int64_t pixels,
+                                         int64_t *table, int64_t *first) {
+    if (pixels > 0 && NAMED(pixel_run)(c, stride, pixel, pixels, first) == pixels) return NULL;
+    NAMED(result_offsets)(c, stride, pixel, pixels, table);
+    *first = 0;
+    return table;
 }
 
 /* A column panel of sums [pixel][TILE_COLUMNS], of which `filters` are wanted, to `result`, its filters' first pixels.
@@ -205,6 +219,7 @@ typedef struct {
     int64_t first;
     int64_t depth;
     const REAL *base; /* the band */
+    const REAL *line; /* the first pixel, where all of them are neighbours in the band; else NULL */
     int accumulate;
     int last;
 } NAMED(block_t);
@@ -219,14 +234,19 @@ static void NAMED(multiply_by_pixels)(const NAMED(block_t) *b, const NAMED(targe
     const int64_t most = round_up(div_up(filters, max64(div_up(filters, panels * width), 1)), width);
     for (int64_t begin = b->filter_begin; begin < b->filter_end; begin += most)
         for (int64_t column = 0; column < b->pixels; column += TILE_COLUMNS) {
-            const int64_t columns = min64(TILE_COLUMNS, b->pixels - column), *pixel = b->parts.pixel + column;
+            const int64_t columns = min64(TILE_COLUMNS, b->pixels - column);
+            int64_t *pixel = b->parts.pixel + (b->line == NULL ? column : 0);
+            const int is_line = b->line != NULL && columns == TILE_COLUMNS;
+            if (b->line != NULL && !is_line)
+                for (int64_t i = 0; i < columns; i++) pixel[i] = b->line - b->base + column + i;
             NAMED(column_operand_t)
             panel = {.panel = b->parts.panels, .width = TILE_COLUMNS, .offset = b->parts.entry};
             if (b->job->in_place && column + TILE_COLUMNS < b->pixels)
                 panel.ahead =
-                    (NAMED(lines_t)){b->base + pixel[TILE_COLUMNS], b->parts.entry, 0, b->depth, TILE_COLUMNS};
-            if (NAMED(is_run)(pixel, columns))
-                panel.source = b->base + *pixel;
+                    (NAMED(lines_t)){is_line ? b->line + column + TILE_COLUMNS : b->base + pixel[TILE_COLUMNS],
+                                     b->parts.entry, 0, b->depth, TILE_COLUMNS};
+            if (is_line || NAMED(is_run)(pixel, columns))
+                panel.source = is_line ? b->line + column : b->base + *pixel;
             else
                 NAMED(pack_columns)(b->base, pixel, columns, b->parts.entry, b->depth, room, TILE_COLUMNS,
                                     b->parts.panels);
@@ -276,6 +296,23 @@ static void NAMED(multiply_by_weights)(const NAMED(block_t) *b, const NAMED(targ
 }
 #undef WEIGHT_BYTES
 
+/* The packed panel of filters from `column` on, which comes closer: of this block, of the item's next one, or the first
+ * of the next item. */
+static void NAMED(find_next_panel)(const NAMED(block_t) *b, const REAL *weights, int64_t column,
+                                   NAMED(column_operand_t) *panel) {
+    const correlation_t *c = &b->job->correlation;
+    const int64_t entries = entry_count(c), entry_width = packed_entry_width(b->job, TILE_COLUMNS);
+    int64_t first = b->first;
+    if (column >= b->filter_end) {
+        first = b->last ? 0 : first + b->depth;
+        column = b->last ? b->filter_end : b->filter_begin;
+        if (column >= c->filters) return;
+    }
+    const int64_t depth = min64(b->job->block_entries, entries - first);
+    panel->next = weights + (first - b->first) * entry_width + column * depth;
+    panel->next_size = depth * TILE_COLUMNS;
+}
+
 /* Vectors along filters: the band is looked up where it lies. `weights`: NULL: every panel is packed before its use. */
 static void NAMED(multiply_by_filters)(const NAMED(block_t) *b, const NAMED(target_t) *target, const REAL *weights) {
     const correlation_t *c = &b->job->correlation;
@@ -288,6 +325,7 @@ static void NAMED(multiply_by_filters)(const NAMED(block_t) *b, const NAMED(targ
         panel.asks_for_rows = b->job->in_place && b->job->is_interleaved && column == b->filter_begin;
         if (weights != NULL) {
             panel.panel = (REAL *)weights + column * depth;
+            NAMED(find_next_panel)(b, weights, column + TILE_COLUMNS, &panel);
         } else {
             if (tap_count(c) == 1 && c->weight_stride[0] == 1 && columns == TILE_COLUMNS && b->pixels > 0) {
                 panel.source = NAMED(weight_lines)(c, b->group, column, b->first, depth).base;
@@ -329,23 +367,26 @@ static void NAMED(correlate)(const void *data, int64_t item, void *scratch) {
     b.filter_end = min64(b.filter_begin + job->block_filters, c->filters);
     const pixel_box_t box = pixel_box(c, b.pixel, b.pixels);
 
-    NAMED(result_offsets)(c, c->result_stride, b.pixel, b.pixels, b.parts.result);
-    if (e->add != NULL) NAMED(result_offsets)(c, e->add_stride, b.pixel, b.pixels, b.parts.added);
+    int64_t first = 0, add_first = 0;
+    const int64_t *offset = NULL, *add_offset = NULL;
+    if (!gemm_stores_transposed(job))
+        offset = NAMED(pixel_table)(c, c->result_stride, b.pixel, b.pixels, b.parts.result, &first);
+    if (e->add != NULL) add_offset = NAMED(pixel_table)(c, e->add_stride, b.pixel, b.pixels, b.parts.added, &add_first);
     const NAMED(target_t) target = {
-        .base = (REAL *)c->result + filter * c->result_stride[1],
-        .row_offset = by_columns ? NULL : b.parts.result,
-        .column_offset = by_columns ? b.parts.result : NULL,
-        .row_stride = c->result_stride[1],
-        .column_stride = c->result_stride[1],
+        .base = (REAL *)c->result + filter * c->result_stride[1] + first,
+        .row_offset = by_columns ? NULL : offset,
+        .column_offset = by_columns ? offset : NULL,
+        .row_stride = c->result_stride[by_columns ? 1 : 4],
+        .column_stride = c->result_stride[by_columns ? 4 : 1],
         .between = by_columns && job->owns_between,
         .epilogue = NAMED(epilogue_is_empty)(e) ? NULL : e,
         .bias = e->bias == NULL ? NULL : (const REAL *)e->bias + filter,
         .bias_by_row = by_columns,
-        .add = e->add == NULL ? NULL : (const REAL *)e->add + filter * e->add_stride[1],
-        .add_row_offset = by_columns ? NULL : b.parts.added,
-        .add_column_offset = by_columns ? b.parts.added : NULL,
-        .add_row_stride = e->add_stride[1],
-        .add_column_stride = e->add_stride[1],
+        .add = e->add == NULL ? NULL : (const REAL *)e->add + filter * e->add_stride[1] + add_first,
+        .add_row_offset = by_columns ? NULL : add_offset,
+        .add_column_offset = by_columns ? add_offset : NULL,
+        .add_row_stride = e->add_stride[by_columns ? 1 : 4],
+        .add_column_stride = e->add_stride[by_columns ? 4 : 1],
     };
     const int64_t entry_width = packed_entry_width(job, TILE_COLUMNS);
     do { /* at least once: with an empty reduction the result is the epilogue of 0 */
@@ -353,7 +394,11 @@ static void NAMED(correlate)(const void *data, int64_t item, void *scratch) {
         b.last = b.first + b.depth >= entries;
         b.accumulate = b.first > 0;
         const band_t band = NAMED(gather)(job, group, &box, b.first, b.depth, &b.parts, &b.base);
-        pixel_offsets(c, &band, b.pixel, b.pixels, b.parts.pixel);
+        b.line = NULL;
+        if (by_columns && !job->looks_up_weights && job->in_place && pixels_are_line(c, &band))
+            b.line = b.base + b.pixel % (c->pixels[1] * c->pixels[2]);
+        else
+            pixel_offsets(c, &band, b.pixel, b.pixels, b.parts.pixel);
         const REAL *weights = (const REAL *)job->packed;
         if (weights != NULL) weights += (group * entries + b.first) * entry_width;
         if (job->looks_up_weights)

@@ -58,6 +58,8 @@ typedef struct {
     int64_t step;
     int asks_for_rows;    /* those of the next tile, which are read for the first time: they come closer meanwhile */
     NAMED(lines_t) ahead; /* what the next panel is packed from: it comes closer meanwhile */
+    const REAL *next;     /* beside rows that are looked up: the next panel, where it is packed already, likewise */
+    int64_t next_size;
 } NAMED(column_operand_t);
 
 /* Whether entries [first, first + count) lie one `stride` after the other. */
@@ -86,10 +88,9 @@ ALWAYS_INLINE void NAMED(clamp_tile)(const int bias_by_row, const int adds, REAL
 
 /* The epilogue of a tile of whole vectors, where it is short enough: without a look at what it is for every row. */
 static void NAMED(finish_whole)(const NAMED(target_t) *t, const NAMED(finish_t) *r) {
-    const activation_t activation = t->epilogue->activation;
     const REAL none = (REAL)-0.0, *bias = r->bias == NULL ? &none : r->bias; /* x + -0 is x */
-    const REAL low = activation == ACTIVATION_NONE ? -(REAL)INFINITY : 0;
-    const REAL high = activation == ACTIVATION_RELU6 ? 6 : (REAL)INFINITY;
+    REAL low, high;
+    NAMED(is_clamp)(t->epilogue->activation, &low, &high);
     const int64_t step = r->bias == NULL ? 0 : r->bias_row_stride, ld = r->row_stride, add_ld = r->add_row_stride;
     if (r->bias != NULL && r->bias_stride != 0 && r->add != NULL)
         NAMED(clamp_tile)(0, 1, r->result, ld, r->rows, r->count, bias, 0, r->add, add_ld, low, high);
@@ -102,7 +103,9 @@ static void NAMED(finish_whole)(const NAMED(target_t) *t, const NAMED(finish_t) 
 }
 
 static inline void NAMED(finish_even)(const NAMED(target_t) *t, const NAMED(finish_t) *r) {
-    if (t->epilogue->activation <= ACTIVATION_RELU6 && r->count % LANES == 0 && (r->add == NULL || r->add_stride == 1))
+    REAL low, high;
+    if (NAMED(is_clamp)(t->epilogue->activation, &low, &high) && r->count % LANES == 0 &&
+        (r->add == NULL || r->add_stride == 1))
         NAMED(finish_whole)(t, r);
     else
         NAMED(finish_rows)(t->epilogue, r);
@@ -158,22 +161,55 @@ static void NAMED(finish_tile)(const NAMED(target_t) *t, REAL *tile, int64_t ld,
     }
 }
 
-/* The multiply-adds of one register tile. */
+/* The multiply-adds of one register tile, and its end if there is one: `next_step` elements of the next panel come
+ * closer with each. */
 static inline void NAMED(run_tile)(const NAMED(row_operand_t) *a, const NAMED(column_operand_t) *b, int64_t depth,
-                                   int64_t row, int64_t rows, REAL *c, int64_t ldc, int accumulate) {
-    const int64_t next = row + a->width;
-    const int64_t ahead = b->asks_for_rows && next < a->count ? a->row[next] - a->row[row] : 0;
-    if (b->width < LANES)
+                                   int64_t row, int64_t rows, int64_t next_step, REAL *c, int64_t ldc, int accumulate,
+                                   const NAMED(tile_end_t) *end) {
+    const int64_t below = row + a->width;
+    NAMED(tile_t)
+    t = {.depth = depth,
+         .a = a->base,
+         .entry = a->entry,
+         .ahead = b->asks_for_rows && below < a->count ? a->row[below] - a->row[row] : 0,
+         .source = b->source,
+         .step = b->step,
+         .b = b->panel,
+         .next = next_step == 0 ? b->panel : b->next + row / a->width * depth * next_step,
+         .next_step = next_step,
+         .c = c,
+         .ldc = ldc,
+         .accumulate = accumulate,
+         .end = end};
+    if (b->width < LANES) {
         NAMED(dots)(rows, b->width, depth, a->base + *a->entry, a->row + row, b->panel, c, ldc, accumulate);
-    else if (b->width == LANES)
-        NAMED(narrow_tiles)[rows](depth, a->base, a->row + row, a->entry, ahead, b->panel, c, ldc, accumulate);
-    else if (a->row != NULL && b->source != NULL)
-        NAMED(packing_lookup_tiles)
-    [rows](depth, a->base, a->row + row, a->entry, ahead, b->source, b->step, b->panel, c, ldc, accumulate);
-    else if (a->row != NULL)
-        NAMED(lookup_tiles)[rows](depth, a->base, a->row + row, a->entry, ahead, b->panel, c, ldc, accumulate);
-    else if (b->source == NULL) NAMED(tiles)[rows](depth, a->base + row * depth, b->panel, c, ldc, accumulate);
-    else NAMED(packing_tiles)[rows](depth, a->base + row * depth, b->source, b->offset, b->panel, c, ldc, accumulate);
+    } else if (a->row != NULL) {
+        t.row = a->row + row;
+        (b->width == LANES   ? NAMED(narrow_tiles)
+         : b->source != NULL ? NAMED(packing_lookup_tiles)
+                             : NAMED(lookup_tiles))[rows](&t);
+    } else {
+        t.a += row * depth;
+        t.entry = b->offset;
+        (b->source != NULL ? NAMED(packing_tiles) : NAMED(tiles))[rows](&t);
+    }
+}
+
+/* The epilogue of a tile of whole vectors that lie in rows of neighbours: whether it is one for registers. */
+static inline int NAMED(tile_end)(const NAMED(target_t) *t, int64_t row, int64_t rows, int64_t column, int64_t columns,
+                                  NAMED(tile_end_t) *end) {
+    static const REAL none = (REAL)-0.0; /* x + -0 is x */
+    *end = (NAMED(tile_end_t)){.bias = t->bias == NULL ? &none : t->bias + (t->bias_by_row ? row : column),
+                               .bias_step = t->bias != NULL,
+                               .bias_by_row = t->bias == NULL || t->bias_by_row};
+    if (!NAMED(is_clamp)(t->epilogue->activation, &end->low, &end->high) || columns % LANES != 0) return 0;
+    if (t->add == NULL) return 1;
+    const int64_t *row_offset = t->add_row_offset, *column_offset = t->add_column_offset;
+    end->add =
+        t->add + NAMED(at)(row_offset, t->add_row_stride, row) + NAMED(at)(column_offset, t->add_column_stride, column);
+    end->add_ld = row_offset == NULL ? t->add_row_stride : rows > 1 ? row_offset[row + 1] - row_offset[row] : 0;
+    return (column_offset != NULL || t->add_column_stride == 1) && NAMED(is_even)(row_offset, end->add_ld, row, rows) &&
+           NAMED(is_even)(column_offset, 1, column, columns);
 }
 
 /* The part of `lines` on its way into L2 that rows [begin, end) of `all` are multiplied meanwhile. */
@@ -196,6 +232,10 @@ typedef struct {
 
 static int64_t NAMED(column_runs)(const NAMED(target_t) *t, int64_t column, int64_t columns, NAMED(column_run_t) *run) {
     int64_t runs = 0;
+    if (t->column_offset == NULL) {
+        *run = (NAMED(column_run_t)){0, columns, column * t->column_stride, columns > 1 ? t->column_stride : 1};
+        return 1;
+    }
     for (int64_t i = 0, end; i < columns; i = end) {
         const int64_t offset = NAMED(at)(t->column_offset, t->column_stride, column + i);
         int64_t stride = 1;
@@ -218,7 +258,7 @@ static void NAMED(buffer_tile)(const NAMED(target_t) *t, const NAMED(row_operand
     REAL tile[TILE_ROWS * TILE_COLUMNS] __attribute__((aligned(64)));
     REAL before[TILE_ROWS * TILE_COLUMNS] __attribute__((aligned(64)));
     const int64_t together = rows_even ? rows : 1;
-    NAMED(run_tile)(a, b, depth, row, rows, tile, TILE_COLUMNS, 0);
+    NAMED(run_tile)(a, b, depth, row, rows, 0, tile, TILE_COLUMNS, 0, NULL);
     if (accumulate) {
         for (int64_t i = 0; i < rows; i += together)
             for (int64_t k = 0; k < runs; k++)
@@ -245,6 +285,8 @@ static void NAMED(multiply_panel)(const NAMED(target_t) *t, const NAMED(row_oper
     const int64_t runs = NAMED(column_runs)(t, column, columns, run);
     const int columns_even = runs == 1 && columns == b.width && run[0].stride == 1;
     const int finish = last && t->epilogue != NULL;
+    const int64_t steps = max64(depth, 1) * max64(div_up(a->count, a->width), 1);
+    const int64_t next_step = b.next == NULL ? 0 : div_up(b.next_size, steps);
     for (int64_t row = begin; row < end; row += a->width, b.source = NULL) {
         const int64_t rows = min64(a->width, a->count - row);
         const int64_t spacing = t->row_offset == NULL ? t->row_stride
@@ -259,7 +301,9 @@ static void NAMED(multiply_panel)(const NAMED(target_t) *t, const NAMED(row_oper
             continue;
         }
         REAL *target = t->base + NAMED(at)(t->row_offset, t->row_stride, row) + run[0].offset;
-        NAMED(run_tile)(a, &b, depth, row, rows, target, spacing, accumulate);
-        if (finish) NAMED(finish_tile)(t, target, spacing, row, rows, column, columns);
+        NAMED(tile_end_t) end;
+        const int ends = finish && NAMED(tile_end)(t, row, rows, column, columns, &end);
+        NAMED(run_tile)(a, &b, depth, row, rows, next_step, target, spacing, accumulate, ends ? &end : NULL);
+        if (finish && !ends) NAMED(finish_tile)(t, target, spacing, row, rows, column, columns);
     }
 }

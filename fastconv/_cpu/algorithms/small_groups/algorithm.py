@@ -7,8 +7,9 @@ import numpy as np
 from ...._algorithm import MAX_PHASES, Params
 from ...._correlation import Correlation
 from ...._problem import ConvProblem
-from ...compiled import CompiledAlgorithm
+from ...compiled import CompiledAlgorithm, beside_weight
 from ...engine import runtime
+from ...engine.filter_lanes import PhasesKernel
 from ..depthwise_nhwc.algorithm import MIN_ITEMS, all_pixels_reach, parts_of, splits_of
 from . import loops
 
@@ -48,6 +49,10 @@ class SmallGroups(CompiledAlgorithm):
     def workspace(self, problem: ConvProblem, params: Params, threads: int) -> int:
         kernel = self.bind(problem, params)
         return kernel.shared_bytes + threads * kernel.thread_bytes
+
+    def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
+        kernel = self.bind(problem, params)
+        return kernel.pack(beside_weight(problem, weight)) if isinstance(kernel, PhasesKernel) else None
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.SmallGroupsKernel | loops.SmallGroupsGradient:
         band, columns = _band(problem)

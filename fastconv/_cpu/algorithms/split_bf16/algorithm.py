@@ -16,6 +16,7 @@ import numpy as np
 
 from ...._algorithm import MAX_PHASES, ErrorBound, Operands, Params, Resources
 from ...._problem import ConvProblem
+from ...compiled import beside_weight
 from ...cost.counts import ITEM_BYTES, count, whole
 from ...cost.fitted import Fitted
 from ...nonfinite import compute_again
@@ -98,13 +99,8 @@ class SplitBf16(Fitted):
     def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
         if problem.direction == "backward_weight":
             return None
-        blank: np.ndarray = np.zeros(1, _memory_dtype(problem))
-        data, output = (
-            np.lib.stride_tricks.as_strided(blank, shape, (0,) * 5, writeable=True)
-            for shape in (problem.input_shape, problem.output_shape)
-        )
         kernel = _kernel(problem, params["products"], params["bytes"])
-        return kernel.pack(_in_memory(problem, Operands(data, weight, output)), threads)
+        return kernel.pack(_in_memory(problem, beside_weight(problem, weight, _memory_dtype(problem))), threads)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.SplitKernel | None:
         # Arrays of bfloat16 do not export their memory; ``execute`` looks at them as integers.

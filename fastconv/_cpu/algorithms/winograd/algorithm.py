@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ...._algorithm import ErrorBound, Operands, Params, unit_roundoff
+from ...._algorithm import ErrorBound, Params, unit_roundoff
 from ...._minimal_filtering import HIGH_LIMIT, normwise_roundoffs, usual_roundoffs
 from ...._problem import ConvProblem
-from ...compiled import CompiledAlgorithm
+from ...compiled import CompiledAlgorithm, beside_weight
 from . import cost, loops, tiles
 
 MAX_TAPS = 5
@@ -99,15 +99,7 @@ class Winograd(CompiledAlgorithm):
     def pack(self, problem: ConvProblem, params: Params, weight: np.ndarray, threads: int) -> object | None:
         if problem.direction == "backward_weight":
             return None
-        # Packing reads the weights alone; the data arrays only have to have their shapes.
-        blank = np.zeros(1, problem.dtype)
-        shapes = (problem.input_shape, problem.output_shape)
-        data, output = (np.lib.stride_tricks.as_strided(blank, shape, (0,) * 5) for shape in shapes)
-        if problem.direction == "backward_input":
-            data = np.lib.stride_tricks.as_strided(blank, problem.input_shape, (0,) * 5, writeable=True)
-        else:
-            output = np.lib.stride_tricks.as_strided(blank, problem.output_shape, (0,) * 5, writeable=True)
-        return loops.pack(problem, params, Operands(data, weight, output), threads)
+        return loops.pack(problem, params, beside_weight(problem, weight), threads)
 
     def bind(self, problem: ConvProblem, params: Params) -> loops.WinogradKernel:
         return loops.WinogradKernel(problem, params)
