@@ -197,6 +197,10 @@ class Algorithm:
         """Estimated seconds."""
         raise NotImplementedError
 
+    def packed_cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        """The same for weights that were packed before; at most ``cost``."""
+        return self.cost(problem, params, threads, machine)
+
     def least_seconds(self, problem: ConvProblem, threads: int, machine: Machine) -> float:
         """Seconds that ``cost`` hardly ever undercuts, found without listing parameters; asked about any problem."""
         return 0.0

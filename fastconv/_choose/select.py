@@ -328,15 +328,35 @@ def _choice_of_alike(
 
 
 def packed_plan(plan: Plan) -> Plan:
-    """The plan for weights that are packed once: other parameters may be better then, if none were measured."""
-    backend = find_backend(plan.backend)
-    target = backend.target(plan.algorithm, plan.problem)
-    if plan.reason not in ("cost model", "forced") or target is None or plan.problem.is_empty:
+    """The plan for weights that are packed once: another algorithm or other parameters may be better then, unless the
+    choice was measured."""
+    if plan.reason not in ("cost model", "forced") or plan.problem.is_empty:
         return plan
-    params = plan.algorithm.packed_params(target)
-    if params is None or backend.workspace_bytes(plan.algorithm, target, params, 1) > _config.get_workspace_limit():
+    backend, constants = find_backend(plan.backend), machine(find_backend(plan.backend))
+    found: list[tuple[float, Algorithm, Params]] = []
+    for name in (plan.algorithm.name, *(name for name, _ in plan.candidates if name != plan.algorithm.name)):
+        algorithm = find_algorithm(name, backend)
+        params = _packed_params(plan, algorithm, backend)
+        target = backend.target(algorithm, plan.problem)
+        if params is not None and target is not None:
+            casts = backend.lowering_seconds(plan.problem, target, plan.threads, constants)
+            found.append((casts + algorithm.packed_cost(target, params, plan.threads, constants), algorithm, params))
+    if not found:
         return plan
-    return bind(plan.problem, plan.algorithm, params, plan.threads, plan.reason, plan.candidates, backend)
+    _, algorithm, params = min(found, key=lambda each: each[0])
+    considered = [(each.name, seconds) for seconds, each, _ in sorted(found, key=lambda each: each[0])]
+    return bind(plan.problem, algorithm, params, plan.threads, plan.reason, considered, backend)
+
+
+def _packed_params(plan: Plan, algorithm: Algorithm, backend: Backend) -> Params | None:
+    """Those for packed weights; None where there are none that keep the workspace limit."""
+    target, limit = backend.target(algorithm, plan.problem), _config.get_workspace_limit()
+    if target is None:
+        return None
+    params = algorithm.packed_params(target)
+    if params is not None and backend.workspace_bytes(algorithm, target, params, 1) <= limit:
+        return params
+    return plan.params if algorithm is plan.algorithm else algorithm.fitting(target, limit)
 
 
 def bind(

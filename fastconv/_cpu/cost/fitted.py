@@ -18,6 +18,8 @@ class Fitted(Algorithm):
 
     max_candidates: int | None = None
     """Parameters that are tried, at most."""
+    packing: frozenset[str] = frozenset()
+    """What is counted that packed weights save."""
 
     def loop(self, problem: ConvProblem, params: Params) -> str:
         """What has coefficients of its own: the algorithm, with parameters that make it another loop."""
@@ -37,6 +39,11 @@ class Fitted(Algorithm):
         alone = next((seconds for one, seconds in known if seconds is not None and one == params), None)
         if alone is None:
             alone = self._alone(problem, params, machine)
+        return alone if threads == 1 else _shared(alone, min(threads, self.items(problem, params)), machine)
+
+    def packed_cost(self, problem: ConvProblem, params: Params, threads: int, machine: Machine) -> float:
+        counts = {name: of for name, of in self.counts(problem, params).items() if name not in self.packing}
+        alone = model.seconds(self.loop(problem, params), problem, counts, machine)
         return alone if threads == 1 else _shared(alone, min(threads, self.items(problem, params)), machine)
 
     def _alone(self, problem: ConvProblem, params: Params, machine: Machine) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 from .graph import Graph, Node, Value
@@ -9,6 +10,8 @@ from .operators import CONVOLUTIONS, planned
 
 BYTES_PER_SECOND = 5.0e9
 """At which channels are moved from first to last, or back, in one thread."""
+POOLED_PER_SECOND = (2.0e9, 9.0e9)
+"""Elements of windows that are pooled with channels first and last, in one thread."""
 FLEXIBLE = (*CONVOLUTIONS, "pool", "activation", "add", "scale", "layer_norm", "multiply", "concatenate", "resize")
 """Operators that compute either way."""
 STARTS = 4
@@ -56,7 +59,7 @@ def is_same_memory(value: Value) -> bool:
 
 
 def estimates(graph: Graph, threads: int, effort: str | None) -> dict[int, tuple[float, float]]:
-    """What the choices of algorithms go by: seconds with channels first and last, of convolutions."""
+    """Seconds with channels first and last, of convolutions what the choices of algorithms go by, and of pooling."""
     costs = {}
     known: dict[str, float] = {}
     for node in graph.nodes:
@@ -70,6 +73,11 @@ def estimates(graph: Graph, threads: int, effort: str | None) -> dict[int, tuple
                 pair.append(known[key])
             if all(pair):
                 costs[id(node)] = (pair[0], pair[1])
+        elif node.operator == "pool" and is_flexible(node) and "kernel_size" in node.settings["call"]:
+            size = node.settings["call"]["kernel_size"]
+            taps = math.prod(size) if isinstance(size, tuple) else size ** (node.output.ndim - 2)
+            first, last = (taps * node.output.size / speed / threads for speed in POOLED_PER_SECOND)
+            costs[id(node)] = (first, last)
     return costs
 
 

@@ -184,6 +184,7 @@ class ImplicitGemm(CompiledAlgorithm):
     name = "implicit_gemm"
     dtypes = frozenset({"float32", "float64"})
     reads_padding = True
+    packing = frozenset({"packed_weight_bytes"})
 
     def supports(self, problem: ConvProblem) -> bool:
         return problem.phases <= MAX_PHASES

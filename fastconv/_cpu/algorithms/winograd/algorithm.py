@@ -50,6 +50,7 @@ class Winograd(CompiledAlgorithm):
     dtypes = frozenset({"float32", "float64"})
     exact_on_integers = False
     reads_padding = True
+    packing = frozenset({"tile_weight_bytes"})
 
     def supports(self, problem: ConvProblem) -> bool:
         if any(
