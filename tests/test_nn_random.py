@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fastconv import nn
+from fastconv.nn.inference import bands
 
 SHORT, FULL = 40, 400
 ACTIVATIONS: list[Callable[[], nn.Module]] = [
@@ -167,8 +168,11 @@ def seeds(count: int) -> list[Any]:
 
 
 @pytest.mark.parametrize("seed", seeds(SHORT))
-def test_compiled(seed: int) -> None:
-    """In either layout, in the one that is chosen, and from two calls of one object."""
+def test_compiled(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In either layout, in the one that is chosen, and from two calls of one object; every other network in bands."""
+    if seed % 2:
+        monkeypatch.setattr(bands, "LARGE_BYTES", 0)
+        monkeypatch.setattr(bands, "BAND_BYTES", 4000)
     model, shape, random = made(seed)
     x = random.standard_normal(shape).astype(np.float32)
     expected = model(x)

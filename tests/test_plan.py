@@ -116,7 +116,9 @@ def test_packed_weights_of_every_algorithm(algorithm: str, direction: str) -> No
         forward = fastconv.plan(name, x_shape, w_shape, **geometry)
         shape = x_shape if direction == "forward" else forward.result_shape
         source = rng.standard_normal(shape).astype(np.float32)
-        np.testing.assert_array_equal(planned(source, planned.pack(w)), planned(source, w))
+        for value in (w.flat[0], np.nan, np.inf):
+            w.flat[0] = value
+            np.testing.assert_array_equal(planned(source, planned.pack(w)), planned(source, w))
     assert tried, f"{algorithm} accepts none of the problems"
 
 

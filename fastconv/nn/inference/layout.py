@@ -76,8 +76,8 @@ def estimates(graph: Graph, threads: int, effort: str | None) -> dict[int, tuple
         elif node.operator == "pool" and is_flexible(node) and "kernel_size" in node.settings["call"]:
             size = node.settings["call"]["kernel_size"]
             taps = math.prod(size) if isinstance(size, tuple) else size ** (node.output.ndim - 2)
-            first, last = (taps * node.output.size / speed / threads for speed in POOLED_PER_SECOND)
-            costs[id(node)] = (first, last)
+            per_second = [threads * speed for speed in POOLED_PER_SECOND]
+            costs[id(node)] = taps * node.output.size / per_second[0], taps * node.output.size / per_second[1]
     return costs
 
 
