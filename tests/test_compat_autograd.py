@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from scipy import signal  # noqa: E402
 
 import fastconv  # noqa: E402
 from fastconv.compat import autograd as of_autograd  # noqa: E402
+from subprocesses import output_of  # noqa: E402
 
 RNG = np.random.default_rng(5)
 
@@ -147,3 +150,13 @@ def test_install_and_uninstall() -> None:
     assert of_scipy.convolve is own
     of_autograd.uninstall()
     assert of_scipy.convolve is own
+
+
+@pytest.mark.full
+@pytest.mark.skipif("FASTCONV_TEST_AUTOGRAD" not in os.environ, reason="no unpacked source distribution of autograd")
+def test_autograd_s_own_tests() -> None:
+    """Of ``autograd.scipy.signal.convolve``; the variable names the folder, for wheels of autograd have no tests."""
+    options = ["-q", "-c", "/dev/null", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", "convolve"]
+    file = Path(os.environ["FASTCONV_TEST_AUTOGRAD"]) / "tests" / "test_scipy.py"
+    code = "import sys, pytest\nfrom fastconv.compat import autograd\nautograd.install()\nsys.exit(pytest.main({}))"
+    assert "5 passed" in output_of(code.format([*options, str(file)]), timeout=120)

@@ -16,7 +16,9 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument(
         "--json", metavar="FILE", help="write what was measured to a file; what it has of other threads stays"
     )
-    parser.add_argument("--of", choices=["pytorch", "signals"], default="pytorch", help="(default: pytorch)")
+    parser.add_argument(
+        "--of", choices=["frameworks", "pytorch", "signals"], default="pytorch", help="(default: pytorch)"
+    )
     parser.set_defaults(run=run)
 
 
