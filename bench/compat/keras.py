@@ -44,7 +44,7 @@ def cases() -> list[Case]:
             strides=2,
             **same,
         ),
-        case("max_pool 2, 64 channels, 56x56", "max_pool", (4, 56, 56, 64), None, pool_size=2, **same),
+        case("max_pool 2, 64 channels, 56x56", "max_pool", (4, 56, 56, 64), None, pool_size=2, strides=2, **same),
         case(
             "average_pool 3 stride 1, 64 channels",
             "average_pool",
