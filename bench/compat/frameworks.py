@@ -14,7 +14,7 @@ from fastconv._cpu import fingerprint
 from .. import timing
 from .case import Case
 
-SECONDS = 1.0
+SECONDS = 0.5
 """Of each case."""
 SAME = 1e-3
 """Results that differ by more, relative to the largest, are of two problems."""
