@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from .._docs import documented
-from .._execute.convolution import run
-from .._normalize import integer as normalize
+from .._execute.integer import convolve
+from .._normalize.integer import Requantisation
 from .._normalize.settings import Settings
 
 Array = np.ndarray
@@ -27,6 +27,10 @@ def conv1d_integer(
     *,
     layout: str | None = None,
     w_layout: str | None = None,
+    bias: Any = None,
+    scale: Any = None,
+    y_zero_point: int | None = None,
+    y_dtype: Any = None,
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
@@ -44,7 +48,8 @@ def conv1d_integer(
     (dtype('int32'), (1, 3, 14), 12)
     """
     settings = Settings(stride, padding, dilation, groups, "zeros", layout, w_layout)
-    return run(normalize.forward, (1, settings, x_zero_point, w_zero_point), (algorithm, threads), (x, w), out)
+    zero_points, made = (x_zero_point, w_zero_point), Requantisation(bias, scale, y_zero_point, y_dtype)
+    return convolve(1, settings, zero_points, (algorithm, threads), (x, w), out, made)
 
 
 @documented
@@ -60,6 +65,10 @@ def conv2d_integer(
     *,
     layout: str | None = None,
     w_layout: str | None = None,
+    bias: Any = None,
+    scale: Any = None,
+    y_zero_point: int | None = None,
+    y_dtype: Any = None,
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
@@ -74,12 +83,21 @@ def conv2d_integer(
     {stride}
     {groups}
     {layouts}
+    bias : array of int32, (K,), optional
+        Added to the sums.
+    scale : float or (K,) floats, optional
+        The sums are multiplied by it in float32, rounded half to even, and saturated: ``QLinearConv`` of ONNX with
+        ``x_scale * w_scale / y_scale``. Without it, the result is the sums.
+    y_zero_point : int, optional
+        Added to the rounded products; default 0.
+    y_dtype : "int8" or "uint8", optional
+        Of the result, where there is a scale; default that of x.
     {algorithm}
     {out}
 
     Returns
     -------
-    array of int32, (N, K, oH, oW) or (K, oH, oW)
+    array of int32, with ``scale`` of y_dtype, (N, K, oH, oW) or (K, oH, oW)
         ``x - x_zero_point`` convolved with ``w - w_zero_point``; padding adds elements of value ``x_zero_point``. Sums
         beyond 32 bits wrap around.
 
@@ -94,7 +112,8 @@ def conv2d_integer(
     (dtype('int32'), (1, 3, 6, 6), 36)
     """
     settings = Settings(stride, padding, dilation, groups, "zeros", layout, w_layout)
-    return run(normalize.forward, (2, settings, x_zero_point, w_zero_point), (algorithm, threads), (x, w), out)
+    zero_points, made = (x_zero_point, w_zero_point), Requantisation(bias, scale, y_zero_point, y_dtype)
+    return convolve(2, settings, zero_points, (algorithm, threads), (x, w), out, made)
 
 
 @documented
@@ -110,6 +129,10 @@ def conv3d_integer(
     *,
     layout: str | None = None,
     w_layout: str | None = None,
+    bias: Any = None,
+    scale: Any = None,
+    y_zero_point: int | None = None,
+    y_dtype: Any = None,
     algorithm: str = "auto",
     threads: int | None = None,
     out: Array | None = None,
@@ -127,4 +150,5 @@ def conv3d_integer(
     (dtype('int32'), (1, 3, 2, 2, 2), 108)
     """
     settings = Settings(stride, padding, dilation, groups, "zeros", layout, w_layout)
-    return run(normalize.forward, (3, settings, x_zero_point, w_zero_point), (algorithm, threads), (x, w), out)
+    zero_points, made = (x_zero_point, w_zero_point), Requantisation(bias, scale, y_zero_point, y_dtype)
+    return convolve(3, settings, zero_points, (algorithm, threads), (x, w), out, made)
