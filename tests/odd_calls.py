@@ -150,9 +150,11 @@ def fits_alone(argument: str, value: Any) -> bool:
         return argument in ("output_size", "groups", "bias", "indices")
     if isinstance(value, bool):
         return argument == "ceil_mode"
-    if callable(value) or (argument not in ARRAYS and np.size(value) == 0):
+    if callable(value):
         return False
     try:
+        if argument not in ARRAYS and np.size(value) == 0:
+            return False
         return np.asarray(value).dtype.kind in ("iufc" if argument in ARRAYS else "iu")
     except ValueError:
         return False

@@ -84,8 +84,9 @@ def requantised(rank: int, settings: GivenSettings, x: Any, w: Any, given: Requa
             raise unfit("bias", f"shape {bias.shape}", f"shape ({filters},)")
         bias = bias.reshape(by_channel)
     if given.scale is None:
-        if given.y_dtype is not None or given.y_zero_point is not None:
-            raise bad_value("scale", None, "a scale, where y_zero_point or y_dtype is given")
+        for argument in ("y_zero_point", "y_dtype"):
+            if getattr(given, argument) is not None:
+                raise bad_value(argument, getattr(given, argument), "None where there is no scale")
         return Requantised(x, w, shape, np.dtype(np.int32), bias, None, np.float32(0), 0, 0)
     try:
         name = x.dtype.name if given.y_dtype is None else np.dtype(given.y_dtype).name
