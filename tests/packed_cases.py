@@ -78,7 +78,8 @@ def _check_against_a_plan_made_here(
 ) -> bool:
     """The same arguments give the same bits where the choice is the same, too; else the packed weight is refused."""
     *arguments, settings, _, direction, _, _ = planned._signature.arguments
-    options = {name: value for name, value in settings._asdict().items() if name not in ("transposed", "depthwise")}
+    inner = ("transposed", "depthwise", "allow_empty")
+    options = {name: value for name, value in settings._asdict().items() if name not in inner}
     choice = planned.choice
     here = fastconv.plan(*arguments, **options, direction=direction, algorithm=choice.algorithm.name)
     if dict(here.choice.params) == dict(choice.params):

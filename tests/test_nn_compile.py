@@ -40,6 +40,21 @@ def check(model: nn.Module, shape: tuple[int, ...], dtype: str = "float32", **ho
     return compiled
 
 
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+@pytest.mark.parametrize("size", [1, 3])
+def test_gates_multiply_weights(size: int, layout: str) -> None:
+    """Of one image; of two every image would have weights of its own, and few pixels are fewer than weights."""
+
+    def model() -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.SqueezeExcite(8, 4), nn.Conv2d(8, 5, size, padding=size // 2), nn.ReLU()
+        )
+
+    assert "gated_convolution + relu" in check(model(), (1, 3, 24, 25), layout=layout).describe()
+    assert "gated" not in check(model(), (2, 3, 24, 25), layout=layout).describe()
+    assert "gated" not in check(model(), (1, 3, 4, 4), layout=layout).describe()
+
+
 def mixed() -> nn.Module:
     """Most layers, and shapes that are odd."""
     return nn.Sequential(

@@ -49,8 +49,8 @@ static _Atomic int64_t kept;   /* threads; changed under the lock */
 static int64_t sleeping;       /* of them, on `work` */
 static int64_t entered;        /* loops under way, those of one thread included */
 static double refused_at = -REFUSED_SECONDS;
-static _Atomic(team_fn) team; /* that is borrowed */
-static int is_child;          /* of a fork: no team came along */
+static _Atomic(team_fn) team;           /* that is borrowed */
+static int is_child;                    /* of a fork: no team came along */
 static _Thread_local int64_t own_depth; /* of `entered`, loops of this thread */
 
 static double seconds(void) {
@@ -212,7 +212,8 @@ static int compute_as_caller(loop_t *loop, look_fn look, void *about) {
     return stopped;
 }
 
-/* What each thread of a borrowed team does. A child whose team stayed behind leaves the region without waiting for it. */
+/* What each thread of a borrowed team does. A child whose team stayed behind leaves the region without waiting for it.
+ */
 static void take_part(void *shared) {
     loop_t *loop = shared;
     if (pthread_equal(loop->owner, pthread_self())) {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from functools import partial
 
+import numpy as np
+
 from .graph import Graph, Node, Value
 from .operators import CONVOLUTIONS, planned
 
@@ -74,8 +76,7 @@ def estimates(graph: Graph, threads: int, effort: str | None) -> dict[int, tuple
             if all(pair):
                 costs[id(node)] = (pair[0], pair[1])
         elif node.operator == "pool" and is_flexible(node) and "kernel_size" in node.settings["call"]:
-            size = node.settings["call"]["kernel_size"]
-            taps = math.prod(size) if isinstance(size, tuple) else size ** (node.output.ndim - 2)
+            taps = math.prod(np.broadcast_to(node.settings["call"]["kernel_size"], node.output.ndim - 2).tolist())
             per_second = [threads * speed for speed in POOLED_PER_SECOND]
             costs[id(node)] = taps * node.output.size / per_second[0], taps * node.output.size / per_second[1]
     return costs
