@@ -71,13 +71,23 @@ def test_nothing_is_found_on_the_gpu(capsys: pytest.CaptureFixture[str], monkeyp
 def test_every_public_function_is_drawn() -> None:
     """All that convolves or pools: what is in no module of settings, and the single gradients.
 
-    Normalizations, activations and tiles have tests of their own: test_normalization, test_nn_random, test_tiling.
+    Normalizations, activations, tiles and shapes have tests of their own: test_normalization, test_nn_random,
+    test_tiling, test_output_shape.
     """
-    settings = ("_config", "tuning", "runtime", "functional.normalization", "functional.activation", "tiling")
+    settings = (
+        "_config",
+        "tuning",
+        "runtime",
+        "functional.normalization",
+        "functional.activation",
+        "tiling",
+        "functional.shapes",
+    )
     public = {
         name
         for name, function in vars(fastconv).items()
         if inspect.isfunction(function) and function.__module__.removeprefix("fastconv.") not in settings
+        if not name.startswith("__")
     }
     public |= {f"grad.{name}" for name, function in vars(fastconv.grad).items() if inspect.isfunction(function)}
     assert public == set(coverage.functions())

@@ -17,7 +17,13 @@ import numpy as np
 from .case import Case, Padding
 
 Pair = tuple[int, int]
-MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+MODES = {
+    "zeros": "constant",
+    "reflect": "reflect",
+    "replicate": "edge",
+    "circular": "wrap",
+    "symmetric": "symmetric",
+}
 
 
 @dataclass(frozen=True)

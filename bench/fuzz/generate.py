@@ -145,7 +145,7 @@ def _with_settings(rng: random.Random, case: Case) -> Case:
         changes["precision"] = rng.choice(("ieee", "highest", "high", "medium"))
     has_mode = not case.is_transposed and "causal" not in case.function and "grad.conv*d_bias" != case.function
     if has_mode and rng.random() < 0.12:
-        changes["padding_mode"] = rng.choice(("reflect", "replicate", "circular"))
+        changes["padding_mode"] = rng.choice(("reflect", "replicate", "circular", "symmetric"))
     is_gradient = case.function.endswith("_backward") and "plan" not in case.function
     if "grad." in case.function or (case.function.startswith("plan") and not case.function.endswith("forward")):
         return case.replace(**changes)

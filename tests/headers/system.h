@@ -63,4 +63,8 @@ struct timespec {
 #define CLOCK_MONOTONIC 6
 int clock_gettime(int, struct timespec *);
 
+typedef int jmp_buf[64];
+int setjmp(jmp_buf);
+void longjmp(jmp_buf, int) __attribute__((noreturn));
+
 #endif
