@@ -63,6 +63,11 @@ if SANITIZERS:
     C_FLAGS += SANITIZE_FLAGS
     CYTHON_FLAGS += SANITIZE_FLAGS
 
+# FASTCONV_PORTABLE=1 builds the portable level on x86-64, too, for its tests.
+PORTABLE_FLAGS = ["-DWITH_PORTABLE"] if os.environ.get("FASTCONV_PORTABLE") else []
+C_FLAGS += PORTABLE_FLAGS
+CYTHON_FLAGS += PORTABLE_FLAGS
+
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,
@@ -112,7 +117,7 @@ class BuildKernels(build_ext):
     """build_ext that also compiles every unit once per ISA level, all side by side."""
 
     def build_extensions(self) -> None:
-        levels = isa_levels(self.compiler.compiler_so)
+        levels = isa_levels([*self.compiler.compiler_so, *PORTABLE_FLAGS])
         program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
         openmp = [OPENMP_FLAG] if self.builds(program, [OPENMP_FLAG]) else []
         if not openmp:

@@ -102,8 +102,13 @@ class Build:
         path = self.tree / "setup.py"
         text = re.sub('"-O[23]"', '"-O1"', path.read_text())
         kept = {identifier(level) for level in self.levels}
-        without = f'for name in ISA_LEVELS.keys() - {kept}:\n    ISA_LEVELS[name] = [*BASELINE, "-DNOT_COMPILED"]\n\n\n'
-        path.write_text(text.replace("class BuildKernels", without + "class BuildKernels", 1))
+        read = "levels = isa_levels([*self.compiler.compiler_so, *PORTABLE_FLAGS])\n"
+        without = (
+            f"{read}        for name in levels.keys() - {kept}:\n"
+            '            levels[name] = [*baseline(levels), "-DNOT_COMPILED"]\n'
+        )
+        assert read in text
+        path.write_text(text.replace(read, without, 1))
 
     def copy(self, tree: Path) -> None:
         """A copy with the times of all files, so that nothing in it has to be built again."""

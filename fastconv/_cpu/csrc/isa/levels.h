@@ -10,8 +10,12 @@
  * columns, a broadcast. AVX-512 has 32 of 64 bytes: 28 sums, 2 vectors, broadcasts from memory. The last two multiply
  * bfloat16: AVX512_BF16 with 2 x 7 lines by 2 vectors of filters, AMX with 2 x 16 lines by 2 x 16 filters. AMX takes
  * the kernel's permission, which is asked for once and lasts for the process. NEON has 32 registers of 16 bytes, and is
- * part of every 64-bit ARM. The portable level leaves the compiler's own choice of instructions: any CPU runs it. */
+ * part of every 64-bit ARM. The portable level leaves the compiler's own choice of instructions: any CPU runs it. On
+ * x86-64, where all other code needs x86-64-v2 as NumPy does, it is there for tests alone (FASTCONV_PORTABLE=1 at the
+ * build defines WITH_PORTABLE). */
+#if !defined(__x86_64__) || defined(WITH_PORTABLE)
 LEVEL(portable, "portable", "-DVECTOR_BYTES=16 -DTILE_ROWS=6 -DTILE_VECTORS=2", 1)
+#endif
 #if defined(__aarch64__)
 LEVEL(neon, "neon", "-DVECTOR_BYTES=16 -DTILE_ROWS=14 -DTILE_VECTORS=2", 1)
 #elif defined(__x86_64__)
