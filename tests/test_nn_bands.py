@@ -69,6 +69,8 @@ def test_what_is_added_is_there_before() -> None:
     )
     model = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.Residual(inner, activation=nn.ReLU()), nn.Conv2d(6, 2, 1))
     assert check(model, (2, 3, 14, 11)).describe().count("in bands") >= 3
+    blocks = [nn.Residual(nn.Sequential(nn.Conv2d(6, 12, 1), nn.Conv2d(12, 6, 3, padding=1))) for _ in range(3)]
+    assert check(nn.Sequential(*blocks), (2, 6, 9, 8)).describe().count("in bands") == 6
     nested = nn.Sequential(nn.Conv2d(3, 6, 1), nn.Residual(nn.Conv2d(6, 6, 3, padding=1)), nn.Conv2d(6, 6, 3))
     check(nested, (1, 3, 9, 9))
 

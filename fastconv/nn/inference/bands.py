@@ -110,9 +110,9 @@ def _chain(
         chain.append(following)
     while len(chain) > 1 and chain[-1].operator != "convolution":
         chain.pop()
-    # What a node later in the row adds must be there before the first is computed.
+    # What a node later in the row adds must be there before the first is computed; nodes made here are.
     added = [value.node for each in chain for value in each.inputs[1:]]
-    return chain if all(each is None or place[id(each)] < place[id(node)] for each in added) else [node]
+    return chain if all(each is None or place.get(id(each), -1) < place[id(node)] for each in added) else [node]
 
 
 def _is_member(node: Node) -> bool:
