@@ -75,7 +75,8 @@ def dispatch_with(folder: Path, *options: str, missing: tuple[str, ...] = ()) ->
     tables, library = folder / "tables.c", folder / "dispatch.so"
     tables.write_text(DISPATCH)
     engine = CPU / "engine"
-    compiler = [*COMPILER, "-std=gnu11", "-fPIC", f"-I{engine}", f"-I{CPU / 'csrc'}"]
+    portable = ["-DWITH_PORTABLE"] if "portable" in NAMES else []
+    compiler = [*COMPILER, *portable, "-std=gnu11", "-fPIC", f"-I{engine}", f"-I{CPU / 'csrc'}"]
     objects = []
     for identifier in missing:
         objects.append(str(folder / f"{identifier}.o"))
