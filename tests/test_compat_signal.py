@@ -207,7 +207,7 @@ SUITES = (
 @pytest.mark.full
 @pytest.mark.parametrize(("module", "tests", "passing", "failing"), SUITES, ids=["signal", "ndimage"])
 def test_scipys_own(module: str, tests: str, passing: int, failing: int) -> None:
-    path = os.pathsep.join([str(PEERS), str(PEERS.parent.parent), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(PEERS), *filter(None, sys.path)])  # the installed library before sources
     command = [sys.executable, "-m", "pytest", "-q", "-p", "scipy_suites", "-p", "no:cacheprovider", "--pyargs", module]
     run = subprocess.run(
         [*command, "-k", tests], env={**os.environ, "PYTHONPATH": path}, cwd="/", capture_output=True, text=True

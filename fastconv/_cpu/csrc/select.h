@@ -51,11 +51,12 @@ ALWAYS_INLINE NAMED(vector) NAMED(where_less)(NAMED(vector) a, NAMED(vector) b, 
 #endif
 }
 
-/* x / d to less than a unit in the last place, where d and its reciprocal are normal numbers. Division is slow beside
- * two multiply-adds that correct an estimate of 14 bits. */
+/* x / d, rounded once or nearly so, where d and its reciprocal are normal numbers. Division is slow beside
+ * multiply-adds that correct an estimate of 14 bits, first of the reciprocal, then of the quotient. */
 ALWAYS_INLINE NAMED(vector) NAMED(quotient)(NAMED(vector) x, NAMED(vector) d) {
 #if VECTOR_BYTES == 64 && REAL_BYTES == 4
-    const NAMED(vector) reciprocal = (NAMED(vector))_mm512_rcp14_ps(d), estimate = x * reciprocal;
+    const NAMED(vector) first = (NAMED(vector))_mm512_rcp14_ps(d), reciprocal = first + first * (1 - d * first);
+    const NAMED(vector) estimate = x * reciprocal;
     return estimate + reciprocal * (x - d * estimate);
 #else
     return x / d;
