@@ -310,3 +310,17 @@ def test_causal_out_activation_and_add(kernel: int) -> None:
         np.testing.assert_array_equal(y, expected)
         np.testing.assert_array_equal(new_state, after)
     assert (strided[:, :, 1::2] == 77).all()
+
+
+@pytest.mark.parametrize("channels", [2, 20])
+@pytest.mark.parametrize("algorithm", ["depthwise_nhwc", "auto"])
+def test_phases_that_no_tap_belongs_to(algorithm: str, channels: int) -> None:
+    """Of a stride beyond the kernel, some pixels get no gradient."""
+    rng = np.random.default_rng(0)
+    w, dy = rng.integers(-4, 5, (channels, 1, 1, 1)), rng.integers(-4, 5, (1, 2, 3, channels))
+    w, dy = w.astype(np.float32), dy.astype(np.float32)
+    how = {"stride": (2, 3), "groups": channels, "layout": "NHWC"}
+    dx = fastconv.grad.conv2d_input((1, 4, 8, channels), w, dy, **how, algorithm=algorithm)
+    expected = np.zeros_like(dx)
+    expected[:, ::2, ::3] = dy * w.reshape(-1)
+    np.testing.assert_array_equal(dx, expected)

@@ -234,7 +234,7 @@ static void NAMED(depthwise_band)(const NAMED(depthwise_image_t) *m, int64_t n, 
     const correlation_t *c = &m->phase->correlation;
     const int in_pairs = c->step[1] == 1 && c->delta[1] == 1 && c->taps[1] > 1;
     const int64_t lines = tap_count(c) + (c->taps[1] + in_pairs) * c->source_size[2];
-    const int64_t width = max64(DEPTHWISE_BYTES / (lines * VECTOR_BYTES), 1) * LANES;
+    const int64_t width = max64(DEPTHWISE_BYTES / (max64(lines, 1) * VECTOR_BYTES), 1) * LANES;
     for (; !m->in_vectors && h < last; h++) {
         NAMED(depthwise_elements)(m, h);
         NAMED(depthwise_finish)(m, n, h, h + 1, 0, m->channels);
