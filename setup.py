@@ -74,7 +74,7 @@ DIRECTIVES = {
     "wraparound": False,
     "embedsignature": True,
     "initializedcheck": False,
-    # What threads share is behind locks of its own, or does not change: with the GIL or without.
+    # What threads share is behind locks of its own, or does not change. Read through for that; not run without the GIL.
     "freethreading_compatible": True,
 }
 
